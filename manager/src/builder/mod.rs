@@ -1,0 +1,72 @@
+//! Runs disk-image-builder in containment and reads its progress.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What disk-image-builder is to make.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The build's id; baked into the image and visible in the command line of the contained processes as
+    /// `image-manager-build=<id>`.
+    pub build_id: String,
+    /// `disk-image-create`, as a path.
+    pub program: PathBuf,
+    /// Elements in the order of the schedule.
+    pub elements: Vec<String>,
+    /// Where elements are looked for besides DIB's own (DIB's `ELEMENTS_PATH`).
+    pub elements_path: Vec<PathBuf>,
+    /// Extra packages (`-p`).
+    pub packages: Vec<String>,
+    /// The schedule's environment, already checked, and what the elements of ours want.
+    pub environment: BTreeMap<String, String>,
+    /// Options of `qemu-img` for the qcow2 (DIB's `--qemu-img-options`), empty for DIB's defaults.
+    pub qemu_img_options: String,
+    /// A directory that belongs to this build alone; made here, removed by [`clean`].
+    pub scratch: PathBuf,
+    /// DIB's image cache, shared by builds.
+    pub cache: PathBuf,
+    /// Where the output goes, as it comes.
+    pub log: PathBuf,
+    /// The static agent binary.
+    pub agent: PathBuf,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Seconds that each phase took in this schedule's last builds; empty: built-in weights.
+    pub phase_weights: BTreeMap<String, f64>,
+}
+
+/// What disk-image-builder made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    /// The qcow2, inside the scratch directory.
+    pub file: PathBuf,
+    /// The package manifest that DIB wrote, when there is one.
+    pub manifest: Option<PathBuf>,
+    /// Seconds that each phase took.
+    pub phase_seconds: BTreeMap<String, f64>,
+}
+
+/// What is told while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A line of output, without its end, at most 4 KiB.
+    Line(String),
+    /// 0 to 1, and the phase with its script.
+    Progress(f64, String),
+}
+
+/// disk-image-builder made nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BuilderError {
+    /// One snake_case word: `dib_missing`, `dib_element_unknown`, `dib_hook_failed`, `dib_package_missing`,
+    /// `dib_failed`, `scratch_full`, `mirror_unreachable`, `build_timeout`, `cancelled`, `build_log`.
+    pub reason: &'static str,
+    /// Whether the image definition is to blame (the verdict is FAILED), not the host (ERRORED).
+    pub image_at_fault: bool,
+    /// What happened, with element and script where there is one.
+    pub message: String,
+    /// The last lines of what failed.
+    pub evidence: String,
+}

@@ -1,0 +1,1 @@
+//! The embedded cloud: QEMU on this host, images in the state directory.

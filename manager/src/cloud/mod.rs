@@ -1,0 +1,298 @@
+//! Where images are kept and servers run.
+//!
+//! [`Cloud`] is what a build needs of a cloud; [`local`] is the embedded one (QEMU on this host). A cloud
+//! knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
+//! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
+
+pub mod local;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use crate::schedules::ServerSpec;
+
+/// The kinds of things that a cloud makes and that must be taken away again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// A build's scratch directory with its processes, mounts and loop devices (on the host).
+    Scratch,
+    /// An image in the cloud's image service.
+    Image,
+    /// A server with its disk, config drive and process.
+    Server,
+}
+
+impl ResourceKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Scratch, Self::Image, Self::Server];
+
+    /// The word for it in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scratch => "scratch",
+            Self::Image => "image",
+            Self::Server => "server",
+        }
+    }
+
+    /// The kind with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A row of the ledger, as a cloud needs it in order to remove what the row names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// The name that it was asked for by; carries the build's id.
+    pub name: String,
+    /// The cloud's id of it, when the answer was seen.
+    pub external_id: Option<String>,
+    /// The build it belongs to.
+    pub build_id: String,
+}
+
+/// Handle of a ledger row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntryId(pub i64);
+
+/// The write-ahead ledger as a cloud sees it. An error means that the row is not committed: make nothing.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Commits that something is about to be asked for, before the request leaves.
+    async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError>;
+    /// Commits the id under which it now exists.
+    async fn created(&self, entry: EntryId, external_id: &str) -> Result<(), CloudError>;
+}
+
+/// An image file to be brought into the cloud.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// The build it belongs to.
+    pub build_id: String,
+    /// Its name until it is published: `image-manager-<build id>`.
+    pub name: String,
+    /// The file, a qcow2. The local cloud takes it away (a rename), others read it.
+    pub file: PathBuf,
+    /// Properties (`image_manager_owner`, `image_manager_build`, `os_distro`, ...).
+    pub properties: BTreeMap<String, String>,
+}
+
+/// An image in the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The cloud's id of it.
+    pub id: String,
+    /// Its name in the cloud.
+    pub name: String,
+    /// SHA-512 of the file, lower-case hexadecimal.
+    pub sha512: String,
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// Bytes of the disk that a server sees.
+    pub virtual_size_bytes: u64,
+}
+
+/// A server to be booted.
+#[derive(Clone)]
+pub struct NewServer {
+    /// The build it belongs to.
+    pub build_id: String,
+    /// Its name: `image-manager-<build id>`.
+    pub name: String,
+    /// What it boots.
+    pub image: Image,
+    /// Memory, disk, flavor and so on.
+    pub spec: ServerSpec,
+    /// Instance metadata: the contract's `image_manager_*` keys. Holds the agent's token.
+    pub metadata: BTreeMap<String, String>,
+    /// Where the serial console goes as far as the cloud has it live (see [`Cloud::save_console`]).
+    pub console_log: PathBuf,
+}
+
+impl fmt::Debug for NewServer {
+    /// Leaves out the metadata, which holds a token, and user_data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewServer")
+            .field("name", &self.name)
+            .field("image", &self.image)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The cloud's id of it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Flavor for people: its name, or memory, CPUs and disk.
+    pub flavor: String,
+    /// Where the serial console goes.
+    pub console_log: PathBuf,
+}
+
+/// What a server does now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerStatus {
+    /// Not running yet.
+    Building,
+    /// Runs.
+    Active,
+    /// Has stopped by itself or because we asked; the text says what is known (exit code, guest panic).
+    Stopped(String),
+    /// The cloud could not run it; the text is the cloud's fault message.
+    Error(String),
+    /// There is no such server.
+    Missing,
+}
+
+/// Under which name an image is given out.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The public name.
+    pub name: String,
+    /// How many older images stay beside the new one.
+    pub keep: u32,
+    /// Visibility in Glance.
+    pub visibility: String,
+}
+
+/// An image that was given out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its name now.
+    pub name: String,
+    /// Where a user finds it: a path on the local cloud, the image id elsewhere.
+    pub location: String,
+    /// Older images that were removed.
+    pub removed: Vec<String>,
+    /// Older images that should have been removed but are in use or protected.
+    pub held: Vec<String>,
+}
+
+/// What came of a removal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// It is not there any more, or never was.
+    Gone,
+    /// It cannot be removed for now; the text says why.
+    Held(String),
+}
+
+/// Receives how far an operation has come: 0 to 1, and what is being done.
+pub type ProgressSink<'a> = &'a (dyn Fn(f64, &str) + Send + Sync);
+
+/// What a build needs of a cloud. Every method has deadlines of its own on each request; the caller adds
+/// the stage's. Dropping the future of a method must be safe: what it may have made is in the ledger.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// Its name in schedules: `local`, or the name in clouds.yaml.
+    fn name(&self) -> &str;
+
+    /// `ip:port` under which its servers reach the gateway that listens at `gateway`.
+    async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError>;
+
+    /// Cheap proofs before a build is started: credentials, programs, room.
+    async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError>;
+
+    /// Brings an image file in, private, verified by its hash.
+    async fn upload(
+        &self,
+        image: &NewImage,
+        ledger: &dyn Ledger,
+        progress: ProgressSink<'_>,
+    ) -> Result<Image, CloudError>;
+
+    /// Asks for a server; returns as soon as the cloud has taken the request.
+    async fn boot(&self, server: &NewServer, ledger: &dyn Ledger) -> Result<Server, CloudError>;
+
+    /// What the server does now.
+    async fn server_status(&self, server: &Server) -> Result<ServerStatus, CloudError>;
+
+    /// Brings `server.console_log` up to date. Where the console is live already this does nothing.
+    async fn save_console(&self, server: &Server) -> Result<(), CloudError>;
+
+    /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
+    async fn stop(&self, server: &Server) -> Result<(), CloudError>;
+
+    /// Writes the stopped server's disk to `to` as one qcow2 file of its own, for a look inside.
+    async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError>;
+
+    /// Gives a verified image its public name. At no moment is the name without a verified image.
+    async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError>;
+
+    /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone.
+    async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;
+}
+
+/// What kind of trouble a cloud has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// A setting, credential or missing program of ours: the user must change something.
+    Configuration,
+    /// Not reachable or not answering as it should; may work later.
+    Unavailable,
+    /// No room: quota, disk, memory.
+    NoRoom,
+    /// The cloud took the request and failed at it (Nova's fault, QEMU's exit).
+    Fault,
+    /// What came out differs from what went in (hash, size).
+    Corrupt,
+    /// It took longer than it may.
+    Timeout,
+}
+
+impl Trouble {
+    /// The word that a failure's `reason` carries.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Configuration => "cloud_configuration",
+            Self::Unavailable => "cloud_unavailable",
+            Self::NoRoom => "cloud_no_room",
+            Self::Fault => "cloud_fault",
+            Self::Corrupt => "image_corrupt",
+            Self::Timeout => "cloud_timeout",
+        }
+    }
+}
+
+/// An operation of a cloud failed. The text is a lower-case fragment that says what was tried, on what, and
+/// what to do when that is known.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CloudError {
+    /// What kind of trouble it is.
+    pub trouble: Trouble,
+    /// What was tried, on what, what was answered.
+    pub message: String,
+    /// More that proves it, for the failure's evidence: QEMU's stderr, Nova's fault.
+    pub evidence: String,
+}
+
+impl CloudError {
+    /// An error without further evidence.
+    pub fn new(trouble: Trouble, message: impl Into<String>) -> Self {
+        Self { trouble, message: message.into(), evidence: String::new() }
+    }
+
+    /// The same error with evidence.
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence = evidence.into();
+        self
+    }
+}

@@ -1,0 +1,8 @@
+//! Image Manager: rebuilds cloud images on a schedule and proves each one on a real server.
+//!
+//! Imports run downward only: `cli` and `operator` use `lifecycle`; that uses `builder`, `cloud`,
+//! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
+
+pub mod builder;
+pub mod cloud;
+pub mod schedules;

@@ -1,0 +1,1 @@
+//! What is due, as a pure function of the schedules and two instants.

@@ -1,0 +1,192 @@
+//! What an entry of `schedules.toml` means, typed. Everything here is checked already.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::cron::Cron;
+
+/// All schedules of a file, in the file's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedules {
+    /// The file they were read from.
+    pub path: PathBuf,
+    /// In the file's order; names are unique.
+    pub schedules: Vec<Schedule>,
+}
+
+impl Schedules {
+    /// The schedule with this name.
+    pub fn get(&self, name: &str) -> Option<&Schedule> {
+        self.schedules.iter().find(|schedule| schedule.name == name)
+    }
+}
+
+/// What to build, when, where to boot it, and what it must prove.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// `[schedule.NAME]`: letters, digits, `-` and `_`, at most 63 characters.
+    pub name: String,
+    /// When it fires by itself; `None` means on demand only.
+    pub cron: Option<Cron>,
+    /// The zone that `cron` is read in.
+    pub timezone: chrono_tz::Tz,
+    /// Each fire time is moved by a fixed, name-derived part of this, so that many schedules with the same
+    /// cron entry do not start at once. Zero by default.
+    pub jitter: Duration,
+    /// `local`, or a cloud of clouds.yaml.
+    pub cloud: String,
+    /// What disk-image-builder is asked for.
+    pub image: ImageSpec,
+    /// The server that boots the image.
+    pub server: ServerSpec,
+    /// What the agent is asked for, in the file's order.
+    pub checks: Vec<CheckSpec>,
+    /// Under which name the verified image is given out; `None`: it is only verified.
+    pub publish: Option<Publish>,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+}
+
+/// What disk-image-builder is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageSpec {
+    /// DIB elements; at least one.
+    pub elements: Vec<String>,
+    /// Environment of the build (`DIB_RELEASE` and the like), names checked against the allow-list.
+    pub environment: BTreeMap<String, String>,
+    /// Extra distribution packages (DIB's `-p`).
+    pub packages: Vec<String>,
+    /// Users that cloud-init makes at first boot, besides the distribution's own.
+    pub users: Vec<User>,
+    /// Another name for the distribution's default user.
+    pub default_user: Option<String>,
+    /// Public keys of the default user, one line each.
+    pub ssh_authorized_keys: Vec<String>,
+    /// Whether sshd takes passwords. False by default.
+    pub ssh_password_authentication: bool,
+    /// How the qcow2 is compressed.
+    pub compression: Compression,
+    /// Properties of the image in Glance (`os_distro`, `hw_disk_bus`, ...).
+    pub properties: BTreeMap<String, String>,
+}
+
+/// A user that cloud-init makes at first boot. Serializes to one entry of `IMAGE_MANAGER_USERS`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct User {
+    /// Name by useradd's rule.
+    pub name: String,
+    /// Public keys, one line each.
+    pub ssh_authorized_keys: Vec<String>,
+    /// May run everything as root without a password.
+    pub sudo: bool,
+    /// Further groups.
+    pub groups: Vec<String>,
+    /// Login shell; cloud-init's default is `/bin/bash` here.
+    pub shell: String,
+}
+
+/// How the qcow2 is compressed. zstd needs QEMU 5.1 on the hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Quick and small; QEMU 5.1 or newer reads it.
+    #[default]
+    Zstd,
+    /// Slow, read by every QEMU.
+    Zlib,
+    /// Quickest and largest.
+    None,
+}
+
+/// The server that boots the image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSpec {
+    /// Bytes of memory (local cloud). 1 GiB by default.
+    pub memory: u64,
+    /// Bytes of the disk (local cloud). 4 GiB by default.
+    pub disk: u64,
+    /// Virtual CPUs (local cloud). 2 by default.
+    pub cpus: u32,
+    /// Flavor by name or id (OpenStack).
+    pub flavor: Option<String>,
+    /// Network by name, id or `auto` (OpenStack).
+    pub network: Option<String>,
+    /// Security groups by name or id (OpenStack); empty: one is made that lets the agent out and nobody in.
+    pub security_groups: Vec<String>,
+    /// Availability zone (OpenStack).
+    pub availability_zone: Option<String>,
+    /// True: an ephemeral key pair is made for the server (OpenStack).
+    pub ssh_key: bool,
+    /// Give the metadata by config drive too. True by default.
+    pub config_drive: bool,
+    /// user_data for cloud-init, as it stands in the file.
+    pub user_data: Option<String>,
+}
+
+/// One requested check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckSpec {
+    /// Its name: the key in `checks`.
+    pub name: String,
+    /// Whether the verdict depends on it. True by default.
+    pub required: bool,
+    /// How long it may take. 2 minutes by default; 10 for `cloud_init`.
+    pub timeout: Duration,
+    /// What is examined.
+    pub kind: CheckKind,
+}
+
+/// What a check examines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Root file system: grown to the server's disk, room, writable.
+    Disk {
+        /// Least free bytes. 0: any.
+        min_free: u64,
+        /// Least free inodes. 0: any.
+        min_free_inodes: u64,
+    },
+    /// Names resolve.
+    Dns {
+        /// Names to resolve; empty: the hosts of the guest's package mirrors.
+        names: Vec<String>,
+    },
+    /// Targets answer.
+    Internet {
+        /// `http://`, `https://`, `tcp://host:port`; empty: the guest's package mirrors.
+        targets: Vec<String>,
+    },
+    /// cloud-init came to a good end.
+    CloudInit {
+        /// Recoverable errors fail too. False by default.
+        fail_on_recoverable_errors: bool,
+        /// The datasource must be this one.
+        datasource: Option<String>,
+    },
+}
+
+/// Under which name the verified image is given out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The name: letters, digits, `.`, `-`, `_`, at most 100 characters, not starting with a dot.
+    pub name: String,
+    /// How many older images stay beside the current one. 3 by default.
+    pub keep: u32,
+    /// Visibility in Glance once verified: `private` (default), `shared`, `community`, `public`.
+    pub visibility: String,
+}
+
+/// How long each stage may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// disk-image-builder. 1 hour by default.
+    pub build: Duration,
+    /// Upload until the image is active. 30 minutes by default.
+    pub upload: Duration,
+    /// Server created until the agent attaches. 10 minutes by default.
+    pub boot: Duration,
+    /// Agent attached until it is gone again. 10 minutes by default.
+    pub verify: Duration,
+    /// Everything but the queue and the clean-up. 2 hours by default.
+    pub total: Duration,
+}
