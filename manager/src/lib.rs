@@ -4,5 +4,10 @@
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
 
 pub mod builder;
+pub mod cli;
 pub mod cloud;
+pub mod gateway;
+pub mod history;
+pub mod lifecycle;
+pub mod operator;
 pub mod schedules;

@@ -1,2 +1,7 @@
-//! The manager.
-fn main() {}
+//! The program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    image_manager::cli::main()
+}

@@ -4,7 +4,6 @@
 pub mod v1 {
     #![expect(
         clippy::pedantic,
-        missing_docs,
         reason = "generated code; its documentation is in the .proto files"
     )]
     tonic::include_proto!("image_manager.v1");

@@ -1,0 +1,223 @@
+//! What can be given on the command line. Every flag has an environment variable of the same name.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Rebuilds cloud images on a schedule and proves each one on a real server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "image-manager",
+    version,
+    after_help = "Exit codes: 0 passed or done, 1 the image failed, 2 errored (infrastructure), 64 wrong usage or \
+                  configuration, 130 cancelled.\n\nA first try: image-manager doctor, then image-manager run debian"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the manager: fires schedules, takes agents and operators
+    Serve(ServeArguments),
+    /// Build, boot and verify one schedule now, and wait for the verdict
+    Run(RunArguments),
+    /// Check schedules.toml: every mistake with line and caret, or the next fire times
+    Check(CheckArguments),
+    /// List builds, newest first
+    History(HistoryArguments),
+    /// Show one build: stages, checks, resources, image, and why it failed
+    Show(ShowArguments),
+    /// Print a build's logs
+    Logs(LogsArguments),
+    /// Say what this host lacks, each with the command that mends it
+    Doctor(DoctorArguments),
+}
+
+/// The file with the schedules.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SchedulesArgument {
+    /// File with the schedules
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_SCHEDULES", default_value = "schedules.toml")]
+    pub(crate) schedules: PathBuf,
+}
+
+/// The state directory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StateArgument {
+    /// Directory with history, logs, images and caches
+    #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_STATE", default_value = "state")]
+    pub(crate) state: PathBuf,
+}
+
+/// About this host, for verbs that build.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HostArguments {
+    #[command(flatten)]
+    pub(crate) schedules: SchedulesArgument,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// disk-image-create of disk-image-builder [default: the one on PATH, else in /opt/image-manager/dib]
+    #[arg(long, value_name = "PROGRAM", env = "IMAGE_MANAGER_DIB")]
+    pub(crate) dib: Option<PathBuf>,
+    /// Directories with elements, besides disk-image-builder's own [default: elements beside the schedules file]
+    #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_ELEMENTS", value_delimiter = ':')]
+    pub(crate) elements: Vec<PathBuf>,
+    /// Static agent binary that goes into the images [default: beside this program]
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_AGENT")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Where builds get their scratch directories [default: scratch in the state directory]
+    #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_SCRATCH")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// IP:PORT that servers dial, when it differs from where the gateway listens
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT")]
+    pub(crate) agent_endpoint: Option<SocketAddr>,
+    /// Silence after which an agent counts as dead
+    #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_HEARTBEAT_TIMEOUT", default_value = "30s",
+          value_parser = humantime::parse_duration)]
+    pub(crate) heartbeat_timeout: std::time::Duration,
+    /// Time that an agent whose stream broke has to come back
+    #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
+          value_parser = humantime::parse_duration)]
+    pub(crate) reattach: std::time::Duration,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+    /// Where agents dial [default: 0.0.0.0:50051; 127.0.0.1:50051 when every schedule is local]
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY")]
+    pub(crate) gateway: Option<SocketAddr>,
+    /// Where operators connect: control gRPC, reflection, health, HTTP
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080")]
+    pub(crate) operator: SocketAddr,
+    /// File with the token that operators must bring; needed unless --operator is on loopback
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
+    pub(crate) api_token_file: Option<PathBuf>,
+    /// Builds that may run at once; further ones wait
+    #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) concurrent_builds: u16,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Name of the schedule
+    pub(crate) schedule: String,
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+    /// Print the logs as they come
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// After the agent has gone, shut the server down and write its disk to this file, for a look inside
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep_disk: Option<PathBuf>,
+    /// File with the API token of the manager that serves this state directory
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
+    pub(crate) api_token_file: Option<PathBuf>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// File to check [default: as --schedules]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) schedules: SchedulesArgument,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For people
+    Table,
+    /// A JSON list of builds
+    Json,
+    /// Comma-separated, with a header
+    Csv,
+}
+
+/// Arguments of `history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// Only builds of this schedule
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schedule: Option<String>,
+    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled) lists only builds in it;
+    /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
+    #[arg(long, value_name = "STATE|DIR")]
+    pub(crate) state: Vec<String>,
+    /// Only builds since then: an age such as 7d, or a date such as 2026-11-01
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+}
+
+/// How one build is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OneFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// Id, unique prefix of it, or "latest"
+    pub(crate) build: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) format: OneFormat,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// Id, unique prefix of it, or "latest"
+    pub(crate) build: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    #[command(flatten)]
+    pub(crate) which: WhichLog,
+    /// Go on printing until the build has ended
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag a log, of which one may be given")]
+pub(crate) struct WhichLog {
+    /// disk-image-builder's output (the default)
+    #[arg(long)]
+    pub(crate) build: bool,
+    /// The server's serial console
+    #[arg(long)]
+    pub(crate) console: bool,
+    /// What the agent said
+    #[arg(long)]
+    pub(crate) agent: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+}

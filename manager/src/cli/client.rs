@@ -1,0 +1,81 @@
+//! Asking the manager that serves a state directory.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use image_manager_proto::v1::image_manager_client::ImageManagerClient;
+use image_manager_proto::v1::{self, Trigger};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+
+use super::Trouble;
+use crate::operator::ApiToken;
+
+/// How long the manager may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A connection to a manager; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client {
+    inner: ImageManagerClient<Channel>,
+    bearer: Option<MetadataValue<Ascii>>,
+}
+
+impl Client {
+    /// Connects to the operator port.
+    pub(crate) async fn connect(operator: SocketAddr, token: Option<&Path>) -> Result<Self, Trouble> {
+        let token = token.map(ApiToken::read).transpose().map_err(Trouble::usage)?;
+        let bearer =
+            token.map(|token| format!("Bearer {}", token.expose()).parse()).transpose().map_err(|_| {
+                Trouble::usage("--api-token-file: the token has characters that no header can carry")
+            })?;
+        let endpoint = Endpoint::from_shared(format!("http://{operator}"))
+            .map_err(Trouble::errored)?
+            .connect_timeout(Duration::from_secs(5));
+        let channel = endpoint.connect().await.map_err(|error| {
+            Trouble::errored(format!("the manager at {operator} does not answer: {error}"))
+        })?;
+        Ok(Self { inner: ImageManagerClient::new(channel), bearer })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        request
+    }
+
+    /// Triggers a build of a schedule.
+    pub(crate) async fn trigger(&mut self, schedule: &str) -> Result<v1::Build, Trouble> {
+        let message = v1::TriggerBuildRequest { schedule: schedule.to_owned(), trigger: Trigger::Cli.into() };
+        let mut request = self.request(message);
+        request.set_timeout(ANSWER);
+        self.inner.trigger_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
+
+    /// The events of a build, logs included.
+    pub(crate) async fn watch(&mut self, id: &str) -> Result<Streaming<v1::BuildEvent>, Trouble> {
+        let request = self.request(v1::WatchBuildRequest { id: id.to_owned(), logs: true });
+        self.inner.watch_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
+
+    /// Ends a build.
+    pub(crate) async fn cancel(&mut self, id: &str) -> Result<(), Trouble> {
+        let mut request = self.request(v1::CancelBuildRequest { id: id.to_owned() });
+        request.set_timeout(ANSWER);
+        self.inner.cancel_build(request).await.map(|_| ()).map_err(trouble)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn trouble(status: Status) -> Trouble {
+    match status.code() {
+        Code::NotFound | Code::InvalidArgument | Code::Unauthenticated | Code::FailedPrecondition => {
+            Trouble::usage(status.message())
+        }
+        _ => Trouble::errored(status.message()),
+    }
+}

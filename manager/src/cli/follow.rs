@@ -1,0 +1,85 @@
+//! Following a build to its end: progress while it runs, the report when it has ended.
+
+use image_manager_proto::v1::{self, BuildEvent, build_event};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::Status;
+
+use super::progress::Progress;
+use super::text::{self, Style};
+use super::{Trouble, show};
+use crate::lifecycle::state;
+
+/// How following came to its end.
+pub(crate) enum Followed {
+    /// The build has ended.
+    Ended(Box<v1::Build>),
+    /// The user did not want to wait for the end.
+    Abandoned,
+}
+
+/// Follows until the build has ended. The first Ctrl-C (or SIGTERM) calls `cancel`, the second one gives up.
+pub(crate) async fn follow(
+    events: impl Stream<Item = Result<BuildEvent, Status>>,
+    verbose: bool,
+    cancel: impl Fn(),
+) -> Result<Followed, Trouble> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::errored)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::errored)?;
+    tokio::pin!(events);
+    let mut progress = Progress::new(verbose);
+    let mut cancelled = false;
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => {
+                    if let Some(ended) = take(&mut progress, event) {
+                        progress.finish();
+                        text::print(&format!("\n{}", show::render(&ended, Style::of_stdout())));
+                        return Ok(Followed::Ended(Box::new(ended)));
+                    }
+                }
+                Some(Err(status)) => return Err(Trouble::errored(format!("lost the manager: {}", status.message()))),
+                None => return Err(Trouble::errored("lost the manager before the build ended")),
+            },
+            () = either(&mut interrupt, &mut terminate) => {
+                if cancelled {
+                    progress.finish();
+                    return Ok(Followed::Abandoned);
+                }
+                cancelled = true;
+                progress.say("cancelling and cleaning up; once more leaves that to the next start");
+                cancel();
+            }
+        }
+    }
+}
+
+async fn either(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// Shows an event; returns the build when it has ended.
+fn take(progress: &mut Progress, event: BuildEvent) -> Option<v1::Build> {
+    match event.kind? {
+        build_event::Kind::Build(build) => {
+            progress.build(&build);
+            state::is_end(build.state()).then_some(build)
+        }
+        build_event::Kind::Progress(now) => {
+            progress.stage(&now);
+            None
+        }
+        build_event::Kind::Log(line) => {
+            progress.log(&line);
+            None
+        }
+        build_event::Kind::Check(check) => {
+            progress.check(&check);
+            None
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Putting a manager together from the command line, for the verbs that build.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Trouble;
+use super::arguments::HostArguments;
+use super::text::Style;
+use crate::cloud::Cloud;
+use crate::cloud::local::{LocalCloud, LocalSettings};
+use crate::gateway::{Certificate, Gateway, GatewaySettings, serve as serve_gateway};
+use crate::history::History;
+use crate::lifecycle::{Manager, Parts, Settings};
+use crate::schedules::{self, Schedules};
+
+/// Where disk-image-builder is looked for when it is not on PATH; `setup/install` puts it there.
+const DIB_HOME: &str = "/opt/image-manager/dib/bin/disk-image-create";
+/// The agents' port.
+pub(crate) const GATEWAY_PORT: u16 = 50051;
+/// Free bytes below which no build starts.
+const ROOM: u64 = 4 << 30;
+/// The heartbeat is sent this many times within the silence that counts as death.
+const BEATS: u32 = 6;
+
+/// Who uses a state directory; the content of `manager.json` in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// Where it takes operators; `None` for a build in the foreground.
+    pub(crate) operator: Option<SocketAddr>,
+}
+
+/// The lock of a state directory: one manager at a time.
+pub(crate) struct StateLock {
+    directory: PathBuf,
+    _lock: Flock<fs::File>,
+}
+
+impl StateLock {
+    /// Takes the lock; `None` when another manager has it.
+    pub(crate) fn take(directory: &Path) -> Result<Option<Self>, Trouble> {
+        let failed =
+            |error: std::io::Error| Trouble::usage(format!("--state {}: {error}", directory.display()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        // Absolute: programs that we start have other working directories.
+        let directory = directory.canonicalize().map_err(failed)?;
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join("lock"))
+            .map_err(failed)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(Self { directory, _lock: lock })),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(Trouble::errored(format!("locking {}: {errno}", directory.display()))),
+        }
+    }
+
+    /// Says who has the lock.
+    pub(crate) fn sign(&self, operator: Option<SocketAddr>) -> Result<(), Trouble> {
+        let holder = Holder { pid: std::process::id(), operator };
+        let text = serde_json::to_string(&holder).map_err(Trouble::errored)?;
+        let path = holder_file(&self.directory);
+        let partial = path.with_extension("partial");
+        fs::write(&partial, text)
+            .and_then(|()| fs::rename(&partial, &path))
+            .map_err(|error| Trouble::errored(format!("{}: {error}", path.display())))
+    }
+}
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(holder_file(&self.directory));
+    }
+}
+
+fn holder_file(directory: &Path) -> PathBuf {
+    directory.join("manager.json")
+}
+
+/// Who has the lock of a state directory.
+pub(crate) fn holder(directory: &Path) -> Option<Holder> {
+    serde_json::from_str(&fs::read_to_string(holder_file(directory)).ok()?).ok()
+}
+
+/// Reads the schedules; their mistakes are printed with carets.
+pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
+    schedules::load(path).map_err(|error| Trouble::usage(error.render(Style::of_stderr().colours())))
+}
+
+/// Opens the history of a state directory that must be there.
+pub(crate) fn open_history(directory: &Path) -> Result<History, Trouble> {
+    let path = directory.join("image-manager.db");
+    if !path.exists() {
+        return Err(Trouble::usage(format!(
+            "there is no history in {}: name the state directory with --state, or build something first with \
+             `image-manager run SCHEDULE`",
+            directory.display()
+        )));
+    }
+    History::open(&path).map_err(Trouble::errored)
+}
+
+/// A manager that is put together, with its gateway open.
+pub(crate) struct Instance {
+    pub(crate) manager: Manager,
+    /// Ends the gateway, and whatever else listens to it.
+    pub(crate) stop: CancellationToken,
+    pub(crate) gateway_address: SocketAddr,
+}
+
+/// Where the gateway should listen.
+pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
+    let all_local = schedules.schedules.iter().all(|schedule| schedule.cloud == "local");
+    let ip = if all_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    SocketAddr::new(IpAddr::V4(ip), GATEWAY_PORT)
+}
+
+impl Instance {
+    /// Opens everything that a manager needs. Nothing is built yet.
+    pub(crate) async fn open(
+        host: &HostArguments,
+        lock: &StateLock,
+        schedules: Schedules,
+        gateway: SocketAddr,
+        concurrent_builds: usize,
+    ) -> Result<Self, Trouble> {
+        let settings = settings(host, &lock.directory, concurrent_builds);
+        let listener = listen(gateway, "--gateway").await?;
+        let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
+        let history = History::open(&settings.database()).map_err(Trouble::errored)?;
+        let owner = history.owner().await.map_err(Trouble::errored)?;
+        let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;
+        let gateway = Gateway::new(settings.gateway);
+        let stop = CancellationToken::new();
+        let local: Arc<dyn Cloud> =
+            Arc::new(LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone())));
+        let manager = Manager::new(Parts {
+            settings,
+            history,
+            owner,
+            gateway: gateway.clone(),
+            gateway_address,
+            fingerprint: certificate.fingerprint.clone(),
+            clouds: BTreeMap::from([(local.name().to_owned(), local)]),
+            schedules,
+        });
+        let ended = stop.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serve_gateway(gateway, listener, &certificate, ended).await {
+                tracing::error!("gateway: {error}");
+            }
+        });
+        manager.remember_schedules().await.map_err(Trouble::errored)?;
+        Ok(Self { manager, stop, gateway_address })
+    }
+}
+
+/// Binds a port; a taken one is named with its flag.
+pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Trouble> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("; another program has it (`ss -ltnp 'sport = :{}'` says which)", address.port())
+            }
+            _ => String::new(),
+        };
+        Trouble::usage(format!("cannot listen on {flag} {address}: {error}{hint}"))
+    })
+}
+
+/// What the command line says about the host, with defaults found where the program was installed.
+pub(crate) fn settings(host: &HostArguments, state: &Path, concurrent_builds: usize) -> Settings {
+    let beside = host.schedules.schedules.parent().unwrap_or_else(|| Path::new("")).join("elements");
+    let elements = if host.elements.is_empty() { vec![beside] } else { host.elements.clone() };
+    Settings {
+        state: state.to_owned(),
+        scratch: host.scratch.as_deref().map_or_else(|| state.join("scratch"), absolute),
+        dib: host.dib.as_deref().map_or_else(find_dib, absolute),
+        elements: elements.iter().map(|path| absolute(path)).collect(),
+        agent: host.agent.as_deref().map_or_else(find_agent, absolute),
+        concurrent_builds,
+        gateway: GatewaySettings {
+            heartbeat_interval: host.heartbeat_timeout / BEATS,
+            heartbeat_timeout: host.heartbeat_timeout,
+            ..GatewaySettings::default()
+        },
+        reattach: host.reattach,
+        agent_endpoint: host.agent_endpoint.map(|address| address.to_string()),
+        room: ROOM,
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// `disk-image-create` on PATH, else where `setup/install` puts it.
+fn find_dib() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("disk-image-create"))
+        .find(|program| crate::lifecycle::is_executable(program))
+        .unwrap_or_else(|| PathBuf::from(DIB_HOME))
+}
+
+/// The agent beside this program, or where cargo puts the static one of a checkout.
+fn find_agent() -> PathBuf {
+    let name = "image-manager-agent";
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
+    let Some(beside) = beside else { return PathBuf::from(name) };
+    // Cargo's own layout first: what lies beside a debug build is a dynamic agent.
+    let checkout = beside.parent().map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
+    checkout.filter(|path| path.exists()).unwrap_or_else(|| beside.join(name))
+}
+
+/// Sets up logging to standard error. `IMAGE_MANAGER_LOG` overrides the level ("debug", or a tracing filter).
+pub(crate) fn start_logging(default: &str) {
+    use tracing_subscriber::EnvFilter;
+    // These two print user_data and tokens when they may.
+    let capped = "openstack=info,osauth=info";
+    let wanted = std::env::var("IMAGE_MANAGER_LOG").unwrap_or_else(|_| default.to_owned());
+    let filter = EnvFilter::builder().parse_lossy(format!("{wanted},{capped}"));
+    // A second call (tests) is no harm.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(Style::of_stderr().colours())
+        .try_init();
+}

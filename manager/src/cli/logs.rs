@@ -1,0 +1,59 @@
+//! `image-manager logs`: a build's logs, from their files.
+
+use std::time::Duration;
+
+use super::arguments::LogsArguments;
+use super::instance::open_history;
+use super::show::not_found;
+use super::text;
+use super::{Exit, Outcome, Trouble};
+use crate::lifecycle::{files, state};
+
+/// How often a followed log is looked at.
+const LOOK: Duration = Duration::from_millis(300);
+/// Most that is read at once, in bytes.
+const CHUNK: u64 = 1 << 20;
+
+pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
+    let history = open_history(&arguments.state.state)?;
+    let id = history.resolve(&arguments.build).await.map_err(not_found)?;
+    let file = match &arguments.which {
+        which if which.console => files::CONSOLE_LOG,
+        which if which.agent => files::AGENT_LOG,
+        _ => files::BUILD_LOG,
+    };
+    let path = arguments.state.state.join("builds").join(&id).join(file);
+    let mut offset = 0;
+    loop {
+        // Asked before the file is read: what was written before the end is printed.
+        let build = history.build(&id).await.map_err(Trouble::errored)?;
+        let ended = state::is_end(build.state());
+        while let Some(chunk) = read(&path, offset).await.map_err(Trouble::errored)? {
+            offset += chunk.len() as u64;
+            text::print(&String::from_utf8_lossy(&chunk));
+        }
+        if ended || !arguments.follow {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    if offset == 0 && !path.exists() {
+        return Err(Trouble::errored(format!(
+            "build {id} has no {file}: it did not come that far (`image-manager show {id}` says why)"
+        )));
+    }
+    Ok(Exit::Done)
+}
+
+async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec<u8>>> {
+    use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+    let mut file = match tokio::fs::File::open(path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    file.seek(std::io::SeekFrom::Start(offset)).await?;
+    let mut chunk = Vec::new();
+    file.take(CHUNK).read_to_end(&mut chunk).await?;
+    Ok((!chunk.is_empty()).then_some(chunk))
+}

@@ -1,0 +1,117 @@
+//! The command line, one file a verb.
+
+mod arguments;
+mod check;
+mod client;
+mod doctor;
+mod follow;
+mod history;
+mod instance;
+mod json;
+mod logs;
+mod progress;
+mod run;
+mod serve;
+mod show;
+mod text;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Verb};
+
+/// How the program ends. Documented in `docs/exit-codes.md`; scripts rely on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: the image passed, or the verb is done.
+    Done,
+    /// 1: the image failed.
+    Failed,
+    /// 2: the infrastructure failed, or it is unknown whether the image is good.
+    Errored,
+    /// 64: wrong usage or configuration (EX_USAGE of sysexits.h).
+    Usage,
+    /// 130: cancelled (128 + SIGINT).
+    Cancelled,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Errored => 2,
+            Exit::Usage => 64,
+            Exit::Cancelled => 130,
+        })
+    }
+}
+
+/// A verb could not do what it was asked for.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    exit: Exit,
+    message: String,
+}
+
+impl Trouble {
+    /// The user must change something.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    /// The host or the manager is at fault.
+    pub(crate) fn errored(message: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Errored, message: message.to_string() }
+    }
+}
+
+/// What a verb returns.
+pub(crate) type Outcome = Result<Exit, Trouble>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap's own exit code for wrong usage is 2, which here means something else.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    // The only provider that is compiled in; a second installation is the only way this fails.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Trouble::errored(format!("cannot start: {error}"))),
+    };
+    let outcome = runtime.block_on(Box::pin(dispatch(arguments)));
+    // A thread that is still blocked in a read must not hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(trouble) => report(&trouble),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+fn report(trouble: &Trouble) -> ExitCode {
+    eprintln!("error: {}", trouble.message);
+    trouble.exit.into()
+}
+
+async fn dispatch(arguments: Arguments) -> Outcome {
+    match arguments.verb {
+        Verb::Serve(serve) => serve::run(serve).await,
+        Verb::Run(run) => run::run(run).await,
+        Verb::Check(check) => check::run(&check),
+        Verb::History(history) => history::run(history).await,
+        Verb::Show(show) => show::run(show).await,
+        Verb::Logs(logs) => logs::run(logs).await,
+        Verb::Doctor(doctor) => doctor::run(&doctor),
+    }
+}

@@ -1,0 +1,139 @@
+//! Showing a build's progress: a bar on a terminal, plain lines otherwise.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use image_manager_proto::v1::{self, CheckOutcome, LogSource, StageState};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::text::{self, Style};
+use super::when;
+use crate::history::Named as _;
+
+/// The bar has this many steps.
+const STEPS: u64 = 1000;
+/// Without a terminal, progress within a stage is told this often.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Shows one build.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    style: Style,
+    verbose: bool,
+    told: BTreeSet<String>,
+    checks: BTreeSet<(String, &'static str)>,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// A bar when standard error is a terminal.
+    pub(crate) fn new(verbose: bool) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
+            let template = "{spinner} {prefix:<12} [{bar:30}] {percent:>3} %  {elapsed}  {wide_msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self {
+            bar,
+            style: Style::of_stdout(),
+            verbose,
+            told: BTreeSet::new(),
+            checks: BTreeSet::new(),
+            last_line: Instant::now(),
+        }
+    }
+
+    /// A line above the bar.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| text::print(&format!("{line}\n"))),
+            None => text::print(&format!("{line}\n")),
+        }
+    }
+
+    /// The build has moved: tells the stages that have ended since.
+    pub(crate) fn build(&mut self, build: &v1::Build) {
+        if self.told.insert("build".to_owned()) {
+            self.say(&format!("build {} of {} on {}", build.id, build.schedule, build.cloud));
+        }
+        for stage in &build.stages {
+            let ended = matches!(stage.state(), StageState::Done | StageState::Failed);
+            if ended && self.told.insert(stage.name.clone()) {
+                let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
+                let mark = self.style.stage_mark(stage.state());
+                self.say(&format!("{mark} {:<12} {took:>12}  {}", stage.name, stage.detail));
+            }
+            if stage.state() == StageState::Running && self.told.insert(format!("{} began", stage.name)) {
+                match &self.bar {
+                    Some(bar) => {
+                        bar.reset();
+                        bar.set_prefix(stage.name.clone());
+                        bar.set_message("");
+                    }
+                    None => self.say(&format!("  {} …", stage.name)),
+                }
+            }
+        }
+    }
+
+    /// The stage under way has come this far.
+    pub(crate) fn stage(&mut self, progress: &v1::Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(progress.stage.clone());
+            bar.set_message(progress.detail.clone());
+            if progress.fraction >= 0.0 {
+                bar.set_position(steps(progress.fraction));
+            }
+        } else if self.last_line.elapsed() >= QUIET {
+            self.last_line = Instant::now();
+            let percent = if progress.fraction >= 0.0 {
+                format!("{:3.0} %  ", progress.fraction * 100.0)
+            } else {
+                String::new()
+            };
+            self.say(&format!("    {} {percent}{}", progress.stage, progress.detail));
+        }
+    }
+
+    /// A line of a log.
+    pub(crate) fn log(&self, line: &v1::LogLine) {
+        if !self.verbose {
+            return;
+        }
+        let prefix = match line.source() {
+            LogSource::Build => "[DIB]",
+            LogSource::Console => "[console]",
+            LogSource::Agent => "[agent]",
+            LogSource::Unspecified => "",
+        };
+        self.say(&self.style.dim(&format!("{prefix} {}", line.line)));
+    }
+
+    /// A check has ended. The same outcome is told once, though it comes again with the report.
+    pub(crate) fn check(&mut self, check: &v1::Check) {
+        let outcome = check.outcome();
+        if outcome == CheckOutcome::Unspecified || !self.checks.insert((check.name.clone(), outcome.word())) {
+            return;
+        }
+        let mark = self.style.outcome_mark(outcome);
+        self.say(&format!("  {mark} {:<12} {}", check.name, check.summary));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn steps(fraction: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+    let steps = (fraction.clamp(0.0, 1.0) * 1000.0) as u64;
+    steps.min(STEPS)
+}

@@ -1,0 +1,129 @@
+//! `image-manager run`: one build now, in the foreground, or by the manager that serves the state directory.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, BuildState, Trigger};
+
+use super::arguments::RunArguments;
+use super::client::Client;
+use super::follow::{self, Followed};
+use super::instance::{Instance, StateLock, gateway_address, holder, load_schedules, start_logging};
+use super::{Exit, Outcome, Trouble};
+use crate::cloud::Trouble as CloudTrouble;
+use crate::lifecycle::{TriggerError, TriggerOptions};
+use crate::operator::build_events;
+use crate::schedules::Schedules;
+
+/// How long the end of a build may take after an interrupt.
+const GRACE: Duration = Duration::from_secs(180);
+
+pub(crate) async fn run(arguments: RunArguments) -> Outcome {
+    // The report at the end says what went wrong; log lines would tear the progress bar.
+    start_logging("error");
+    let directory = arguments.host.state.state.clone();
+    let schedules = load_schedules(&arguments.host.schedules.schedules)?;
+    if schedules.get(&arguments.schedule).is_none() {
+        let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+        return Err(Trouble::usage(format!(
+            "no schedule {:?} in {}; there are: {}",
+            arguments.schedule,
+            schedules.path.display(),
+            names.join(", ")
+        )));
+    }
+    match StateLock::take(&directory)? {
+        Some(lock) => here(&arguments, &lock, schedules).await,
+        None => by_the_manager(&arguments).await,
+    }
+}
+
+/// Nobody serves the state directory: this process is the manager until the build has ended.
+async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) -> Outcome {
+    lock.sign(None)?;
+    let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.cloud == "local");
+    let gateway =
+        if local { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway_address(&schedules) };
+    let instance = Instance::open(&arguments.host, lock, schedules, gateway, 1).await?;
+    let manager = &instance.manager;
+    manager.recover().await.map_err(Trouble::errored)?;
+    let options = TriggerOptions {
+        keep_disk: arguments
+            .keep_disk
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(Trouble::usage)?,
+        ..TriggerOptions::by(Trigger::Cli)
+    };
+    let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
+    let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
+    let id = build.id.clone();
+    let cancel = || {
+        manager.cancel(&id);
+    };
+    let followed = follow::follow(events, arguments.verbose, cancel).await;
+    manager.shut_down(GRACE).await;
+    instance.stop.cancel();
+    match followed? {
+        Followed::Ended(build) => Ok(exit_of(&build)),
+        Followed::Abandoned => Ok(Exit::Cancelled),
+    }
+}
+
+/// Asks the manager that serves the state directory, and follows.
+async fn by_the_manager(arguments: &RunArguments) -> Outcome {
+    let directory = &arguments.host.state.state;
+    let Some(holder) = holder(directory) else {
+        return Err(Trouble::errored(format!(
+            "another image-manager uses the state directory {} and has not said how to reach it yet: try again",
+            directory.display()
+        )));
+    };
+    let Some(operator) = holder.operator else {
+        return Err(Trouble::errored(format!(
+            "another `image-manager run` (pid {}) uses the state directory {}: wait for it, or use another --state",
+            holder.pid,
+            directory.display()
+        )));
+    };
+    if arguments.keep_disk.is_some() {
+        return Err(Trouble::usage(
+            "--keep-disk works only for a build in the foreground: a manager serves this state directory",
+        ));
+    }
+    let mut client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
+    let build = client.trigger(&arguments.schedule).await?;
+    let events = client.watch(&build.id).await?;
+    let canceller = client.clone();
+    let id = build.id.clone();
+    let cancel = move || {
+        let (mut client, id) = (canceller.clone(), id.clone());
+        tokio::spawn(async move { client.cancel(&id).await });
+    };
+    match follow::follow(events, arguments.verbose, cancel).await? {
+        Followed::Ended(build) => Ok(exit_of(&build)),
+        Followed::Abandoned => Ok(Exit::Cancelled),
+    }
+}
+
+fn refused(error: TriggerError) -> Trouble {
+    match &error {
+        TriggerError::Cloud { error: inner, .. } if inner.trouble != CloudTrouble::Configuration => {
+            Trouble::errored(error)
+        }
+        TriggerError::History(_) | TriggerError::Stopping | TriggerError::AlreadyRunning { .. } => {
+            Trouble::errored(error)
+        }
+        _ => Trouble::usage(error),
+    }
+}
+
+fn exit_of(build: &v1::Build) -> Exit {
+    match build.state() {
+        BuildState::Succeeded => Exit::Done,
+        BuildState::Failed => Exit::Failed,
+        BuildState::Cancelled => Exit::Cancelled,
+        _ => Exit::Errored,
+    }
+}

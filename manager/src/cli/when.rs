@@ -1,0 +1,74 @@
+//! Times and durations for people and programs.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use prost_types::Timestamp;
+
+fn to_utc(time: &Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
+}
+
+/// "2026-11-23 08:19:24Z", or "-".
+pub(crate) fn exact(time: Option<&Timestamp>) -> String {
+    time.and_then(to_utc).map_or_else(|| "-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// RFC 3339 with milliseconds, or empty.
+pub(crate) fn rfc3339(time: Option<&Timestamp>) -> String {
+    time.and_then(to_utc).map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
+}
+
+/// How long it took, up to now when it is not over: "1m 42s", or "-" when it has not begun.
+pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> String {
+    let Some(from) = from.and_then(to_utc) else { return "-".to_owned() };
+    let to = to.and_then(to_utc).unwrap_or_else(Utc::now);
+    took((to - from).to_std().unwrap_or_default())
+}
+
+/// "0.4 s", "42.0 s", "3 min 12 s", "1 h 02 min".
+pub(crate) fn took(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 100 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else if seconds < 3600 {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    } else {
+        format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60)
+    }
+}
+
+/// An instant in milliseconds since the epoch from an age ("7d") or a date ("2026-11-01", RFC 3339).
+pub(crate) fn parse_since(text: &str) -> Result<i64, String> {
+    if let Ok(age) = humantime::parse_duration(text) {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        return Ok(Utc::now().timestamp_millis().saturating_sub(age));
+    }
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
+    }
+    DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_millis()).map_err(|_| {
+        format!("--since {text}: expected an age such as 7d or 12h, or a date such as 2026-11-01 (UTC)")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let cases = [(400, "0.4 s"), (42_000, "42.0 s"), (192_000, "3 min 12 s"), (3_720_000, "1 h 02 min")];
+        for (ms, text) in cases {
+            assert_eq!(took(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn since_takes_ages_and_dates() {
+        assert_eq!(parse_since("2026-11-01").unwrap(), 1_793_491_200_000);
+        let day_ago = Utc::now().timestamp_millis() - 86_400_000;
+        assert!((parse_since("1d").unwrap() - day_ago).abs() < 5_000);
+        assert!(parse_since("yesterday").unwrap_err().contains("2026-11-01"));
+    }
+}

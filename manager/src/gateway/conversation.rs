@@ -1,0 +1,205 @@
+//! One attached stream: the protocol's order, heartbeats, and its end.
+
+use std::net::SocketAddr;
+
+use image_manager_proto::v1::{
+    AgentMessage, CheckOutcome, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted, Welcome,
+    agent_message, manager_message,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{AgentEvent, Expectation, Gateway, GatewaySettings, TokenHash};
+
+type Outgoing = mpsc::Sender<Result<ManagerMessage, Status>>;
+
+/// Everything that one stream needs.
+pub(super) struct Conversation {
+    pub(super) gateway: Gateway,
+    pub(super) settings: GatewaySettings,
+    pub(super) token: TokenHash,
+    pub(super) stream: u64,
+    pub(super) end: CancellationToken,
+    pub(super) expectation: Expectation,
+    pub(super) events: mpsc::Sender<AgentEvent>,
+    pub(super) outgoing: Outgoing,
+}
+
+/// Why a stream ended before Goodbye.
+enum End {
+    /// The agent is gone, or the build is: there is nobody to tell.
+    Gone(String),
+    /// The agent broke the protocol: it is told.
+    Refused(Status),
+    /// It said Goodbye.
+    Goodbye,
+}
+
+impl Conversation {
+    /// Talks to the agent until one side ends it, then gives the place back.
+    pub(super) async fn run(self, hello: Hello, peer: Option<SocketAddr>, incoming: Streaming<AgentMessage>) {
+        let end = self.talk(hello, peer, incoming).await;
+        let mine = self.gateway.leave_place(self.token, self.stream);
+        let why = match end {
+            End::Goodbye => return,
+            End::Gone(why) => why,
+            End::Refused(status) => {
+                let why = format!("it broke the protocol: {}", status.message());
+                // The stream may be full or gone; the session is told in any case.
+                let _ = self.outgoing.try_send(Err(status));
+                why
+            }
+        };
+        // A stream that was taken over by the same boot is not a loss.
+        if mine {
+            let _ = self.events.send(AgentEvent::Detached { why }).await;
+        }
+    }
+
+    async fn talk(
+        &self,
+        hello: Hello,
+        peer: Option<SocketAddr>,
+        mut incoming: Streaming<AgentMessage>,
+    ) -> End {
+        if let Err(end) = self.greet(hello, peer).await {
+            return end;
+        }
+        let mut beat = interval(self.settings.heartbeat_interval);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silence = Instant::now() + self.settings.heartbeat_timeout;
+        let mut accepted: Option<oneshot::Receiver<()>> = None;
+        loop {
+            tokio::select! {
+                () = self.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
+                () = sleep_until(silence) => {
+                    return End::Gone(format!("nothing was heard of it for {:?}", self.settings.heartbeat_timeout));
+                }
+                _ = beat.tick() => {
+                    // A full stream means a slow reader; it will miss a beat, not more.
+                    let _ = self.outgoing.try_send(Ok(message(manager_message::Kind::Heartbeat(Heartbeat {}))));
+                }
+                answer = committed(&mut accepted) => {
+                    accepted = None;
+                    if answer.is_err() {
+                        return End::Gone("the build did not take its report".to_owned());
+                    }
+                    if let Err(end) = self.say(manager_message::Kind::ReportAccepted(ReportAccepted {})).await {
+                        return end;
+                    }
+                }
+                received = incoming.message() => {
+                    silence = Instant::now() + self.settings.heartbeat_timeout;
+                    let kind = match received {
+                        Ok(Some(received)) => received.kind,
+                        Ok(None) => return End::Gone("its stream ended without a last word".to_owned()),
+                        Err(status) => return End::Gone(format!("its stream broke: {}", status.message())),
+                    };
+                    match self.hear(kind, &mut accepted).await {
+                        Ok(()) => {}
+                        Err(end) => return end,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn greet(&self, hello: Hello, peer: Option<SocketAddr>) -> Result<(), End> {
+        self.tell(AgentEvent::Attached { hello, peer }).await?;
+        let welcome = Welcome {
+            checks: u32::try_from(self.expectation.checks.len()).unwrap_or(u32::MAX),
+            heartbeat_interval: prost_types::Duration::try_from(self.settings.heartbeat_interval).ok(),
+            heartbeat_timeout: prost_types::Duration::try_from(self.settings.heartbeat_timeout).ok(),
+        };
+        self.say(manager_message::Kind::Welcome(welcome)).await?;
+        for check in &self.expectation.checks {
+            self.say(manager_message::Kind::CheckRequest(check.clone())).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(
+        &self,
+        kind: Option<agent_message::Kind>,
+        accepted: &mut Option<oneshot::Receiver<()>>,
+    ) -> Result<(), End> {
+        use agent_message::Kind;
+        match kind {
+            Some(Kind::Heartbeat(_)) => Ok(()),
+            Some(Kind::CheckResult(result)) => {
+                if !self.was_requested(&result.name) {
+                    return refuse(format!("a result for the check {:?} that nobody asked for", result.name));
+                }
+                self.tell(AgentEvent::Result(result)).await
+            }
+            Some(Kind::Report(report)) => {
+                self.check_report(&report)?;
+                let (accept, committed) = oneshot::channel();
+                *accepted = Some(committed);
+                self.tell(AgentEvent::Report { report, accept }).await
+            }
+            Some(Kind::RemovalReport(removal)) => self.tell(AgentEvent::Removal(removal)).await,
+            Some(Kind::Goodbye(_)) => {
+                self.tell(AgentEvent::Goodbye).await?;
+                Err(End::Goodbye)
+            }
+            Some(Kind::Hello(_)) => refuse("a second Hello".to_owned()),
+            None => refuse("an empty message".to_owned()),
+        }
+    }
+
+    fn was_requested(&self, name: &str) -> bool {
+        self.expectation.checks.iter().any(|check| check.name == name)
+    }
+
+    /// A report speaks for every requested check, with an outcome.
+    fn check_report(&self, report: &Report) -> Result<(), End> {
+        for check in &self.expectation.checks {
+            let spoken = report
+                .results
+                .iter()
+                .any(|result| result.name == check.name && result.outcome() != CheckOutcome::Unspecified);
+            if !spoken {
+                return refuse(format!("a report without a result for the check {:?}", check.name));
+            }
+        }
+        match report.results.iter().find(|result| !self.was_requested(&result.name)) {
+            Some(extra) => refuse(format!("a report on the check {:?} that nobody asked for", extra.name)),
+            None => Ok(()),
+        }
+    }
+
+    async fn tell(&self, event: AgentEvent) -> Result<(), End> {
+        let gone = || End::Gone("the build has ended its session".to_owned());
+        tokio::time::timeout(self.settings.heartbeat_timeout, self.events.send(event))
+            .await
+            .map_err(|_| gone())?
+            .map_err(|_| gone())
+    }
+
+    async fn say(&self, kind: manager_message::Kind) -> Result<(), End> {
+        let slow = || End::Gone("it does not read its stream".to_owned());
+        tokio::time::timeout(self.settings.heartbeat_timeout, self.outgoing.send(Ok(message(kind))))
+            .await
+            .map_err(|_| slow())?
+            .map_err(|_| End::Gone("its stream is closed".to_owned()))
+    }
+}
+
+fn message(kind: manager_message::Kind) -> ManagerMessage {
+    ManagerMessage { kind: Some(kind) }
+}
+
+fn refuse(what: String) -> Result<(), End> {
+    Err(End::Refused(Status::invalid_argument(what)))
+}
+
+/// Waits for the commit of the report under way; for ever when there is none.
+async fn committed(accepted: &mut Option<oneshot::Receiver<()>>) -> Result<(), oneshot::error::RecvError> {
+    match accepted {
+        Some(receiver) => receiver.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,175 @@
+//! The agents' door: the gRPC service `AgentGateway` behind TLS, its tokens and its sessions.
+//!
+//! A build that boots a server opens a [`Session`] and hands the server its token. Whoever presents that
+//! token talks to that session and to nothing else. The gateway keeps the protocol (order of messages,
+//! heartbeats, bounds); what the messages mean for the build is for the reader of the session's events.
+//! The gateway knows nothing of stages.
+
+mod attach;
+mod certificate;
+mod conversation;
+mod token;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use image_manager_proto::v1;
+use tokio::sync::{mpsc, oneshot};
+
+pub use attach::serve;
+pub use certificate::{Certificate, CertificateError};
+pub use token::{Token, TokenHash};
+
+/// Events of one session that may wait for their reader.
+const EVENTS: usize = 64;
+/// Longest message that an agent may send, in bytes.
+pub const MESSAGE_LIMIT: usize = 1 << 20;
+
+/// What the gateway may be told to do differently.
+#[derive(Debug, Clone, Copy)]
+pub struct GatewaySettings {
+    /// How often both sides send a heartbeat.
+    pub heartbeat_interval: Duration,
+    /// Who is silent for this long is dead.
+    pub heartbeat_timeout: Duration,
+    /// How long a new stream may take to say Hello.
+    pub hello_timeout: Duration,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(5),
+            // An emulated server that swaps or boots may stand still for a while.
+            heartbeat_timeout: Duration::from_secs(30),
+            hello_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What an agent did, in the order in which it did it.
+#[derive(Debug)]
+pub enum AgentEvent {
+    /// It attached, or attached anew.
+    Attached {
+        /// Its first message.
+        hello: v1::Hello,
+        /// Where it called from.
+        peer: Option<SocketAddr>,
+    },
+    /// A check has ended.
+    Result(v1::CheckResult),
+    /// Its last word. The agent hears ReportAccepted when `accept` is fired, after the commit.
+    Report {
+        /// The report; it has a result for each requested check.
+        report: v1::Report,
+        /// To be fired once the report is committed.
+        accept: oneshot::Sender<()>,
+    },
+    /// What became of its files.
+    Removal(v1::RemovalReport),
+    /// It is done.
+    Goodbye,
+    /// Its stream ended before Goodbye; it may come back.
+    Detached {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// What a session asks of its agent.
+#[derive(Debug, Clone)]
+struct Expectation {
+    build_id: String,
+    checks: Vec<v1::CheckRequest>,
+}
+
+struct Slot {
+    expectation: Expectation,
+    events: mpsc::Sender<AgentEvent>,
+    /// The stream that is attached now: its boot id, and the means to end it.
+    attached: Option<Attached>,
+    refused: u32,
+}
+
+struct Attached {
+    boot_id: String,
+    stream: u64,
+    end: tokio_util::sync::CancellationToken,
+}
+
+struct Inner {
+    settings: GatewaySettings,
+    slots: Mutex<HashMap<TokenHash, Slot>>,
+    next_stream: std::sync::atomic::AtomicU64,
+    unknown_tokens: std::sync::atomic::AtomicU64,
+}
+
+/// All sessions; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+/// A build's ear at the gateway. Dropping it makes its token worthless and ends the agent's stream.
+pub struct Session {
+    gateway: Gateway,
+    token: TokenHash,
+    events: mpsc::Receiver<AgentEvent>,
+}
+
+impl Gateway {
+    /// A gateway without sessions. [`serve`] opens its door.
+    pub fn new(settings: GatewaySettings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                slots: Mutex::default(),
+                next_stream: std::sync::atomic::AtomicU64::new(1),
+                unknown_tokens: std::sync::atomic::AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Opens a session: whoever presents `token` is this build's agent and is asked for `checks`.
+    pub fn open(&self, token: &Token, build_id: &str, checks: Vec<v1::CheckRequest>) -> Session {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let hash = token.hash();
+        let expectation = Expectation { build_id: build_id.to_owned(), checks };
+        let slot = Slot { expectation, events: sender, attached: None, refused: 0 };
+        self.slots().insert(hash, slot);
+        Session { gateway: self.clone(), token: hash, events }
+    }
+
+    /// How many attempts with a token that nobody handed out were refused since the start.
+    pub fn unknown_tokens(&self) -> u64 {
+        self.inner.unknown_tokens.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<TokenHash, Slot>> {
+        // The map is whole even after a panic elsewhere: each change to it is a single step.
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// The next thing that the agent does. Never ends by itself: the caller has a deadline.
+    pub async fn next(&mut self) -> Option<AgentEvent> {
+        self.events.recv().await
+    }
+
+    /// Attempts with this token that were refused (a second boot while the first one is attached).
+    pub fn refused(&self) -> u32 {
+        self.gateway.slots().get(&self.token).map_or(0, |slot| slot.refused)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(attached) = self.gateway.slots().remove(&self.token).and_then(|slot| slot.attached) {
+            attached.end.cancel();
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Writing what happens to a build.
+
+use std::collections::BTreeMap;
+
+use image_manager_proto::v1;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::names::Named as _;
+use super::observations;
+use super::{History, HistoryError, now_ms};
+
+/// A build to be queued.
+#[derive(Debug, Clone)]
+pub struct NewBuild {
+    /// UUIDv7.
+    pub id: String,
+    /// The schedule's name.
+    pub schedule: String,
+    /// The cloud's name.
+    pub cloud: String,
+    /// Who asked.
+    pub trigger: v1::Trigger,
+    /// Names of its stages, in order.
+    pub stages: Vec<&'static str>,
+    /// Names of its checks, in order, and whether each is required.
+    pub checks: Vec<(String, bool)>,
+    /// For a cron trigger: nothing up to this instant (milliseconds) is to be caught up any more. Committed
+    /// together with the build, so that a crash in between neither loses a run nor doubles it.
+    pub fired_at: Option<i64>,
+}
+
+/// How a stage ended, and what it leads to.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// State of the stage that ends.
+    pub state: v1::StageState,
+    /// One line for people.
+    pub detail: String,
+}
+
+impl History {
+    /// Queues a build, with all its stages and checks pending.
+    ///
+    /// # Errors
+    /// [`HistoryError::Unfinished`] with the id of the schedule's unfinished build.
+    pub async fn create_build(&self, build: NewBuild) -> Result<(), HistoryError> {
+        self.writer.run(move |tx| insert_build(tx, &build)).await
+    }
+
+    /// Moves a build from one state to another, ends the stage of the first and begins the stage of the
+    /// second, in one commit.
+    ///
+    /// # Errors
+    /// [`HistoryError::IllegalMove`] when the build is not in state `from`.
+    pub async fn advance(
+        &self,
+        id: &str,
+        from: v1::BuildState,
+        to: v1::BuildState,
+        ending: Ending,
+    ) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer.run(move |tx| advance(tx, &id, from, to, &ending)).await
+    }
+
+    /// Marks a stage that was not needed.
+    pub async fn skip_stage(&self, id: &str, stage: &'static str, detail: &str) -> Result<(), HistoryError> {
+        let (id, detail) = (id.to_owned(), detail.to_owned());
+        self.writer
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE stage SET state = 'skipped', detail = ?3 WHERE build_id = ?1 AND name = ?2",
+                    params![id, stage, detail],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records the verdict and, when it is not a pass, why.
+    pub async fn record_verdict(
+        &self,
+        id: &str,
+        verdict: v1::Verdict,
+        failure: Option<v1::Failure>,
+    ) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer
+            .run(move |tx| {
+                let word = (verdict != v1::Verdict::Unspecified).then(|| verdict.word());
+                tx.execute("UPDATE build SET verdict = ?2 WHERE id = ?1", params![id, word])?;
+                if let Some(failure) = failure {
+                    tx.execute(
+                        "UPDATE build SET failure_reason = ?2, failure_stage = ?3, failure_message = ?4,
+                         failure_evidence = ?5 WHERE id = ?1",
+                        params![id, failure.reason, failure.stage, failure.message, failure.evidence],
+                    )?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records the image that the build made.
+    pub async fn record_image(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE build SET image_id = ?2, image_name = ?3, image_sha512 = ?4, image_size = ?5,
+                     image_virtual_size = ?6 WHERE id = ?1",
+                    params![
+                        id,
+                        image.id,
+                        image.name,
+                        image.sha512,
+                        signed(image.size_bytes),
+                        signed(image.virtual_size_bytes)
+                    ],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records the hash of the token that the server is handed. The token itself is never stored.
+    pub async fn record_token_hash(&self, id: &str, hash: &str) -> Result<(), HistoryError> {
+        let (id, hash) = (id.to_owned(), hash.to_owned());
+        self.writer
+            .run(move |tx| {
+                tx.execute("UPDATE build SET agent_token_hash = ?2 WHERE id = ?1", params![id, hash])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records the server that boots the image.
+    pub async fn record_server(&self, id: &str, server: v1::Server) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE build SET server_id = ?2, server_name = ?3, server_flavor = ?4 WHERE id = ?1",
+                    params![id, server.id, server.name, server.flavor],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records the agent at its first attach.
+    pub async fn record_agent(&self, id: &str, version: &str, boot_id: &str) -> Result<(), HistoryError> {
+        let (id, version, boot_id) = (id.to_owned(), version.to_owned(), boot_id.to_owned());
+        self.writer
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE build SET agent_version = ?2, agent_boot_id = ?3, agent_attached_at = ?4 WHERE id = ?1",
+                    params![id, version, boot_id, now_ms()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records results of checks, replacing what was known of them.
+    pub async fn record_checks(&self, id: &str, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer
+            .run(move |tx| {
+                for check in &checks {
+                    update_check(tx, &id, check)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records the agent's removal of itself.
+    pub async fn record_removal(&self, id: &str, removal: v1::Removal) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer
+            .run(move |tx| {
+                tx.execute("UPDATE build SET removal_complete = ?2 WHERE id = ?1", params![id, removal.complete])?;
+                tx.execute("DELETE FROM removed_path WHERE build_id = ?1", [&id])?;
+                for (position, path) in (0_i64..).zip(&removal.paths) {
+                    tx.execute(
+                        "INSERT INTO removed_path (build_id, position, path, fate, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+                        params![id, position, path.path, path.fate().word(), path.detail],
+                    )?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Records how long each phase of disk-image-builder took, for the next build's progress.
+    pub async fn record_phases(
+        &self,
+        schedule: &str,
+        phases: BTreeMap<String, f64>,
+    ) -> Result<(), HistoryError> {
+        let schedule = schedule.to_owned();
+        self.writer
+            .run(move |tx| {
+                tx.execute("DELETE FROM build_phase WHERE schedule = ?1", [&schedule])?;
+                for (phase, seconds) in &phases {
+                    tx.execute(
+                        "INSERT INTO build_phase (schedule, phase, seconds) VALUES (?1, ?2, ?3)",
+                        params![schedule, phase, seconds],
+                    )?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// SQLite has signed integers only; no size comes near the sign bit.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryError> {
+    let unfinished: Option<String> = tx
+        .query_row(
+            "SELECT id FROM build WHERE schedule = ?1
+             AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled')",
+            [&build.schedule],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(id) = unfinished {
+        return Err(HistoryError::Unfinished(id));
+    }
+    tx.execute(
+        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at) VALUES (?1, ?2, ?3, 'queued', ?4, ?5)",
+        params![build.id, build.schedule, build.cloud, build.trigger.word(), now_ms()],
+    )?;
+    for (position, name) in (0_i64..).zip(&build.stages) {
+        tx.execute(
+            "INSERT INTO stage (build_id, position, name, state) VALUES (?1, ?2, ?3, 'pending')",
+            params![build.id, position, name],
+        )?;
+    }
+    for (position, (name, required)) in (0_i64..).zip(&build.checks) {
+        tx.execute(
+            "INSERT INTO check_result (build_id, position, name, required) VALUES (?1, ?2, ?3, ?4)",
+            params![build.id, position, name, required],
+        )?;
+    }
+    if let Some(fired_at) = build.fired_at {
+        tx.execute(
+            "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1",
+            params![build.schedule, fired_at],
+        )?;
+    }
+    Ok(())
+}
+
+fn advance(
+    tx: &Transaction<'_>,
+    id: &str,
+    from: v1::BuildState,
+    to: v1::BuildState,
+    ending: &Ending,
+) -> Result<(), HistoryError> {
+    let now = now_ms();
+    let terminal = matches!(
+        to,
+        v1::BuildState::Succeeded
+            | v1::BuildState::Failed
+            | v1::BuildState::Errored
+            | v1::BuildState::Cancelled
+    );
+    let changed = tx.execute(
+        "UPDATE build SET state = ?3, started_at = coalesce(started_at, ?4),
+         finished_at = CASE WHEN ?5 THEN ?4 ELSE finished_at END WHERE id = ?1 AND state = ?2",
+        params![id, from.word(), to.word(), now, terminal],
+    )?;
+    if changed == 0 {
+        return Err(HistoryError::IllegalMove {
+            build: id.to_owned(),
+            from: from.word().to_owned(),
+            to: to.word().to_owned(),
+        });
+    }
+    tx.execute(
+        "UPDATE stage SET state = ?3, finished_at = ?4, detail = CASE WHEN ?5 = '' THEN detail ELSE ?5 END
+         WHERE build_id = ?1 AND name = ?2 AND state = 'running'",
+        params![id, from.word(), ending.state.word(), now, ending.detail],
+    )?;
+    tx.execute(
+        "UPDATE stage SET state = 'running', started_at = ?3 WHERE build_id = ?1 AND name = ?2",
+        params![id, to.word(), now],
+    )?;
+    if terminal {
+        tx.execute(
+            "UPDATE stage SET state = 'skipped' WHERE build_id = ?1 AND state IN ('pending', 'running')",
+            [id],
+        )?;
+    }
+    Ok(())
+}
+
+fn update_check(tx: &Transaction<'_>, id: &str, check: &v1::Check) -> Result<(), HistoryError> {
+    let duration_ms =
+        check.duration.map(|duration| duration.seconds * 1000 + i64::from(duration.nanos) / 1_000_000);
+    let observations =
+        check.observations.as_ref().map_or_else(|| "{}".to_owned(), |o| observations::to_json(o).to_string());
+    tx.execute(
+        "UPDATE check_result SET outcome = ?3, duration_ms = ?4, summary = ?5, observations = ?6
+         WHERE build_id = ?1 AND name = ?2",
+        params![id, check.name, check.outcome().word(), duration_ms, check.summary, observations],
+    )?;
+    Ok(())
+}

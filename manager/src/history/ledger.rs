@@ -1,0 +1,146 @@
+//! The ledger: what exists because of a build, written down before it is asked for.
+
+use rusqlite::{Row, params};
+
+use super::{History, HistoryError, now_ms};
+
+/// What is known of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourceState {
+    /// About to be asked for, or asked for with the answer lost.
+    Intended,
+    /// Exists.
+    Created,
+    /// About to be removed, or the removal's answer was lost.
+    Deleting,
+    /// Is not there any more.
+    Gone,
+    /// Given to its users: no longer the build's to remove.
+    Published,
+}
+
+impl ResourceState {
+    /// The word for it in the database and the interface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Created => "created",
+            Self::Deleting => "deleting",
+            Self::Gone => "gone",
+            Self::Published => "published",
+        }
+    }
+}
+
+/// A row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Its handle.
+    pub id: i64,
+    /// The build it belongs to.
+    pub build_id: String,
+    /// `host`, or the cloud's name.
+    pub cloud: String,
+    /// What it is.
+    pub kind: String,
+    /// The name it was asked for by.
+    pub name: String,
+    /// The cloud's id of it.
+    pub external_id: Option<String>,
+}
+
+impl History {
+    /// Commits that something is about to be asked for.
+    pub async fn intend(
+        &self,
+        build_id: &str,
+        cloud: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<i64, HistoryError> {
+        let row = [build_id, cloud, kind, name].map(str::to_owned);
+        self.writer
+            .run(move |tx| {
+                let [build_id, cloud, kind, name] = row;
+                tx.execute(
+                    "INSERT INTO resource (build_id, cloud, kind, name, state, created_at, updated_at)
+                     VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?5)",
+                    params![build_id, cloud, kind, name, now_ms()],
+                )?;
+                Ok(tx.last_insert_rowid())
+            })
+            .await
+    }
+
+    /// Commits the id under which it exists.
+    pub async fn resource_created(&self, row: i64, external_id: &str) -> Result<(), HistoryError> {
+        let external_id = external_id.to_owned();
+        self.writer
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE resource SET state = 'created', external_id = ?2, updated_at = ?3 WHERE id = ?1",
+                    params![row, external_id, now_ms()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Commits where it goes from here; `note` says why it is still there, or is empty.
+    pub async fn resource_state(
+        &self,
+        row: i64,
+        state: ResourceState,
+        note: &str,
+    ) -> Result<(), HistoryError> {
+        let note = note.to_owned();
+        self.writer
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE resource SET state = ?2, note = ?3, updated_at = ?4 WHERE id = ?1",
+                    params![row, state.as_str(), note, now_ms()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// What a build must still take away, newest first.
+    pub async fn open_resources(&self, build_id: &str) -> Result<Vec<LedgerRow>, HistoryError> {
+        let build_id = build_id.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, build_id, cloud, kind, name, external_id FROM resource
+                 WHERE build_id = ?1 AND state NOT IN ('gone', 'published') ORDER BY id DESC",
+            )?;
+            Ok(statement.query_map([build_id], ledger_row)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// What builds that have ended must still take away: their clean-up did not come to its end. At most
+    /// 1,000 rows.
+    pub async fn leftover_resources(&self) -> Result<Vec<LedgerRow>, HistoryError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id
+                 FROM resource r JOIN build b ON b.id = r.build_id
+                 WHERE r.state NOT IN ('gone', 'published')
+                 AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY r.id DESC LIMIT 1000",
+            )?;
+            Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+    Ok(LedgerRow {
+        id: row.get(0)?,
+        build_id: row.get(1)?,
+        cloud: row.get(2)?,
+        kind: row.get(3)?,
+        name: row.get(4)?,
+        external_id: row.get(5)?,
+    })
+}

@@ -1,0 +1,158 @@
+//! The history of all builds and the ledger of everything they made, in SQLite.
+//!
+//! One thread owns the one writing connection; everybody else sends it work through a bounded channel and
+//! waits for the commit. Reads run on read-only connections of their own and never wait for the writer
+//! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
+
+mod builds;
+mod ledger;
+mod names;
+pub mod observations;
+mod queries;
+mod schedule_state;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use builds::{Ending, NewBuild};
+pub use ledger::{LedgerRow, ResourceState};
+pub use names::Named;
+pub use queries::{BuildFilter, Page};
+pub use schedule_state::ScheduleState;
+use writer::Writer;
+
+/// How long a connection waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle read connections that are kept.
+const IDLE_READERS: usize = 4;
+
+/// The history cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// SQLite's own error.
+    #[error("history database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was written by a newer program.
+    #[error(
+        "history database has schema version {found}, this program knows up to {known}: use the newer image-manager that wrote it"
+    )]
+    NewerSchema {
+        /// Version of the file.
+        found: i64,
+        /// Newest version that this program knows.
+        known: i64,
+    },
+    /// The schedule has an unfinished build.
+    #[error("schedule has an unfinished build already: {0}")]
+    Unfinished(String),
+    /// No build has this id.
+    #[error("no build {0}")]
+    NoBuild(String),
+    /// The prefix fits several builds.
+    #[error("build id prefix {0} fits several builds: give more of it")]
+    Ambiguous(String),
+    /// A build was asked to go where its state does not lead.
+    #[error("build {build} cannot go from {from} to {to}")]
+    IllegalMove {
+        /// The build.
+        build: String,
+        /// Its state.
+        from: String,
+        /// The state asked for.
+        to: String,
+    },
+    /// The writer thread has ended.
+    #[error("the history is closed")]
+    Closed,
+}
+
+/// A handle to the history; cheap to clone.
+#[derive(Clone)]
+pub struct History {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl History {
+    /// Opens the history for reading and writing; makes the file and its tables when they are not there.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A commit must survive a power cut: the ledger is worth nothing otherwise.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        schema::migrate(&mut connection)?;
+        Ok(Self { writer: Writer::start(connection)?, readers: Readers::new(path) })
+    }
+
+    /// Runs a read on a read-only connection, off the async threads.
+    async fn read<T, F>(&self, work: F) -> Result<T, HistoryError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, HistoryError> + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        tokio::task::spawn_blocking(move || {
+            let connection = readers.take()?;
+            let result = work(&connection);
+            readers.put_back(connection);
+            result
+        })
+        .await
+        .map_err(|_| HistoryError::Closed)?
+    }
+
+    /// This installation's id, made at first use: what the manager owns in a cloud carries it.
+    pub async fn owner(&self) -> Result<String, HistoryError> {
+        self.writer
+            .run(|connection| {
+                let fresh = uuid::Uuid::new_v4().to_string();
+                connection
+                    .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('owner', ?1)", [fresh])?;
+                Ok(connection
+                    .query_row("SELECT value FROM meta WHERE key = 'owner'", [], |row| row.get(0))?)
+            })
+            .await
+    }
+}
+
+impl Readers {
+    fn new(path: &Path) -> Arc<Self> {
+        Arc::new(Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) })
+    }
+
+    fn take(&self) -> Result<Connection, HistoryError> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        if let Some(connection) = idle {
+            return Ok(connection);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    }
+
+    fn put_back(&self, connection: Connection) {
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < IDLE_READERS
+        {
+            idle.push(connection);
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}

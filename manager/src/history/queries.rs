@@ -1,0 +1,299 @@
+//! Reading builds.
+
+use std::collections::BTreeMap;
+
+use image_manager_proto::v1;
+use prost_types::{Duration, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::names::Named as _;
+use super::observations;
+use super::{History, HistoryError};
+
+/// Which builds a list is about.
+#[derive(Debug, Clone, Default)]
+pub struct BuildFilter {
+    /// Only this schedule's.
+    pub schedule: Option<String>,
+    /// Only those in this state.
+    pub state: Option<v1::BuildState>,
+    /// Only those created at or after this instant, in milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// Only those older than the build with this id (the last one of the page before).
+    pub before: Option<String>,
+    /// At most this many; bounded to [`BuildFilter::MOST`].
+    pub limit: u32,
+}
+
+impl BuildFilter {
+    /// The longest page.
+    pub const MOST: u32 = 500;
+}
+
+/// A page of builds, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Newest first, each with all its parts.
+    pub builds: Vec<v1::Build>,
+    /// Id to give as `before` for the next page; `None` when this is the last one.
+    pub next: Option<String>,
+}
+
+const BUILD_COLUMNS: &str =
+    "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
+    image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor,
+    agent_version, agent_boot_id, agent_attached_at, removal_complete,
+    failure_reason, failure_stage, failure_message, failure_evidence";
+
+impl History {
+    /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
+    pub async fn resolve(&self, text: &str) -> Result<String, HistoryError> {
+        let text = text.trim().to_ascii_lowercase();
+        self.read(move |connection| resolve(connection, &text)).await
+    }
+
+    /// One build with all its parts, by its whole id.
+    pub async fn build(&self, id: &str) -> Result<v1::Build, HistoryError> {
+        let id = id.to_owned();
+        self.read(move |connection| build(connection, &id)?.ok_or(HistoryError::NoBuild(id))).await
+    }
+
+    /// A page of builds, newest first.
+    pub async fn builds(&self, filter: BuildFilter) -> Result<Page, HistoryError> {
+        self.read(move |connection| page(connection, &filter)).await
+    }
+
+    /// Ids of the builds that have not ended, oldest first, with their states.
+    pub async fn unfinished(&self) -> Result<Vec<(String, v1::BuildState)>, HistoryError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT id, state FROM build
+                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY id",
+            )?;
+            let rows = statement.query_map([], |row| {
+                let state: String = row.get(1)?;
+                Ok((row.get(0)?, v1::BuildState::from_word(&state).unwrap_or_default()))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Seconds that each phase of disk-image-builder took when the schedule was last built.
+    pub async fn phases(&self, schedule: &str) -> Result<BTreeMap<String, f64>, HistoryError> {
+        let schedule = schedule.to_owned();
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT phase, seconds FROM build_phase WHERE schedule = ?1")?;
+            Ok(statement
+                .query_map([schedule], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+fn resolve(connection: &Connection, text: &str) -> Result<String, HistoryError> {
+    if text == "latest" {
+        let id =
+            connection.query_row("SELECT max(id) FROM build", [], |row| row.get::<_, Option<String>>(0))?;
+        return id.ok_or_else(|| HistoryError::NoBuild("yet: the history is empty".to_owned()));
+    }
+    // Only what can stand in an id reaches the pattern, so nothing needs escaping.
+    let sound = !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    if !sound {
+        return Err(HistoryError::NoBuild(format!(
+            "{text:?}: expected an id, the beginning of one, or \"latest\""
+        )));
+    }
+    let mut statement = connection
+        .prepare_cached("SELECT id FROM build WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT 2")?;
+    let found: Vec<String> = statement.query_map([text], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    match found.as_slice() {
+        [] => Err(HistoryError::NoBuild(text.to_owned())),
+        [one] => Ok(one.clone()),
+        _ => Err(HistoryError::Ambiguous(text.to_owned())),
+    }
+}
+
+fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryError> {
+    let limit = filter.limit.clamp(1, BuildFilter::MOST);
+    let mut conditions = Vec::new();
+    let mut values: Vec<Box<dyn rusqlite::ToSql>> = Vec::new();
+    let mut add = |condition: &str, value: Box<dyn rusqlite::ToSql>| {
+        values.push(value);
+        conditions.push(format!("{condition} ?{}", values.len()));
+    };
+    if let Some(schedule) = &filter.schedule {
+        add("schedule =", Box::new(schedule.clone()));
+    }
+    if let Some(state) = filter.state {
+        add("state =", Box::new(state.word()));
+    }
+    if let Some(since) = filter.since_ms {
+        add("created_at >=", Box::new(since));
+    }
+    if let Some(before) = &filter.before {
+        add("id <", Box::new(before.clone()));
+    }
+    let conditions =
+        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    // One more than asked for tells whether there is a next page.
+    let sql = format!("SELECT id FROM build {conditions} ORDER BY id DESC LIMIT {}", limit + 1);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut ids: Vec<String> = statement
+        .query_map(rusqlite::params_from_iter(values), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let more = ids.len() > limit as usize;
+    ids.truncate(limit as usize);
+    let next = if more { ids.last().cloned() } else { None };
+    let builds = ids.iter().filter_map(|id| build(connection, id).transpose()).collect::<Result<_, _>>()?;
+    Ok(Page { builds, next })
+}
+
+fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, HistoryError> {
+    let sql = format!("SELECT {BUILD_COLUMNS} FROM build WHERE id = ?1");
+    let found = connection.prepare_cached(&sql)?.query_row([id], build_row).optional()?;
+    let Some(mut build) = found else { return Ok(None) };
+    build.stages = stages(connection, id)?;
+    build.checks = checks(connection, id)?;
+    build.resources = resources(connection, id)?;
+    if let Some(removal) = build.agent.as_mut().and_then(|agent| agent.removal.as_mut()) {
+        removal.paths = removed_paths(connection, id)?;
+    }
+    Ok(Some(build))
+}
+
+fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
+    let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
+    let bytes = |index: usize| {
+        row.get::<_, Option<i64>>(index).map(|n| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default())
+    };
+    let image = row.get::<_, Option<String>>(9)?.map(|id| {
+        Ok::<_, rusqlite::Error>(v1::Image {
+            id,
+            name: word(10)?,
+            sha512: word(11)?,
+            size_bytes: bytes(12)?,
+            virtual_size_bytes: bytes(13)?,
+        })
+    });
+    let server = row
+        .get::<_, Option<String>>(14)?
+        .map(|id| Ok::<_, rusqlite::Error>(v1::Server { id, name: word(15)?, flavor: word(16)? }));
+    let removal = row.get::<_, Option<bool>>(20)?.map(|complete| v1::Removal { complete, paths: Vec::new() });
+    let agent = row.get::<_, Option<String>>(17)?.map(|version| {
+        Ok::<_, rusqlite::Error>(v1::Agent {
+            version,
+            boot_id: word(18)?,
+            attached_at: row.get::<_, Option<i64>>(19)?.map(timestamp),
+            removal,
+        })
+    });
+    let failure = row.get::<_, Option<String>>(21)?.map(|reason| {
+        Ok::<_, rusqlite::Error>(v1::Failure {
+            reason,
+            stage: word(22)?,
+            message: word(23)?,
+            evidence: word(24)?,
+        })
+    });
+    let failure = failure.transpose()?;
+    Ok(v1::Build {
+        id: row.get(0)?,
+        schedule: row.get(1)?,
+        cloud: row.get(2)?,
+        state: v1::BuildState::from_word(&word(3)?).unwrap_or_default().into(),
+        verdict: v1::Verdict::from_word(&word(4)?).unwrap_or_default().into(),
+        reason: failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default(),
+        trigger: v1::Trigger::from_word(&word(5)?).unwrap_or_default().into(),
+        created_at: Some(timestamp(row.get(6)?)),
+        started_at: row.get::<_, Option<i64>>(7)?.map(timestamp),
+        finished_at: row.get::<_, Option<i64>>(8)?.map(timestamp),
+        image: image.transpose()?,
+        server: server.transpose()?,
+        agent: agent.transpose()?,
+        failure,
+        ..v1::Build::default()
+    })
+}
+
+fn stages(connection: &Connection, id: &str) -> Result<Vec<v1::Stage>, HistoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, state, started_at, finished_at, detail FROM stage WHERE build_id = ?1 ORDER BY position",
+    )?;
+    let rows = statement.query_map([id], |row| {
+        let state: String = row.get(1)?;
+        Ok(v1::Stage {
+            name: row.get(0)?,
+            state: v1::StageState::from_word(&state).unwrap_or_default().into(),
+            started_at: row.get::<_, Option<i64>>(2)?.map(timestamp),
+            finished_at: row.get::<_, Option<i64>>(3)?.map(timestamp),
+            detail: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn checks(connection: &Connection, id: &str) -> Result<Vec<v1::Check>, HistoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, outcome, required, duration_ms, summary, observations FROM check_result
+         WHERE build_id = ?1 ORDER BY position",
+    )?;
+    let rows = statement.query_map(params![id], |row| {
+        let outcome: Option<String> = row.get(1)?;
+        let observations: String = row.get(5)?;
+        let json = serde_json::from_str(&observations).unwrap_or_default();
+        Ok(v1::Check {
+            name: row.get(0)?,
+            outcome: v1::CheckOutcome::from_word(&outcome.unwrap_or_default()).unwrap_or_default().into(),
+            required: row.get(2)?,
+            duration: row.get::<_, Option<i64>>(3)?.map(duration),
+            summary: row.get(4)?,
+            observations: Some(observations::from_json(&json)),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn resources(connection: &Connection, id: &str) -> Result<Vec<v1::Resource>, HistoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, cloud, name, external_id, state FROM resource WHERE build_id = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([id], |row| {
+        Ok(v1::Resource {
+            kind: row.get(0)?,
+            cloud: row.get(1)?,
+            name: row.get(2)?,
+            external_id: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+            state: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn removed_paths(connection: &Connection, id: &str) -> Result<Vec<v1::RemovedPath>, HistoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT path, fate, detail FROM removed_path WHERE build_id = ?1 ORDER BY position",
+    )?;
+    let rows = statement.query_map([id], |row| {
+        let fate: String = row.get(1)?;
+        Ok(v1::RemovedPath {
+            path: row.get(0)?,
+            fate: v1::PathFate::from_word(&fate).unwrap_or_default().into(),
+            detail: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Milliseconds since the epoch as a protobuf timestamp.
+fn timestamp(ms: i64) -> Timestamp {
+    let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default();
+    Timestamp { seconds: ms.div_euclid(1000), nanos }
+}
+
+fn duration(ms: i64) -> Duration {
+    let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default();
+    Duration { seconds: ms.div_euclid(1000), nanos }
+}

@@ -1,0 +1,113 @@
+//! Reading a serial console's log while it grows, and its end as evidence.
+
+use std::io::SeekFrom;
+use std::path::{Path, PathBuf};
+
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+/// Most that is read at once, in bytes.
+const CHUNK: u64 = 256 * 1024;
+/// Most of the end that is looked at for evidence, in bytes.
+const TAIL: u64 = 16 * 1024;
+
+/// Follows a file that grows.
+pub(super) struct ConsoleTail {
+    path: PathBuf,
+    offset: u64,
+    partial: String,
+}
+
+impl ConsoleTail {
+    /// Follows the file from its beginning; it need not be there yet.
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), offset: 0, partial: String::new() }
+    }
+
+    /// The whole lines that came since the last call, without colours and empty lines.
+    pub(super) async fn new_lines(&mut self) -> Vec<String> {
+        let Ok(bytes) = read_from(&self.path, self.offset, CHUNK).await else { return Vec::new() };
+        self.offset += bytes.len() as u64;
+        self.partial.push_str(&String::from_utf8_lossy(&bytes));
+        let Some(end) = self.partial.rfind('\n') else { return Vec::new() };
+        let rest = self.partial.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.partial, rest);
+        whole.lines().map(plain).filter(|line| !line.is_empty()).collect()
+    }
+}
+
+async fn read_from(path: &Path, offset: u64, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path).await?;
+    file.seek(SeekFrom::Start(offset)).await?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// The last `lines` lines of a console, for evidence.
+pub(super) async fn last_lines(path: &Path, lines: usize) -> String {
+    let Ok(length) = tokio::fs::metadata(path).await.map(|metadata| metadata.len()) else {
+        return "(the console has said nothing)".to_owned();
+    };
+    let bytes = read_from(path, length.saturating_sub(TAIL), TAIL).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut kept: Vec<String> =
+        text.lines().map(plain).filter(|line| !line.is_empty()).rev().take(lines).collect();
+    kept.reverse();
+    if kept.is_empty() { "(the console has said nothing)".to_owned() } else { kept.join("\n") }
+}
+
+/// A line without escape sequences and control characters.
+fn plain(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\x1b' {
+            skip_escape(&mut chars);
+        } else if c == '\t' || !c.is_control() {
+            out.push(c);
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+/// Skips the rest of an escape sequence (ECMA-48: CSI has parameters and ends with a letter or one of `@~`).
+fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match chars.next() {
+        Some('[') => {
+            while let Some(c) = chars.next() {
+                if c.is_ascii_alphabetic() || matches!(c, '@' | '~') {
+                    break;
+                }
+            }
+        }
+        Some('(' | ')') => {
+            chars.next();
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_and_cursor_moves_go() {
+        assert_eq!(plain("\x1b[0;32m  OK  \x1b[0m] Started \x1b(Bx\r"), "  OK  ] Started x");
+        assert_eq!(plain("\x1bc\x1b[?7l\x1b[2JSeaBIOS"), "SeaBIOS");
+    }
+
+    #[tokio::test]
+    async fn a_line_is_told_once_it_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        let mut tail = ConsoleTail::new(&path);
+        assert!(tail.new_lines().await.is_empty());
+        std::fs::write(&path, "one\ntw").unwrap();
+        assert_eq!(tail.new_lines().await, ["one"]);
+        std::fs::write(&path, "one\ntwo\n\nthree\n").unwrap();
+        assert_eq!(tail.new_lines().await, ["two", "three"]);
+        assert_eq!(last_lines(&path, 2).await, "two\nthree");
+    }
+}

@@ -1,0 +1,235 @@
+//! The one task that owns a build and moves it along the road.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, BuildState, StageState, Verdict, build_event};
+use tokio::time::{Instant, sleep_until};
+
+use super::failure::Failure;
+use super::ledger::BuildLedger;
+use super::stages::{boot, build, publish, upload, verify};
+use super::state::{end_of, may_move};
+use super::stop::Stop;
+use super::{Manager, files};
+use crate::cloud::Cloud;
+use crate::history::{Ending, HistoryError, Named as _};
+use crate::schedules::Schedule;
+
+/// How long the whole clean-up of a build may take.
+const CLEAN_UP: Duration = Duration::from_secs(15 * 60);
+
+/// Owns a build from the queue to its end.
+pub(super) struct Driver {
+    pub(super) manager: Manager,
+    pub(super) id: String,
+    pub(super) schedule: Schedule,
+    pub(super) cloud: Arc<dyn Cloud>,
+    pub(super) keep_disk: Option<PathBuf>,
+    stop: Stop,
+    state: BuildState,
+    /// Set when the first stage begins.
+    deadline: Option<Instant>,
+}
+
+/// Where a finished stage leads, and what people should read about it.
+pub(super) struct Done<T> {
+    pub(super) value: T,
+    pub(super) detail: String,
+}
+
+impl Driver {
+    pub(super) fn new(
+        manager: Manager,
+        id: String,
+        schedule: Schedule,
+        cloud: Arc<dyn Cloud>,
+        stop: Stop,
+        keep_disk: Option<PathBuf>,
+    ) -> Self {
+        Self { manager, id, schedule, cloud, keep_disk, stop, state: BuildState::Queued, deadline: None }
+    }
+
+    /// Waits for a place, takes the road, and brings the build to its end.
+    pub(super) async fn run(mut self) {
+        let manager = self.manager.clone();
+        let place = tokio::select! {
+            place = manager.inner().places.acquire() => place.map_err(|_| Failure::cancelled()),
+            failure = self.stop.requested() => Err(failure),
+        };
+        let outcome = match place {
+            Ok(_place) => {
+                self.deadline = Some(Instant::now() + self.schedule.timeouts.total);
+                let outcome = self.road().await;
+                return self.conclude(outcome).await;
+            }
+            Err(failure) => failure,
+        };
+        self.leave_queue(&outcome).await;
+    }
+
+    /// The road. Each stage is entered, in the history, before its work starts.
+    async fn road(&mut self) -> Result<String, Failure> {
+        self.enter(BuildState::Building, String::new()).await?;
+        let artifact = build::run(self).await?;
+        self.enter(BuildState::Uploading, artifact.detail).await?;
+        let image = upload::run(self, &artifact.value).await?;
+        self.enter(BuildState::Booting, image.detail).await?;
+        let booted = boot::run(self, &image.value).await?;
+        self.enter(BuildState::Verifying, booted.detail).await?;
+        let verified = verify::run(self, booted.value).await?;
+        let Some(publication) = self.schedule.publish.clone() else {
+            self.manager
+                .history()
+                .skip_stage(&self.id, "publishing", "the schedule publishes nothing")
+                .await?;
+            return Ok(verified.detail);
+        };
+        self.enter(BuildState::Publishing, verified.detail).await?;
+        publish::run(self, &image.value, &publication).await
+    }
+
+    /// Commits the move to the next state, then tells it.
+    async fn enter(&mut self, to: BuildState, detail: String) -> Result<(), Failure> {
+        Ok(self.go(to, StageState::Done, detail).await?)
+    }
+
+    async fn go(&mut self, to: BuildState, ended: StageState, detail: String) -> Result<(), HistoryError> {
+        if !may_move(self.state, to) {
+            return Err(HistoryError::IllegalMove {
+                build: self.id.clone(),
+                from: self.state.word().to_owned(),
+                to: to.word().to_owned(),
+            });
+        }
+        self.manager.history().advance(&self.id, self.state, to, Ending { state: ended, detail }).await?;
+        self.state = to;
+        tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
+        self.tell_build().await;
+        Ok(())
+    }
+
+    /// Tells watchers how the build stands.
+    pub(super) async fn tell_build(&self) {
+        if let Ok(build) = self.manager.history().build(&self.id).await {
+            self.manager.events().tell(&self.id, build_event::Kind::Build(build));
+        }
+    }
+
+    /// Records the verdict, takes everything away, and ends the build.
+    async fn conclude(&mut self, outcome: Result<String, Failure>) {
+        let stage = self.state.word();
+        let (verdict, ended, detail) = match &outcome {
+            Ok(detail) => (Verdict::Passed, StageState::Done, detail.clone()),
+            Err(failure) => (failure.verdict, StageState::Failed, failure.message.clone()),
+        };
+        if let Err(failure) = &outcome {
+            tracing::warn!(build = self.id, reason = failure.reason, stage, "{}", failure.message);
+        }
+        let failure = outcome.err().map(|failure| failure.to_message(stage));
+        let recorded = self.manager.history().record_verdict(&self.id, verdict, failure).await;
+        let moved = match recorded {
+            Ok(()) => self.go(BuildState::CleaningUp, ended, detail).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = moved {
+            // The rows stay as they are: recovery takes them up at the next start.
+            tracing::error!(build = self.id, "cannot write the history, the build stays unfinished: {error}");
+        }
+        let (ended, detail) = clean_up(&self.manager, &self.id).await;
+        if let Err(error) = self.go(end_of(verdict), ended, detail).await {
+            tracing::error!(build = self.id, "cannot write the history, the build stays unfinished: {error}");
+        }
+    }
+
+    /// Ends a build that never began: nothing was made.
+    async fn leave_queue(&mut self, failure: &Failure) {
+        let message = failure.to_message(BuildState::Queued.word());
+        let verdict = failure.verdict;
+        let recorded = self.manager.history().record_verdict(&self.id, verdict, Some(message)).await;
+        let ended = match recorded {
+            Ok(()) => self.go(end_of(verdict), StageState::Skipped, String::new()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::error!(build = self.id, "cannot write the history: {error}");
+        }
+    }
+
+    /// Runs a stage's work until it is done, or its time or the build's is over, or somebody ends the build.
+    pub(super) async fn bounded<T>(
+        &self,
+        limit: Duration,
+        late: impl FnOnce() -> Failure,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            failure = self.interrupted() => Err(failure),
+            result = work => result,
+            () = tokio::time::sleep(limit) => Err(late()),
+        }
+    }
+
+    /// Waits until the build must end for a reason outside its stage.
+    pub(super) async fn interrupted(&self) -> Failure {
+        let overdue = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            failure = self.stop.requested() => failure,
+            () = overdue => Failure::errored(
+                "total_timeout",
+                format!(
+                    "the build took longer than timeouts.total = {}",
+                    humantime::format_duration(self.schedule.timeouts.total)
+                ),
+            ),
+        }
+    }
+
+    /// The ledger as this build's cloud sees it.
+    pub(super) fn ledger(&self) -> BuildLedger {
+        BuildLedger {
+            history: self.manager.history().clone(),
+            build_id: self.id.clone(),
+            cloud: self.schedule.cloud.clone(),
+        }
+    }
+
+    /// The directory of this build's logs.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.manager.settings().build_directory(&self.id)
+    }
+
+    /// The serial console's log.
+    pub(super) fn console_log(&self) -> PathBuf {
+        self.directory().join(files::CONSOLE_LOG)
+    }
+
+    /// Records and tells results of checks.
+    pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
+        self.manager.history().record_checks(&self.id, checks.clone()).await?;
+        for check in checks {
+            self.manager.events().tell(&self.id, build_event::Kind::Check(check));
+        }
+        Ok(())
+    }
+}
+
+/// Takes away all that a build made; says how that went. Used at a build's end and by recovery.
+pub(super) async fn clean_up(manager: &Manager, id: &str) -> (StageState, String) {
+    match tokio::time::timeout(CLEAN_UP, manager.take_away_all(id)).await {
+        Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
+        Ok(left) => {
+            tracing::warn!(build = id, "left for the reconciler: {}", left.join("; "));
+            (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
+        }
+        Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
+    }
+}

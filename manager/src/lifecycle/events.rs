@@ -1,0 +1,69 @@
+//! What happens to builds, told to whoever watches. Watchers only read; a slow one loses events, not the
+//! build its pace.
+
+use std::time::SystemTime;
+
+use image_manager_proto::v1::{self, build_event};
+use tokio::sync::broadcast;
+
+/// Events that a slow watcher may lag behind before it loses some.
+const BACKLOG: usize = 4096;
+/// Longest log line that is told, in bytes.
+const LINE_LIMIT: usize = 4096;
+
+/// An event and the build it happened to.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The build's id.
+    pub build_id: String,
+    /// What happened.
+    pub event: v1::BuildEvent,
+}
+
+/// Tells events; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    sender: broadcast::Sender<Told>,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self { sender: broadcast::Sender::new(BACKLOG) }
+    }
+}
+
+impl Bus {
+    /// Hears all events from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Told> {
+        self.sender.subscribe()
+    }
+
+    /// Tells what happened to a build.
+    pub fn tell(&self, build_id: &str, kind: build_event::Kind) {
+        let event = v1::BuildEvent { time: Some(SystemTime::now().into()), kind: Some(kind) };
+        // No watcher is no error.
+        let _ = self.sender.send(Told { build_id: build_id.to_owned(), event });
+    }
+
+    /// Tells a line of a log.
+    pub fn log(&self, build_id: &str, source: v1::LogSource, line: &str) {
+        let mut end = line.len().min(LINE_LIMIT);
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        let line = line.get(..end).unwrap_or_default().to_owned();
+        self.tell(build_id, build_event::Kind::Log(v1::LogLine { source: source.into(), line }));
+    }
+
+    /// Tells how far a stage has come.
+    pub fn progress(&self, build_id: &str, stage: &str, fraction: f64, detail: &str) {
+        self.tell(
+            build_id,
+            build_event::Kind::Progress(v1::Progress {
+                stage: stage.to_owned(),
+                fraction,
+                detail: detail.to_owned(),
+            }),
+        );
+    }
+}

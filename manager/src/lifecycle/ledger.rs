@@ -1,0 +1,125 @@
+//! The ledger as the clouds see it, and taking away what it lists.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Manager;
+use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, ResourceKind, Trouble};
+use crate::history::{History, LedgerRow, ResourceState};
+
+/// The cloud's name in the ledger for what is on this host, whatever cloud the build boots on.
+pub(super) const HOST: &str = "host";
+/// How long the removal of one resource may take.
+const REMOVAL: Duration = Duration::from_secs(180);
+/// How often a removal is tried in one clean-up.
+const TRIES: u32 = 3;
+
+/// The ledger of one build.
+pub(super) struct BuildLedger {
+    pub(super) history: History,
+    pub(super) build_id: String,
+    pub(super) cloud: String,
+}
+
+#[async_trait]
+impl Ledger for BuildLedger {
+    async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
+        let row = self.history.intend(&self.build_id, &self.cloud, kind.as_str(), name).await;
+        row.map(EntryId).map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
+    }
+
+    async fn created(&self, entry: EntryId, external_id: &str) -> Result<(), CloudError> {
+        let done = self.history.resource_created(entry.0, external_id).await;
+        done.map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
+    }
+}
+
+impl Manager {
+    /// Takes away everything that a build still has, newest first. Returns what is left, a line each.
+    pub(super) async fn take_away_all(&self, build_id: &str) -> Vec<String> {
+        let mut left = Vec::new();
+        for attempt in 1..=TRIES {
+            left.clear();
+            let rows = match self.history().open_resources(build_id).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    left.push(error.to_string());
+                    continue;
+                }
+            };
+            for row in rows {
+                if let Err(why) = self.take_away(&row).await {
+                    left.push(format!("{} {}: {why}", row.kind, row.name));
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            if attempt < TRIES {
+                tokio::time::sleep(Duration::from_secs(2 * u64::from(attempt))).await;
+            }
+        }
+        left
+    }
+
+    /// Takes away what builds left behind whose clean-up did not come to its end. Returns what is left.
+    pub async fn reconcile(&self) -> Vec<String> {
+        let rows = match self.history().leftover_resources().await {
+            Ok(rows) => rows,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut left = Vec::new();
+        for row in rows {
+            match self.take_away(&row).await {
+                Ok(()) => tracing::info!(build = row.build_id, "took away the {} {}", row.kind, row.name),
+                Err(why) => left.push(format!("{} {}: {why}", row.kind, row.name)),
+            }
+        }
+        left
+    }
+
+    /// Takes one thing away; its row says so before and after.
+    pub(super) async fn take_away(&self, row: &LedgerRow) -> Result<(), String> {
+        let history = self.history();
+        history
+            .resource_state(row.id, ResourceState::Deleting, "")
+            .await
+            .map_err(|error| error.to_string())?;
+        let removal = tokio::time::timeout(REMOVAL, self.remove(row))
+            .await
+            .unwrap_or_else(|_| Err(format!("not gone after {} s", REMOVAL.as_secs())));
+        let (state, note) = match &removal {
+            Ok(()) => (ResourceState::Gone, ""),
+            Err(why) => (ResourceState::Deleting, why.as_str()),
+        };
+        history.resource_state(row.id, state, note).await.map_err(|error| error.to_string())?;
+        removal
+    }
+
+    async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
+        if row.cloud == HOST {
+            let scratch = std::path::Path::new(&row.name);
+            return crate::builder::clean(scratch, &row.build_id)
+                .await
+                .map(|_| ())
+                .map_err(|error| error.to_string());
+        }
+        let cloud = self
+            .cloud(&row.cloud)
+            .map_err(|error| format!("{error}; it can be taken away once the cloud is configured again"))?;
+        let kind = ResourceKind::parse(&row.kind)
+            .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
+        let resource = Resource {
+            kind,
+            name: row.name.clone(),
+            external_id: row.external_id.clone(),
+            build_id: row.build_id.clone(),
+        };
+        match cloud.remove(&resource).await {
+            Ok(Removal::Gone) => Ok(()),
+            Ok(Removal::Held(why)) => Err(format!("held: {why}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Taking triggers, queueing builds, and the means that all builds share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use image_manager_proto::v1;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::driver::Driver;
+use super::events::Bus;
+use super::settings::Settings;
+use super::state::STAGES;
+use super::stop::{Stop, StopReason};
+use crate::cloud::{Cloud, CloudError};
+use crate::gateway::Gateway;
+use crate::history::{History, HistoryError, Named as _, NewBuild};
+use crate::schedules::{Schedule, Schedules};
+
+/// A build was asked for and not queued.
+#[derive(Debug, thiserror::Error)]
+pub enum TriggerError {
+    /// No schedule has this name.
+    #[error("no schedule {name:?}; there are: {known}")]
+    NoSchedule {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// No cloud has this name.
+    #[error("the cloud {0:?} is not configured; this manager has the cloud \"local\"")]
+    NoCloud(String),
+    /// The schedule has an unfinished build.
+    #[error("schedule {schedule:?} is being built already: build {build_id}")]
+    AlreadyRunning {
+        /// The schedule.
+        schedule: String,
+        /// Its unfinished build.
+        build_id: String,
+    },
+    /// The manager is going down.
+    #[error("the manager is stopping and takes no builds")]
+    Stopping,
+    /// The cloud cannot take the build.
+    #[error("cloud {cloud:?}: {error}")]
+    Cloud {
+        /// Its name.
+        cloud: String,
+        /// Why.
+        #[source]
+        error: CloudError,
+    },
+    /// The history cannot be written.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// What a trigger may ask for besides the schedule.
+#[derive(Debug, Clone)]
+pub struct TriggerOptions {
+    /// Who asks.
+    pub trigger: v1::Trigger,
+    /// Milliseconds since the epoch up to which a cron entry's fire times are dealt with by this build.
+    pub fired_at: Option<i64>,
+    /// After the agent has gone, shut the server down in order and write its disk to this file.
+    pub keep_disk: Option<PathBuf>,
+}
+
+impl TriggerOptions {
+    /// A plain trigger.
+    pub fn by(trigger: v1::Trigger) -> Self {
+        Self { trigger, fired_at: None, keep_disk: None }
+    }
+}
+
+pub(super) struct Inner {
+    pub(super) settings: Settings,
+    pub(super) history: History,
+    pub(super) owner: String,
+    pub(super) gateway: Gateway,
+    pub(super) gateway_address: SocketAddr,
+    pub(super) fingerprint: String,
+    pub(super) clouds: BTreeMap<String, Arc<dyn Cloud>>,
+    pub(super) schedules: RwLock<Arc<Schedules>>,
+    pub(super) bus: Bus,
+    pub(super) places: Semaphore,
+    stops: Mutex<HashMap<String, Stop>>,
+    tasks: TaskTracker,
+}
+
+/// The means that a manager is put together from.
+pub struct Parts {
+    /// About the host.
+    pub settings: Settings,
+    /// The open history.
+    pub history: History,
+    /// This installation's id.
+    pub owner: String,
+    /// The agents' door.
+    pub gateway: Gateway,
+    /// Where it listens.
+    pub gateway_address: SocketAddr,
+    /// SHA-256 of its certificate, lower-case hexadecimal.
+    pub fingerprint: String,
+    /// The clouds by name.
+    pub clouds: BTreeMap<String, Arc<dyn Cloud>>,
+    /// The schedules.
+    pub schedules: Schedules,
+}
+
+/// The manager; cheap to clone.
+#[derive(Clone)]
+pub struct Manager {
+    inner: Arc<Inner>,
+}
+
+impl Manager {
+    /// Puts a manager together. It does nothing by itself before [`Manager::recover`] and a trigger.
+    pub fn new(parts: Parts) -> Self {
+        let places = Semaphore::new(parts.settings.concurrent_builds.max(1));
+        Self {
+            inner: Arc::new(Inner {
+                settings: parts.settings,
+                history: parts.history,
+                owner: parts.owner,
+                gateway: parts.gateway,
+                gateway_address: parts.gateway_address,
+                fingerprint: parts.fingerprint,
+                clouds: parts.clouds,
+                schedules: RwLock::new(Arc::new(parts.schedules)),
+                bus: Bus::default(),
+                places,
+                stops: Mutex::default(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// The history.
+    pub fn history(&self) -> &History {
+        &self.inner.history
+    }
+
+    /// What happens to builds.
+    pub fn events(&self) -> &Bus {
+        &self.inner.bus
+    }
+
+    /// About the host.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// The schedules as they are now.
+    pub fn schedules(&self) -> Arc<Schedules> {
+        Arc::clone(&self.inner.schedules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The schedule with this name.
+    pub fn schedule(&self, name: &str) -> Result<Schedule, TriggerError> {
+        let schedules = self.schedules();
+        schedules.get(name).cloned().ok_or_else(|| {
+            let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+            TriggerError::NoSchedule { name: name.to_owned(), known: names.join(", ") }
+        })
+    }
+
+    /// The cloud with this name.
+    pub fn cloud(&self, name: &str) -> Result<Arc<dyn Cloud>, TriggerError> {
+        self.inner.clouds.get(name).cloned().ok_or_else(|| TriggerError::NoCloud(name.to_owned()))
+    }
+
+    /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
+    /// cloud cannot take it; one from a cron entry gets its row in the history in any case.
+    pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
+        let schedule = self.schedule(name)?;
+        let cloud = self.cloud(&schedule.cloud)?;
+        if options.trigger != v1::Trigger::Cron {
+            if let Some(build_id) = self.inner.history.unfinished_build(name).await? {
+                return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
+            }
+            cloud
+                .preflight(&schedule.server)
+                .await
+                .map_err(|error| TriggerError::Cloud { cloud: schedule.cloud.clone(), error })?;
+        }
+        let id = uuid::Uuid::now_v7().to_string();
+        let build = NewBuild {
+            id: id.clone(),
+            schedule: schedule.name.clone(),
+            cloud: schedule.cloud.clone(),
+            trigger: options.trigger,
+            stages: STAGES.iter().map(|stage| stage.word()).collect(),
+            checks: schedule.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
+            fired_at: options.fired_at,
+        };
+        match self.inner.history.create_build(build).await {
+            Ok(()) => {}
+            Err(HistoryError::Unfinished(build_id)) => {
+                return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let build = self.inner.history.build(&id).await?;
+        tracing::info!(build = id, schedule = name, "queued");
+        self.start(id, schedule, cloud, options.keep_disk)?;
+        Ok(build)
+    }
+
+    /// Starts the task that owns a queued build.
+    pub(super) fn start(
+        &self,
+        id: String,
+        schedule: Schedule,
+        cloud: Arc<dyn Cloud>,
+        keep_disk: Option<PathBuf>,
+    ) -> Result<(), TriggerError> {
+        if self.inner.tasks.is_closed() {
+            return Err(TriggerError::Stopping);
+        }
+        let stop = Stop::default();
+        self.stops().insert(id.clone(), stop.clone());
+        let manager = self.clone();
+        self.inner.tasks.spawn(async move {
+            Driver::new(manager.clone(), id.clone(), schedule, cloud, stop, keep_disk).run().await;
+            manager.stops().remove(&id);
+        });
+        Ok(())
+    }
+
+    /// Tells a build to end. False when it is not under way.
+    pub fn cancel(&self, build_id: &str) -> bool {
+        let stop = self.stops().get(build_id).cloned();
+        stop.inspect(|stop| stop.because(StopReason::Cancelled)).is_some()
+    }
+
+    /// Ends all builds and waits until they are cleaned up, at most for `grace`. True when all came to an end.
+    pub async fn shut_down(&self, grace: Duration) -> bool {
+        self.inner.tasks.close();
+        for stop in self.stops().values() {
+            stop.because(StopReason::Shutdown);
+        }
+        tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_ok()
+    }
+
+    /// How many builds are queued or under way.
+    pub fn under_way(&self) -> usize {
+        self.stops().len()
+    }
+
+    fn stops(&self) -> MutexGuard<'_, HashMap<String, Stop>> {
+        self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,23 @@
+//! The life cycle of a build: who may start one, the road it takes, and how it ends.
+//!
+//! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] takes triggers and
+//! queues builds; one `driver` task then owns a build and moves it along its `stages`. Each move is committed
+//! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
+
+mod console;
+mod driver;
+pub mod events;
+mod failure;
+mod ledger;
+mod manager;
+mod recovery;
+mod scheduler;
+mod settings;
+mod stages;
+pub mod state;
+mod stop;
+
+pub use failure::Failure;
+pub use manager::{Manager, Parts, TriggerError, TriggerOptions};
+pub use scheduler::start_scheduler;
+pub use settings::{Settings, files, is_executable};

@@ -1,0 +1,76 @@
+//! What the manager is told about its host.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::gateway::GatewaySettings;
+
+/// What the manager is told about its host; the same for all builds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The state directory.
+    pub state: PathBuf,
+    /// Where builds get their scratch directories; by default `scratch` in the state directory.
+    pub scratch: PathBuf,
+    /// `disk-image-create`.
+    pub dib: PathBuf,
+    /// Where elements are looked for besides DIB's own.
+    pub elements: Vec<PathBuf>,
+    /// The static agent binary that goes into the images.
+    pub agent: PathBuf,
+    /// Builds that may run at once; further ones wait.
+    pub concurrent_builds: usize,
+    /// The agents' door.
+    pub gateway: GatewaySettings,
+    /// How long an agent whose stream broke may take to come back.
+    pub reattach: Duration,
+    /// `ip:port` that servers dial; `None`: the cloud says.
+    pub agent_endpoint: Option<String>,
+    /// Least free bytes of the scratch directory's file system for a build to start.
+    pub room: u64,
+}
+
+impl Settings {
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.state.join("image-manager.db")
+    }
+
+    /// The directory with a build's logs.
+    pub fn build_directory(&self, build_id: &str) -> PathBuf {
+        self.state.join("builds").join(build_id)
+    }
+
+    /// The scratch directory of a build.
+    pub fn scratch_directory(&self, build_id: &str) -> PathBuf {
+        self.scratch.join(build_id)
+    }
+
+    /// DIB's cache.
+    pub fn cache(&self) -> PathBuf {
+        self.state.join("cache")
+    }
+}
+
+/// File names in a build's directory.
+pub mod files {
+    /// disk-image-builder's output.
+    pub const BUILD_LOG: &str = "build.log";
+    /// The server's serial console.
+    pub const CONSOLE_LOG: &str = "console.log";
+    /// What the agent said, a JSON object a line.
+    pub const AGENT_LOG: &str = "agent.jsonl";
+    /// The image's packages.
+    pub const MANIFEST: &str = "manifest.json";
+}
+
+/// The name that everything of a build carries until it is published.
+pub(super) fn resource_name(build_id: &str) -> String {
+    format!("image-manager-{build_id}")
+}
+
+/// Whether a path is an executable file.
+pub fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}

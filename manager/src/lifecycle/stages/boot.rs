@@ -1,0 +1,238 @@
+//! BOOTING: a server boots from the image; ends when its agent attaches.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, LogSource};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::cloud::{Image, NewServer, Server, ServerStatus};
+use crate::gateway::{AgentEvent, Session, Token};
+use crate::lifecycle::console::{self, ConsoleTail};
+use crate::lifecycle::driver::{Done, Driver};
+use crate::lifecycle::failure::Failure;
+use crate::lifecycle::settings::resource_name;
+use crate::schedules::{CheckKind, CheckSpec};
+
+/// How often the server's state and console are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Console lines that go into the evidence.
+pub(super) const CONSOLE_LINES: usize = 40;
+
+/// A server whose agent has attached.
+pub(in crate::lifecycle) struct Booted {
+    pub(in crate::lifecycle) server: Server,
+    pub(in crate::lifecycle) session: Session,
+    pub(in crate::lifecycle) hello: v1::Hello,
+    pub(in crate::lifecycle) console: ConsoleTail,
+}
+
+/// Boots the image and waits for its agent.
+pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<Done<Booted>, Failure> {
+    let limit = driver.schedule.timeouts.boot;
+    let token = Token::generate()
+        .map_err(|error| Failure::errored("randomness", format!("the host has no randomness: {error}")))?;
+    driver.manager.history().record_token_hash(&driver.id, &token.hash().to_string()).await?;
+    let checks = driver.schedule.checks.iter().map(|check| request(check, driver)).collect();
+    let mut session = driver.manager.inner().gateway.open(&token, &driver.id, checks);
+    let mut console = ConsoleTail::new(&driver.console_log());
+    let began = Instant::now();
+
+    let asked = async {
+        let metadata = metadata(driver, &token).await?;
+        let new = NewServer {
+            build_id: driver.id.clone(),
+            name: resource_name(&driver.id),
+            image: image.clone(),
+            spec: driver.schedule.server.clone(),
+            metadata,
+            console_log: driver.console_log(),
+        };
+        Ok(driver.cloud.boot(&new, &driver.ledger()).await?)
+    };
+    let late = || {
+        let limit = humantime::format_duration(limit);
+        Failure::errored(
+            "boot_timeout",
+            format!("the cloud did not take the server within timeouts.boot = {limit}"),
+        )
+    };
+    let server = driver.bounded(limit, late, asked).await?;
+    let record =
+        v1::Server { id: server.id.clone(), name: server.name.clone(), flavor: server.flavor.clone() };
+    driver.manager.history().record_server(&driver.id, record).await?;
+
+    let rest = limit.saturating_sub(began.elapsed());
+    // `None`: the time was over.
+    let work = async { wait_for_agent(driver, &server, &mut session, &mut console, began).await.map(Some) };
+    let attached = tokio::select! {
+        biased;
+        failure = driver.interrupted() => Err(failure),
+        result = work => result,
+        () = tokio::time::sleep(rest) => Ok(None),
+    };
+    let Some((hello, peer)) = attached? else {
+        return Err(silent(driver, &server, &session).await);
+    };
+    accept(driver, &hello).await?;
+    let from = peer.map(|peer| format!(" from {}", peer.ip())).unwrap_or_default();
+    let detail = format!(
+        "agent {} attached{from} after {:.1} s, {:.1} s after its kernel started ({})",
+        hello.agent_version,
+        began.elapsed().as_secs_f64(),
+        seconds(hello.uptime.as_ref()),
+        if hello.operating_system.is_empty() { &hello.kernel_release } else { &hello.operating_system },
+    );
+    Ok(Done { value: Booted { server, session, hello, console }, detail })
+}
+
+async fn wait_for_agent(
+    driver: &Driver,
+    server: &Server,
+    session: &mut Session,
+    console: &mut ConsoleTail,
+    began: Instant,
+) -> Result<(v1::Hello, Option<SocketAddr>), Failure> {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = session.next() => match event {
+                Some(AgentEvent::Attached { hello, peer }) => return Ok((hello, peer)),
+                Some(other) => tracing::debug!(build = driver.id, "before Hello: {other:?}"),
+                None => return Err(Failure::errored("gateway", "the gateway closed the session")),
+            },
+            _ = look.tick() => {
+                let last = follow_console(driver, console).await;
+                let waited = format!("{:.0} s: {}", began.elapsed().as_secs_f64(),
+                    last.unwrap_or_else(|| "waiting for the agent".to_owned()));
+                driver.manager.events().progress(&driver.id, "booting", -1.0, &waited);
+                still_runs(driver, server).await?;
+            }
+        }
+    }
+}
+
+/// Tells the console's new lines; returns the last one.
+pub(super) async fn follow_console(driver: &Driver, console: &mut ConsoleTail) -> Option<String> {
+    let mut last = None;
+    for line in console.new_lines().await {
+        driver.manager.events().log(&driver.id, LogSource::Console, &line);
+        last = Some(line);
+    }
+    last
+}
+
+/// Fails when the server has stopped by itself or its cloud could not run it. A cloud that does not answer
+/// is asked again at the next look: the stage has its deadline.
+pub(super) async fn still_runs(driver: &Driver, server: &Server) -> Result<(), Failure> {
+    let (reason, message) = match driver.cloud.server_status(server).await {
+        Ok(ServerStatus::Building | ServerStatus::Active) => return Ok(()),
+        Ok(ServerStatus::Stopped(why)) => ("server_stopped", format!("the server stopped by itself: {why}")),
+        Ok(ServerStatus::Error(fault)) => {
+            ("server_fault", format!("the cloud could not run the server: {fault}"))
+        }
+        Ok(ServerStatus::Missing) => ("server_missing", "the server is not there any more".to_owned()),
+        Err(error) => {
+            tracing::warn!(build = driver.id, "cannot ask for the server's state: {error}");
+            return Ok(());
+        }
+    };
+    Err(Failure::errored(reason, message).with_evidence(console_evidence(driver, server).await))
+}
+
+/// The console's last lines, brought up to date first.
+pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String {
+    if let Err(error) = driver.cloud.save_console(server).await {
+        tracing::warn!(build = driver.id, "cannot fetch the console: {error}");
+    }
+    let lines = console::last_lines(&server.console_log, CONSOLE_LINES).await;
+    format!("last lines of the console:\n{lines}")
+}
+
+/// No agent came.
+async fn silent(driver: &Driver, server: &Server, session: &Session) -> Failure {
+    let limit = humantime::format_duration(driver.schedule.timeouts.boot);
+    let mut hints = vec![
+        "is the element agent-install in the image".to_owned(),
+        "does the console show the agent, and what does it say".to_owned(),
+        format!("can the server reach the manager's gateway at {}", driver.manager.inner().gateway_address),
+    ];
+    if driver.schedule.cloud != "local" {
+        hints.push("do the security groups let it out to that port".to_owned());
+    }
+    let refused = session.refused();
+    if refused > 0 {
+        hints.push(format!("{refused} attempts of another boot were refused"));
+    }
+    let strangers = driver.manager.inner().gateway.unknown_tokens();
+    if strangers > 0 {
+        hints.push(format!(
+            "the gateway refused {strangers} attempts with a wrong token or none since it started"
+        ));
+    }
+    let message = format!("no agent attached within timeouts.boot = {limit}; look: {}", hints.join("; "));
+    Failure::errored("agent_silent", message).with_evidence(console_evidence(driver, server).await)
+}
+
+/// The agent of another image proves nothing about this one.
+async fn accept(driver: &Driver, hello: &v1::Hello) -> Result<(), Failure> {
+    driver.manager.history().record_agent(&driver.id, &hello.agent_version, &hello.boot_id).await?;
+    if hello.image_build_id != driver.id {
+        return Err(Failure::errored(
+            "wrong_image",
+            format!(
+                "the agent was baked in by build {:?}: the server booted another image than it was given",
+                hello.image_build_id
+            ),
+        ));
+    }
+    Ok(())
+}
+
+async fn metadata(driver: &Driver, token: &Token) -> Result<BTreeMap<String, String>, Failure> {
+    let inner = driver.manager.inner();
+    let endpoint = match &inner.settings.agent_endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None => driver.cloud.agent_endpoint(inner.gateway_address).await?,
+    };
+    let entries = [
+        ("image_manager_endpoint", endpoint),
+        ("image_manager_token", token.expose().to_owned()),
+        ("image_manager_fingerprint", inner.fingerprint.clone()),
+        ("image_manager_build", driver.id.clone()),
+        ("image_manager_owner", inner.owner.clone()),
+    ];
+    Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn request(check: &CheckSpec, driver: &Driver) -> v1::CheckRequest {
+    use v1::check_request::Settings;
+    let settings = match &check.kind {
+        CheckKind::Disk { min_free, min_free_inodes } => Settings::Disk(v1::DiskCheck {
+            min_free_bytes: *min_free,
+            min_free_inodes: *min_free_inodes,
+            // On OpenStack the flavor says how large the disk is; the guest sees its device.
+            disk_size_bytes: if driver.schedule.cloud == "local" { driver.schedule.server.disk } else { 0 },
+        }),
+        CheckKind::Dns { names } => Settings::Dns(v1::DnsCheck { names: names.clone() }),
+        CheckKind::Internet { targets } => Settings::Internet(v1::InternetCheck { targets: targets.clone() }),
+        CheckKind::CloudInit { fail_on_recoverable_errors, datasource } => {
+            Settings::CloudInit(v1::CloudInitCheck {
+                fail_on_recoverable_errors: *fail_on_recoverable_errors,
+                datasource: datasource.clone().unwrap_or_default(),
+            })
+        }
+    };
+    v1::CheckRequest {
+        name: check.name.clone(),
+        timeout: prost_types::Duration::try_from(check.timeout).ok(),
+        settings: Some(settings),
+    }
+}
+
+/// A protobuf duration in seconds; 0 when absent.
+pub(super) fn seconds(duration: Option<&prost_types::Duration>) -> f64 {
+    duration.and_then(|d| Duration::try_from(*d).ok()).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,131 @@
+//! BUILDING: disk-image-builder makes the artifact.
+
+use std::collections::BTreeMap;
+
+use image_manager_proto::v1::LogSource;
+use tokio_util::sync::CancellationToken;
+
+use crate::builder::{self, Artifact, Event, Order};
+use crate::lifecycle::driver::{Done, Driver};
+use crate::lifecycle::failure::Failure;
+use crate::lifecycle::ledger::HOST;
+use crate::lifecycle::{files, is_executable};
+use crate::schedules::{Compression, ImageSpec};
+
+/// The element of ours that makes users takes them from variables with these names.
+const USERS: &str = "IMAGE_MANAGER_USERS";
+const DEFAULT_USER: &str = "IMAGE_MANAGER_DEFAULT_USER";
+const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
+const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
+
+/// Runs disk-image-builder to its end.
+pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<Artifact>, Failure> {
+    let settings = driver.manager.settings();
+    if !is_executable(&settings.agent) {
+        return Err(Failure::errored(
+            "agent_missing",
+            format!(
+                "no agent binary at {}: build it with `make agent`, or name it with --agent",
+                settings.agent.display()
+            ),
+        ));
+    }
+    driver.cloud.preflight(&driver.schedule.server).await?;
+    let directory = driver.directory();
+    let made = tokio::fs::create_dir_all(&directory).await;
+    made.map_err(|error| Failure::errored("state", format!("{}: {error}", directory.display())))?;
+    tokio::fs::create_dir_all(&settings.scratch)
+        .await
+        .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
+    builder::check_room(&settings.scratch, settings.room)?;
+
+    let order = order(driver).await?;
+    let history = driver.manager.history();
+    let name = order.scratch.display().to_string();
+    let row = history.intend(&driver.id, HOST, "scratch", &name).await?;
+    history.resource_created(row, &name).await?;
+    let artifact = build(driver, &order).await?;
+
+    if let Some(manifest) = &artifact.manifest {
+        // Nice to have: a build without its list of packages is still a build.
+        if let Err(error) = tokio::fs::copy(manifest, directory.join(files::MANIFEST)).await {
+            tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
+        }
+    }
+    history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
+    let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
+    let detail = format!("{} from {}", human_size(size), driver.schedule.image.elements.join(", "));
+    Ok(Done { value: artifact, detail })
+}
+
+/// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.
+async fn build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
+    let cancel = CancellationToken::new();
+    let events = driver.manager.events();
+    let tell = |event: Event| match event {
+        Event::Line(line) => events.log(&driver.id, LogSource::Build, &line),
+        Event::Progress(fraction, detail) => events.progress(&driver.id, "building", fraction, &detail),
+    };
+    let work = builder::run(order, cancel.clone(), &tell);
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => Ok(result?),
+        failure = driver.interrupted() => {
+            cancel.cancel();
+            // It has a deadline of its own for ending; its result does not matter any more.
+            let _ = work.await;
+            Err(failure)
+        }
+    }
+}
+
+async fn order(driver: &Driver) -> Result<Order, Failure> {
+    let settings = driver.manager.settings();
+    let image = &driver.schedule.image;
+    Ok(Order {
+        build_id: driver.id.clone(),
+        program: settings.dib.clone(),
+        elements: image.elements.clone(),
+        elements_path: settings.elements.clone(),
+        packages: image.packages.clone(),
+        environment: environment(image),
+        qemu_img_options: qemu_img_options(image.compression).to_owned(),
+        scratch: settings.scratch_directory(&driver.id),
+        cache: settings.cache(),
+        log: driver.directory().join(files::BUILD_LOG),
+        agent: settings.agent.clone(),
+        timeout: driver.schedule.timeouts.build,
+        phase_weights: driver.manager.history().phases(&driver.schedule.name).await?,
+    })
+}
+
+/// The schedule's environment and what the elements of ours want.
+fn environment(image: &ImageSpec) -> BTreeMap<String, String> {
+    let mut environment = image.environment.clone();
+    let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
+    if !image.users.is_empty() {
+        set(USERS, serde_json::json!(image.users).to_string());
+    }
+    if let Some(user) = &image.default_user {
+        set(DEFAULT_USER, user.clone());
+    }
+    if !image.ssh_authorized_keys.is_empty() {
+        set(AUTHORIZED_KEYS, serde_json::json!(image.ssh_authorized_keys).to_string());
+    }
+    set(PASSWORD_AUTHENTICATION, image.ssh_password_authentication.to_string());
+    environment
+}
+
+/// Larger clusters compress better, and are written and read faster.
+fn qemu_img_options(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Zstd => "compression_type=zstd,cluster_size=262144",
+        Compression::Zlib => "cluster_size=262144",
+        Compression::None => "",
+    }
+}
+
+/// Bytes for people: "204.3 MiB".
+pub(in crate::lifecycle) fn human_size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}

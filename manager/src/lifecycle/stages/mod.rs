@@ -1,0 +1,9 @@
+//! The stages of the road, one file each. A stage returns what the next one needs, or why the build ends.
+
+pub(super) mod boot;
+pub(super) mod build;
+pub(super) mod judgement;
+pub(super) mod publish;
+mod second_opinion;
+pub(super) mod upload;
+pub(super) mod verify;

@@ -1,0 +1,208 @@
+//! VERIFYING: the agent runs the checks, reports, removes itself and leaves.
+
+use std::time::Duration;
+
+use image_manager_proto::v1;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::boot::{Booted, console_evidence, follow_console, still_runs};
+use super::{judgement, second_opinion};
+use crate::gateway::AgentEvent;
+use crate::history::{Named as _, observations};
+use crate::lifecycle::driver::{Done, Driver};
+use crate::lifecycle::failure::Failure;
+use crate::lifecycle::files;
+
+/// How often the server's state and console are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is known of the verification under way.
+struct Verification {
+    booted: Booted,
+    report: Option<v1::Report>,
+    removal: Option<v1::RemovalReport>,
+    /// When the agent's stream broke, and why.
+    lost: Option<(Instant, String)>,
+}
+
+/// Follows the agent to its last word and judges what it found.
+pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result<Done<()>, Failure> {
+    let limit = driver.schedule.timeouts.verify;
+    let mut verification = Verification { booted, report: None, removal: None, lost: None };
+    note_hello(driver, &verification.booted.hello).await;
+    let late = || {
+        Failure::errored(
+            "verify_timeout",
+            format!("the agent was not done within timeouts.verify = {}", humantime::format_duration(limit)),
+        )
+    };
+    let followed = driver.bounded(limit, late, follow(driver, &mut verification)).await;
+    let Verification { booted, report, removal, .. } = verification;
+    if let Err(failure) = followed {
+        if failure.evidence.is_empty() {
+            return Err(failure.with_evidence(console_evidence(driver, &booted.server).await));
+        }
+        return Err(failure);
+    }
+    let (Some(report), Some(removal)) = (report, removal) else {
+        return Err(Failure::errored(
+            "agent_lost",
+            "the agent said goodbye without a report and a removal report",
+        ));
+    };
+    let checks = second_opinion::ask(driver, judgement::checks(&driver.schedule.checks, &report)).await;
+    driver.record_checks(checks.clone()).await?;
+    keep_disk(driver, &booted).await?;
+    judgement::judge(&checks, &removal)?;
+    Ok(Done { value: (), detail: judgement::summary(&checks) })
+}
+
+async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), Failure> {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reattach = driver.manager.settings().reattach;
+    loop {
+        let patience = async {
+            match &verification.lost {
+                Some((since, why)) => {
+                    sleep_until(*since + reattach).await;
+                    why.clone()
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = patience => return Err(lost(driver, &verification.booted, &why, reattach).await),
+            event = verification.booted.session.next() => {
+                let Some(event) = event else {
+                    return Err(Failure::errored("gateway", "the gateway closed the session"));
+                };
+                if hear(driver, verification, event).await? {
+                    return Ok(());
+                }
+            }
+            _ = look.tick() => {
+                follow_console(driver, &mut verification.booted.console).await;
+                still_runs(driver, &verification.booted.server).await?;
+            }
+        }
+    }
+}
+
+/// Takes up one event. True when the agent is done.
+async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
+    match event {
+        AgentEvent::Attached { hello, .. } => {
+            note_hello(driver, &hello).await;
+            if hello.boot_id != verification.booted.hello.boot_id {
+                let boot = hello.boot_id;
+                return Err(Failure::errored(
+                    "server_rebooted",
+                    format!("the server rebooted (boot {boot})"),
+                ));
+            }
+            verification.lost = None;
+        }
+        AgentEvent::Result(result) => {
+            note(
+                driver,
+                json!({"event": "check_result", "name": result.name, "outcome": result.outcome().word(),
+                "summary": result.summary}),
+            )
+            .await;
+            let check = judgement::check(&driver.schedule.checks, &result);
+            driver.record_checks(vec![check]).await?;
+        }
+        AgentEvent::Report { report, accept } => {
+            note(
+                driver,
+                json!({"event": "report", "results": report.results.iter().map(|result| json!({
+                "name": result.name, "outcome": result.outcome().word(), "summary": result.summary,
+                "observations": result.observations.as_ref().map(observations::to_json)}))
+                .collect::<Vec<_>>()}),
+            )
+            .await;
+            driver.record_checks(judgement::checks(&driver.schedule.checks, &report)).await?;
+            verification.report = Some(report);
+            // Only now may the agent remove itself. If its stream broke meanwhile, it reports again.
+            let _ = accept.send(());
+        }
+        AgentEvent::Removal(removal) => {
+            note(
+                driver,
+                json!({"event": "removal", "complete": removal.complete, "paths": removal.paths.iter()
+                .map(|path| json!({"path": path.path, "fate": path.fate().word(), "detail": path.detail}))
+                .collect::<Vec<_>>()}),
+            )
+            .await;
+            let record = v1::Removal { complete: removal.complete, paths: removal.paths.clone() };
+            driver.manager.history().record_removal(&driver.id, record).await?;
+            verification.removal = Some(removal);
+        }
+        AgentEvent::Goodbye => {
+            note(driver, json!({"event": "goodbye"})).await;
+            return Ok(true);
+        }
+        AgentEvent::Detached { why } => {
+            note(driver, json!({"event": "detached", "why": why})).await;
+            tracing::warn!(build = driver.id, "the agent's stream ended: {why}");
+            verification.lost = Some((Instant::now(), why));
+        }
+    }
+    Ok(false)
+}
+
+async fn lost(driver: &Driver, booted: &Booted, why: &str, reattach: Duration) -> Failure {
+    Failure::errored(
+        "agent_lost",
+        format!(
+            "the agent was lost before its last word: {why}; it did not come back within {}",
+            humantime::format_duration(reattach)
+        ),
+    )
+    .with_evidence(console_evidence(driver, &booted.server).await)
+}
+
+/// For a look inside: the server is shut down in order, so that its disk is whole.
+async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
+    let Some(to) = &driver.keep_disk else { return Ok(()) };
+    let work = async {
+        driver.cloud.stop(&booted.server).await?;
+        driver.cloud.save_disk(&booted.server, to).await?;
+        Ok(())
+    };
+    let late =
+        || Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long");
+    driver.bounded(Duration::from_secs(600), late, work).await
+}
+
+async fn note_hello(driver: &Driver, hello: &v1::Hello) {
+    note(
+        driver,
+        json!({"event": "attached", "boot_id": hello.boot_id, "agent_version": hello.agent_version,
+            "kernel": hello.kernel_release, "operating_system": hello.operating_system,
+            "uptime_seconds": super::boot::seconds(hello.uptime.as_ref())}),
+    )
+    .await;
+}
+
+/// Appends what the agent said to its log and tells watchers.
+async fn note(driver: &Driver, mut what: serde_json::Value) {
+    if let Some(object) = what.as_object_mut() {
+        object.insert("time".to_owned(), json!(chrono::Utc::now().to_rfc3339()));
+    }
+    let line = what.to_string();
+    driver.manager.events().log(&driver.id, v1::LogSource::Agent, &line);
+    let path = driver.directory().join(files::AGENT_LOG);
+    let append = async {
+        let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(&path).await?;
+        file.write_all(format!("{line}\n").as_bytes()).await?;
+        file.flush().await
+    };
+    // The history has all of it too; a log that cannot be written ends no build.
+    if let Err(error) = append.await {
+        tracing::warn!(build = driver.id, "{}: {error}", path.display());
+    }
+}

@@ -1,0 +1,113 @@
+//! The states of a build and its legal moves. Pure: nothing here waits, reads or writes.
+//!
+//! ```text
+//!  QUEUED ─> BUILDING ─> UPLOADING ─> BOOTING ─> VERIFYING ─> PUBLISHING ─┐
+//!    │          │            │           │           │            │       v
+//!    │          └────────────┴───────────┴───────────┴────────────┴─> CLEANING_UP ─> SUCCEEDED
+//!    │                                                                     │           FAILED
+//!    └─> CANCELLED · ERRORED (nothing was made yet)                        └────────>  ERRORED
+//!                                                                                      CANCELLED
+//! ```
+//!
+//! - The road goes forward one step at a time. From each step on the road, trouble leads to CLEANING_UP.
+//! - Only CLEANING_UP leads to an end once anything may have been made.
+//! - An end is final.
+//! - VERIFYING leads to CLEANING_UP directly too, when the schedule publishes nothing.
+
+use image_manager_proto::v1::{BuildState, Verdict};
+
+/// The states that are stages of the road, in order; each has a row in the build's stages.
+pub const STAGES: [BuildState; 6] = [
+    BuildState::Building,
+    BuildState::Uploading,
+    BuildState::Booting,
+    BuildState::Verifying,
+    BuildState::Publishing,
+    BuildState::CleaningUp,
+];
+
+/// True when the build has ended.
+pub fn is_end(state: BuildState) -> bool {
+    matches!(state, BuildState::Succeeded | BuildState::Failed | BuildState::Errored | BuildState::Cancelled)
+}
+
+/// Whether a build may go from one state to the other.
+pub fn may_move(from: BuildState, to: BuildState) -> bool {
+    use BuildState as S;
+    match (from, to) {
+        (S::Queued, S::Building | S::Cancelled | S::Errored)
+        | (S::Building, S::Uploading)
+        | (S::Uploading, S::Booting)
+        | (S::Booting, S::Verifying)
+        | (S::Verifying, S::Publishing)
+        | (S::Building | S::Uploading | S::Booting | S::Verifying | S::Publishing, S::CleaningUp) => true,
+        (S::CleaningUp, to) => is_end(to),
+        _ => false,
+    }
+}
+
+/// The end that a verdict leads to; a build that was given none was cancelled.
+pub fn end_of(verdict: Verdict) -> BuildState {
+    match verdict {
+        Verdict::Passed => BuildState::Succeeded,
+        Verdict::Failed => BuildState::Failed,
+        Verdict::Errored => BuildState::Errored,
+        Verdict::Unspecified => BuildState::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Named as _;
+    use proptest::prelude::*;
+
+    fn any_state() -> impl Strategy<Value = BuildState> {
+        (0..BuildState::WORDS.len()).prop_map(|index| BuildState::WORDS[index].0)
+    }
+
+    proptest! {
+        /// Whatever moves are tried, an end is never left, and nothing that may have made something ends
+        /// without having been in CLEANING_UP.
+        #[test]
+        fn no_end_without_clean_up(tries in prop::collection::vec(any_state(), 0..60)) {
+            let mut state = BuildState::Queued;
+            let mut began = false;
+            let mut cleaned = false;
+            for to in tries {
+                if !may_move(state, to) {
+                    continue;
+                }
+                prop_assert!(!is_end(state), "left the end {state:?} for {to:?}");
+                began |= to == BuildState::Building;
+                cleaned |= to == BuildState::CleaningUp;
+                if is_end(to) {
+                    prop_assert!(cleaned || !began);
+                    prop_assert!(to != BuildState::Succeeded || cleaned);
+                }
+                state = to;
+            }
+        }
+
+        /// No state is entered twice: the road has no way back.
+        #[test]
+        fn no_way_back(tries in prop::collection::vec(any_state(), 0..60)) {
+            let mut seen = vec![BuildState::Queued];
+            let mut state = BuildState::Queued;
+            for to in tries {
+                if may_move(state, to) {
+                    prop_assert!(!seen.contains(&to));
+                    seen.push(to);
+                    state = to;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_stage_leads_to_clean_up() {
+        for stage in STAGES {
+            assert!(stage == BuildState::CleaningUp || may_move(stage, BuildState::CleaningUp));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Ending a build from outside.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+
+/// Who ended a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The manager is going down.
+    Shutdown,
+}
+
+/// Tells a build to end; cheap to clone. The first reason given counts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop {
+    token: CancellationToken,
+    reason: Arc<OnceLock<StopReason>>,
+}
+
+impl Stop {
+    pub(super) fn because(&self, reason: StopReason) {
+        // A second reason comes too late to matter.
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// Waits until the build is told to end, and says how that counts.
+    pub(super) async fn requested(&self) -> Failure {
+        self.token.cancelled().await;
+        match self.reason.get() {
+            Some(StopReason::Shutdown) => Failure::errored(
+                "interrupted",
+                "the manager was told to stop while the build was under way; trigger it again",
+            ),
+            Some(StopReason::Cancelled) | None => Failure::cancelled(),
+        }
+    }
+}

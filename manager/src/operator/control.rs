@@ -1,0 +1,187 @@
+//! The control service.
+
+use std::pin::Pin;
+
+use chrono::Utc;
+use image_manager_proto::v1::image_manager_server::ImageManager;
+use image_manager_proto::v1::{self, Trigger};
+use tokio_stream::Stream;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Request, Response, Status};
+
+use super::watch;
+use crate::cloud::Trouble;
+use crate::history::{BuildFilter, HistoryError, ScheduleState};
+use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
+use crate::schedules::{Schedule, planner};
+
+/// Builds on a page when the request does not say.
+const PAGE: u32 = 50;
+/// Fire times that are told of each schedule.
+const NEXT_FIRES: usize = 3;
+
+/// Answers for one manager.
+pub(super) struct Control {
+    pub(super) manager: Manager,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl ImageManager for Control {
+    type WatchBuildStream = Pin<Box<dyn Stream<Item = Result<v1::BuildEvent, Status>> + Send>>;
+
+    async fn trigger_build(&self, request: Request<v1::TriggerBuildRequest>) -> Answer<v1::Build> {
+        let request = request.into_inner();
+        let trigger = match request.trigger() {
+            Trigger::Unspecified | Trigger::Cron | Trigger::Retry => Trigger::Grpc,
+            other => other,
+        };
+        let build = self.manager.trigger(&request.schedule, TriggerOptions::by(trigger)).await;
+        build.map(Response::new).map_err(trigger_status)
+    }
+
+    async fn get_build(&self, request: Request<v1::GetBuildRequest>) -> Answer<v1::Build> {
+        let id = self.resolve(&request.into_inner().id).await?;
+        Ok(Response::new(self.manager.history().build(&id).await.map_err(history_status)?))
+    }
+
+    async fn list_builds(&self, request: Request<v1::ListBuildsRequest>) -> Answer<v1::ListBuildsResponse> {
+        let request = request.into_inner();
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let state = request.state();
+        let filter = BuildFilter {
+            state: (state != v1::BuildState::Unspecified).then_some(state),
+            schedule: some(request.schedule),
+            since_ms: request.since.map(|time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000),
+            before: some(request.page_token),
+            limit: if request.page_size == 0 { PAGE } else { request.page_size },
+        };
+        let page = self.manager.history().builds(filter).await.map_err(history_status)?;
+        let next_page_token = page.next.unwrap_or_default();
+        Ok(Response::new(v1::ListBuildsResponse { builds: page.builds, next_page_token }))
+    }
+
+    async fn watch_build(&self, request: Request<v1::WatchBuildRequest>) -> Answer<Self::WatchBuildStream> {
+        let request = request.into_inner();
+        let id = self.resolve(&request.id).await?;
+        let events =
+            watch::build_events(self.manager.clone(), id, request.logs).await.map_err(history_status)?;
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn cancel_build(&self, request: Request<v1::CancelBuildRequest>) -> Answer<v1::Build> {
+        let id = self.resolve(&request.into_inner().id).await?;
+        if !self.manager.cancel(&id) {
+            return Err(Status::failed_precondition(format!("build {id} has ended already")));
+        }
+        Ok(Response::new(self.manager.history().build(&id).await.map_err(history_status)?))
+    }
+
+    async fn list_schedules(
+        &self,
+        _request: Request<v1::ListSchedulesRequest>,
+    ) -> Answer<v1::ListSchedulesResponse> {
+        let states = self.manager.history().schedule_states().await.map_err(history_status)?;
+        let mut schedules = Vec::new();
+        for schedule in &self.manager.schedules().schedules {
+            schedules.push(self.message(schedule, states.get(&schedule.name)).await?);
+        }
+        Ok(Response::new(v1::ListSchedulesResponse { schedules }))
+    }
+
+    async fn pause_schedule(&self, request: Request<v1::PauseScheduleRequest>) -> Answer<v1::Schedule> {
+        self.set_paused(&request.into_inner().schedule, true).await
+    }
+
+    async fn resume_schedule(&self, request: Request<v1::ResumeScheduleRequest>) -> Answer<v1::Schedule> {
+        self.set_paused(&request.into_inner().schedule, false).await
+    }
+
+    async fn get_report(&self, _request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
+        Err(Status::unimplemented("reports are not served yet; ListBuilds has the figures"))
+    }
+
+    async fn compare_builds(
+        &self,
+        _request: Request<v1::CompareBuildsRequest>,
+    ) -> Answer<v1::CompareBuildsResponse> {
+        Err(Status::unimplemented("comparisons are not served yet; GetBuild has the figures of each build"))
+    }
+}
+
+impl Control {
+    async fn resolve(&self, text: &str) -> Result<String, Status> {
+        self.manager.history().resolve(text).await.map_err(history_status)
+    }
+
+    async fn set_paused(&self, name: &str, paused: bool) -> Answer<v1::Schedule> {
+        let schedule = self.manager.schedule(name).map_err(trigger_status)?;
+        let history = self.manager.history();
+        history.set_paused(name, paused).await.map_err(history_status)?;
+        let states = history.schedule_states().await.map_err(history_status)?;
+        Ok(Response::new(self.message(&schedule, states.get(name)).await?))
+    }
+
+    async fn message(
+        &self,
+        schedule: &Schedule,
+        state: Option<&ScheduleState>,
+    ) -> Result<v1::Schedule, Status> {
+        let paused = state.is_some_and(|state| state.paused);
+        let fires = if paused { Vec::new() } else { planner::next_fires(schedule, Utc::now(), NEXT_FIRES) };
+        let newest =
+            BuildFilter { schedule: Some(schedule.name.clone()), limit: 1, ..BuildFilter::default() };
+        let page = self.manager.history().builds(newest).await.map_err(history_status)?;
+        let last_build = page.builds.into_iter().next().map(|build| v1::Build {
+            stages: Vec::new(),
+            checks: Vec::new(),
+            resources: Vec::new(),
+            ..build
+        });
+        Ok(v1::Schedule {
+            name: schedule.name.clone(),
+            cron: schedule.cron.as_ref().map(ToString::to_string).unwrap_or_default(),
+            timezone: schedule.timezone.to_string(),
+            cloud: schedule.cloud.clone(),
+            publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),
+            paused,
+            next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
+            last_build,
+        })
+    }
+}
+
+/// The status of a refused trigger.
+fn trigger_status(error: TriggerError) -> Status {
+    let text = error.to_string();
+    match error {
+        TriggerError::NoSchedule { .. } => Status::not_found(text),
+        TriggerError::NoCloud(_) => Status::failed_precondition(text),
+        TriggerError::AlreadyRunning { build_id, .. } => {
+            let mut metadata = MetadataMap::new();
+            if let Ok(value) = MetadataValue::try_from(build_id) {
+                metadata.insert("build-id", value);
+            }
+            Status::with_metadata(Code::AlreadyExists, text, metadata)
+        }
+        TriggerError::Stopping => Status::unavailable(text),
+        TriggerError::Cloud { error, .. } => match error.trouble {
+            Trouble::Unavailable | Trouble::Timeout => Status::unavailable(text),
+            Trouble::NoRoom => Status::resource_exhausted(text),
+            _ => Status::failed_precondition(text),
+        },
+        TriggerError::History(error) => history_status(error),
+    }
+}
+
+/// The status of a failed question to the history.
+pub(super) fn history_status(error: HistoryError) -> Status {
+    let text = error.to_string();
+    match error {
+        HistoryError::NoBuild(_) => Status::not_found(text),
+        HistoryError::Ambiguous(_) => Status::invalid_argument(text),
+        HistoryError::Unfinished(_) => Status::already_exists(text),
+        _ => Status::internal(text),
+    }
+}

@@ -1,0 +1,65 @@
+//! Following one build: its present state first, then what happens, until it has ended.
+
+use image_manager_proto::v1::{self, build_event};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::control::history_status;
+use crate::history::HistoryError;
+use crate::lifecycle::{Manager, state};
+
+/// Events that may wait for a slow watcher before it starts to lag behind the bus.
+const WAITING: usize = 256;
+
+/// The events of a build. The stream ends after the event that tells its end.
+pub async fn build_events(
+    manager: Manager,
+    id: String,
+    logs: bool,
+) -> Result<impl Stream<Item = Result<v1::BuildEvent, Status>> + Send, HistoryError> {
+    // Subscribed before the state is read, so that nothing falls between the two.
+    let mut events = manager.events().subscribe();
+    let build = manager.history().build(&id).await?;
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        let ended = state::is_end(build.state());
+        if sender.send(Ok(snapshot(build))).await.is_err() || ended {
+            return;
+        }
+        loop {
+            let event = match events.recv().await {
+                Ok(told) if told.build_id != id => continue,
+                Ok(told) => told.event,
+                // Lost events are made good by the state as it is now.
+                Err(RecvError::Lagged(_)) => match manager.history().build(&id).await {
+                    Ok(build) => snapshot(build),
+                    Err(error) => {
+                        // The watcher may be gone as well.
+                        let _ = sender.send(Err(history_status(error))).await;
+                        return;
+                    }
+                },
+                Err(RecvError::Closed) => return,
+            };
+            if !logs && matches!(event.kind, Some(build_event::Kind::Log(_))) {
+                continue;
+            }
+            let end =
+                matches!(&event.kind, Some(build_event::Kind::Build(build)) if state::is_end(build.state()));
+            if sender.send(Ok(event)).await.is_err() || end {
+                return;
+            }
+        }
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+fn snapshot(build: v1::Build) -> v1::BuildEvent {
+    v1::BuildEvent {
+        time: Some(std::time::SystemTime::now().into()),
+        kind: Some(build_event::Kind::Build(build)),
+    }
+}
