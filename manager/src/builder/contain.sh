@@ -1,0 +1,83 @@
+#!/bin/bash
+#
+# Runs disk-image-builder (DIB) as the first process of its own mount and PID namespaces:
+#
+#   unshare --mount --propagation private --pid --fork --mount-proc --kill-child=KILL \
+#       bash -c "$(cat contain.sh)" contain.sh MARKER DIB_BINARY ARGUMENT...
+#
+# MARKER is not used: it stands in the command line, for a manager that comes back and looks for what it
+# left running. IMAGE_MANAGER_STAND_INS names the directory with the stand-ins for kpartx and dmsetup.
+#
+# TERM or INT ask DIB to stop and to clean up after itself. Whoever does not want to wait for that kills
+# unshare: the namespace dies with it, and every mount and process in it. Loop devices survive; their
+# names are in the output ("New block device [/dev/loopN]").
+#
+# Exits as DIB does.
+
+set -u
+
+shift # MARKER
+
+say() {
+    printf '%s | contain: %s\n' "$(date --utc '+%Y-%m-%d %H:%M:%S.%3N')" "$*"
+}
+
+if [ -n "${IMAGE_MANAGER_STAND_INS:-}" ] && ! grep -q device-mapper /proc/misc; then
+    for tool in kpartx dmsetup; do
+        path=$(type -P "$tool") || {
+            say "$tool is not installed"
+            exit 127
+        }
+        mount --bind "$IMAGE_MANAGER_STAND_INS/$tool" "$(readlink --canonicalize "$path")" || exit 126
+        say "no device-mapper on this host: $IMAGE_MANAGER_STAND_INS/$tool stands in for $path"
+    done
+fi
+unset IMAGE_MANAGER_STAND_INS
+
+# A process group of its own, so that a signal for this one's whole group does not reach DIB's filter.
+set -m
+"$@" </dev/null &
+dib=$!
+set +m
+
+# DIB writes through a filter process, outfilter.py.
+is_filter() {
+    tr '\0' ' ' <"$1/cmdline" 2>/dev/null | grep -q outfilter.py
+}
+
+# TERM for everything here but this shell and the filter: the command that DIB is waiting for ends, DIB
+# takes its mounts and devices away, and the filter still passes on what it says meanwhile.
+stopping=
+stop() {
+    local process
+    [ -z "$stopping" ] || return
+    stopping=1
+    for process in /proc/[0-9]*; do
+        [ "$process" != /proc/1 ] && ! is_filter "$process" && kill -TERM "${process#/proc/}" 2>/dev/null
+    done
+}
+trap stop TERM INT HUP
+
+# "wait" also returns, with a code over 128, when a signal for this shell comes in.
+wait "$dib"
+code=$?
+while kill -0 "$dib" 2>/dev/null; do
+    wait "$dib"
+    code=$?
+done
+[ -z "$stopping" ] || say "stopped on request"
+
+# The filter outlives DIB, with the last words, often the error, in its hands. It dies with this
+# namespace, so let it finish.
+drained() {
+    local process
+    for process in /proc/[0-9]*; do
+        [ "$process" = /proc/1 ] || ! is_filter "$process" || return 1
+    done
+}
+for ((i = 0; i < 100; i++)); do
+    drained && break
+    sleep 0.1
+done
+
+exit "$code"
