@@ -1,8 +1,47 @@
-//! Runs disk-image-builder in containment and reads its progress.
+//! Runs disk-image-builder (DIB) in containment and reads its progress.
+//!
+//! [`run`] makes the scratch directory, starts DIB in mount and PID namespaces of its own and follows its
+//! output to the end:
+//!
+//! ```text
+//!  run ── command: arguments, allow-listed environment
+//!   │     contained: the process group; asks it to stop, kills it, also when run's future is dropped
+//!   ├──── output: lines from the pipe, into build.log, into the tail
+//!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
+//!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
+//!   └──── artifact: is there an image, is it whole
+//! ```
+//!
+//! It leaves the scratch directory behind, with the image in it or with what a failure left. [`clean`] takes
+//! it away, with every process, mount and loop device of that build; it needs nothing but the directory and
+//! the build's id, so it also serves a manager that comes back after a crash.
+//!
+//! DIB is kept from working in a tmpfs (`DIB_NO_TMPFS=1`, whatever the schedule says): a loop device whose
+//! file lies in a tmpfs of a namespace that is gone can be traced to no build, and what the tmpfs takes no
+//! check of free disk space sees.
+
+mod artifact;
+mod command;
+mod contained;
+mod containment;
+mod diagnosis;
+mod log_reader;
+mod output;
+mod phases;
+mod room;
+mod run;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
+pub use room::{NoRoom, check_room, free_bytes};
+pub use run::{Limits, run, run_within};
+
+/// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
+/// without device-mapper. On other hosts they are not used.
+pub const STAND_INS: &str = "IMAGE_MANAGER_STAND_INS";
 
 /// What disk-image-builder is to make.
 #[derive(Debug, Clone)]

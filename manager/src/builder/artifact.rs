@@ -1,0 +1,65 @@
+//! What DIB made: is it there, is it whole.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::BuilderError;
+use super::command::Layout;
+use super::diagnosis::host;
+
+/// How long `qemu-img check` may take.
+const CHECK_DEADLINE: Duration = Duration::from_mins(5);
+
+/// The image file, when there is one with something in it.
+pub(super) async fn file(layout: &Layout) -> Option<PathBuf> {
+    let mut path = layout.image().into_os_string();
+    path.push(".qcow2");
+    let path = PathBuf::from(path);
+    // Not through a link: what is handed on is a file in the scratch directory.
+    let there = tokio::fs::symlink_metadata(&path).await.is_ok_and(|file| file.is_file() && file.len() > 0);
+    there.then_some(path)
+}
+
+/// DIB's manifest of the image's packages.
+pub(super) async fn manifest(layout: &Layout) -> Option<PathBuf> {
+    let mut directory = layout.image().into_os_string();
+    directory.push(".d/dib-manifests");
+    let mut entries = tokio::fs::read_dir(PathBuf::from(directory)).await.ok()?;
+    let mut found = Vec::new();
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let name = entry.file_name();
+        let is_file = entry.file_type().await.is_ok_and(|kind| kind.is_file());
+        if is_file && name.to_string_lossy().starts_with("dib-manifest-") {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    found.into_iter().next()
+}
+
+/// Has `qemu-img` look through the image's structure. It does not see what is in the image: an image whose
+/// files are garbage passes.
+pub(super) async fn check(file: &Path) -> Result<(), BuilderError> {
+    let mut command = Command::new("qemu-img");
+    command.args(["check", "-f", "qcow2"]).arg(file).stdin(Stdio::null()).kill_on_drop(true);
+    let output = match tokio::time::timeout(CHECK_DEADLINE, command.output()).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => {
+            return Err(host("dib_missing", format!("cannot run qemu-img: {error}; setup/install build")));
+        }
+        Err(_) => {
+            let minutes = CHECK_DEADLINE.as_secs() / 60;
+            return Err(host("build_timeout", format!("qemu-img check took over {minutes} minutes")));
+        }
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let mut error = host("dib_failed", format!("the image that DIB made is damaged ({})", output.status));
+    error.evidence = String::from_utf8_lossy(&said).chars().take(4096).collect();
+    Err(error)
+}

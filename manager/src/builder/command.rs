@@ -1,0 +1,165 @@
+//! The command line and the environment of a build.
+
+use std::ffi::{OsStr, OsString};
+use std::io::PipeWriter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::diagnosis::{definition, host};
+use super::{BuilderError, Order};
+
+/// The first process in the build's namespaces.
+const CONTAIN: &str = include_str!("contain.sh");
+/// The name by which that process is known: it precedes the marker in the command line.
+pub(super) const CONTAIN_NAME: &str = "contain.sh";
+/// What the marker in the command line begins with; the build's id follows.
+pub(super) const MARKER: &str = "image-manager-build=";
+
+/// Where DIB's tools are looked for, after DIB's own directory.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// All that a build may see of the manager's environment.
+const PASSED_ON: [&str; 6] =
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+/// Where things are in a scratch directory.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// The scratch directory itself.
+    pub(super) root: PathBuf,
+    /// DIB works here.
+    pub(super) temporary: PathBuf,
+    /// The home of everything that runs.
+    pub(super) home: PathBuf,
+    /// What DIB makes goes here.
+    pub(super) output: PathBuf,
+}
+
+impl Layout {
+    /// Of this scratch directory.
+    pub(super) fn of(scratch: &Path) -> Self {
+        Self {
+            root: scratch.to_owned(),
+            temporary: scratch.join("tmp"),
+            home: scratch.join("home"),
+            output: scratch.join("out"),
+        }
+    }
+
+    /// What DIB is told to call its output; it appends `.qcow2` and `.d`.
+    pub(super) fn image(&self) -> PathBuf {
+        self.output.join("image")
+    }
+}
+
+/// Refuses what DIB, which passes them through a shell unquoted, would not take as plain names, and a DIB
+/// that is not there.
+pub(super) async fn check(order: &Order) -> Result<(), BuilderError> {
+    let plain = |name: &str, also: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.chars().all(|one| one.is_ascii_alphanumeric() || also.contains(one))
+    };
+    if let Some(element) = order.elements.iter().find(|name| !plain(name, "._-")) {
+        return Err(definition("dib_element_unknown", format!("{element:?} is no name of an element")));
+    }
+    if let Some(package) = order.packages.iter().find(|name| !plain(name, "._+:~=-")) {
+        return Err(definition("dib_package_missing", format!("{package:?} is no name of a package")));
+    }
+    if !plain(&order.build_id, "._-") {
+        return Err(host("dib_failed", format!("{:?} is no build id", order.build_id)));
+    }
+    match tokio::fs::metadata(&order.program).await {
+        Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(()),
+        _ => Err(host("dib_missing", missing_program(&order.program))),
+    }
+}
+
+/// How to get disk-image-builder to where it should be.
+fn missing_program(program: &Path) -> String {
+    let home = program.ancestors().nth(2).filter(|home| home.is_absolute());
+    let home = home.unwrap_or(Path::new("/opt/image-manager/dib")).display();
+    format!(
+        "disk-image-builder is not installed: {} cannot be executed. Install it with setup/install, or with: \
+         python3 -m venv {home} && {home}/bin/pip install diskimage-builder setuptools",
+        program.display()
+    )
+}
+
+/// The whole command: DIB in namespaces of its own, with its output going to `output`.
+pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std::io::Result<Command> {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc"])
+        .args(["--kill-child=KILL", "bash", "-c", CONTAIN, CONTAIN_NAME])
+        .arg(format!("{MARKER}{}", order.build_id))
+        .arg(std::path::absolute(&order.program)?)
+        .args(arguments(order, layout))
+        .env_clear()
+        .envs(environment(order, layout)?)
+        .current_dir(&layout.root)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+fn arguments(order: &Order, layout: &Layout) -> Vec<OsString> {
+    // -n: without the element "base", which brings what no cloud image needs; a schedule may name it.
+    let mut arguments: Vec<OsString> = ["-n", "-t", "qcow2", "-o"].map(OsString::from).to_vec();
+    arguments.push(layout.image().into());
+    if !order.qemu_img_options.is_empty() {
+        arguments.extend(["--qemu-img-options".into(), order.qemu_img_options.clone().into()]);
+    }
+    if !order.packages.is_empty() {
+        arguments.extend(["-p".into(), order.packages.join(",").into()]);
+    }
+    arguments.push("--".into());
+    arguments.extend(order.elements.iter().map(OsString::from));
+    arguments
+}
+
+fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString, OsString)>> {
+    let program = std::path::absolute(&order.program)?;
+    let mut path = program.parent().map(OsString::from).unwrap_or_default();
+    path.push(":");
+    path.push(SYSTEM_PATH);
+    let mut elements = OsString::new();
+    for directory in &order.elements_path {
+        if !elements.is_empty() {
+            elements.push(":");
+        }
+        elements.push(std::path::absolute(directory)?);
+    }
+    let cache = std::path::absolute(&order.cache)?;
+
+    // Later ones win: first what a schedule may change, then the schedule, then what it may not.
+    let set = |name: &str, value: &OsStr| (OsString::from(name), value.to_owned());
+    let mut variables: Vec<_> =
+        PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+    variables.push(set("LANG", "C.UTF-8".as_ref()));
+    variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
+    variables.extend(order.environment.iter().map(|(name, value)| (name.into(), value.into())));
+    variables.extend([
+        set("PATH", &path),
+        set("HOME", layout.home.as_os_str()),
+        set("TMP_DIR", layout.temporary.as_os_str()),
+        set("TMPDIR", layout.temporary.as_os_str()),
+        // Beside the cache that they guard: every build has a home of its own.
+        set("DIB_LOCKFILES", cache.join("locks").as_os_str()),
+        set("DIB_IMAGE_CACHE", cache.as_os_str()),
+        set("DIB_NO_TMPFS", "1".as_ref()),
+        set("DIB_QUIET", "0".as_ref()),
+        set("DIB_NO_TIMESTAMP", "0".as_ref()),
+        set("OVERWRITE_OLD_IMAGE", "1".as_ref()),
+        set("IMAGE_MANAGER_AGENT", std::path::absolute(&order.agent)?.as_os_str()),
+        set("IMAGE_MANAGER_BUILD", order.build_id.as_ref()),
+    ]);
+    if !elements.is_empty() {
+        variables.push(set("ELEMENTS_PATH", &elements));
+    }
+    Ok(variables)
+}

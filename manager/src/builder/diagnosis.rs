@@ -1,0 +1,238 @@
+//! What went wrong, from the way DIB ended and from what it said last. Pure.
+
+use super::BuilderError;
+use super::log_reader::{LogReader, without_timestamp};
+use super::output::Tail;
+
+/// Lines of evidence.
+const EVIDENCE_LINES: usize = 30;
+
+/// How DIB ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// A cause that a line of the output gives away: looks like, reason, whether the definition is to blame.
+type Sign = (&'static [&'static str], &'static str, bool);
+
+/// In the order in which they count: where the disk is full everything else is a consequence, and where a
+/// mirror does not answer packages are missing.
+const SIGNS: [Sign; 3] = [
+    (&["No space left on device", "Disk quota exceeded"], "scratch_full", false),
+    (
+        &[
+            "Failed to fetch ",
+            "Temporary failure resolving",
+            "Temporary failure in name resolution",
+            "Could not resolve",
+            "Could not connect to ",
+            "Unable to connect to ",
+            "Cannot initiate the connection to ",
+            "E: Failed getting release file",
+            "E: Invalid Release file",
+            "E: Couldn't download packages",
+            "Hash Sum mismatch",
+            "does not have a Release file",
+            "Cannot download repomd.xml",
+            "Failed to download metadata for repo",
+            "All mirrors were tried",
+            "curl: (5)",
+            "curl: (6)",
+            "curl: (7)",
+            "curl: (22)",
+            "curl: (28)",
+            "curl: (35)",
+            "curl: (56)",
+        ],
+        "mirror_unreachable",
+        false,
+    ),
+    (
+        &[
+            "E: Unable to locate package ",
+            "has no installation candidate",
+            "Unable to find a match: ",
+            "No match for argument: ",
+            "No package ",
+            "Couldn't find these debs: ",
+        ],
+        "dib_package_missing",
+        true,
+    ),
+];
+
+/// What the build failed of. `exit` is how DIB ended; a code of 0 means that it ended well and yet there is
+/// no image.
+pub(super) fn diagnose(exit: Exit, tail: &Tail, reader: &LogReader) -> BuilderError {
+    let lines: Vec<&str> = tail.iter().map(without_timestamp).collect();
+    let told = definition_error(&lines)
+        .or_else(|| host_error(&lines))
+        .or_else(|| sign(&lines, reader))
+        .or_else(|| script_error(exit, reader));
+    let mut error = told.unwrap_or_else(|| host("dib_failed", unexplained(exit, reader)));
+    error.evidence = evidence(&lines, reader);
+    error
+}
+
+/// The last lines that are no noise, for failures that are told from outside (a timeout, say).
+pub(super) fn last_lines(tail: &Tail) -> String {
+    let lines: Vec<&str> = tail.iter().map(without_timestamp).collect();
+    telling(lines.iter().copied())
+}
+
+/// An error that the image definition is to blame for.
+pub(super) fn definition(reason: &'static str, message: String) -> BuilderError {
+    BuilderError { reason, image_at_fault: true, message, evidence: String::new() }
+}
+
+/// An error that says nothing about the image.
+pub(super) fn host(reason: &'static str, message: String) -> BuilderError {
+    BuilderError { reason, image_at_fault: false, message, evidence: String::new() }
+}
+
+/// Elements that do not go together are found before anything is built.
+fn definition_error(lines: &[&str]) -> Option<BuilderError> {
+    lines.iter().find_map(|line| {
+        // Not what a hook of another language may raise: DIB names its own with their module.
+        let (_, error) = line.split_once("element_dependencies.").filter(|(_, error)| error.contains(':'))?;
+        let (kind, text) = error.split_once(": ")?;
+        match kind {
+            "MissingElementException" => {
+                let element = text.split('\'').nth(1).unwrap_or(text);
+                Some(definition(
+                    "dib_element_unknown",
+                    format!("there is no element {element}, neither in DIB nor in the elements path"),
+                ))
+            }
+            "MissingOSException" => {
+                Some(definition("dib_failed", format!("no element provides an operating system: {text}")))
+            }
+            "AlreadyProvidedException" => {
+                Some(definition("dib_failed", format!("two elements provide the same: {text}")))
+            }
+            "InvalidElementDir" => Some(host("dib_failed", format!("the elements path is wrong: {text}"))),
+            _ => None,
+        }
+    })
+}
+
+/// What this host cannot do.
+fn host_error(lines: &[&str]) -> Option<BuilderError> {
+    lines.iter().find_map(|line| {
+        if line.contains("/dev/mapper/control") || line.contains("failed to initialize device-mapper") {
+            return Some(host(
+                "dib_failed",
+                format!(
+                    "this host has no device-mapper, which kpartx needs: {} must name the directory with the \
+                     stand-ins (setup/stand-ins)",
+                    super::STAND_INS
+                ),
+            ));
+        }
+        if line.starts_with("unshare: ") {
+            let text = format!("this host does not let the manager contain the build; is it root? {line}");
+            return Some(host("dib_failed", text));
+        }
+        if line.contains("losetup: ") && line.contains("loop device") {
+            return Some(host("dib_failed", format!("this host gives no loop device: {line}")));
+        }
+        let absent = line.strip_prefix("contain: ").and_then(|said| said.strip_suffix(" is not installed"));
+        let absent =
+            absent.or_else(|| line.ends_with("qemu-img executable not found.").then_some("qemu-img"));
+        absent.map(|tool| {
+            host("dib_missing", format!("{tool} is not installed, and DIB needs it: setup/install build"))
+        })
+    })
+}
+
+/// A known cause. While a script runs only its own lines count: what an earlier one said it survived.
+fn sign(lines: &[&str], reader: &LogReader) -> Option<BuilderError> {
+    let of_script: Vec<&str> = reader.script_lines().collect();
+    let lines = if reader.running().is_some() { &of_script } else { lines };
+    SIGNS.iter().find_map(|(looks, reason, image_at_fault)| {
+        let line = lines.iter().rev().find(|line| looks.iter().any(|look| line.contains(look)))?;
+        let line = line.trim_start_matches("> ").trim();
+        let message = match *reason {
+            "scratch_full" => format!("the disk that the build works on is full{}", place(reader)),
+            "mirror_unreachable" => format!("a package mirror did not deliver{}: {line}", place(reader)),
+            _ => format!("there is no package {}{}", package(line), place(reader)),
+        };
+        Some(BuilderError { reason, image_at_fault: *image_at_fault, message, evidence: String::new() })
+    })
+}
+
+/// The package that a line complains of.
+fn package(line: &str) -> &str {
+    let after =
+        ["Unable to locate package ", "find a match: ", "for argument: ", "Couldn't find these debs: "]
+            .iter()
+            .find_map(|look| line.split_once(look).map(|(_, package)| package));
+    let quoted = || line.split_once("Package '").and_then(|(_, rest)| rest.split('\'').next());
+    let plain = || line.split_once("No package ").and_then(|(_, rest)| rest.split(' ').next());
+    after.or_else(quoted).or_else(plain).unwrap_or(line).trim()
+}
+
+/// A hook that did not come to its end. DIB does not name it.
+fn script_error(exit: Exit, reader: &LogReader) -> Option<BuilderError> {
+    let script = reader.running()?;
+    let element = script.element.as_deref().unwrap_or("of an unknown name");
+    let ended = match exit {
+        // A shell's way to say that a signal ended what it ran.
+        Exit::Code(137) | Exit::Signal(_) => {
+            let text = format!(
+                "{} of element {element} was killed in phase {}: is there too little memory?",
+                script.name, script.phase
+            );
+            return Some(host("dib_failed", text));
+        }
+        Exit::Code(code) => format!("with exit code {code}"),
+    };
+    Some(definition(
+        "dib_hook_failed",
+        format!("element {element}: {}.d/{} failed {ended}", script.phase, script.name),
+    ))
+}
+
+fn unexplained(exit: Exit, reader: &LogReader) -> String {
+    let phase = reader.phase();
+    match exit {
+        Exit::Code(0) if reader.succeeded() => {
+            "DIB says that the build succeeded, but there is no image".to_owned()
+        }
+        Exit::Code(0) => format!("DIB ended without an error and without an image, in phase {phase}"),
+        Exit::Code(code) => format!("DIB failed with exit code {code} in phase {phase}"),
+        Exit::Signal(number) => format!("DIB was killed by signal {number} in phase {phase}"),
+    }
+}
+
+/// ` (element agent-install, install.d/60-agent-install)`, while a script runs.
+fn place(reader: &LogReader) -> String {
+    reader.running().map_or_else(String::new, |script| {
+        let element = script.element.as_deref().unwrap_or("?");
+        format!(" (element {element}, {}.d/{})", script.phase, script.name)
+    })
+}
+
+fn evidence(lines: &[&str], reader: &LogReader) -> String {
+    let of_script = telling(reader.script_lines());
+    if of_script.is_empty() { telling(lines.iter().copied()) } else { of_script }
+}
+
+/// The last of the lines that are neither a shell's trace nor DIB's own cleaning up.
+fn telling<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> String {
+    let noise = |line: &&str| {
+        line.is_empty()
+            || line.starts_with("Unmount ")
+            || line.starts_with("INFO diskimage_builder")
+            || line.starts_with("contain: ")
+            || line.starts_with("Killing chroot process")
+            || line.trim_start_matches('+').starts_with(' ') && line.starts_with('+')
+    };
+    let mut last: Vec<&str> = lines.rev().filter(|line| !noise(line)).take(EVIDENCE_LINES).collect();
+    last.reverse();
+    last.join("\n")
+}

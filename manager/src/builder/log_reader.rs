@@ -1,0 +1,340 @@
+//! Reads progress out of DIB's output. Pure: the caller says what time it is.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::time::Duration;
+
+use super::phases::{Phase, Weights};
+
+/// Lines kept of the running script.
+const SCRIPT_LINES: usize = 60;
+/// Hooks remembered, against output that never ends.
+const MOST_HOOKS: usize = 10_000;
+/// Loop devices remembered.
+const MOST_LOOPS: usize = 64;
+
+/// A hook script of an element.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Script {
+    /// The element that brought it, when the log told.
+    pub(super) element: Option<String>,
+    /// The phase, `install`.
+    pub(super) phase: String,
+    /// The file's name, `01-package-installs`.
+    pub(super) name: String,
+}
+
+/// What DIB's output has told so far.
+#[derive(Debug)]
+pub(super) struct LogReader {
+    weights: Weights,
+    phase: Phase,
+    phase_since: Duration,
+    finished_phases: BTreeMap<String, f64>,
+    /// Element of each hook, by phase and script.
+    hooks: HashMap<(String, String), String>,
+    /// Hooks of each phase.
+    totals: HashMap<String, usize>,
+    done: usize,
+    running: Option<Script>,
+    script_lines: VecDeque<String>,
+    loops: Vec<String>,
+    converted: bool,
+    succeeded: bool,
+    shown: f64,
+}
+
+impl LogReader {
+    /// For a build whose earlier ones took these seconds in each phase.
+    pub(super) fn new(phase_weights: &BTreeMap<String, f64>) -> Self {
+        Self {
+            weights: Weights::new(phase_weights),
+            phase: Phase::FIRST,
+            phase_since: Duration::ZERO,
+            finished_phases: BTreeMap::new(),
+            hooks: HashMap::new(),
+            totals: HashMap::new(),
+            done: 0,
+            running: None,
+            script_lines: VecDeque::new(),
+            loops: Vec::new(),
+            converted: false,
+            succeeded: false,
+            shown: 0.0,
+        }
+    }
+
+    /// Takes in one line of output that came `now` after the start.
+    pub(super) fn line(&mut self, now: Duration, line: &str) {
+        let text = without_timestamp(line);
+        // A script whose last line has no end runs into the next message, so look for it anywhere.
+        if let Some((_, said)) = text.rsplit_once("dib-run-parts ") {
+            self.run_parts(now, said);
+        } else if let Some(hook) = text.strip_prefix("Copying hooks /") {
+            self.hook(Path::new(hook));
+        } else if let Some(directory) = text.strip_prefix("Running hooks from ") {
+            self.enter_named(now, phase_of_directory(Path::new(directory)));
+        } else if let Some((_, device)) = text.split_once("New block device [") {
+            self.block_device(device.trim_end_matches(']'));
+        } else if text.starts_with("Calculating image size") {
+            self.enter_named(now, Some("block-device"));
+        } else if text.contains("] Create image file [") {
+            self.enter_named(now, Some("mkfs and copy"));
+        } else if text.starts_with("Converting image using qemu-img") {
+            self.enter_named(now, Some("convert"));
+        } else if text.starts_with("Image file ") && text.ends_with(" created...") {
+            self.converted = true;
+        } else if text == "Build completed successfully" {
+            self.succeeded = true;
+        }
+        if self.running.is_some() && !text.is_empty() {
+            if self.script_lines.len() == SCRIPT_LINES {
+                self.script_lines.pop_front();
+            }
+            self.script_lines.push_back(text.to_owned());
+        }
+    }
+
+    /// The share of the build that is done: 0 to 1, never less than before, 1 only when DIB has said that
+    /// the build succeeded.
+    pub(super) fn progress(&mut self, now: Duration) -> f64 {
+        let total = self.totals.get(self.phase.name()).copied().unwrap_or_default();
+        let elapsed = now.saturating_sub(self.phase_since);
+        let reached = match (self.succeeded, self.converted) {
+            (true, _) => 1.0,
+            (false, true) => 0.999,
+            (false, false) => self.weights.progress(self.phase, elapsed, self.done, total),
+        };
+        self.shown = self.shown.max(reached);
+        self.shown
+    }
+
+    /// What it is at: the phase, and the running script.
+    pub(super) fn doing(&self) -> String {
+        match &self.running {
+            Some(script) => format!("{}: {}", self.phase.name(), script.name),
+            None if self.hooks.is_empty() && self.phase == Phase::FIRST => "getting ready".to_owned(),
+            None => self.phase.name().to_owned(),
+        }
+    }
+
+    /// The phase that it is in.
+    pub(super) fn phase(&self) -> &'static str {
+        self.phase.name()
+    }
+
+    /// The script that was started and has not come to its end.
+    pub(super) fn running(&self) -> Option<&Script> {
+        self.running.as_ref()
+    }
+
+    /// The last lines since that script was started, without their timestamps.
+    pub(super) fn script_lines(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.script_lines.iter().map(String::as_str)
+    }
+
+    /// Whether DIB has said that the build succeeded.
+    pub(super) fn succeeded(&self) -> bool {
+        self.succeeded
+    }
+
+    /// The loop devices that DIB has made.
+    pub(super) fn loops(&self) -> &[String] {
+        &self.loops
+    }
+
+    /// Seconds that each phase took, the current one until `now`.
+    pub(super) fn phase_seconds(&self, now: Duration) -> BTreeMap<String, f64> {
+        let mut seconds = self.finished_phases.clone();
+        seconds.insert(self.phase.name().to_owned(), now.saturating_sub(self.phase_since).as_secs_f64());
+        seconds
+    }
+
+    fn run_parts(&mut self, now: Duration, said: &str) {
+        if let Some(file) = said.strip_prefix("Sourcing environment file ") {
+            let phase = file.split_once("/../").and_then(|(hooks, _)| phase_of_directory(Path::new(hooks)));
+            self.enter_named(now, phase);
+        } else if let Some(file) = said.strip_prefix("Running ") {
+            self.script_started(now, Path::new(file));
+        } else if said.ends_with(" completed") || said.contains("--- PROFILING ---") {
+            self.script_ended();
+        }
+    }
+
+    fn hook(&mut self, file: &Path) {
+        let phase = file.parent().and_then(phase_of_directory);
+        let element = file.ancestors().nth(2).and_then(Path::file_name).and_then(|name| name.to_str());
+        let name = file.file_name().and_then(|name| name.to_str());
+        let (Some(phase), Some(element), Some(name)) = (phase, element, name) else { return };
+        let runs = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if !runs || Phase::named(phase).is_none() || self.hooks.len() >= MOST_HOOKS {
+            return;
+        }
+        self.hooks.insert((phase.to_owned(), name.to_owned()), element.to_owned());
+        *self.totals.entry(phase.to_owned()).or_default() += 1;
+    }
+
+    fn script_started(&mut self, now: Duration, file: &Path) {
+        let phase = file.parent().and_then(phase_of_directory);
+        let name = file.file_name().and_then(|name| name.to_str());
+        let (Some(phase), Some(name)) = (phase, name) else { return };
+        self.script_ended();
+        self.enter_named(now, Some(phase));
+        let (phase, name) = (phase.to_owned(), name.to_owned());
+        let element = self.hooks.get(&(phase.clone(), name.clone())).cloned();
+        self.running = Some(Script { element, phase, name });
+    }
+
+    fn script_ended(&mut self) {
+        if self.running.take().is_some() {
+            self.done += 1;
+        }
+        self.script_lines.clear();
+    }
+
+    fn block_device(&mut self, device: &str) {
+        if device.starts_with("/dev/loop") && self.loops.len() < MOST_LOOPS {
+            self.loops.push(device.to_owned());
+        }
+    }
+
+    /// Phases only follow one another; a name that is none, or an earlier one, changes nothing.
+    fn enter_named(&mut self, now: Duration, name: Option<&str>) {
+        let Some(next) = name.and_then(Phase::named) else { return };
+        if next <= self.phase {
+            return;
+        }
+        let took = now.saturating_sub(self.phase_since).as_secs_f64();
+        self.finished_phases.insert(self.phase.name().to_owned(), took);
+        self.phase = next;
+        self.phase_since = now;
+        self.done = 0;
+        self.running = None;
+        self.script_lines.clear();
+    }
+}
+
+/// `…/install.d` is `install`.
+fn phase_of_directory(directory: &Path) -> Option<&str> {
+    directory.file_name()?.to_str()?.strip_suffix(".d")
+}
+
+/// The text of a line of DIB's, without `2026-11-23 08:39:40.016 | ` in front.
+pub(super) fn without_timestamp(line: &str) -> &str {
+    match line.split_once(" | ") {
+        Some((stamp, text)) if stamp.len() == 23 && stamp.starts_with("20") => text,
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SUCCESS: &str = include_str!("fixtures/success.log");
+
+    /// The seconds into the log at which a line of it came.
+    fn stamp(line: &str) -> Option<Duration> {
+        let time = chrono::NaiveDateTime::parse_from_str(line.get(..23)?, "%Y-%m-%d %H:%M:%S%.3f").ok()?;
+        u64::try_from(time.and_utc().timestamp_millis()).ok().map(Duration::from_millis)
+    }
+
+    fn read(log: &str) -> (LogReader, Vec<(f64, String)>, Duration) {
+        let mut reader = LogReader::new(&BTreeMap::new());
+        let mut shown = Vec::new();
+        let start = log.lines().find_map(stamp).unwrap();
+        let mut now = Duration::ZERO;
+        for line in log.lines() {
+            now = stamp(line).map_or(now, |at| at.saturating_sub(start));
+            reader.line(now, line);
+            shown.push((reader.progress(now), reader.doing()));
+        }
+        (reader, shown, now)
+    }
+
+    #[test]
+    fn a_real_build_is_followed_from_start_to_end() {
+        let (reader, shown, now) = read(SUCCESS);
+        assert!(reader.succeeded());
+        assert!(shown.iter().rev().skip(1).all(|(progress, _)| *progress < 1.0));
+        assert_eq!(shown.last().map(|(progress, _)| *progress), Some(1.0));
+        assert_eq!(reader.loops(), ["/dev/loop0"]);
+        assert_eq!(shown.first().map(|(_, doing)| doing.as_str()), Some("getting ready"));
+        assert!(shown.iter().any(|(_, doing)| doing == "install: 01-package-installs"));
+
+        let seconds = reader.phase_seconds(now);
+        let of = |phase: &str| seconds[phase];
+        assert!((48.0..54.0).contains(&of("root")), "{seconds:?}");
+        assert!((27.0..30.0).contains(&of("install")), "{seconds:?}");
+        assert!((4.0..5.0).contains(&of("convert")), "{seconds:?}");
+        assert!((6.0..7.0).contains(&of("mkfs and copy")), "{seconds:?}");
+        assert!((seconds.values().sum::<f64>() - now.as_secs_f64()).abs() < 0.01);
+        assert!(!seconds.contains_key("pre-finalise"), "this build had no such hooks");
+    }
+
+    #[test]
+    fn progress_keeps_step_with_the_time_that_a_real_build_took() {
+        let (_, shown, end) = read(SUCCESS);
+        let start = SUCCESS.lines().find_map(stamp).unwrap();
+        for (line, (progress, doing)) in SUCCESS.lines().zip(shown) {
+            let Some(at) = stamp(line) else { continue };
+            let real = at.saturating_sub(start).as_secs_f64() / end.as_secs_f64();
+            assert!((progress - real).abs() < 0.12, "{progress} at {real} ({doing})");
+        }
+    }
+
+    #[test]
+    fn a_script_is_known_by_its_element() {
+        let mut reader = LogReader::new(&BTreeMap::new());
+        let lines = [
+            "2026-11-23 08:39:42.083 | Copying hooks /opt/elements/agent-install/install.d/60-agent-install",
+            "2026-11-23 08:41:02.512 | dib-run-parts Running /tmp/in_target.d/install.d/60-agent-install",
+            "2026-11-23 08:41:02.513 | install: cannot stat 'x'",
+        ];
+        for line in lines {
+            reader.line(Duration::from_secs(1), line);
+        }
+        let script = Script {
+            element: Some("agent-install".to_owned()),
+            phase: "install".to_owned(),
+            name: "60-agent-install".to_owned(),
+        };
+        assert_eq!(reader.running(), Some(&script));
+        assert_eq!(reader.script_lines().last(), Some("install: cannot stat 'x'"));
+        reader.line(Duration::from_secs(2), "no newline heredib-run-parts 60-agent-install completed");
+        assert_eq!(reader.running(), None);
+        assert_eq!(reader.phase(), "install");
+    }
+
+    proptest! {
+        #[test]
+        fn progress_never_falls_and_stays_within_bounds(
+            lines in proptest::collection::vec((0_u64..40_000, any_line()), 0..100),
+            weights in proptest::collection::btree_map("[a-z-]{1,12}|root|install|convert", any::<f64>(), 0..5),
+        ) {
+            let mut reader = LogReader::new(&weights);
+            let (mut before, mut now) = (0.0, Duration::ZERO);
+            for (passed, line) in lines {
+                now += Duration::from_millis(passed);
+                reader.line(now, &line);
+                let shown = reader.progress(now);
+                prop_assert!((0.0..=1.0).contains(&shown) && shown >= before);
+                prop_assert!(shown < 1.0 || reader.succeeded());
+                before = shown;
+            }
+            prop_assert!(reader.phase_seconds(now).values().all(|seconds| *seconds >= 0.0));
+        }
+    }
+
+    /// Any text, and lines of a real build in any order.
+    fn any_line() -> impl Strategy<Value = String> {
+        let real: Vec<String> = SUCCESS.lines().map(str::to_owned).collect();
+        prop_oneof![
+            any::<String>(),
+            proptest::sample::select(real),
+            "(dib-run-parts )?(Running|Copying hooks|Sourcing environment file) /([a-z./-]{0,20})",
+        ]
+    }
+}
