@@ -149,7 +149,7 @@ fn room(settings: &Settings) -> Finding {
     match crate::builder::check_room(there, settings.room) {
         Ok(()) => good(format!("room to build in {}", there.display())),
         Err(error) => {
-            bad("room", error.message, "free some, or name another place with --scratch and --state")
+            bad("room", error.to_string(), "free some, or name another place with --scratch and --state")
         }
     }
 }

@@ -145,8 +145,10 @@ impl Instance {
         let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;
         let gateway = Gateway::new(settings.gateway);
         let stop = CancellationToken::new();
-        let local: Arc<dyn Cloud> =
-            Arc::new(LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone())));
+        let local: Arc<dyn Cloud> = Arc::new(
+            LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone()))
+                .map_err(Trouble::errored)?,
+        );
         let manager = Manager::new(Parts {
             settings,
             history,

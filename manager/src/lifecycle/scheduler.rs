@@ -51,7 +51,7 @@ impl Manager {
     pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
         let schedules = self.schedules();
         let entries = schedules.schedules.iter().map(|schedule| {
-            let cron = schedule.cron.as_ref().map(|cron| cron.to_string()).unwrap_or_default();
+            let cron = schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default();
             (schedule.name.clone(), format!("{cron} {}", schedule.timezone))
         });
         self.history().remember_schedules(entries.collect()).await

@@ -141,7 +141,7 @@ impl Control {
         });
         Ok(v1::Schedule {
             name: schedule.name.clone(),
-            cron: schedule.cron.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             timezone: schedule.timezone.to_string(),
             cloud: schedule.cloud.clone(),
             publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),

@@ -37,7 +37,8 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<Artifact>,
     tokio::fs::create_dir_all(&settings.scratch)
         .await
         .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
-    builder::check_room(&settings.scratch, settings.room)?;
+    builder::check_room(&settings.scratch, settings.room)
+        .map_err(|error| Failure::errored("scratch_full", error.to_string()))?;
 
     let order = order(driver).await?;
     let history = driver.manager.history();
@@ -82,13 +83,17 @@ async fn build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
 async fn order(driver: &Driver) -> Result<Order, Failure> {
     let settings = driver.manager.settings();
     let image = &driver.schedule.image;
+    let stand_ins = builder::install_stand_ins(&settings.state)
+        .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.state.display())))?;
+    let mut environment = environment(image);
+    environment.insert(builder::STAND_INS.to_owned(), stand_ins.display().to_string());
     Ok(Order {
         build_id: driver.id.clone(),
         program: settings.dib.clone(),
         elements: image.elements.clone(),
         elements_path: settings.elements.clone(),
         packages: image.packages.clone(),
-        environment: environment(image),
+        environment,
         qemu_img_options: qemu_img_options(image.compression).to_owned(),
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
