@@ -42,7 +42,8 @@ set +m
 
 # DIB writes through a filter process, outfilter.py.
 is_filter() {
-    tr '\0' ' ' <"$1/cmdline" 2>/dev/null | grep -q outfilter.py
+    # In this order: that the process is gone by now is nothing to tell.
+    tr '\0' ' ' 2>/dev/null <"$1/cmdline" | grep -q outfilter.py
 }
 
 # TERM for everything here but this shell and the filter: the command that DIB is waiting for ends, DIB
@@ -68,11 +69,13 @@ done
 [ -z "$stopping" ] || say "stopped on request"
 
 # The filter outlives DIB, with the last words, often the error, in its hands. It dies with this
-# namespace, so let it finish.
+# namespace, so let it finish. Before it runs it is a shell of another name: what they have in common is
+# that they write to where this shell writes.
+output=$(readlink /proc/1/fd/1)
 drained() {
     local process
     for process in /proc/[0-9]*; do
-        [ "$process" = /proc/1 ] || ! is_filter "$process" || return 1
+        [ "$process" = /proc/1 ] || [ "$(readlink "$process/fd/1")" != "$output" ] || return 1
     done
 }
 for ((i = 0; i < 100; i++)); do

@@ -15,8 +15,9 @@ use super::command::{self, Layout};
 /// The running containment. When it is dropped before it has ended, everything in it is killed.
 #[derive(Debug)]
 pub(super) struct Contained {
-    child: Child,
+    // The group goes first: its number is sure to be its own until the child is reaped.
     group: Group,
+    child: Child,
 }
 
 /// The process group of `unshare` and of the first process in its namespaces.
@@ -47,7 +48,7 @@ impl Contained {
         let mut command: Command = command::command(order, layout, writer)?;
         let child = command.spawn()?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let contained = Self { child, group: Group(pid.map(Pid::from_raw)) };
+        let contained = Self { group: Group(pid.map(Pid::from_raw)), child };
         // The writing ends of this process go with the command: what is left of them is inside.
         drop(command);
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;

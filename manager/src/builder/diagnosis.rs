@@ -236,3 +236,108 @@ fn telling<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> String {
     last.reverse();
     last.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn diagnose_log(log: &str, exit: Exit) -> BuilderError {
+        let (mut tail, mut reader) = (Tail::default(), LogReader::new(&BTreeMap::new()));
+        for line in log.lines() {
+            reader.line(Duration::ZERO, line);
+            tail.push(line);
+        }
+        diagnose(exit, &tail, &reader)
+    }
+
+    #[test]
+    fn an_unknown_element_is_named() {
+        let log = include_str!("fixtures/fail-unknown-element.log");
+        let error = diagnose_log(log, Exit::Code(1));
+        assert_eq!((error.reason, error.image_at_fault), ("dib_element_unknown", true));
+        assert!(error.message.starts_with("there is no element no-such-element"), "{error}");
+        assert!(error.evidence.ends_with("Element 'no-such-element' not found"), "{}", error.evidence);
+    }
+
+    #[test]
+    fn a_failed_hook_is_named_with_its_last_words() {
+        let error = diagnose_log(include_str!("fixtures/fail-hook.log"), Exit::Code(2));
+        assert_eq!((error.reason, error.image_at_fault), ("dib_hook_failed", true));
+        assert_eq!(error.message, "element bad-hook: install.d/00-bad-hook failed with exit code 2");
+        let said = "about to fail\nls: cannot access '/nonexistent': No such file or directory";
+        assert!(error.evidence.ends_with(said), "{}", error.evidence);
+    }
+
+    #[test]
+    fn a_missing_package_is_named() {
+        let error = diagnose_log(include_str!("fixtures/fail-missing-package.log"), Exit::Code(1));
+        assert_eq!((error.reason, error.image_at_fault), ("dib_package_missing", true));
+        assert_eq!(
+            error.message,
+            "there is no package no-such-package-here \
+             (element package-installs, pre-install.d/10-package-installs)"
+        );
+    }
+
+    #[test]
+    fn a_mirror_that_does_not_answer_is_not_the_images_fault() {
+        let error = diagnose_log(include_str!("fixtures/fail-mirror.log"), Exit::Code(25));
+        assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false));
+        assert!(error.message.contains("root.d/08-debootstrap): E: Failed to fetch http"), "{error}");
+        assert!(error.evidence.contains("Connection refused"), "{}", error.evidence);
+    }
+
+    /// What comes of a log that ends in these lines, while this hook runs.
+    #[test]
+    fn causes_are_told_apart() {
+        let running = "dib-run-parts Running /tmp/in_target.d/install.d/50-x";
+        let cases = [
+            (
+                "E: Unable to locate package vim\nW: Failed to fetch http://m/x  404  Not Found",
+                100,
+                "mirror_unreachable",
+            ),
+            ("Package 'vim' has no installation candidate", 100, "dib_package_missing"),
+            ("No match for argument: vim", 1, "dib_package_missing"),
+            ("tar: x: Cannot write: No space left on device\nE: Failed to fetch x", 2, "scratch_full"),
+            ("/dev/mapper/control: open failed: No such device", 1, "dib_failed"),
+            ("sudo losetup: cannot find an unused loop device", 1, "dib_failed"),
+            ("unshare: unshare failed: Operation not permitted", 1, "dib_failed"),
+            ("contain: kpartx is not installed", 127, "dib_missing"),
+            ("qcow2 output format specified but qemu-img executable not found.", 1, "dib_missing"),
+            ("x.MissingElementException: Element 'a' not found", 1, "dib_hook_failed"),
+            ("diskimage_builder.element_dependencies.MissingOSException: Please", 1, "dib_failed"),
+            ("Killed", 137, "dib_failed"),
+        ];
+        for (lines, code, reason) in cases {
+            let error = diagnose_log(&format!("{running}\n{lines}"), Exit::Code(code));
+            assert_eq!(error.reason, reason, "{lines}: {error}");
+            let at_fault =
+                matches!(reason, "dib_hook_failed" | "dib_package_missing") || lines.contains("MissingOS");
+            assert_eq!(error.image_at_fault, at_fault, "{lines}: {error}");
+            assert!(!error.evidence.is_empty() || lines.starts_with("contain"), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_script_survived_does_not_count() {
+        let log = "dib-run-parts Running /h/root.d/08-a\nW: Failed to fetch http://m/x\n\
+                   dib-run-parts 08-a completed\ndib-run-parts Running /h/root.d/09-b\nno";
+        let error = diagnose_log(log, Exit::Code(3));
+        assert_eq!(error.reason, "dib_hook_failed");
+        assert!(error.message.contains("root.d/09-b failed with exit code 3"), "{error}");
+    }
+
+    #[test]
+    fn the_unexplained_says_how_it_ended() {
+        let error = diagnose_log("mkfs: something", Exit::Code(32));
+        assert_eq!((error.reason, error.image_at_fault), ("dib_failed", false));
+        assert_eq!(error.message, "DIB failed with exit code 32 in phase root");
+        assert_eq!(error.evidence, "mkfs: something");
+        assert!(diagnose_log("", Exit::Signal(9)).message.contains("signal 9"));
+        assert!(diagnose_log("", Exit::Code(0)).message.contains("without an image"));
+    }
+}

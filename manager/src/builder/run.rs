@@ -136,6 +136,8 @@ struct Ended {
     cause: Option<Cause>,
     /// None: it could not be waited for.
     status: Option<ExitStatus>,
+    /// After so long.
+    after: Duration,
 }
 
 /// A build while it runs.
@@ -218,7 +220,7 @@ impl<'a> Build<'a> {
         if let Some(rest) = self.lines.finish() {
             self.take(vec![rest], &contained).await;
         }
-        Ended { cause: self.cause.take(), status: status.flatten() }
+        Ended { cause: self.cause.take(), status: status.flatten(), after: self.started.elapsed() }
     }
 
     fn next_deadline(&self, last_words: Option<Instant>) -> Instant {
@@ -324,7 +326,7 @@ impl<'a> Build<'a> {
         match file {
             Some(file) if exit == Exit::Code(0) => {
                 artifact::check(&file).await?;
-                let phase_seconds = self.reader.phase_seconds(self.started.elapsed());
+                let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 Ok(Artifact { file, manifest, phase_seconds })

@@ -118,8 +118,12 @@ pub fn leftovers(scratch_root: &Path) -> io::Result<Leftovers> {
         }
     }
     found.scratches.sort();
-    let places = Places::of(&root)?;
-    let loops = loops::attached()?.into_iter().filter(|device| places.may_hold(&device.file));
+    // Each by itself, too: where the root is a file system of its own, all files might lie in it.
+    let directories = std::iter::once(&root).chain(&found.scratches);
+    let places: Vec<Places> =
+        directories.map(|directory| Places::of(directory)).collect::<io::Result<_>>()?;
+    let ours = |device: &loops::Loop| places.iter().any(|place| place.may_hold(&device.file));
+    let loops = loops::attached()?.into_iter().filter(ours);
     found.loops = loops.map(|device| (device.node, device.file)).collect();
     found.mounts = mounts::below(&root)?;
     found.mounts.retain(|mount| *mount != root);
