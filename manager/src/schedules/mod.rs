@@ -77,6 +77,8 @@ mod quantities;
 mod reading;
 mod suggestions;
 mod syntax;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
