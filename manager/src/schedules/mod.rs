@@ -1,11 +1,90 @@
 //! `schedules.toml`: what to build, when, where to boot it, what it must prove.
 //!
-//! [`values`] holds the typed result, [`cron`] the five-field entries, [`planner`] what is due (pure).
+//! [`load`] reads the file to [`values`], or finds every mistake in it ([`LoadError::render`]); [`cron`] holds
+//! the five-field entries, [`planner`] what is due (pure); [`describe`] is what `image-manager check` prints.
+//!
+//! # The file
+//!
+//! `[schedule.NAME]` is a schedule; its name has letters, digits, `-` and `_`, at most 63. `[defaults]` may
+//! give every key of a schedule:
+//!
+//! - Tables merge key by key, at every depth: `image.environment`, `image.properties` and `checks` too. The
+//!   schedule's value counts where both have one.
+//! - Lists are replaced as a whole: a schedule's `elements` stand instead of those of `[defaults]`.
+//! - `checks = {}` in a schedule asks for no check, whatever `[defaults]` says; `checks.dns = false` takes one
+//!   away.
+//! - `publish` in `[defaults]` says how; only a schedule with `publish.name` is published.
+//!
+//! Unknown keys are mistakes. Durations are strings such as `"90s"` or `"1h 30m"`, sizes such as `"500 MiB"`
+//! (1024) or `"20 GB"` (1000). At most 1 MiB, 500 schedules, 100 entries of a list.
+//!
+//! | key | type | default | meaning |
+//! | --- | --- | --- | --- |
+//! | `cron` | string | `""` | five fields as crontab(5), or `@hourly` `@daily` `@midnight` `@weekly` `@monthly` `@yearly` `@annually`; `""` = on demand only |
+//! | `timezone` | string | `"UTC"` | IANA zone that `cron` is read in |
+//! | `jitter` | duration | `"0s"` | each fire time is moved by a fixed part of this that depends on the name; at most 24h |
+//! | `cloud` | string | `"local"` | `local`, or a cloud of clouds.yaml |
+//! | `image.elements` | list of strings | required | disk-image-builder's elements, at least one |
+//! | `image.environment` | table of strings | `{}` | the build's environment, such as `DIB_RELEASE`; no secrets, nothing that the manager sets |
+//! | `image.packages` | list of strings | `[]` | further packages |
+//! | `image.users` | list of tables | `[]` | users that cloud-init makes |
+//! | `image.users.name` | string | required | by useradd's rule |
+//! | `image.users.ssh_authorized_keys` | list of strings | `[]` | public keys |
+//! | `image.users.sudo` | bool | `false` | may do everything as root |
+//! | `image.users.groups` | list of strings | `[]` | further groups |
+//! | `image.users.shell` | string | `"/bin/bash"` | login shell |
+//! | `image.default_user` | string | the distribution's | another name for the default user |
+//! | `image.ssh_authorized_keys` | list of strings | `[]` | public keys of the default user |
+//! | `image.ssh_password_authentication` | bool | `false` | whether sshd takes passwords |
+//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none` |
+//! | `image.properties` | table of strings | `{}` | properties in Glance, such as `os_distro` |
+//! | `server.memory` | size | `"1 GiB"` | local |
+//! | `server.disk` | size | `"4 GiB"` | local |
+//! | `server.cpus` | number | `2` | local |
+//! | `server.flavor` | string | none | OpenStack: name or id |
+//! | `server.network` | string | none | OpenStack: name, id or `auto` |
+//! | `server.security_groups` | list of strings | `[]` | OpenStack; empty: one is made that lets the agent out and nobody in |
+//! | `server.availability_zone` | string | none | OpenStack |
+//! | `server.ssh_key` | bool | `false` | OpenStack: make a key pair for the server |
+//! | `server.config_drive` | bool | `true` | give the metadata by config drive too |
+//! | `server.user_data` | string | none | for cloud-init, at most 48 KiB |
+//! | `checks` | table | all four | which checks the image must pass |
+//! | `checks.disk.min_free` | size | `"0"` | least room on the root file system |
+//! | `checks.disk.min_free_inodes` | number | `0` | least free inodes |
+//! | `checks.dns.names` | list of strings | the package mirrors | names to resolve |
+//! | `checks.internet.targets` | list of strings | the package mirrors | `http://`, `https://`, `tcp://host:port` |
+//! | `checks.cloud_init.fail_on_recoverable_errors` | bool | `false` | recoverable errors fail too |
+//! | `checks.cloud_init.datasource` | string | any | the datasource must be this one |
+//! | `checks.*.required` | bool | `true` | whether the verdict depends on it |
+//! | `checks.*.timeout` | duration | `"2m"`, cloud_init `"10m"` | how long it may take |
+//! | `publish.name` | string | not published | the name that the verified image gets; one schedule a name and cloud |
+//! | `publish.keep` | number | `3` | older images that stay beside the current one |
+//! | `publish.visibility` | string | `"private"` | `private`, `shared`, `community`, `public` |
+//! | `timeouts.build` | duration | `"1h"` | disk-image-builder |
+//! | `timeouts.upload` | duration | `"30m"` | until the image is active |
+//! | `timeouts.boot` | duration | `"10m"` | from the server's creation until the agent attaches |
+//! | `timeouts.verify` | duration | `"10m"` | until the agent is gone again |
+//! | `timeouts.total` | duration | `"2h"`, more if the stages need it | everything but queue and clean-up |
 
 pub mod cron;
+mod cron_field;
+mod diagnostics;
+mod layers;
+mod loading;
+mod overview;
 pub mod planner;
+mod quantities;
+mod reading;
+mod suggestions;
+mod syntax;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
+pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
+pub use loading::{load, parse};
+pub use overview::describe;
+pub use planner::{Due, due, next_fires};
 pub use values::{
     CheckKind, CheckSpec, Compression, ImageSpec, Publish, Schedule, Schedules, ServerSpec, Timeouts, User,
 };

@@ -1,0 +1,78 @@
+//! `checks`: what the image must prove.
+
+use std::time::Duration;
+
+use super::Reader;
+use super::keys::known_keys;
+use super::rules::{DATASOURCE, HOST_NAME, TARGET};
+use crate::schedules::layers::{Entry, Table};
+use crate::schedules::{CheckKind, CheckSpec};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
+const CLOUD_INIT_TIMEOUT: Duration = Duration::from_mins(10);
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
+const LARGEST_SIZE: u64 = 1 << 50;
+const MOST_INODES: u64 = 1 << 40;
+
+impl<'a> Reader<'a> {
+    /// `checks`, by these rules: nothing given asks for all of them; an empty table of the schedule asks for
+    /// none; else those that are named, here or in `[defaults]`; `false` takes one away.
+    pub(super) fn checks(&mut self, schedule: &Table<'a>) -> Vec<CheckSpec> {
+        let empty = Table::new(None, None, schedule.span.clone());
+        let all = known_keys("checks");
+        let Some(checks) = self.table(schedule, "checks") else {
+            return all.iter().filter_map(|name| self.check(name, &empty)).collect();
+        };
+        if checks.is_cleared() {
+            return Vec::new();
+        }
+        let entries: Vec<Entry<'a>> =
+            checks.entries().into_iter().filter(|entry| all.contains(&entry.key)).collect();
+        let (off, on): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.value.get_ref().as_bool() == Some(false));
+        if on.is_empty() && !off.is_empty() {
+            let left = all.iter().filter(|name| !off.iter().any(|entry| entry.key == **name));
+            return left.filter_map(|name| self.check(name, &empty)).collect();
+        }
+        on.iter()
+            .filter_map(|entry| {
+                let Some(table) = entry.table() else {
+                    let help = format!("write `{0} = {{}}`, or `{0} = false` for none", entry.key);
+                    self.refuse_type(&entry.name, entry.value, "a table", Some(help));
+                    return None;
+                };
+                self.refuse_unknown_keys(&table, known_keys(&table.name));
+                self.check(entry.key, &table)
+            })
+            .collect()
+    }
+
+    fn check(&mut self, name: &str, table: &Table<'a>) -> Option<CheckSpec> {
+        let kind = match name {
+            "disk" => CheckKind::Disk {
+                min_free: self.size(table, "min_free", 0..=LARGEST_SIZE).unwrap_or(0),
+                min_free_inodes: self.number(table, "min_free_inodes", 0..=MOST_INODES).unwrap_or(0),
+            },
+            "dns" => {
+                CheckKind::Dns { names: self.ruled_strings(table, "names", &HOST_NAME).unwrap_or_default() }
+            }
+            "internet" => CheckKind::Internet {
+                targets: self.ruled_strings(table, "targets", &TARGET).unwrap_or_default(),
+            },
+            "cloud_init" => CheckKind::CloudInit {
+                fail_on_recoverable_errors: self.flag(table, "fail_on_recoverable_errors").unwrap_or(false),
+                datasource: self.ruled_string(table, "datasource", &DATASOURCE),
+            },
+            _ => return None,
+        };
+        let default_timeout =
+            if matches!(kind, CheckKind::CloudInit { .. }) { CLOUD_INIT_TIMEOUT } else { DEFAULT_TIMEOUT };
+        let allowed = Duration::from_secs(1)..=LONGEST_TIMEOUT;
+        Some(CheckSpec {
+            name: name.to_owned(),
+            required: self.flag(table, "required").unwrap_or(true),
+            timeout: self.duration(table, "timeout", allowed).unwrap_or(default_timeout),
+            kind,
+        })
+    }
+}

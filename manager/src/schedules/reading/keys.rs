@@ -1,0 +1,64 @@
+//! The keys that each table may have.
+
+const SCHEDULE: &[&str] =
+    &["cron", "timezone", "jitter", "cloud", "image", "server", "checks", "publish", "timeouts"];
+const IMAGE: &[&str] = &[
+    "elements",
+    "environment",
+    "packages",
+    "users",
+    "default_user",
+    "ssh_authorized_keys",
+    "ssh_password_authentication",
+    "compression",
+    "properties",
+];
+const USER: &[&str] = &["name", "ssh_authorized_keys", "sudo", "groups", "shell"];
+const SERVER: &[&str] = &[
+    "memory",
+    "disk",
+    "cpus",
+    "flavor",
+    "network",
+    "security_groups",
+    "availability_zone",
+    "ssh_key",
+    "config_drive",
+    "user_data",
+];
+const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init"];
+const PUBLISH: &[&str] = &["name", "keep", "visibility"];
+const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
+
+/// The keys of the file itself.
+pub(super) const FILE: &[&str] = &["defaults", "schedule"];
+
+/// Tables by their name within a schedule, with their keys.
+const TABLES: [(&str, &[&str]); 11] = [
+    ("", SCHEDULE),
+    ("image", IMAGE),
+    ("image.users", USER),
+    ("server", SERVER),
+    ("checks", CHECKS),
+    ("checks.disk", &["min_free", "min_free_inodes", "required", "timeout"]),
+    ("checks.dns", &["names", "required", "timeout"]),
+    ("checks.internet", &["targets", "required", "timeout"]),
+    ("checks.cloud_init", &["fail_on_recoverable_errors", "datasource", "required", "timeout"]),
+    ("publish", PUBLISH),
+    ("timeouts", TIMEOUTS),
+];
+
+/// The keys of the table `name`.
+pub(super) fn known_keys(name: &str) -> &'static [&'static str] {
+    TABLES.iter().find(|(table, _)| *table == name).map_or(&[], |(_, keys)| keys)
+}
+
+/// The one table that knows `key`, for a key that stands in the wrong one.
+pub(super) fn home_of(key: &str) -> Option<&'static str> {
+    let mut homes = TABLES.iter().filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| *table);
+    match (homes.next(), homes.next()) {
+        (Some(""), None) => Some("[schedule.NAME]"),
+        (Some(home), None) => Some(home),
+        _ => None,
+    }
+}

@@ -1,0 +1,132 @@
+//! What names and other short texts may look like.
+
+/// A rule for a string.
+pub(super) struct Rule {
+    /// What an obeying string is: "an element's name".
+    pub what: &'static str,
+    /// What would be right.
+    pub help: &'static str,
+    /// Whether a string obeys.
+    pub holds: fn(&str) -> bool,
+}
+
+/// Whether `text` has 1 to `longest` bytes: ASCII letters, digits and `others`, not beginning with any of
+/// `not_first` (a program would take `-x` for an option).
+fn plain(text: &str, longest: usize, others: &str, not_first: &str) -> bool {
+    (1..=longest).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+        && !text.starts_with(|c| not_first.contains(c))
+}
+
+pub(super) const SCHEDULE_NAME: Rule = Rule {
+    what: "a schedule's name",
+    help: "letters, digits, `-` and `_`, at most 63, not beginning with `-`",
+    holds: |text| plain(text, 63, "-_", "-"),
+};
+
+pub(super) const ELEMENT: Rule = Rule {
+    what: "an element's name",
+    help: "letters, digits, `.`, `_`, `+` and `-`, at most 100, not beginning with `-` or `.`",
+    holds: |text| plain(text, 100, "._+-", "-."),
+};
+
+pub(super) const PACKAGE: Rule = Rule {
+    what: "a package's name",
+    help: "one package for each string, as in [\"curl\", \"vim-tiny\"]",
+    holds: |text| plain(text, 200, ".+:_=~-", "-.:=~"),
+};
+
+pub(super) const PUBLISH_NAME: Rule = Rule {
+    what: "an image's public name",
+    help: "letters, digits, `.`, `-` and `_`, at most 100, not beginning with a dot",
+    holds: |text| plain(text, 100, ".-_", "."),
+};
+
+pub(super) const USER_NAME: Rule = Rule {
+    what: "a user's name",
+    help: "small letters, digits, `_` and `-`, at most 32, beginning with a letter or `_`",
+    holds: is_user_name,
+};
+
+pub(super) const GROUP_NAME: Rule = Rule {
+    what: "a group's name",
+    help: "small letters, digits, `_` and `-`, at most 32, beginning with a letter or `_`",
+    holds: is_user_name,
+};
+
+fn is_user_name(text: &str) -> bool {
+    plain(text, 32, "_-", "-0123456789") && !text.contains(|c: char| c.is_ascii_uppercase())
+}
+
+pub(super) const SHELL: Rule = Rule {
+    what: "a login shell",
+    help: "the whole path, as in \"/bin/bash\"",
+    holds: |text| text.starts_with('/') && plain(text, 200, "/._+-", ""),
+};
+
+pub(super) const PUBLIC_KEY: Rule = Rule {
+    what: "a public SSH key",
+    help: "the one line of the .pub file, as in \"ssh-ed25519 AAAA... someone@somewhere\"",
+    holds: is_public_key,
+};
+
+fn is_public_key(text: &str) -> bool {
+    let mut words = text.split_whitespace().skip_while(|word| !is_key_type(word));
+    let _key_type = words.next();
+    words.next().is_some_and(|key| {
+        key.starts_with("AAAA")
+            && key.len() >= 40
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    })
+}
+
+fn is_key_type(word: &str) -> bool {
+    ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"].iter().any(|start| word.starts_with(start))
+}
+
+pub(super) const CLOUD: Rule =
+    Rule { what: "a cloud's name", help: "`local`, or the name of a cloud in clouds.yaml", holds: is_short };
+
+/// Names that are the cloud's business: flavors, networks and the like.
+pub(super) const CLOUD_OBJECT: Rule =
+    Rule { what: "a name or id", help: "give the name or the id that the cloud shows", holds: is_short };
+
+fn is_short(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.trim() == text
+}
+
+pub(super) const HOST_NAME: Rule = Rule {
+    what: "a host name",
+    help: "a name to resolve, as in \"mirror.example\"",
+    holds: |text| plain(text, 253, ".-_", "-."),
+};
+
+pub(super) const TARGET: Rule = Rule {
+    what: "a target",
+    help: "`http://host/...`, `https://host/...` or `tcp://host:port`, without user and password",
+    holds: is_target,
+};
+
+fn is_target(text: &str) -> bool {
+    if text.len() > 2048 || text.contains(char::is_whitespace) {
+        return false;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') {
+        return false;
+    }
+    match scheme {
+        "http" | "https" => true,
+        "tcp" => rest
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)),
+        _ => false,
+    }
+}
+
+pub(super) const DATASOURCE: Rule = Rule {
+    what: "a datasource",
+    help: "as cloud-init calls it, for example \"ConfigDrive\" or \"OpenStack\"",
+    holds: |text| plain(text, 64, "_-", "-"),
+};

@@ -1,0 +1,197 @@
+//! `[defaults]` and each `[schedule.NAME]` over it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use toml::de::DeTable;
+
+use super::rules::{CLOUD, PUBLISH_NAME, SCHEDULE_NAME};
+use super::{Reader, Text, keys};
+use crate::schedules::cron::Cron;
+use crate::schedules::diagnostics::quoted;
+use crate::schedules::layers::{Entry, Table};
+use crate::schedules::quantities::show_duration;
+use crate::schedules::suggestions::nearest;
+use crate::schedules::{Publish, Schedule, Timeouts};
+
+/// Most schedules of a file.
+const MOST_SCHEDULES: usize = 500;
+
+const LONGEST_JITTER: Duration = Duration::from_hours(24);
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(7 * 24);
+
+const VISIBILITIES: [(&str, &str); 4] =
+    [("private", "private"), ("shared", "shared"), ("community", "community"), ("public", "public")];
+
+/// All schedules of the file, in its order, as far as they could be read.
+pub(in crate::schedules) fn read_schedules<'a>(
+    reader: &mut Reader<'a>,
+    file: &'a DeTable<'a>,
+) -> Vec<Schedule> {
+    let file = Table::new(Some(file), None, 0..0);
+    reader.refuse_unknown_keys(&file, keys::FILE);
+
+    let defaults = reader.free_table(&file, "defaults").and_then(|table| table.own());
+    // Read by itself, so that a mistake is found even where every schedule has a value of its own.
+    reader.schedule(&Table::new(None, defaults, 0..0), None);
+
+    let Some(entry) = file.get("schedule") else { return Vec::new() };
+    let Some(table) = entry.table() else {
+        let help = "write a section `[schedule.NAME]` for each schedule".to_owned();
+        reader.refuse_type("schedule", entry.value, "a table", Some(help));
+        return Vec::new();
+    };
+    let entries = table.entries();
+    if let Some(first_too_many) = entries.get(MOST_SCHEDULES) {
+        let title = format!("the file has {} schedules, and {MOST_SCHEDULES} are allowed", entries.len());
+        reader.findings.add(first_too_many.key_span.clone(), title, "one too many", None);
+        return Vec::new();
+    }
+    let mut published = BTreeMap::new();
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let (table, schedule) = reader.named_schedule(entry, defaults)?;
+            reader.refuse_taken_name(&table, &schedule, &mut published);
+            Some(schedule)
+        })
+        .collect()
+}
+
+impl<'a> Reader<'a> {
+    fn named_schedule(
+        &mut self,
+        entry: &Entry<'a>,
+        defaults: Option<&'a DeTable<'a>>,
+    ) -> Option<(Table<'a>, Schedule)> {
+        let name = Text { value: entry.key, span: entry.key_span.clone(), name: "schedule".to_owned() };
+        self.obeys(&name, &SCHEDULE_NAME);
+        let Some(own) = entry.value.get_ref().as_table() else {
+            let help = format!("write a section `[schedule.{}]`", entry.key);
+            self.refuse_type(&entry.name, entry.value, "a table", Some(help));
+            return None;
+        };
+        let table = Table::new(Some(own), defaults, entry.key_span.clone());
+        let schedule = self.schedule(&table, Some(entry.key));
+        Some((table, schedule))
+    }
+
+    /// Reads a schedule; without a name it is `[defaults]`, where nothing has to be complete.
+    fn schedule(&mut self, table: &Table<'a>, name: Option<&str>) -> Schedule {
+        self.refuse_unknown_keys(table, keys::known_keys(""));
+        Schedule {
+            name: name.unwrap_or_default().to_owned(),
+            cron: self.cron(table),
+            timezone: self.timezone(table).unwrap_or(Tz::UTC),
+            jitter: self.duration(table, "jitter", Duration::ZERO..=LONGEST_JITTER).unwrap_or_default(),
+            cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| "local".to_owned()),
+            image: self.image(table, name.is_some()),
+            server: self.server(table),
+            checks: self.checks(table),
+            publish: self.publish(table),
+            timeouts: self.timeouts(table, name.is_some()),
+        }
+    }
+
+    fn cron(&mut self, table: &Table<'a>) -> Option<Cron> {
+        let text = self.string(table, "cron")?;
+        if text.value.trim().is_empty() {
+            return None;
+        }
+        Cron::parse(text.value)
+            .map_err(|error| {
+                let span = self.within(&text, error.span);
+                let title = format!("`cron`: {} is not a cron entry", quoted(text.value));
+                self.findings.add(span, title, error.message, error.help);
+            })
+            .ok()
+    }
+
+    fn timezone(&mut self, table: &Table<'a>) -> Option<Tz> {
+        let text = self.string(table, "timezone")?;
+        if let Ok(zone) = Tz::from_str_insensitive(text.value) {
+            return Some(zone);
+        }
+        let zones = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let city = |name: &&str| {
+            name.rsplit('/')
+                .next()
+                .is_some_and(|city| city.eq_ignore_ascii_case(&text.value.replace(' ', "_")))
+        };
+        let help = match zones().find(city).or_else(|| nearest(text.value, zones())) {
+            Some(zone) => format!("did you mean \"{zone}\"?"),
+            None => "a name of the IANA time zone database, such as \"UTC\" or \"Europe/Berlin\"".to_owned(),
+        };
+        let title = format!("`timezone`: {} is not a time zone", quoted(text.value));
+        self.findings.add(text.span, title, "unknown time zone", Some(help));
+        None
+    }
+
+    /// `publish`. `[defaults]` may say how, and only a schedule that gives a name is published.
+    fn publish(&mut self, schedule: &Table<'a>) -> Option<Publish> {
+        let table = self.table(schedule, "publish")?;
+        if table.get("name").is_none() && table.own().is_some() {
+            let help = "write `name = \"debian-12\"`, or leave `publish` away to verify only".to_owned();
+            self.findings.add_absence(table.span.clone(), "`publish.name` is missing", help);
+        }
+        let keep = self.number(&table, "keep", 0..=100).unwrap_or(3);
+        let visibility = self.choice(&table, "visibility", &VISIBILITIES).unwrap_or("private").to_owned();
+        let name = self.ruled_string(&table, "name", &PUBLISH_NAME)?;
+        Some(Publish { name, keep, visibility })
+    }
+
+    /// Two schedules must not push each other's image from its name.
+    fn refuse_taken_name(
+        &mut self,
+        table: &Table<'a>,
+        schedule: &Schedule,
+        published: &mut BTreeMap<(String, String), String>,
+    ) {
+        let Some(publish) = &schedule.publish else { return };
+        let key = (schedule.cloud.clone(), publish.name.clone());
+        let Some(earlier) = published.get(&key) else {
+            published.insert(key, schedule.name.clone());
+            return;
+        };
+        let own = table.get("publish").and_then(|entry| entry.table()).filter(|table| table.own().is_some());
+        let own_name = own.and_then(|publish| publish.get("name"));
+        // A name from `[defaults]` is the schedule's by inheritance: point at the schedule.
+        let span = own_name.map_or_else(|| table.span.clone(), |entry| entry.value.span());
+        let title = format!(
+            "`{}` publishes as {} on {}, and so does `{earlier}`",
+            schedule.name,
+            quoted(&publish.name),
+            quoted(&schedule.cloud)
+        );
+        let help = "the last build would win; give each schedule a name of its own".to_owned();
+        self.findings.add(span, title, "taken", Some(help));
+    }
+
+    /// `timeouts`. What is not written adapts to what is: a stage is never longer than a written total, and an
+    /// unwritten total has room for all stages.
+    fn timeouts(&mut self, schedule: &Table<'a>, whole: bool) -> Timeouts {
+        let table =
+            self.table(schedule, "timeouts").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
+        let mut read = |key| self.duration(&table, key, Duration::from_secs(1)..=LONGEST_TIMEOUT);
+        let total = read("total");
+        let stages = ["build", "upload", "boot", "verify"].map(|key| (key, read(key)));
+        if let Some(total) = total.filter(|_| whole) {
+            let longer = stages.iter().filter(|(_, stage)| stage.is_some_and(|stage| stage > total));
+            if let Some(((key, Some(stage)), entry)) = longer.clone().next().zip(table.get("total")) {
+                let title = format!("`timeouts.total` is shorter than `timeouts.{key}`");
+                let help = format!("`{key}` alone may take {}", show_duration(*stage));
+                self.findings.add(entry.value.span(), title, "too short", Some(help));
+            }
+        }
+        let most = total.unwrap_or(Duration::MAX);
+        let [build, upload, boot, verify] = stages.map(|(_, stage)| stage);
+        let or_minutes = |stage: Option<Duration>, minutes| {
+            stage.unwrap_or_else(|| Duration::from_mins(minutes).min(most))
+        };
+        let (build, upload) = (or_minutes(build, 60), or_minutes(upload, 30));
+        let (boot, verify) = (or_minutes(boot, 10), or_minutes(verify, 10));
+        let total = total.unwrap_or_else(|| Duration::from_hours(2).max(build + upload + boot + verify));
+        Timeouts { build, upload, boot, verify, total }
+    }
+}

@@ -1,0 +1,52 @@
+//! `server`: what boots the image.
+
+use super::Reader;
+use super::rules::CLOUD_OBJECT;
+use crate::schedules::ServerSpec;
+use crate::schedules::layers::Table;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Nova takes 65,535 bytes of base64.
+const LONGEST_USER_DATA: usize = 48 * 1024;
+
+impl<'a> Reader<'a> {
+    /// `server`.
+    pub(super) fn server(&mut self, schedule: &Table<'a>) -> ServerSpec {
+        let server =
+            self.table(schedule, "server").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
+        ServerSpec {
+            memory: self.size(&server, "memory", 128 * MIB..=TIB).unwrap_or(GIB),
+            disk: self.size(&server, "disk", 256 * MIB..=16 * TIB).unwrap_or(4 * GIB),
+            cpus: self.number(&server, "cpus", 1..=64).unwrap_or(2),
+            flavor: self.ruled_string(&server, "flavor", &CLOUD_OBJECT),
+            network: self.ruled_string(&server, "network", &CLOUD_OBJECT),
+            security_groups: self
+                .ruled_strings(&server, "security_groups", &CLOUD_OBJECT)
+                .unwrap_or_default(),
+            availability_zone: self.ruled_string(&server, "availability_zone", &CLOUD_OBJECT),
+            ssh_key: self.flag(&server, "ssh_key").unwrap_or(false),
+            config_drive: self.flag(&server, "config_drive").unwrap_or(true),
+            user_data: self.user_data(&server),
+        }
+    }
+
+    /// Many lines, so the rules for short strings do not hold.
+    fn user_data(&mut self, server: &Table<'a>) -> Option<String> {
+        let entry = server.get("user_data")?;
+        let text = self.string_value(&entry.name, entry.value)?;
+        if text.value.len() > LONGEST_USER_DATA {
+            let title = format!("`{}` is longer than {LONGEST_USER_DATA} bytes", text.name);
+            let help = "Nova takes no more; fetch the rest from the server".to_owned();
+            self.findings.add(entry.key_span, title, "too long", Some(help));
+            return None;
+        }
+        if text.value.contains('\0') {
+            self.findings.add(entry.key_span, format!("`{}` has a NUL byte", text.name), "not text", None);
+            return None;
+        }
+        Some(text.value.to_owned())
+    }
+}

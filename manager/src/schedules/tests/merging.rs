@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use super::{one, read};
+
+fn check_names(text: &str) -> Vec<String> {
+    read(text).schedules[0].checks.iter().map(|check| check.name.clone()).collect()
+}
+
+#[test]
+fn tables_merge_key_by_key_and_lists_are_replaced() {
+    let schedules = read(
+        r#"
+        [defaults]
+        cloud = "mycloud"
+        image = { elements = ["debian-minimal", "vm"], packages = ["vim"], environment = { DIB_RELEASE = "trixie", A = "1" } }
+        server.memory = "2 GiB"
+        publish.keep = 7
+        [schedule.a]
+        publish.name = "a"
+        [schedule.b]
+        cloud = "local"
+        [schedule.b.image]
+        elements = ["ubuntu-minimal"]
+        environment = { DIB_RELEASE = "noble" }
+        "#,
+    );
+    let (a, b) = (&schedules.schedules[0], &schedules.schedules[1]);
+    assert_eq!(a.image.elements, ["debian-minimal", "vm"]);
+    assert_eq!((a.cloud.as_str(), a.server.memory), ("mycloud", 2 << 30));
+    assert_eq!(a.publish.as_ref().unwrap().keep, 7);
+    assert_eq!(b.image.elements, ["ubuntu-minimal"]);
+    assert_eq!(b.image.packages, ["vim"]);
+    assert_eq!(b.image.environment["DIB_RELEASE"], "noble");
+    assert_eq!(b.image.environment["A"], "1");
+    assert_eq!((b.cloud.as_str(), b.server.memory, &b.publish), ("local", 2 << 30, &None));
+}
+
+#[test]
+fn checks_merge_by_name_and_can_be_taken_away() {
+    let base = "[defaults.checks]\ndisk = { min_free = \"1 GiB\" }\ndns = {}\n\
+                [schedule.a]\nimage = { elements = [\"vm\"] }\n";
+    let table = [
+        ("", vec!["disk", "dns"]),
+        ("checks = { disk = { required = false } }", vec!["dns", "disk"]),
+        ("checks = { internet = {} }", vec!["disk", "dns", "internet"]),
+        ("checks = { dns = false }", vec!["disk"]),
+        ("checks = {}", vec![]),
+    ];
+    for (lines, expected) in table {
+        assert_eq!(check_names(&format!("{base}{lines}\n")), expected, "{lines}");
+    }
+    let merged = read(&format!("{base}checks = {{ disk = {{ required = false }} }}\n"));
+    let disk = merged.schedules[0].checks.iter().find(|check| check.name == "disk").unwrap();
+    assert!(!disk.required);
+    assert!(format!("{:?}", disk.kind).contains(&(1_u64 << 30).to_string()));
+}
+
+#[test]
+fn without_defaults_checks_are_all_or_the_named() {
+    let names =
+        |lines: &str| -> Vec<String> { one(lines).checks.into_iter().map(|check| check.name).collect() };
+    assert_eq!(names(""), ["disk", "dns", "internet", "cloud_init"]);
+    assert_eq!(names("checks = {}\n"), Vec::<String>::new());
+    assert_eq!(names("checks = { internet = false }\n"), ["disk", "dns", "cloud_init"]);
+    assert_eq!(names("checks = { cloud_init = {}, disk = {} }\n"), ["cloud_init", "disk"]);
+}
+
+#[test]
+fn unwritten_timeouts_adapt_to_the_written() {
+    let hours = |lines: &str| {
+        let timeouts = one(lines).timeouts;
+        (timeouts.build.as_secs() / 60, timeouts.total.as_secs() / 60)
+    };
+    assert_eq!(hours("timeouts = { total = \"30m\" }\n"), (30, 30));
+    assert_eq!(hours("timeouts = { build = \"3h\" }\n"), (180, 230));
+    assert_eq!(hours("timeouts = { build = \"20m\" }\n"), (20, 120));
+    assert_eq!(one("jitter = \"0\"\n").jitter, Duration::ZERO);
+}
+
+#[test]
+fn schedules_keep_the_file_s_order() {
+    let text: String = ["zeta", "alpha", "mid"]
+        .map(|name| format!("[schedule.{name}]\nimage.elements = [\"vm\"]\n"))
+        .concat();
+    let schedules = read(&text);
+    let names: Vec<&str> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+    assert_eq!(names, ["zeta", "alpha", "mid"]);
+    assert!(read("").schedules.is_empty());
+}

@@ -1,0 +1,19 @@
+use super::super::describe;
+use super::{read, utc};
+
+#[test]
+fn the_overview_shows_three_fire_times_in_the_schedule_s_zone() {
+    let schedules = read(
+        "[schedule.debian]\ncron = \"0 3 * * *\"\ntimezone = \"Europe/Berlin\"\nimage.elements = [\"vm\"]\n\
+         [schedule.later]\ncloud = \"mycloud\"\nimage.elements = [\"vm\"]\n",
+    );
+    let expected = "\
+SCHEDULE  CLOUD    CRON       ZONE           NEXT
+debian    local    0 3 * * *  Europe/Berlin  Sun 2026-03-29 03:00:00 CEST (in 2h 30m)
+                                             Mon 2026-03-30 03:00:00 CEST (in 1day 2h)
+                                             Tue 2026-03-31 03:00:00 CEST (in 2days 2h)
+later     mycloud  on demand  UTC            -
+";
+    assert_eq!(describe(&schedules, utc("2026-03-28T22:30:00Z")), expected);
+    assert_eq!(describe(&read(""), utc("2026-03-28T22:30:00Z")), "no schedules\n");
+}
