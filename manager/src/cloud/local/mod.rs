@@ -1,1 +1,373 @@
 //! The embedded cloud: QEMU on this host, images in the state directory.
+//!
+//! ```text
+//! <state>/images/<name>.qcow2             an image until it is published, with <name>.json
+//! <state>/images/published/<name>.qcow2   what users take, with older ones as <name>.<date>.qcow2
+//! <state>/servers/<name>/                 a server
+//! ```
+//!
+//! Nothing of it is known only to this process: what a manager that was killed left behind is found by
+//! name, in these directories and among the host's processes.
+
+mod config_drive;
+mod guard;
+mod images;
+mod iso9660;
+mod processes;
+mod programs;
+mod publish;
+mod qcow2;
+mod qemu;
+mod qmp;
+mod removal;
+mod servers;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use sysinfo::{MemoryRefreshKind, System};
+use tokio::sync::{Mutex, watch};
+
+use self::images::Store;
+use self::programs::Programs;
+use self::servers::Servers;
+use super::{
+    Cloud, CloudError, Image, Ledger, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
+    Resource, ResourceKind, Server, ServerStatus, Trouble,
+};
+use crate::schedules::ServerSpec;
+
+/// How names of images and servers begin that no ledger row need be known for.
+const PREFIX: &str = "image-manager-";
+/// Where a guest in QEMU's user network reaches this host's 127.0.0.1.
+const HOST_SEEN_BY_GUESTS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// Bytes of memory that QEMU takes besides the guest's; under emulation it keeps translated code there.
+const QEMU_MEMORY: u64 = 256 << 20;
+
+/// Where the local cloud is and what it may do.
+#[derive(Debug, Clone)]
+pub struct LocalSettings {
+    /// The manager's state directory.
+    pub state_dir: PathBuf,
+    /// `qemu-system-x86_64`; `None`: the one on `PATH`.
+    pub qemu: Option<PathBuf>,
+    /// `qemu-img`; `None`: the one on `PATH`.
+    pub qemu_img: Option<PathBuf>,
+    /// This installation's id; written to the records beside images and servers.
+    pub owner: String,
+    /// How long a guest may take to shut down in order. 60 seconds by default.
+    pub shutdown_grace: Duration,
+    /// Free bytes that the state directory's file system must have before a build starts: room for the image
+    /// and for what a server writes. 4 GiB by default.
+    pub min_free: u64,
+}
+
+impl LocalSettings {
+    /// The defaults.
+    pub fn new(state_dir: impl Into<PathBuf>, owner: impl Into<String>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            qemu: None,
+            qemu_img: None,
+            owner: owner.into(),
+            shutdown_grace: Duration::from_mins(1),
+            min_free: 4 << 30,
+        }
+    }
+}
+
+/// The cloud on this host.
+pub struct LocalCloud {
+    settings: LocalSettings,
+    store: Store,
+    servers: Servers,
+    programs: Programs,
+    /// One publication at a time.
+    publishing: Mutex<()>,
+}
+
+impl fmt::Debug for LocalCloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalCloud").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl LocalCloud {
+    /// Makes `images/`, `images/published/` and `servers/` in the state directory where they are missing.
+    /// Fails when that cannot be done, or when the directory's path is not UTF-8. Starts nothing, and does
+    /// not look for QEMU: [`Cloud::preflight`] does.
+    pub fn new(settings: LocalSettings) -> Result<Self, CloudError> {
+        let state = &settings.state_dir;
+        std::fs::create_dir_all(state).map_err(|error| io_error("cannot make", state, &error))?;
+        // Processes are known by this path: it must be the same whichever way it was written.
+        let state = state.canonicalize().map_err(|error| io_error("cannot resolve", state, &error))?;
+        if state.to_str().is_none() {
+            let message = format!("the state directory's path {} is not UTF-8", state.display());
+            return Err(CloudError::new(Trouble::Configuration, message));
+        }
+        let programs = Programs { qemu: settings.qemu.clone(), qemu_img: settings.qemu_img.clone() };
+        Ok(Self {
+            store: Store::open(&state)?,
+            servers: Servers::open(&state, programs.clone())?,
+            settings: LocalSettings { state_dir: state, ..settings },
+            programs,
+            publishing: Mutex::new(()),
+        })
+    }
+
+    /// All images that are not published, and all servers, whether or not a ledger knows them: by files,
+    /// directories and processes with names that begin with `image-manager-`. Sorted by kind and name.
+    /// Fails when a directory cannot be listed.
+    pub async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
+        let mut servers: BTreeSet<String> = self.servers.names(PREFIX)?.into_iter().collect();
+        servers.extend(self.servers.running_names(PREFIX).await?);
+        let build_of = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let images = self.store.names(PREFIX)?.into_iter().map(|name| Resource {
+            kind: ResourceKind::Image,
+            build_id: self.store.record(&name).map_or_else(|| build_of(&name), |record| record.build_id),
+            external_id: Some(name.clone()),
+            name,
+        });
+        let servers = servers.into_iter().map(|name| {
+            let (id, build_id) =
+                self.servers.record(&name).map(|record| (record.id, record.build_id)).unzip();
+            Resource {
+                kind: ResourceKind::Server,
+                build_id: build_id.unwrap_or_else(|| build_of(&name)),
+                external_id: id,
+                name,
+            }
+        });
+        Ok(images.chain(servers).collect())
+    }
+
+    async fn take_in(
+        &self,
+        image: &NewImage,
+        progress: ProgressSink<'_>,
+    ) -> Result<(String, u64), CloudError> {
+        let (sender, mut receiver) = watch::channel(0.0);
+        let (store, file, name) = (self.store.clone(), image.file.clone(), image.name.clone());
+        // When this future is dropped, so is the receiver: the thread stops at its next chunk.
+        let reading = tokio::spawn(blocking(move || {
+            store.take_in(&file, &name, &mut |fraction| sender.send(fraction).is_ok())
+        }));
+        while receiver.changed().await.is_ok() {
+            let fraction = *receiver.borrow_and_update();
+            progress(fraction, "computing sha512");
+        }
+        reading.await.unwrap_or_else(|error| Err(thread_lost(&error)))
+    }
+
+    /// The file to be uploaded: where the build left it, or, after a crash, where it has been moved to.
+    fn upload_source(&self, image: &NewImage) -> PathBuf {
+        let moved = self.store.file(&image.name);
+        if !image.file.exists() && moved.exists() { moved } else { image.file.clone() }
+    }
+}
+
+#[async_trait]
+impl Cloud for LocalCloud {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError> {
+        let host = match gateway.ip() {
+            ip if ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::LOCALHOST) => HOST_SEEN_BY_GUESTS,
+            IpAddr::V4(ip) if !ip.is_loopback() => ip,
+            ip => {
+                let message = format!("servers cannot reach a gateway on {ip}: use 127.0.0.1 or 0.0.0.0");
+                return Err(CloudError::new(Trouble::Configuration, message));
+            }
+        };
+        Ok(SocketAddr::from((host, gateway.port())).to_string())
+    }
+
+    async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError> {
+        self.programs.qemu()?;
+        self.programs.qemu_img()?;
+        let (state, least, memory) =
+            (self.settings.state_dir.clone(), self.settings.min_free, server.memory + QEMU_MEMORY);
+        blocking(move || {
+            require("memory", "this host", available_memory()?, memory)?;
+            let found = nix::sys::statvfs::statvfs(&state)
+                .map_err(|error| io_error("cannot look at", &state, &error.into()))?;
+            let free = found.blocks_available().saturating_mul(found.fragment_size());
+            require("disk space", &state.display().to_string(), free, least)
+        })
+        .await
+    }
+
+    async fn upload(
+        &self,
+        image: &NewImage,
+        ledger: &dyn Ledger,
+        progress: ProgressSink<'_>,
+    ) -> Result<Image, CloudError> {
+        check_name(&image.name)?;
+        let file = self.upload_source(image);
+        let in_header = qcow2::virtual_size(&file)
+            .map_err(|refusal| images::corrupt(format!("image {} {refusal}", file.display())))?;
+        let virtual_size_bytes = self.programs.info(&file).await?;
+        if in_header != virtual_size_bytes {
+            let message = format!("qemu-img and the header of {} disagree about its size", file.display());
+            return Err(images::corrupt(message));
+        }
+        let entry = ledger.intend(ResourceKind::Image, &image.name).await?;
+        let (sha512, size_bytes) = self.take_in(image, progress).await?;
+        let record = images::Record {
+            name: image.name.clone(),
+            build_id: image.build_id.clone(),
+            owner: self.settings.owner.clone(),
+            sha512: sha512.clone(),
+            size_bytes,
+            virtual_size_bytes,
+            properties: image.properties.clone(),
+            published_at: None,
+        };
+        let store = self.store.clone();
+        blocking(move || store.describe(&record)).await?;
+        ledger.created(entry, &image.name).await?;
+        let name = image.name.clone();
+        Ok(Image { id: name.clone(), name, sha512, size_bytes, virtual_size_bytes })
+    }
+
+    async fn boot(&self, server: &NewServer, ledger: &dyn Ledger) -> Result<Server, CloudError> {
+        check_name(&server.name)?;
+        check_name(&server.image.name)?;
+        programs::check_disk(server.spec.disk, server.image.virtual_size_bytes)?;
+        let image = self.store.file(&server.image.name);
+        if !image.is_file() {
+            let message = format!("image {} is not in the store", image.display());
+            return Err(CloudError::new(Trouble::Fault, message));
+        }
+        let home = self.servers.home(&server.name);
+        if home.exists() {
+            let message = format!("server {} is there already; remove it first", server.name);
+            return Err(CloudError::new(Trouble::Fault, message));
+        }
+        let console_log = std::path::absolute(&server.console_log)
+            .map_err(|error| io_error("cannot resolve", &server.console_log, &error))?;
+        let server = NewServer { console_log, ..server.clone() };
+        let entry = ledger.intend(ResourceKind::Server, &server.name).await?;
+        let id = self.servers.boot(&server, &image, &self.settings.owner).await?.to_string();
+        ledger.created(entry, &id).await?;
+        let spec = &server.spec;
+        let (memory, disk) = (in_mib(spec.memory), in_mib(spec.disk));
+        let flavor = format!("{memory} memory, {} CPUs, {disk} disk", spec.cpus);
+        Ok(Server { id, name: server.name, flavor, console_log: server.console_log })
+    }
+
+    async fn server_status(&self, server: &Server) -> Result<ServerStatus, CloudError> {
+        check_name(&server.name)?;
+        self.servers.status(&server.name, &server.console_log).await
+    }
+
+    async fn save_console(&self, _server: &Server) -> Result<(), CloudError> {
+        // QEMU writes it as it comes.
+        Ok(())
+    }
+
+    async fn stop(&self, server: &Server) -> Result<(), CloudError> {
+        check_name(&server.name)?;
+        self.servers.stop(&server.name, self.settings.shutdown_grace).await
+    }
+
+    async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError> {
+        check_name(&server.name)?;
+        if self.servers.process(&server.name).await?.is_some() {
+            let message = format!("server {} runs; its disk can be saved once it is stopped", server.name);
+            return Err(CloudError::new(Trouble::Unavailable, message));
+        }
+        let part = images::part(to);
+        self.programs.flatten(&self.servers.home(&server.name).join(qemu::DISK), &part).await?;
+        tokio::fs::rename(&part, to).await.map_err(|error| io_error("cannot rename to", to, &error))
+    }
+
+    async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {
+        check_name(&image.name)?;
+        let _alone = self.publishing.lock().await;
+        let (store, image, publication) = (self.store.clone(), image.clone(), publication.clone());
+        blocking(move || publish::publish(&store, &image, &publication, Utc::now())).await
+    }
+
+    async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        check_name(&resource.name)?;
+        match resource.kind {
+            ResourceKind::Server => self.servers.remove(&resource.name).await,
+            ResourceKind::Image => {
+                if let Some(server) = self.servers.that_boots(&resource.name)? {
+                    return Ok(Removal::Held(format!("server {server} boots from it")));
+                }
+                let (store, name) = (self.store.clone(), resource.name.clone());
+                blocking(move || store.remove(&name)).await?;
+                Ok(Removal::Gone)
+            }
+            ResourceKind::Scratch => {
+                let message = format!("{} is a scratch directory: no cloud removes those", resource.name);
+                Err(CloudError::new(Trouble::Configuration, message))
+            }
+        }
+    }
+}
+
+/// Refuses a name that is not one plain file name: letters, digits, `.`, `-`, `_`, at most 128 characters,
+/// not starting with a dot or `-`.
+fn check_name(name: &str) -> Result<(), CloudError> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !name.is_empty() && name.len() <= 128 && !name.starts_with(['.', '-']) && name.chars().all(legal) {
+        return Ok(());
+    }
+    Err(CloudError::new(Trouble::Configuration, format!("{name:?} cannot be the name of an image or server")))
+}
+
+fn require(what: &str, place: &str, there: u64, needed: u64) -> Result<(), CloudError> {
+    if there >= needed {
+        return Ok(());
+    }
+    let (there, needed) = (in_mib(there), in_mib(needed));
+    Err(CloudError::new(Trouble::NoRoom, format!("{place} has {there} of free {what}, {needed} are needed")))
+}
+
+/// Bytes of memory that a new process may take here, also by the limit of a container.
+fn available_memory() -> Result<u64, CloudError> {
+    let mut system = System::new().map_err(|error| {
+        CloudError::new(Trouble::Fault, format!("cannot read how much memory is free: {error}"))
+    })?;
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    let free = system.available_memory();
+    Ok(system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory)))
+}
+
+/// Bytes for people, rounded up.
+fn in_mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// An error of the file system, by what was tried on what.
+fn io_error(tried: &str, path: &Path, error: &io::Error) -> CloudError {
+    let trouble = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::NoRoom,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Trouble::Configuration,
+        _ => Trouble::Fault,
+    };
+    CloudError::new(trouble, format!("{tried} {}: {error}", path.display()))
+}
+
+fn thread_lost(error: &tokio::task::JoinError) -> CloudError {
+    CloudError::new(Trouble::Fault, format!("work on files was broken off: {error}"))
+}
+
+/// Does work on files where it keeps no task waiting.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CloudError> + Send + 'static,
+) -> Result<T, CloudError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(thread_lost(&error)))
+}

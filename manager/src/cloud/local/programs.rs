@@ -1,0 +1,205 @@
+//! Finding QEMU's programs, and running `qemu-img`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use super::in_mib;
+use crate::cloud::{CloudError, Trouble};
+
+/// What `qemu-img info` and `create` may take, with a busy disk.
+const QUICK: Duration = Duration::from_mins(1);
+/// What `qemu-img convert` may take.
+const CONVERT: Duration = Duration::from_mins(15);
+/// Bytes of a program's output that are kept.
+const OUTPUT: u64 = 256 << 10;
+
+/// The programs of QEMU: given, or found on `PATH` whenever they are needed, so that an installation while
+/// the manager runs is seen.
+#[derive(Debug, Clone)]
+pub(super) struct Programs {
+    pub(super) qemu: Option<PathBuf>,
+    pub(super) qemu_img: Option<PathBuf>,
+}
+
+impl Programs {
+    /// `qemu-system-x86_64`.
+    pub(super) fn qemu(&self) -> Result<PathBuf, CloudError> {
+        find(self.qemu.as_deref(), "qemu-system-x86_64")
+    }
+
+    /// `qemu-img`.
+    pub(super) fn qemu_img(&self) -> Result<PathBuf, CloudError> {
+        find(self.qemu_img.as_deref(), "qemu-img")
+    }
+
+    /// The virtual size in bytes by `qemu-img info`. The header must have been looked at before.
+    pub(super) async fn info(&self, image: &Path) -> Result<u64, CloudError> {
+        let arguments = ["info", "-f", "qcow2", "--output=json", "--"].map(OsStr::new);
+        let answer = self
+            .qemu_img_run([arguments.as_slice(), &[image.as_os_str()]].concat(), QUICK)
+            .await
+            .map_err(|error| match error.trouble {
+                Trouble::Fault => CloudError { trouble: Trouble::Corrupt, ..error },
+                _ => error,
+            })?;
+        let refuse = |what: &str| {
+            Err(CloudError::new(Trouble::Corrupt, format!("image {} {what}", image.display()))
+                .with_evidence(String::from_utf8_lossy(&answer)))
+        };
+        let Ok(info) = serde_json::from_slice::<serde_json::Value>(&answer) else {
+            return refuse("gives an answer of qemu-img that is not JSON");
+        };
+        let format = info.pointer("/format-specific/data");
+        if info.get("backing-filename").is_some() || format.and_then(|data| data.get("data-file")).is_some() {
+            return refuse("needs another file: an image must stand on its own");
+        }
+        if format.and_then(|data| data.get("corrupt")) == Some(&serde_json::Value::Bool(true)) {
+            return refuse("is marked as corrupt");
+        }
+        match info.get("virtual-size").and_then(serde_json::Value::as_u64) {
+            Some(bytes) => Ok(bytes),
+            None => refuse("has no virtual size"),
+        }
+    }
+
+    /// Makes a disk of `bytes` that begins with what `image` has and leaves that file as it is.
+    pub(super) async fn overlay(&self, image: &Path, disk: &Path, bytes: u64) -> Result<(), CloudError> {
+        let arguments = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"].map(OsStr::new);
+        let size = bytes.to_string();
+        let rest = [image.as_os_str(), OsStr::new("--"), disk.as_os_str(), OsStr::new(&size)];
+        self.qemu_img_run([arguments.as_slice(), &rest].concat(), QUICK).await.map(drop)
+    }
+
+    /// Writes a disk with all that is behind it to one file of its own.
+    pub(super) async fn flatten(&self, disk: &Path, to: &Path) -> Result<(), CloudError> {
+        let arguments = ["convert", "-f", "qcow2", "-O", "qcow2", "--"].map(OsStr::new);
+        let rest = [disk.as_os_str(), to.as_os_str()];
+        self.qemu_img_run([arguments.as_slice(), &rest].concat(), CONVERT).await.map(drop)
+    }
+
+    async fn qemu_img_run(&self, arguments: Vec<&OsStr>, deadline: Duration) -> Result<Vec<u8>, CloudError> {
+        let program = self.qemu_img()?;
+        let verb = arguments.first().map(|verb| verb.to_string_lossy().into_owned()).unwrap_or_default();
+        let run = async {
+            let mut child = clean_command(&program)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()?;
+            let (out, err) = (child.stdout.take(), child.stderr.take());
+            let (out, err) = tokio::join!(bounded(out), bounded(err));
+            Ok::<_, std::io::Error>((child.wait().await?, out, err))
+        };
+        let (status, out, err) = tokio::time::timeout(deadline, run)
+            .await
+            .map_err(|_| {
+                let seconds = deadline.as_secs();
+                CloudError::new(Trouble::Timeout, format!("qemu-img {verb} did not end within {seconds} s"))
+            })?
+            .map_err(|error| super::io_error("cannot run", &program, &error))?;
+        if status.success() {
+            return Ok(out);
+        }
+        let err = String::from_utf8_lossy(&err).into_owned();
+        let trouble = if err.contains("No space left") { Trouble::NoRoom } else { Trouble::Fault };
+        Err(CloudError::new(trouble, format!("qemu-img {verb} failed with {status}: {}", err.trim()))
+            .with_evidence(err))
+    }
+}
+
+/// A command without this process's environment, which may hold credentials.
+pub(super) fn clean_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("LC_ALL", "C");
+    for kept in ["PATH", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    command
+}
+
+/// Reads to the end or to the limit; what stands behind the limit makes the writer wait for its deadline.
+async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    if let Some(stream) = stream {
+        // A stream that breaks has given what it has.
+        let _ = stream.take(OUTPUT).read_to_end(&mut kept).await;
+    }
+    kept
+}
+
+fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
+    let mut candidates: Vec<PathBuf> = match given {
+        Some(program) => vec![program.to_path_buf()],
+        None => std::env::split_paths(&path).map(|directory| directory.join(name)).collect(),
+    };
+    candidates.retain(|file| {
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    });
+    candidates.into_iter().next().ok_or_else(|| {
+        let missing = match given {
+            Some(program) => format!("{} is no program", program.display()),
+            None => format!("{name} is not on PATH"),
+        };
+        CloudError::new(
+            Trouble::Configuration,
+            format!("{missing}; on Debian: apt-get install qemu-system-x86 qemu-utils"),
+        )
+    })
+}
+
+/// Refuses a disk that the image does not fit on.
+pub(super) fn check_disk(disk: u64, image: u64) -> Result<(), CloudError> {
+    if disk >= image {
+        return Ok(());
+    }
+    Err(CloudError::new(
+        Trouble::Configuration,
+        format!(
+            "the server's disk of {} is smaller than the image's {}: set server.disk to at least that",
+            in_mib(disk),
+            in_mib(image)
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_names_the_command_that_mends_it() {
+        let error = find(Some(Path::new("/nowhere/qemu")), "qemu-img").unwrap_err();
+        assert_eq!(error.trouble, Trouble::Configuration);
+        assert!(error.message.contains("/nowhere/qemu is no program"));
+        assert!(error.message.contains("apt-get install qemu-system-x86 qemu-utils"));
+        assert!(find(None, "no-such-program-here").is_err());
+        assert!(find(None, "sh").unwrap().ends_with("sh"));
+    }
+
+    #[test]
+    fn a_small_disk_is_refused_with_both_sizes() {
+        let error = check_disk(1 << 30, (2 << 30) + 1).unwrap_err();
+        assert!(error.message.contains("1024 MiB") && error.message.contains("2049 MiB"), "{error}");
+        assert!(check_disk(5, 5).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_image_is_corrupt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.qcow2");
+        std::fs::write(&file, "no image").unwrap();
+        let programs = Programs { qemu: None, qemu_img: None };
+        assert_eq!(programs.info(&file).await.unwrap_err().trouble, Trouble::Corrupt);
+    }
+}

@@ -1,0 +1,230 @@
+//! Giving a verified image its public name.
+//!
+//! `images/published/<name>.qcow2` is always a whole, verified image, and each step below may be the last one
+//! before a crash; doing all of them again then ends in the same place:
+//!
+//! 1. the current image gets a second name `<name>.<date>.qcow2`, a hard link;
+//! 2. the new image's file gets a hard link `<name>.qcow2.part`, which is renamed over `<name>.qcow2`;
+//! 3. the record `<name>.json` is written anew;
+//! 4. the oldest dated images go, all but `keep`.
+//!
+//! The date of an image is its file's modification time, which step 2 sets to the time of publishing: so
+//! file and date cannot part. Whether an image is published already is seen by the file being the same one.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
+
+use super::images::{self, Record, Store};
+use super::{check_name, io_error};
+use crate::cloud::{CloudError, Image, Publication, Published, Trouble};
+
+/// `20261123T084700Z`, as the dated names have it.
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// Publishes an image. `now` is what it is dated with, unless the current image is younger.
+pub(super) fn publish(
+    store: &Store,
+    image: &Image,
+    publication: &Publication,
+    now: DateTime<Utc>,
+) -> Result<Published, CloudError> {
+    let shelf = Shelf::new(store, &publication.name)?;
+    if !shelf.holds(image) {
+        shelf.keep_current()?;
+        shelf.put(image, now)?;
+    }
+    shelf.describe(image)?;
+    let (removed, held) = shelf.prune(publication.keep)?;
+    let location = shelf.current().display().to_string();
+    Ok(Published { name: publication.name.clone(), location, removed, held })
+}
+
+/// The images under one public name.
+struct Shelf<'a> {
+    store: &'a Store,
+    directory: PathBuf,
+    name: &'a str,
+}
+
+impl<'a> Shelf<'a> {
+    fn new(store: &'a Store, name: &'a str) -> Result<Self, CloudError> {
+        check_name(name)?;
+        if name.rsplit_once('.').is_some_and(|(_, end)| parse_stamp(end).is_some()) {
+            let message = format!("{name} cannot be published: it looks like an older image of another name");
+            return Err(CloudError::new(Trouble::Configuration, message));
+        }
+        Ok(Self { store, directory: store.published(), name })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.qcow2"))
+    }
+
+    fn record_file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+
+    fn current(&self) -> PathBuf {
+        self.file(self.name)
+    }
+
+    /// Whether the current image is this one. When it has left the store, the record of the current file says.
+    fn holds(&self, image: &Image) -> bool {
+        let Ok(current) = self.current().metadata() else { return false };
+        match self.store.file(&image.name).metadata() {
+            Ok(stored) => same(&stored, &current),
+            Err(_) => self.record_of_current().is_some_and(|record| record.sha512 == image.sha512),
+        }
+    }
+
+    /// The record of the current file: the one that has its date.
+    fn record_of_current(&self) -> Option<Record> {
+        let date = date(&self.current().metadata().ok()?);
+        images::read_record(&self.record_file(self.name)).filter(|record| record.published_at == Some(date))
+    }
+
+    /// Step 1. Does nothing when the current image has its dated name, or when there is none.
+    fn keep_current(&self) -> Result<(), CloudError> {
+        let current = self.current();
+        let metadata = match current.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error("cannot look at", &current, &error)),
+        };
+        let mut date = date(&metadata);
+        let dated = loop {
+            let dated = dated_name(self.name, date);
+            let file = self.file(&dated);
+            match fs::hard_link(&current, &file) {
+                Ok(()) => break dated,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if file.metadata().is_ok_and(|there| same(&there, &metadata)) {
+                        break dated;
+                    }
+                    // Another image of that second, by a clock that was set or a file that was put here.
+                    date += TimeDelta::seconds(1);
+                }
+                Err(error) => return Err(io_error("cannot link", &file, &error)),
+            }
+        };
+        if let Some(record) = self.record_of_current() {
+            images::write_record(&self.record_file(&dated), &record)?;
+        }
+        images::sync_directory(&self.directory)
+    }
+
+    /// Step 2.
+    fn put(&self, image: &Image, now: DateTime<Utc>) -> Result<(), CloudError> {
+        let (stored, current) = (self.store.file(&image.name), self.current());
+        let file = File::open(&stored).map_err(|error| io_error("cannot publish", &stored, &error))?;
+        let metadata = file.metadata().map_err(|error| io_error("cannot publish", &stored, &error))?;
+        let recorded = self.store.record(&image.name).map(|record| record.sha512);
+        if metadata.len() != image.size_bytes || recorded.as_ref().is_some_and(|sha| *sha != image.sha512) {
+            let message = format!("image {} is not the one that was uploaded", stored.display());
+            return Err(images::corrupt(message));
+        }
+        // Later than the current one even when the clock was set back: dates are the order of publishing.
+        let after = current.metadata().ok().map(|metadata| date(&metadata) + TimeDelta::seconds(1));
+        let published_at = after.map_or(now, |after| after.max(now)).trunc_subsecs(0);
+        let part = images::part(&current);
+        let put = || {
+            file.set_modified(SystemTime::from(published_at))?;
+            file.sync_all()?;
+            match fs::remove_file(&part) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            fs::hard_link(&stored, &part)?;
+            fs::rename(&part, &current)
+        };
+        put().map_err(|error| io_error("cannot publish as", &current, &error))?;
+        images::sync_directory(&self.directory)
+    }
+
+    /// Step 3.
+    fn describe(&self, image: &Image) -> Result<(), CloudError> {
+        let current = self.current();
+        let metadata = current.metadata().map_err(|error| io_error("cannot look at", &current, &error))?;
+        if self.record_of_current().is_some_and(|record| record.sha512 == image.sha512) {
+            return Ok(());
+        }
+        let Some(mut record) = self.store.record(&image.name) else { return Ok(()) };
+        record.published_at = Some(date(&metadata));
+        images::write_record(&self.record_file(self.name), &record)?;
+        images::sync_directory(&self.directory)
+    }
+
+    /// Step 4. Returns the names that were removed, and those that could not be, each with the reason.
+    fn prune(&self, keep: u32) -> Result<(Vec<String>, Vec<String>), CloudError> {
+        let current = self.current().metadata().ok();
+        let (mut images, mut records) = (self.dated("qcow2")?, self.dated("json")?);
+        let (mut removed, mut held) = (Vec::new(), Vec::new());
+        // A dated name of the current image: a crash came between steps 1 and 2.
+        images.retain(|name| {
+            let file = self.file(name);
+            let second = matches!((&current, file.metadata()), (Some(a), Ok(b)) if same(a, &b));
+            !(second && fs::remove_file(&file).is_ok())
+        });
+        let excess = images.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
+        for name in images.drain(..excess) {
+            match fs::remove_file(self.file(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    held.push(format!("{name}: {error}"));
+                    records.retain(|record| *record != name);
+                }
+                _ => removed.push(name),
+            }
+        }
+        records.retain(|name| !images.contains(name));
+        for name in records {
+            images::remove_if_there(&self.record_file(&name))?;
+        }
+        images::sync_directory(&self.directory)?;
+        Ok((removed, held))
+    }
+
+    /// Dated names with this extension, the oldest first.
+    fn dated(&self, extension: &str) -> Result<Vec<String>, CloudError> {
+        let entries = fs::read_dir(&self.directory)
+            .map_err(|error| io_error("cannot list", &self.directory, &error))?;
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let file = entry.file_name().into_string().ok()?;
+                let (name, end) = file.rsplit_once('.')?;
+                let stamp = name.strip_prefix(self.name)?.strip_prefix('.')?;
+                (end == extension && parse_stamp(stamp).is_some()).then(|| name.to_owned())
+            })
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// When a file was published, in whole seconds.
+fn date(metadata: &Metadata) -> DateTime<Utc> {
+    DateTime::from_timestamp(metadata.mtime(), 0).unwrap_or_default()
+}
+
+fn dated_name(name: &str, date: DateTime<Utc>) -> String {
+    format!("{name}.{}", date.format(STAMP))
+}
+
+fn parse_stamp(stamp: &str) -> Option<NaiveDateTime> {
+    let date = NaiveDateTime::parse_from_str(stamp, STAMP).ok()?;
+    // The parser takes shorter numbers, too.
+    (date.format(STAMP).to_string() == stamp).then_some(date)
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

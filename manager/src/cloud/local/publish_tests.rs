@@ -1,0 +1,218 @@
+use super::*;
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    store: Store,
+}
+
+const FIRST: i64 = 1_800_000_000;
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        Self { _folder: folder, store }
+    }
+
+    /// An uploaded image whose content is its name.
+    fn image(&self, name: &str) -> Image {
+        fs::write(self.store.file(name), name).unwrap();
+        let image = Image {
+            id: name.into(),
+            name: name.into(),
+            sha512: format!("sha of {name}"),
+            size_bytes: name.len() as u64,
+            virtual_size_bytes: 1,
+        };
+        let record = Record {
+            name: name.into(),
+            build_id: name.into(),
+            owner: "me".into(),
+            sha512: image.sha512.clone(),
+            size_bytes: image.size_bytes,
+            virtual_size_bytes: 1,
+            properties: [].into(),
+            published_at: None,
+        };
+        self.store.describe(&record).unwrap();
+        image
+    }
+
+    fn publish(&self, image: &Image, second: i64) -> Published {
+        publish(&self.store, image, &publication(2), at(second)).unwrap()
+    }
+
+    fn shelf(&self) -> Shelf<'_> {
+        Shelf::new(&self.store, "debian").unwrap()
+    }
+
+    fn current(&self) -> String {
+        fs::read_to_string(self.shelf().current()).unwrap()
+    }
+
+    /// What the published images contain, by file name; of records which image they are of.
+    fn listing(&self) -> Vec<(String, String)> {
+        let mut all: Vec<_> = fs::read_dir(self.store.published())
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let content = images::read_record(&entry.path())
+                    .map_or_else(|| fs::read_to_string(entry.path()).unwrap(), |record| record.name);
+                (entry.file_name().into_string().unwrap(), content)
+            })
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+fn publication(keep: u32) -> Publication {
+    Publication { name: "debian".into(), keep, visibility: "private".into() }
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(FIRST + second, 0).unwrap()
+}
+
+fn pair(name: &str, content: &str) -> [(String, String); 2] {
+    [(format!("{name}.json"), content.into()), (format!("{name}.qcow2"), content.into())]
+}
+
+fn dated(second: i64) -> String {
+    dated_name("debian", at(second))
+}
+
+#[test]
+fn the_new_image_takes_the_name_and_older_ones_stay_as_many_as_are_kept() {
+    let bench = Bench::new();
+    for (second, name) in [(0, "a"), (10, "b"), (20, "c")] {
+        let published = bench.publish(&bench.image(name), second);
+        assert!(published.removed.is_empty() && published.held.is_empty());
+        assert_eq!(bench.current(), name);
+    }
+    let published = bench.publish(&bench.image("d"), 30);
+    assert_eq!(published.removed, [dated(0)]);
+    assert_eq!(published.location, bench.shelf().current().display().to_string());
+    let mut expected = [pair(&dated(10), "b"), pair(&dated(20), "c"), pair("debian", "d")].concat();
+    expected.sort();
+    assert_eq!(bench.listing(), expected);
+    let record = images::read_record(&bench.store.published().join("debian.json")).unwrap();
+    assert_eq!(record.published_at, Some(at(30)));
+}
+
+#[test]
+fn publishing_again_changes_nothing_even_when_the_store_has_forgotten_the_image() {
+    let bench = Bench::new();
+    bench.publish(&bench.image("a"), 0);
+    let image = bench.image("b");
+    bench.publish(&image, 10);
+    let before = bench.listing();
+    bench.publish(&image, 20);
+    assert_eq!(bench.listing(), before);
+    bench.store.remove("b").unwrap();
+    assert_eq!(bench.current(), "b", "removing the build's image leaves the published one");
+    bench.publish(&image, 30);
+    assert_eq!(bench.listing(), before);
+}
+
+#[test]
+fn a_crash_after_any_step_loses_and_doubles_nothing() {
+    for steps in 0..=4 {
+        let bench = Bench::new();
+        bench.publish(&bench.image("a"), 0);
+        let image = bench.image("b");
+        let shelf = bench.shelf();
+        if steps > 0 {
+            shelf.keep_current().unwrap();
+            assert_eq!(bench.current(), "a");
+        }
+        if steps > 1 {
+            fs::hard_link(bench.store.file("b"), images::part(&shelf.current())).unwrap();
+        }
+        if steps > 2 {
+            shelf.put(&image, at(10)).unwrap();
+            assert_eq!(bench.current(), "b");
+        }
+        if steps > 3 {
+            shelf.describe(&image).unwrap();
+        }
+        // The same build goes on; or, in its place, the next one comes.
+        bench.publish(&image, 10);
+        let mut expected = [pair(&dated(0), "a"), pair("debian", "b")].concat();
+        expected.sort();
+        assert_eq!(bench.listing(), expected, "after {steps} steps");
+    }
+}
+
+#[test]
+fn another_build_goes_on_after_a_crash_without_mixing_up_records() {
+    let bench = Bench::new();
+    bench.publish(&bench.image("a"), 0);
+    bench.shelf().keep_current().unwrap();
+    bench.shelf().put(&bench.image("b"), at(10)).unwrap();
+    bench.publish(&bench.image("c"), 20);
+    let mut expected = [pair(&dated(0), "a"), pair("debian", "c")].concat();
+    expected.push((format!("{}.qcow2", dated(10)), "b".into()));
+    expected.sort();
+    assert_eq!(bench.listing(), expected, "b was never described, and has not got a's record");
+}
+
+#[test]
+fn a_dated_name_of_the_current_image_goes() {
+    let bench = Bench::new();
+    let image = bench.image("a");
+    bench.publish(&image, 0);
+    bench.shelf().keep_current().unwrap();
+    bench.publish(&image, 0);
+    assert_eq!(bench.listing(), pair("debian", "a"));
+}
+
+#[test]
+fn dates_grow_even_when_the_clock_does_not() {
+    let bench = Bench::new();
+    bench.publish(&bench.image("a"), 100);
+    bench.publish(&bench.image("b"), 100);
+    bench.publish(&bench.image("c"), 0);
+    let mut expected = [pair(&dated(100), "a"), pair(&dated(101), "b"), pair("debian", "c")].concat();
+    expected.sort();
+    assert_eq!(bench.listing(), expected);
+}
+
+#[test]
+fn another_image_of_the_same_second_is_not_overwritten() {
+    let bench = Bench::new();
+    bench.publish(&bench.image("a"), 0);
+    fs::write(bench.store.published().join(format!("{}.qcow2", dated(0))), "stranger").unwrap();
+    bench.publish(&bench.image("b"), 10);
+    let contents: Vec<_> = bench.listing().into_iter().map(|(_, content)| content).collect();
+    assert!(contents.contains(&"stranger".to_owned()) && contents.contains(&"a".to_owned()));
+}
+
+#[test]
+fn an_image_that_has_changed_is_not_published() {
+    let bench = Bench::new();
+    let image = bench.image("a");
+    let longer = Image { size_bytes: 99, ..image.clone() };
+    let other = Image { sha512: "other".into(), ..image };
+    for image in [longer, other] {
+        let error = publish(&bench.store, &image, &publication(1), at(0)).unwrap_err();
+        assert_eq!(error.trouble, Trouble::Corrupt);
+    }
+    assert!(bench.listing().is_empty());
+}
+
+#[test]
+fn names_of_other_schedules_are_left_alone() {
+    let bench = Bench::new();
+    for name in ["debian-13", "debian.lean", "debian.1x"] {
+        publish(&bench.store, &bench.image("x"), &Publication { name: name.into(), ..publication(0) }, at(0))
+            .unwrap();
+    }
+    bench.publish(&bench.image("a"), 0);
+    publish(&bench.store, &bench.image("b"), &publication(0), at(5)).unwrap();
+    assert_eq!(bench.listing().len(), 8, "{:?}", bench.listing());
+    for name in ["debian.20260101T000000Z", "../x", ""] {
+        let error = Shelf::new(&bench.store, name).err().unwrap();
+        assert_eq!(error.trouble, Trouble::Configuration, "{name}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading a qcow2 header, before any program of QEMU's opens the file.
+//!
+//! An image out of a build must stand on its own: a backing file or an external data file would make QEMU,
+//! which runs with our rights, read another file of this host into a guest or a published image.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of the header that are the same in version 3 and, up to byte 72, in version 2.
+const HEADER: usize = 104;
+/// The incompatible feature bits.
+const CORRUPT: u64 = 1 << 1;
+const EXTERNAL_DATA: u64 = 1 << 2;
+
+/// Why a file is not taken for an image.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// It is something else, or cut off.
+    #[error("is not a qcow2 image")]
+    NotQcow2,
+    /// It needs another file.
+    #[error("has a {0}: an image must stand on its own")]
+    NotAlone(&'static str),
+    /// QEMU has marked it.
+    #[error("is marked as corrupt")]
+    Corrupt,
+}
+
+/// The bytes of the disk that a server would see of the image.
+pub(super) fn virtual_size(file: &Path) -> Result<u64, Refusal> {
+    let mut header = Vec::with_capacity(HEADER);
+    File::open(file)?.take(HEADER as u64).read_to_end(&mut header)?;
+    parse(&header)
+}
+
+fn parse(header: &[u8]) -> Result<u64, Refusal> {
+    let version = number::<4>(header, 4)?;
+    if header.get(..4) != Some(b"QFI\xfb") || !(2..=3).contains(&version) {
+        return Err(Refusal::NotQcow2);
+    }
+    if number::<8>(header, 8)? != 0 {
+        return Err(Refusal::NotAlone("backing file"));
+    }
+    let features = if version == 3 { number::<8>(header, 72)? } else { 0 };
+    if features & EXTERNAL_DATA != 0 {
+        return Err(Refusal::NotAlone("data file"));
+    }
+    if features & CORRUPT != 0 {
+        return Err(Refusal::Corrupt);
+    }
+    number::<8>(header, 24)
+}
+
+/// A big-endian number of `N` bytes.
+fn number<const N: usize>(header: &[u8], offset: usize) -> Result<u64, Refusal> {
+    let bytes = header.get(offset..offset + N).ok_or(Refusal::NotQcow2)?;
+    Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(version: u8, backing: u8, features: u8) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[..4].copy_from_slice(b"QFI\xfb");
+        bytes[7] = version;
+        bytes[15] = backing;
+        bytes[30] = 4;
+        bytes[79] = features;
+        bytes
+    }
+
+    #[test]
+    fn the_virtual_size_is_read_of_both_versions() {
+        assert_eq!(parse(&header(3, 0, 0)).unwrap(), 1024);
+        assert_eq!(parse(&header(2, 0, 4)).unwrap(), 1024, "version 2 has no feature bits");
+    }
+
+    #[test]
+    fn what_needs_another_file_or_is_none_is_refused() {
+        assert!(matches!(parse(&header(3, 1, 0)), Err(Refusal::NotAlone("backing file"))));
+        assert!(matches!(parse(&header(3, 0, 4)), Err(Refusal::NotAlone("data file"))));
+        assert!(matches!(parse(&header(3, 0, 2)), Err(Refusal::Corrupt)));
+        assert!(matches!(parse(&header(9, 0, 0)), Err(Refusal::NotQcow2)));
+        assert!(matches!(parse(b"#!/bin/sh"), Err(Refusal::NotQcow2)));
+        assert!(matches!(parse(&header(3, 0, 0)[..20]), Err(Refusal::NotQcow2)));
+    }
+}

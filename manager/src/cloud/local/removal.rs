@@ -1,0 +1,129 @@
+//! Ending servers and removing them, whoever started them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::processes::{self, Process};
+use super::qemu::ORDERS;
+use super::qmp::Qmp;
+use super::servers::Servers;
+use super::{blocking, io_error};
+use crate::cloud::{CloudError, Removal, Trouble};
+
+/// Until the power button is pressed again: a guest that still boots does not hear it.
+const PRESS_AGAIN: Duration = Duration::from_secs(10);
+/// What QEMU may take to end in order.
+const ORDERLY: Duration = Duration::from_secs(10);
+/// What a killed process may take to go.
+const KILLED: Duration = Duration::from_secs(10);
+/// What the end of a process may take to be known here.
+const KNOWN: Duration = Duration::from_secs(3);
+/// How often something that comes up again while it is removed is removed.
+const ROUNDS: u32 = 3;
+
+impl Servers {
+    /// The QEMU of a server: has exactly this name, and its command line leads into our directory.
+    pub(super) async fn process(&self, name: &str) -> Result<Option<Process>, CloudError> {
+        let name = Some(name.to_owned());
+        let directory = self.directory.clone();
+        blocking(move || {
+            let ours = |process: &Process| process.name() == name && process.mentions(&directory);
+            Ok(processes::all().into_iter().find(ours))
+        })
+        .await
+    }
+
+    /// All processes of a server, also a `qemu-img` at work on its disk.
+    async fn processes(&self, name: &str) -> Result<Vec<Process>, CloudError> {
+        let (directory, home, name) = (self.directory.clone(), self.home(name), Some(name.to_owned()));
+        let qemu_img = self.programs.qemu_img().ok();
+        blocking(move || {
+            let ours = |process: &Process| {
+                (process.name() == name && process.mentions(&directory))
+                    || (process.mentions(&home) && qemu_img.as_ref().is_some_and(|path| process.is(path)))
+            };
+            Ok(processes::all().into_iter().filter(ours).collect())
+        })
+        .await
+    }
+
+    /// Names that begin with `prefix` of the servers that have a process.
+    pub(super) async fn running_names(&self, prefix: &'static str) -> Result<Vec<String>, CloudError> {
+        let directory = self.directory.clone();
+        blocking(move || {
+            let ours = processes::all().into_iter().filter(|process| process.mentions(&directory));
+            Ok(ours.filter_map(|process| process.name()).filter(|name| name.starts_with(prefix)).collect())
+        })
+        .await
+    }
+
+    /// Presses the power button until the guest is off, and ends QEMU when `grace` is over.
+    pub(super) async fn stop(&self, name: &str, grace: Duration) -> Result<(), CloudError> {
+        let Some(process) = self.process(name).await? else { return Ok(()) };
+        let home = self.home(name);
+        let deadline = Instant::now() + grace;
+        let mut ended = false;
+        while !ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // A QEMU that does not listen is ended below.
+            let _ = order(&home, "system_powerdown").await;
+            ended = process.ended_within(left.min(PRESS_AGAIN)).await;
+        }
+        if !ended {
+            self.note_force(name);
+            let _ = order(&home, "quit").await;
+            ended = process.ended_within(ORDERLY).await || process.end(Signal::SIGKILL, KILLED).await;
+        }
+        if !ended {
+            let message = format!("QEMU of server {name} (process {}) does not end", process.pid());
+            return Err(CloudError::new(Trouble::Timeout, message));
+        }
+        self.settle(name, KNOWN).await;
+        Ok(())
+    }
+
+    /// Ends all processes of a server and removes its directory. What is not there is fine.
+    pub(super) async fn remove(&self, name: &str) -> Result<Removal, CloudError> {
+        let home = self.home(name);
+        for _ in 0..ROUNDS {
+            for process in self.processes(name).await? {
+                let ended =
+                    process.end(Signal::SIGTERM, ORDERLY).await || process.end(Signal::SIGKILL, KILLED).await;
+                if !ended {
+                    let pid = process.pid();
+                    return Ok(Removal::Held(format!("process {pid} of server {name} does not end")));
+                }
+            }
+            let removed = blocking({
+                let home = home.clone();
+                move || Ok(fs::remove_dir_all(home))
+            })
+            .await?;
+            match removed {
+                // Something was put in meanwhile: the next round takes it.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => continue,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("cannot remove", &home, &error));
+                }
+                _ => {}
+            }
+            // A process may have started between the look and the removal.
+            if self.processes(name).await?.is_empty() && !home.exists() {
+                self.forget(name);
+                return Ok(Removal::Gone);
+            }
+        }
+        Ok(Removal::Held(format!("server {name} comes up again while it is removed")))
+    }
+}
+
+async fn order(home: &Path, command: &str) -> io::Result<()> {
+    Qmp::connect(home, ORDERS).await?.order(command).await.map(drop)
+}

@@ -1,0 +1,284 @@
+//! Servers: each a directory `servers/<name>/` and a QEMU that runs in it.
+//!
+//! ```text
+//! server.json   what it is; written before anything else
+//! config.iso    config drive; holds a token, as the directory is for its owner only
+//! disk.qcow2    overlay on the image
+//! qmp.sock events.sock qga.sock qemu.pid qemu.log
+//! ```
+//!
+//! QEMU is meant to outlive a manager that dies: the next one finds it by its command line.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::config_drive::{self, Instance};
+use super::guard::{self, Ending};
+use super::programs::{Programs, clean_command};
+use super::qemu::{self, Acceleration, Machine};
+use super::qmp::Qmp;
+use super::{blocking, io_error};
+use crate::cloud::{CloudError, NewServer, ServerStatus, Trouble};
+
+/// What QEMU may take until it answers; an emulating host may be busy.
+const START: Duration = Duration::from_mins(1);
+/// Until a QEMU that starts is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Bytes of QEMU's messages that become evidence.
+const EVIDENCE: u64 = 16 << 10;
+const RECORD: &str = "server.json";
+
+/// What is known of a server, in its directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) build_id: String,
+    pub(super) owner: String,
+    /// Name of the image that it boots from.
+    pub(super) image: String,
+}
+
+/// A QEMU that this process started.
+struct Started {
+    ending: watch::Receiver<Option<Ending>>,
+    /// Killed because it did not shut down.
+    by_force: bool,
+}
+
+/// The directory of servers, and the processes that were started here.
+pub(super) struct Servers {
+    pub(super) directory: PathBuf,
+    pub(super) programs: Programs,
+    started: Mutex<BTreeMap<String, Started>>,
+    /// False once this host's QEMU was found to have no seccomp.
+    sandbox: AtomicBool,
+}
+
+impl Servers {
+    /// Makes the directory where it is missing.
+    pub(super) fn open(state: &Path, programs: Programs) -> Result<Self, CloudError> {
+        let directory = state.join("servers");
+        fs::create_dir_all(&directory).map_err(|error| io_error("cannot make", &directory, &error))?;
+        Ok(Self { directory, programs, started: Mutex::default(), sandbox: AtomicBool::new(true) })
+    }
+
+    /// The directory of a server; the name must have been checked.
+    pub(super) fn home(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// What the directory of a server says of it.
+    pub(super) fn record(&self, name: &str) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.home(name).join(RECORD)).ok()?).ok()
+    }
+
+    /// Names that begin with `prefix` of the servers that have a directory.
+    pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>, CloudError> {
+        let entries = fs::read_dir(&self.directory)
+            .map_err(|error| io_error("cannot list", &self.directory, &error))?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    /// A server that boots from this image.
+    pub(super) fn that_boots(&self, image: &str) -> Result<Option<String>, CloudError> {
+        let boots = |name: &String| self.record(name).is_some_and(|record| record.image == image);
+        Ok(self.names("")?.into_iter().find(boots))
+    }
+
+    /// Makes the directory with disk and config drive, and starts QEMU. Returns once that answers.
+    pub(super) async fn boot(&self, new: &NewServer, image: &Path, owner: &str) -> Result<Uuid, CloudError> {
+        let id = Uuid::now_v7();
+        let record = Record {
+            id: id.to_string(),
+            name: new.name.clone(),
+            build_id: new.build_id.clone(),
+            owner: owner.to_owned(),
+            image: new.image.name.clone(),
+        };
+        let drive = config_drive::image(&Instance {
+            uuid: &record.id,
+            name: &new.name,
+            mac: &qemu::mac(id),
+            metadata: &new.metadata,
+            user_data: new.spec.user_data.as_deref(),
+        })?;
+        let home = self.home(&new.name);
+        blocking({
+            let (home, console) = (home.clone(), new.console_log.clone());
+            move || furnish(&home, &record, &drive, &console)
+        })
+        .await?;
+        self.programs.overlay(image, &home.join(qemu::DISK), new.spec.disk).await?;
+        self.start(new, id, &home).await?;
+        Ok(id)
+    }
+
+    async fn start(&self, new: &NewServer, id: Uuid, home: &Path) -> Result<(), CloudError> {
+        let sandbox = self.sandbox.load(Ordering::Relaxed);
+        let Err(failure) = self.try_start(new, id, home, sandbox).await else { return Ok(()) };
+        let evidence = failure.evidence.to_ascii_lowercase();
+        if !sandbox || !(evidence.contains("sandbox") || evidence.contains("seccomp")) {
+            return Err(failure);
+        }
+        tracing::warn!(server = new.name, "this QEMU has no seccomp; servers run without its sandbox");
+        self.sandbox.store(false, Ordering::Relaxed);
+        self.try_start(new, id, home, false).await
+    }
+
+    async fn try_start(
+        &self,
+        new: &NewServer,
+        id: Uuid,
+        home: &Path,
+        sandbox: bool,
+    ) -> Result<(), CloudError> {
+        let console = new.console_log.to_str().ok_or_else(|| {
+            let message = format!("the console's path {} is not UTF-8", new.console_log.display());
+            CloudError::new(Trouble::Configuration, message)
+        })?;
+        let machine = Machine {
+            name: &new.name,
+            uuid: &id.to_string(),
+            mac: &qemu::mac(id),
+            memory: new.spec.memory,
+            cpus: new.spec.cpus,
+            directory: home,
+            console,
+            acceleration: Acceleration::of_this_host(),
+            sandbox,
+        };
+        let program = self.programs.qemu()?;
+        let log = home.join(qemu::LOG);
+        let child = File::create(&log)
+            .and_then(|file| {
+                clean_command(&program)
+                    .args(machine.arguments())
+                    .current_dir(home)
+                    .stdin(Stdio::null())
+                    .stdout(file.try_clone()?)
+                    .stderr(file)
+                    .process_group(0)
+                    .spawn()
+            })
+            .map_err(|error| io_error("cannot start", &program, &error))?;
+        // From here to the next line nothing waits: no process is unknown when this future is dropped.
+        let mut ending = guard::watch_over(child, home.to_path_buf(), new.console_log.clone());
+        self.with_started(|all| {
+            all.insert(new.name.clone(), Started { ending: ending.clone(), by_force: false })
+        });
+        let evidence = || guard::tail(&log, EVIDENCE).unwrap_or_default();
+        tokio::select! {
+            ended = ending.wait_for(Option::is_some) => {
+                let text = ended.ok().and_then(|ending| ending.clone()).map(|ending| ending.text);
+                let (text, evidence) = (text.unwrap_or_default(), evidence());
+                let message = format!("QEMU did not start server {}: {text}: {}", new.name, evidence.trim());
+                Err(CloudError::new(Trouble::Fault, message).with_evidence(evidence))
+            }
+            answer = tokio::time::timeout(START, answers(home)) => answer.map_err(|_| {
+                let message = format!("QEMU of server {} did not answer within {} s", new.name, START.as_secs());
+                CloudError::new(Trouble::Timeout, message).with_evidence(evidence())
+            }),
+        }
+    }
+
+    /// What a server does now, as far as this process or the host knows.
+    pub(super) async fn status(&self, name: &str, console: &Path) -> Result<ServerStatus, CloudError> {
+        let home = self.home(name);
+        if !home.is_dir() {
+            return Ok(ServerStatus::Missing);
+        }
+        if guard::console_is_too_long(console) {
+            let limit = super::in_mib(guard::LONGEST_CONSOLE);
+            let text = format!("its serial console wrote more than {limit}: the server was ended");
+            return Ok(ServerStatus::Error(text));
+        }
+        let known = self.with_started(|all| {
+            all.get(name).map(|started| (started.ending.borrow().clone(), started.by_force))
+        });
+        Ok(match known {
+            Some((None, _)) => ServerStatus::Active,
+            Some((Some(_), true)) => {
+                ServerStatus::Stopped("it did not shut down in time and was ended by force".into())
+            }
+            Some((Some(ending), false)) if ending.fault => {
+                let messages = guard::tail(&home.join(qemu::LOG), EVIDENCE).unwrap_or_default();
+                ServerStatus::Error(format!("{}: {}", ending.text, messages.trim()))
+            }
+            Some((Some(ending), false)) => ServerStatus::Stopped(ending.text),
+            None if self.process(name).await?.is_some() => ServerStatus::Active,
+            None => ServerStatus::Stopped("no QEMU runs for it any more".into()),
+        })
+    }
+
+    /// Notes that a server was killed because it did not shut down.
+    pub(super) fn note_force(&self, name: &str) {
+        self.with_started(|all| {
+            if let Some(started) = all.get_mut(name) {
+                started.by_force = true;
+            }
+        });
+    }
+
+    /// Waits until the end of a process that was started here is known; at most the given time.
+    pub(super) async fn settle(&self, name: &str, patience: Duration) {
+        let ending = self.with_started(|all| all.get(name).map(|started| started.ending.clone()));
+        if let Some(mut ending) = ending {
+            // What the wait is for is in the channel; nothing else is to be learnt here.
+            let _ = tokio::time::timeout(patience, ending.wait_for(Option::is_some)).await;
+        }
+    }
+
+    /// Forgets a server that has been removed.
+    pub(super) fn forget(&self, name: &str) {
+        self.with_started(|all| all.remove(name));
+    }
+
+    fn with_started<T>(&self, use_it: impl FnOnce(&mut BTreeMap<String, Started>) -> T) -> T {
+        use_it(&mut self.started.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Makes what is in a server's directory before its disk.
+fn furnish(home: &Path, record: &Record, drive: &[u8], console: &Path) -> Result<(), CloudError> {
+    DirBuilder::new().mode(0o700).create(home).map_err(|error| io_error("cannot make", home, &error))?;
+    let text = serde_json::to_vec_pretty(record).unwrap_or_default();
+    for (name, bytes) in [(RECORD, text.as_slice()), (qemu::CONFIG_DRIVE, drive)] {
+        let file = home.join(name);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&file)
+            .and_then(|mut open| open.write_all(bytes))
+            .map_err(|error| io_error("cannot write", &file, &error))?;
+    }
+    match console.parent() {
+        Some(parent) => fs::create_dir_all(parent).map_err(|error| io_error("cannot make", parent, &error)),
+        None => Ok(()),
+    }
+}
+
+/// Waits until QEMU takes orders.
+async fn answers(home: &Path) {
+    loop {
+        if let Ok(mut qmp) = Qmp::connect(home, qemu::ORDERS).await
+            && qmp.order("query-status").await.is_ok()
+        {
+            return;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
