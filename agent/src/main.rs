@@ -1,2 +1,7 @@
-//! The agent.
-fn main() {}
+//! The agent that is baked into an image under test. All of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    image_manager_agent::arguments::main(std::env::args_os().skip(1))
+}

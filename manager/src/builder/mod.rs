@@ -30,6 +30,7 @@ mod output;
 mod phases;
 mod room;
 mod run;
+mod stand_ins;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use room::{NoRoom, check_room, free_bytes};
+pub use stand_ins::install_stand_ins;
 pub use run::{Limits, run, run_within};
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts

@@ -1,0 +1,138 @@
+//! The checks. Each has two halves: `observe` looks at the guest until all is well or the time is up, and
+//! `judge`, a pure function, says what the observation means. Tests feed `judge` recorded observations,
+//! and the manager uses both halves of the network checks to repeat one from its own host.
+//!
+//! The agent starts early in the boot: the network may not be up and the root file system not grown.
+//! So an observation that would fail is made again until the check's deadline.
+
+pub mod cloud_init;
+pub mod disk;
+pub mod dns;
+pub mod internet;
+mod mirrors;
+pub mod observations;
+
+use std::time::{Duration, SystemTime};
+
+use image_manager_proto::v1::check_request::Settings;
+use image_manager_proto::v1::{CheckOutcome, CheckRequest, CheckResult};
+use prost_types::Struct;
+use tokio::time::{Instant, timeout_at};
+
+use crate::guest::Guest;
+use crate::text;
+
+pub use mirrors::Mirrors;
+
+/// When a check's request names no time.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
+/// No check takes longer, whatever its request says.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+/// Longest summary, in characters.
+const SUMMARY: usize = 500;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// How it ended.
+    pub outcome: CheckOutcome,
+    /// One line for people.
+    pub summary: String,
+    /// What was observed, whatever the outcome.
+    pub observations: Struct,
+}
+
+impl Judgement {
+    fn new(outcome: CheckOutcome, summary: impl Into<String>, observations: &serde_json::Value) -> Self {
+        let summary = text::bounded(&summary.into(), SUMMARY);
+        Self { outcome, summary, observations: observations::bounded(observations) }
+    }
+}
+
+/// Runs a check to its end. Always gives a result, at the latest when its time is up.
+pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
+    let started_at = SystemTime::now();
+    let started = Instant::now();
+    let patience = patience(request);
+    // The check ends itself a little earlier, with all that it saw.
+    let deadline = started + patience.mul_f64(0.95);
+    let judgement = match timeout_at(started + patience, examine(request, guest, deadline)).await {
+        Ok(judgement) => judgement,
+        Err(_) => Judgement::new(
+            CheckOutcome::Inconclusive,
+            format!("the check did not end in {}", text::seconds(patience)),
+            &serde_json::json!({}),
+        ),
+    };
+    CheckResult {
+        name: request.name.clone(),
+        outcome: judgement.outcome.into(),
+        summary: judgement.summary,
+        observations: Some(judgement.observations),
+        started_at: Some(started_at.into()),
+        duration: started.elapsed().try_into().ok(),
+    }
+}
+
+fn patience(request: &CheckRequest) -> Duration {
+    let asked = request.timeout.and_then(|timeout| Duration::try_from(timeout).ok());
+    asked.filter(|asked| !asked.is_zero()).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
+}
+
+async fn examine(request: &CheckRequest, guest: &Guest, deadline: Instant) -> Judgement {
+    match &request.settings {
+        Some(Settings::Disk(settings)) => {
+            disk::judge(settings, &disk::observe(settings, guest, deadline).await)
+        }
+        Some(Settings::Dns(settings)) => {
+            dns::judge(settings, &dns::observe(settings, guest, deadline).await)
+        }
+        Some(Settings::Internet(settings)) => {
+            internet::judge(settings, &internet::observe(settings, guest, deadline).await)
+        }
+        Some(Settings::CloudInit(settings)) => {
+            cloud_init::judge(settings, &cloud_init::observe(settings, guest, deadline).await)
+        }
+        None => Judgement::new(
+            CheckOutcome::Skipped,
+            format!("agent {} does not know this check", env!("CARGO_PKG_VERSION")),
+            &serde_json::json!({}),
+        ),
+    }
+}
+
+/// Pause before the next look, from the one before. False when the deadline would pass meanwhile.
+async fn pause(pause: &mut Duration, longest: Duration, deadline: Instant) -> bool {
+    if Instant::now() + *pause >= deadline {
+        return false;
+    }
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(longest);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_check_is_skipped() {
+        let request = CheckRequest { name: "new".to_owned(), ..CheckRequest::default() };
+        let result = run(&request, &Guest::default()).await;
+        assert_eq!(result.outcome(), CheckOutcome::Skipped);
+        assert_eq!(result.name, "new");
+    }
+
+    #[test]
+    fn a_request_without_a_time_has_one() {
+        let with = |seconds| CheckRequest {
+            timeout: Some(prost_types::Duration { seconds, nanos: 0 }),
+            ..CheckRequest::default()
+        };
+        assert_eq!(patience(&CheckRequest::default()), DEFAULT_TIMEOUT);
+        assert_eq!(patience(&with(0)), DEFAULT_TIMEOUT);
+        assert_eq!(patience(&with(-5)), DEFAULT_TIMEOUT);
+        assert_eq!(patience(&with(7)), Duration::from_secs(7));
+        assert_eq!(patience(&with(1 << 40)), LONGEST_TIMEOUT);
+    }
+}

@@ -1,0 +1,172 @@
+//! Check `cloud_init`: cloud-init has reached a good end.
+//!
+//! Judged by the files that cloud-init writes, never by `cloud-init status`: its `--wait` is known to
+//! hang and to return early, its exit code differs between versions and distributions, and it is part of
+//! what is under test. The files have had the same form from 22 to 25:
+//!
+//! * `/run/cloud-init/status.json`: `v1` with `datasource`, the running `stage`, and for each stage
+//!   `start`, `finished` (seconds by the clock), `errors` and, since 23.4, `recoverable_errors`;
+//! * `/run/cloud-init/result.json`: written at the end, and the end itself;
+//! * `/run/cloud-init/enabled` or `disabled`: what the systemd generator decided.
+
+use std::time::Duration;
+
+use image_manager_proto::v1::{CheckOutcome, CloudInitCheck};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::Judgement;
+use crate::guest::Guest;
+use crate::text;
+
+mod status;
+pub use status::{Stage, Status};
+
+const PERIOD: Duration = Duration::from_millis(500);
+/// So long an image without any trace of cloud-init may take to show one.
+const GRACE: Duration = Duration::from_secs(10);
+/// So long result.json may take after the last stage has finished.
+const RESULT_GRACE: Duration = Duration::from_secs(5);
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// There is a trace of cloud-init in the image.
+    pub installed: bool,
+    /// The generator switched it off.
+    pub disabled: bool,
+    /// What status.json and result.json say. None: there is no status.json.
+    pub status: Option<Status>,
+    /// It has come to its end, good or bad.
+    pub finished: bool,
+    /// Why the files could not be read.
+    pub unreadable: String,
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// Time since the kernel started when this was seen.
+    pub uptime: Duration,
+}
+
+/// Watches cloud-init until it has come to its end or the time is up.
+pub async fn observe(_settings: &CloudInitCheck, guest: &Guest, deadline: Instant) -> Observation {
+    let started = Instant::now();
+    let mut last_stage_done: Option<Instant> = None;
+    loop {
+        let mut seen = look(guest);
+        let now = Instant::now();
+        seen.waited = now - started;
+        if !seen.finished && seen.status.as_ref().is_some_and(Status::last_stage_is_done) {
+            let since = *last_stage_done.get_or_insert(now);
+            seen.finished = now - since >= RESULT_GRACE;
+        }
+        let hopeless = seen.disabled || (!seen.installed && seen.waited >= GRACE);
+        if seen.finished || hopeless || now + PERIOD >= deadline {
+            return seen;
+        }
+        sleep(PERIOD).await;
+    }
+}
+
+fn look(guest: &Guest) -> Observation {
+    let mut seen = Observation {
+        installed: ["/run/cloud-init", "/usr/bin/cloud-init", "/etc/cloud"]
+            .iter()
+            .any(|path| guest.has(path)),
+        disabled: guest.has("/run/cloud-init/disabled"),
+        uptime: guest.uptime(),
+        ..Observation::default()
+    };
+    // The result first: when it is there, the status that is read after it is the last one.
+    let result = guest.read("/run/cloud-init/result.json").ok();
+    let Ok(text) = guest.read("/run/cloud-init/status.json") else { return seen };
+    match Status::parse(&text, result.as_deref()) {
+        Ok(status) => {
+            seen.status = Some(status);
+            seen.finished = result.is_some();
+        }
+        Err(error) => seen.unreadable = error,
+    }
+    seen
+}
+
+/// What an observation means.
+pub fn judge(settings: &CloudInitCheck, seen: &Observation) -> Judgement {
+    let (outcome, summary) = verdict(settings, seen);
+    Judgement::new(outcome, summary, &as_json(seen))
+}
+
+fn verdict(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, String) {
+    use CheckOutcome::{Fail, Pass};
+    if seen.disabled {
+        return (Fail, "cloud-init is disabled".to_owned());
+    }
+    if !seen.installed {
+        return (Fail, "cloud-init is not installed".to_owned());
+    }
+    let after = text::seconds(seen.waited);
+    let Some(status) = &seen.status else {
+        let why = if seen.unreadable.is_empty() {
+            format!("cloud-init has not started after {after}")
+        } else {
+            format!("cloud-init's status cannot be read: {}", seen.unreadable)
+        };
+        return (Fail, why);
+    };
+    let errors = status.all_errors();
+    if let Some((stage, first)) = errors.first() {
+        let more = match errors.len() {
+            1 => String::new(),
+            many => format!(" (and {} more)", many - 1),
+        };
+        return (Fail, format!("cloud-init failed in {stage}: {}{more}", text::one_line(first)));
+    }
+    if !seen.finished {
+        return (Fail, format!("cloud-init has not finished after {after}: {}", status.progress()));
+    }
+    if !settings.datasource.is_empty() && !status.is_from(&settings.datasource) {
+        let seen = text::or(&status.datasource, "none");
+        return (Fail, format!("cloud-init's datasource is {seen}, not {}", settings.datasource));
+    }
+    let datasource = text::or(&status.datasource, "no datasource");
+    let recoverable = status.all_recoverable_errors();
+    match recoverable.first() {
+        Some((stage, first)) => {
+            let outcome = if settings.fail_on_recoverable_errors { Fail } else { Pass };
+            let count = recoverable.len();
+            let first = text::one_line(first);
+            (outcome, format!("cloud-init finished with {count} recoverable errors, first in {stage}: {first}"))
+        }
+        None => (Pass, format!("cloud-init finished with {datasource}")),
+    }
+}
+
+fn as_json(seen: &Observation) -> Value {
+    let mut observed = json!({
+        "installed": seen.installed,
+        "disabled": seen.disabled,
+        "finished": seen.finished,
+        "waited_seconds": seen.waited.as_secs_f64(),
+        "uptime_seconds": seen.uptime.as_secs_f64(),
+    });
+    let Some(fields) = observed.as_object_mut() else { return observed };
+    if !seen.unreadable.is_empty() {
+        fields.insert("unreadable".to_owned(), json!(seen.unreadable));
+    }
+    if let Some(status) = &seen.status {
+        let texts = |all: Vec<(&str, &str)>| {
+            all.iter().map(|(stage, error)| format!("{stage}: {error}")).collect::<Vec<_>>()
+        };
+        fields.insert("datasource".to_owned(), json!(status.datasource));
+        fields.insert("stage".to_owned(), json!(status.stage));
+        fields.insert("errors".to_owned(), json!(texts(status.all_errors())));
+        fields.insert("recoverable_errors".to_owned(), json!(texts(status.all_recoverable_errors())));
+        let times = status.stages.iter().filter_map(|stage| Some((stage.name.clone(), stage.seconds()?)));
+        let times: serde_json::Map<String, Value> =
+            times.map(|(name, seconds)| (name, json!(seconds))).collect();
+        fields.insert("stage_seconds".to_owned(), Value::Object(times));
+    }
+    observed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use std::fs;
+
+use super::*;
+
+const LOCAL: &str = r#""init-local": {"errors": [], "finished": 1732547545.6, "recoverable_errors": {}, "start": 1732547545.3}"#;
+const DATASOURCE: &str = r#""datasource": "DataSourceConfigDrive [net,ver=2][source=/dev/vdb]""#;
+
+/// As 24.4 writes it; `changed` replaces the last stage.
+fn status(modules_final: &str, stage: &str) -> String {
+    format!(
+        r#"{{"v1": {{{DATASOURCE}, "init": {{"errors": [], "finished": 1732547547.5, "recoverable_errors": {{}}, "start": 1732547546.8}},
+        {LOCAL}, "modules-config": {{"errors": [], "finished": 1732547549.0, "start": 1732547548.0}},
+        "modules-final": {modules_final}, "stage": {stage}}}}}"#
+    )
+}
+
+fn done() -> String {
+    status(r#"{"errors": [], "finished": 1732547560.2, "recoverable_errors": {}, "start": 1732547550.2}"#, "null")
+}
+
+fn seen(status: &str, finished: bool) -> Observation {
+    let result = finished.then_some(r#"{"v1": {"datasource": "x", "errors": []}}"#);
+    Observation {
+        installed: true,
+        status: Some(Status::parse(status, result).unwrap()),
+        finished,
+        waited: Duration::from_secs(42),
+        ..Observation::default()
+    }
+}
+
+fn judged(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, String) {
+    let judgement = judge(settings, seen);
+    (judgement.outcome, judgement.summary)
+}
+
+#[test]
+fn a_good_end_passes() {
+    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&done(), true));
+    assert_eq!(outcome, CheckOutcome::Pass);
+    assert_eq!(summary, "cloud-init finished with DataSourceConfigDrive [net,ver=2][source=/dev/vdb]");
+    let observed = judge(&CloudInitCheck::default(), &seen(&done(), true)).observations;
+    assert!(observed.fields.contains_key("stage_seconds") && observed.fields.contains_key("datasource"));
+}
+
+#[test]
+fn stages_are_in_order_with_their_times() {
+    let status = Status::parse(&done(), None).unwrap();
+    let names: Vec<&str> = status.stages.iter().map(|stage| stage.name.as_str()).collect();
+    assert_eq!(names, ORDER_OF_STAGES);
+    assert!((status.stages[3].seconds().unwrap() - 10.0).abs() < 0.01);
+}
+
+const ORDER_OF_STAGES: [&str; 4] = ["init-local", "init", "modules-config", "modules-final"];
+
+#[test]
+fn errors_fail_with_their_stage() {
+    let text = status(
+        r#"{"errors": ["('scripts_user', RuntimeError('Runparts: 1 failures'))"], "finished": 5, "start": 4}"#,
+        "null",
+    );
+    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&text, true));
+    assert_eq!(outcome, CheckOutcome::Fail);
+    assert!(summary.starts_with("cloud-init failed in modules-final: ('scripts_user'"), "{summary}");
+    // Errors do not wait for the end.
+    assert_eq!(judged(&CloudInitCheck::default(), &seen(&text, false)).0, CheckOutcome::Fail);
+}
+
+#[test]
+fn errors_that_only_the_result_has_fail() {
+    let result = r#"{"v1": {"datasource": "x", "errors": ["late"]}}"#;
+    let status = Status::parse(&done(), Some(result)).unwrap();
+    let seen = Observation { status: Some(status), ..seen(&done(), true) };
+    assert!(judged(&CloudInitCheck::default(), &seen).1.contains("failed in the end: late"));
+}
+
+#[test]
+fn recoverable_errors_are_told_and_fail_when_asked() {
+    let text = status(
+        r#"{"errors": [], "finished": 5, "start": 4, "recoverable_errors":
+            {"WARNING": ["Failed to run", "again"], "DEPRECATED": ["old"]}}"#,
+        "null",
+    );
+    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&text, true));
+    assert_eq!(outcome, CheckOutcome::Pass);
+    assert!(summary.contains("3 recoverable errors"), "{summary}");
+    let strict = CloudInitCheck { fail_on_recoverable_errors: true, ..CloudInitCheck::default() };
+    assert_eq!(judged(&strict, &seen(&text, true)).0, CheckOutcome::Fail);
+}
+
+#[test]
+fn the_end_must_come() {
+    let text = status(r#"{"errors": [], "finished": null, "start": 4}"#, r#""modules-final""#);
+    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&text, false));
+    assert_eq!(outcome, CheckOutcome::Fail);
+    assert_eq!(summary, "cloud-init has not finished after 42.0 s: it is in modules-final");
+    let text = status(r#"{"errors": [], "finished": null, "start": null}"#, "null");
+    assert!(judged(&CloudInitCheck::default(), &seen(&text, false)).1.ends_with("finished modules-config and waits"));
+}
+
+#[test]
+fn the_datasource_is_compared() {
+    for (expected, outcome) in [
+        ("ConfigDrive", CheckOutcome::Pass),
+        ("datasourceconfigdrive", CheckOutcome::Pass),
+        ("OpenStack", CheckOutcome::Fail),
+    ] {
+        let settings = CloudInitCheck { datasource: expected.to_owned(), ..CloudInitCheck::default() };
+        assert_eq!(judged(&settings, &seen(&done(), true)).0, outcome, "{expected}");
+    }
+    let from = |name: &str| Status { datasource: name.to_owned(), ..Status::default() };
+    assert!(from("DataSourceOpenStackLocal [net,ver=2]").is_from("OpenStack"));
+    assert!(from("DataSourceNoCloud [seed=/dev/sr0]").is_from("NoCloud"));
+    assert!(!from("").is_from("NoCloud"));
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let settings = CloudInitCheck::default();
+    let bare = Observation { installed: true, ..Observation::default() };
+    assert_eq!(judged(&settings, &Observation::default()).1, "cloud-init is not installed");
+    assert_eq!(judged(&settings, &Observation { disabled: true, ..bare.clone() }).1, "cloud-init is disabled");
+    assert!(judged(&settings, &bare).1.starts_with("cloud-init has not started"));
+    let broken = Observation { unreadable: "status.json: x".to_owned(), ..bare };
+    assert!(judged(&settings, &broken).1.contains("cannot be read: status.json: x"));
+    assert!(Status::parse("{", None).is_err() && Status::parse("{}", None).is_err());
+}
+
+#[tokio::test]
+async fn the_guest_is_watched_until_the_end() {
+    let root = tempfile::tempdir().unwrap();
+    let guest = Guest::below(root.path());
+    let run = guest.path("/run/cloud-init");
+    fs::create_dir_all(&run).unwrap();
+    let running = status(r#"{"errors": [], "finished": null, "start": 4}"#, r#""modules-final""#);
+    fs::write(run.join("status.json"), running).unwrap();
+    let finish = async {
+        sleep(Duration::from_millis(700)).await;
+        fs::write(run.join("status.json"), done()).unwrap();
+        fs::write(run.join("result.json"), r#"{"v1": {"datasource": "x", "errors": []}}"#).unwrap();
+    };
+    let settings = CloudInitCheck::default();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let (seen, ()) = tokio::join!(observe(&settings, &guest, deadline), finish);
+    assert_eq!(judge(&settings, &seen).outcome, CheckOutcome::Pass);
+    assert!(seen.waited < Duration::from_secs(5));
+}

@@ -1,0 +1,227 @@
+//! Check `disk`: the root file system has grown to its disk, has room, and can be written.
+//!
+//! Grown is judged in two steps, because two things grow: the last partition must reach nearly to the
+//! end of the disk, and the file system must fill nearly its partition. So neither a boot partition nor
+//! a gap at the disk's start needs a guess. Growing happens during the boot (initramfs, systemd or
+//! cloud-init) after the agent has started, so a bad look is repeated for a while.
+
+use std::time::Duration;
+
+use image_manager_proto::v1::{CheckOutcome, DiskCheck};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::{Judgement, pause};
+use crate::guest::Guest;
+use crate::text::{self, bytes};
+
+mod layout;
+mod probe;
+pub use layout::{Device, Root};
+pub use probe::Probe;
+
+/// So long growing and mounting may take after the agent has started.
+const PATIENCE: Duration = Duration::from_mins(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+const MIB: u64 = 1 << 20;
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// The root file system. None: it could not be examined, and `error` says why.
+    pub root: Option<Root>,
+    /// The block device that holds it. None: it has none (network, overlay), or none that is known.
+    pub device: Option<Device>,
+    /// What came of writing to it.
+    pub probe: Option<Probe>,
+    /// Why the root file system could not be examined.
+    pub error: String,
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// Other facts, for the history: all mounted disks and the memory.
+    pub others: Value,
+}
+
+/// Looks at the root file system until all is well or the time is up.
+pub async fn observe(settings: &DiskCheck, guest: &Guest, deadline: Instant) -> Observation {
+    let started = Instant::now();
+    let deadline = deadline.min(started + PATIENCE);
+    let mut wait = FIRST_PAUSE;
+    loop {
+        let guest = guest.clone();
+        let looked = spawn_blocking(move || look(&guest)).await;
+        let mut seen = looked.unwrap_or_default();
+        seen.waited = started.elapsed();
+        let bad = judge(settings, &seen).outcome == CheckOutcome::Fail;
+        if !bad || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+            seen.others = spawn_blocking(others).await.unwrap_or_default();
+            return seen;
+        }
+    }
+}
+
+fn look(guest: &Guest) -> Observation {
+    let root = match Root::of(guest) {
+        Ok(root) => root,
+        Err(error) => return Observation { error, ..Observation::default() },
+    };
+    Observation {
+        device: Device::of(guest, &root),
+        probe: (!root.read_only).then(|| probe::run(guest)),
+        root: Some(root),
+        ..Observation::default()
+    }
+}
+
+fn others() -> Value {
+    const MOST_DISKS: usize = 16;
+    let mut memory = json!(null);
+    if let Ok(mut system) = sysinfo::System::new() {
+        system.refresh_memory();
+        memory = json!({ "total_bytes": system.total_memory(), "available_bytes": system.available_memory() });
+    }
+    let disks = sysinfo::Disks::new_with_refreshed_list();
+    let disks = disks.as_ref().map(|disks| &disks[..]).unwrap_or_default();
+    let disks = disks.iter().take(MOST_DISKS).map(|disk| {
+        json!({
+            "device": disk.name().to_string_lossy(),
+            "mount": disk.mount_point().to_string_lossy(),
+            "file_system": disk.file_system().to_string_lossy(),
+            "total_bytes": disk.total_space(),
+            "free_bytes": disk.available_space(),
+        })
+    });
+    json!({ "disks": disks.collect::<Vec<_>>(), "memory": memory })
+}
+
+/// What an observation means.
+pub fn judge(settings: &DiskCheck, seen: &Observation) -> Judgement {
+    let (outcome, summary) = verdict(settings, seen);
+    Judgement::new(outcome, summary, &as_json(seen))
+}
+
+fn verdict(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
+    use CheckOutcome::{Fail, Inconclusive, Pass};
+    let Some(root) = &seen.root else {
+        let why = text::or(&seen.error, "the look at it did not end");
+        return (Inconclusive, format!("the root file system cannot be examined: {why}"));
+    };
+    if root.read_only {
+        return (Fail, format!("root file system is read-only after {}", text::seconds(seen.waited)));
+    }
+    if let Some(disk) = seen.device.as_ref().map(|device| device.disk_bytes)
+        && disk.saturating_add(slack(settings.disk_size_bytes)) < settings.disk_size_bytes
+    {
+        let summary =
+            format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size_bytes));
+        return (Inconclusive, summary);
+    }
+    if let Some(failure) = growth_failure(settings, root, seen.device.as_ref()) {
+        return (Fail, failure);
+    }
+    if root.free_bytes < settings.min_free_bytes {
+        let (free, wanted) = (bytes(root.free_bytes), bytes(settings.min_free_bytes));
+        return (Fail, format!("root file system has {free} free, less than the {wanted} wanted"));
+    }
+    if root.free_inodes < settings.min_free_inodes && root.inodes > 0 {
+        let (free, wanted) = (root.free_inodes, settings.min_free_inodes);
+        return (Fail, format!("root file system has {free} inodes free, less than the {wanted} wanted"));
+    }
+    match &seen.probe {
+        Some(Probe::Failed(why)) => (Fail, format!("root file system cannot be written: {why}")),
+        Some(Probe::Written(took)) => {
+            let summary = format!(
+                "{} of {} free on {}, 1 MiB written in {} ms",
+                bytes(root.free_bytes),
+                bytes(root.total_bytes),
+                root.kind,
+                took.as_millis()
+            );
+            (Pass, summary)
+        }
+        None => (Inconclusive, "writing was not tried".to_owned()),
+    }
+}
+
+/// What partition tables leave free at a disk's end, and more than enough of it.
+fn slack(size: u64) -> u64 {
+    (size / 100).max(16 * MIB)
+}
+
+/// What a file system keeps for itself: inode tables and journal.
+fn overhead(size: u64) -> u64 {
+    let journal = if size < 1024 * MIB { 16 * MIB } else { 64 * MIB };
+    size / 20 + journal
+}
+
+fn growth_failure(settings: &DiskCheck, root: &Root, device: Option<&Device>) -> Option<String> {
+    let size = bytes(root.total_bytes);
+    let Some(device) = device else {
+        // Nothing is known of the disk but what the manager says.
+        let disk = settings.disk_size_bytes;
+        let grown = root.total_bytes.saturating_add(overhead(disk)).saturating_add(slack(disk)) >= disk;
+        return (!grown)
+            .then(|| format!("root file system is {size} on a {} disk: it did not grow", bytes(disk)));
+    };
+    let disk = if settings.disk_size_bytes == 0 { device.disk_bytes } else { settings.disk_size_bytes };
+    let unused = disk.saturating_sub(device.used_end);
+    let what = if unused > slack(disk) {
+        format!("{} of the disk are in no partition", bytes(unused))
+    } else if root.total_bytes.saturating_add(overhead(device.bytes)) < device.bytes {
+        format!("its device {} has {}", device.name, bytes(device.bytes))
+    } else {
+        return None;
+    };
+    Some(format!("root file system is {size} on a {} disk: it did not grow ({what})", bytes(disk)))
+}
+
+fn as_json(seen: &Observation) -> Value {
+    let mut observed = json!({ "waited_seconds": seen.waited.as_secs_f64() });
+    let Some(fields) = observed.as_object_mut() else { return observed };
+    if let Some(root) = &seen.root {
+        fields.insert(
+            "root".to_owned(),
+            json!({
+                "source": root.source,
+                "file_system": root.kind,
+                "options": root.options,
+                "read_only": root.read_only,
+                "total_bytes": root.total_bytes,
+                "free_bytes": root.free_bytes,
+                "inodes": root.inodes,
+                "free_inodes": root.free_inodes,
+            }),
+        );
+    }
+    if let Some(device) = &seen.device {
+        fields.insert(
+            "device".to_owned(),
+            json!({
+                "name": device.name,
+                "bytes": device.bytes,
+                "disk": device.disk,
+                "disk_bytes": device.disk_bytes,
+                "used_end_bytes": device.used_end,
+            }),
+        );
+    }
+    match &seen.probe {
+        Some(Probe::Written(took)) => {
+            fields.insert("write_milliseconds".to_owned(), json!(took.as_secs_f64() * 1000.0));
+        }
+        Some(Probe::Failed(why)) => {
+            fields.insert("write_error".to_owned(), json!(why));
+        }
+        None => {}
+    }
+    if let Some(others) = seen.others.as_object() {
+        fields.extend(others.clone());
+    }
+    observed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The root file system, and the device and disk under it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use crate::guest::Guest;
+use crate::text;
+
+/// sysfs counts in these, whatever the device's own are.
+const SECTOR: u64 = 512;
+/// Most devices that lie upon one another.
+const DEEPEST: usize = 8;
+
+/// The root file system.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Root {
+    /// Its device as the mount names it, for example `/dev/vda1`.
+    pub source: String,
+    /// Its device's `major:minor`.
+    pub numbers: String,
+    /// For example `ext4`.
+    pub kind: String,
+    /// Options of the mount and of the file system.
+    pub options: String,
+    /// Whether it can only be read.
+    pub read_only: bool,
+    /// Size, less what the file system keeps for itself.
+    pub total_bytes: u64,
+    /// What a program that is not root's may still use.
+    pub free_bytes: u64,
+    /// All inodes. 0: the file system does not count them.
+    pub inodes: u64,
+    /// Free inodes.
+    pub free_inodes: u64,
+}
+
+impl Root {
+    pub(super) fn of(guest: &Guest) -> Result<Self, String> {
+        let mounts = guest.read("/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
+        let mut root = Self::parse(&mounts).ok_or("mountinfo has no root")?;
+        let sizes = statvfs(&guest.root).map_err(|error| format!("statvfs: {error}"))?;
+        root.read_only |= sizes.flags().contains(FsFlags::ST_RDONLY);
+        root.total_bytes = sizes.blocks().saturating_mul(sizes.fragment_size());
+        root.free_bytes = sizes.blocks_available().saturating_mul(sizes.fragment_size());
+        root.inodes = sizes.files();
+        root.free_inodes = sizes.files_available();
+        Ok(root)
+    }
+
+    /// Finds the last mount on `/` in mountinfo:
+    /// `ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS [TAGS...] - TYPE SOURCE SUPEROPTIONS`.
+    pub(super) fn parse(mountinfo: &str) -> Option<Self> {
+        mountinfo.lines().rev().find_map(|line| {
+            let (mount, system) = line.split_once(" - ")?;
+            let mut mount = mount.split(' ').skip(2);
+            let (numbers, _, place, options) = (mount.next()?, mount.next()?, mount.next()?, mount.next()?);
+            let mut system = system.split(' ');
+            let (kind, source, more) = (system.next()?, system.next()?, system.next().unwrap_or_default());
+            (place == "/").then(|| Self {
+                source: text::one_line(source),
+                numbers: numbers.to_owned(),
+                kind: text::one_line(kind),
+                options: text::one_line(&format!("{options},{more}")),
+                read_only: [options, more].iter().any(|all| all.split(',').any(|one| one == "ro")),
+                ..Self::default()
+            })
+        })
+    }
+}
+
+/// The device under the root file system, and its disk.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Device {
+    /// The kernel's name, for example `vda1`.
+    pub name: String,
+    /// Size of the device.
+    pub bytes: u64,
+    /// The kernel's name of the whole disk, for example `vda`; the same when it has no partitions.
+    pub disk: String,
+    /// Size of the disk.
+    pub disk_bytes: u64,
+    /// Where the last partition ends; the disk's size when it has none.
+    pub used_end: u64,
+}
+
+impl Device {
+    pub(super) fn of(guest: &Guest, root: &Root) -> Option<Self> {
+        let folder = folder_of(guest, root)?;
+        let below = lowest(&folder);
+        let disk = if below.join("partition").exists() { below.parent()?.to_owned() } else { below };
+        let disk_bytes = number(&disk, "size")?.saturating_mul(SECTOR);
+        Some(Self {
+            name: name(&folder),
+            bytes: number(&folder, "size")?.saturating_mul(SECTOR),
+            disk: name(&disk),
+            disk_bytes,
+            used_end: last_end(&disk).unwrap_or(disk_bytes),
+        })
+    }
+}
+
+/// The device's folder in sysfs. Btrfs has numbers of its own, so then by the name.
+fn folder_of(guest: &Guest, root: &Root) -> Option<PathBuf> {
+    let by_number = fs::canonicalize(guest.path(format!("/sys/dev/block/{}", root.numbers)));
+    by_number.ok().or_else(|| {
+        let device = fs::canonicalize(guest.path(root.source.strip_prefix("/dev/").map(|_| &root.source)?));
+        let name = device.ok()?.file_name()?.to_string_lossy().replace('/', "!");
+        fs::canonicalize(guest.path(format!("/sys/class/block/{name}"))).ok()
+    })
+}
+
+/// Down through LVM, LUKS and the like while there is only one device below.
+fn lowest(folder: &Path) -> PathBuf {
+    let mut here = folder.to_owned();
+    for _ in 0..DEEPEST {
+        let Ok(slaves) = fs::read_dir(here.join("slaves")) else { break };
+        let slaves: Vec<PathBuf> = slaves.flatten().map(|slave| slave.path()).collect();
+        let [only] = slaves.as_slice() else { break };
+        let Ok(below) = fs::canonicalize(only) else { break };
+        here = below;
+    }
+    here
+}
+
+fn last_end(disk: &Path) -> Option<u64> {
+    let entries = fs::read_dir(disk).ok()?.flatten().map(|entry| entry.path());
+    let partitions = entries.filter(|path| path.join("partition").exists());
+    let ends = partitions.filter_map(|path| number(&path, "start")?.checked_add(number(&path, "size")?));
+    ends.max().map(|sectors| sectors.saturating_mul(SECTOR))
+}
+
+fn number(folder: &Path, file: &str) -> Option<u64> {
+    fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+}
+
+fn name(folder: &Path) -> String {
+    folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,254 @@
+//! Check `dns`: names resolve through the guest's own resolver.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use image_manager_proto::v1::{CheckOutcome, DnsCheck};
+use prost_types::Struct;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Judgement, Mirrors, observations, pause};
+use crate::guest::Guest;
+use crate::resolver::{self, Lookup};
+use crate::text;
+
+/// Most names of one check.
+const MOST_NAMES: usize = 16;
+/// For one question. glibc gives each nameserver 5 seconds, twice.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// systemd-resolved's own address in resolv.conf, behind which the real nameservers are.
+const STUB: &str = "127.0.0.53";
+/// In the observations: the names that did not resolve.
+const UNRESOLVED: &str = "unresolved";
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// The guest's `getent`, without which nothing could be asked.
+    pub getent: Option<PathBuf>,
+    /// The last answer for each name.
+    pub names: Vec<NameSeen>,
+    /// The nameservers that the guest is configured to ask.
+    pub nameservers: Vec<String>,
+    /// How long all of it took.
+    pub waited: Duration,
+}
+
+/// What was seen of one name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NameSeen {
+    /// The name.
+    pub name: String,
+    /// The last answer.
+    pub lookup: Lookup,
+    /// How many times it was asked for.
+    pub tries: u32,
+}
+
+/// The same check for the names that did not resolve, to repeat it from another host.
+/// `None`: there is none.
+pub fn repetition(observations: &Struct) -> Option<DnsCheck> {
+    let names = observations::texts(observations, UNRESOLVED);
+    (!names.is_empty()).then_some(DnsCheck { names })
+}
+
+/// Asks for the names until all resolve or the time is up.
+pub async fn observe(settings: &DnsCheck, guest: &Guest, deadline: Instant) -> Observation {
+    let started = Instant::now();
+    let names = if settings.names.is_empty() { Mirrors::of(guest).hosts() } else { settings.names.clone() };
+    let mut seen = Observation { getent: resolver::find(guest), ..Observation::default() };
+    if let Some(getent) = seen.getent.clone() {
+        let mut tasks = JoinSet::new();
+        for (index, name) in names.into_iter().take(MOST_NAMES).enumerate() {
+            let getent = getent.clone();
+            tasks.spawn(async move { (index, ask(getent, name, deadline).await) });
+        }
+        let mut all = tasks.join_all().await;
+        all.sort_by_key(|(index, _)| *index);
+        seen.names = all.into_iter().map(|(_, name)| name).collect();
+    }
+    seen.nameservers = nameservers(guest);
+    seen.waited = started.elapsed();
+    seen
+}
+
+async fn ask(getent: PathBuf, name: String, deadline: Instant) -> NameSeen {
+    let mut wait = FIRST_PAUSE;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let lookup = resolver::look_up(&getent, &name, PATIENCE.min(left)).await;
+        if !lookup.addresses.is_empty() || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+            return NameSeen { name, lookup, tries };
+        }
+    }
+}
+
+fn nameservers(guest: &Guest) -> Vec<String> {
+    let read = |path| servers_of(&guest.read(path).unwrap_or_default());
+    let servers = read("/etc/resolv.conf");
+    if servers.iter().any(|server| server == STUB) {
+        let behind = read("/run/systemd/resolve/resolv.conf");
+        if !behind.is_empty() {
+            return behind;
+        }
+    }
+    servers
+}
+
+fn servers_of(resolv_conf: &str) -> Vec<String> {
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver")).then(|| words.next().map(text::one_line)).flatten()
+    };
+    resolv_conf.lines().filter_map(server).take(8).collect()
+}
+
+/// What an observation means.
+pub fn judge(_settings: &DnsCheck, seen: &Observation) -> Judgement {
+    let bad: Vec<&NameSeen> = seen.names.iter().filter(|name| name.lookup.addresses.is_empty()).collect();
+    let unresolved: Vec<String> = bad.iter().map(|name| name.name.clone()).collect();
+    let observed = json!({
+        "names": seen.names.iter().map(name_as_json).collect::<Vec<_>>(),
+        UNRESOLVED: unresolved,
+        "nameservers": seen.nameservers,
+        "waited_seconds": seen.waited.as_secs_f64(),
+    });
+    let (outcome, summary) = if seen.getent.is_none() {
+        let summary = "no getent to ask the guest's resolver with".to_owned();
+        (CheckOutcome::Inconclusive, summary)
+    } else if seen.names.is_empty() {
+        (CheckOutcome::Skipped, "no names given, and no package mirrors configured".to_owned())
+    } else if let Some(first) = bad.first() {
+        (CheckOutcome::Fail, failure(seen, &unresolved, first))
+    } else {
+        (CheckOutcome::Pass, success(seen))
+    };
+    Judgement::new(outcome, summary, &observed)
+}
+
+fn name_as_json(name: &NameSeen) -> Value {
+    json!({
+        "name": name.name,
+        "addresses": name.lookup.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "milliseconds": u64::try_from(name.lookup.took.as_millis()).unwrap_or(u64::MAX),
+        "exit_code": name.lookup.exit_code,
+        "error": name.lookup.error,
+        "tries": name.tries,
+    })
+}
+
+fn failure(seen: &Observation, unresolved: &[String], first: &NameSeen) -> String {
+    let asked = match seen.nameservers.as_slice() {
+        [] => "no nameserver is configured".to_owned(),
+        servers => format!("nameservers {}", text::list(servers)),
+    };
+    let verb = if unresolved.len() == 1 { "does" } else { "do" };
+    format!(
+        "{} {verb} not resolve after {}: {} ({asked})",
+        text::list(unresolved),
+        text::seconds(seen.waited),
+        text::or(&first.lookup.error, "no addresses"),
+    )
+}
+
+fn success(seen: &Observation) -> String {
+    match seen.names.as_slice() {
+        [one] => {
+            let addresses: Vec<String> = one.lookup.addresses.iter().map(ToString::to_string).collect();
+            format!("{} is {}", one.name, text::list(&addresses))
+        }
+        many => format!("all {} names resolve", many.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(names: &[(&str, &[&str], &str)]) -> Observation {
+        let name = |(name, addresses, error): &(&str, &[&str], &str)| NameSeen {
+            name: (*name).to_owned(),
+            lookup: Lookup {
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                exit_code: Some(if addresses.is_empty() { 2 } else { 0 }),
+                error: (*error).to_owned(),
+                took: Duration::from_millis(12),
+            },
+            tries: 1,
+        };
+        Observation {
+            getent: Some(PathBuf::from("/usr/bin/getent")),
+            names: names.iter().map(name).collect(),
+            nameservers: vec!["10.0.2.3".to_owned()],
+            waited: Duration::from_secs(3),
+        }
+    }
+
+    fn judged(seen: &Observation) -> (CheckOutcome, String) {
+        let judgement = judge(&DnsCheck::default(), seen);
+        (judgement.outcome, judgement.summary)
+    }
+
+    #[test]
+    fn all_names_must_resolve() {
+        let (outcome, summary) = judged(&seen(&[("a.example", &["192.0.2.1", "2001:db8::1"], "")]));
+        assert_eq!((outcome, summary.as_str()), (CheckOutcome::Pass, "a.example is 192.0.2.1, 2001:db8::1"));
+        let (outcome, summary) =
+            judged(&seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "name not found")]));
+        assert_eq!(outcome, CheckOutcome::Fail);
+        assert_eq!(
+            summary,
+            "b.example does not resolve after 3.0 s: name not found (nameservers 10.0.2.3)"
+        );
+    }
+
+    #[test]
+    fn without_names_or_getent_there_is_no_verdict() {
+        assert_eq!(judged(&seen(&[])).0, CheckOutcome::Skipped);
+        let blind = Observation { getent: None, ..seen(&[]) };
+        assert_eq!(judged(&blind).0, CheckOutcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_missing_nameserver_is_named() {
+        let mut seen = seen(&[("a.example", &[], "name not found")]);
+        seen.nameservers.clear();
+        assert!(judged(&seen).1.contains("no nameserver is configured"));
+    }
+
+    #[test]
+    fn what_failed_can_be_repeated_elsewhere() {
+        let judgement =
+            judge(&DnsCheck::default(), &seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")]));
+        assert_eq!(repetition(&judgement.observations).unwrap().names, ["b.example"]);
+        let judgement = judge(&DnsCheck::default(), &seen(&[("a.example", &["192.0.2.1"], "")]));
+        assert_eq!(repetition(&judgement.observations), None);
+    }
+
+    #[test]
+    fn the_stub_is_looked_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        std::fs::create_dir_all(guest.path("/run/systemd/resolve")).unwrap();
+        std::fs::create_dir_all(guest.path("/etc")).unwrap();
+        std::fs::write(guest.path("/etc/resolv.conf"), "# x\nnameserver 127.0.0.53\noptions edns0\n").unwrap();
+        assert_eq!(nameservers(&guest), ["127.0.0.53"]);
+        std::fs::write(guest.path("/run/systemd/resolve/resolv.conf"), "nameserver 10.0.2.3\n").unwrap();
+        assert_eq!(nameservers(&guest), ["10.0.2.3"]);
+    }
+
+    #[tokio::test]
+    async fn this_machine_is_asked() {
+        let settings = DnsCheck { names: vec!["localhost".to_owned(), "no.such.invalid".to_owned()] };
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let judgement = judge(&settings, &observe(&settings, &Guest::default(), deadline).await);
+        assert_eq!(judgement.outcome, CheckOutcome::Fail);
+        assert!(judgement.summary.starts_with("no.such.invalid does not resolve"), "{}", judgement.summary);
+    }
+}

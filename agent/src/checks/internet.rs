@@ -1,0 +1,230 @@
+//! Check `internet`: targets outside answer.
+//!
+//! A target that answers at all proves the road to it: a mirror that says 404 or redirects was reached.
+//! Only a server's own failure (5xx) counts as none, because it is what proxies and portals say, too.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use image_manager_proto::v1::{CheckOutcome, InternetCheck};
+use prost_types::Struct;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::{Judgement, Mirrors, observations, pause};
+use crate::guest::Guest;
+use crate::{http, resolver, text, tls};
+
+mod target;
+pub use target::{Scheme, Target};
+
+/// Most targets of one check.
+const MOST_TARGETS: usize = 16;
+/// Most addresses of one target that are tried.
+const MOST_ADDRESSES: usize = 4;
+/// For one try, the name included.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For one address of several, so that a dead one leaves time for the next.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(6);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// In the observations: the targets that did not answer.
+const UNREACHED: &str = "unreached";
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// The last answer of each target.
+    pub targets: Vec<TargetSeen>,
+    /// How long all of it took.
+    pub waited: Duration,
+}
+
+/// What was seen of one target.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TargetSeen {
+    /// The target as text, without a password.
+    pub target: String,
+    /// The address that was talked to last.
+    pub address: Option<SocketAddr>,
+    /// The HTTP status, when there was one.
+    pub status: Option<u16>,
+    /// How long the last try took.
+    pub took: Duration,
+    /// Why it did not answer. Empty: it did.
+    pub error: String,
+    /// How many times it was tried.
+    pub tries: u32,
+}
+
+impl TargetSeen {
+    fn is_reached(&self) -> bool {
+        self.error.is_empty() && self.status.is_none_or(|status| status < 500)
+    }
+}
+
+/// The same check for the targets that did not answer, to repeat it from another host.
+/// `None`: there is none.
+pub fn repetition(observations: &Struct) -> Option<InternetCheck> {
+    let targets = observations::texts(observations, UNREACHED);
+    (!targets.is_empty()).then_some(InternetCheck { targets })
+}
+
+/// What all tries share.
+struct Means {
+    getent: Option<PathBuf>,
+    tls: Result<Arc<ClientConfig>, String>,
+}
+
+/// Goes to the targets until all answer or the time is up.
+pub async fn observe(settings: &InternetCheck, guest: &Guest, deadline: Instant) -> Observation {
+    let started = Instant::now();
+    let targets =
+        if settings.targets.is_empty() { Mirrors::of(guest).addresses } else { settings.targets.clone() };
+    let means = Arc::new(Means { getent: resolver::find(guest), tls: trust() });
+    let mut tasks = JoinSet::new();
+    for (index, target) in targets.into_iter().take(MOST_TARGETS).enumerate() {
+        let means = Arc::clone(&means);
+        tasks.spawn(async move { (index, reach(&means, &target, deadline).await) });
+    }
+    let mut all = tasks.join_all().await;
+    all.sort_by_key(|(index, _)| *index);
+    Observation {
+        targets: all.into_iter().map(|(_, seen)| seen).collect(),
+        waited: started.elapsed(),
+    }
+}
+
+fn trust() -> Result<Arc<ClientConfig>, String> {
+    match tls::of_the_guest() {
+        Ok((_, 0)) => Err("no certificate authorities are installed to trust".to_owned()),
+        Ok((config, _)) => Ok(config),
+        Err(error) => Err(text::with_causes(&error)),
+    }
+}
+
+async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
+    let target = match Target::parse(target) {
+        Ok(target) => target,
+        Err(error) => {
+            return TargetSeen { target: text::one_line(target), error, ..TargetSeen::default() };
+        }
+    };
+    let mut wait = FIRST_PAUSE;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let started = Instant::now();
+        let patience = PATIENCE.min(deadline.saturating_duration_since(started));
+        let mut seen = TargetSeen { target: target.to_string(), tries, ..TargetSeen::default() };
+        match timeout(patience, try_once(means, &target, &mut seen)).await {
+            Ok(Ok(())) => seen.error.clear(),
+            Ok(Err(error)) => seen.error = error,
+            Err(_) if seen.error.is_empty() => seen.error = format!("no answer in {}", text::seconds(patience)),
+            Err(_) => {}
+        }
+        seen.took = started.elapsed();
+        if seen.is_reached() || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+            return seen;
+        }
+    }
+}
+
+async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Result<(), String> {
+    let addresses = addresses(means.getent.as_deref(), &target.host).await?;
+    let several = addresses.len() > 1;
+    for address in addresses {
+        let address = SocketAddr::new(address, target.port);
+        seen.address = Some(address);
+        let patience = if several { ADDRESS_PATIENCE } else { PATIENCE };
+        match timeout(patience, talk(means, target, address)).await {
+            Ok(Ok(status)) => {
+                seen.status = status;
+                return Ok(());
+            }
+            Ok(Err(error)) => seen.error = error,
+            Err(_) => seen.error = format!("no answer in {}", text::seconds(patience)),
+        }
+    }
+    Err(std::mem::take(&mut seen.error))
+}
+
+async fn addresses(getent: Option<&Path>, host: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let getent = getent.ok_or("no getent to ask the guest's resolver with")?;
+    let lookup = resolver::look_up(getent, host, PATIENCE).await;
+    if lookup.addresses.is_empty() {
+        return Err(format!("{host} does not resolve: {}", text::or(&lookup.error, "no addresses")));
+    }
+    Ok(lookup.addresses.into_iter().take(MOST_ADDRESSES).collect())
+}
+
+async fn talk(means: &Means, target: &Target, address: SocketAddr) -> Result<Option<u16>, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| text::with_causes(&error))?;
+    let host = target.host_header();
+    let status = match target.scheme {
+        Scheme::Tcp => return Ok(None),
+        Scheme::Http => http::status(stream, &host, &target.path).await,
+        Scheme::Https => {
+            let name = ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
+            let connector = TlsConnector::from(means.tls.clone()?);
+            let stream = connector.connect(name, stream).await;
+            let stream = stream.map_err(|error| format!("TLS: {}", text::with_causes(&error)))?;
+            http::status(stream, &host, &target.path).await
+        }
+    };
+    status.map(|status| Some(status.as_u16())).map_err(|error| text::with_causes(&error))
+}
+
+/// What an observation means.
+pub fn judge(_settings: &InternetCheck, seen: &Observation) -> Judgement {
+    let bad: Vec<&TargetSeen> = seen.targets.iter().filter(|target| !target.is_reached()).collect();
+    let unreached: Vec<String> = bad.iter().map(|target| target.target.clone()).collect();
+    let observed = json!({
+        "targets": seen.targets.iter().map(target_as_json).collect::<Vec<_>>(),
+        UNREACHED: unreached,
+        "waited_seconds": seen.waited.as_secs_f64(),
+    });
+    let (outcome, summary) = match (seen.targets.as_slice(), bad.first()) {
+        ([], _) => (CheckOutcome::Skipped, "no targets given, and no package mirrors configured".to_owned()),
+        (_, Some(first)) => {
+            let verb = if unreached.len() == 1 { "does" } else { "do" };
+            let why = match first.status {
+                Some(status) => format!("it answers {status}"),
+                None => first.error.clone(),
+            };
+            let after = text::seconds(seen.waited);
+            let summary = format!("{} {verb} not answer after {after}: {why}", text::list(&unreached));
+            (CheckOutcome::Fail, summary)
+        }
+        ([one], None) => {
+            let summary = format!("{} answers in {}", one.target, text::seconds(one.took));
+            (CheckOutcome::Pass, summary)
+        }
+        (many, None) => (CheckOutcome::Pass, format!("all {} targets answer", many.len())),
+    };
+    Judgement::new(outcome, summary, &observed)
+}
+
+fn target_as_json(target: &TargetSeen) -> Value {
+    json!({
+        "target": target.target,
+        "address": target.address.map(|address| address.to_string()),
+        "status": target.status,
+        "milliseconds": u64::try_from(target.took.as_millis()).unwrap_or(u64::MAX),
+        "error": target.error,
+        "tries": target.tries,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The system that the agent runs in, as its files tell it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The guest's file tree. All that is read of the guest is read below it, so that tests can make one up.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// `/` in a real guest.
+    pub root: PathBuf,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/") }
+    }
+}
+
+/// Largest file of the guest that is read whole.
+const LARGEST_FILE: u64 = 1 << 20;
+
+impl Guest {
+    /// A guest that lives below a directory.
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The place of one of the guest's absolute paths.
+    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let path = absolute.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A small text file of the guest.
+    pub(crate) fn read(&self, absolute: impl AsRef<Path>) -> std::io::Result<String> {
+        use std::io::Read as _;
+        let mut text = Vec::new();
+        fs::File::open(self.path(absolute))?.take(LARGEST_FILE).read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Whether the guest has this path.
+    pub(crate) fn has(&self, absolute: impl AsRef<Path>) -> bool {
+        fs::symlink_metadata(self.path(absolute)).is_ok()
+    }
+
+    fn line(&self, absolute: &str) -> String {
+        self.read(absolute).map(|text| crate::text::one_line(&text)).unwrap_or_default()
+    }
+
+    /// Which boot this is. Empty when the kernel does not say.
+    pub fn boot_id(&self) -> String {
+        self.line("/proc/sys/kernel/random/boot_id")
+    }
+
+    /// The id of the build that made the image. Empty when the image has none.
+    pub fn image_build_id(&self) -> String {
+        self.line("/etc/image-manager/build")
+    }
+
+    /// As `uname -r` prints it.
+    pub fn kernel_release(&self) -> String {
+        self.line("/proc/sys/kernel/osrelease")
+    }
+
+    /// `PRETTY_NAME` of os-release, empty when there is none.
+    pub fn operating_system(&self) -> String {
+        let text = self.read("/etc/os-release").or_else(|_| self.read("/usr/lib/os-release"));
+        text.map(|text| pretty_name(&text)).unwrap_or_default()
+    }
+
+    /// Time since the kernel started. Zero when the kernel does not say.
+    pub fn uptime(&self) -> Duration {
+        let text = self.read("/proc/uptime").unwrap_or_default();
+        let seconds = text.split_whitespace().next().and_then(|word| word.parse().ok());
+        seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+    }
+}
+
+fn pretty_name(os_release: &str) -> String {
+    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    crate::text::one_line(value.unwrap_or_default().trim().trim_matches(['"', '\'']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_root() {
+        let guest = Guest::below("/tmp/guest");
+        assert_eq!(guest.path("/etc/os-release"), Path::new("/tmp/guest/etc/os-release"));
+        assert_eq!(Guest::default().path("/etc"), Path::new("/etc"));
+    }
+
+    #[test]
+    fn the_operating_system_has_a_name() {
+        assert_eq!(pretty_name("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13\"\n"), "Debian GNU/Linux 13");
+        assert_eq!(pretty_name("ID=debian\n"), "");
+    }
+
+    #[test]
+    fn this_machine_is_up() {
+        assert!(Guest::default().uptime() > Duration::ZERO);
+        assert_eq!(Guest::default().boot_id().len(), 36);
+    }
+}

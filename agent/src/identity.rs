@@ -1,0 +1,272 @@
+//! Who am I, and whom do I call: the instance metadata that the manager gave to the server.
+//!
+//! ```text
+//!  cache of this boot ──> config drive ──> metadata service ──> nobody
+//!                              ^                  │ no answer
+//!                              └───── pause ──────┘
+//! ```
+//!
+//! cloud-init is never asked, because it is one of the things under test. A config drive that carries
+//! metadata decides, with or without our keys: OpenStack puts the same into both places. The device may
+//! appear late and the network later, so both are tried in turn until one answers. When neither has done
+//! so after [`crate::Times::identity`], this is not a server under test: an image that was published with
+//! the agent still in it must not keep it for ever.
+
+mod drive;
+mod service;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::guest::Guest;
+use crate::{Config, text};
+
+const ENDPOINT: &str = "image_manager_endpoint";
+const TOKEN: &str = "image_manager_token";
+const FINGERPRINT: &str = "image_manager_fingerprint";
+const BUILD: &str = "image_manager_build";
+const OWNER: &str = "image_manager_owner";
+const KEYS: [&str; 5] = [ENDPOINT, TOKEN, FINGERPRINT, BUILD, OWNER];
+
+/// In the cache only: the boot that it is good for.
+const BOOT_ID: &str = "boot_id";
+const CACHE: &str = "/run/image-manager/identity.json";
+
+/// Longest value of a key, in bytes.
+const LONGEST_VALUE: usize = 1024;
+/// So often in a row the metadata service must say that it has nothing. Neutron's proxy says so, too,
+/// while it does not know the port of a server that has only just started.
+const DENIALS: u32 = 3;
+
+/// What the manager gave to this server.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Where the manager's gateway listens.
+    pub endpoint: SocketAddr,
+    /// Proves that this is the server that the manager started.
+    pub token: SecretString,
+    /// SHA-256 of the manager's certificate.
+    pub fingerprint: [u8; 32],
+    /// The build under test.
+    pub build: String,
+    /// The manager's installation id.
+    pub owner: String,
+}
+
+/// There is metadata for the agent, and it cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The file named on the command line cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not what Nova writes.
+    #[error("the instance metadata of {origin} is not a JSON object")]
+    NotJson {
+        /// Where the metadata is from.
+        origin: String,
+    },
+    /// Some of our keys are there and this one is not.
+    #[error("the instance metadata of {origin} has no {key}, but others of the manager's keys")]
+    Missing {
+        /// Where the metadata is from.
+        origin: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key has a value that cannot be used. The value is not shown: it may be a secret.
+    #[error("{key} in the instance metadata of {origin} is not {expected}")]
+    Malformed {
+        /// Where the metadata is from.
+        origin: String,
+        /// The key.
+        key: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// What a source of metadata says.
+#[derive(Debug)]
+enum Answer {
+    /// Metadata, in Nova's format.
+    MetaData(String),
+    /// The source is there and has no metadata for this server.
+    Denied(String),
+    /// No such source, or it does not work (yet).
+    None(String),
+}
+
+/// Finds the identity. `None`: this server is not under test.
+pub(crate) async fn find(config: &Config) -> Result<Option<Identity>, IdentityError> {
+    if let Some(path) = &config.meta_data {
+        let text = fs::read_to_string(path)
+            .map_err(|source| IdentityError::Unreadable { path: path.clone(), source })?;
+        return parse(&text, &path.display().to_string());
+    }
+    if let Some(identity) = cached(&config.guest) {
+        tracing::info!("started again in the same boot");
+        return Ok(Some(identity));
+    }
+    let found = search(config).await?;
+    if let Some(identity) = &found
+        && let Err(error) = keep(&config.guest, identity)
+    {
+        tracing::warn!("cannot keep the identity for a restart: {error}");
+    }
+    Ok(found)
+}
+
+async fn search(config: &Config) -> Result<Option<Identity>, IdentityError> {
+    let times = &config.times;
+    let started = Instant::now();
+    let (mut pause, longest) = times.identity_retry;
+    let mut denials = 0;
+    let mut said = String::new();
+    loop {
+        let drive = drive::look(&config.guest).await;
+        if let Answer::MetaData(text) = &drive {
+            return parse(text, "the config drive");
+        }
+        let service = service::ask(config.metadata_service).await;
+        let waited = started.elapsed();
+        denials = if matches!(service, Answer::None(_)) { 0 } else { denials + 1 };
+        match &service {
+            Answer::MetaData(text) if waited >= times.drive_grace || mentions_us(text) => {
+                return parse(text, "the metadata service");
+            }
+            Answer::Denied(reason) if waited >= times.drive_grace && denials >= DENIALS => {
+                tracing::info!("no config drive; metadata service: {reason}");
+                return Ok(None);
+            }
+            _ => {}
+        }
+        if waited >= times.identity {
+            tracing::info!("no config drive and no metadata service for {}", text::seconds(waited));
+            return Ok(None);
+        }
+        let now = describe(&drive, &service);
+        if now != said {
+            tracing::info!("looking for instance metadata: {now}");
+            said = now;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+fn describe(drive: &Answer, service: &Answer) -> String {
+    let words = |answer: &Answer| match answer {
+        Answer::MetaData(_) => "answers".to_owned(),
+        Answer::Denied(reason) | Answer::None(reason) => reason.clone(),
+    };
+    format!("config drive: {}; metadata service: {}", words(drive), words(service))
+}
+
+fn mentions_us(text: &str) -> bool {
+    KEYS.iter().any(|key| text.contains(key))
+}
+
+/// Reads Nova's `meta_data.json`. `None`: none of our keys is in it.
+fn parse(text: &str, origin: &str) -> Result<Option<Identity>, IdentityError> {
+    let not_json = || IdentityError::NotJson { origin: origin.to_owned() };
+    let whole: Value = serde_json::from_str(text).map_err(|_| not_json())?;
+    let whole = whole.as_object().ok_or_else(not_json)?;
+    let Some(meta) = whole.get("meta").and_then(Value::as_object) else { return Ok(None) };
+    if !KEYS.iter().any(|key| meta.contains_key(*key)) {
+        return Ok(None);
+    }
+    from_keys(meta, origin).map(Some)
+}
+
+fn from_keys(meta: &Map<String, Value>, origin: &str) -> Result<Identity, IdentityError> {
+    let value = |key: &'static str| {
+        let value =
+            meta.get(key).ok_or_else(|| IdentityError::Missing { origin: origin.to_owned(), key })?;
+        let value = value.as_str().map(str::trim).unwrap_or_default();
+        let usable = !value.is_empty()
+            && value.len() <= LONGEST_VALUE
+            && value.chars().all(|c| c.is_ascii() && !c.is_ascii_control());
+        usable.then_some(value).ok_or_else(|| malformed(origin, key, "a short ASCII text"))
+    };
+    // All first, so that the error names a missing key rather than a malformed one.
+    let (endpoint, token, fingerprint) = (value(ENDPOINT)?, value(TOKEN)?, value(FINGERPRINT)?);
+    let (build, owner) = (value(BUILD)?.to_owned(), value(OWNER)?.to_owned());
+    Ok(Identity {
+        endpoint: endpoint.parse().map_err(|_| malformed(origin, ENDPOINT, "an address as ip:port"))?,
+        token: SecretString::from(token),
+        fingerprint: fingerprint_of(fingerprint)
+            .ok_or_else(|| malformed(origin, FINGERPRINT, "a SHA-256 in hexadecimal digits"))?,
+        build,
+        owner,
+    })
+}
+
+fn malformed(origin: &str, key: &'static str, expected: &'static str) -> IdentityError {
+    IdentityError::Malformed { origin: origin.to_owned(), key, expected }
+}
+
+/// 64 hexadecimal digits in either case, with or without colons between the bytes.
+fn fingerprint_of(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| *c != ':')
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| high << 4 | low).collect::<Vec<u8>>().try_into().ok()
+}
+
+/// The identity that an agent of this boot found. Anything wrong with it: there is none.
+fn cached(guest: &Guest) -> Option<Identity> {
+    let kept: Value = serde_json::from_str(&guest.read(CACHE).ok()?).ok()?;
+    let kept = kept.as_object()?;
+    let boot_id = kept.get(BOOT_ID)?.as_str()?;
+    if boot_id.is_empty() || boot_id != guest.boot_id() {
+        return None;
+    }
+    from_keys(kept, CACHE).ok()
+}
+
+/// Keeps the identity for an agent that is started again in this boot. It holds the token: only root may
+/// read it, and `/run` does not outlive the boot.
+fn keep(guest: &Guest, identity: &Identity) -> std::io::Result<()> {
+    let path = guest.path(CACHE);
+    let folder = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let text = json!({
+        ENDPOINT: identity.endpoint.to_string(),
+        TOKEN: identity.token.expose_secret(),
+        FINGERPRINT: crate::tls::hex(&identity.fingerprint),
+        BUILD: identity.build,
+        OWNER: identity.owner,
+        BOOT_ID: guest.boot_id(),
+    });
+    let new = path.with_extension("new");
+    // Never into a file that somebody else has opened, or that others may read.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(text.to_string().as_bytes())?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests;
