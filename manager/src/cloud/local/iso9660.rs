@@ -2,8 +2,9 @@
 //!
 //! One primary volume descriptor, path tables, one sector for each directory, then the files; names as they
 //! are written travel in Rock Ridge entries (`NM`, `PX`), which Linux prefers to the upper-case ISO names.
-//! No Joliet, no boot record, no file over a few MiB: a config drive has a handful of short files. The
-//! crates that write ISO 9660 bring boot loaders, partition tables and three interfaces a year with them.
+//! No Joliet, no boot record, no file over 16 MiB: a config drive has a handful of short files. The one
+//! crate that writes ISO 9660 and is looked after, `hadris-iso`, brings boot loaders and partition tables
+//! with it, and a new major version every few months.
 
 use std::collections::BTreeMap;
 
@@ -318,7 +319,7 @@ mod tests {
         std::fs::create_dir(&point).unwrap();
         let (file, point_text) = (file.to_str().unwrap(), point.to_str().unwrap());
         if run("mount", &["-t", "iso9660", "-o", "loop,ro", file, point_text]).is_none() {
-            println!("skipped: this host lets us mount nothing");
+            println!("skipped: this host cannot mount it (no isofs, or no right)");
             return;
         }
         let found: BTreeMap<String, Option<Vec<u8>>> =
