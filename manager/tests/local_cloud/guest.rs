@@ -24,7 +24,8 @@ fn tiny_image(bench: &Bench, canary: &str) -> Option<PathBuf> {
     let program = "#!/bin/sh\n\
         exec >/dev/console 2>&1\n\
         mkdir -p /run/drive\n\
-        until mount -t iso9660 -o ro /dev/vdb /run/drive; do sleep 0.2; done\n\
+        until drive=$(findfs LABEL=config-2); do sleep 0.2; done\n\
+        until mount -t iso9660 -o ro \"$drive\" /run/drive; do sleep 0.2; done\n\
         cd /run/drive && find . -type f -exec ls -l {} +\n\
         cat openstack/latest/meta_data.json openstack/latest/user_data\n\
         echo; cat /sys/class/net/eth0/address\n\
