@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::sync::watch;
 
-use super::qemu::EVENTS;
+use super::qemu::{EVENTS, LOG};
 use super::qmp::Qmp;
 
 /// Bytes that a serial console may have.
@@ -41,6 +41,7 @@ pub(super) fn watch_over(
 ) -> watch::Receiver<Option<Ending>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
+        let log = directory.join(LOG);
         let reason = tokio::spawn(async move {
             loop {
                 if let Ok(mut qmp) = Qmp::connect(&directory, EVENTS).await {
@@ -54,7 +55,7 @@ pub(super) fn watch_over(
         let status = loop {
             tokio::select! {
                 status = child.wait() => break status,
-                _ = look.tick() => if console_is_too_long(&console) {
+                _ = look.tick() => if is_too_long(&console) || is_too_long(&log) {
                     // It may have ended by itself just now.
                     let _ = child.start_kill();
                 },
@@ -77,8 +78,8 @@ pub(super) fn watch_over(
     receiver
 }
 
-/// Whether a serial console has outgrown [`LONGEST_CONSOLE`].
-pub(super) fn console_is_too_long(console: &Path) -> bool {
+/// Whether a serial console, or what QEMU has to say, has outgrown [`LONGEST_CONSOLE`].
+pub(super) fn is_too_long(console: &Path) -> bool {
     console.metadata().is_ok_and(|metadata| metadata.len() > LONGEST_CONSOLE)
 }
 

@@ -2,8 +2,9 @@
 //!
 //! One primary volume descriptor, path tables, one sector for each directory, then the files; names as they
 //! are written travel in Rock Ridge entries (`NM`, `PX`), which Linux prefers to the upper-case ISO names.
-//! No Joliet, no boot record, no file over a few MiB: a config drive has a handful of short files. The
-//! crates that write ISO 9660 bring boot loaders, partition tables and three interfaces a year with them.
+//! No Joliet, no boot record, no file over 16 MiB: a config drive has a handful of short files. The one
+//! crate that writes ISO 9660 and is looked after, `hadris-iso`, brings boot loaders and partition tables
+//! with it, and a new major version every few months.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ const SECTOR: usize = 2048;
 const FIRST_DESCRIPTOR: usize = 16;
 /// Primary descriptor, terminator, and both path tables of one sector each.
 const FIRST_DIRECTORY: usize = FIRST_DESCRIPTOR + 4;
+/// Empty sectors at the end, as genisoimage has them: readers that look for file systems take a device of
+/// less than 64 KiB for an empty one (busybox does).
+const PADDING: usize = 150;
 /// Bytes that one file may have.
 const LARGEST_FILE: usize = 16 << 20;
 /// `PX` modes of a directory and of a file: only root may read what holds a token.
@@ -70,12 +74,13 @@ pub(super) fn write(
         return Err(TooMuch("too many directories".into()));
     }
     let mut image = vec![0; FIRST_DESCRIPTOR * SECTOR];
-    image.extend(primary_descriptor(label, next, little.len(), now));
+    image.extend(primary_descriptor(label, next + PADDING, little.len(), now));
     image.extend(b"\xffCD001\x01");
     for part in [Vec::new(), little, big, directories, contents] {
         image.extend(part);
         pad(&mut image);
     }
+    image.resize(image.len() + PADDING * SECTOR, 0);
     Ok(image)
 }
 
@@ -318,7 +323,7 @@ mod tests {
         std::fs::create_dir(&point).unwrap();
         let (file, point_text) = (file.to_str().unwrap(), point.to_str().unwrap());
         if run("mount", &["-t", "iso9660", "-o", "loop,ro", file, point_text]).is_none() {
-            println!("skipped: this host lets us mount nothing");
+            println!("skipped: this host cannot mount it (no isofs, or no right)");
             return;
         }
         let found: BTreeMap<String, Option<Vec<u8>>> =
@@ -331,6 +336,14 @@ mod tests {
             assert_eq!(found[&path].as_ref(), Some(&bytes), "{path}");
         }
         assert_eq!(listed.len(), 3, "{listed:?}");
+    }
+
+    #[test]
+    fn it_is_large_enough_to_be_looked_at() {
+        let image = write("config-2", &BTreeMap::new(), Utc::now()).unwrap();
+        assert!(image.len() > 64 << 10);
+        let sectors = u32::from_le_bytes(image[16 * SECTOR + 80..][..4].try_into().unwrap());
+        assert_eq!(image.len(), sectors as usize * SECTOR);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! <state>/servers/<name>/                 a server
 //! ```
 //!
+//! A server always has a config drive, whatever its schedule says: there is no metadata service here.
+//!
 //! Nothing of it is known only to this process: what a manager that was killed left behind is found by
 //! name, in these directories and among the host's processes.
 
@@ -193,8 +195,11 @@ impl Cloud for LocalCloud {
     async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError> {
         self.programs.qemu()?;
         self.programs.qemu_img()?;
-        let (state, least, memory) =
-            (self.settings.state_dir.clone(), self.settings.min_free, server.memory + QEMU_MEMORY);
+        let (state, least, memory) = (
+            self.settings.state_dir.clone(),
+            self.settings.min_free,
+            server.memory.saturating_add(QEMU_MEMORY),
+        );
         blocking(move || {
             require("memory", "this host", available_memory()?, memory)?;
             let found = nix::sys::statvfs::statvfs(&state)
@@ -242,7 +247,7 @@ impl Cloud for LocalCloud {
     async fn boot(&self, server: &NewServer, ledger: &dyn Ledger) -> Result<Server, CloudError> {
         check_name(&server.name)?;
         check_name(&server.image.name)?;
-        programs::check_disk(server.spec.disk, server.image.virtual_size_bytes)?;
+        servers::check_disk(server.spec.disk, server.image.virtual_size_bytes)?;
         let image = self.store.file(&server.image.name);
         if !image.is_file() {
             let message = format!("image {} is not in the store", image.display());
@@ -343,7 +348,9 @@ fn available_memory() -> Result<u64, CloudError> {
     })?;
     system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
     let free = system.available_memory();
-    Ok(system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory)))
+    // Not its `free_memory`: that counts the page cache, full after every build, as taken.
+    let within = |limits: sysinfo::CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
+    Ok(system.cgroup_limits().map_or(free, |limits| free.min(within(limits))))
 }
 
 /// Bytes for people, rounded up.

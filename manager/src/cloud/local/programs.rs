@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use super::in_mib;
 use crate::cloud::{CloudError, Trouble};
 
 /// What `qemu-img info` and `create` may take, with a busy disk.
@@ -158,21 +157,6 @@ fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
     })
 }
 
-/// Refuses a disk that the image does not fit on.
-pub(super) fn check_disk(disk: u64, image: u64) -> Result<(), CloudError> {
-    if disk >= image {
-        return Ok(());
-    }
-    Err(CloudError::new(
-        Trouble::Configuration,
-        format!(
-            "the server's disk of {} is smaller than the image's {}: set server.disk to at least that",
-            in_mib(disk),
-            in_mib(image)
-        ),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,13 +169,6 @@ mod tests {
         assert!(error.message.contains("apt-get install qemu-system-x86 qemu-utils"));
         assert!(find(None, "no-such-program-here").is_err());
         assert!(find(None, "sh").unwrap().ends_with("sh"));
-    }
-
-    #[test]
-    fn a_small_disk_is_refused_with_both_sizes() {
-        let error = check_disk(1 << 30, (2 << 30) + 1).unwrap_err();
-        assert!(error.message.contains("1024 MiB") && error.message.contains("2049 MiB"), "{error}");
-        assert!(check_disk(5, 5).is_ok());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -26,12 +26,11 @@ const KNOWN: Duration = Duration::from_secs(3);
 const ROUNDS: u32 = 3;
 
 impl Servers {
-    /// The QEMU of a server: has exactly this name, and its command line leads into our directory.
+    /// The QEMU of a server: has exactly this name, and its command line leads into the server's directory.
     pub(super) async fn process(&self, name: &str) -> Result<Option<Process>, CloudError> {
-        let name = Some(name.to_owned());
-        let directory = self.directory.clone();
+        let (home, name) = (self.home(name), Some(name.to_owned()));
         blocking(move || {
-            let ours = |process: &Process| process.name() == name && process.mentions(&directory);
+            let ours = |process: &Process| process.name() == name && process.mentions(&home);
             Ok(processes::all().into_iter().find(ours))
         })
         .await
@@ -39,12 +38,12 @@ impl Servers {
 
     /// All processes of a server, also a `qemu-img` at work on its disk.
     async fn processes(&self, name: &str) -> Result<Vec<Process>, CloudError> {
-        let (directory, home, name) = (self.directory.clone(), self.home(name), Some(name.to_owned()));
+        let (home, name) = (self.home(name), Some(name.to_owned()));
         let qemu_img = self.programs.qemu_img().ok();
         blocking(move || {
             let ours = |process: &Process| {
-                (process.name() == name && process.mentions(&directory))
-                    || (process.mentions(&home) && qemu_img.as_ref().is_some_and(|path| process.is(path)))
+                let by = |tool: &Option<PathBuf>| tool.as_ref().is_some_and(|path| process.is(path));
+                process.mentions(&home) && (process.name() == name || by(&qemu_img))
             };
             Ok(processes::all().into_iter().filter(ours).collect())
         })
@@ -55,8 +54,10 @@ impl Servers {
     pub(super) async fn running_names(&self, prefix: &'static str) -> Result<Vec<String>, CloudError> {
         let directory = self.directory.clone();
         blocking(move || {
-            let ours = processes::all().into_iter().filter(|process| process.mentions(&directory));
-            Ok(ours.filter_map(|process| process.name()).filter(|name| name.starts_with(prefix)).collect())
+            let named =
+                |process: Process| process.name().filter(|name| process.mentions(&directory.join(name)));
+            let names = processes::all().into_iter().filter_map(named);
+            Ok(names.filter(|name| name.starts_with(prefix)).collect())
         })
         .await
     }

@@ -200,7 +200,7 @@ impl Servers {
         if !home.is_dir() {
             return Ok(ServerStatus::Missing);
         }
-        if guard::console_is_too_long(console) {
+        if guard::is_too_long(console) {
             let limit = super::in_mib(guard::LONGEST_CONSOLE);
             let text = format!("its serial console wrote more than {limit}: the server was ended");
             return Ok(ServerStatus::Error(text));
@@ -280,5 +280,32 @@ async fn answers(home: &Path) {
             return;
         }
         tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Refuses a disk that the image does not fit on.
+pub(super) fn check_disk(disk: u64, image: u64) -> Result<(), CloudError> {
+    if disk >= image {
+        return Ok(());
+    }
+    Err(CloudError::new(
+        Trouble::Configuration,
+        format!(
+            "the server's disk of {} is smaller than the image's {}: set server.disk to at least that",
+            super::in_mib(disk),
+            super::in_mib(image)
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_disk_is_refused_with_both_sizes() {
+        let error = check_disk(1 << 30, (2 << 30) + 1).unwrap_err();
+        assert!(error.message.contains("1024 MiB") && error.message.contains("2049 MiB"), "{error}");
+        assert!(check_disk(5, 5).is_ok());
     }
 }
