@@ -1,6 +1,7 @@
 //! Builds with scripts in the place of disk-image-create, contained and cleaned up as real ones are.
 //!
 //! They need root and loop devices, as builds do; without root they do nothing.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -104,6 +105,17 @@ impl Bench {
             assert!(start.elapsed() < Duration::from_secs(30), "never said {said:?}: {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// A process that runs this build, to be killed.
+    fn another_manager(&self) -> tokio::process::Child {
+        tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "a_manager_that_is_going_to_be_killed"])
+            .env("BUILDER_TEST_BENCH", self.directory.path().canonicalize().unwrap())
+            .env("BUILDER_TEST_BUILD", &self.order.build_id)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     fn log(&self) -> String {
@@ -401,13 +413,7 @@ file=$TMP_DIR/marked-$IMAGE_MANAGER_BUILD.raw
 truncate -s 8M "$file"; losetup -f "$file"; mkdir "$TMP_DIR/t"; mount -t tmpfs tmpfs "$TMP_DIR/t"
 trap '' TERM PIPE; echo ready; while :; do sleep 321; done"#;
     let Some(bench) = Bench::new("crash", script) else { return };
-    let mut manager = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "a_manager_that_is_going_to_be_killed"])
-        .env("BUILDER_TEST_BENCH", bench.directory.path().canonicalize().unwrap())
-        .env("BUILDER_TEST_BUILD", &bench.order.build_id)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut manager = bench.another_manager();
     bench.wait_for("ready").await;
     manager.kill().await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -415,6 +421,23 @@ trap '' TERM PIPE; echo ready; while :; do sleep 321; done"#;
     let ours = found.processes.iter().filter(|process| process.build_id == bench.order.build_id).count();
     assert_eq!((ours, found.loops.len(), found.scratches.len()), (2, 1, 1), "{found:?}");
     bench.clean().await;
+}
+
+#[tokio::test]
+async fn at_whatever_instant_the_manager_is_killed_nothing_stays() {
+    let script = r#"
+file=$TMP_DIR/marked-$IMAGE_MANAGER_BUILD.raw
+truncate -s 8M "$file"; losetup -f "$file"; trap '' TERM PIPE; sleep 321"#;
+    for milliseconds in (0..=400).step_by(25) {
+        let Some(bench) = Bench::new(&format!("instant-{milliseconds}"), script) else { return };
+        let mut manager = bench.another_manager();
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        manager.kill().await.unwrap();
+        clean(bench.scratch(), &bench.order.build_id).await.unwrap();
+        bench.assert_nothing_left();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bench.assert_nothing_left();
+    }
 }
 
 #[tokio::test]
