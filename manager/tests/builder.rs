@@ -504,7 +504,7 @@ async fn success_without_a_whole_image_is_none() {
 }
 
 /// A real build. `BUILDER_TEST_ELEMENTS` and `BUILDER_TEST_PACKAGES` are what to build, and
-/// `BUILDER_TEST_AGENT` is a static binary. Prints what comes of it.
+/// `BUILDER_TEST_AGENT` is a static binary; `BUILDER_TEST_CANCEL_AT` is where to cancel it. Prints what comes of it.
 #[tokio::test]
 #[ignore = "takes minutes, and needs disk-image-builder and a mirror"]
 async fn a_real_build() {
@@ -530,21 +530,21 @@ async fn a_real_build() {
         .chain(given)
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let cancel = CancellationToken::new();
-    if let Some(seconds) = word("BUILDER_TEST_CANCEL_AFTER") {
-        let (cancel, after) = (cancel.clone(), Duration::from_secs(seconds.parse().unwrap()));
-        tokio::spawn(async move {
-            tokio::time::sleep(after).await;
-            cancel.cancel();
-        });
+    if let Some(cache) = word("BUILDER_TEST_CACHE") {
+        bench.order.cache = PathBuf::from(cache);
     }
+    let cancel = CancellationToken::new();
+    let cancel_at = std::env::var("BUILDER_TEST_CANCEL_AT").ok();
     let start = Instant::now();
     let print = |event| {
         if let Event::Progress(done, doing) = event {
             println!("{:6.1} s  {:5.1} %  {doing}", start.elapsed().as_secs_f64(), done * 100.0);
+            if cancel_at.as_ref().is_some_and(|at| doing.contains(at)) {
+                cancel.cancel();
+            }
         }
     };
-    let result = run(&bench.order, cancel, &print).await;
+    let result = run(&bench.order, cancel.clone(), &print).await;
     println!("{:.1} s: {result:#?}", start.elapsed().as_secs_f64());
     if let Some(keep) = word("BUILDER_TEST_KEEP_LOG") {
         std::fs::copy(&bench.order.log, keep).unwrap();
