@@ -1,6 +1,7 @@
 //! Builds with scripts in the place of disk-image-create, contained and cleaned up as real ones are.
 //!
 //! They need root and loop devices, as builds do; without root they do nothing.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -104,6 +105,17 @@ impl Bench {
             assert!(start.elapsed() < Duration::from_secs(30), "never said {said:?}: {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// A process that runs this build, to be killed.
+    fn another_manager(&self) -> tokio::process::Child {
+        tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "a_manager_that_is_going_to_be_killed"])
+            .env("BUILDER_TEST_BENCH", self.directory.path().canonicalize().unwrap())
+            .env("BUILDER_TEST_BUILD", &self.order.build_id)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     fn log(&self) -> String {
@@ -401,13 +413,7 @@ file=$TMP_DIR/marked-$IMAGE_MANAGER_BUILD.raw
 truncate -s 8M "$file"; losetup -f "$file"; mkdir "$TMP_DIR/t"; mount -t tmpfs tmpfs "$TMP_DIR/t"
 trap '' TERM PIPE; echo ready; while :; do sleep 321; done"#;
     let Some(bench) = Bench::new("crash", script) else { return };
-    let mut manager = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "a_manager_that_is_going_to_be_killed"])
-        .env("BUILDER_TEST_BENCH", bench.directory.path().canonicalize().unwrap())
-        .env("BUILDER_TEST_BUILD", &bench.order.build_id)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut manager = bench.another_manager();
     bench.wait_for("ready").await;
     manager.kill().await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -415,6 +421,23 @@ trap '' TERM PIPE; echo ready; while :; do sleep 321; done"#;
     let ours = found.processes.iter().filter(|process| process.build_id == bench.order.build_id).count();
     assert_eq!((ours, found.loops.len(), found.scratches.len()), (2, 1, 1), "{found:?}");
     bench.clean().await;
+}
+
+#[tokio::test]
+async fn at_whatever_instant_the_manager_is_killed_nothing_stays() {
+    let script = r#"
+file=$TMP_DIR/marked-$IMAGE_MANAGER_BUILD.raw
+truncate -s 8M "$file"; losetup -f "$file"; trap '' TERM PIPE; sleep 321"#;
+    for milliseconds in (0..=400).step_by(25) {
+        let Some(bench) = Bench::new(&format!("instant-{milliseconds}"), script) else { return };
+        let mut manager = bench.another_manager();
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        manager.kill().await.unwrap();
+        clean(bench.scratch(), &bench.order.build_id).await.unwrap();
+        bench.assert_nothing_left();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bench.assert_nothing_left();
+    }
 }
 
 #[tokio::test]
@@ -481,7 +504,7 @@ async fn success_without_a_whole_image_is_none() {
 }
 
 /// A real build. `BUILDER_TEST_ELEMENTS` and `BUILDER_TEST_PACKAGES` are what to build, and
-/// `BUILDER_TEST_AGENT` is a static binary. Prints what comes of it.
+/// `BUILDER_TEST_AGENT` is a static binary; `BUILDER_TEST_CANCEL_AT` is where to cancel it. Prints what comes of it.
 #[tokio::test]
 #[ignore = "takes minutes, and needs disk-image-builder and a mirror"]
 async fn a_real_build() {
@@ -507,21 +530,21 @@ async fn a_real_build() {
         .chain(given)
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let cancel = CancellationToken::new();
-    if let Some(seconds) = word("BUILDER_TEST_CANCEL_AFTER") {
-        let (cancel, after) = (cancel.clone(), Duration::from_secs(seconds.parse().unwrap()));
-        tokio::spawn(async move {
-            tokio::time::sleep(after).await;
-            cancel.cancel();
-        });
+    if let Some(cache) = word("BUILDER_TEST_CACHE") {
+        bench.order.cache = PathBuf::from(cache);
     }
+    let cancel = CancellationToken::new();
+    let cancel_at = std::env::var("BUILDER_TEST_CANCEL_AT").ok();
     let start = Instant::now();
     let print = |event| {
         if let Event::Progress(done, doing) = event {
             println!("{:6.1} s  {:5.1} %  {doing}", start.elapsed().as_secs_f64(), done * 100.0);
+            if cancel_at.as_ref().is_some_and(|at| doing.contains(at)) {
+                cancel.cancel();
+            }
         }
     };
-    let result = run(&bench.order, cancel, &print).await;
+    let result = run(&bench.order, cancel.clone(), &print).await;
     println!("{:.1} s: {result:#?}", start.elapsed().as_secs_f64());
     if let Some(keep) = word("BUILDER_TEST_KEEP_LOG") {
         std::fs::copy(&bench.order.log, keep).unwrap();
