@@ -38,8 +38,8 @@ use std::time::Duration;
 
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use room::{NoRoom, check_room, free_bytes};
-pub use stand_ins::install_stand_ins;
 pub use run::{Limits, run, run_within};
+pub use stand_ins::install_stand_ins;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
 /// without device-mapper. On other hosts they are not used.

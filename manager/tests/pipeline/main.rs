@@ -1,0 +1,13 @@
+//! The whole road on the local cloud, from the outside: the real program, the real agent, real QEMU, real
+//! gRPC and SQLite. The image is the tiny one of `testbed/tiny-image`, made by a stand-in for
+//! `disk-image-create`, so that a build takes seconds; `real_debian` does it once with the real one.
+
+mod canaries;
+mod grpc;
+mod harness;
+mod hostile;
+mod real_debian;
+mod recovery;
+mod road;
+mod serving;
+mod usage;

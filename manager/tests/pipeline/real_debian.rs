@@ -1,0 +1,46 @@
+//! The road once with nothing stood in for: the real disk-image-builder, a real Debian, the shipped schedule.
+
+use std::process::Command;
+
+use super::harness::{Place, repository, text};
+use super::road::exists_in;
+
+#[test]
+fn debian_passes() {
+    let place = Place::new("");
+    let disk = place.path().join("kept.qcow2");
+    let mut run = place.command(&["run", "debian", "--keep-disk", disk.to_str().unwrap()]);
+    run.env_remove("IMAGE_MANAGER_DIB").env_remove("IMAGE_MANAGER_HEARTBEAT_TIMEOUT");
+    // The cache of a developer's demo saves the package downloads.
+    run.env("IMAGE_MANAGER_SCHEDULES", repository().join("schedules.toml"));
+    let before = loop_devices();
+    let output = run.output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    let build = place.latest();
+    assert_eq!(build["verdict"], "passed");
+    for check in build["checks"].as_array().unwrap() {
+        assert_eq!(check["outcome"], "pass", "{check}");
+    }
+    assert_eq!(build["agent"]["removal"]["complete"], true);
+    assert!(place.state().join("images/published/debian-12.qcow2").exists());
+    let packages = std::fs::read_to_string(
+        place.state().join("builds").join(build["id"].as_str().unwrap()).join("manifest.json"),
+    );
+    assert!(packages.unwrap().contains("cloud-init"));
+    for path in [
+        "/usr/local/sbin/image-manager-agent",
+        "/etc/systemd/system/image-manager-agent.service",
+        "/etc/systemd/system/sysinit.target.wants/image-manager-agent.service",
+        "/etc/image-manager",
+    ] {
+        assert!(!exists_in(&disk, path), "{path} is still on the server's disk");
+    }
+    assert!(exists_in(&disk, "/usr/sbin/sshd"), "the look into the disk works");
+    assert_eq!(loop_devices(), before);
+    place.assert_nothing_left();
+}
+
+fn loop_devices() -> String {
+    text(&Command::new("losetup").arg("-a").output().unwrap().stdout)
+}

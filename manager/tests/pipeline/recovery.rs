@@ -1,0 +1,77 @@
+//! The manager is killed, and the next one cleans up.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::harness::{Place, Serving};
+
+fn trigger(serving: &Serving<'_>, place: &Place) {
+    // A second `run` asks the manager that serves, and follows it; it is not needed any more once it has asked.
+    let mut asking = place.command(&["run", "tiny"]).spawn().unwrap();
+    super::harness::wait_for("the build to be queued", Duration::from_secs(30), || {
+        (!place.history().is_empty()).then_some(())
+    });
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    assert!(!serving.operator.is_empty());
+}
+
+fn interrupted_in(state: &str, schedule: &str, settle: Duration) {
+    let place = Place::tiny(schedule);
+    let serving = place.serve();
+    trigger(&serving, &place);
+    place.wait_for_state(&[state], Duration::from_secs(120));
+    #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
+    std::thread::sleep(settle);
+    serving.kill();
+
+    let again = place.serve();
+    let build = place.wait_for_state(&["errored"], Duration::from_secs(90));
+    assert_eq!(build["reason"], "interrupted");
+    assert_eq!(build["failure"]["stage"], state);
+    assert_eq!(build["verdict"], "errored");
+    assert_ne!(build["finished_at"], Json::Null);
+    place.assert_nothing_left_but(&again);
+    assert_eq!(again.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn killed_while_building() {
+    // With a tmpfs, a loop device and a child process, as disk-image-builder has them.
+    let schedule = "image.environment = { TINY_BUILD_SECONDS = \"60\", TINY_BUILD_MOUNT = \"1\" }";
+    interrupted_in("building", schedule, Duration::from_secs(40));
+}
+
+#[test]
+fn killed_while_verifying() {
+    let schedule = "image.environment = { TINY_CANARY = \"cloud-init-hanging\" }";
+    interrupted_in("verifying", schedule, Duration::from_secs(2));
+}
+
+#[test]
+fn told_to_stop_it_cleans_up_first() {
+    let place = Place::tiny("image.environment = { TINY_CANARY = \"cloud-init-hanging\" }");
+    let serving = place.serve();
+    trigger(&serving, &place);
+    place.wait_for_state(&["verifying"], Duration::from_secs(120));
+    assert_eq!(serving.terminate(), Some(0));
+    assert_eq!(place.latest()["reason"], "interrupted");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn interrupted_by_its_user_a_run_is_cancelled() {
+    let place = Place::tiny("image.environment = { TINY_BUILD_SECONDS = \"60\", TINY_BUILD_MOUNT = \"1\" }");
+    let mut run = place.command(&["run", "tiny"]).spawn().unwrap();
+    place.wait_for_state(&["building"], Duration::from_secs(60));
+    #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
+    std::thread::sleep(Duration::from_secs(5));
+    let interrupt =
+        std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert_eq!(place.latest()["state"], "cancelled");
+    place.assert_nothing_left();
+}

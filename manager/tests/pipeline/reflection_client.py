@@ -1,0 +1,85 @@
+"""Drives the control service with nothing but what server reflection tells.
+
+reflection_client.py IP:PORT    needs grpcio and grpcio-reflection
+"""
+
+import sys
+
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+channel = grpc.insecure_channel(sys.argv[1])
+database = ProtoReflectionDescriptorDatabase(channel)
+services = database.get_services()
+assert "image_manager.v1.ImageManager" in services, services
+assert "grpc.health.v1.Health" in services, services
+pool = DescriptorPool(database)
+service = pool.FindServiceByName("image_manager.v1.ImageManager")
+
+
+def call(name, **fields):
+    method = service.methods_by_name[name]
+    request = GetMessageClass(method.input_type)(**fields)
+    answer = GetMessageClass(method.output_type)
+    kind = channel.unary_stream if method.server_streaming else channel.unary_unary
+    stub = kind(
+        f"/image_manager.v1.ImageManager/{name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=answer.FromString,
+    )
+    return stub(request, timeout=240)
+
+
+schedules = call("ListSchedules").schedules
+assert [schedule.name for schedule in schedules] == ["tiny"], schedules
+
+build = call("TriggerBuild", schedule="tiny")
+assert len(build.id) == 36, build
+
+try:
+    call("TriggerBuild", schedule="tiny")
+    raise AssertionError("a second trigger was taken")
+except grpc.RpcError as error:
+    assert error.code() == grpc.StatusCode.ALREADY_EXISTS, error
+    assert build.id in error.details(), error.details()
+
+try:
+    call("TriggerBuild", schedule="nothing")
+    raise AssertionError("an unknown schedule was taken")
+except grpc.RpcError as error:
+    assert error.code() == grpc.StatusCode.NOT_FOUND, error
+
+states, lines = [], 0
+state_names = pool.FindEnumTypeByName("image_manager.v1.BuildState").values_by_number
+for event in call("WatchBuild", id=build.id, logs=True):
+    if event.HasField("build"):
+        states.append(state_names[event.build.state].name)
+    if event.HasField("log"):
+        lines += 1
+assert states[-1] == "BUILD_STATE_SUCCEEDED", states
+for state in ("BUILDING", "UPLOADING", "BOOTING", "VERIFYING", "CLEANING_UP"):
+    assert f"BUILD_STATE_{state}" in states, (state, states)
+assert lines > 10, lines
+
+page = call("ListBuilds", page_size=1)
+assert [listed.id for listed in page.builds] == [build.id], page
+assert call("GetBuild", id=build.id[:18]).id == build.id
+assert call("PauseSchedule", schedule="tiny").paused
+assert not call("ResumeSchedule", schedule="tiny").paused
+
+# The comments of the interface travel with it, in both versions of reflection.
+from grpc_reflection.v1alpha import reflection_pb2  # noqa: E402
+
+for version in ("v1alpha", "v1"):
+    stub = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    question = reflection_pb2.ServerReflectionRequest(file_containing_symbol="image_manager.v1.ImageManager")
+    answer = next(stub(iter([question]), timeout=30))
+    assert b"puts a build of a schedule into the queue" in answer.file_descriptor_response.file_descriptor_proto[0]
+
+print("all of it works")

@@ -1,0 +1,69 @@
+//! Wrong usage and configuration: exit code 64, and what would be right.
+
+use super::harness::Place;
+
+#[test]
+fn six_mistakes_have_six_carets() {
+    let place = Place::new(
+        "[schedule.one]\n\
+         cron = \"61 * * * *\"\n\
+         timezone = \"Europe/Berlim\"\n\
+         image = { elements = [] }\n\
+         server = { memory = \"1 Gigabyte\" }\n\
+         colour = \"red\"\n\
+         timeouts = { build = \"soon\" }\n",
+    );
+    let said = place.expect(&["check"], 64);
+    let carets =
+        said.lines().filter(|line| line.trim_start_matches([' ', '|', '│']).starts_with('^')).count();
+    assert_eq!(carets, 6, "{said}");
+    assert!(said.contains("schedules.toml:2"), "{said}");
+    assert!(said.contains("6 errors in"), "{said}");
+}
+
+#[test]
+fn doctor_names_what_is_missing_and_what_mends_it() {
+    let place = Place::tiny("");
+    let mut doctor = place.command(&["doctor", "--dib", "/nowhere/disk-image-create"]);
+    let output = doctor.env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = super::harness::text(&output.stdout);
+    assert!(said.contains("✘ qemu-system-x86_64"), "{said}");
+    assert!(said.contains("apt-get install --no-install-recommends qemu-system-x86"), "{said}");
+    assert!(said.contains("✘ disk-image-builder"), "{said}");
+    assert!(said.contains("pip install diskimage-builder"), "{said}");
+}
+
+#[test]
+fn mistakes_of_every_kind_exit_with_64() {
+    let place = Place::tiny("");
+    let cases: [(&[&str], &str); 9] = [
+        (&["run", "tinny"], "there are: tiny"),
+        (&["run"], "<SCHEDULE>"),
+        (&["rum", "tiny"], "run"),
+        (&["check", "nowhere.toml"], "nowhere.toml"),
+        (&["show", "latest"], "run SCHEDULE"),
+        (&["history", "--state", "failed", "--state", "errored"], "at most one"),
+        (&["history", "--since", "yesterday"], "2026-11-01"),
+        (&["serve", "--operator", "localhost"], "--operator"),
+        (&["run", "tiny", "--heartbeat-timeout", "soon"], "--heartbeat-timeout"),
+    ];
+    for (arguments, hint) in cases {
+        let said = place.expect(arguments, 64);
+        assert!(said.contains(hint), "{arguments:?} should say {hint:?}:\n{said}");
+    }
+}
+
+#[test]
+fn a_build_that_is_not_there_is_not_found() {
+    let place = Place::tiny("image.environment = { TINY_BUILD_FAIL = \"package\" }");
+    place.expect(&["run", "tiny"], 1);
+    for id in ["ffff", "not-an-id", ""] {
+        let said = place.expect(&["show", id], 64);
+        assert!(said.contains("image-manager history"), "{said}");
+    }
+    assert!(place.expect(&["show", "latest"], 0).contains("FAILED"));
+    assert!(place.expect(&["logs", "latest"], 0).contains("Unable to locate package"));
+    let csv = place.expect(&["history", "--format", "csv"], 0);
+    assert!(csv.starts_with("id,schedule,cloud,state,") && csv.lines().count() == 2, "{csv}");
+}
