@@ -1,0 +1,50 @@
+# make demo    installs what is missing and builds, boots and verifies a real image on this machine
+# make test    installs what is missing and runs every test
+# make check   format, lints, unit tests: for every commit
+# make bench   benchmarks, each a ratio against a peer or a limit
+#
+# On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
+
+HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
+AGENT  := target/$(HOST)/agent/image-manager-agent
+STATE  ?= state
+# With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
+TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+TEST_FLAGS := $(if $(findstring nextest,$(TESTER)),--no-tests fail,)
+
+.PHONY: help demo test check bench agent build install-build install-test doc
+
+help:
+	@sed -n 's/^# //p' Makefile | head -4
+
+demo: install-build agent build
+	./target/release/image-manager --version
+	./target/release/image-manager doctor --state $(STATE)
+	./target/release/image-manager run debian --state $(STATE)
+
+install-build:
+	setup/install build
+
+install-test:
+	setup/install test
+
+# Static, so that it needs nothing in the guest; its own profile, because it travels in every image.
+agent:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile agent --target $(HOST) -p image-manager-agent
+
+build:
+	cargo build --release -p image-manager
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo $(TESTER) --workspace --lib
+	elements/check
+	bash -n setup/install testbed/tiny-image/build testbed/tiny-image/disk-image-create
+
+test: install-test agent
+	cargo $(TESTER) --workspace $(TEST_FLAGS)
+	elements/check
+
+bench: install-test agent
+	manager/benches/run
