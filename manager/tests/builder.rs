@@ -112,6 +112,8 @@ impl Bench {
         tokio::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "a_manager_that_is_going_to_be_killed"])
             .env("BUILDER_TEST_BENCH", self.directory.path().canonicalize().unwrap())
+            // What it cannot remove any more is then removed with this one's.
+            .env("TMPDIR", self.directory.path())
             .env("BUILDER_TEST_BUILD", &self.order.build_id)
             .stdout(std::process::Stdio::null())
             .spawn()

@@ -228,7 +228,7 @@ fn telling<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> String {
         line.is_empty()
             || line.starts_with("Unmount ")
             || line.starts_with("INFO diskimage_builder")
-            || line.starts_with("dib-run-parts Sourcing environment file")
+            || line.starts_with("dib-run-parts ") && !line.starts_with("dib-run-parts Running ")
             || line.starts_with("contain: ")
             || line.starts_with("Killing chroot process")
             || line.trim_start_matches('+').starts_with(' ') && line.starts_with('+')

@@ -18,7 +18,8 @@
 //!
 //! DIB is kept from working in a tmpfs (`DIB_NO_TMPFS=1`, whatever the schedule says): a loop device whose
 //! file lies in a tmpfs of a namespace that is gone can be traced to no build, and what the tmpfs takes no
-//! check of free disk space sees.
+//! check of free disk space sees. Where memory is to spare the scratch directory itself may lie in a tmpfs: that
+//! is faster, and both can be told.
 
 mod artifact;
 mod command;
