@@ -84,9 +84,7 @@ async fn examine(request: &CheckRequest, guest: &Guest, deadline: Instant) -> Ju
         Some(Settings::Disk(settings)) => {
             disk::judge(settings, &disk::observe(settings, guest, deadline).await)
         }
-        Some(Settings::Dns(settings)) => {
-            dns::judge(settings, &dns::observe(settings, guest, deadline).await)
-        }
+        Some(Settings::Dns(settings)) => dns::judge(settings, &dns::observe(settings, guest, deadline).await),
         Some(Settings::Internet(settings)) => {
             internet::judge(settings, &internet::observe(settings, guest, deadline).await)
         }

@@ -193,8 +193,7 @@ fn parse(text: &str, origin: &str) -> Result<Option<Identity>, IdentityError> {
 
 fn from_keys(meta: &Map<String, Value>, origin: &str) -> Result<Identity, IdentityError> {
     let value = |key: &'static str| {
-        let value =
-            meta.get(key).ok_or_else(|| IdentityError::Missing { origin: origin.to_owned(), key })?;
+        let value = meta.get(key).ok_or_else(|| IdentityError::Missing { origin: origin.to_owned(), key })?;
         let value = value.as_str().map(str::trim).unwrap_or_default();
         let usable = !value.is_empty()
             && value.len() <= LONGEST_VALUE

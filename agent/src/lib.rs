@@ -52,7 +52,9 @@ pub struct Times {
     pub identity: Duration,
     /// First and longest pause between two looks for an identity.
     pub identity_retry: (Duration, Duration),
-    /// So long the config drive's device may take to appear, whatever the metadata service says.
+    /// So long the config drive's device may take to appear. Before that, a metadata service that knows
+    /// nothing of us is not believed: a CD's driver can be seconds late, and a service that answers may be
+    /// the one of the host on which the server runs.
     pub drive_grace: Duration,
     /// For dialling, and again for the manager's first word.
     pub connect: Duration,
@@ -73,7 +75,7 @@ impl Default for Times {
         Self {
             identity: Duration::from_mins(5),
             identity_retry: (Duration::from_millis(250), Duration::from_secs(3)),
-            drive_grace: Duration::from_secs(5),
+            drive_grace: Duration::from_secs(20),
             connect: Duration::from_secs(5),
             redial: (Duration::from_millis(250), Duration::from_secs(5)),
             refused: (Duration::from_secs(2), Duration::from_secs(30)),
@@ -111,9 +113,9 @@ pub enum End {
 /// An error means that the agent is still installed and should be started again.
 pub async fn run(config: &Config) -> Result<End, IdentityError> {
     tracing::info!(
-        "image-manager-agent {}, image {}",
+        "agent {}, image build {}",
         env!("CARGO_PKG_VERSION"),
-        text::or(&config.guest.image_build_id(), "without a build id")
+        text::or(&config.guest.image_build_id(), "unknown")
     );
     let started = Instant::now();
     let Some(identity) = identity::find(config).await? else {

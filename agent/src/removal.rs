@@ -96,10 +96,7 @@ pub(crate) async fn remove_and_log(root: &Path) -> RemovalReport {
     });
     let report = match timeout(PATIENCE, work).await {
         Ok(Ok(report)) => report,
-        _ => RemovalReport {
-            complete: false,
-            paths: PATHS.iter().map(|path| unknown(path)).collect(),
-        },
+        _ => RemovalReport { complete: false, paths: PATHS.iter().map(|path| unknown(path)).collect() },
     };
     log(&report);
     report

@@ -64,7 +64,9 @@ pub(crate) async fn look_up(getent: &std::path::Path, name: &str, patience: Dura
     let ended = timeout(patience, child).await;
     let took = started.elapsed();
     match ended {
-        Err(_) => Lookup { took, error: format!("no answer in {}", text::seconds(took)), ..Lookup::default() },
+        Err(_) => {
+            Lookup { took, error: format!("no answer in {}", text::seconds(took)), ..Lookup::default() }
+        }
         Ok(Err(error)) => Lookup { took, error: format!("getent: {error}"), ..Lookup::default() },
         Ok(Ok(output)) => Lookup {
             addresses: addresses(&String::from_utf8_lossy(&output.stdout)),
@@ -124,7 +126,10 @@ mod tests {
     async fn this_machine_knows_localhost() {
         let Some(getent) = find(&Guest::default()) else { return };
         let lookup = look_up(&getent, "localhost", Duration::from_secs(10)).await;
-        assert!(lookup.addresses.iter().all(IpAddr::is_loopback) && !lookup.addresses.is_empty(), "{lookup:?}");
+        assert!(
+            lookup.addresses.iter().all(IpAddr::is_loopback) && !lookup.addresses.is_empty(),
+            "{lookup:?}"
+        );
         assert_eq!(lookup.exit_code, Some(0));
     }
 

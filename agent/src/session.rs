@@ -182,7 +182,9 @@ impl Session<'_> {
         // The name is of no use to the manager; TLS wants one, and an IPv6 address would not do.
         let tls = ClientTlsConfig::new().domain_name("image-manager").timeout(patience);
         let endpoint = Endpoint::from_shared(format!("https://{}", self.identity.endpoint))
-            .and_then(|endpoint| endpoint.user_agent(concat!("image-manager-agent/", env!("CARGO_PKG_VERSION"))))
+            .and_then(|endpoint| {
+                endpoint.user_agent(concat!("image-manager-agent/", env!("CARGO_PKG_VERSION")))
+            })
             .map_err(unreachable)?
             .connect_timeout(patience)
             .tls_config_with_verifier(tls, Arc::new(Pinned::new(self.identity.fingerprint)))

@@ -1,6 +1,6 @@
 //! The agent's whole life against a real gateway over TLS.
 
-#![expect(clippy::too_many_lines, reason = "a story is told from its beginning to its end")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod gateway;
 
@@ -68,7 +68,10 @@ async fn the_good_road() {
     assert!(results.iter().all(|result| result.started_at.is_some() && result.duration.is_some()));
     let report = stream.report().await;
     // In the order of the requests, whichever ended first.
-    assert_eq!(report.results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(), ["dns", "internet"]);
+    assert_eq!(
+        report.results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
+        ["dns", "internet"]
+    );
     assert_eq!(server.left().len(), 5, "nothing goes before the report is accepted");
     let removal = stream.accept().await;
     assert!(removal.complete);

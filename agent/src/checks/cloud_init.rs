@@ -22,6 +22,8 @@ use crate::text;
 mod status;
 pub use status::{Stage, Status};
 
+/// Written when cloud-init has come to its end.
+pub(super) const RESULT: &str = "/run/cloud-init/result.json";
 const PERIOD: Duration = Duration::from_millis(500);
 /// So long an image without any trace of cloud-init may take to show one.
 const GRACE: Duration = Duration::from_secs(10);
@@ -77,7 +79,7 @@ fn look(guest: &Guest) -> Observation {
         ..Observation::default()
     };
     // The result first: when it is there, the status that is read after it is the last one.
-    let result = guest.read("/run/cloud-init/result.json").ok();
+    let result = guest.read(RESULT).ok();
     let Ok(text) = guest.read("/run/cloud-init/status.json") else { return seen };
     match Status::parse(&text, result.as_deref()) {
         Ok(status) => {
@@ -134,7 +136,10 @@ fn verdict(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, Stri
             let outcome = if settings.fail_on_recoverable_errors { Fail } else { Pass };
             let count = recoverable.len();
             let first = text::one_line(first);
-            (outcome, format!("cloud-init finished with {count} recoverable errors, first in {stage}: {first}"))
+            (
+                outcome,
+                format!("cloud-init finished with {count} recoverable errors, first in {stage}: {first}"),
+            )
         }
         None => (Pass, format!("cloud-init finished with {datasource}")),
     }

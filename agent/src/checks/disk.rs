@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{Judgement, pause};
+use super::{Judgement, cloud_init, pause};
 use crate::guest::Guest;
 use crate::text::{self, bytes};
 
@@ -23,6 +23,8 @@ pub use probe::Probe;
 
 /// So long growing and mounting may take after the agent has started.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// So long it may take after cloud-init has ended, which is what grows most images.
+const AFTER_CLOUD_INIT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -48,14 +50,19 @@ pub struct Observation {
 /// Looks at the root file system until all is well or the time is up.
 pub async fn observe(settings: &DiskCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
-    let deadline = deadline.min(started + PATIENCE);
+    let mut deadline = deadline.min(started + PATIENCE);
     let mut wait = FIRST_PAUSE;
+    let mut ended = false;
     loop {
-        let guest = guest.clone();
-        let looked = spawn_blocking(move || look(&guest)).await;
+        let same = guest.clone();
+        let looked = spawn_blocking(move || look(&same)).await;
         let mut seen = looked.unwrap_or_default();
         seen.waited = started.elapsed();
         let bad = judge(settings, &seen).outcome == CheckOutcome::Fail;
+        if bad && !ended && guest.has(cloud_init::RESULT) {
+            ended = true;
+            deadline = deadline.min(Instant::now() + AFTER_CLOUD_INIT);
+        }
         if !bad || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
             seen.others = spawn_blocking(others).await.unwrap_or_default();
             return seen;
@@ -81,7 +88,8 @@ fn others() -> Value {
     let mut memory = json!(null);
     if let Ok(mut system) = sysinfo::System::new() {
         system.refresh_memory();
-        memory = json!({ "total_bytes": system.total_memory(), "available_bytes": system.available_memory() });
+        memory =
+            json!({ "total_bytes": system.total_memory(), "available_bytes": system.available_memory() });
     }
     let disks = sysinfo::Disks::new_with_refreshed_list();
     let disks = disks.as_ref().map(|disks| &disks[..]).unwrap_or_default();
@@ -157,6 +165,12 @@ fn overhead(size: u64) -> u64 {
     size / 20 + journal
 }
 
+/// How much of its device the file system covers. Where its header does not tell, what it may keep for
+/// itself is added to what it gives out.
+fn covered(root: &Root, device: &Device) -> u64 {
+    device.file_system_bytes.unwrap_or_else(|| root.total_bytes.saturating_add(overhead(device.bytes)))
+}
+
 fn growth_failure(settings: &DiskCheck, root: &Root, device: Option<&Device>) -> Option<String> {
     let size = bytes(root.total_bytes);
     let Some(device) = device else {
@@ -170,7 +184,7 @@ fn growth_failure(settings: &DiskCheck, root: &Root, device: Option<&Device>) ->
     let unused = disk.saturating_sub(device.used_end);
     let what = if unused > slack(disk) {
         format!("{} of the disk are in no partition", bytes(unused))
-    } else if root.total_bytes.saturating_add(overhead(device.bytes)) < device.bytes {
+    } else if covered(root, device).saturating_add(slack(device.bytes)) < device.bytes {
         format!("its device {} has {}", device.name, bytes(device.bytes))
     } else {
         return None;
@@ -205,6 +219,7 @@ fn as_json(seen: &Observation) -> Value {
                 "disk": device.disk,
                 "disk_bytes": device.disk_bytes,
                 "used_end_bytes": device.used_end,
+                "file_system_bytes": device.file_system_bytes,
             }),
         );
     }

@@ -202,10 +202,7 @@ mod tests {
         let (outcome, summary) =
             judged(&seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "name not found")]));
         assert_eq!(outcome, CheckOutcome::Fail);
-        assert_eq!(
-            summary,
-            "b.example does not resolve after 3.0 s: name not found (nameservers 10.0.2.3)"
-        );
+        assert_eq!(summary, "b.example does not resolve after 3.0 s: name not found (nameservers 10.0.2.3)");
     }
 
     #[test]
@@ -237,7 +234,8 @@ mod tests {
         let guest = Guest::below(root.path());
         std::fs::create_dir_all(guest.path("/run/systemd/resolve")).unwrap();
         std::fs::create_dir_all(guest.path("/etc")).unwrap();
-        std::fs::write(guest.path("/etc/resolv.conf"), "# x\nnameserver 127.0.0.53\noptions edns0\n").unwrap();
+        std::fs::write(guest.path("/etc/resolv.conf"), "# x\nnameserver 127.0.0.53\noptions edns0\n")
+            .unwrap();
         assert_eq!(nameservers(&guest), ["127.0.0.53"]);
         std::fs::write(guest.path("/run/systemd/resolve/resolv.conf"), "nameserver 10.0.2.3\n").unwrap();
         assert_eq!(nameservers(&guest), ["10.0.2.3"]);

@@ -96,10 +96,7 @@ pub async fn observe(settings: &InternetCheck, guest: &Guest, deadline: Instant)
     }
     let mut all = tasks.join_all().await;
     all.sort_by_key(|(index, _)| *index);
-    Observation {
-        targets: all.into_iter().map(|(_, seen)| seen).collect(),
-        waited: started.elapsed(),
-    }
+    Observation { targets: all.into_iter().map(|(_, seen)| seen).collect(), waited: started.elapsed() }
 }
 
 fn trust() -> Result<Arc<ClientConfig>, String> {
@@ -127,7 +124,9 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
         match timeout(patience, try_once(means, &target, &mut seen)).await {
             Ok(Ok(())) => seen.error.clear(),
             Ok(Err(error)) => seen.error = error,
-            Err(_) if seen.error.is_empty() => seen.error = format!("no answer in {}", text::seconds(patience)),
+            Err(_) if seen.error.is_empty() => {
+                seen.error = format!("no answer in {}", text::seconds(patience));
+            }
             Err(_) => {}
         }
         seen.took = started.elapsed();

@@ -57,7 +57,10 @@ impl Mirrors {
         let address = address.trim_end_matches('/').to_owned();
         let usable = address.starts_with("http://") || address.starts_with("https://");
         // A variable that only the package manager knows.
-        if usable && !address.contains('$') && self.addresses.len() < MOST && !self.addresses.contains(&address)
+        if usable
+            && !address.contains('$')
+            && self.addresses.len() < MOST
+            && !self.addresses.contains(&address)
         {
             self.addresses.push(address);
         }

@@ -52,14 +52,9 @@ fn a_wrong_token() {
 
 #[test]
 fn dns_is_broken() {
-    // The name resolves here and not in the image: the image's fault.
-    let build = canary(
-        "dns-broken",
-        "checks = { dns = { names = [\"localhost.localdomain\", \"localhost\"], timeout = \"10s\" }, internet = false, \
-         disk = false, cloud_init = false }",
-        1,
-        "check_failed",
-    );
+    // The names of the mirrors resolve here and not in the image: the image's fault.
+    let more = "checks = { dns = { timeout = \"10s\" }, internet = false, disk = false, cloud_init = false }";
+    let build = canary("dns-broken", more, 1, "check_failed");
     let dns = check(&build, "dns");
     assert_eq!(dns["outcome"], "fail");
     assert!(build["failure"]["message"].as_str().unwrap().contains("dns"), "{}", build["failure"]);

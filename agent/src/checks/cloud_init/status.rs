@@ -128,7 +128,8 @@ fn stages(v1: &Map<String, Value>) -> Vec<Stage> {
 
 fn stage(name: &str, value: &Map<String, Value>) -> Stage {
     let mut recoverable = Vec::new();
-    for (level, messages) in value.get("recoverable_errors").and_then(Value::as_object).into_iter().flatten() {
+    for (level, messages) in value.get("recoverable_errors").and_then(Value::as_object).into_iter().flatten()
+    {
         let left = MOST.saturating_sub(recoverable.len());
         recoverable
             .extend(strings(Some(messages)).into_iter().take(left).map(|said| format!("{level}: {said}")));

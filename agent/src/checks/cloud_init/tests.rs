@@ -15,7 +15,10 @@ fn status(modules_final: &str, stage: &str) -> String {
 }
 
 fn done() -> String {
-    status(r#"{"errors": [], "finished": 1732547560.2, "recoverable_errors": {}, "start": 1732547550.2}"#, "null")
+    status(
+        r#"{"errors": [], "finished": 1732547560.2, "recoverable_errors": {}, "start": 1732547550.2}"#,
+        "null",
+    )
 }
 
 fn seen(status: &str, finished: bool) -> Observation {
@@ -95,7 +98,11 @@ fn the_end_must_come() {
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(summary, "cloud-init has not finished after 42.0 s: it is in modules-final");
     let text = status(r#"{"errors": [], "finished": null, "start": null}"#, "null");
-    assert!(judged(&CloudInitCheck::default(), &seen(&text, false)).1.ends_with("finished modules-config and waits"));
+    assert!(
+        judged(&CloudInitCheck::default(), &seen(&text, false))
+            .1
+            .ends_with("finished modules-config and waits")
+    );
 }
 
 #[test]
@@ -119,7 +126,10 @@ fn what_is_not_there_is_said() {
     let settings = CloudInitCheck::default();
     let bare = Observation { installed: true, ..Observation::default() };
     assert_eq!(judged(&settings, &Observation::default()).1, "cloud-init is not installed");
-    assert_eq!(judged(&settings, &Observation { disabled: true, ..bare.clone() }).1, "cloud-init is disabled");
+    assert_eq!(
+        judged(&settings, &Observation { disabled: true, ..bare.clone() }).1,
+        "cloud-init is disabled"
+    );
     assert!(judged(&settings, &bare).1.starts_with("cloud-init has not started"));
     let broken = Observation { unreadable: "status.json: x".to_owned(), ..bare };
     assert!(judged(&settings, &broken).1.contains("cannot be read: status.json: x"));

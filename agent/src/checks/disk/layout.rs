@@ -1,6 +1,7 @@
 //! The root file system, and the device and disk under it.
 
 use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -83,6 +84,9 @@ pub struct Device {
     pub disk_bytes: u64,
     /// Where the last partition ends; the disk's size when it has none.
     pub used_end: u64,
+    /// How much of the device the file system covers, what it keeps for itself included. `None`: a file
+    /// system whose header is not known here.
+    pub file_system_bytes: Option<u64>,
 }
 
 impl Device {
@@ -91,14 +95,36 @@ impl Device {
         let below = lowest(&folder);
         let disk = if below.join("partition").exists() { below.parent()?.to_owned() } else { below };
         let disk_bytes = number(&disk, "size")?.saturating_mul(SECTOR);
+        let name_of_device = name(&folder);
         Some(Self {
-            name: name(&folder),
+            file_system_bytes: ext_bytes(&guest.path("/dev").join(name_of_device.replace('!', "/"))),
+            name: name_of_device,
             bytes: number(&folder, "size")?.saturating_mul(SECTOR),
             disk: name(&disk),
             disk_bytes,
             used_end: last_end(&disk).unwrap_or(disk_bytes),
         })
     }
+}
+
+/// Size of an ext2, ext3 or ext4 file system by its superblock (kernel documentation, "ext4 Data Structures
+/// and Algorithms"). statvfs does not tell: it leaves out the inode tables, which can be a tenth of it.
+fn ext_bytes(device: &Path) -> Option<u64> {
+    const PLACE: u64 = 1024;
+    const MAGIC: u16 = 0xEF53;
+    const WITH_64_BITS: u32 = 0x80;
+    let mut file = fs::File::open(device).ok()?;
+    file.seek(SeekFrom::Start(PLACE)).ok()?;
+    let mut block = [0_u8; 1024];
+    file.read_exact(&mut block).ok()?;
+    let long = |at: usize| Some(u32::from_le_bytes(block.get(at..at + 4)?.try_into().ok()?));
+    let magic = u16::from_le_bytes(block.get(0x38..0x3A)?.try_into().ok()?);
+    if magic != MAGIC {
+        return None;
+    }
+    let high = if long(0x60)? & WITH_64_BITS == 0 { 0 } else { long(0x150)? };
+    let blocks = u64::from(high) << 32 | u64::from(long(0x4)?);
+    1024_u64.checked_shl(long(0x18)?)?.checked_mul(blocks)
 }
 
 /// The device's folder in sysfs. Btrfs has numbers of its own, so then by the name.

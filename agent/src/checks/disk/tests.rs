@@ -22,6 +22,7 @@ fn seen(total: u64, partition: u64, used_end: u64, disk: u64) -> Observation {
             disk: "vda".to_owned(),
             disk_bytes: disk,
             used_end,
+            file_system_bytes: None,
         }),
         probe: Some(Probe::Written(Duration::from_millis(17))),
         ..Observation::default()
@@ -49,10 +50,39 @@ fn a_grown_root_passes() {
     assert_eq!(judged(&DiskCheck::default(), &boot_first).0, CheckOutcome::Pass);
 }
 
+/// As a Debian of disk-image-builder has it: a sixteenth of the device is inode tables.
+#[test]
+fn a_file_system_with_many_inodes_has_grown() {
+    let mut debian = seen(3_953_864_704, 4_293_901_824, 4_294_950_400, 4 * GIB);
+    assert_eq!(judged(&DiskCheck::default(), &debian).0, CheckOutcome::Fail, "by statvfs alone it had not");
+    let covers = |bytes: u64| move |device: &mut Device| device.file_system_bytes = Some(bytes);
+    debian.device.as_mut().map(covers(4_293_898_240));
+    assert_eq!(judged(&DiskCheck::default(), &debian).0, CheckOutcome::Pass);
+    debian.device.as_mut().map(covers(1_206_517_760));
+    assert_eq!(judged(&DiskCheck::default(), &debian).0, CheckOutcome::Fail);
+}
+
+#[test]
+fn the_superblock_tells_the_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::below(folder.path());
+    sysfs(&guest);
+    fs::create_dir_all(guest.path("/dev")).unwrap();
+    let device = guest.path("/dev/vda1");
+    fs::write(&device, vec![0; 4096]).unwrap();
+    let size = || {
+        let root = Root { numbers: "254:1".to_owned(), ..Root::default() };
+        Device::of(&guest, &root).unwrap().file_system_bytes
+    };
+    assert_eq!(size(), None, "no file system");
+    let made = std::process::Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&device).arg("20m").status();
+    assert!(made.unwrap().success());
+    assert_eq!(size(), Some(20 * MIB));
+}
+
 #[test]
 fn a_partition_that_did_not_grow_fails() {
-    let (outcome, summary) =
-        judged(&DiskCheck::default(), &seen(922 * MIB, 1000 * MIB, 1001 * MIB, 4 * GIB));
+    let (outcome, summary) = judged(&DiskCheck::default(), &seen(922 * MIB, 1000 * MIB, 1001 * MIB, 4 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(
         summary,
@@ -64,8 +94,7 @@ fn a_partition_that_did_not_grow_fails() {
 
 #[test]
 fn a_file_system_that_did_not_grow_fails() {
-    let (outcome, summary) =
-        judged(&DiskCheck::default(), &seen(922 * MIB, 4 * GIB - MIB, 4 * GIB, 4 * GIB));
+    let (outcome, summary) = judged(&DiskCheck::default(), &seen(922 * MIB, 4 * GIB - MIB, 4 * GIB, 4 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert!(summary.ends_with("(its device vda1 has 4.0 GiB)"), "{summary}");
 }
@@ -113,7 +142,10 @@ fn the_last_root_mount_counts() {
         25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro\n\
         26 25 0:5 / /dev rw - devtmpfs udev rw\n";
     let root = Root::parse(mounts).unwrap();
-    assert_eq!((root.source.as_str(), root.numbers.as_str(), root.kind.as_str()), ("/dev/vda1", "254:1", "ext4"));
+    assert_eq!(
+        (root.source.as_str(), root.numbers.as_str(), root.kind.as_str()),
+        ("/dev/vda1", "254:1", "ext4")
+    );
     assert!(!root.read_only);
     assert!(Root::parse("25 1 254:1 / / ro,relatime - ext4 /dev/vda1 rw").unwrap().read_only);
     assert!(Root::parse("nonsense").is_none());
@@ -144,8 +176,9 @@ fn the_disk_is_found_under_the_device() {
     let guest = Guest::below(folder.path());
     sysfs(&guest);
     let of = |numbers: &str| {
-        Device::of(&guest, &Root { numbers: numbers.to_owned(), ..Root::default() })
-            .map(|device| (device.name, device.bytes / 512, device.disk, device.disk_bytes / 512, device.used_end / 512))
+        Device::of(&guest, &Root { numbers: numbers.to_owned(), ..Root::default() }).map(|device| {
+            (device.name, device.bytes / 512, device.disk, device.disk_bytes / 512, device.used_end / 512)
+        })
     };
     let vda = || "vda".to_owned();
     assert_eq!(of("254:1"), Some(("vda1".to_owned(), 4096, vda(), 8192, 6144)));
