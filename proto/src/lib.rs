@@ -4,6 +4,7 @@
 pub mod v1 {
     #![expect(
         clippy::pedantic,
+        clippy::large_enum_variant,
         reason = "generated code; its documentation is in the .proto files"
     )]
     tonic::include_proto!("image_manager.v1");

@@ -205,8 +205,8 @@ pub(crate) struct LogsArguments {
 #[expect(clippy::struct_excessive_bools, reason = "one flag a log, of which one may be given")]
 pub(crate) struct WhichLog {
     /// disk-image-builder's output (the default)
-    #[arg(long)]
-    pub(crate) build: bool,
+    #[arg(long = "build", id = "build_log")]
+    pub(crate) build_log: bool,
     /// The server's serial console
     #[arg(long)]
     pub(crate) console: bool,

@@ -182,6 +182,9 @@ pub struct Published {
     pub removed: Vec<String>,
     /// Older images that should have been removed but are in use or protected.
     pub held: Vec<String>,
+    /// True: the build's own image was given out and must stay. False: a copy was, and the build's own
+    /// image is taken away with the rest.
+    pub own_image: bool,
 }
 
 /// What came of a removal.

@@ -92,7 +92,7 @@ fn place_without_agent() -> Place {
     Place::tiny("image.environment = { TINY_CANARY = \"no-agent\" }")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn dies_after_the_last_check_but_before_its_report() {
     let place = place_without_agent();
     let mut run = place.command(&["run", "tiny", "--reattach", "5s"]).spawn().unwrap();
@@ -118,7 +118,7 @@ async fn dies_after_the_last_check_but_before_its_report() {
     place.assert_nothing_left();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn strangers_and_second_agents_are_refused() {
     let place = place_without_agent();
     let mut run = place.command(&["run", "tiny", "--reattach", "5s"]).spawn().unwrap();

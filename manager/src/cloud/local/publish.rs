@@ -41,7 +41,7 @@ pub(super) fn publish(
     shelf.describe(image)?;
     let (removed, held) = shelf.prune(publication.keep)?;
     let location = shelf.current().display().to_string();
-    Ok(Published { name: publication.name.clone(), location, removed, held })
+    Ok(Published { name: publication.name.clone(), location, removed, held, own_image: false })
 }
 
 /// The images under one public name.

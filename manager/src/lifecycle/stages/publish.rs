@@ -33,7 +33,7 @@ pub(in crate::lifecycle) async fn run(
     let published = driver.bounded(LIMIT, late, work).await?;
     let history = driver.manager.history();
     for row in history.open_resources(&driver.id).await? {
-        if row.kind == "image" {
+        if published.own_image && row.kind == "image" {
             history.resource_state(row.id, ResourceState::Published, &published.location).await?;
         }
     }
