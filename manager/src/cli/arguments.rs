@@ -202,7 +202,6 @@ pub(crate) struct LogsArguments {
 /// Which log.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-#[expect(clippy::struct_excessive_bools, reason = "one flag a log, of which one may be given")]
 pub(crate) struct WhichLog {
     /// disk-image-builder's output (the default)
     #[arg(long = "build", id = "build_log")]

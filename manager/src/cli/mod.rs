@@ -112,6 +112,6 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,
         Verb::Logs(logs) => logs::run(logs).await,
-        Verb::Doctor(doctor) => doctor::run(&doctor),
+        Verb::Doctor(doctor) => Ok(doctor::run(&doctor)),
     }
 }

@@ -16,7 +16,7 @@ use crate::operator::build_events;
 use crate::schedules::Schedules;
 
 /// How long the end of a build may take after an interrupt.
-const GRACE: Duration = Duration::from_secs(180);
+const GRACE: Duration = Duration::from_mins(3);
 
 pub(crate) async fn run(arguments: RunArguments) -> Outcome {
     // The report at the end says what went wrong; log lines would tear the progress bar.

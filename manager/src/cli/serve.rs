@@ -11,7 +11,7 @@ use crate::lifecycle::start_scheduler;
 use crate::operator::{self, ApiToken, Operator};
 
 /// How long builds may take to end and clean up when the manager is told to stop.
-const GRACE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     start_logging("info");

@@ -44,16 +44,27 @@ pub async fn serve(
         .concurrency_limit_per_connection(STREAMS as usize)
         .http2_keepalive_interval(Some(gateway.inner.settings.heartbeat_timeout))
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpListenerStream::new(listener),
-            async move { ended.cancelled().await },
-        );
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            ended.cancelled().await;
+        });
     // A graceful shutdown waits for open streams; sessions end theirs when they are dropped, and what is
     // left then is nobody's.
     tokio::select! {
         result = server => result,
         () = async { stop.cancelled().await; tokio::time::sleep(std::time::Duration::from_secs(2)).await } => Ok(()),
     }
+}
+
+/// The one place of a session, as the stream that took it holds it.
+pub(super) struct Place {
+    /// Number of the stream.
+    pub(super) stream: u64,
+    /// Ends the stream from outside.
+    pub(super) end: CancellationToken,
+    /// What the build asks for.
+    pub(super) expectation: Expectation,
+    /// The build's ear.
+    pub(super) events: mpsc::Sender<super::AgentEvent>,
 }
 
 #[tonic::async_trait]
@@ -70,18 +81,9 @@ impl AgentGateway for Gateway {
         let hello = tokio::time::timeout(self.inner.settings.hello_timeout, first_hello(&mut incoming))
             .await
             .map_err(|_| Status::deadline_exceeded("no Hello came in time"))??;
-        let (expectation, events, attached) = self.take_place(token, &hello, peer)?;
+        let place = self.take_place(token, &hello, peer)?;
         let (outgoing, answers) = mpsc::channel(OUTGOING);
-        let conversation = Conversation {
-            gateway: self.clone(),
-            settings: self.inner.settings,
-            token,
-            stream: attached.0,
-            end: attached.1,
-            expectation,
-            events,
-            outgoing,
-        };
+        let conversation = Conversation { gateway: self.clone(), token, place, outgoing };
         tokio::spawn(conversation.run(hello, peer, incoming));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
@@ -120,12 +122,7 @@ impl Gateway {
 
     /// Takes the one place of a session. The same boot may take it over (its old connection is dead, or it
     /// would not dial again); another boot may not while one is attached.
-    fn take_place(
-        &self,
-        token: TokenHash,
-        hello: &Hello,
-        peer: Option<SocketAddr>,
-    ) -> Result<(Expectation, mpsc::Sender<super::AgentEvent>, (u64, CancellationToken)), Status> {
+    fn take_place(&self, token: TokenHash, hello: &Hello, peer: Option<SocketAddr>) -> Result<Place, Status> {
         let stream = self.inner.next_stream.fetch_add(1, Ordering::Relaxed);
         let end = CancellationToken::new();
         let mut slots = self.slots();
@@ -141,7 +138,7 @@ impl Gateway {
             attached.end.cancel();
         }
         slot.attached = Some(Attached { boot_id: hello.boot_id.clone(), stream, end: end.clone() });
-        Ok((slot.expectation.clone(), slot.events.clone(), (stream, end)))
+        Ok(Place { stream, end, expectation: slot.expectation.clone(), events: slot.events.clone() })
     }
 
     /// Gives the place of a stream back, unless another one has taken it over. True when it was given back.

@@ -85,6 +85,7 @@ fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn is_made_once_and_keeps_its_fingerprint() {
@@ -94,7 +95,6 @@ mod tests {
         let second = Certificate::load_or_make(&tls).unwrap();
         assert_eq!(first.fingerprint, second.fingerprint);
         assert_eq!(first.fingerprint.len(), 64);
-        use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(tls.join("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 

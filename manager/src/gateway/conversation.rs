@@ -8,22 +8,18 @@ use image_manager_proto::v1::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{AgentEvent, Expectation, Gateway, GatewaySettings, TokenHash};
+use super::attach::Place;
+use super::{AgentEvent, Gateway, GatewaySettings, TokenHash};
 
 type Outgoing = mpsc::Sender<Result<ManagerMessage, Status>>;
 
 /// Everything that one stream needs.
 pub(super) struct Conversation {
     pub(super) gateway: Gateway,
-    pub(super) settings: GatewaySettings,
     pub(super) token: TokenHash,
-    pub(super) stream: u64,
-    pub(super) end: CancellationToken,
-    pub(super) expectation: Expectation,
-    pub(super) events: mpsc::Sender<AgentEvent>,
+    pub(super) place: Place,
     pub(super) outgoing: Outgoing,
 }
 
@@ -41,7 +37,7 @@ impl Conversation {
     /// Talks to the agent until one side ends it, then gives the place back.
     pub(super) async fn run(self, hello: Hello, peer: Option<SocketAddr>, incoming: Streaming<AgentMessage>) {
         let end = self.talk(hello, peer, incoming).await;
-        let mine = self.gateway.leave_place(self.token, self.stream);
+        let mine = self.gateway.leave_place(self.token, self.place.stream);
         let why = match end {
             End::Goodbye => return,
             End::Gone(why) => why,
@@ -54,8 +50,12 @@ impl Conversation {
         };
         // A stream that was taken over by the same boot is not a loss.
         if mine {
-            let _ = self.events.send(AgentEvent::Detached { why }).await;
+            let _ = self.place.events.send(AgentEvent::Detached { why }).await;
         }
+    }
+
+    fn settings(&self) -> &GatewaySettings {
+        &self.gateway.inner.settings
     }
 
     async fn talk(
@@ -67,15 +67,15 @@ impl Conversation {
         if let Err(end) = self.greet(hello, peer).await {
             return end;
         }
-        let mut beat = interval(self.settings.heartbeat_interval);
+        let mut beat = interval(self.settings().heartbeat_interval);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silence = Instant::now() + self.settings.heartbeat_timeout;
+        let mut silence = Instant::now() + self.settings().heartbeat_timeout;
         let mut accepted: Option<oneshot::Receiver<()>> = None;
         loop {
             tokio::select! {
-                () = self.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
+                () = self.place.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
                 () = sleep_until(silence) => {
-                    return End::Gone(format!("nothing was heard of it for {:?}", self.settings.heartbeat_timeout));
+                    return End::Gone(format!("nothing was heard of it for {:?}", self.settings().heartbeat_timeout));
                 }
                 _ = beat.tick() => {
                     // A full stream means a slow reader; it will miss a beat, not more.
@@ -91,7 +91,7 @@ impl Conversation {
                     }
                 }
                 received = incoming.message() => {
-                    silence = Instant::now() + self.settings.heartbeat_timeout;
+                    silence = Instant::now() + self.settings().heartbeat_timeout;
                     let kind = match received {
                         Ok(Some(received)) => received.kind,
                         Ok(None) => return End::Gone("its stream ended without a last word".to_owned()),
@@ -109,12 +109,12 @@ impl Conversation {
     async fn greet(&self, hello: Hello, peer: Option<SocketAddr>) -> Result<(), End> {
         self.tell(AgentEvent::Attached { hello, peer }).await?;
         let welcome = Welcome {
-            checks: u32::try_from(self.expectation.checks.len()).unwrap_or(u32::MAX),
-            heartbeat_interval: prost_types::Duration::try_from(self.settings.heartbeat_interval).ok(),
-            heartbeat_timeout: prost_types::Duration::try_from(self.settings.heartbeat_timeout).ok(),
+            checks: u32::try_from(self.place.expectation.checks.len()).unwrap_or(u32::MAX),
+            heartbeat_interval: prost_types::Duration::try_from(self.settings().heartbeat_interval).ok(),
+            heartbeat_timeout: prost_types::Duration::try_from(self.settings().heartbeat_timeout).ok(),
         };
         self.say(manager_message::Kind::Welcome(welcome)).await?;
-        for check in &self.expectation.checks {
+        for check in &self.place.expectation.checks {
             self.say(manager_message::Kind::CheckRequest(check.clone())).await?;
         }
         Ok(())
@@ -151,12 +151,12 @@ impl Conversation {
     }
 
     fn was_requested(&self, name: &str) -> bool {
-        self.expectation.checks.iter().any(|check| check.name == name)
+        self.place.expectation.checks.iter().any(|check| check.name == name)
     }
 
     /// A report speaks for every requested check, with an outcome.
     fn check_report(&self, report: &Report) -> Result<(), End> {
-        for check in &self.expectation.checks {
+        for check in &self.place.expectation.checks {
             let spoken = report
                 .results
                 .iter()
@@ -173,7 +173,7 @@ impl Conversation {
 
     async fn tell(&self, event: AgentEvent) -> Result<(), End> {
         let gone = || End::Gone("the build has ended its session".to_owned());
-        tokio::time::timeout(self.settings.heartbeat_timeout, self.events.send(event))
+        tokio::time::timeout(self.settings().heartbeat_timeout, self.place.events.send(event))
             .await
             .map_err(|_| gone())?
             .map_err(|_| gone())
@@ -181,7 +181,7 @@ impl Conversation {
 
     async fn say(&self, kind: manager_message::Kind) -> Result<(), End> {
         let slow = || End::Gone("it does not read its stream".to_owned());
-        tokio::time::timeout(self.settings.heartbeat_timeout, self.outgoing.send(Ok(message(kind))))
+        tokio::time::timeout(self.settings().heartbeat_timeout, self.outgoing.send(Ok(message(kind))))
             .await
             .map_err(|_| slow())?
             .map_err(|_| End::Gone("its stream is closed".to_owned()))

@@ -19,7 +19,7 @@ use crate::history::{Ending, HistoryError, Named as _};
 use crate::schedules::Schedule;
 
 /// How long the whole clean-up of a build may take.
-const CLEAN_UP: Duration = Duration::from_secs(15 * 60);
+const CLEAN_UP: Duration = Duration::from_mins(15);
 
 /// Owns a build from the queue to its end.
 pub(super) struct Driver {

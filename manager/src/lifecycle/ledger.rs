@@ -11,7 +11,7 @@ use crate::history::{History, LedgerRow, ResourceState};
 /// The cloud's name in the ledger for what is on this host, whatever cloud the build boots on.
 pub(super) const HOST: &str = "host";
 /// How long the removal of one resource may take.
-const REMOVAL: Duration = Duration::from_secs(180);
+const REMOVAL: Duration = Duration::from_mins(3);
 /// How often a removal is tried in one clean-up.
 const TRIES: u32 = 3;
 

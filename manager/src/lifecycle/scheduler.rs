@@ -16,7 +16,7 @@ use crate::schedules::planner;
 /// How often it is looked what is due.
 const BEAT: Duration = Duration::from_secs(5);
 /// How often what builds left behind is taken away.
-const RECONCILE: Duration = Duration::from_secs(300);
+const RECONCILE: Duration = Duration::from_mins(5);
 
 /// Starts the heartbeat. It beats until the returned scheduler is dropped.
 pub async fn start_scheduler(manager: Manager) -> Result<JobScheduler, JobSchedulerError> {

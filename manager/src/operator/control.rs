@@ -176,6 +176,7 @@ fn trigger_status(error: TriggerError) -> Status {
 }
 
 /// The status of a failed question to the history.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn history_status(error: HistoryError) -> Status {
     let text = error.to_string();
     match error {

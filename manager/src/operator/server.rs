@@ -63,13 +63,12 @@ pub async fn serve(
         .add_service(InterceptedService::new(descriptions().build_v1alpha()?, check))
         .add_service(health);
     let ended = stop.clone();
-    let server =
-        Server::builder()
-            .accept_http1(true)
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-                ended.cancelled().await
-            });
+    let server = Server::builder().accept_http1(true).add_routes(routes).serve_with_incoming_shutdown(
+        TcpListenerStream::new(listener),
+        async move {
+            ended.cancelled().await;
+        },
+    );
     tokio::select! {
         result = server => Ok(result?),
         () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),

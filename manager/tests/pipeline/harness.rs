@@ -121,6 +121,15 @@ impl Place {
         serving
     }
 
+    /// Waits until disk-image-create, or what stands in for it, has attached its loop device.
+    pub(crate) fn wait_for_loop_device(&self) {
+        wait_for("the loop device", Duration::from_mins(2), || {
+            let build = self.history().into_iter().next()?;
+            let log = self.state().join("builds").join(build["id"].as_str()?).join("build.log");
+            fs::read_to_string(log).ok()?.contains("New block device").then_some(())
+        });
+    }
+
     pub(crate) fn serve_log(&self) -> String {
         fs::read_to_string(self.path().join("serve.log")).unwrap_or_default()
     }
@@ -231,14 +240,15 @@ impl Drop for Serving<'_> {
 /// A schedule of the tiny image; `more` are further lines of its table, which may give a timeout too.
 pub(crate) fn tiny_schedule(name: &str, more: &str) -> String {
     let timeouts = [("build", "5m"), ("upload", "2m"), ("boot", "3m"), ("verify", "3m"), ("total", "15m")];
-    let timeouts: String = timeouts
+    let timeouts: Vec<String> = timeouts
         .iter()
         .filter(|(stage, _)| !more.contains(&format!("timeouts.{stage}")))
-        .map(|(stage, limit)| format!("timeouts.{stage} = \"{limit}\"\n"))
+        .map(|(stage, limit)| format!("timeouts.{stage} = \"{limit}\""))
         .collect();
+    let timeouts = timeouts.join("\n");
     format!(
         "[schedule.{name}]\nimage.elements = [\"tiny\"]\n\
-         server = {{ memory = \"256 MiB\", disk = \"512 MiB\" }}\n{timeouts}{more}\n"
+         server = {{ memory = \"256 MiB\", disk = \"512 MiB\" }}\n{timeouts}\n{more}\n"
     )
 }
 

@@ -25,7 +25,7 @@ struct Handed {
 
 /// Waits for a server of the place and reads what it was handed from its config drive.
 fn handed(place: &Place) -> Handed {
-    let meta: Json = wait_for("a config drive", Duration::from_secs(60), || {
+    let meta: Json = wait_for("a config drive", Duration::from_mins(1), || {
         let servers = fs::read_dir(place.state().join("servers")).ok()?;
         let drive = servers.flatten().find_map(|server| {
             fs::read_dir(server.path()).ok()?.flatten().find_map(|file| {
@@ -142,7 +142,5 @@ async fn strangers_and_second_agents_are_refused() {
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert_eq!(run.wait().unwrap().code(), Some(2));
     assert_eq!(place.latest()["reason"], "agent_lost");
-    let late = attach(&place, &handed, &handed.token, "boot-1");
-    assert!(tokio::time::timeout(Duration::from_secs(5), late).await.map_or(true, |answer| answer.is_err()));
     place.assert_nothing_left();
 }

@@ -2,6 +2,13 @@
 //! gRPC and SQLite. The image is the tiny one of `testbed/tiny-image`, made by a stand-in for
 //! `disk-image-create`, so that a build takes seconds; `real_debian` does it once with the real one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests: a surprise ends the test"
+)]
+
 mod canaries;
 mod grpc;
 mod harness;

@@ -17,13 +17,12 @@ fn trigger(serving: &Serving<'_>, place: &Place) {
     assert!(!serving.operator.is_empty());
 }
 
-fn interrupted_in(state: &str, schedule: &str, settle: Duration) {
+fn interrupted_in(state: &str, schedule: &str, ready: impl FnOnce(&Place)) {
     let place = Place::tiny(schedule);
     let serving = place.serve();
     trigger(&serving, &place);
-    place.wait_for_state(&[state], Duration::from_secs(120));
-    #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
-    std::thread::sleep(settle);
+    place.wait_for_state(&[state], Duration::from_mins(2));
+    ready(&place);
     serving.kill();
 
     let again = place.serve();
@@ -40,14 +39,13 @@ fn interrupted_in(state: &str, schedule: &str, settle: Duration) {
 #[test]
 fn killed_while_building() {
     // With a tmpfs, a loop device and a child process, as disk-image-builder has them.
-    let schedule = "image.environment = { TINY_BUILD_SECONDS = \"60\", TINY_BUILD_MOUNT = \"1\" }";
-    interrupted_in("building", schedule, Duration::from_secs(40));
+    let schedule = "image.environment = { TINY_BUILD_SECONDS = \"30\", TINY_BUILD_MOUNT = \"1\" }";
+    interrupted_in("building", schedule, Place::wait_for_loop_device);
 }
 
 #[test]
 fn killed_while_verifying() {
-    let schedule = "image.environment = { TINY_CANARY = \"cloud-init-hanging\" }";
-    interrupted_in("verifying", schedule, Duration::from_secs(2));
+    interrupted_in("verifying", "image.environment = { TINY_CANARY = \"cloud-init-hanging\" }", |_| {});
 }
 
 #[test]
@@ -55,7 +53,7 @@ fn told_to_stop_it_cleans_up_first() {
     let place = Place::tiny("image.environment = { TINY_CANARY = \"cloud-init-hanging\" }");
     let serving = place.serve();
     trigger(&serving, &place);
-    place.wait_for_state(&["verifying"], Duration::from_secs(120));
+    place.wait_for_state(&["verifying"], Duration::from_mins(2));
     assert_eq!(serving.terminate(), Some(0));
     assert_eq!(place.latest()["reason"], "interrupted");
     place.assert_nothing_left();
@@ -63,11 +61,9 @@ fn told_to_stop_it_cleans_up_first() {
 
 #[test]
 fn interrupted_by_its_user_a_run_is_cancelled() {
-    let place = Place::tiny("image.environment = { TINY_BUILD_SECONDS = \"60\", TINY_BUILD_MOUNT = \"1\" }");
+    let place = Place::tiny("image.environment = { TINY_BUILD_SECONDS = \"30\", TINY_BUILD_MOUNT = \"1\" }");
     let mut run = place.command(&["run", "tiny"]).spawn().unwrap();
-    place.wait_for_state(&["building"], Duration::from_secs(60));
-    #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
-    std::thread::sleep(Duration::from_secs(5));
+    place.wait_for_loop_device();
     let interrupt =
         std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
     assert!(interrupt.success());

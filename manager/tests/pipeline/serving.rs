@@ -8,7 +8,7 @@ use super::harness::{Place, tiny_schedule};
 fn a_schedule_fires_with_nobody_asking() {
     let place = Place::new(&tiny_schedule("tiny", "cron = \"* * * * *\"\nchecks = {}"));
     let serving = place.serve();
-    let build = place.wait_for_state(&["succeeded"], Duration::from_secs(180));
+    let build = place.wait_for_state(&["succeeded"], Duration::from_mins(3));
     assert_eq!(build["trigger"], "cron");
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();

@@ -10,7 +10,7 @@ use crate::lifecycle::failure::Failure;
 use crate::schedules::Publish;
 
 /// How long publishing may take.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// Publishes, and hands the image over: it is not the build's any more.
 pub(in crate::lifecycle) async fn run(
@@ -40,12 +40,12 @@ pub(in crate::lifecycle) async fn run(
     let mut record = message(image);
     record.name.clone_from(&published.name);
     history.record_image(&driver.id, record).await?;
-    let mut detail = format!("{} is {}", published.name, published.location);
+    let mut detail = vec![format!("{} is {}", published.name, published.location)];
     if !published.removed.is_empty() {
-        detail.push_str(&format!("; removed {}", published.removed.join(", ")));
+        detail.push(format!("removed {}", published.removed.join(", ")));
     }
     if !published.held.is_empty() {
-        detail.push_str(&format!("; could not remove {}", published.held.join(", ")));
+        detail.push(format!("could not remove {}", published.held.join(", ")));
     }
-    Ok(detail)
+    Ok(detail.join("; "))
 }

@@ -175,7 +175,7 @@ async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
     };
     let late =
         || Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long");
-    driver.bounded(Duration::from_secs(600), late, work).await
+    driver.bounded(Duration::from_mins(10), late, work).await
 }
 
 async fn note_hello(driver: &Driver, hello: &v1::Hello) {
