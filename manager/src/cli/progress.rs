@@ -16,6 +16,11 @@ const STEPS: u64 = 1000;
 /// Without a terminal, progress within a stage is told this often.
 const QUIET: Duration = Duration::from_secs(15);
 
+/// For a stage that says how far it has come.
+const MEASURED: &str = "{spinner} {prefix:<12} [{bar:30}] {percent:>3} %  {elapsed}  {wide_msg}";
+/// For a stage that cannot tell.
+const WAITING: &str = "{spinner} {prefix:<12} {elapsed}  {wide_msg}";
+
 /// Shows one build.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -31,10 +36,7 @@ impl Progress {
     pub(crate) fn new(verbose: bool) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-            let template = "{spinner} {prefix:<12} [{bar:30}] {percent:>3} %  {elapsed}  {wide_msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
-            }
+            dress(&bar, WAITING);
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
@@ -72,6 +74,7 @@ impl Progress {
                 match &self.bar {
                     Some(bar) => {
                         bar.reset();
+                        dress(bar, WAITING);
                         bar.set_prefix(stage.name.clone());
                         bar.set_message("");
                     }
@@ -87,6 +90,9 @@ impl Progress {
             bar.set_prefix(progress.stage.clone());
             bar.set_message(progress.detail.clone());
             if progress.fraction >= 0.0 {
+                if bar.position() == 0 {
+                    dress(bar, MEASURED);
+                }
                 bar.set_position(steps(progress.fraction));
             }
         } else if self.last_line.elapsed() >= QUIET {
@@ -129,6 +135,13 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+fn dress(bar: &ProgressBar, template: &str) {
+    // The templates are ours: a broken one would show in every test with a terminal.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
     }
 }
 

@@ -67,3 +67,15 @@ fn a_build_that_is_not_there_is_not_found() {
     let csv = place.expect(&["history", "--format", "csv"], 0);
     assert!(csv.starts_with("id,schedule,cloud,state,") && csv.lines().count() == 2, "{csv}");
 }
+
+/// What the README and the shipped file show is what the program takes.
+#[test]
+fn the_examples_are_right() {
+    let readme = std::fs::read_to_string(super::harness::repository().join("README.md")).unwrap();
+    let example = readme.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let said = Place::new(example).expect(&["check"], 0);
+    assert!(said.contains("web") && said.contains("Europe/Berlin"), "{said}");
+    let shipped = super::harness::repository().join("schedules.toml");
+    let said = Place::new("").expect(&["check", shipped.to_str().unwrap()], 0);
+    assert!(said.contains("debian") && said.contains("0 3 * * *"), "{said}");
+}
