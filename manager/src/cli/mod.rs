@@ -22,7 +22,7 @@ use clap::Parser as _;
 
 use arguments::{Arguments, Verb};
 
-/// How the program ends. Documented in `docs/exit-codes.md`; scripts rely on it.
+/// How the program ends. The README lists the codes; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// 0: the image passed, or the verb is done.
