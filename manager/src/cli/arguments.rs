@@ -77,11 +77,11 @@ pub(crate) struct HostArguments {
     pub(crate) agent_endpoint: Option<SocketAddr>,
     /// Silence after which an agent counts as dead
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_HEARTBEAT_TIMEOUT", default_value = "30s",
-          value_parser = humantime::parse_duration)]
+          value_parser = patience)]
     pub(crate) heartbeat_timeout: std::time::Duration,
     /// Time that an agent whose stream broke has to come back
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
-          value_parser = humantime::parse_duration)]
+          value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
 }
 
@@ -219,4 +219,14 @@ pub(crate) struct WhichLog {
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
     pub(crate) host: HostArguments,
+}
+
+/// A time within which a person still waits: 1 second to 1 hour.
+fn patience(text: &str) -> Result<std::time::Duration, String> {
+    let range = std::time::Duration::from_secs(1)..=std::time::Duration::from_hours(1);
+    match humantime::parse_duration(text) {
+        Ok(time) if range.contains(&time) => Ok(time),
+        Ok(_) => Err("expected 1s to 1h".to_owned()),
+        Err(error) => Err(format!("{error}; expected a time such as 30s or 2m")),
+    }
 }

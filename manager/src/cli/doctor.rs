@@ -114,7 +114,7 @@ fn dib(settings: &Settings) -> Finding {
     bad(
         "disk-image-builder",
         format!("no disk-image-create on PATH, nor {}", settings.dib.display()),
-        "python3 -m venv /opt/image-manager/dib && /opt/image-manager/dib/bin/pip install diskimage-builder",
+        "python3 -m venv /opt/image-manager/dib && /opt/image-manager/dib/bin/pip install diskimage-builder setuptools",
     )
 }
 

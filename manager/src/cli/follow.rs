@@ -5,6 +5,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
 use super::progress::Progress;
+use super::signals::Signals;
 use super::text::{self, Style};
 use super::{Trouble, show};
 use crate::lifecycle::state;
@@ -17,15 +18,13 @@ pub(crate) enum Followed {
     Abandoned,
 }
 
-/// Follows until the build has ended. The first Ctrl-C (or SIGTERM) calls `cancel`, the second one gives up.
+/// Follows until the build has ended. The first Ctrl-C (SIGTERM, SIGHUP) calls `cancel`, the second one gives up.
 pub(crate) async fn follow(
     events: impl Stream<Item = Result<BuildEvent, Status>>,
     verbose: bool,
     cancel: impl Fn(),
 ) -> Result<Followed, Trouble> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::errored)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::errored)?;
+    let mut signals = Signals::new()?;
     tokio::pin!(events);
     let mut progress = Progress::new(verbose);
     let mut cancelled = false;
@@ -42,7 +41,7 @@ pub(crate) async fn follow(
                 Some(Err(status)) => return Err(Trouble::errored(format!("lost the manager: {}", status.message()))),
                 None => return Err(Trouble::errored("lost the manager before the build ended")),
             },
-            () = either(&mut interrupt, &mut terminate) => {
+            _ = signals.next() => {
                 if cancelled {
                     progress.finish();
                     return Ok(Followed::Abandoned);
@@ -52,13 +51,6 @@ pub(crate) async fn follow(
                 cancel();
             }
         }
-    }
-}
-
-async fn either(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal::unix::Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
     }
 }
 

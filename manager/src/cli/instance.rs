@@ -61,7 +61,11 @@ impl StateLock {
             .open(directory.join("lock"))
             .map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Self { directory, _lock: lock })),
+            Ok(lock) => {
+                // A killed predecessor's word must not send anybody to a dead port. Not there is as good.
+                let _ = fs::remove_file(holder_file(&directory));
+                Ok(Some(Self { directory, _lock: lock }))
+            }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(Trouble::errored(format!("locking {}: {errno}", directory.display()))),
         }
@@ -110,7 +114,7 @@ pub(crate) fn open_history(directory: &Path) -> Result<History, Trouble> {
             directory.display()
         )));
     }
-    History::open(&path).map_err(Trouble::errored)
+    History::open_to_read(&path).map_err(Trouble::errored)
 }
 
 /// A manager that is put together, with its gateway open.
@@ -119,6 +123,8 @@ pub(crate) struct Instance {
     /// Ends the gateway, and whatever else listens to it.
     pub(crate) stop: CancellationToken,
     pub(crate) gateway_address: SocketAddr,
+    /// The gateway's task; it ends only when it fails or is stopped.
+    pub(crate) gateway: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
 /// Where the gateway should listen.
@@ -160,13 +166,9 @@ impl Instance {
             schedules,
         });
         let ended = stop.clone();
-        tokio::spawn(async move {
-            if let Err(error) = serve_gateway(gateway, listener, &certificate, ended).await {
-                tracing::error!("gateway: {error}");
-            }
-        });
-        manager.remember_schedules().await.map_err(Trouble::errored)?;
-        Ok(Self { manager, stop, gateway_address })
+        let gateway =
+            tokio::spawn(async move { serve_gateway(gateway, listener, &certificate, ended).await });
+        Ok(Self { manager, stop, gateway_address, gateway })
     }
 }
 

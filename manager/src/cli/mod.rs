@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod serve;
 mod show;
+mod signals;
 mod text;
 mod when;
 

@@ -11,7 +11,7 @@ use super::follow::{self, Followed};
 use super::instance::{Instance, StateLock, gateway_address, holder, load_schedules, start_logging};
 use super::{Exit, Outcome, Trouble};
 use crate::cloud::Trouble as CloudTrouble;
-use crate::lifecycle::{TriggerError, TriggerOptions};
+use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
 use crate::schedules::Schedules;
 
@@ -45,8 +45,22 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
     let gateway =
         if local { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway_address(&schedules) };
     let instance = Instance::open(&arguments.host, lock, schedules, gateway, 1).await?;
-    let manager = &instance.manager;
-    manager.recover().await.map_err(Trouble::errored)?;
+    let followed = build_here(arguments, &instance.manager).await;
+    if !matches!(followed, Ok(Followed::Abandoned)) {
+        instance.manager.shut_down(GRACE).await;
+    }
+    instance.stop.cancel();
+    match followed? {
+        Followed::Ended(build) => Ok(exit_of(&build)),
+        Followed::Abandoned => Ok(Exit::Cancelled),
+    }
+}
+
+/// Cleans up after an earlier manager, then builds. What other schedules have in the queue waits on for a
+/// manager that serves.
+async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Followed, Trouble> {
+    manager.recover(false).await.map_err(Trouble::errored)?;
+    manager.end_waiting(&arguments.schedule).await.map_err(Trouble::errored)?;
     let options = TriggerOptions {
         keep_disk: arguments
             .keep_disk
@@ -58,17 +72,10 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
     };
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
     let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
-    let id = build.id.clone();
     let cancel = || {
-        manager.cancel(&id);
+        manager.cancel(&build.id);
     };
-    let followed = follow::follow(events, arguments.verbose, cancel).await;
-    manager.shut_down(GRACE).await;
-    instance.stop.cancel();
-    match followed? {
-        Followed::Ended(build) => Ok(exit_of(&build)),
-        Followed::Abandoned => Ok(Exit::Cancelled),
-    }
+    follow::follow(events, arguments.verbose, cancel).await
 }
 
 /// Asks the manager that serves the state directory, and follows.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::arguments::ServeArguments;
 use super::instance::{Instance, StateLock, gateway_address, holder, listen, load_schedules, start_logging};
+use super::signals::Signals;
 use super::{Exit, Outcome, Trouble};
 use crate::lifecycle::start_scheduler;
 use crate::operator::{self, ApiToken, Operator};
@@ -31,15 +30,20 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     let operator_address = listener.local_addr().map_err(Trouble::errored)?;
     let gateway = arguments.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let builds = usize::from(arguments.concurrent_builds);
-    let instance = Instance::open(&arguments.host, &lock, schedules, gateway, builds).await?;
+    let mut instance = Instance::open(&arguments.host, &lock, schedules, gateway, builds).await?;
     let manager = instance.manager.clone();
-    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::errored)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::errored)?;
+    let mut signals = Signals::new()?;
 
-    let recovered = manager.recover().await.map_err(Trouble::errored)?;
-    let scheduler = start_scheduler(manager.clone()).await.map_err(Trouble::errored)?;
+    manager.remember_schedules().await.map_err(Trouble::errored)?;
+    let recovered = tokio::select! {
+        recovered = manager.recover(true) => recovered.map_err(Trouble::errored)?,
+        () = told_to_stop(&mut signals) => {
+            return Err(Trouble::errored("told to stop while cleaning up; the next start goes on with it"));
+        }
+    };
+    start_scheduler(manager.clone(), instance.stop.clone()).await.map_err(Trouble::errored)?;
     lock.sign(Some(operator_address))?;
-    let serving = tokio::spawn(operator::serve(
+    let mut serving = tokio::spawn(operator::serve(
         Operator { manager: manager.clone(), token },
         listener,
         instance.stop.clone(),
@@ -51,11 +55,11 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         recovered,
         "serving"
     );
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to terminate"),
-        _ = interrupt.recv() => tracing::info!("interrupted"),
-    }
-    drop(scheduler);
+    let failed = tokio::select! {
+        () = told_to_stop(&mut signals) => None,
+        ended = &mut instance.gateway => Some(format!("the gateway ended: {}", how(ended))),
+        ended = &mut serving => Some(format!("the operator port ended: {}", how(ended))),
+    };
     let under_way = manager.under_way();
     if under_way > 0 {
         tracing::info!(
@@ -65,14 +69,29 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     }
     let ended = tokio::select! {
         ended = manager.shut_down(GRACE) => ended,
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
+        () = told_to_stop(&mut signals) => false,
     };
     instance.stop.cancel();
+    if let Some(why) = failed {
+        return Err(Trouble::errored(why));
+    }
     // Open streams have a short grace of their own.
     let _ = tokio::time::timeout(Duration::from_secs(5), serving).await;
     if ended {
         return Ok(Exit::Done);
     }
     Err(Trouble::errored("not everything was cleaned up; the next start takes it up"))
+}
+
+async fn told_to_stop(signals: &mut Signals) {
+    let signal = signals.next().await;
+    tracing::info!(signal, "told to stop");
+}
+
+fn how<E: std::fmt::Display>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "without an error".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    }
 }

@@ -16,10 +16,12 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::Conversation;
-use super::{Attached, Certificate, Expectation, Gateway, MESSAGE_LIMIT, TokenHash};
+use super::{Attached, Certificate, Expectation, Gateway, MESSAGE_LIMIT, MESSAGES, TokenHash};
 
 /// Messages to one agent that may wait on its stream.
 const OUTGOING: usize = 64;
+/// How long a TLS handshake may take.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Streams that one connection may open: an agent needs one.
 const STREAMS: u32 = 4;
 
@@ -39,7 +41,7 @@ pub async fn serve(
         .max_encoding_message_size(MESSAGE_LIMIT);
     let ended = stop.clone();
     let server = Server::builder()
-        .tls_config(ServerTlsConfig::new().identity(identity))?
+        .tls_config(ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE))?
         .max_concurrent_streams(STREAMS)
         .concurrency_limit_per_connection(STREAMS as usize)
         .http2_keepalive_interval(Some(gateway.inner.settings.heartbeat_timeout))
@@ -139,6 +141,14 @@ impl Gateway {
         }
         slot.attached = Some(Attached { boot_id: hello.boot_id.clone(), stream, end: end.clone() });
         Ok(Place { stream, end, expectation: slot.expectation.clone(), events: slot.events.clone() })
+    }
+
+    /// Counts a message of a session's agent. False when it has said more than it may.
+    pub(super) fn count(&self, token: TokenHash) -> bool {
+        self.slots().get_mut(&token).is_some_and(|slot| {
+            slot.heard = slot.heard.saturating_add(1);
+            slot.heard <= MESSAGES
+        })
     }
 
     /// Gives the place of a stream back, unless another one has taken it over. True when it was given back.

@@ -13,6 +13,11 @@ use tonic::{Status, Streaming};
 use super::attach::Place;
 use super::{AgentEvent, Gateway, GatewaySettings, TokenHash};
 
+/// Longest text of an agent that is kept, in characters.
+const TEXT: usize = 1024;
+/// Most paths of a removal that are kept.
+const PATHS: usize = 64;
+
 type Outgoing = mpsc::Sender<Result<ManagerMessage, Status>>;
 
 /// Everything that one stream needs.
@@ -50,7 +55,7 @@ impl Conversation {
         };
         // A stream that was taken over by the same boot is not a loss.
         if mine {
-            let _ = self.place.events.send(AgentEvent::Detached { why }).await;
+            let _ = self.place.events.send(AgentEvent::Detached { why, stream: self.place.stream }).await;
         }
     }
 
@@ -106,8 +111,17 @@ impl Conversation {
         }
     }
 
-    async fn greet(&self, hello: Hello, peer: Option<SocketAddr>) -> Result<(), End> {
-        self.tell(AgentEvent::Attached { hello, peer }).await?;
+    async fn greet(&self, mut hello: Hello, peer: Option<SocketAddr>) -> Result<(), End> {
+        for said in [
+            &mut hello.agent_version,
+            &mut hello.boot_id,
+            &mut hello.image_build_id,
+            &mut hello.kernel_release,
+            &mut hello.operating_system,
+        ] {
+            clean(said);
+        }
+        self.tell(AgentEvent::Attached { hello, peer, stream: self.place.stream }).await?;
         let welcome = Welcome {
             checks: u32::try_from(self.place.expectation.checks.len()).unwrap_or(u32::MAX),
             heartbeat_interval: prost_types::Duration::try_from(self.settings().heartbeat_interval).ok(),
@@ -126,21 +140,33 @@ impl Conversation {
         accepted: &mut Option<oneshot::Receiver<()>>,
     ) -> Result<(), End> {
         use agent_message::Kind;
+        if !matches!(kind, Some(Kind::Heartbeat(_))) && !self.gateway.count(self.token) {
+            return refuse("more messages than any check needs".to_owned());
+        }
         match kind {
             Some(Kind::Heartbeat(_)) => Ok(()),
-            Some(Kind::CheckResult(result)) => {
+            Some(Kind::CheckResult(mut result)) => {
+                clean(&mut result.summary);
                 if !self.was_requested(&result.name) {
                     return refuse(format!("a result for the check {:?} that nobody asked for", result.name));
                 }
                 self.tell(AgentEvent::Result(result)).await
             }
-            Some(Kind::Report(report)) => {
+            Some(Kind::Report(mut report)) => {
                 self.check_report(&report)?;
+                report.results.iter_mut().for_each(|result| clean(&mut result.summary));
                 let (accept, committed) = oneshot::channel();
                 *accepted = Some(committed);
                 self.tell(AgentEvent::Report { report, accept }).await
             }
-            Some(Kind::RemovalReport(removal)) => self.tell(AgentEvent::Removal(removal)).await,
+            Some(Kind::RemovalReport(mut removal)) => {
+                removal.paths.truncate(PATHS);
+                removal.paths.iter_mut().for_each(|path| {
+                    clean(&mut path.path);
+                    clean(&mut path.detail);
+                });
+                self.tell(AgentEvent::Removal(removal)).await
+            }
             Some(Kind::Goodbye(_)) => {
                 self.tell(AgentEvent::Goodbye).await?;
                 Err(End::Goodbye)
@@ -185,6 +211,14 @@ impl Conversation {
             .await
             .map_err(|_| slow())?
             .map_err(|_| End::Gone("its stream is closed".to_owned()))
+    }
+}
+
+/// What an image says reaches people's terminals: no control characters, no endless lines.
+fn clean(text: &mut String) {
+    text.retain(|c| !c.is_control());
+    if let Some((end, _)) = text.char_indices().nth(TEXT) {
+        text.truncate(end);
     }
 }
 

@@ -27,6 +27,10 @@ const EVENTS: usize = 64;
 /// Longest message that an agent may send, in bytes.
 pub const MESSAGE_LIMIT: usize = 1 << 20;
 
+/// Most messages of one session, heartbeats not counted. An honest agent sends some thirty, and repeats them
+/// when it attaches anew.
+const MESSAGES: u32 = 1000;
+
 /// What the gateway may be told to do differently.
 #[derive(Debug, Clone, Copy)]
 pub struct GatewaySettings {
@@ -58,6 +62,8 @@ pub enum AgentEvent {
         hello: v1::Hello,
         /// Where it called from.
         peer: Option<SocketAddr>,
+        /// Number of its stream.
+        stream: u64,
     },
     /// A check has ended.
     Result(v1::CheckResult),
@@ -76,6 +82,8 @@ pub enum AgentEvent {
     Detached {
         /// Why, for people.
         why: String,
+        /// Number of the stream that ended. The agent may have attached by a newer one already.
+        stream: u64,
     },
 }
 
@@ -92,6 +100,8 @@ struct Slot {
     /// The stream that is attached now: its boot id, and the means to end it.
     attached: Option<Attached>,
     refused: u32,
+    /// Messages of the agent other than heartbeats, over all of its streams.
+    heard: u32,
 }
 
 struct Attached {
@@ -138,7 +148,7 @@ impl Gateway {
         let (sender, events) = mpsc::channel(EVENTS);
         let hash = token.hash();
         let expectation = Expectation { build_id: build_id.to_owned(), checks };
-        let slot = Slot { expectation, events: sender, attached: None, refused: 0 };
+        let slot = Slot { expectation, events: sender, attached: None, refused: 0, heard: 0 };
         self.slots().insert(hash, slot);
         Session { gateway: self.clone(), token: hash, events }
     }

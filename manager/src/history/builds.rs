@@ -44,7 +44,7 @@ impl History {
     /// # Errors
     /// [`HistoryError::Unfinished`] with the id of the schedule's unfinished build.
     pub async fn create_build(&self, build: NewBuild) -> Result<(), HistoryError> {
-        self.writer.run(move |tx| insert_build(tx, &build)).await
+        self.writer()?.run(move |tx| insert_build(tx, &build)).await
     }
 
     /// Moves a build from one state to another, ends the stage of the first and begins the stage of the
@@ -60,13 +60,33 @@ impl History {
         ending: Ending,
     ) -> Result<(), HistoryError> {
         let id = id.to_owned();
-        self.writer.run(move |tx| advance(tx, &id, from, to, &ending)).await
+        self.writer()?.run(move |tx| advance(tx, &id, from, to, &ending)).await
+    }
+
+    /// The same move together with the build's verdict and why it did not pass: a crash never parts them.
+    pub async fn conclude(
+        &self,
+        id: &str,
+        from: v1::BuildState,
+        to: v1::BuildState,
+        verdict: Option<(v1::Verdict, Option<v1::Failure>)>,
+        ending: Ending,
+    ) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer()?
+            .run(move |tx| {
+                if let Some((verdict, failure)) = &verdict {
+                    set_verdict(tx, &id, *verdict, failure.as_ref())?;
+                }
+                advance(tx, &id, from, to, &ending)
+            })
+            .await
     }
 
     /// Marks a stage that was not needed.
     pub async fn skip_stage(&self, id: &str, stage: &'static str, detail: &str) -> Result<(), HistoryError> {
         let (id, detail) = (id.to_owned(), detail.to_owned());
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE stage SET state = 'skipped', detail = ?3 WHERE build_id = ?1 AND name = ?2",
@@ -77,34 +97,10 @@ impl History {
             .await
     }
 
-    /// Records the verdict and, when it is not a pass, why.
-    pub async fn record_verdict(
-        &self,
-        id: &str,
-        verdict: v1::Verdict,
-        failure: Option<v1::Failure>,
-    ) -> Result<(), HistoryError> {
-        let id = id.to_owned();
-        self.writer
-            .run(move |tx| {
-                let word = (verdict != v1::Verdict::Unspecified).then(|| verdict.word());
-                tx.execute("UPDATE build SET verdict = ?2 WHERE id = ?1", params![id, word])?;
-                if let Some(failure) = failure {
-                    tx.execute(
-                        "UPDATE build SET failure_reason = ?2, failure_stage = ?3, failure_message = ?4,
-                         failure_evidence = ?5 WHERE id = ?1",
-                        params![id, failure.reason, failure.stage, failure.message, failure.evidence],
-                    )?;
-                }
-                Ok(())
-            })
-            .await
-    }
-
     /// Records the image that the build made.
     pub async fn record_image(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
         let id = id.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE build SET image_id = ?2, image_name = ?3, image_sha512 = ?4, image_size = ?5,
@@ -126,7 +122,7 @@ impl History {
     /// Records the hash of the token that the server is handed. The token itself is never stored.
     pub async fn record_token_hash(&self, id: &str, hash: &str) -> Result<(), HistoryError> {
         let (id, hash) = (id.to_owned(), hash.to_owned());
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute("UPDATE build SET agent_token_hash = ?2 WHERE id = ?1", params![id, hash])?;
                 Ok(())
@@ -137,7 +133,7 @@ impl History {
     /// Records the server that boots the image.
     pub async fn record_server(&self, id: &str, server: v1::Server) -> Result<(), HistoryError> {
         let id = id.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE build SET server_id = ?2, server_name = ?3, server_flavor = ?4 WHERE id = ?1",
@@ -151,7 +147,7 @@ impl History {
     /// Records the agent at its first attach.
     pub async fn record_agent(&self, id: &str, version: &str, boot_id: &str) -> Result<(), HistoryError> {
         let (id, version, boot_id) = (id.to_owned(), version.to_owned(), boot_id.to_owned());
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE build SET agent_version = ?2, agent_boot_id = ?3, agent_attached_at = ?4 WHERE id = ?1",
@@ -165,7 +161,7 @@ impl History {
     /// Records results of checks, replacing what was known of them.
     pub async fn record_checks(&self, id: &str, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
         let id = id.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 for check in &checks {
                     update_check(tx, &id, check)?;
@@ -178,7 +174,7 @@ impl History {
     /// Records the agent's removal of itself.
     pub async fn record_removal(&self, id: &str, removal: v1::Removal) -> Result<(), HistoryError> {
         let id = id.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute("UPDATE build SET removal_complete = ?2 WHERE id = ?1", params![id, removal.complete])?;
                 tx.execute("DELETE FROM removed_path WHERE build_id = ?1", [&id])?;
@@ -200,7 +196,7 @@ impl History {
         phases: BTreeMap<String, f64>,
     ) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute("DELETE FROM build_phase WHERE schedule = ?1", [&schedule])?;
                 for (phase, seconds) in &phases {
@@ -213,6 +209,24 @@ impl History {
             })
             .await
     }
+}
+
+fn set_verdict(
+    tx: &Transaction<'_>,
+    id: &str,
+    verdict: v1::Verdict,
+    failure: Option<&v1::Failure>,
+) -> Result<(), HistoryError> {
+    let word = (verdict != v1::Verdict::Unspecified).then(|| verdict.word());
+    tx.execute("UPDATE build SET verdict = ?2 WHERE id = ?1", params![id, word])?;
+    if let Some(failure) = failure {
+        tx.execute(
+            "UPDATE build SET failure_reason = ?2, failure_stage = ?3, failure_message = ?4,
+             failure_evidence = ?5 WHERE id = ?1",
+            params![id, failure.reason, failure.stage, failure.message, failure.evidence],
+        )?;
+    }
+    Ok(())
 }
 
 /// SQLite has signed integers only; no size comes near the sign bit.
@@ -273,7 +287,8 @@ fn advance(
             | v1::BuildState::Cancelled
     );
     let changed = tx.execute(
-        "UPDATE build SET state = ?3, started_at = coalesce(started_at, ?4),
+        "UPDATE build SET state = ?3,
+         started_at = CASE WHEN ?3 = 'building' THEN ?4 ELSE started_at END,
          finished_at = CASE WHEN ?5 THEN ?4 ELSE finished_at END WHERE id = ?1 AND state = ?2",
         params![id, from.word(), to.word(), now, terminal],
     )?;
@@ -304,7 +319,7 @@ fn advance(
 
 fn update_check(tx: &Transaction<'_>, id: &str, check: &v1::Check) -> Result<(), HistoryError> {
     let duration_ms =
-        check.duration.map(|duration| duration.seconds * 1000 + i64::from(duration.nanos) / 1_000_000);
+        check.duration.map(|d| d.seconds.saturating_mul(1000).saturating_add(i64::from(d.nanos) / 1_000_000));
     let observations =
         check.observations.as_ref().map_or_else(|| "{}".to_owned(), |o| observations::to_json(o).to_string());
     tx.execute(

@@ -59,7 +59,7 @@ impl History {
         name: &str,
     ) -> Result<i64, HistoryError> {
         let row = [build_id, cloud, kind, name].map(str::to_owned);
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 let [build_id, cloud, kind, name] = row;
                 tx.execute(
@@ -75,7 +75,7 @@ impl History {
     /// Commits the id under which it exists.
     pub async fn resource_created(&self, row: i64, external_id: &str) -> Result<(), HistoryError> {
         let external_id = external_id.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE resource SET state = 'created', external_id = ?2, updated_at = ?3 WHERE id = ?1",
@@ -94,7 +94,7 @@ impl History {
         note: &str,
     ) -> Result<(), HistoryError> {
         let note = note.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE resource SET state = ?2, note = ?3, updated_at = ?4 WHERE id = ?1",

@@ -47,6 +47,17 @@ pub enum HistoryError {
         /// Newest version that this program knows.
         known: i64,
     },
+    /// The file was written by an older program and has not been brought up to date.
+    #[error(
+        "history database has schema version {found}, this program reads {known}: start this version's \
+         `image-manager serve` or `run` once"
+    )]
+    OlderSchema {
+        /// Version of the file.
+        found: i64,
+        /// Version that this program reads.
+        known: i64,
+    },
     /// The schedule has an unfinished build.
     #[error("schedule has an unfinished build already: {0}")]
     Unfinished(String),
@@ -74,7 +85,8 @@ pub enum HistoryError {
 /// A handle to the history; cheap to clone.
 #[derive(Clone)]
 pub struct History {
-    writer: Writer,
+    /// `None` when it was opened for reading only.
+    writer: Option<Writer>,
     readers: Arc<Readers>,
 }
 
@@ -93,7 +105,28 @@ impl History {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         schema::migrate(&mut connection)?;
-        Ok(Self { writer: Writer::start(connection)?, readers: Readers::new(path) })
+        Ok(Self { writer: Some(Writer::start(connection)?), readers: Readers::new(path) })
+    }
+
+    /// Opens a history that is there for reading only: changes nothing, also no older schema.
+    ///
+    /// # Errors
+    /// [`HistoryError::OlderSchema`] until the manager has brought it up to date.
+    pub fn open_to_read(path: &Path) -> Result<Self, HistoryError> {
+        let readers = Readers::new(path);
+        let connection = readers.take()?;
+        let found = schema::version(&connection)?;
+        schema::check_version(found)?;
+        let known = schema::known();
+        if found < known {
+            return Err(HistoryError::OlderSchema { found, known });
+        }
+        readers.put_back(connection);
+        Ok(Self { writer: None, readers })
+    }
+
+    fn writer(&self) -> Result<&Writer, HistoryError> {
+        self.writer.as_ref().ok_or(HistoryError::Closed)
     }
 
     /// Runs a read on a read-only connection, off the async threads.
@@ -115,7 +148,7 @@ impl History {
 
     /// This installation's id, made at first use: what the manager owns in a cloud carries it.
     pub async fn owner(&self) -> Result<String, HistoryError> {
-        self.writer
+        self.writer()?
             .run(|connection| {
                 let fresh = uuid::Uuid::new_v4().to_string();
                 connection

@@ -31,7 +31,10 @@ fn value_to_json(value: &Value, depth: usize) -> Json {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(*value),
-        Some(Kind::StringValue(value)) => Json::String(value.clone()),
+        // They reach terminals: no escape sequences.
+        Some(Kind::StringValue(value)) => {
+            Json::String(value.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect())
+        }
         Some(Kind::NumberValue(value)) => number(*value),
         Some(Kind::StructValue(value)) => struct_to_json(value, depth),
         Some(Kind::ListValue(ListValue { values })) => {

@@ -16,11 +16,16 @@ pub struct ScheduleState {
 }
 
 impl History {
-    /// Makes known which schedules there are, with their cron entries. One that is new, or whose entry has
-    /// changed, counts from now: there is nothing to catch up.
+    /// Makes known which schedules there are, with their cron entries. One that is new or back again, or whose
+    /// entry has changed, counts from now: there is nothing to catch up. Whether it is paused stays.
     pub async fn remember_schedules(&self, entries: Vec<(String, String)>) -> Result<(), HistoryError> {
-        self.writer
+        self.writer()?
             .run(move |tx| {
+                let known = serde_json::json!(entries.iter().map(|(name, _)| name).collect::<Vec<_>>()).to_string();
+                tx.execute(
+                    "UPDATE schedule_state SET cron = '' WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
+                    [known],
+                )?;
                 for (schedule, cron) in &entries {
                     tx.execute(
                         "INSERT INTO schedule_state (schedule, cron, since) VALUES (?1, ?2, ?3)
@@ -47,10 +52,24 @@ impl History {
         .await
     }
 
+    /// Sets back what a wrong clock had put into the future.
+    pub async fn reset_since(&self, schedule: &str, since: i64) -> Result<(), HistoryError> {
+        let schedule = schedule.to_owned();
+        self.writer()?
+            .run(move |tx| {
+                tx.execute(
+                    "UPDATE schedule_state SET since = ?2 WHERE schedule = ?1",
+                    params![schedule, since],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Commits that the fire times of a schedule are dealt with up to an instant, without a build.
     pub async fn schedule_passed(&self, schedule: &str, until: i64) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1",
@@ -64,11 +83,11 @@ impl History {
     /// Pauses or resumes a schedule. Resuming counts from now: what was missed is not caught up.
     pub async fn set_paused(&self, schedule: &str, paused: bool) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
-        self.writer
+        self.writer()?
             .run(move |tx| {
                 tx.execute(
                     "UPDATE schedule_state SET paused = ?2,
-                     since = CASE WHEN paused AND NOT ?2 THEN ?3 ELSE since END WHERE schedule = ?1",
+                     since = CASE WHEN paused AND NOT ?2 THEN max(since, ?3) ELSE since END WHERE schedule = ?1",
                     params![schedule, paused, now_ms()],
                 )?;
                 Ok(())

@@ -1,6 +1,6 @@
 //! The tables and their migrations. `PRAGMA user_version` counts the migrations that have been applied.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::HistoryError;
 
@@ -12,16 +12,29 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_builds.sql")];
 /// # Errors
 /// [`HistoryError::NewerSchema`] when a newer program has written it; SQLite's own errors.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(HistoryError::NewerSchema { found, known });
-    }
+    // One transaction that begins as a writer: two programs that start at once do not migrate both.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
+    check_version(found)?;
     for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
-        let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
     }
-    Ok(())
+    Ok(transaction.commit()?)
+}
+
+/// The schema's version that a database has.
+pub(super) fn version(connection: &Connection) -> Result<i64, HistoryError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Fails when a newer program has written it.
+pub(super) fn check_version(found: i64) -> Result<(), HistoryError> {
+    let known = known();
+    if found > known { Err(HistoryError::NewerSchema { found, known }) } else { Ok(()) }
+}
+
+/// The version that this program writes.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }

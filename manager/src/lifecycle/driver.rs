@@ -21,6 +21,9 @@ use crate::schedules::Schedule;
 /// How long the whole clean-up of a build may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
 
+/// Pause before a move towards the end is tried again.
+const INSIST: Duration = Duration::from_secs(5);
+
 /// Owns a build from the queue to its end.
 pub(super) struct Driver {
     pub(super) manager: Manager,
@@ -129,33 +132,44 @@ impl Driver {
             tracing::warn!(build = self.id, reason = failure.reason, stage, "{}", failure.message);
         }
         let failure = outcome.err().map(|failure| failure.to_message(stage));
-        let recorded = self.manager.history().record_verdict(&self.id, verdict, failure).await;
-        let moved = match recorded {
-            Ok(()) => self.go(BuildState::CleaningUp, ended, detail).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = moved {
-            // The rows stay as they are: recovery takes them up at the next start.
-            tracing::error!(build = self.id, "cannot write the history, the build stays unfinished: {error}");
-        }
+        self.insist(BuildState::CleaningUp, Some((verdict, failure)), ended, detail).await;
         let (ended, detail) = clean_up(&self.manager, &self.id).await;
-        if let Err(error) = self.go(end_of(verdict), ended, detail).await {
-            tracing::error!(build = self.id, "cannot write the history, the build stays unfinished: {error}");
-        }
+        self.insist(end_of(verdict), None, ended, detail).await;
     }
 
     /// Ends a build that never began: nothing was made.
     async fn leave_queue(&mut self, failure: &Failure) {
         let message = failure.to_message(BuildState::Queued.word());
-        let verdict = failure.verdict;
-        let recorded = self.manager.history().record_verdict(&self.id, verdict, Some(message)).await;
-        let ended = match recorded {
-            Ok(()) => self.go(end_of(verdict), StageState::Skipped, String::new()).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = ended {
-            tracing::error!(build = self.id, "cannot write the history: {error}");
+        let verdict = Some((failure.verdict, Some(message)));
+        self.insist(end_of(failure.verdict), verdict, StageState::Skipped, String::new()).await;
+    }
+
+    /// Commits a move towards the end, however often that takes: a history that cannot be written for a while
+    /// (a full disk) must not leave a build that nobody ends. Only a manager that is stopping gives up; then
+    /// the next start takes the build up.
+    async fn insist(
+        &mut self,
+        to: BuildState,
+        verdict: Option<(Verdict, Option<v1::Failure>)>,
+        ended: StageState,
+        detail: String,
+    ) {
+        loop {
+            let ending = Ending { state: ended, detail: detail.clone() };
+            let done =
+                self.manager.history().conclude(&self.id, self.state, to, verdict.clone(), ending).await;
+            match done {
+                Ok(()) => break,
+                Err(error) => tracing::error!(build = self.id, "cannot write the history: {error}"),
+            }
+            if self.manager.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(INSIST).await;
         }
+        self.state = to;
+        tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
+        self.tell_build().await;
     }
 
     /// Runs a stage's work until it is done, or its time or the build's is over, or somebody ends the build.
@@ -190,6 +204,15 @@ impl Driver {
                     humantime::format_duration(self.schedule.timeouts.total)
                 ),
             ),
+        }
+    }
+
+    /// Fails when the build must end for a reason outside its stage, now.
+    pub(super) async fn not_interrupted(&self) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            failure = self.interrupted() => Err(failure),
+            () = std::future::ready(()) => Ok(()),
         }
     }
 

@@ -82,10 +82,10 @@ impl Manager {
     /// Takes one thing away; its row says so before and after.
     pub(super) async fn take_away(&self, row: &LedgerRow) -> Result<(), String> {
         let history = self.history();
-        history
-            .resource_state(row.id, ResourceState::Deleting, "")
-            .await
-            .map_err(|error| error.to_string())?;
+        if let Err(error) = history.resource_state(row.id, ResourceState::Deleting, "").await {
+            // A full disk, say. Taking things away may be what mends it, and can be repeated.
+            tracing::warn!(build = row.build_id, "cannot write the history: {error}");
+        }
         let removal = tokio::time::timeout(REMOVAL, self.remove(row))
             .await
             .unwrap_or_else(|_| Err(format!("not gone after {} s", REMOVAL.as_secs())));

@@ -92,6 +92,31 @@ pub(super) struct Inner {
     tasks: TaskTracker,
 }
 
+/// A build's entry among those under way; leaves when its task ends, even by a panic.
+struct UnderWay {
+    manager: Manager,
+    id: String,
+}
+
+impl UnderWay {
+    fn enter(manager: &Manager, id: &str, stop: &Stop) -> Self {
+        let mut stops = manager.stops();
+        stops.insert(id.to_owned(), stop.clone());
+        // Under the lock that `shut_down` goes through: one of the two sees the other.
+        if manager.inner.tasks.is_closed() {
+            stop.because(StopReason::Shutdown);
+        }
+        drop(stops);
+        Self { manager: manager.clone(), id: id.to_owned() }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.manager.stops().remove(&self.id);
+    }
+}
+
 /// The means that a manager is put together from.
 pub struct Parts {
     /// About the host.
@@ -192,9 +217,8 @@ impl Manager {
                 .await
                 .map_err(|error| TriggerError::Cloud { cloud: schedule.cloud.clone(), error })?;
         }
-        let id = uuid::Uuid::now_v7().to_string();
         let build = NewBuild {
-            id: id.clone(),
+            id: uuid::Uuid::now_v7().to_string(),
             schedule: schedule.name.clone(),
             cloud: schedule.cloud.clone(),
             trigger: options.trigger,
@@ -202,38 +226,63 @@ impl Manager {
             checks: schedule.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
             fired_at: options.fired_at,
         };
-        match self.inner.history.create_build(build).await {
+        // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
+        // without a driver would block its schedule.
+        let manager = self.clone();
+        let created =
+            tokio::spawn(async move { manager.create(build, schedule, cloud, options.keep_disk).await });
+        created.await.map_err(|_| TriggerError::Stopping)?
+    }
+
+    async fn create(
+        &self,
+        new: NewBuild,
+        schedule: Schedule,
+        cloud: Arc<dyn Cloud>,
+        keep_disk: Option<PathBuf>,
+    ) -> Result<v1::Build, TriggerError> {
+        if self.inner.tasks.is_closed() {
+            return Err(TriggerError::Stopping);
+        }
+        let (id, name) = (new.id.clone(), schedule.name.clone());
+        match self.inner.history.create_build(new).await {
             Ok(()) => {}
             Err(HistoryError::Unfinished(build_id)) => {
-                return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
+                return Err(TriggerError::AlreadyRunning { schedule: name, build_id });
             }
             Err(error) => return Err(error.into()),
         }
-        let build = self.inner.history.build(&id).await?;
         tracing::info!(build = id, schedule = name, "queued");
-        self.start(id, schedule, cloud, options.keep_disk)?;
-        Ok(build)
+        self.start(id.clone(), schedule, cloud, keep_disk);
+        Ok(self.inner.history.build(&id).await?)
     }
 
-    /// Starts the task that owns a queued build.
+    /// Starts the task that owns a queued build. When the manager is stopping already, the build is told so at
+    /// once, and ends.
     pub(super) fn start(
         &self,
         id: String,
         schedule: Schedule,
         cloud: Arc<dyn Cloud>,
         keep_disk: Option<PathBuf>,
-    ) -> Result<(), TriggerError> {
-        if self.inner.tasks.is_closed() {
-            return Err(TriggerError::Stopping);
-        }
+    ) {
         let stop = Stop::default();
-        self.stops().insert(id.clone(), stop.clone());
+        let under_way = UnderWay::enter(self, &id, &stop);
         let manager = self.clone();
         self.inner.tasks.spawn(async move {
-            Driver::new(manager.clone(), id.clone(), schedule, cloud, stop, keep_disk).run().await;
-            manager.stops().remove(&id);
+            Driver::new(manager, id, schedule, cloud, stop, keep_disk).run().await;
+            drop(under_way);
         });
-        Ok(())
+    }
+
+    /// Whether a task owns this build.
+    pub fn is_under_way(&self, build_id: &str) -> bool {
+        self.stops().contains_key(build_id)
+    }
+
+    /// Whether the manager is going down.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.inner.tasks.is_closed()
     }
 
     /// Tells a build to end. False when it is not under way.

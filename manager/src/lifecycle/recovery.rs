@@ -9,13 +9,16 @@ use super::{Manager, TriggerError};
 use crate::history::{Ending, HistoryError, Named as _};
 
 impl Manager {
-    /// Brings every unfinished build to its end, or queues it again when nothing had been made for it. Must
-    /// run before the first trigger. Returns how many builds it took up.
-    pub async fn recover(&self) -> Result<usize, HistoryError> {
+    /// Brings every unfinished build to its end. One that had only waited is queued again when `queue` says
+    /// so; otherwise it waits on for the next manager that serves. Must run before the first trigger. Returns
+    /// how many builds it took up.
+    pub async fn recover(&self, queue: bool) -> Result<usize, HistoryError> {
         let unfinished = self.history().unfinished().await?;
         for (id, state) in &unfinished {
             if *state == BuildState::Queued {
-                self.queue_again(id).await?;
+                if queue {
+                    self.queue_again(id).await?;
+                }
             } else {
                 self.end_interrupted(id, *state).await?;
             }
@@ -26,27 +29,39 @@ impl Manager {
         Ok(unfinished.len())
     }
 
+    /// Ends the builds of a schedule that only waited, so that a new one can begin.
+    pub async fn end_waiting(&self, schedule: &str) -> Result<(), HistoryError> {
+        if let Some(id) = self.history().unfinished_build(schedule).await?
+            && !self.is_under_way(&id)
+        {
+            let why = "the manager that had queued it is gone, and a new build was asked for";
+            self.end_unstarted(&id, why).await?;
+        }
+        Ok(())
+    }
+
     async fn queue_again(&self, id: &str) -> Result<(), HistoryError> {
         let build = self.history().build(id).await?;
-        let started = self.schedule(&build.schedule).and_then(|schedule| {
+        let started = self.schedule(&build.schedule).and_then(|schedule| -> Result<(), TriggerError> {
             let cloud = self.cloud(&schedule.cloud)?;
-            self.start(id.to_owned(), schedule, cloud, None)
+            self.start(id.to_owned(), schedule, cloud, None);
+            Ok(())
         });
         match started {
             Ok(()) => {
                 tracing::info!(build = id, "queued again");
                 Ok(())
             }
-            Err(error) => self.end_unstarted(id, &error).await,
+            Err(error) => self.end_unstarted(id, &error.to_string()).await,
         }
     }
 
-    /// Its schedule has gone while it waited.
-    async fn end_unstarted(&self, id: &str, error: &TriggerError) -> Result<(), HistoryError> {
-        let failure = Failure::errored("interrupted", error.to_string()).to_message("queued");
-        self.history().record_verdict(id, Verdict::Errored, Some(failure)).await?;
+    /// Nothing was made for it yet.
+    async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
+        let failure = Failure::errored("interrupted", why).to_message("queued");
         let ending = Ending { state: StageState::Skipped, detail: String::new() };
-        self.history().advance(id, BuildState::Queued, BuildState::Errored, ending).await
+        let verdict = Some((Verdict::Errored, Some(failure)));
+        self.history().conclude(id, BuildState::Queued, BuildState::Errored, verdict, ending).await
     }
 
     /// A build that had its verdict keeps it; any other is interrupted.
@@ -64,9 +79,9 @@ impl Manager {
                     state.word()
                 ),
             );
-            history.record_verdict(id, verdict, Some(failure.to_message(state.word()))).await?;
             let ending = Ending { state: StageState::Failed, detail: "interrupted".to_owned() };
-            history.advance(id, state, BuildState::CleaningUp, ending).await?;
+            let decided = Some((verdict, Some(failure.to_message(state.word()))));
+            history.conclude(id, state, BuildState::CleaningUp, decided, ending).await?;
         }
         let (ended, detail) = clean_up(self, id).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");

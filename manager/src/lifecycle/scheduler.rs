@@ -2,11 +2,15 @@
 //! the planner, with what is remembered in the history: so a restart, a reload, a missed beat and a change of
 //! the clock are one and the same case.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use image_manager_proto::v1::Trigger;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
 
 use super::Manager;
 use super::manager::{TriggerError, TriggerOptions};
@@ -15,35 +19,65 @@ use crate::schedules::planner;
 
 /// How often it is looked what is due.
 const BEAT: Duration = Duration::from_secs(5);
+/// The same by the monotonic clock, whatever happens to the wall clock.
+const SLOW_BEAT: Duration = Duration::from_secs(30);
+/// A remembered instant this far ahead was written under a wrong clock.
+const FUTURE: TimeDelta = TimeDelta::days(1);
 /// How often what builds left behind is taken away.
 const RECONCILE: Duration = Duration::from_mins(5);
 
-/// Starts the heartbeat. It beats until the returned scheduler is dropped.
-pub async fn start_scheduler(manager: Manager) -> Result<JobScheduler, JobSchedulerError> {
-    let scheduler = JobScheduler::new().await?;
-    let beating = manager.clone();
+/// Starts the heartbeat; it ends when `stop` is cancelled.
+///
+/// tokio-cron-scheduler beats by the wall clock: set back, it stands still for as long; set forward, it makes
+/// up for every beat that it thinks it missed. So a slower beat by the monotonic clock goes beside it, and a
+/// beat that comes while another is at work, or right after one, does nothing.
+pub async fn start_scheduler(manager: Manager, stop: CancellationToken) -> Result<(), JobSchedulerError> {
+    let mut scheduler = JobScheduler::new().await?;
+    let heart = Arc::new(Mutex::new(None::<Instant>));
+    let (beating, at, ended) = (manager.clone(), Arc::clone(&heart), stop.clone());
     scheduler
         .add(Job::new_repeated_async(BEAT, move |_, _| {
-            let manager = beating.clone();
+            let (manager, heart, stop) = (beating.clone(), Arc::clone(&at), ended.clone());
             Box::pin(async move {
-                if let Err(error) = manager.beat(Utc::now()).await {
-                    tracing::error!("cannot see what is due: {error}");
-                }
-            })
-        })?)
-        .await?;
-    scheduler
-        .add(Job::new_repeated_async(RECONCILE, move |_, _| {
-            let manager = manager.clone();
-            Box::pin(async move {
-                for left in manager.reconcile().await {
-                    tracing::warn!("still there: {left}");
+                if !stop.is_cancelled() {
+                    beat_once(&manager, &heart).await;
                 }
             })
         })?)
         .await?;
     scheduler.start().await?;
-    Ok(scheduler)
+    tokio::spawn(async move {
+        let mut beat = interval(SLOW_BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reconcile = interval_at(Instant::now() + RECONCILE, RECONCILE);
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = beat.tick() => beat_once(&manager, &heart).await,
+                _ = reconcile.tick() => {
+                    for left in manager.reconcile().await {
+                        tracing::warn!("still there: {left}");
+                    }
+                }
+            }
+        }
+        if let Err(error) = scheduler.shutdown().await {
+            tracing::warn!("the heartbeat did not stop: {error}");
+        }
+    });
+    Ok(())
+}
+
+async fn beat_once(manager: &Manager, heart: &Mutex<Option<Instant>>) {
+    let Ok(mut last) = heart.try_lock() else { return };
+    if last.is_some_and(|last| last.elapsed() < BEAT / 2) {
+        return;
+    }
+    if let Err(error) = manager.beat(Utc::now()).await {
+        tracing::error!("cannot see what is due: {error}");
+    }
+    *last = Some(Instant::now());
 }
 
 impl Manager {
@@ -64,6 +98,11 @@ impl Manager {
         for schedule in &schedules.schedules {
             let Some(state) = states.get(&schedule.name) else { continue };
             let Some(since) = DateTime::from_timestamp_millis(state.since) else { continue };
+            if since > now + FUTURE {
+                tracing::warn!(schedule = schedule.name, %since, "the clock was wrong; it counts from now");
+                self.history().reset_since(&schedule.name, now.timestamp_millis()).await?;
+                continue;
+            }
             let Some(due) = planner::due(schedule, since, now) else { continue };
             let name = &schedule.name;
             if state.paused {

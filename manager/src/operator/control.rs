@@ -5,6 +5,7 @@ use std::pin::Pin;
 use chrono::Utc;
 use image_manager_proto::v1::image_manager_server::ImageManager;
 use image_manager_proto::v1::{self, Trigger};
+use prost::Message as _;
 use tokio_stream::Stream;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
@@ -17,6 +18,8 @@ use crate::schedules::{Schedule, planner};
 
 /// Builds on a page when the request does not say.
 const PAGE: u32 = 50;
+/// Most bytes of a page: clients refuse messages over 4 MiB by default.
+const PAGE_BYTES: usize = 3 << 20;
 /// Fire times that are told of each schedule.
 const NEXT_FIRES: usize = 3;
 
@@ -53,11 +56,23 @@ impl ImageManager for Control {
         let filter = BuildFilter {
             state: (state != v1::BuildState::Unspecified).then_some(state),
             schedule: some(request.schedule),
-            since_ms: request.since.map(|time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000),
+            since_ms: request.since.map(|time| {
+                time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
+            }),
             before: some(request.page_token),
             limit: if request.page_size == 0 { PAGE } else { request.page_size },
         };
-        let page = self.manager.history().builds(filter).await.map_err(history_status)?;
+        let mut page = self.manager.history().builds(filter).await.map_err(history_status)?;
+        let mut size = 0;
+        let fits = page.builds.iter().take_while(|build| {
+            size += build.encoded_len();
+            size <= PAGE_BYTES
+        });
+        let fits = fits.count().max(1);
+        if fits < page.builds.len() {
+            page.builds.truncate(fits);
+            page.next = page.builds.last().map(|build| build.id.clone());
+        }
         let next_page_token = page.next.unwrap_or_default();
         Ok(Response::new(v1::ListBuildsResponse { builds: page.builds, next_page_token }))
     }

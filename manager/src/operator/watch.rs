@@ -1,5 +1,7 @@
 //! Following one build: its present state first, then what happens, until it has ended.
 
+use std::time::Duration;
+
 use image_manager_proto::v1::{self, build_event};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -13,6 +15,9 @@ use crate::lifecycle::{Manager, state};
 
 /// Events that may wait for a slow watcher before it starts to lag behind the bus.
 const WAITING: usize = 256;
+
+/// After this much silence it is looked whether the build is still under way.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// The events of a build. The stream ends after the event that tells its end.
 pub async fn build_events(
@@ -30,7 +35,16 @@ pub async fn build_events(
             return;
         }
         loop {
-            let event = match events.recv().await {
+            let Ok(heard) = tokio::time::timeout(QUIET, events.recv()).await else {
+                match looked_after(&manager, &id).await {
+                    Ok(None) => continue,
+                    // The watcher may be gone as well.
+                    Ok(Some(build)) => drop(sender.send(Ok(snapshot(build))).await),
+                    Err(status) => drop(sender.send(Err(status)).await),
+                }
+                return;
+            };
+            let event = match heard {
                 Ok(told) if told.build_id != id => continue,
                 Ok(told) => told.event,
                 // Lost events are made good by the state as it is now.
@@ -55,6 +69,18 @@ pub async fn build_events(
         }
     });
     Ok(ReceiverStream::new(receiver))
+}
+
+/// After a long silence: `None` when the build is under way, the build when it has ended.
+async fn looked_after(manager: &Manager, id: &str) -> Result<Option<v1::Build>, Status> {
+    let build = manager.history().build(id).await.map_err(history_status)?;
+    if state::is_end(build.state()) {
+        return Ok(Some(build));
+    }
+    if manager.is_under_way(id) {
+        return Ok(None);
+    }
+    Err(Status::aborted(format!("nobody looks after build {id} any more; the manager's next start ends it")))
 }
 
 fn snapshot(build: v1::Build) -> v1::BuildEvent {

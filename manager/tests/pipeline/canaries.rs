@@ -7,7 +7,9 @@ use super::harness::Place;
 /// Builds the tiny image with something wrong with it; expects an exit code and a reason.
 #[track_caller]
 fn canary(canary: &str, more: &str, code: i32, reason: &str) -> Json {
-    let place = Place::tiny(&format!("image.environment = {{ TINY_CANARY = \"{canary}\" }}\n{more}"));
+    let place = Place::tiny(&format!(
+        "image.environment = {{ TINY_CANARY = \"{canary}\" }}\npublish.name = \"tiny\"\n{more}"
+    ));
     canary_in(&place, code, reason)
 }
 
@@ -34,7 +36,7 @@ fn evidence(build: &Json) -> &str {
 }
 
 /// For images whose agent never comes.
-const SHORT_BOOT: &str = "timeouts.boot = \"40s\"\npublish.name = \"tiny\"";
+const SHORT_BOOT: &str = "timeouts.boot = \"40s\"";
 
 #[test]
 fn no_agent_in_the_image() {
@@ -105,7 +107,7 @@ fn the_kernel_panics() {
 fn what_fails_from_here_too_is_not_the_images_fault() {
     // Nothing listens on this port, neither in the server nor here.
     let place = Place::tiny(
-        "checks = { internet = { targets = [\"tcp://127.0.0.1:9\"], timeout = \"5s\" }, disk = false, dns = false, \
+        "publish.name = \"tiny\"\nchecks = { internet = { targets = [\"tcp://127.0.0.1:9\"], timeout = \"5s\" }, disk = false, dns = false, \
          cloud_init = false }",
     );
     let build = canary_in(&place, 2, "check_inconclusive");

@@ -92,9 +92,12 @@ impl Place {
     /// All builds as `history --format json` prints them, newest first.
     pub(crate) fn history(&self) -> Vec<Json> {
         let output = self.run(&["history", "--format", "json", "--limit", "1000"]);
-        if !output.status.success() {
+        if !self.state().join("image-manager.db").exists()
+            || text(&output.stderr).contains("schema version 0")
+        {
             return Vec::new();
         }
+        assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

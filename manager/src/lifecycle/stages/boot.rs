@@ -25,6 +25,8 @@ pub(in crate::lifecycle) struct Booted {
     pub(in crate::lifecycle) server: Server,
     pub(in crate::lifecycle) session: Session,
     pub(in crate::lifecycle) hello: v1::Hello,
+    /// Number of the agent's newest stream.
+    pub(in crate::lifecycle) stream: u64,
     pub(in crate::lifecycle) console: ConsoleTail,
 }
 
@@ -72,7 +74,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
         result = work => result,
         () = tokio::time::sleep(rest) => Ok(None),
     };
-    let Some((hello, peer)) = attached? else {
+    let Some((hello, peer, stream)) = attached? else {
         return Err(silent(driver, &server, &session).await);
     };
     accept(driver, &hello).await?;
@@ -84,7 +86,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
         seconds(hello.uptime.as_ref()),
         if hello.operating_system.is_empty() { &hello.kernel_release } else { &hello.operating_system },
     );
-    Ok(Done { value: Booted { server, session, hello, console }, detail })
+    Ok(Done { value: Booted { server, session, hello, stream, console }, detail })
 }
 
 async fn wait_for_agent(
@@ -93,13 +95,13 @@ async fn wait_for_agent(
     session: &mut Session,
     console: &mut ConsoleTail,
     began: Instant,
-) -> Result<(v1::Hello, Option<SocketAddr>), Failure> {
+) -> Result<(v1::Hello, Option<SocketAddr>, u64), Failure> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = session.next() => match event {
-                Some(AgentEvent::Attached { hello, peer }) => return Ok((hello, peer)),
+                Some(AgentEvent::Attached { hello, peer, stream }) => return Ok((hello, peer, stream)),
                 Some(other) => tracing::debug!(build = driver.id, "before Hello: {other:?}"),
                 None => return Err(Failure::errored("gateway", "the gateway closed the session")),
             },

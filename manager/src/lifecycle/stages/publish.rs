@@ -1,10 +1,11 @@
 //! PUBLISHING: the verified image gets its public name.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::upload::message;
-use crate::cloud::{Image, Publication};
-use crate::history::ResourceState;
+use crate::cloud::{Image, Publication, Published};
+use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
 use crate::schedules::Publish;
@@ -13,6 +14,9 @@ use crate::schedules::Publish;
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Publishes, and hands the image over: it is not the build's any more.
+///
+/// Once begun it is not broken off: a name that is given out cannot be taken back, so a cancel or a shutdown
+/// that comes during it comes too late, and the build ends as what it is.
 pub(in crate::lifecycle) async fn run(
     driver: &Driver,
     image: &Image,
@@ -23,23 +27,27 @@ pub(in crate::lifecycle) async fn run(
         keep: publish.keep,
         visibility: publish.visibility.clone(),
     };
-    let late = || {
-        Failure::errored(
-            "publish_timeout",
-            "publishing took too long; the image that had the name still has it",
-        )
-    };
-    let work = async { Ok(driver.cloud.publish(image, &publication).await?) };
-    let published = driver.bounded(LIMIT, late, work).await?;
-    let history = driver.manager.history();
-    for row in history.open_resources(&driver.id).await? {
-        if published.own_image && row.kind == "image" {
-            history.resource_state(row.id, ResourceState::Published, &published.location).await?;
+    driver.not_interrupted().await?;
+    let (cloud, given) = (Arc::clone(&driver.cloud), image.clone());
+    let work = tokio::spawn(async move { cloud.publish(&given, &publication).await });
+    let published = match tokio::time::timeout(LIMIT, work).await {
+        Ok(Ok(result)) => result?,
+        Ok(Err(_)) => {
+            return Err(Failure::errored("publish_failed", "publishing ended in a panic; see the log"));
         }
+        Err(_) => {
+            return Err(Failure::errored(
+                "publish_timeout",
+                format!(
+                    "publishing took over {} min; look which image has the name now",
+                    LIMIT.as_secs() / 60
+                ),
+            ));
+        }
+    };
+    if let Err(error) = book(driver, image, &published).await {
+        tracing::error!(build = driver.id, "published, but the history does not say so: {error}");
     }
-    let mut record = message(image);
-    record.name.clone_from(&published.name);
-    history.record_image(&driver.id, record).await?;
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
     if !published.removed.is_empty() {
         detail.push(format!("removed {}", published.removed.join(", ")));
@@ -48,4 +56,16 @@ pub(in crate::lifecycle) async fn run(
         detail.push(format!("could not remove {}", published.held.join(", ")));
     }
     Ok(detail.join("; "))
+}
+
+async fn book(driver: &Driver, image: &Image, published: &Published) -> Result<(), HistoryError> {
+    let history = driver.manager.history();
+    for row in history.open_resources(&driver.id).await? {
+        if published.own_image && row.kind == "image" {
+            history.resource_state(row.id, ResourceState::Published, &published.location).await?;
+        }
+    }
+    let mut record = message(image);
+    record.name.clone_from(&published.name);
+    history.record_image(&driver.id, record).await
 }

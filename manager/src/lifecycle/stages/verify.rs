@@ -18,6 +18,9 @@ use crate::lifecycle::files;
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long failed checks may be repeated from here.
+const SECOND_OPINION: Duration = Duration::from_mins(5);
+
 /// What is known of the verification under way.
 struct Verification {
     booted: Booted,
@@ -52,10 +55,17 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
             "the agent said goodbye without a report and a removal report",
         ));
     };
-    let checks = second_opinion::ask(driver, judgement::checks(&driver.schedule.checks, &report)).await;
+    let asked =
+        async { Ok(second_opinion::ask(driver, judgement::checks(&driver.schedule.checks, &report)).await) };
+    let late = || {
+        Failure::errored("verify_timeout", "repeating failed checks from the manager's host took too long")
+    };
+    let checks = driver.bounded(SECOND_OPINION, late, asked).await?;
     driver.record_checks(checks.clone()).await?;
-    keep_disk(driver, &booted).await?;
-    judgement::judge(&checks, &removal)?;
+    let verdict = judgement::judge(&checks, &removal);
+    let kept = keep_disk(driver, &booted).await;
+    verdict?;
+    kept?;
     Ok(Done { value: (), detail: judgement::summary(&checks) })
 }
 
@@ -94,8 +104,9 @@ async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), 
 /// Takes up one event. True when the agent is done.
 async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
     match event {
-        AgentEvent::Attached { hello, .. } => {
+        AgentEvent::Attached { hello, stream, .. } => {
             note_hello(driver, &hello).await;
+            verification.booted.stream = stream;
             if hello.boot_id != verification.booted.hello.boot_id {
                 let boot = hello.boot_id;
                 return Err(Failure::errored(
@@ -145,8 +156,11 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
             note(driver, json!({"event": "goodbye"})).await;
             return Ok(true);
         }
-        AgentEvent::Detached { why } => {
+        AgentEvent::Detached { why, stream } => {
             note(driver, json!({"event": "detached", "why": why})).await;
+            if stream != verification.booted.stream {
+                return Ok(false);
+            }
             tracing::warn!(build = driver.id, "the agent's stream ended: {why}");
             verification.lost = Some((Instant::now(), why));
         }
