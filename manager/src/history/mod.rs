@@ -11,6 +11,8 @@ pub mod observations;
 mod queries;
 mod schedule_state;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -71,3 +71,44 @@ fn interrupted_by_its_user_a_run_is_cancelled() {
     assert_eq!(place.latest()["state"], "cancelled");
     place.assert_nothing_left();
 }
+
+/// A build that only waited when the manager was killed belongs to nobody. It must not stand in the way of a
+/// build in the foreground, nor be built and published by it when another schedule was asked for.
+#[test]
+fn what_waited_does_not_block_a_run() {
+    let slow = super::harness::tiny_schedule("slow", "image.environment = { TINY_BUILD_SECONDS = \"60\" }");
+    let tiny = super::harness::tiny_schedule("tiny", "checks = {}");
+    let other = super::harness::tiny_schedule("other", "checks = {}");
+    let place = Place::new(&format!("{slow}{tiny}{other}"));
+    let serving = place.serve();
+    for (schedule, count) in [("slow", 1), ("tiny", 2), ("other", 3)] {
+        let mut asking = place.command(&["run", schedule]).spawn().unwrap();
+        super::harness::wait_for("the build to be queued", Duration::from_secs(30), || {
+            (place.history().len() == count).then_some(())
+        });
+        asking.kill().unwrap();
+        asking.wait().unwrap();
+    }
+    serving.kill();
+
+    place.expect(&["run", "tiny"], 0);
+    let states: Vec<(String, String)> = place
+        .history()
+        .iter()
+        .map(|build| {
+            (build["schedule"].as_str().unwrap().to_owned(), build["state"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let expected = [("tiny", "succeeded"), ("other", "queued"), ("tiny", "errored"), ("slow", "errored")];
+    assert_eq!(states, expected.map(|(schedule, state)| (schedule.to_owned(), state.to_owned())));
+
+    // The next manager that serves builds what still waits.
+    let again = place.serve();
+    let build = place.wait_for_state(&["succeeded"], Duration::from_mins(2));
+    assert_eq!(build["schedule"], "tiny");
+    super::harness::wait_for("the other build", Duration::from_mins(2), || {
+        place.history().iter().any(|b| b["schedule"] == "other" && b["state"] == "succeeded").then_some(())
+    });
+    assert_eq!(again.terminate(), Some(0));
+    place.assert_nothing_left();
+}

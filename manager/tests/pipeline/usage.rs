@@ -37,7 +37,8 @@ fn doctor_names_what_is_missing_and_what_mends_it() {
 #[test]
 fn mistakes_of_every_kind_exit_with_64() {
     let place = Place::tiny("");
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
+        (&["run", "tiny", "--heartbeat-timeout", "0s"], "1s to 1h"),
         (&["run", "tinny"], "there are: tiny"),
         (&["run"], "<SCHEDULE>"),
         (&["rum", "tiny"], "run"),

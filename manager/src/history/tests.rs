@@ -1,0 +1,180 @@
+//! The history against a real database file.
+
+use image_manager_proto::v1::{self, BuildState as S, StageState, Trigger, Verdict};
+
+use super::*;
+
+fn open(directory: &tempfile::TempDir) -> History {
+    History::open(&directory.path().join("image-manager.db")).unwrap()
+}
+
+fn new_build(id: &str, schedule: &str) -> NewBuild {
+    NewBuild {
+        id: id.to_owned(),
+        schedule: schedule.to_owned(),
+        cloud: "local".to_owned(),
+        trigger: Trigger::Cli,
+        stages: vec!["building", "cleaning_up"],
+        checks: vec![("disk".to_owned(), true)],
+        fired_at: None,
+    }
+}
+
+fn ending() -> Ending {
+    Ending { state: StageState::Done, detail: "done".to_owned() }
+}
+
+/// Brings a build to its end.
+async fn finish(history: &History, id: &str, verdict: Verdict, end: S) {
+    history.advance(id, S::Queued, S::Building, ending()).await.unwrap();
+    history.conclude(id, S::Building, S::CleaningUp, Some((verdict, None)), ending()).await.unwrap();
+    history.advance(id, S::CleaningUp, end, ending()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schedule_has_one_unfinished_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    history.create_build(new_build("01a", "web")).await.unwrap();
+    let second = history.create_build(new_build("01b", "web")).await.unwrap_err();
+    assert!(matches!(second, HistoryError::Unfinished(id) if id == "01a"));
+    history.create_build(new_build("01c", "other")).await.unwrap();
+    finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
+    history.create_build(new_build("01b", "web")).await.unwrap();
+    let unfinished: Vec<_> = history.unfinished().await.unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(unfinished, ["01b", "01c"]);
+}
+
+#[tokio::test]
+async fn a_build_moves_only_from_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    history.create_build(new_build("01a", "web")).await.unwrap();
+    let failure = v1::Failure { reason: "x".to_owned(), ..v1::Failure::default() };
+    let verdict = Some((Verdict::Errored, Some(failure)));
+    let wrong = history.conclude("01a", S::Building, S::CleaningUp, verdict, ending()).await;
+    assert!(matches!(wrong, Err(HistoryError::IllegalMove { .. })));
+    let build = history.build("01a").await.unwrap();
+    assert_eq!(build.verdict(), Verdict::Unspecified, "the verdict and the move are one commit");
+    assert_eq!(build.reason, "");
+
+    finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
+    let build = history.build("01a").await.unwrap();
+    assert_eq!((build.state(), build.verdict()), (S::Succeeded, Verdict::Passed));
+    assert!(build.started_at.is_some() && build.finished_at.is_some());
+    assert!(build.stages.iter().all(|stage| stage.state() == StageState::Done && stage.detail == "done"));
+}
+
+#[tokio::test]
+async fn builds_are_found_by_prefix_and_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    assert!(matches!(history.resolve("latest").await, Err(HistoryError::NoBuild(_))));
+    for (id, schedule) in [("01aa", "a"), ("01ab", "b"), ("02cc", "c")] {
+        history.create_build(new_build(id, schedule)).await.unwrap();
+    }
+    assert_eq!(history.resolve("latest").await.unwrap(), "02cc");
+    assert_eq!(history.resolve(" 01AB ").await.unwrap(), "01ab");
+    assert!(matches!(history.resolve("01").await, Err(HistoryError::Ambiguous(_))));
+    for nothing in ["ff", "01%", "' OR 1=1", ""] {
+        assert!(matches!(history.resolve(nothing).await, Err(HistoryError::NoBuild(_))), "{nothing}");
+    }
+    let mut filter = BuildFilter { limit: 2, ..BuildFilter::default() };
+    let first = history.builds(filter.clone()).await.unwrap();
+    assert_eq!(first.builds.iter().map(|build| build.id.as_str()).collect::<Vec<_>>(), ["02cc", "01ab"]);
+    filter.before = first.next;
+    let second = history.builds(filter).await.unwrap();
+    assert_eq!(second.builds.len(), 1);
+    assert_eq!(second.next, None);
+    let of_b = BuildFilter { schedule: Some("b".to_owned()), limit: 9, ..BuildFilter::default() };
+    assert_eq!(history.builds(of_b).await.unwrap().builds.len(), 1);
+}
+
+#[tokio::test]
+async fn the_ledger_lists_what_is_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    history.create_build(new_build("01a", "web")).await.unwrap();
+    let scratch = history.intend("01a", "host", "scratch", "/s").await.unwrap();
+    let server = history.intend("01a", "local", "server", "image-manager-01a").await.unwrap();
+    let image = history.intend("01a", "local", "image", "image-manager-01a").await.unwrap();
+    history.resource_created(server, "id-1").await.unwrap();
+    let open_rows = history.open_resources("01a").await.unwrap();
+    assert_eq!(open_rows.iter().map(|row| row.id).collect::<Vec<_>>(), [image, server, scratch]);
+    assert_eq!(open_rows[1].external_id.as_deref(), Some("id-1"));
+    assert!(history.leftover_resources().await.unwrap().is_empty(), "its build has not ended");
+    history.resource_state(scratch, ResourceState::Gone, "").await.unwrap();
+    history.resource_state(image, ResourceState::Published, "").await.unwrap();
+    finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
+    let left = history.leftover_resources().await.unwrap();
+    assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [server]);
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_new_changed_or_back_counts_from_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    let entry = |cron: &str| vec![("web".to_owned(), cron.to_owned())];
+    let since = |history: History| async move { history.schedule_states().await.unwrap()["web"].since };
+    let before = now_ms();
+    history.remember_schedules(entry("0 3 * * *")).await.unwrap();
+    assert!(since(history.clone()).await >= before);
+
+    history.reset_since("web", 1000).await.unwrap();
+    history.remember_schedules(entry("0 3 * * *")).await.unwrap();
+    assert_eq!(since(history.clone()).await, 1000, "a restart changes nothing");
+    history.remember_schedules(entry("0 4 * * *")).await.unwrap();
+    assert!(since(history.clone()).await >= before, "another entry");
+
+    history.reset_since("web", 1000).await.unwrap();
+    history.set_paused("web", true).await.unwrap();
+    history.remember_schedules(Vec::new()).await.unwrap();
+    history.remember_schedules(entry("0 4 * * *")).await.unwrap();
+    let state = history.schedule_states().await.unwrap()["web"];
+    assert!(state.since >= before && state.paused, "back again, still paused");
+
+    let fired = NewBuild { fired_at: Some(i64::MAX - 1), ..new_build("01a", "web") };
+    history.create_build(fired).await.unwrap();
+    assert_eq!(since(history.clone()).await, i64::MAX - 1, "the build and its fire time are one commit");
+}
+
+#[tokio::test]
+async fn nonsense_from_a_guest_does_not_stop_the_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    history.create_build(new_build("01a", "web")).await.unwrap();
+    let check = v1::Check {
+        name: "disk".to_owned(),
+        duration: Some(prost_types::Duration { seconds: i64::MAX, nanos: i32::MAX }),
+        ..v1::Check::default()
+    };
+    history.record_checks("01a", vec![check]).await.unwrap();
+    finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
+}
+
+#[test]
+fn several_programs_may_make_the_database_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image-manager.db");
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| History::open(&path).map(|_| ()))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for result in opened {
+        result.unwrap();
+    }
+    History::open_to_read(&path).unwrap();
+}
+
+#[test]
+fn a_newer_schema_is_refused_by_readers_and_writers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image-manager.db");
+    drop(History::open(&path).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(History::open(&path), Err(HistoryError::NewerSchema { found: 99, .. })));
+    assert!(matches!(History::open_to_read(&path), Err(HistoryError::NewerSchema { found: 99, .. })));
+    connection.pragma_update(None, "user_version", 0).unwrap();
+    assert!(matches!(History::open_to_read(&path), Err(HistoryError::OlderSchema { found: 0, .. })));
+}
