@@ -13,10 +13,10 @@ use super::{Exit, Outcome, Trouble};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{TriggerError, TriggerOptions};
 use crate::operator::build_events;
-use crate::schedules::Schedules;
+use crate::schedules::{Schedule, Schedules};
 
 /// How long the end of a build may take after an interrupt.
-const GRACE: Duration = Duration::from_secs(180);
+const GRACE: Duration = Duration::from_mins(3);
 
 pub(crate) async fn run(arguments: RunArguments) -> Outcome {
     // The report at the end says what went wrong; log lines would tear the progress bar.
@@ -44,7 +44,8 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
     let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.cloud == "local");
     let gateway =
         if local { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway_address(&schedules) };
-    let instance = Instance::open(&arguments.host, lock, schedules, gateway, 1).await?;
+    let needed = |schedule: &Schedule| schedule.name == arguments.schedule;
+    let instance = Instance::open(&arguments.host, lock, schedules, &needed, gateway, 1).await?;
     let manager = &instance.manager;
     manager.recover().await.map_err(Trouble::errored)?;
     let options = TriggerOptions {

@@ -11,7 +11,7 @@ use crate::lifecycle::start_scheduler;
 use crate::operator::{self, ApiToken, Operator};
 
 /// How long builds may take to end and clean up when the manager is told to stop.
-const GRACE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     start_logging("info");
@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     let operator_address = listener.local_addr().map_err(Trouble::errored)?;
     let gateway = arguments.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let builds = usize::from(arguments.concurrent_builds);
-    let instance = Instance::open(&arguments.host, &lock, schedules, gateway, builds).await?;
+    let instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     let manager = instance.manager.clone();
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::errored)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::errored)?;
