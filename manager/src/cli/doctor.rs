@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Exit;
 use super::arguments::DoctorArguments;
 use super::instance::settings;
 use super::text::{self, Style};
-use super::{Exit, Outcome};
 use crate::lifecycle::{Settings, is_executable};
 use crate::schedules;
 
@@ -35,7 +35,7 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("unshare", "contains disk-image-builder", "util-linux"),
 ];
 
-pub(crate) fn run(arguments: &DoctorArguments) -> Outcome {
+pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     let state = std::path::absolute(&arguments.host.state.state)
         .unwrap_or_else(|_| arguments.host.state.state.clone());
     let settings = settings(&arguments.host, &state, 1);
@@ -55,13 +55,13 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Outcome {
     text::print(&format!("  {} {}\n", style.dim("i"), accelerator()));
     if lacking == 0 {
         text::print("\nnothing is missing: `image-manager run SCHEDULE` can build\n");
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
     text::print(&format!(
         "\n{lacking} of {} are missing; in a checkout, `setup/install build` mends all that can be installed\n",
         findings.len()
     ));
-    Ok(Exit::Errored)
+    Exit::Errored
 }
 
 fn line(finding: &Finding, style: Style) -> String {

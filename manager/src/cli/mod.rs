@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod client;
 mod doctor;
+mod doctor_cloud;
 mod follow;
 mod history;
 mod instance;
@@ -13,6 +14,7 @@ mod progress;
 mod run;
 mod serve;
 mod show;
+mod sweep;
 mod text;
 mod when;
 
@@ -112,6 +114,10 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,
         Verb::Logs(logs) => logs::run(logs).await,
-        Verb::Doctor(doctor) => doctor::run(&doctor),
+        Verb::Doctor(doctor) => match &doctor.cloud {
+            Some(cloud) => doctor_cloud::run(&doctor, cloud).await,
+            None => Ok(doctor::run(&doctor)),
+        },
+        Verb::Sweep(sweep) => sweep::run(sweep).await,
     }
 }

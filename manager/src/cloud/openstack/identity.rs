@@ -164,22 +164,21 @@ impl Keystone {
 
     /// A wrong password and an expired application credential look the same.
     fn refused(&self, status: u16, message: &str, url: &Url) -> ApiError {
-        let (name, source) = (&self.config.name, &self.config.source);
+        let source = &self.config.source;
+        let credential = matches!(self.config.credentials, Credentials::Application { .. });
         let known = match status {
-            401 => {
-                let what = match self.config.credentials {
-                    Credentials::Application { .. } => {
-                        "the application credential is wrong, expired or revoked"
-                    }
-                    Credentials::Password { .. } => "user, password, domain or project is wrong",
-                    Credentials::Token(_) => "the token is wrong or expired",
-                };
-                format!("cloud {name} does not let us in: {what} ({source}); Keystone says: {message}")
+            // An application credential that was removed is not found.
+            401 | 404 if credential => {
+                format!(
+                    "the application credential is wrong, expired or revoked ({source}); Keystone says: {message}"
+                )
             }
-            429 | 500.. => {
-                return ApiError::refused(status, message);
+            401 if matches!(self.config.credentials, Credentials::Token(_)) => {
+                format!("the token is wrong or expired ({source}); Keystone says: {message}")
             }
-            _ => format!("cloud {name}: Keystone at {url} answered HTTP {status}: {message}; check {source}"),
+            401 => format!("user, password, domain or project is wrong ({source}); Keystone says: {message}"),
+            429 | 500.. => return ApiError::refused(status, message),
+            _ => format!("Keystone at {url} answered HTTP {status}: {message}; check auth_url in {source}"),
         };
         CloudError::new(Trouble::Configuration, known).into()
     }

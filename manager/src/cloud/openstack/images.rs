@@ -317,7 +317,7 @@ mod tests {
             json!({"id": "i", "name": "image-manager-b", "disk_format": "qcow2", "container_format": "bare",
                 "visibility": "private", "os_hidden": true, "min_disk": 3, "min_ram": 0, "os_type": "linux",
                 "architecture": std::env::consts::ARCH, "hw_qemu_guest_agent": "no", "os_distro": "debian",
-                "image_build_date": "2026-11-18T08:26:40Z"})
+                "image_build_date": "2026-11-18T11:06:40Z"})
         );
         let sneaky = description("i", &new_image(&[("visibility", "public")]), 1, now);
         assert_eq!(sneaky["visibility"], "private", "only verified images are seen");

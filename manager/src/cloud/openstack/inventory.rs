@@ -13,26 +13,21 @@ const PREFIX: &str = "image-manager-";
 
 impl OpenStackCloud {
     /// Servers, key pairs, security groups and images that this installation made and did not publish, in the
-    /// order in which they can be removed. Key pairs carry no owner: those of other installations in the same
-    /// user's hands are told apart by `knows`, which says whether a build is one of ours.
-    pub async fn inventory(
-        &self,
-        knows: &(dyn Fn(&str) -> bool + Sync),
-    ) -> Result<Vec<Resource>, CloudError> {
+    /// order in which they can be removed. Key pairs carry no owner: whoever asks must tell by the build in
+    /// their name whether they are ours.
+    pub async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
         let mut found = Vec::new();
         for server in self.servers_like(PREFIX).await? {
             found.push(resource(ResourceKind::Server, &server, build_of(&server)));
         }
         for name in self.key_pairs_like(PREFIX).await? {
             let build_id = name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
-            if knows(&build_id) {
-                found.push(Resource {
-                    kind: ResourceKind::KeyPair,
-                    external_id: Some(name.clone()),
-                    name,
-                    build_id,
-                });
-            }
+            found.push(Resource {
+                kind: ResourceKind::KeyPair,
+                external_id: Some(name.clone()),
+                name,
+                build_id,
+            });
         }
         for group in self.security_groups().await? {
             let build = text(&group, "description").rsplit_once("build=").map_or("", |(_, build)| build);

@@ -7,7 +7,7 @@
 //! images, upload, publishing   Glance
 //! servers, console, keys       Nova
 //! network                      Neutron
-//! places, reach                what can be proved before anything is made
+//! places, reach, diagnosis     what can be proved before anything is made
 //! inventory                    what is there that carries our mark, for sweeps
 //! ```
 //!
@@ -21,6 +21,7 @@
 mod answers;
 mod config;
 mod console;
+mod diagnosis;
 mod identity;
 mod images;
 mod inventory;
@@ -45,6 +46,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+
+pub use self::diagnosis::{Proof, UNPROVABLE};
 
 use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};

@@ -58,12 +58,12 @@ mod tests {
         assert_eq!(back_off(0, Some(Duration::from_secs(9999))), LONGEST_ASKED);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn requests_keep_apart() {
         let (pace, began) = (Pace::default(), Instant::now());
         for _ in 0..5 {
             pace.turn().await;
         }
-        assert_eq!(began.elapsed(), APART * 4);
+        assert!(began.elapsed() >= APART * 4);
     }
 }
