@@ -5,12 +5,15 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 LAB_HOME=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 LAB_STATE=$(readlink -m "${LAB_STATE:-/var/lib/openstack-lab}")
+# What up was told the first time holds until down --purge.
+[ ! -r "$LAB_STATE/settings" ] || . "$LAB_STATE/settings"
 LAB_PREFIX=${LAB_PREFIX:-10.77}      # $LAB_PREFIX.0.0/24 is the VMs' network, $LAB_PREFIX.1.0/24 leads to the APIs
 LAB_SECRET=${LAB_SECRET:-lab-secret} # every account's password
 
 root=$LAB_STATE/root
-# In the network of this machine there are only these two, each with its other end inside the lab.
-vm_link=lab-vms api_link=lab-api
+# In the network of this machine there are only these two, each with its other end inside the lab. Named after
+# the prefix, so that labs with different ones do not meet.
+vm_link=lab-${LAB_PREFIX/./-}-vm api_link=lab-${LAB_PREFIX/./-}-api
 
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 die() { say "$*" >&2; exit 1; }

@@ -21,7 +21,7 @@ sql() { mariadb --no-defaults -S "$mysql_socket" -u root -N -B -e "$1"; }
 
 uwsgi_site() {   # port, wsgi script
     echo uwsgi --plugin python3 --http-socket "$api:$1" --wsgi-file "$2" \
-        --master --processes 1 --threads 8 --lazy-apps --need-app --die-on-term \
+        --processes 1 --threads 8 --need-app \
         --buffer-size 65535 --socket-timeout 30 --add-header "Connection:close"
 }
 
