@@ -35,6 +35,8 @@ pub(crate) enum Verb {
     Logs(LogsArguments),
     /// Say what this host lacks, each with the command that mends it
     Doctor(DoctorArguments),
+    /// Find and remove what an OpenStack cloud still has of builds that have ended
+    Sweep(SweepArguments),
 }
 
 /// The file with the schedules.
@@ -219,6 +221,22 @@ pub(crate) struct WhichLog {
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
     pub(crate) host: HostArguments,
+    /// Look at this cloud of clouds.yaml instead, for the schedules that use it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cloud: Option<String>,
+}
+
+/// Arguments of `sweep`.
+#[derive(Debug, Args)]
+pub(crate) struct SweepArguments {
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// Cloud of clouds.yaml
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cloud: String,
+    /// Only list
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// A time within which a person still waits: 1 second to 1 hour.

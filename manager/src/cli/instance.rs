@@ -15,15 +15,18 @@ use tokio_util::sync::CancellationToken;
 use super::Trouble;
 use super::arguments::HostArguments;
 use super::text::Style;
-use crate::cloud::Cloud;
 use crate::cloud::local::{LocalCloud, LocalSettings};
+use crate::cloud::openstack::OpenStackCloud;
+use crate::cloud::{Cloud, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, GatewaySettings, serve as serve_gateway};
 use crate::history::History;
 use crate::lifecycle::{Manager, Parts, Settings};
-use crate::schedules::{self, Schedules};
+use crate::schedules::{self, Schedule, Schedules};
 
 /// Where disk-image-builder is looked for when it is not on PATH; `setup/install` puts it there.
 const DIB_HOME: &str = "/opt/image-manager/dib/bin/disk-image-create";
+/// The cloud that needs no clouds.yaml.
+pub(crate) const LOCAL: &str = "local";
 /// The agents' port.
 pub(crate) const GATEWAY_PORT: u16 = 50051;
 /// Free bytes below which no build starts.
@@ -129,17 +132,19 @@ pub(crate) struct Instance {
 
 /// Where the gateway should listen.
 pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
-    let all_local = schedules.schedules.iter().all(|schedule| schedule.cloud == "local");
+    let all_local = schedules.schedules.iter().all(|schedule| schedule.cloud == LOCAL);
     let ip = if all_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     SocketAddr::new(IpAddr::V4(ip), GATEWAY_PORT)
 }
 
 impl Instance {
-    /// Opens everything that a manager needs. Nothing is built yet.
+    /// Opens everything that a manager needs. Nothing is built yet. The clouds of the schedules in `needed`
+    /// must be configured; others may be missing.
     pub(crate) async fn open(
         host: &HostArguments,
         lock: &StateLock,
         schedules: Schedules,
+        needed: &dyn Fn(&Schedule) -> bool,
         gateway: SocketAddr,
         concurrent_builds: usize,
     ) -> Result<Self, Trouble> {
@@ -151,10 +156,13 @@ impl Instance {
         let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;
         let gateway = Gateway::new(settings.gateway);
         let stop = CancellationToken::new();
-        let local: Arc<dyn Cloud> = Arc::new(
-            LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone()))
-                .map_err(Trouble::errored)?,
-        );
+        let mut clouds = clouds(&schedules, needed, &owner)?;
+        let local = LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone()));
+        let local = local.map_err(Trouble::errored)?;
+        clouds.insert(local.name().to_owned(), Arc::new(local));
+        if settings.agent_endpoint.is_none() {
+            prove_reach(&schedules, needed, &clouds, gateway_address).await?;
+        }
         let manager = Manager::new(Parts {
             settings,
             history,
@@ -162,7 +170,7 @@ impl Instance {
             gateway: gateway.clone(),
             gateway_address,
             fingerprint: certificate.fingerprint.clone(),
-            clouds: BTreeMap::from([(local.name().to_owned(), local)]),
+            clouds,
             schedules,
         });
         let ended = stop.clone();
@@ -170,6 +178,48 @@ impl Instance {
             tokio::spawn(async move { serve_gateway(gateway, listener, &certificate, ended).await });
         Ok(Self { manager, stop, gateway_address, gateway })
     }
+}
+
+type Clouds = BTreeMap<String, Arc<dyn Cloud>>;
+
+/// The OpenStack clouds of the schedules. None of them is asked anything before a build needs it.
+fn clouds(schedules: &Schedules, needed: &dyn Fn(&Schedule) -> bool, owner: &str) -> Result<Clouds, Trouble> {
+    let mut clouds = Clouds::new();
+    for schedule in schedules.schedules.iter().filter(|schedule| schedule.cloud != LOCAL) {
+        if clouds.contains_key(&schedule.cloud) {
+            continue;
+        }
+        match OpenStackCloud::open(&schedule.cloud, owner) {
+            Ok(cloud) => drop(clouds.insert(schedule.cloud.clone(), Arc::new(cloud))),
+            Err(error) if needed(schedule) => {
+                return Err(Trouble::usage(format!("schedule {:?}: {error}", schedule.name)));
+            }
+            Err(error) => tracing::warn!("schedule {:?} cannot be built: {error}", schedule.name),
+        }
+    }
+    Ok(clouds)
+}
+
+/// That servers will have an address to dial, before anything is built for them.
+async fn prove_reach(
+    schedules: &Schedules,
+    needed: &dyn Fn(&Schedule) -> bool,
+    clouds: &Clouds,
+    gateway: SocketAddr,
+) -> Result<(), Trouble> {
+    for schedule in schedules.schedules.iter().filter(|schedule| needed(schedule) && schedule.cloud != LOCAL)
+    {
+        let Some(cloud) = clouds.get(&schedule.cloud) else { continue };
+        match cloud.agent_endpoint(gateway).await {
+            Err(error) if error.trouble == CloudTrouble::Configuration => {
+                return Err(Trouble::usage(format!("schedule {:?}: {error}", schedule.name)));
+            }
+            // A name that does not resolve now may do so when a server is booted.
+            Err(error) => tracing::warn!("schedule {:?}: {error}", schedule.name),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Binds a port; a taken one is named with its flag.

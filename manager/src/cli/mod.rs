@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod client;
 mod doctor;
+mod doctor_cloud;
 mod follow;
 mod history;
 mod instance;
@@ -14,6 +15,7 @@ mod run;
 mod serve;
 mod show;
 mod signals;
+mod sweep;
 mod text;
 mod when;
 
@@ -113,6 +115,10 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,
         Verb::Logs(logs) => logs::run(logs).await,
-        Verb::Doctor(doctor) => Ok(doctor::run(&doctor)),
+        Verb::Doctor(doctor) => match &doctor.cloud {
+            Some(cloud) => doctor_cloud::run(&doctor, cloud).await,
+            None => Ok(doctor::run(&doctor)),
+        },
+        Verb::Sweep(sweep) => sweep::run(sweep).await,
     }
 }

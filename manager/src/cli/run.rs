@@ -13,7 +13,7 @@ use super::{Exit, Outcome, Trouble};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
-use crate::schedules::Schedules;
+use crate::schedules::{Schedule, Schedules};
 
 /// How long the end of a build may take after an interrupt.
 const GRACE: Duration = Duration::from_mins(3);
@@ -44,7 +44,8 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
     let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.cloud == "local");
     let gateway =
         if local { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway_address(&schedules) };
-    let instance = Instance::open(&arguments.host, lock, schedules, gateway, 1).await?;
+    let needed = |schedule: &Schedule| schedule.name == arguments.schedule;
+    let instance = Instance::open(&arguments.host, lock, schedules, &needed, gateway, 1).await?;
     let followed = build_here(arguments, &instance.manager).await;
     if !matches!(followed, Ok(Followed::Abandoned)) {
         instance.manager.shut_down(GRACE).await;

@@ -1,10 +1,12 @@
 //! Where images are kept and servers run.
 //!
-//! [`Cloud`] is what a build needs of a cloud; [`local`] is the embedded one (QEMU on this host). A cloud
-//! knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
+//! [`Cloud`] is what a build needs of a cloud; [`local`] is the embedded one (QEMU on this host), [`openstack`]
+//! any of clouds.yaml. A cloud knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
 pub mod local;
+pub mod openstack;
+mod qcow2;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,11 +26,15 @@ pub enum ResourceKind {
     Image,
     /// A server with its disk, config drive and process.
     Server,
+    /// A security group of one server.
+    SecurityGroup,
+    /// A key pair of one server.
+    KeyPair,
 }
 
 impl ResourceKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Scratch, Self::Image, Self::Server];
+    pub const ALL: [Self; 5] = [Self::Scratch, Self::Image, Self::Server, Self::SecurityGroup, Self::KeyPair];
 
     /// The word for it in the ledger.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +42,8 @@ impl ResourceKind {
             Self::Scratch => "scratch",
             Self::Image => "image",
             Self::Server => "server",
+            Self::SecurityGroup => "security_group",
+            Self::KeyPair => "key_pair",
         }
     }
 

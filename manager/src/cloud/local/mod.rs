@@ -18,7 +18,6 @@ mod iso9660;
 mod processes;
 mod programs;
 mod publish;
-mod qcow2;
 mod qemu;
 mod qmp;
 mod removal;
@@ -41,7 +40,7 @@ use self::programs::Programs;
 use self::servers::Servers;
 use super::{
     Cloud, CloudError, Image, Ledger, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
-    Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Resource, ResourceKind, Server, ServerStatus, Trouble, qcow2,
 };
 use crate::schedules::ServerSpec;
 
@@ -315,8 +314,8 @@ impl Cloud for LocalCloud {
                 blocking(move || store.remove(&name)).await?;
                 Ok(Removal::Gone)
             }
-            ResourceKind::Scratch => {
-                let message = format!("{} is a scratch directory: no cloud removes those", resource.name);
+            kind @ (ResourceKind::Scratch | ResourceKind::SecurityGroup | ResourceKind::KeyPair) => {
+                let message = format!("{} is a {kind}: the local cloud has none of those", resource.name);
                 Err(CloudError::new(Trouble::Configuration, message))
             }
         }

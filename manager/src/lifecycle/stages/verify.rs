@@ -43,6 +43,11 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     };
     let followed = driver.bounded(limit, late, follow(driver, &mut verification)).await;
     let Verification { booted, report, removal, .. } = verification;
+    if followed.is_ok()
+        && let Err(error) = driver.cloud.save_console(&booted.server).await
+    {
+        tracing::warn!(build = driver.id, "cannot fetch the console: {error}");
+    }
     if let Err(failure) = followed {
         if failure.evidence.is_empty() {
             return Err(failure.with_evidence(console_evidence(driver, &booted.server).await));

@@ -1,0 +1,52 @@
+//! `image-manager doctor --cloud NAME`: what can be proved about a cloud, and what cannot.
+
+use image_manager_proto::v1::CheckOutcome;
+
+use super::arguments::DoctorArguments;
+use super::instance::{gateway_address, load_schedules, open_history, start_logging};
+use super::text::{self, Style};
+use super::{Exit, Outcome, Trouble};
+use crate::cloud::openstack::{OpenStackCloud, Proof, UNPROVABLE};
+
+pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
+    start_logging("error");
+    // Nothing here is made or removed, so a state directory that is not there yet is fine.
+    let owner = match open_history(&arguments.host.state.state) {
+        Ok(history) => history.owner().await.unwrap_or_default(),
+        Err(_) => String::new(),
+    };
+    let cloud = OpenStackCloud::open(name, owner).map_err(Trouble::usage)?;
+    let schedules = load_schedules(&arguments.host.schedules.schedules)?;
+    let style = Style::of_stdout();
+    let mut wrong = 0;
+    text::print(&format!("cloud {name}\n"));
+    let mut proofs = cloud.diagnose(gateway_address(&schedules)).await;
+    if let Some(endpoint) = arguments.host.agent_endpoint
+        && let Some(proof) = proofs.iter_mut().find(|proof| proof.what.starts_with("address"))
+    {
+        proof.found = Ok(format!("{endpoint}, as --agent-endpoint says"));
+    }
+    let inside = proofs.first().is_some_and(|proof| proof.found.is_ok());
+    wrong += print(&proofs, style);
+    for schedule in schedules.schedules.iter().filter(|schedule| inside && schedule.cloud == name) {
+        text::print(&format!("\nschedule {}\n", schedule.name));
+        wrong += print(&cloud.diagnose_schedule(&schedule.server, schedule.publish.as_ref()).await, style);
+    }
+    text::print("\nwhat cannot be proved from here:\n");
+    for what in UNPROVABLE {
+        text::print(&format!("  {} {what}\n", style.dim("?")));
+    }
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Errored })
+}
+
+/// Prints findings and counts what is wrong.
+fn print(proofs: &[Proof], style: Style) -> usize {
+    for proof in proofs {
+        let (outcome, found) = match &proof.found {
+            Ok(found) => (CheckOutcome::Pass, found.clone()),
+            Err(error) => (CheckOutcome::Fail, error.to_string()),
+        };
+        text::print(&format!("  {} {}: {found}\n", style.outcome_mark(outcome), proof.what));
+    }
+    proofs.iter().filter(|proof| proof.found.is_err()).count()
+}

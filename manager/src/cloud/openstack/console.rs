@@ -1,0 +1,100 @@
+//! The serial console: Nova gives the last lines it has kept, the log gets what is new among them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use super::OpenStackCloud;
+use super::answers::ApiError;
+use super::services::Service;
+use super::session::{Call, Patience};
+use crate::cloud::{CloudError, Server, Trouble};
+
+/// Most of a log that is compared with what comes, in bytes.
+const COMPARED: usize = 4096;
+/// Longest log that is kept, in bytes.
+const LONGEST: usize = 16 << 20;
+/// How long one fetch may take that nobody waits for.
+pub(super) const IN_PASSING: Duration = Duration::from_secs(5);
+
+impl OpenStackCloud {
+    /// Brings the server's console log up to date.
+    pub(super) async fn fetch_console(&self, server: &Server) -> Result<(), CloudError> {
+        let tried = format!("fetching the console of server {}", server.id);
+        let call = Call::post(
+            Service::Compute,
+            format!("servers/{}/action", server.id),
+            json!({"os-getConsoleOutput": {}}),
+        );
+        let answer = match self.session.call(&call.patience(Patience::SHORT)).await {
+            Ok(answer) => answer,
+            // Not started yet, gone already, or a hypervisor without consoles.
+            Err(ApiError::Refused { status: 404 | 409 | 501, .. }) => return Ok(()),
+            Err(error) => return Err(error.when(&tried)),
+        };
+        let output = answer.get("output").and_then(Value::as_str).unwrap_or_default();
+        append_new(&server.console_log, output).await.map_err(|error| {
+            let message = format!("{tried}: cannot write {}: {error}", server.console_log.display());
+            CloudError::new(Trouble::Fault, message)
+        })
+    }
+}
+
+async fn append_new(log: &Path, output: &str) -> std::io::Result<()> {
+    let known = match tokio::fs::read(log).await {
+        Ok(known) => known,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let news = new_part(&known, output.as_bytes());
+    if news.is_empty() || known.len() + news.len() > LONGEST {
+        return Ok(());
+    }
+    let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(log).await?;
+    file.write_all(&news).await?;
+    file.flush().await
+}
+
+/// What of `output` comes after `known`. Nova keeps the end of long consoles: where nothing fits together any
+/// more, all of it is new.
+fn new_part(known: &[u8], output: &[u8]) -> Vec<u8> {
+    if let Some(rest) = output.strip_prefix(known) {
+        return rest.to_vec();
+    }
+    let end = known.get(known.len().saturating_sub(COMPARED)..).unwrap_or_default();
+    if end.is_empty() {
+        return output.to_vec();
+    }
+    match output.windows(end.len()).rposition(|window| window == end) {
+        Some(at) => output.get(at + end.len()..).unwrap_or_default().to_vec(),
+        None => [b"\n[...]\n", output].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_new_is_appended() {
+        assert_eq!(new_part(b"", b"one\n"), b"one\n");
+        assert_eq!(new_part(b"one\n", b"one\ntwo\n"), b"two\n");
+        assert_eq!(new_part(b"one\n", b"one\n"), b"");
+        let long: Vec<u8> = (0..2000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        let window = [&long[9000..], b"more\n"].concat();
+        assert_eq!(new_part(&long, &window), b"more\n");
+        assert_eq!(new_part(b"one\n", b"another boot\n"), b"\n[...]\nanother boot\n");
+    }
+
+    #[tokio::test]
+    async fn the_log_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("console.log");
+        for output in ["a\n", "a\nb\n", "a\nb\n"] {
+            append_new(&log, output).await.unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "a\nb\n");
+    }
+}

@@ -1,0 +1,150 @@
+//! What can be proved about a cloud without making anything there, each thing by itself.
+
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value};
+
+use super::OpenStackCloud;
+use super::answers::ApiError;
+use super::images::OWNER;
+use super::places::{Flavor, Network};
+use super::services::Service;
+use super::session::Call;
+use crate::cloud::{Cloud as _, CloudError, Trouble};
+use crate::schedules::{Publish, ServerSpec};
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub struct Proof {
+    /// What.
+    pub what: String,
+    /// What was found, or what is wrong.
+    pub found: Result<String, CloudError>,
+}
+
+impl Proof {
+    fn new(what: impl Into<String>, found: Result<String, CloudError>) -> Self {
+        Self { what: what.into(), found }
+    }
+}
+
+/// What nobody can know before a server has booted there.
+pub const UNPROVABLE: [&str; 4] = [
+    "that security groups, firewalls and routes let servers out to the gateway's port",
+    "that servers get an address, and answers from the metadata service when they have no config drive",
+    "that the hypervisors read the image's compression (zstd needs QEMU 5.1)",
+    "that a host has room for the flavor: the quota says only what we may ask for",
+];
+
+impl OpenStackCloud {
+    /// Credentials and services, and the address that servers would dial.
+    pub async fn diagnose(&self, gateway: SocketAddr) -> Vec<Proof> {
+        let project = self.session.project().await;
+        let stop = project.is_err();
+        let source = format!("credentials from {}", self.source());
+        let mut proofs = vec![Proof::new(source, project.map(|id| format!("let us into project {id}")))];
+        if stop {
+            return proofs;
+        }
+        let images = self.prove_images().await.map(|()| "lists images".to_owned());
+        proofs.push(Proof::new("image service", images));
+        proofs.push(Proof::new("room for an image", self.room_for_image().await));
+        let compute =
+            self.session.microversion().await.map_err(|error| error.when("asking for its versions"));
+        let compute = compute.map(|version| match version {
+            Some(version) => format!("speaks microversion {}", version.number()),
+            None => "knows no microversions".to_owned(),
+        });
+        proofs.push(Proof::new("compute service", compute));
+        let call = Call::get(Service::Network, "networks").query("limit", "1").query("fields", "id");
+        let network = self.session.call(&call).await.map_err(|error| error.when("listing networks"));
+        proofs.push(Proof::new("network service", network.map(|_| "lists networks".to_owned())));
+        proofs.push(Proof::new("address that servers dial", self.agent_endpoint(gateway).await));
+        proofs
+    }
+
+    /// What one schedule wants of the cloud.
+    pub async fn diagnose_schedule(&self, server: &ServerSpec, publish: Option<&Publish>) -> Vec<Proof> {
+        let flavor = self.flavor(server.flavor.as_deref()).await;
+        let mut proofs = Vec::new();
+        if let Ok(flavor) = &flavor {
+            let room = self.prove_room(flavor).await.map(|()| "one server more fits the quota".to_owned());
+            proofs.push(Proof::new("room for a server", room));
+            if let Some(publish) = publish {
+                proofs.push(Proof::new("disk of the flavor", self.disk_fits(flavor, &publish.name).await));
+            }
+        }
+        proofs.insert(0, Proof::new("flavor", flavor.map(|flavor| flavor.to_string())));
+        let network = self.network(server.network.as_deref()).await.map(|network| match network {
+            Network::Auto => "Nova chooses it".to_owned(),
+            Network::One { id, filters: true } => id,
+            Network::One { id, filters: false } => {
+                format!("{id}, without port security: no security groups there")
+            }
+        });
+        proofs.push(Proof::new("network", network));
+        for group in &server.security_groups {
+            let found = self.prove_security_group(group).await.map(|()| "is there".to_owned());
+            proofs.push(Proof::new(format!("security group {group}"), found));
+        }
+        proofs
+    }
+
+    /// Whether the image that has the public name now would fit.
+    async fn disk_fits(&self, flavor: &Flavor, name: &str) -> Result<String, CloudError> {
+        let images = self.images_with(&[("name", name), (OWNER, &self.owner)]).await?;
+        let least = images.iter().filter_map(|image| image.get("min_disk")?.as_u64()).max();
+        match least {
+            None => Ok(format!("nothing is published as {name} yet that it could be compared with")),
+            Some(least) if flavor.disk_gib == 0 || flavor.disk_gib >= least => {
+                Ok(format!("{} GiB, {name} needs {least}", flavor.disk_gib))
+            }
+            Some(least) => {
+                let message =
+                    format!("{} has {} GiB, and {name} needs {least}", flavor.name, flavor.disk_gib);
+                Err(CloudError::new(Trouble::Configuration, message))
+            }
+        }
+    }
+
+    async fn room_for_image(&self) -> Result<String, CloudError> {
+        match self.session.call(&Call::get(Service::Image, "info/usage")).await {
+            Ok(usage) => image_room(&usage),
+            // Older than Xena, or without quotas.
+            Err(ApiError::Refused { status: 403 | 404, .. }) => Ok("this Glance tells no quota".to_owned()),
+            Err(error) => Err(error.when("asking for the image quota")),
+        }
+    }
+}
+
+fn image_room(answer: &Value) -> Result<String, CloudError> {
+    let number =
+        |what: &str, key: &str| answer.pointer(&format!("/usage/{what}/{key}")).and_then(Value::as_i64);
+    for what in ["image_count_total", "image_size_total", "image_count_uploading"] {
+        let (Some(limit), Some(used)) = (number(what, "limit"), number(what, "usage")) else { continue };
+        if limit >= 0 && used >= limit {
+            let message = format!("the quota {what} is used up: {used} of {limit}");
+            return Err(CloudError::new(Trouble::NoRoom, message));
+        }
+    }
+    if answer.get("usage").and_then(Value::as_object).is_none_or(Map::is_empty) {
+        return Ok("this Glance has no quota".to_owned());
+    }
+    Ok("the quota has room".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn image_quotas_are_read() {
+        let of = |limit: i64, usage: i64| json!({"usage": {"image_count_total": {"limit": limit, "usage": usage}}});
+        assert_eq!(image_room(&of(10, 3)).unwrap(), "the quota has room");
+        assert_eq!(image_room(&of(-1, 3)).unwrap(), "the quota has room");
+        assert_eq!(image_room(&json!({"usage": {}})).unwrap(), "this Glance has no quota");
+        assert_eq!(image_room(&of(3, 3)).unwrap_err().trouble, Trouble::NoRoom);
+    }
+}

@@ -1,0 +1,335 @@
+//! Glance: making images, finding them, removing them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::OpenStackCloud;
+use super::answers::{ApiError, list, text};
+use super::services::Service;
+use super::session::{Call, Patience};
+use super::upload::Sums;
+use crate::cloud::{
+    CloudError, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
+};
+
+/// Who made it: this installation.
+pub(super) const OWNER: &str = "image_manager_owner";
+/// For which build.
+pub(super) const BUILD: &str = "image_manager_build";
+/// Under which public name it was given out; set with the name itself.
+pub(super) const PUBLISHED: &str = "image_manager_published";
+/// When it was built, to the second.
+pub(super) const BUILD_DATE: &str = "image_build_date";
+
+/// How long a whole upload may take to become an image.
+const ACTIVATION: Duration = Duration::from_mins(10);
+/// How long an image may take to go.
+const GOING: Duration = Duration::from_mins(2);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Images a page, and pages that are read.
+const PAGE: &str = "100";
+const PAGES: usize = 100;
+
+impl OpenStackCloud {
+    /// Makes an image of a file: described first, then filled, then compared.
+    pub(super) async fn upload_image(
+        &self,
+        new: &NewImage,
+        ledger: &dyn Ledger,
+        progress: ProgressSink<'_>,
+    ) -> Result<Image, CloudError> {
+        let virtual_size_bytes = virtual_size(new).await?;
+        let entry = ledger.intend(ResourceKind::Image, &new.name).await?;
+        // Ours, so that a repeated request makes no second image.
+        let id = uuid::Uuid::now_v7().to_string();
+        self.describe(&id, &description(&id, new, virtual_size_bytes, Utc::now())).await?;
+        ledger.created(entry, &id).await?;
+        let sums = self.fill(&id, &new.file, progress).await?;
+        progress(1.0, "waiting until the cloud has it");
+        let image = self.wait_until_active(&id).await?;
+        compare(&image, &sums)?;
+        self.note_sums(&id, &new.name, &sums).await;
+        let name = text(&image, "name").to_owned();
+        Ok(Image { id, name, sha512: sums.sha512, size_bytes: sums.size, virtual_size_bytes })
+    }
+
+    async fn describe(&self, id: &str, description: &Value) -> Result<(), CloudError> {
+        let mut description = description.clone();
+        loop {
+            let call = Call::post(Service::Image, "images", description.clone()).repeatable();
+            let error = match self.session.call(&call).await {
+                Ok(_) => return Ok(()),
+                // An earlier request of ours, whose answer was lost.
+                Err(error) if error.is(409) && self.image(id).await.is_ok_and(|image| image.is_some()) => {
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // Not everybody may hide images, nor does every Glance know how. Private it is anyway.
+            let about_hiding = matches!(&error, ApiError::Refused { status: 400 | 403, message, .. }
+                if message.contains("hidden"));
+            let hidden = description.as_object_mut().and_then(|object| object.remove("os_hidden"));
+            if !about_hiding || hidden.is_none() {
+                return Err(error.when("describing the new image"));
+            }
+        }
+    }
+
+    /// An image by id; `None` when there is none.
+    pub(super) async fn image(&self, id: &str) -> Result<Option<Value>, ApiError> {
+        match self.session.call(&Call::get(Service::Image, format!("images/{id}"))).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.is(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All images of our project that carry these, hidden or not and in any status.
+    pub(super) async fn images_with(
+        &self,
+        filters: &[(&'static str, &str)],
+    ) -> Result<Vec<Value>, CloudError> {
+        let project = self.session.project().await?;
+        let mut found = Vec::new();
+        for hidden in ["false", "true"] {
+            let mut marker: Option<String> = None;
+            for _ in 0..PAGES {
+                let mut call =
+                    Call::get(Service::Image, "images").query("limit", PAGE).query("owner", &*project);
+                call = call.query("os_hidden", hidden).query("member_status", "all");
+                for (name, value) in filters {
+                    call = call.query(name, *value);
+                }
+                if let Some(marker) = &marker {
+                    call = call.query("marker", marker.as_str());
+                }
+                let page = self.session.call(&call).await.map_err(|error| error.when("listing images"))?;
+                let images = list(&page, "images");
+                marker = images.last().map(|image| text(image, "id").to_owned());
+                // Old services ignore filters that they do not know.
+                let fits = |image: &&Value| {
+                    let has = |(name, value): &(&str, &str)| text(image, name) == *value;
+                    text(image, "owner") == project && filters.iter().all(has)
+                };
+                found.extend(images.iter().filter(fits).cloned());
+                if page.get("next").is_none() || marker.is_none() {
+                    break;
+                }
+            }
+        }
+        found.dedup_by(|a, b| text(a, "id") == text(b, "id"));
+        Ok(found)
+    }
+
+    /// Waits until Glance has taken an image over.
+    async fn wait_until_active(&self, id: &str) -> Result<Value, CloudError> {
+        let deadline = Instant::now() + ACTIVATION;
+        loop {
+            let image =
+                self.image(id).await.map_err(|error| error.when(&format!("asking for image {id}")))?;
+            let Some(image) = image else {
+                return Err(fault(format!("image {id} disappeared while it was uploaded")));
+            };
+            match text(&image, "status") {
+                "active" => return Ok(image),
+                "queued" | "saving" | "importing" | "uploading" => {}
+                "killed" => return Err(fault(format!("the cloud gave image {id} up (killed)"))),
+                "deleted" | "pending_delete" => {
+                    return Err(fault(format!("somebody deleted image {id} while it was uploaded")));
+                }
+                "deactivated" => {
+                    return Err(fault(format!("somebody deactivated image {id}: it cannot boot")));
+                }
+                other => return Err(fault(format!("image {id} has the unknown status {other:?}"))),
+            }
+            if Instant::now() >= deadline {
+                let message = format!(
+                    "image {id} is still {} {} s after its upload",
+                    text(&image, "status"),
+                    ACTIVATION.as_secs()
+                );
+                return Err(CloudError::new(Trouble::Timeout, message));
+            }
+            sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Notes the hashes as openstacksdk does, so that its users' tools know the image again. (It writes an MD5
+    /// too, which proves nothing and is left out.)
+    async fn note_sums(&self, id: &str, name: &str, sums: &Sums) {
+        let patch = json!([
+            {"op": "add", "path": "/owner_specified.openstack.sha256", "value": sums.sha256},
+            {"op": "add", "path": "/owner_specified.openstack.object", "value": format!("images/{name}")},
+        ]);
+        if let Err(error) =
+            self.session.call(&Call::patch(Service::Image, format!("images/{id}"), patch).repeatable()).await
+        {
+            tracing::warn!("{}", error.when(&format!("noting the hashes of image {id}")));
+        }
+    }
+
+    /// Removes the image that a row of the ledger names.
+    pub(super) async fn remove_image(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        let ids = match &resource.external_id {
+            Some(id) => vec![id.clone()],
+            None => self.images_of(resource).await?,
+        };
+        for id in ids {
+            let tried = format!("removing image {id}");
+            let Some(image) = self.image(&id).await.map_err(|error| error.when(&tried))? else { continue };
+            if !text(&image, PUBLISHED).is_empty() {
+                // Given out already, with its name: it is its users' now. The build ended before it could say so.
+                self.settle(&id, text(&image, PUBLISHED)).await?;
+                continue;
+            }
+            if let Removal::Held(why) = self.delete_image(&image).await? {
+                return Ok(Removal::Held(why));
+            }
+        }
+        Ok(Removal::Gone)
+    }
+
+    /// Images of a build, by name and owner.
+    async fn images_of(&self, resource: &Resource) -> Result<Vec<String>, CloudError> {
+        let images = self.images_with(&[("name", &resource.name), (OWNER, &self.owner)]).await?;
+        Ok(images.iter().map(|image| text(image, "id").to_owned()).collect())
+    }
+
+    /// Deletes an image and waits until it is gone.
+    pub(super) async fn delete_image(&self, image: &Value) -> Result<Removal, CloudError> {
+        let (id, name) = (text(image, "id"), text(image, "name"));
+        let tried = format!("deleting image {name} ({id})");
+        if image.get("protected").and_then(Value::as_bool) == Some(true) {
+            return Ok(Removal::Held(format!("image {name} ({id}) is protected")));
+        }
+        let deadline = Instant::now() + GOING;
+        match self.session.call(&Call::delete(Service::Image, format!("images/{id}"))).await {
+            Ok(_) => {}
+            Err(error) if error.is(404) || error.is(410) => return Ok(Removal::Gone),
+            Err(ApiError::Refused { status: 409, message, .. }) => {
+                return Ok(Removal::Held(format!("image {name} ({id}) is in use: {message}")));
+            }
+            Err(error) => return Err(error.when(&tried)),
+        }
+        loop {
+            let call = Call::get(Service::Image, format!("images/{id}")).patience(Patience::SHORT);
+            match self.session.call(&call).await {
+                Err(error) if error.is(404) => return Ok(Removal::Gone),
+                Ok(image) if ["deleted", "pending_delete"].contains(&text(&image, "status")) => {
+                    return Ok(Removal::Gone);
+                }
+                _ if Instant::now() >= deadline => {
+                    let message = format!("{tried}: not gone after {} s", GOING.as_secs());
+                    return Err(CloudError::new(Trouble::Timeout, message));
+                }
+                _ => sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+}
+
+/// The size of the disk in the file, which must be a qcow2 that stands on its own.
+async fn virtual_size(new: &NewImage) -> Result<u64, CloudError> {
+    let file = new.file.clone();
+    let read = tokio::task::spawn_blocking(move || crate::cloud::qcow2::virtual_size(&file)).await;
+    let read = read.map_err(|error| fault(format!("reading {}: {error}", new.file.display())))?;
+    read.map_err(|refusal| {
+        CloudError::new(Trouble::Corrupt, format!("image {} {refusal}", new.file.display()))
+    })
+}
+
+/// What Glance is told of a new image. The schedule's own properties come last: they win.
+fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) -> Value {
+    let mut properties: BTreeMap<&str, Value> = BTreeMap::from([
+        ("architecture", json!(std::env::consts::ARCH)),
+        ("os_type", json!("linux")),
+        ("hw_qemu_guest_agent", json!("yes")),
+        (BUILD_DATE, json!(now.to_rfc3339_opts(SecondsFormat::Secs, true))),
+    ]);
+    properties.extend(new.properties.iter().map(|(name, value)| (name.as_str(), json!(value))));
+    properties.extend([
+        ("id", json!(id)),
+        ("name", json!(new.name)),
+        ("disk_format", json!("qcow2")),
+        ("container_format", json!("bare")),
+        ("visibility", json!("private")),
+        ("os_hidden", json!(true)),
+        ("min_disk", json!(virtual_size.div_ceil(1 << 30))),
+        ("min_ram", json!(0)),
+    ]);
+    Value::Object(properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+/// What came out against what went in.
+fn compare(image: &Value, sums: &Sums) -> Result<(), CloudError> {
+    let id = text(image, "id");
+    let corrupt = |what: &str, theirs: &str, ours: &str| {
+        let message =
+            format!("image {id} is not what was sent: its {what} is {theirs} in the cloud, {ours} here");
+        Err(CloudError::new(Trouble::Corrupt, message))
+    };
+    match image.get("size").and_then(Value::as_u64) {
+        Some(size) if size != sums.size => {
+            return corrupt("size", &size.to_string(), &sums.size.to_string());
+        }
+        _ => {}
+    }
+    let hash = text(image, "os_hash_value");
+    if text(image, "os_hash_algo") == "sha512" && !hash.eq_ignore_ascii_case(&sums.sha512) {
+        return corrupt("sha512", hash, &sums.sha512);
+    }
+    Ok(())
+}
+
+fn fault(message: String) -> CloudError {
+    CloudError::new(Trouble::Fault, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_image(properties: &[(&str, &str)]) -> NewImage {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        NewImage {
+            build_id: "b".into(),
+            name: "image-manager-b".into(),
+            file: "x.qcow2".into(),
+            properties: properties.iter().map(pair).collect(),
+        }
+    }
+
+    #[test]
+    fn new_images_are_private_hidden_and_described() {
+        let now = DateTime::from_timestamp(1_795_000_000, 5).unwrap();
+        let body = description(
+            "i",
+            &new_image(&[("os_distro", "debian"), ("hw_qemu_guest_agent", "no")]),
+            (2 << 30) + 1,
+            now,
+        );
+        assert_eq!(
+            body,
+            json!({"id": "i", "name": "image-manager-b", "disk_format": "qcow2", "container_format": "bare",
+                "visibility": "private", "os_hidden": true, "min_disk": 3, "min_ram": 0, "os_type": "linux",
+                "architecture": std::env::consts::ARCH, "hw_qemu_guest_agent": "no", "os_distro": "debian",
+                "image_build_date": "2026-11-18T11:06:40Z"})
+        );
+        let sneaky = description("i", &new_image(&[("visibility", "public")]), 1, now);
+        assert_eq!(sneaky["visibility"], "private", "only verified images are seen");
+    }
+
+    #[test]
+    fn what_came_out_must_be_what_went_in() {
+        let sums = Sums { sha512: "ab".into(), sha256: String::new(), size: 3 };
+        let image = |size: u64, hash: &str| json!({"id": "i", "size": size, "os_hash_algo": "sha512", "os_hash_value": hash});
+        assert!(compare(&image(3, "AB"), &sums).is_ok());
+        assert_eq!(compare(&image(2, "ab"), &sums).unwrap_err().trouble, Trouble::Corrupt);
+        assert_eq!(compare(&image(3, "ac"), &sums).unwrap_err().trouble, Trouble::Corrupt);
+        assert!(compare(&json!({"os_hash_algo": "sha256", "os_hash_value": "x"}), &sums).is_ok());
+    }
+}

@@ -1,0 +1,52 @@
+//! What is there that carries our mark, whether or not a ledger knows of it.
+
+use serde_json::Value;
+
+use super::OpenStackCloud;
+use super::answers::text;
+use super::images::{BUILD, OWNER, PUBLISHED};
+use super::servers::build_of;
+use crate::cloud::{CloudError, Resource, ResourceKind};
+
+/// How the names of all that we make begin.
+const PREFIX: &str = "image-manager-";
+
+impl OpenStackCloud {
+    /// Servers, key pairs, security groups and images that this installation made and did not publish, in the
+    /// order in which they can be removed. Key pairs carry no owner: whoever asks must tell by the build in
+    /// their name whether they are ours.
+    pub async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
+        let mut found = Vec::new();
+        for server in self.servers_like(PREFIX).await? {
+            found.push(resource(ResourceKind::Server, &server, build_of(&server)));
+        }
+        for name in self.key_pairs_like(PREFIX).await? {
+            let build_id = name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+            found.push(Resource {
+                kind: ResourceKind::KeyPair,
+                external_id: Some(name.clone()),
+                name,
+                build_id,
+            });
+        }
+        for group in self.security_groups().await? {
+            let build = text(&group, "description").rsplit_once("build=").map_or("", |(_, build)| build);
+            found.push(resource(ResourceKind::SecurityGroup, &group, build));
+        }
+        for image in self.images_with(&[(OWNER, &self.owner)]).await? {
+            if text(&image, PUBLISHED).is_empty() {
+                found.push(resource(ResourceKind::Image, &image, text(&image, BUILD)));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn resource(kind: ResourceKind, json: &Value, build: &str) -> Resource {
+    Resource {
+        kind,
+        name: text(json, "name").to_owned(),
+        external_id: Some(text(json, "id").to_owned()),
+        build_id: build.to_owned(),
+    }
+}

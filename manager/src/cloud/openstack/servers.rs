@@ -1,0 +1,275 @@
+//! Nova: asking for servers, watching them, removing them.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::OpenStackCloud;
+use super::answers::{ApiError, list, text};
+use super::images::{BUILD, OWNER};
+use super::places::{Flavor, Network};
+use super::services::{Microversion, Service};
+use super::session::{Call, Patience};
+use crate::cloud::{
+    CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+};
+
+/// What Nova takes of user_data, encoded.
+const LONGEST_USER_DATA: usize = 65_535;
+/// How long a server whose creation was not answered is looked for.
+const LOOKING: Duration = Duration::from_secs(20);
+/// How long a server may take to go. The caller gives a removal three minutes.
+const GOING: Duration = Duration::from_secs(150);
+/// How often a thing whose id was never seen is looked for before it counts as never made.
+pub(super) const SIGHTINGS: u32 = 3;
+/// How long a server may take to stop; Nova ends it by force after a minute.
+const STOPPING: Duration = Duration::from_mins(3);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+impl OpenStackCloud {
+    /// Asks for a server, with a security group and key pair of its own where the schedule wants that.
+    pub(super) async fn boot_server(
+        &self,
+        new: &NewServer,
+        ledger: &dyn Ledger,
+    ) -> Result<Server, CloudError> {
+        let user_data = encoded_user_data(new.spec.user_data.as_deref())?;
+        let flavor = self.flavor(new.spec.flavor.as_deref()).await?;
+        let network = self.network(new.spec.network.as_deref()).await?;
+        let groups = if network.filters() && new.spec.security_groups.is_empty() {
+            vec![self.make_security_group(&new.name, &new.build_id, ledger).await?]
+        } else {
+            new.spec.security_groups.clone()
+        };
+        let key = if new.spec.ssh_key { Some(self.make_key_pair(new, ledger).await?) } else { None };
+        let version =
+            self.session.microversion().await.map_err(|error| error.when("asking for Nova's version"))?;
+        let body =
+            request(new, &flavor, network.request(version), &groups, key.as_deref(), user_data.as_deref());
+        let entry = ledger.intend(ResourceKind::Server, &new.name).await?;
+        let id = self.create(new, body).await?;
+        ledger.created(entry, &id).await?;
+        Ok(Server {
+            id,
+            name: new.name.clone(),
+            flavor: flavor.to_string(),
+            console_log: new.console_log.clone(),
+        })
+    }
+
+    async fn create(&self, new: &NewServer, body: Value) -> Result<String, CloudError> {
+        let tried = format!("creating server {}", new.name);
+        let error = match self.session.call(&Call::post(Service::Compute, "servers", body)).await {
+            Ok(answer) => match answer.pointer("/server/id").and_then(Value::as_str) {
+                Some(id) => return Ok(id.to_owned()),
+                None => ApiError::Lost("the answer names no server".to_owned()),
+            },
+            Err(error) => error,
+        };
+        let unknown = matches!(&error, ApiError::Lost(_) | ApiError::Refused { status: 500 | 502 | 504, .. });
+        let deadline = Instant::now() + LOOKING;
+        while unknown && Instant::now() < deadline {
+            // Asking for a second one could make two.
+            if let Some(id) = self.servers_named(&new.name).await?.into_iter().next() {
+                tracing::warn!("{tried}: found it by its name after its answer was lost: {error:?}");
+                return Ok(id);
+            }
+            sleep(ASK_AGAIN).await;
+        }
+        Err(error.when(&tried))
+    }
+
+    /// Ids of servers of ours with a name.
+    async fn servers_named(&self, name: &str) -> Result<Vec<String>, CloudError> {
+        let servers = self.servers_like(name).await?;
+        let ours = servers.iter().filter(|server| text(server, "name") == name);
+        Ok(ours.map(|server| text(server, "id").to_owned()).collect())
+    }
+
+    /// Servers of ours whose names begin like this.
+    pub(super) async fn servers_like(&self, name: &str) -> Result<Vec<Value>, CloudError> {
+        // Nova takes the name for a regular expression; ours have nothing special in them.
+        let call = Call::get(Service::Compute, "servers/detail")
+            .query("name", format!("^{name}"))
+            .query("limit", "1000");
+        let page = self.session.call(&call).await.map_err(|error| error.when("listing servers"))?;
+        let ours = |server: &&Value| {
+            server.pointer(&format!("/metadata/{OWNER}")).and_then(Value::as_str) == Some(&self.owner)
+        };
+        Ok(list(&page, "servers").iter().filter(ours).cloned().collect())
+    }
+
+    /// What Nova says about a server now.
+    pub(super) async fn ask_status(&self, id: &str, patience: Patience) -> Result<ServerStatus, CloudError> {
+        let call = Call::get(Service::Compute, format!("servers/{id}")).patience(patience);
+        match self.session.call(&call).await {
+            Ok(answer) => Ok(status_of(answer.get("server").unwrap_or(&Value::Null))),
+            Err(error) if error.is(404) => Ok(ServerStatus::Missing),
+            Err(error) => Err(error.when(&format!("asking for server {id}"))),
+        }
+    }
+
+    /// Shuts a server down; Nova does it by force when the guest does not.
+    pub(super) async fn stop_server(&self, id: &str) -> Result<(), CloudError> {
+        let tried = format!("stopping server {id}");
+        let call = Call::post(Service::Compute, format!("servers/{id}/action"), json!({"os-stop": null}));
+        match self.session.call(&call.repeatable()).await {
+            // 409: it is stopped, or about to be.
+            Err(error) if !error.is(409) => return Err(error.when(&tried)),
+            _ => {}
+        }
+        let deadline = Instant::now() + STOPPING;
+        loop {
+            match self.ask_status(id, Patience::LONG).await? {
+                ServerStatus::Stopped(_) | ServerStatus::Missing => return Ok(()),
+                ServerStatus::Error(why) => {
+                    return Err(CloudError::new(Trouble::Fault, format!("{tried}: {why}")));
+                }
+                _ if Instant::now() >= deadline => {
+                    let message = format!("{tried}: still runs after {} s", STOPPING.as_secs());
+                    return Err(CloudError::new(Trouble::Timeout, message));
+                }
+                _ => sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Removes the server that a row of the ledger names, and waits until it and its ports are gone.
+    pub(super) async fn remove_server(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        let mut ids: Vec<String> = resource.external_id.iter().cloned().collect();
+        for _ in 0..SIGHTINGS {
+            if !ids.is_empty() {
+                break;
+            }
+            ids = self.servers_named(&resource.name).await?;
+            if ids.is_empty() {
+                // A request that was under way when the manager was killed may still become a server.
+                sleep(ASK_AGAIN).await;
+            }
+        }
+        for id in ids {
+            if let Removal::Held(why) = self.delete_server(&id).await? {
+                return Ok(Removal::Held(why));
+            }
+        }
+        Ok(Removal::Gone)
+    }
+
+    async fn delete_server(&self, id: &str) -> Result<Removal, CloudError> {
+        let tried = format!("deleting server {id}");
+        let deadline = Instant::now() + GOING;
+        match self.session.call(&Call::delete(Service::Compute, format!("servers/{id}"))).await {
+            Ok(_) => {}
+            Err(error) if error.is(404) => {}
+            Err(ApiError::Refused { status: 409, message, .. }) => {
+                return Ok(Removal::Held(format!("server {id}: {message}")));
+            }
+            Err(error) => return Err(error.when(&tried)),
+        }
+        while self.ask_status(id, Patience::LONG).await? != ServerStatus::Missing {
+            if Instant::now() >= deadline {
+                let message = format!("{tried}: not gone after {} s", GOING.as_secs());
+                return Err(CloudError::new(Trouble::Timeout, message));
+            }
+            sleep(ASK_AGAIN).await;
+        }
+        self.forget_server(id);
+        self.delete_ports_of(id).await?;
+        Ok(Removal::Gone)
+    }
+}
+
+/// The body of the request for a server.
+fn request(
+    new: &NewServer,
+    flavor: &Flavor,
+    networks: Option<Value>,
+    groups: &[String],
+    key: Option<&str>,
+    user_data: Option<&str>,
+) -> Value {
+    let groups: Vec<_> = groups.iter().map(|group| json!({"name": group})).collect();
+    let always = [
+        ("name", json!(new.name)),
+        ("imageRef", json!(new.image.id)),
+        ("flavorRef", json!(flavor.id)),
+        ("metadata", json!(new.metadata)),
+        ("config_drive", json!(new.spec.config_drive)),
+    ];
+    let further = [
+        ("networks", networks),
+        ("security_groups", (!groups.is_empty()).then(|| json!(groups))),
+        ("key_name", key.map(|key| json!(key))),
+        ("user_data", user_data.map(|data| json!(data))),
+        ("availability_zone", new.spec.availability_zone.as_ref().map(|zone| json!(zone))),
+    ];
+    let further = further.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let server: Map<_, _> =
+        always.into_iter().chain(further).map(|(name, value)| (name.to_owned(), value)).collect();
+    json!({"server": server})
+}
+
+/// user_data as Nova takes it.
+pub(super) fn encoded_user_data(user_data: Option<&str>) -> Result<Option<String>, CloudError> {
+    let Some(user_data) = user_data else { return Ok(None) };
+    let encoded = base64::engine::general_purpose::STANDARD.encode(user_data);
+    if encoded.len() <= LONGEST_USER_DATA {
+        return Ok(Some(encoded));
+    }
+    let message = format!(
+        "server.user_data has {} bytes once encoded, and Nova takes {LONGEST_USER_DATA}: fetch the rest from the server",
+        encoded.len()
+    );
+    Err(CloudError::new(Trouble::Configuration, message))
+}
+
+/// A server's status in our words.
+fn status_of(server: &Value) -> ServerStatus {
+    match text(server, "status") {
+        "BUILD" | "" => ServerStatus::Building,
+        "ERROR" => ServerStatus::Error(fault_of(server)),
+        "DELETED" | "SOFT_DELETED" => ServerStatus::Missing,
+        "SHUTOFF" => ServerStatus::Stopped("Nova says that it is shut off".to_owned()),
+        word @ ("PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED") => {
+            ServerStatus::Stopped(format!("somebody has it {}", word.to_lowercase().replace('_', " and ")))
+        }
+        // ACTIVE, and what is done to a server that runs: REBOOT, MIGRATING, PASSWORD, UNKNOWN, ...
+        _ => ServerStatus::Active,
+    }
+}
+
+fn fault_of(server: &Value) -> String {
+    let fault = server.get("fault").unwrap_or(&Value::Null);
+    let words = [text(fault, "message"), text(fault, "details")];
+    let code =
+        fault.get("code").and_then(Value::as_u64).map(|code| format!(" (code {code})")).unwrap_or_default();
+    match words {
+        ["", _] => format!("Nova gives no reason{code}"),
+        [message, ""] => format!("{message}{code}"),
+        [message, details] => format!("{message}{code}: {details}"),
+    }
+}
+
+/// The metadata by which servers are known as ours; the caller gives them.
+pub(super) fn build_of(server: &Value) -> &str {
+    server.pointer(&format!("/metadata/{BUILD}")).and_then(Value::as_str).unwrap_or_default()
+}
+
+impl Network {
+    /// What the request says about networks.
+    fn request(&self, version: Option<Microversion>) -> Option<Value> {
+        match self {
+            Self::One { id, .. } => Some(json!([{"uuid": id}])),
+            // Before "auto" was known, Nova chose by itself when nothing was said.
+            Self::Auto => {
+                version.filter(|version| *version >= Microversion::AUTO_NETWORK).map(|_| json!("auto"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "servers_tests.rs"]
+mod tests;

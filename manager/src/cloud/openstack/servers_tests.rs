@@ -1,0 +1,95 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::cloud::Image;
+use crate::schedules::ServerSpec;
+
+fn spec() -> ServerSpec {
+    ServerSpec {
+        memory: 0,
+        disk: 0,
+        cpus: 0,
+        flavor: Some("lab.tiny".into()),
+        network: None,
+        security_groups: Vec::new(),
+        availability_zone: None,
+        ssh_key: false,
+        config_drive: true,
+        user_data: None,
+    }
+}
+
+fn new_server(spec: ServerSpec) -> NewServer {
+    NewServer {
+        build_id: "b".into(),
+        name: "image-manager-b".into(),
+        image: Image {
+            id: "i".into(),
+            name: "image-manager-b".into(),
+            sha512: String::new(),
+            size_bytes: 1,
+            virtual_size_bytes: 1,
+        },
+        spec,
+        metadata: BTreeMap::from([("image_manager_build".to_owned(), "b".to_owned())]),
+        console_log: "console.log".into(),
+    }
+}
+
+fn flavor() -> Flavor {
+    Flavor { id: "f".into(), name: "lab.tiny".into(), memory_mib: 128, cpus: 1, disk_gib: 1 }
+}
+
+#[test]
+fn a_request_says_what_is_wanted_and_nothing_else() {
+    let body = request(&new_server(spec()), &flavor(), Some(json!("auto")), &["g".into()], None, None);
+    assert_eq!(
+        body,
+        json!({"server": {"name": "image-manager-b", "imageRef": "i", "flavorRef": "f", "config_drive": true,
+            "metadata": {"image_manager_build": "b"}, "networks": "auto", "security_groups": [{"name": "g"}]}})
+    );
+    let spec = ServerSpec { config_drive: false, availability_zone: Some("z".into()), ..spec() };
+    let body = request(&new_server(spec), &flavor(), None, &[], Some("k"), Some("eA=="));
+    assert_eq!(
+        body,
+        json!({"server": {"name": "image-manager-b", "imageRef": "i", "flavorRef": "f", "config_drive": false,
+            "metadata": {"image_manager_build": "b"}, "availability_zone": "z", "key_name": "k", "user_data": "eA=="}})
+    );
+}
+
+#[test]
+fn user_data_is_encoded_and_measured_so() {
+    assert_eq!(encoded_user_data(None).unwrap(), None);
+    assert_eq!(encoded_user_data(Some("x")).unwrap().as_deref(), Some("eA=="));
+    assert!(encoded_user_data(Some(&"x".repeat(49_149))).is_ok());
+    let error = encoded_user_data(Some(&"x".repeat(49_152))).unwrap_err();
+    assert_eq!(error.trouble, Trouble::Configuration);
+}
+
+#[test]
+fn novas_words_become_ours() {
+    for (server, expected) in [
+        (json!({"status": "BUILD"}), ServerStatus::Building),
+        (json!({"status": "ACTIVE"}), ServerStatus::Active),
+        (json!({"status": "REBOOT"}), ServerStatus::Active),
+        (json!({"status": "SHUTOFF"}), ServerStatus::Stopped("Nova says that it is shut off".into())),
+        (json!({"status": "DELETED"}), ServerStatus::Missing),
+        (
+            json!({"status": "ERROR", "fault": {"code": 500, "message": "No valid host was found."}}),
+            ServerStatus::Error("No valid host was found. (code 500)".into()),
+        ),
+        (json!({"status": "ERROR"}), ServerStatus::Error("Nova gives no reason".into())),
+    ] {
+        assert_eq!(status_of(&server), expected);
+    }
+}
+
+#[test]
+fn nova_chooses_the_network_where_it_can() {
+    let version =
+        |newest| Microversion::negotiate(&json!({"version": {"version": newest, "min_version": "2.1"}}));
+    assert_eq!(Network::Auto.request(version("2.93")), Some(json!("auto")));
+    assert_eq!(Network::Auto.request(version("2.20")), None);
+    let one = Network::One { id: "n".into(), filters: true };
+    assert_eq!(one.request(None), Some(json!([{"uuid": "n"}])));
+}

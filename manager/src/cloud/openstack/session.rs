@@ -1,0 +1,365 @@
+//! Requests to a cloud's services: authenticated, spaced out, bounded in time and size, and repeated where
+//! that is safe.
+//!
+//! | what went wrong | repeated |
+//! | --- | --- |
+//! | 401 | once, with a new token |
+//! | 429, 503 | always: the service did not take the request |
+//! | not connected | always: the request did not leave |
+//! | 500, 502, 504, no answer | only reading and deleting |
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, Url, redirect};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::answers::{ApiError, message_of, retry_after, with_reasons};
+use super::config::{CloudConfig, ConfigError};
+use super::identity::Keystone;
+use super::pace::{Pace, back_off};
+use super::services::{Microversion, Service};
+use crate::cloud::{CloudError, Trouble};
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest answer that is read, in bytes; a page of a hundred images has some 300 KiB.
+const LARGEST: usize = 8 << 20;
+/// How often a 500 is asked again: it seldom goes away.
+const BROKEN: u32 = 3;
+
+/// How long an answer is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For one answer.
+    each: Duration,
+    /// Until the last repetition begins.
+    total: Duration,
+}
+
+impl Patience {
+    /// Sits out a service that is down for a minute.
+    pub(super) const LONG: Self = Self { each: Duration::from_mins(1), total: Duration::from_mins(2) };
+    /// For questions that will be asked again anyway.
+    pub(super) const SHORT: Self = Self { each: Duration::from_secs(15), total: Duration::ZERO };
+}
+
+/// A request to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    service: Service,
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    json: Option<Value>,
+    content_type: &'static str,
+    patience: Patience,
+    /// Whether a repetition does no harm.
+    repeatable: bool,
+}
+
+impl Call {
+    fn new(service: Service, method: Method, path: impl Into<String>, json: Option<Value>) -> Self {
+        let repeatable = matches!(method, Method::GET | Method::DELETE);
+        let (path, query, patience) = (path.into(), Vec::new(), Patience::LONG);
+        Self { service, method, path, query, json, content_type: "application/json", patience, repeatable }
+    }
+
+    pub(super) fn get(service: Service, path: impl Into<String>) -> Self {
+        Self::new(service, Method::GET, path, None)
+    }
+
+    pub(super) fn delete(service: Service, path: impl Into<String>) -> Self {
+        Self::new(service, Method::DELETE, path, None)
+    }
+
+    pub(super) fn post(service: Service, path: impl Into<String>, json: Value) -> Self {
+        Self::new(service, Method::POST, path, Some(json))
+    }
+
+    /// A JSON patch as Glance takes it.
+    pub(super) fn patch(service: Service, path: impl Into<String>, json: Value) -> Self {
+        let call = Self::new(service, Method::PATCH, path, Some(json));
+        Self { content_type: "application/openstack-images-v2.1-json-patch", ..call }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Says that a repetition does no harm.
+    pub(super) fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
+}
+
+/// A cloud's services as one user sees them.
+pub(super) struct Session {
+    config: Arc<CloudConfig>,
+    http: Client,
+    keystone: Keystone,
+    pace: Pace,
+    microversion: OnceCell<Option<Microversion>>,
+    typed: OnceCell<openstack::Cloud>,
+}
+
+impl Session {
+    /// Reads certificates; asks nothing yet.
+    pub(super) fn new(config: CloudConfig) -> Result<Self, CloudError> {
+        let config = Arc::new(config);
+        let http = client(&config)?;
+        let keystone = Keystone::new(Arc::clone(&config), http.clone());
+        let (pace, microversion, typed) = (Pace::default(), OnceCell::new(), OnceCell::new());
+        Ok(Self { config, http, keystone, pace, microversion, typed })
+    }
+
+    pub(super) fn config(&self) -> &CloudConfig {
+        &self.config
+    }
+
+    /// The project we work in. Authenticates where that has not been done.
+    pub(super) async fn project(&self) -> Result<String, CloudError> {
+        let token = self.persist(Patience::LONG, true, || self.keystone.token()).await;
+        token.map(|token| token.project_id.clone()).map_err(|error| error.when("authenticating"))
+    }
+
+    /// Where a service is.
+    pub(super) async fn endpoint(&self, service: Service) -> Result<Url, ApiError> {
+        self.keystone.endpoint(service.types()).await
+    }
+
+    /// Asks a question of the crate `openstack`, which must only read.
+    pub(super) async fn ask<T, F>(&self, question: impl Fn(openstack::Cloud) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, osauth::Error>>,
+    {
+        self.persist(Patience::LONG, true, || async {
+            self.pace.turn().await;
+            let token = self.keystone.token().await?;
+            let make = || osauth::Session::new_with_client(self.http.clone(), self.keystone.clone());
+            let cloud =
+                self.typed.get_or_try_init(|| async { make().await.map(openstack::Cloud::from) }).await?;
+            let answer = timeout(Patience::LONG.each, question(cloud.clone())).await;
+            let answer = answer.map_err(|_| ApiError::Lost("no answer in time".to_owned()))?;
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => ApiError::from(error),
+            };
+            if error.is(401) {
+                self.keystone.forget(&token).await;
+            }
+            Err(error)
+        })
+        .await
+    }
+
+    /// Makes a request and reads the answer; an empty one is null.
+    pub(super) async fn call(&self, call: &Call) -> Result<Value, ApiError> {
+        self.persist(call.patience, call.repeatable, || self.attempt(call)).await
+    }
+
+    /// Tries until there is an answer or patience is over.
+    async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
+        &self,
+        patience: Patience,
+        repeatable: bool,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, ApiError> {
+        let began = Instant::now();
+        let (mut number, mut renewed) = (0, false);
+        loop {
+            let error = match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if error.is(401) && !renewed {
+                // The attempt has forgotten the token: the next one gets a new one.
+                renewed = true;
+                continue;
+            }
+            let Some(wait) = wait_before(&error, repeatable, number) else { return Err(error) };
+            if began.elapsed() + wait > patience.total {
+                return Err(error);
+            }
+            tracing::info!(
+                cloud = self.config.name,
+                "asking again in {:.1} s: {error:?}",
+                wait.as_secs_f64()
+            );
+            sleep(wait).await;
+            number += 1;
+        }
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Value, ApiError> {
+        let url = call.service.address(&self.endpoint(call.service).await?, &call.path);
+        let version = match call.service {
+            Service::Compute => self.microversion().await?,
+            _ => None,
+        };
+        let mut request = self.http.request(call.method.clone(), url).query(&call.query);
+        if let Some(version) = version {
+            let number = version.number();
+            request = request
+                .header("openstack-api-version", format!("compute {number}"))
+                .header("x-openstack-nova-api-version", number);
+        }
+        if let Some(json) = &call.json {
+            request = request.header(CONTENT_TYPE, call.content_type).body(json.to_string());
+        }
+        self.send(request.timeout(call.patience.each)).await
+    }
+
+    /// Sends a request with our token. One that is refused for it makes the session forget the token.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, ApiError> {
+        self.pace.turn().await;
+        let token = self.keystone.token().await?;
+        let request = request.header("x-auth-token", token.header.clone());
+        let response = request.send().await.map_err(|error| not_sent(&error))?;
+        let status = response.status().as_u16();
+        if status == 401 {
+            self.keystone.forget(&token).await;
+        }
+        if response.status().is_success() || status == 300 {
+            return parse(&read(response).await?);
+        }
+        Err(refusal(response).await)
+    }
+
+    /// Something to be sent to a service by the caller's own rules, without any time limit.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        service: Service,
+        path: &str,
+    ) -> Result<RequestBuilder, ApiError> {
+        Ok(self.http.request(method, service.address(&self.endpoint(service).await?, path)))
+    }
+
+    /// The compute API's version that is asked for.
+    pub(super) async fn microversion(&self) -> Result<Option<Microversion>, ApiError> {
+        let found = self.microversion.get_or_try_init(|| async {
+            let url = Service::description(&self.endpoint(Service::Compute).await?);
+            let description = self.send(self.http.get(url).timeout(Patience::LONG.each)).await?;
+            Ok::<_, ApiError>(Microversion::negotiate(&description))
+        });
+        found.await.copied()
+    }
+}
+
+/// How long to wait before a request is made again; `None`: it is not.
+fn wait_before(error: &ApiError, repeatable: bool, number: u32) -> Option<Duration> {
+    let (again, asked) = match error {
+        ApiError::Refused { status: 429 | 503, retry_after, .. } => (true, *retry_after),
+        ApiError::Refused { status: 500, .. } => (repeatable && number < BROKEN, None),
+        ApiError::Refused { status: 502 | 504, .. } | ApiError::Lost(_) => (repeatable, None),
+        ApiError::Unreachable(_) => (true, None),
+        ApiError::Refused { .. } | ApiError::Known(_) => (false, None),
+    };
+    again.then(|| back_off(number, asked))
+}
+
+fn not_sent(error: &reqwest::Error) -> ApiError {
+    let why = with_reasons(error);
+    if error.is_connect() {
+        ApiError::Unreachable(why)
+    } else if error.is_builder() {
+        CloudError::new(Trouble::Configuration, why).into()
+    } else {
+        ApiError::Lost(why)
+    }
+}
+
+async fn refusal(response: Response) -> ApiError {
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers(), Utc::now());
+    let id = response.headers().get("x-openstack-request-id").and_then(|id| id.to_str().ok());
+    let request_id = id.unwrap_or_default().to_owned();
+    // The status says enough where the words are lost.
+    let body = read(response).await.unwrap_or_default();
+    let message = message_of(&String::from_utf8_lossy(&body), status);
+    ApiError::Refused { status, message, request_id, retry_after }
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::Lost(with_reasons(&error)))? {
+        if body.len() + chunk.len() > LARGEST {
+            let message = format!("an answer has more than {LARGEST} bytes");
+            return Err(CloudError::new(Trouble::Unavailable, message).into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn parse(body: &[u8]) -> Result<Value, ApiError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        CloudError::new(Trouble::Unavailable, format!("an answer is no JSON: {error}")).into()
+    })
+}
+
+fn client(config: &CloudConfig) -> Result<Client, CloudError> {
+    let wrong = |path: &Path, problem: &str| {
+        ConfigError::new(format!("{}: {}", config.source, path.display()), problem.to_owned())
+    };
+    let read = |path: &Path| fs::read(path).map_err(|error| wrong(path, &error.to_string()));
+    let mut builder = Client::builder()
+        .user_agent(concat!("image-manager/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .redirect(redirect::Policy::custom(same_host));
+    if let Some(path) = &config.ca_certificate {
+        let certificates = Certificate::from_pem_bundle(&read(path)?)
+            .ok()
+            .filter(|certificates| !certificates.is_empty())
+            .ok_or_else(|| wrong(path, "holds no PEM certificates"))?;
+        builder = builder.tls_built_in_root_certs(false);
+        for certificate in certificates {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let Some((certificate, key)) = &config.client_certificate {
+        let mut pem = read(certificate)?;
+        if key != certificate {
+            pem.extend(read(key)?);
+        }
+        let identity = Identity::from_pem(&pem);
+        builder =
+            builder.identity(identity.map_err(|_| wrong(certificate, "is no PEM certificate with its key"))?);
+    }
+    if !config.verify {
+        tracing::error!(
+            "cloud {}: certificates are NOT checked (verify: false in {}): whoever is on the way can take its \
+             password, its images and its servers; give the cloud's own CA as `cacert` instead",
+            config.name,
+            config.source
+        );
+        builder = builder.danger_accept_invalid_certs(true);
+    }
+    builder.build().map_err(|error| CloudError::new(Trouble::Configuration, with_reasons(&error)))
+}
+
+/// A token must not follow a redirection to somebody else.
+fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let origin =
+        |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
+    let same = attempt.previous().last().is_some_and(|from| origin(from) == origin(attempt.url()));
+    if same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,216 @@
+//! Filling an image: the file as a stream of chunks, at constant memory, hashed on the way.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Body, Method};
+use sha2::{Digest, Sha256, Sha512};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::OpenStackCloud;
+use super::answers::{ApiError, text};
+use super::pace::back_off;
+use super::services::Service;
+use crate::cloud::{CloudError, ProgressSink, Trouble};
+
+/// Bytes read at a time; two such chunks wait at most.
+const CHUNK: usize = 256 * 1024;
+const WAITING: usize = 2;
+/// How often the whole file is sent.
+const TRIES: u32 = 4;
+/// An upload of which nothing moves for so long is broken off.
+const STALLED: Duration = Duration::from_mins(2);
+/// How long the service may take to answer after the last byte: it may write to a slow store.
+const LAST_WORD: Duration = Duration::from_mins(15);
+/// How long Glance may take to see that an upload was broken off.
+const SETTLING: Duration = Duration::from_mins(1);
+
+/// What is known of a file that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sums {
+    /// Lower-case hexadecimal.
+    pub(super) sha512: String,
+    /// The same.
+    pub(super) sha256: String,
+    pub(super) size: u64,
+}
+
+impl OpenStackCloud {
+    /// Sends a file into a queued image; again when the way was cut and Glance has put the image back.
+    pub(super) async fn fill(
+        &self,
+        id: &str,
+        file: &Path,
+        progress: ProgressSink<'_>,
+    ) -> Result<Sums, CloudError> {
+        let tried = format!("uploading image {id}");
+        let mut number = 0;
+        loop {
+            let error = match self.send_file(id, file, progress).await {
+                Ok(sums) => return Ok(sums),
+                Err(error) => error,
+            };
+            let may_help = matches!(
+                error,
+                ApiError::Unreachable(_)
+                    | ApiError::Lost(_)
+                    | ApiError::Refused { status: 401 | 408 | 429 | 500.., .. }
+            );
+            number += 1;
+            if !may_help || number >= TRIES {
+                return Err(error.when(&tried));
+            }
+            let asked = match &error {
+                ApiError::Refused { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            tracing::warn!("{tried}: try {number} failed: {error:?}");
+            progress(0.0, "the upload was cut off: trying again");
+            sleep(back_off(number + 1, asked)).await;
+            self.settled(id).await.map_err(|late| late.unwrap_or_else(|| error.when(&tried)))?;
+        }
+    }
+
+    /// Waits until an image whose upload was cut off can be filled again. An error of `None`: it never can.
+    async fn settled(&self, id: &str) -> Result<(), Option<CloudError>> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let image =
+                self.image(id).await.map_err(|error| Some(error.when(&format!("asking for image {id}"))))?;
+            match image.as_ref().map(|image| text(image, "status")) {
+                Some("queued") => return Ok(()),
+                Some("saving") if Instant::now() < deadline => sleep(Duration::from_secs(2)).await,
+                _ => return Err(None),
+            }
+        }
+    }
+
+    async fn send_file(&self, id: &str, file: &Path, progress: ProgressSink<'_>) -> Result<Sums, ApiError> {
+        let open = File::open(file).await.map_err(|error| local(file, &error))?;
+        let length = open.metadata().await.map_err(|error| local(file, &error))?.len();
+        let sent = Arc::new(AtomicU64::new(0));
+        let (stream, reading) = read(open, Arc::clone(&sent));
+        let request = self.session.request(Method::PUT, Service::Image, &format!("images/{id}/file")).await?;
+        let request = request
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, length)
+            .body(Body::wrap_stream(stream));
+        tokio::select! {
+            answer = self.session.send(request) => answer?,
+            stalled = watch(&sent, length, progress) => return Err(stalled),
+        };
+        let sums = reading
+            .await
+            .map_err(|error| ApiError::Lost(error.to_string()))?
+            .map_err(|error| local(file, &error))?;
+        if sums.size == length {
+            return Ok(sums);
+        }
+        let message = format!("{} changed while it was uploaded", file.display());
+        Err(CloudError::new(Trouble::Corrupt, message).into())
+    }
+}
+
+type Chunks = ReceiverStream<Result<Vec<u8>, io::Error>>;
+
+/// Reads a file into chunks and hashes them. The task ends with the stream.
+fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<Sums>>) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let reading = tokio::spawn(async move {
+        let (mut sha512, mut sha256, mut size) = (Sha512::new(), Sha256::new(), 0);
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            (&mut file).take(CHUNK as u64).read_to_end(&mut chunk).await?;
+            if chunk.is_empty() {
+                break;
+            }
+            sha512.update(&chunk);
+            sha256.update(&chunk);
+            let bytes = chunk.len() as u64;
+            size += bytes;
+            if sender.send(Ok(chunk)).await.is_err() {
+                return Err(io::Error::other("the upload was broken off"));
+            }
+            sent.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(Sums { sha512: hexadecimal(&sha512.finalize()), sha256: hexadecimal(&sha256.finalize()), size })
+    });
+    (ReceiverStream::new(receiver), reading)
+}
+
+/// Tells how far it is; ends only when nothing has moved for too long.
+async fn watch(sent: &AtomicU64, length: u64, progress: ProgressSink<'_>) -> ApiError {
+    let mut beat = interval(Duration::from_millis(500));
+    let (mut last, mut moved) = (0, Instant::now());
+    loop {
+        beat.tick().await;
+        let now = sent.load(Ordering::Relaxed);
+        if now != last {
+            (last, moved) = (now, Instant::now());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a fraction for people")]
+        progress(now as f64 / length.max(1) as f64, "uploading");
+        let limit = if now >= length { LAST_WORD } else { STALLED };
+        if moved.elapsed() > limit {
+            return ApiError::Lost(format!(
+                "nothing moved for {} s, {now} of {length} bytes sent",
+                limit.as_secs()
+            ));
+        }
+    }
+}
+
+fn local(file: &Path, error: &io::Error) -> ApiError {
+    CloudError::new(Trouble::Fault, format!("cannot read {}: {error}", file.display())).into()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_in_chunks_and_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "abc".repeat(CHUNK)).unwrap();
+        let sent = Arc::new(AtomicU64::new(0));
+        let (stream, reading) = read(File::open(&path).await.unwrap(), Arc::clone(&sent));
+        let chunks: Vec<_> = stream.collect().await;
+        assert_eq!(chunks.len(), 3);
+        let sums = reading.await.unwrap().unwrap();
+        assert_eq!((sums.size, sent.load(Ordering::Relaxed)), (3 * CHUNK as u64, 3 * CHUNK as u64));
+        assert_eq!(sums.sha256, hexadecimal(&Sha256::digest(std::fs::read(&path).unwrap())));
+        assert_eq!(sums.sha512, hexadecimal(&Sha512::digest(std::fs::read(&path).unwrap())));
+        assert_eq!(hexadecimal(&[0, 255, 16]), "00ff10");
+    }
+
+    #[tokio::test]
+    async fn reading_ends_with_the_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![0; 20 * CHUNK]).unwrap();
+        let (stream, reading) = read(File::open(&path).await.unwrap(), Arc::default());
+        drop(stream);
+        assert!(reading.await.unwrap().is_err());
+    }
+}
