@@ -23,7 +23,7 @@ impl Admin {
         let text = std::fs::read_to_string(clouds).unwrap();
         let yaml = YamlLoader::load_from_str(&text).unwrap().remove(0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
         let (_, answer) = authenticate(&runtime, &http, &yaml["clouds"]["lab"]["auth"]);
         let project = answer["token"]["project"]["id"].as_str().unwrap().to_owned();
         let (token, answer) = authenticate(&runtime, &http, &yaml["clouds"]["lab-admin"]["auth"]);

@@ -3,6 +3,14 @@
 //! `testbed/openstack/up` starts, with the clouds `lab` (a tenant), `lab-appcred` and `lab-admin`; without it
 //! these tests are left out, and say so.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by stopping there"
+)]
+
 mod admin;
 mod faults;
 mod lab;
