@@ -104,7 +104,7 @@ pub(crate) fn holder(directory: &Path) -> Option<Holder> {
 
 /// Reads the schedules; their mistakes are printed with carets.
 pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
-    schedules::load(path).map_err(|error| Trouble::usage(error.render(Style::of_stderr().colours())))
+    schedules::load(path).map_err(|error| Trouble::mistakes(error.render(Style::of_stderr().colours())))
 }
 
 /// Opens the history of a state directory that must be there.

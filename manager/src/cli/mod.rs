@@ -57,17 +57,24 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Trouble {
     exit: Exit,
     message: String,
+    /// The message is a whole text with its own "error:" lines.
+    whole: bool,
 }
 
 impl Trouble {
     /// The user must change something.
     pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Usage, message: message.to_string() }
+        Self { exit: Exit::Usage, message: message.to_string(), whole: false }
+    }
+
+    /// Mistakes that were rendered already, each with its place.
+    pub(crate) fn mistakes(rendered: String) -> Self {
+        Self { exit: Exit::Usage, message: rendered, whole: true }
     }
 
     /// The host or the manager is at fault.
     pub(crate) fn errored(message: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Errored, message: message.to_string() }
+        Self { exit: Exit::Errored, message: message.to_string(), whole: false }
     }
 }
 
@@ -103,7 +110,11 @@ pub fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
 fn report(trouble: &Trouble) -> ExitCode {
-    eprintln!("error: {}", trouble.message);
+    if trouble.whole {
+        eprintln!("{}", trouble.message.trim_end());
+    } else {
+        eprintln!("error: {}", trouble.message);
+    }
     trouble.exit.into()
 }
 

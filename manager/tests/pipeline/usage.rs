@@ -19,6 +19,7 @@ fn six_mistakes_have_six_carets() {
     assert_eq!(carets, 6, "{said}");
     assert!(said.contains("schedules.toml:2"), "{said}");
     assert!(said.contains("6 errors in"), "{said}");
+    assert!(said.starts_with("error: `cron`"), "{said}");
 }
 
 #[test]
