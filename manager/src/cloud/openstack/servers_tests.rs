@@ -112,15 +112,13 @@ async fn a_server_whose_creation_was_not_answered_is_found_by_its_name() {
 
 #[tokio::test]
 async fn novas_refusal_is_the_evidence() {
-    let stage = Stage::with(|request| match request {
-        "POST /servers" => {
-            let body = r#"{"forbidden": {"code": 403, "message": "Quota exceeded for cores"}}"#;
-            format!(
-                "HTTP/1.1 403 No\r\nx-openstack-request-id: req-7\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            )
+    let stage = Stage::with(|request| {
+        if request != "POST /servers" {
+            return stage::json(&json!({}));
         }
-        _ => stage::json(&json!({})),
+        let body = r#"{"forbidden": {"code": 403, "message": "Quota exceeded for cores"}}"#;
+        let length = body.len();
+        format!("HTTP/1.1 403 No\r\nx-openstack-request-id: req-7\r\ncontent-length: {length}\r\n\r\n{body}")
     })
     .await;
     let error = stage.cloud().create(&new_server(spec()), json!({"server": {}})).await.unwrap_err();

@@ -195,16 +195,14 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, vec![7; 9 * CHUNK]).unwrap();
         let (mut puts, mut looks) = (0, 0);
-        let stage = Stage::with(move |request| match request {
-            "PUT /v2/images/i/file" => {
+        let stage = Stage::with(move |request| {
+            if request == "PUT /v2/images/i/file" {
                 puts += 1;
-                if puts == 1 { String::new() } else { "HTTP/1.1 204 Done\r\n\r\n".to_owned() }
+                return if puts == 1 { String::new() } else { "HTTP/1.1 204 Done\r\n\r\n".to_owned() };
             }
-            _ => {
-                looks += 1;
-                let status = if looks == 1 { "saving" } else { "queued" };
-                stage::json(&serde_json::json!({"id": "i", "status": status}))
-            }
+            looks += 1;
+            let status = if looks == 1 { "saving" } else { "queued" };
+            stage::json(&serde_json::json!({"id": "i", "status": status}))
         })
         .await;
         let sums = stage.cloud().fill("i", &path, &|_, _| {}).await.unwrap();
@@ -220,9 +218,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "x").unwrap();
-        let stage = Stage::with(|request| match request {
-            "GET /v2/images/i" => stage::json(&serde_json::json!({"id": "i", "status": "killed"})),
-            _ => String::new(),
+        let stage = Stage::with(|request| {
+            if request == "GET /v2/images/i" {
+                stage::json(&serde_json::json!({"id": "i", "status": "killed"}))
+            } else {
+                String::new()
+            }
         })
         .await;
         let error = stage.cloud().fill("i", &path, &|_, _| {}).await.unwrap_err();
