@@ -39,9 +39,11 @@ inside() {
         nsenter -t "$pid" --mount --uts --ipc --net --pid --root --wd -- "$@"
 }
 
-# up and down, one at a time. Locks the folder the state is in: a lock file would be left over.
+# up and down of a lab, one at a time. Locks the folder of its state: a lock file would be left over.
 one_at_a_time() {
-    mkdir -p "$LAB_STATE"
-    exec 9<"$(dirname "$LAB_STATE")"
-    flock -w "${1:-1200}" 9 || die "another up or down is still at work after ${1:-1200} s"
+    while mkdir -p "$LAB_STATE" && exec 9<"$LAB_STATE"; do
+        flock -w 1200 9 || die "another up or down is still at work after 1200 s"
+        # Purged while we waited: that was the lock of a folder that is gone.
+        [ ! /proc/self/fd/9 -ef "$LAB_STATE" ] || return 0
+    done
 }

@@ -68,7 +68,11 @@ impl Admin {
     /// Images of a build, in any state.
     pub(crate) fn images_of(&self, build: &str) -> Vec<Json> {
         let hidden = ["true", "false"].map(|hidden| {
-            self.list("image", &format!("v2/images?image_manager_build={build}&os_hidden={hidden}"), "images")
+            self.list(
+                "image",
+                &format!("v2/images?image_manager_build={build}&os_hidden={hidden}&visibility=all"),
+                "images",
+            )
         });
         hidden.concat()
     }

@@ -34,6 +34,8 @@ mod reach;
 mod servers;
 mod services;
 mod session;
+#[cfg(test)]
+mod stage;
 mod upload;
 
 use std::collections::HashMap;
@@ -91,13 +93,12 @@ impl OpenStackCloud {
     /// Everything made there will carry `owner`.
     pub fn open(name: &str, owner: impl Into<String>) -> Result<Self, CloudError> {
         let config = CloudConfig::load(name, &Surroundings::of_process())?;
-        Ok(Self {
-            name: name.to_owned(),
-            owner: owner.into(),
-            session: Session::new(config)?,
-            publishing: Mutex::new(()),
-            seen: PlainMutex::default(),
-        })
+        Ok(Self::with_session(name, owner.into(), Session::new(config)?))
+    }
+
+    fn with_session(name: &str, owner: String, session: Session) -> Self {
+        let (publishing, seen) = (Mutex::new(()), PlainMutex::default());
+        Self { name: name.to_owned(), owner, session, publishing, seen }
     }
 
     /// Where its settings come from, for people.

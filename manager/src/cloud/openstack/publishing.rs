@@ -122,3 +122,81 @@ fn date_of(image: &Value) -> &str {
         date => date,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::openstack::stage::{self, Stage};
+    use crate::cloud::{Cloud as _, Resource, ResourceKind};
+
+    fn image(id: &str, name: &str, date: &str, published: bool) -> Value {
+        let mut image = json!({"id": id, "name": name, "owner": "p", "image_manager_owner": "me", "status": "active",
+            "image_build_date": date, "os_hidden": true, "visibility": "private", "os_hash_algo": "sha512",
+            "os_hash_value": "ab"});
+        if published {
+            image["image_manager_published"] = json!("pub");
+        }
+        image
+    }
+
+    /// The new image "n", the current one "c", and older ones; PATCH and DELETE change nothing.
+    async fn glance() -> Stage {
+        Stage::with(|request| {
+            let (method, target) = request.split_once(' ').unwrap();
+            let all = [
+                image("c", "pub", "2026-11-03", true),
+                image("o2", "pub (2026-11-02)", "2026-11-02", true),
+                image("o1", "pub (2026-11-01)", "2026-11-01", true),
+            ];
+            match (method, target.split('?').next().unwrap()) {
+                ("GET", "/v2/images") if target.contains("os_hidden=true") => {
+                    stage::json(&json!({"images": all}))
+                }
+                ("GET", "/v2/images") => stage::json(&json!({"images": []})),
+                ("GET", "/v2/images/n") => stage::json(&image("n", "image-manager-b", "2026-11-04", false)),
+                ("GET", "/v2/images/c") => stage::json(&all[0]),
+                ("DELETE", "/v2/images/o1") => "HTTP/1.1 409 In use\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                ("PATCH", _) => stage::json(&json!({})),
+                other => panic!("{other:?}"),
+            }
+        })
+        .await
+    }
+
+    fn changes(stage: &Stage) -> Vec<String> {
+        stage.requests().into_iter().filter(|request| !request.starts_with("GET")).collect()
+    }
+
+    #[tokio::test]
+    async fn the_new_image_has_the_name_before_the_old_one_loses_it() {
+        let stage = glance().await;
+        let new = Image {
+            id: "n".into(),
+            name: "image-manager-b".into(),
+            sha512: "AB".into(),
+            size_bytes: 1,
+            virtual_size_bytes: 1,
+        };
+        let publication = Publication { name: "pub".into(), keep: 1, visibility: "shared".into() };
+        let published = stage.cloud().publish(&new, &publication).await.unwrap();
+        assert_eq!(changes(&stage), ["PATCH /v2/images/n", "PATCH /v2/images/c", "DELETE /v2/images/o1"]);
+        assert_eq!(published.location, "n");
+        assert!(published.removed.is_empty());
+        assert!(published.held[0].contains("o1"), "what is in use is held: {:?}", published.held);
+        let other = Image { sha512: "cd".into(), ..new };
+        assert_eq!(stage.cloud().publish(&other, &publication).await.unwrap_err().trouble, Trouble::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn a_published_image_is_not_removed_by_a_build_that_could_not_say_so() {
+        let stage = glance().await;
+        let resource = Resource {
+            kind: ResourceKind::Image,
+            name: "image-manager-b".into(),
+            external_id: Some("c".into()),
+            build_id: "b".into(),
+        };
+        assert_eq!(stage.cloud().remove(&resource).await.unwrap(), Removal::Gone);
+        assert!(changes(&stage).is_empty());
+    }
+}

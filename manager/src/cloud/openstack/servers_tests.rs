@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::cloud::Image;
+use crate::cloud::openstack::stage::{self, Stage};
 use crate::schedules::ServerSpec;
 
 fn spec() -> ServerSpec {
@@ -92,4 +93,39 @@ fn nova_chooses_the_network_where_it_can() {
     assert_eq!(Network::Auto.request(version("2.20")), None);
     let one = Network::One { id: "n".into(), filters: true };
     assert_eq!(one.request(None), Some(json!([{"uuid": "n"}])));
+}
+
+#[tokio::test]
+async fn a_server_whose_creation_was_not_answered_is_found_by_its_name() {
+    let stage = Stage::with(|request| match request.split('?').next().unwrap() {
+        "POST /servers" => String::new(),
+        "GET /servers/detail" => stage::json(&json!({"servers": [
+            {"id": "other", "name": "image-manager-b", "metadata": {"image_manager_owner": "somebody"}},
+            {"id": "ours", "name": "image-manager-b", "metadata": {"image_manager_owner": "me"}}]})),
+        _ => stage::json(&json!({})),
+    })
+    .await;
+    let id = stage.cloud().create(&new_server(spec()), json!({"server": {}})).await.unwrap();
+    assert_eq!(id, "ours");
+    assert_eq!(stage.requests().iter().filter(|request| request.starts_with("POST")).count(), 1);
+}
+
+#[tokio::test]
+async fn novas_refusal_is_the_evidence() {
+    let stage = Stage::with(|request| {
+        if request != "POST /servers" {
+            return stage::json(&json!({}));
+        }
+        let body = r#"{"forbidden": {"code": 403, "message": "Quota exceeded for cores"}}"#;
+        let length = body.len();
+        format!("HTTP/1.1 403 No\r\nx-openstack-request-id: req-7\r\ncontent-length: {length}\r\n\r\n{body}")
+    })
+    .await;
+    let error = stage.cloud().create(&new_server(spec()), json!({"server": {}})).await.unwrap_err();
+    assert_eq!(error.trouble, Trouble::NoRoom);
+    assert!(
+        error.evidence.contains("req-7") && error.evidence.contains("Quota exceeded"),
+        "{}",
+        error.evidence
+    );
 }

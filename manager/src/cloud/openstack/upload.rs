@@ -187,6 +187,49 @@ mod tests {
     use tokio_stream::StreamExt as _;
 
     use super::*;
+    use crate::cloud::openstack::stage::{self, Stage};
+
+    #[tokio::test]
+    async fn an_upload_that_was_cut_off_is_made_again_once_glance_is_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 9 * CHUNK]).unwrap();
+        let (mut puts, mut looks) = (0, 0);
+        let stage = Stage::with(move |request| {
+            if request == "PUT /v2/images/i/file" {
+                puts += 1;
+                return if puts == 1 { String::new() } else { "HTTP/1.1 204 Done\r\n\r\n".to_owned() };
+            }
+            looks += 1;
+            let status = if looks == 1 { "saving" } else { "queued" };
+            stage::json(&serde_json::json!({"id": "i", "status": status}))
+        })
+        .await;
+        let sums = stage.cloud().fill("i", &path, &|_, _| {}).await.unwrap();
+        assert_eq!(sums.size, 9 * CHUNK as u64);
+        assert_eq!(
+            stage.requests(),
+            ["PUT /v2/images/i/file", "GET /v2/images/i", "GET /v2/images/i", "PUT /v2/images/i/file"]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_image_that_was_given_up_is_not_filled_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        let stage = Stage::with(|request| {
+            if request == "GET /v2/images/i" {
+                stage::json(&serde_json::json!({"id": "i", "status": "killed"}))
+            } else {
+                String::new()
+            }
+        })
+        .await;
+        let error = stage.cloud().fill("i", &path, &|_, _| {}).await.unwrap_err();
+        assert_eq!(error.trouble, Trouble::Unavailable);
+        assert_eq!(stage.requests().len(), 2);
+    }
 
     #[tokio::test]
     async fn a_file_is_read_in_chunks_and_hashed() {

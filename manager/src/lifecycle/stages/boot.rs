@@ -156,6 +156,10 @@ pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String
 /// No agent came.
 async fn silent(driver: &Driver, server: &Server, session: &Session) -> Failure {
     let limit = humantime::format_duration(driver.schedule.timeouts.boot);
+    if matches!(driver.cloud.server_status(server).await, Ok(ServerStatus::Building)) {
+        let message = format!("the cloud had not started the server within timeouts.boot = {limit}");
+        return Failure::errored("boot_timeout", message);
+    }
     let mut hints = vec![
         "is the element agent-install in the image".to_owned(),
         "does the console show the agent, and what does it say".to_owned(),

@@ -1,0 +1,108 @@
+//! A small server for tests: Keystone and all services at one address, answering as a test says.
+
+use std::sync::{Arc, Mutex};
+
+use reqwest::Url;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::OpenStackCloud;
+use super::config::{CloudConfig, Credentials};
+use super::session::Session;
+
+const TOKEN: &str =
+    r#"{"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "project": {"id": "p"}, "catalog": []}}"#;
+
+/// Answers requests and notes their heads. Keystone answers by itself.
+pub(super) struct Stage {
+    address: String,
+    pub(super) heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stage {
+    /// Answers come in this order; an empty one cuts the connection.
+    pub(super) async fn new(answers: Vec<&'static str>) -> Self {
+        let mut answers = answers.into_iter();
+        Self::with(move |_| answers.next().unwrap_or("HTTP/1.1 418 Over\r\n\r\n").to_owned()).await
+    }
+
+    /// Answers are made of requests' first lines, such as "GET /v2/images".
+    pub(super) async fn with(mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&heads);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (head, length) = head_of(&mut stream).await;
+                let words = if head.contains("/auth/tokens") {
+                    let (number, size) = (noted.lock().unwrap().len(), TOKEN.len());
+                    format!(
+                        "HTTP/1.1 201 Created\r\nx-subject-token: t{number}\r\ncontent-length: {size}\r\n\r\n{TOKEN}"
+                    )
+                } else {
+                    answer(head.lines().next().unwrap().trim_end_matches(" HTTP/1.1"))
+                };
+                noted.lock().unwrap().push(head);
+                if words.is_empty() {
+                    continue;
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).await.unwrap();
+                stream.write_all(words.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        });
+        Self { address, heads }
+    }
+
+    pub(super) fn session(&self) -> Session {
+        let url = Url::parse(&self.address).unwrap();
+        Session::new(CloudConfig {
+            name: "stage".into(),
+            source: "test".into(),
+            auth_url: url.clone(),
+            credentials: Credentials::Token("t".into()),
+            scope: None,
+            region: None,
+            interface: "public".into(),
+            verify: true,
+            ca_certificate: None,
+            client_certificate: None,
+            overrides: [("image", url.clone()), ("compute", url.clone()), ("network", url)].into(),
+        })
+        .unwrap()
+    }
+
+    /// A cloud whose owner is "me".
+    pub(super) fn cloud(&self) -> OpenStackCloud {
+        OpenStackCloud::with_session("stage", "me".to_owned(), self.session())
+    }
+
+    /// First lines of what came, without Keystone's.
+    pub(super) fn requests(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        let lines =
+            heads.iter().map(|head| head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned());
+        lines.filter(|line| !line.contains("/auth/tokens")).collect()
+    }
+}
+
+/// An answer with a body.
+pub(super) fn json(body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn head_of(stream: &mut TcpStream) -> (String, usize) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let lower = head.to_lowercase();
+    let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    (head, length.unwrap_or(0))
+}
