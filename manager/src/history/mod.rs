@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 pub use builds::{Ending, NewBuild};
 pub use ledger::{LedgerRow, ResourceState};
@@ -150,16 +150,23 @@ impl History {
 
     /// This installation's id, made at first use: what the manager owns in a cloud carries it.
     pub async fn owner(&self) -> Result<String, HistoryError> {
+        let found = self.read(|connection| Ok(owner(connection)?)).await?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
         self.writer()?
             .run(|connection| {
                 let fresh = uuid::Uuid::new_v4().to_string();
                 connection
-                    .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('owner', ?1)", [fresh])?;
-                Ok(connection
-                    .query_row("SELECT value FROM meta WHERE key = 'owner'", [], |row| row.get(0))?)
+                    .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('owner', ?1)", [&fresh])?;
+                Ok(owner(connection)?.unwrap_or(fresh))
             })
             .await
     }
+}
+
+fn owner(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = 'owner'", [], |row| row.get(0)).optional()
 }
 
 impl Readers {

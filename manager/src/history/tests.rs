@@ -166,6 +166,17 @@ fn several_programs_may_make_the_database_at_once() {
     History::open_to_read(&path).unwrap();
 }
 
+#[tokio::test]
+async fn the_owner_is_made_once_and_readers_know_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    let reader = History::open_to_read(&directory.path().join("image-manager.db")).unwrap();
+    assert!(matches!(reader.owner().await, Err(HistoryError::Closed)), "nobody has made it yet");
+    let owner = history.owner().await.unwrap();
+    assert_eq!(history.owner().await.unwrap(), owner);
+    assert_eq!(reader.owner().await.unwrap(), owner);
+}
+
 #[test]
 fn a_newer_schema_is_refused_by_readers_and_writers() {
     let directory = tempfile::tempdir().unwrap();
