@@ -1,7 +1,7 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
 # make test    installs what is missing and runs every test
+# make test-openstack   the tests on a real OpenStack, which it starts on this machine
 # make check   format, lints, unit tests: for every commit
-# make bench   benchmarks, each a ratio against a peer or a limit
 #
 # On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
 
@@ -11,10 +11,10 @@ STATE  ?= state
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test check bench agent build install-build install-test doc
+.PHONY: help demo test test-openstack check agent build install-build install-test
 
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
 demo: install-build agent build
 	./target/release/image-manager --version
@@ -45,5 +45,6 @@ test: install-test agent
 	elements/check
 	testbed/run
 
-bench: install-test agent
-	manager/benches/run
+# Takes a quarter of an hour, and 5 GiB of memory while the OpenStack runs.
+test-openstack: install-test agent
+	IMAGE_MANAGER_TEST_OPENSTACK=1 testbed/run -E 'binary(openstack)'

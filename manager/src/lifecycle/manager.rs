@@ -32,7 +32,7 @@ pub enum TriggerError {
         known: String,
     },
     /// No cloud has this name.
-    #[error("the cloud {0:?} is not configured; this manager has the cloud \"local\"")]
+    #[error("the cloud {0:?} is not configured: it must be in clouds.yaml (or be \"local\")")]
     NoCloud(String),
     /// The schedule has an unfinished build.
     #[error("schedule {schedule:?} is being built already: build {build_id}")]
