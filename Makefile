@@ -1,5 +1,5 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
-# make test    installs what is missing and runs every test
+# make test    installs what is missing and runs every test but those on OpenStack
 # make test-openstack   the tests on a real OpenStack, which it starts on this machine
 # make check   format, lints, unit tests: for every commit
 #
