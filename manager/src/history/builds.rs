@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use image_manager_proto::v1;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::names::Named as _;
 use super::observations;
@@ -234,15 +234,20 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryError> {
-    let unfinished: Option<String> = tx
+/// The unfinished build of a schedule.
+pub(super) fn unfinished_of(connection: &Connection, schedule: &str) -> rusqlite::Result<Option<String>> {
+    connection
         .query_row(
             "SELECT id FROM build WHERE schedule = ?1
              AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled')",
-            [&build.schedule],
+            [schedule],
             |row| row.get(0),
         )
-        .optional()?;
+        .optional()
+}
+
+fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryError> {
+    let unfinished = unfinished_of(tx, &build.schedule)?;
     if let Some(id) = unfinished {
         return Err(HistoryError::Unfinished(id));
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
+use super::builds::unfinished_of;
 use super::{History, HistoryError, now_ms};
 
 /// What is remembered of a schedule.
@@ -98,16 +99,6 @@ impl History {
     /// The unfinished build of a schedule.
     pub async fn unfinished_build(&self, schedule: &str) -> Result<Option<String>, HistoryError> {
         let schedule = schedule.to_owned();
-        self.read(move |connection| {
-            Ok(connection
-                .query_row(
-                    "SELECT id FROM build WHERE schedule = ?1
-                     AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled')",
-                    [schedule],
-                    |row| row.get(0),
-                )
-                .optional()?)
-        })
-        .await
+        self.read(move |connection| Ok(unfinished_of(connection, &schedule)?)).await
     }
 }

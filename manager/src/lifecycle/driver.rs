@@ -96,22 +96,21 @@ impl Driver {
 
     /// Commits the move to the next state, then tells it.
     async fn enter(&mut self, to: BuildState, detail: String) -> Result<(), Failure> {
-        Ok(self.go(to, StageState::Done, detail).await?)
+        if !may_move(self.state, to) {
+            let (from, to) = (self.state.word().to_owned(), to.word().to_owned());
+            return Err(HistoryError::IllegalMove { build: self.id.clone(), from, to }.into());
+        }
+        let ending = Ending { state: StageState::Done, detail };
+        self.manager.history().advance(&self.id, self.state, to, ending).await?;
+        self.arrived(to).await;
+        Ok(())
     }
 
-    async fn go(&mut self, to: BuildState, ended: StageState, detail: String) -> Result<(), HistoryError> {
-        if !may_move(self.state, to) {
-            return Err(HistoryError::IllegalMove {
-                build: self.id.clone(),
-                from: self.state.word().to_owned(),
-                to: to.word().to_owned(),
-            });
-        }
-        self.manager.history().advance(&self.id, self.state, to, Ending { state: ended, detail }).await?;
+    /// After the commit of a move: says so.
+    async fn arrived(&mut self, to: BuildState) {
         self.state = to;
         tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
         self.tell_build().await;
-        Ok(())
     }
 
     /// Tells watchers how the build stands.
@@ -167,9 +166,7 @@ impl Driver {
             }
             tokio::time::sleep(INSIST).await;
         }
-        self.state = to;
-        tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
-        self.tell_build().await;
+        self.arrived(to).await;
     }
 
     /// Runs a stage's work until it is done, or its time or the build's is over, or somebody ends the build.

@@ -73,10 +73,11 @@ async fn repeat(kind: &CheckKind, check: &v1::Check) -> Option<Repeated> {
             let asked = allowed(internet::repetition(seen)?.targets, targets, is_web)?;
             let settings = InternetCheck { targets: asked };
             let found = internet::observe(&settings, &here, deadline).await;
-            let works = internet::judge(&settings, &found).outcome == CheckOutcome::Pass
-                || internet::repetition(&internet::judge(&settings, &found).observations)
+            let judgement = internet::judge(&settings, &found);
+            let works = judgement.outcome == CheckOutcome::Pass
+                || internet::repetition(&judgement.observations)
                     .is_none_or(|left| left.targets.len() < settings.targets.len());
-            Some(repeated(works, internet::judge(&settings, &found)))
+            Some(repeated(works, judgement))
         }
         CheckKind::Disk { .. } | CheckKind::CloudInit { .. } => None,
     }
