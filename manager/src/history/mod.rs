@@ -102,7 +102,7 @@ impl History {
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        schema::write_ahead(&connection, BUSY_TIMEOUT)?;
         // A commit must survive a power cut: the ledger is worth nothing otherwise.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;

@@ -1,11 +1,36 @@
 //! The tables and their migrations. `PRAGMA user_version` counts the migrations that have been applied.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::HistoryError;
 
 /// One entry a schema version, oldest first. Never change an entry that has been released: append.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_builds.sql")];
+
+/// Pause before the journal's mode is asked for again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Gives the database a write-ahead log; tries for `patience` while another program has it open.
+///
+/// The change needs the file for itself for an instant. SQLite answers "busy" to that at once, without asking
+/// the connection's busy handler, because two connections that both wait to upgrade their lock would never end
+/// (<https://www.sqlite.org/c3ref/busy_handler.html>). So it is asked again here.
+pub(super) fn write_ahead(connection: &Connection, patience: Duration) -> Result<(), HistoryError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                std::thread::park_timeout(PAUSE);
+            }
+            done => return Ok(done?),
+        }
+    }
+}
 
 /// Brings the database to this program's schema.
 ///

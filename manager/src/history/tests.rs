@@ -154,16 +154,24 @@ async fn nonsense_from_a_guest_does_not_stop_the_writer() {
 
 #[test]
 fn several_programs_may_make_the_database_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("image-manager.db");
-    let opened: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| History::open(&path).map(|_| ()))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    for result in opened {
-        result.unwrap();
+    // Often enough that one of them meets another's change of the journal's mode.
+    for _ in 0..25 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image-manager.db");
+        let gate = std::sync::Barrier::new(8);
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let open = || {
+                gate.wait();
+                History::open(&path).map(|_| ())
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for result in opened {
+            result.unwrap();
+        }
+        History::open_to_read(&path).unwrap();
     }
-    History::open_to_read(&path).unwrap();
 }
 
 #[tokio::test]
