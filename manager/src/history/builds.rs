@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::names::Named as _;
 use super::observations;
+use super::points::Point;
 use super::{History, HistoryError, now_ms};
 
 /// A build to be queued.
@@ -44,7 +45,7 @@ impl History {
     /// # Errors
     /// [`HistoryError::Unfinished`] with the id of the schedule's unfinished build.
     pub async fn create_build(&self, build: NewBuild) -> Result<(), HistoryError> {
-        self.writer()?.run(move |tx| insert_build(tx, &build)).await
+        self.writer()?.run("create_build", move |tx| insert_build(tx, &build)).await
     }
 
     /// Moves a build from one state to another, ends the stage of the first and begins the stage of the
@@ -60,7 +61,8 @@ impl History {
         ending: Ending,
     ) -> Result<(), HistoryError> {
         let id = id.to_owned();
-        self.writer()?.run(move |tx| advance(tx, &id, from, to, &ending)).await
+        let point = Point::Of("advance", to.word().to_owned());
+        self.writer()?.run(point, move |tx| advance(tx, &id, from, to, &ending)).await
     }
 
     /// The same move together with the build's verdict and why it did not pass: a crash never parts them.
@@ -73,8 +75,9 @@ impl History {
         ending: Ending,
     ) -> Result<(), HistoryError> {
         let id = id.to_owned();
+        let point = Point::Of("advance", to.word().to_owned());
         self.writer()?
-            .run(move |tx| {
+            .run(point, move |tx| {
                 if let Some((verdict, failure)) = &verdict {
                     set_verdict(tx, &id, *verdict, failure.as_ref())?;
                 }
@@ -87,7 +90,7 @@ impl History {
     pub async fn skip_stage(&self, id: &str, stage: &'static str, detail: &str) -> Result<(), HistoryError> {
         let (id, detail) = (id.to_owned(), detail.to_owned());
         self.writer()?
-            .run(move |tx| {
+            .run(Point::Of("skip_stage", stage.to_owned()), move |tx| {
                 tx.execute(
                     "UPDATE stage SET state = 'skipped', detail = ?3 WHERE build_id = ?1 AND name = ?2",
                     params![id, stage, detail],
@@ -101,7 +104,7 @@ impl History {
     pub async fn record_image(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
         let id = id.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("record:image", move |tx| {
                 tx.execute(
                     "UPDATE build SET image_id = ?2, image_name = ?3, image_sha512 = ?4, image_size = ?5,
                      image_virtual_size = ?6 WHERE id = ?1",
@@ -123,7 +126,7 @@ impl History {
     pub async fn record_token_hash(&self, id: &str, hash: &str) -> Result<(), HistoryError> {
         let (id, hash) = (id.to_owned(), hash.to_owned());
         self.writer()?
-            .run(move |tx| {
+            .run("record:token", move |tx| {
                 tx.execute("UPDATE build SET agent_token_hash = ?2 WHERE id = ?1", params![id, hash])?;
                 Ok(())
             })
@@ -134,7 +137,7 @@ impl History {
     pub async fn record_server(&self, id: &str, server: v1::Server) -> Result<(), HistoryError> {
         let id = id.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("record:server", move |tx| {
                 tx.execute(
                     "UPDATE build SET server_id = ?2, server_name = ?3, server_flavor = ?4 WHERE id = ?1",
                     params![id, server.id, server.name, server.flavor],
@@ -148,7 +151,7 @@ impl History {
     pub async fn record_agent(&self, id: &str, version: &str, boot_id: &str) -> Result<(), HistoryError> {
         let (id, version, boot_id) = (id.to_owned(), version.to_owned(), boot_id.to_owned());
         self.writer()?
-            .run(move |tx| {
+            .run("record:agent", move |tx| {
                 tx.execute(
                     "UPDATE build SET agent_version = ?2, agent_boot_id = ?3, agent_attached_at = ?4 WHERE id = ?1",
                     params![id, version, boot_id, now_ms()],
@@ -162,7 +165,7 @@ impl History {
     pub async fn record_checks(&self, id: &str, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
         let id = id.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("record:checks", move |tx| {
                 for check in &checks {
                     update_check(tx, &id, check)?;
                 }
@@ -175,7 +178,7 @@ impl History {
     pub async fn record_removal(&self, id: &str, removal: v1::Removal) -> Result<(), HistoryError> {
         let id = id.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("record:removal", move |tx| {
                 tx.execute("UPDATE build SET removal_complete = ?2 WHERE id = ?1", params![id, removal.complete])?;
                 tx.execute("DELETE FROM removed_path WHERE build_id = ?1", [&id])?;
                 for (position, path) in (0_i64..).zip(&removal.paths) {
@@ -197,7 +200,7 @@ impl History {
     ) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("record:phases", move |tx| {
                 tx.execute("DELETE FROM build_phase WHERE schedule = ?1", [&schedule])?;
                 for (phase, seconds) in &phases {
                     tx.execute(

@@ -2,6 +2,7 @@
 
 use rusqlite::{Row, params};
 
+use super::points::Point;
 use super::{History, HistoryError, now_ms};
 
 /// What is known of a resource.
@@ -60,7 +61,7 @@ impl History {
     ) -> Result<i64, HistoryError> {
         let row = [build_id, cloud, kind, name].map(str::to_owned);
         self.writer()?
-            .run(move |tx| {
+            .run(Point::Of("intend", kind.to_owned()), move |tx| {
                 let [build_id, cloud, kind, name] = row;
                 tx.execute(
                     "INSERT INTO resource (build_id, cloud, kind, name, state, created_at, updated_at)
@@ -76,7 +77,7 @@ impl History {
     pub async fn resource_created(&self, row: i64, external_id: &str) -> Result<(), HistoryError> {
         let external_id = external_id.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run(Point::Row("created", row), move |tx| {
                 tx.execute(
                     "UPDATE resource SET state = 'created', external_id = ?2, updated_at = ?3 WHERE id = ?1",
                     params![row, external_id, now_ms()],
@@ -95,7 +96,7 @@ impl History {
     ) -> Result<(), HistoryError> {
         let note = note.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run(Point::Row(state.as_str(), row), move |tx| {
                 tx.execute(
                     "UPDATE resource SET state = ?2, note = ?3, updated_at = ?4 WHERE id = ?1",
                     params![row, state.as_str(), note, now_ms()],

@@ -8,6 +8,7 @@ mod builds;
 mod ledger;
 mod names;
 pub mod observations;
+mod points;
 mod queries;
 mod schedule_state;
 mod schema;
@@ -79,6 +80,9 @@ pub enum HistoryError {
         /// The state asked for.
         to: String,
     },
+    /// A variable that opens the door for tests is wrong.
+    #[error("{0}")]
+    TestDoor(String),
     /// The writer thread has ended.
     #[error("the history is closed")]
     Closed,
@@ -155,7 +159,7 @@ impl History {
             return Ok(found);
         }
         self.writer()?
-            .run(|connection| {
+            .run("owner", |connection| {
                 let fresh = uuid::Uuid::new_v4().to_string();
                 connection
                     .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('owner', ?1)", [&fresh])?;

@@ -21,7 +21,7 @@ impl History {
     /// entry has changed, counts from now: there is nothing to catch up. Whether it is paused stays.
     pub async fn remember_schedules(&self, entries: Vec<(String, String)>) -> Result<(), HistoryError> {
         self.writer()?
-            .run(move |tx| {
+            .run("schedules:remember", move |tx| {
                 let known = serde_json::json!(entries.iter().map(|(name, _)| name).collect::<Vec<_>>()).to_string();
                 tx.execute(
                     "UPDATE schedule_state SET cron = '' WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
@@ -57,7 +57,7 @@ impl History {
     pub async fn reset_since(&self, schedule: &str, since: i64) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("schedules:reset_since", move |tx| {
                 tx.execute(
                     "UPDATE schedule_state SET since = ?2 WHERE schedule = ?1",
                     params![schedule, since],
@@ -71,7 +71,7 @@ impl History {
     pub async fn schedule_passed(&self, schedule: &str, until: i64) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("schedules:passed", move |tx| {
                 tx.execute(
                     "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1",
                     params![schedule, until],
@@ -85,7 +85,7 @@ impl History {
     pub async fn set_paused(&self, schedule: &str, paused: bool) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
         self.writer()?
-            .run(move |tx| {
+            .run("schedules:paused", move |tx| {
                 tx.execute(
                     "UPDATE schedule_state SET paused = ?2,
                      since = CASE WHEN paused AND NOT ?2 THEN max(since, ?3) ELSE since END WHERE schedule = ?1",
