@@ -130,6 +130,15 @@ pub(crate) struct Instance {
     pub(crate) gateway: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
+/// What a manager is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Builds {
+    /// It serves, with at most so many builds at once.
+    Served(usize),
+    /// One build in the foreground.
+    OneInForeground,
+}
+
 /// Where the gateway should listen.
 pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
     let all_local = schedules.schedules.iter().all(|schedule| schedule.cloud == LOCAL);
@@ -146,8 +155,12 @@ impl Instance {
         schedules: Schedules,
         needed: &dyn Fn(&Schedule) -> bool,
         gateway: SocketAddr,
-        concurrent_builds: usize,
+        builds: Builds,
     ) -> Result<Self, Trouble> {
+        let (concurrent_builds, serves) = match builds {
+            Builds::Served(concurrent) => (concurrent, true),
+            Builds::OneInForeground => (1, false),
+        };
         let settings = settings(host, &lock.directory, concurrent_builds);
         let listener = listen(gateway, "--gateway").await?;
         let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
@@ -172,6 +185,7 @@ impl Instance {
             fingerprint: certificate.fingerprint.clone(),
             clouds,
             schedules,
+            serves,
         });
         let ended = stop.clone();
         let gateway =

@@ -8,7 +8,7 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{Instance, StateLock, gateway_address, holder, load_schedules, start_logging};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_schedules, start_logging};
 use super::{Exit, Outcome, Trouble};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
@@ -45,7 +45,8 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
     let gateway =
         if local { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway_address(&schedules) };
     let needed = |schedule: &Schedule| schedule.name == arguments.schedule;
-    let instance = Instance::open(&arguments.host, lock, schedules, &needed, gateway, 1).await?;
+    let instance =
+        Instance::open(&arguments.host, lock, schedules, &needed, gateway, Builds::OneInForeground).await?;
     let followed = build_here(arguments, &instance.manager).await;
     if !matches!(followed, Ok(Followed::Abandoned)) {
         instance.manager.shut_down(GRACE).await;
@@ -60,7 +61,7 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
 /// Cleans up after an earlier manager, then builds. What other schedules have in the queue waits on for a
 /// manager that serves.
 async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Followed, Trouble> {
-    manager.recover(false).await.map_err(Trouble::errored)?;
+    manager.recover().await.map_err(Trouble::errored)?;
     manager.end_waiting(&arguments.schedule).await.map_err(Trouble::errored)?;
     let options = TriggerOptions {
         keep_disk: arguments

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::arguments::ServeArguments;
-use super::instance::{Instance, StateLock, gateway_address, holder, listen, load_schedules, start_logging};
+use super::instance::{
+    Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules, start_logging,
+};
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble};
 use crate::lifecycle::start_scheduler;
@@ -29,14 +31,14 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     let listener = listen(arguments.operator, "--operator").await?;
     let operator_address = listener.local_addr().map_err(Trouble::errored)?;
     let gateway = arguments.gateway.unwrap_or_else(|| gateway_address(&schedules));
-    let builds = usize::from(arguments.concurrent_builds);
+    let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let mut instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     let manager = instance.manager.clone();
     let mut signals = Signals::new()?;
 
     manager.remember_schedules().await.map_err(Trouble::errored)?;
     let recovered = tokio::select! {
-        recovered = manager.recover(true) => recovered.map_err(Trouble::errored)?,
+        recovered = manager.recover() => recovered.map_err(Trouble::errored)?,
         () = told_to_stop(&mut signals) => {
             return Err(Trouble::errored("told to stop while cleaning up; the next start goes on with it"));
         }

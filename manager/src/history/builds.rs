@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::follow_up::take_retry;
 use super::names::Named as _;
 use super::observations;
 use super::points::Point;
@@ -28,6 +29,8 @@ pub struct NewBuild {
     /// For a cron trigger: nothing up to this instant (milliseconds) is to be caught up any more. Committed
     /// together with the build, so that a crash in between neither loses a run nor doubles it.
     pub fired_at: Option<i64>,
+    /// The errored build whose retry this is.
+    pub retry_of: Option<String>,
 }
 
 /// How a stage ended, and what it leads to.
@@ -43,7 +46,8 @@ impl History {
     /// Queues a build, with all its stages and checks pending.
     ///
     /// # Errors
-    /// [`HistoryError::Unfinished`] with the id of the schedule's unfinished build.
+    /// [`HistoryError::Unfinished`] with the id of the schedule's unfinished build; [`HistoryError::NoRetry`]
+    /// when it is to be a retry that is not owed any more.
     pub async fn create_build(&self, build: NewBuild) -> Result<(), HistoryError> {
         self.writer()?.run("create_build", move |tx| insert_build(tx, &build)).await
     }
@@ -214,7 +218,7 @@ impl History {
     }
 }
 
-fn set_verdict(
+pub(super) fn set_verdict(
     tx: &Transaction<'_>,
     id: &str,
     verdict: v1::Verdict,
@@ -254,9 +258,19 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     if let Some(id) = unfinished {
         return Err(HistoryError::Unfinished(id));
     }
+    let attempt = take_retry(tx, &build.schedule, build.retry_of.as_deref())?;
     tx.execute(
-        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at) VALUES (?1, ?2, ?3, 'queued', ?4, ?5)",
-        params![build.id, build.schedule, build.cloud, build.trigger.word(), now_ms()],
+        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt)
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7)",
+        params![
+            build.id,
+            build.schedule,
+            build.cloud,
+            build.trigger.word(),
+            now_ms(),
+            build.retry_of,
+            attempt
+        ],
     )?;
     for (position, name) in (0_i64..).zip(&build.stages) {
         tx.execute(
@@ -279,7 +293,7 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     Ok(())
 }
 
-fn advance(
+pub(super) fn advance(
     tx: &Transaction<'_>,
     id: &str,
     from: v1::BuildState,

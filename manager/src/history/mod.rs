@@ -5,6 +5,7 @@
 //! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
 
 mod builds;
+mod follow_up;
 mod ledger;
 mod names;
 pub mod observations;
@@ -23,9 +24,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 pub use builds::{Ending, NewBuild};
+pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
-pub use queries::{BuildFilter, Page};
+pub use queries::{BuildFilter, Page, timestamp};
 pub use schedule_state::ScheduleState;
 use writer::Writer;
 
@@ -64,6 +66,9 @@ pub enum HistoryError {
     /// The schedule has an unfinished build.
     #[error("schedule has an unfinished build already: {0}")]
     Unfinished(String),
+    /// The retry was made, or became needless.
+    #[error("build {0} has no retry to come")]
+    NoRetry(String),
     /// No build has this id.
     #[error("no build {0}")]
     NoBuild(String),

@@ -43,7 +43,7 @@ const BUILD_COLUMNS: &str =
     "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
     image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor,
     agent_version, agent_boot_id, agent_attached_at, removal_complete,
-    failure_reason, failure_stage, failure_message, failure_evidence";
+    failure_reason, failure_stage, failure_message, failure_evidence, retry_of";
 
 impl History {
     /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
@@ -214,6 +214,7 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         server: server.transpose()?,
         agent: agent.transpose()?,
         failure,
+        retry_of: word(25)?,
         ..v1::Build::default()
     })
 }
@@ -288,7 +289,7 @@ fn removed_paths(connection: &Connection, id: &str) -> Result<Vec<v1::RemovedPat
 }
 
 /// Milliseconds since the epoch as a protobuf timestamp.
-fn timestamp(ms: i64) -> Timestamp {
+pub fn timestamp(ms: i64) -> Timestamp {
     let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default();
     Timestamp { seconds: ms.div_euclid(1000), nanos }
 }

@@ -1,31 +1,48 @@
-//! What must be remembered of a schedule: since when it counts, and whether it is paused.
+//! What must be remembered of a schedule: since when it counts, whether and why it is paused, what it owes.
 
 use std::collections::BTreeMap;
 
 use rusqlite::params;
 
 use super::builds::unfinished_of;
+use super::follow_up::OwedRetry;
 use super::{History, HistoryError, now_ms};
 
 /// What is remembered of a schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleState {
     /// Fire times up to this instant (milliseconds since the epoch) are dealt with.
     pub since: i64,
     /// It does not fire by itself for now.
     pub paused: bool,
+    /// Why; empty when it is not paused.
+    pub pause_reason: String,
+    /// Since when, in milliseconds since the epoch.
+    pub paused_at: Option<i64>,
+    /// Builds in a row that did not pass.
+    pub failures: u32,
+    /// Its retry that is to come.
+    pub retry: Option<OwedRetry>,
 }
+
+/// Why a schedule is paused that somebody has paused.
+const ON_REQUEST: &str = "paused on request";
 
 impl History {
     /// Makes known which schedules there are, with their cron entries. One that is new or back again, or whose
-    /// entry has changed, counts from now: there is nothing to catch up. Whether it is paused stays.
+    /// entry has changed, counts from now: there is nothing to catch up. Whether it is paused stays; what a
+    /// schedule owed that is gone is forgotten.
     pub async fn remember_schedules(&self, entries: Vec<(String, String)>) -> Result<(), HistoryError> {
         self.writer()?
             .run("schedules:remember", move |tx| {
                 let known = serde_json::json!(entries.iter().map(|(name, _)| name).collect::<Vec<_>>()).to_string();
                 tx.execute(
                     "UPDATE schedule_state SET cron = '' WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
-                    [known],
+                    [&known],
+                )?;
+                tx.execute(
+                    "DELETE FROM retry WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
+                    [&known],
                 )?;
                 for (schedule, cron) in &entries {
                     tx.execute(
@@ -43,10 +60,21 @@ impl History {
     /// All remembered schedules by name.
     pub async fn schedule_states(&self) -> Result<BTreeMap<String, ScheduleState>, HistoryError> {
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT schedule, since, paused FROM schedule_state")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT s.schedule, s.since, s.paused, s.pause_reason, s.paused_at, s.failures, r.build_id, r.due_at
+                 FROM schedule_state s LEFT JOIN retry r ON r.schedule = s.schedule",
+            )?;
             let rows = statement.query_map([], |row| {
-                Ok((row.get(0)?, ScheduleState { since: row.get(1)?, paused: row.get(2)? }))
+                let owed = row.get::<_, Option<String>>(6)?.zip(row.get(7)?);
+                let state = ScheduleState {
+                    since: row.get(1)?,
+                    paused: row.get(2)?,
+                    pause_reason: row.get(3)?,
+                    paused_at: row.get(4)?,
+                    failures: row.get(5)?,
+                    retry: owed.map(|(build_id, due_at)| OwedRetry { build_id, due_at }),
+                };
+                Ok((row.get(0)?, state))
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -81,16 +109,26 @@ impl History {
             .await
     }
 
-    /// Pauses or resumes a schedule. Resuming counts from now: what was missed is not caught up.
+    /// Pauses or resumes a schedule. One that is paused already stays so for the reason that it has. Resuming
+    /// counts from now: what was missed is not caught up, and its failures are forgotten.
     pub async fn set_paused(&self, schedule: &str, paused: bool) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
         self.writer()?
             .run("schedules:paused", move |tx| {
-                tx.execute(
-                    "UPDATE schedule_state SET paused = ?2,
-                     since = CASE WHEN paused AND NOT ?2 THEN max(since, ?3) ELSE since END WHERE schedule = ?1",
-                    params![schedule, paused, now_ms()],
-                )?;
+                if paused {
+                    tx.execute(
+                        "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3
+                         WHERE schedule = ?1 AND NOT paused",
+                        params![schedule, ON_REQUEST, now_ms()],
+                    )?;
+                    tx.execute("DELETE FROM retry WHERE schedule = ?1", [&schedule])?;
+                } else {
+                    tx.execute(
+                        "UPDATE schedule_state SET since = CASE WHEN paused THEN max(since, ?2) ELSE since END,
+                         paused = 0, pause_reason = '', paused_at = NULL, failures = 0 WHERE schedule = ?1",
+                        params![schedule, now_ms()],
+                    )?;
+                }
                 Ok(())
             })
             .await

@@ -7,7 +7,8 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::HistoryError;
 
 /// One entry a schema version, oldest first. Never change an entry that has been released: append.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_builds.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_builds.sql"), include_str!("migrations/0002_retries.sql")];
 
 /// Pause before the journal's mode is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -17,6 +17,7 @@ fn new_build(id: &str, schedule: &str) -> NewBuild {
         stages: vec!["building", "cleaning_up"],
         checks: vec![("disk".to_owned(), true)],
         fired_at: None,
+        retry_of: None,
     }
 }
 
@@ -130,7 +131,7 @@ async fn a_schedule_that_is_new_changed_or_back_counts_from_now() {
     history.set_paused("web", true).await.unwrap();
     history.remember_schedules(Vec::new()).await.unwrap();
     history.remember_schedules(entry("0 4 * * *")).await.unwrap();
-    let state = history.schedule_states().await.unwrap()["web"];
+    let state = history.schedule_states().await.unwrap()["web"].clone();
     assert!(state.since >= before && state.paused, "back again, still paused");
 
     let fired = NewBuild { fired_at: Some(i64::MAX - 1), ..new_build("01a", "web") };

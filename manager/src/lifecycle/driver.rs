@@ -3,19 +3,20 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use image_manager_proto::v1::{self, BuildState, StageState, Verdict, build_event};
 use tokio::time::{Instant, sleep_until};
 
+use super::events::Notice;
 use super::failure::Failure;
 use super::ledger::BuildLedger;
 use super::stages::{boot, build, publish, upload, verify};
-use super::state::{end_of, may_move};
+use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
 use super::{Manager, files};
 use crate::cloud::Cloud;
-use crate::history::{Ending, HistoryError, Named as _};
+use crate::history::{Ending, FollowUp, HistoryError, Named as _};
 use crate::schedules::Schedule;
 
 /// How long the whole clean-up of a build may take.
@@ -155,10 +156,14 @@ impl Driver {
     ) {
         loop {
             let ending = Ending { state: ended, detail: detail.clone() };
-            let done =
-                self.manager.history().conclude(&self.id, self.state, to, verdict.clone(), ending).await;
-            match done {
-                Ok(()) => break,
+            match self.move_towards_end(to, verdict.clone(), ending).await {
+                Ok(follow_up) => {
+                    self.arrived(to).await;
+                    if is_end(to) {
+                        announce_end(&self.manager, &self.id, &self.schedule.name, follow_up).await;
+                    }
+                    return;
+                }
                 Err(error) => tracing::error!(build = self.id, "cannot write the history: {error}"),
             }
             if self.manager.is_stopping() {
@@ -166,7 +171,21 @@ impl Driver {
             }
             tokio::time::sleep(INSIST).await;
         }
-        self.arrived(to).await;
+    }
+
+    async fn move_towards_end(
+        &self,
+        to: BuildState,
+        verdict: Option<(Verdict, Option<v1::Failure>)>,
+        ending: Ending,
+    ) -> Result<FollowUp, HistoryError> {
+        let history = self.manager.history();
+        if is_end(to) {
+            let policy = self.manager.inner().serves.then_some(self.schedule.retry);
+            return history.finish(&self.id, (self.state, to), verdict, ending, policy).await;
+        }
+        history.conclude(&self.id, self.state, to, verdict, ending).await?;
+        Ok(FollowUp::default())
     }
 
     /// Runs a stage's work until it is done, or its time or the build's is over, or somebody ends the build.
@@ -251,5 +270,23 @@ pub(super) async fn clean_up(manager: &Manager, id: &str) -> (StageState, String
             (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
         }
         Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
+    }
+}
+
+/// Says that a build has ended, and what follows.
+pub(super) async fn announce_end(manager: &Manager, id: &str, schedule: &str, follow_up: FollowUp) {
+    let bus = manager.events();
+    if let Ok(build) = manager.history().build(id).await {
+        bus.notify(Notice::Ended(Box::new(build)));
+    }
+    if let Some(at) = follow_up.retry_at.and_then(|ms| u64::try_from(ms).ok()) {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
+        tracing::info!(build = id, schedule, at = %humantime::format_rfc3339_seconds(at), "is retried");
+        bus.notify(Notice::RetryPlanned { schedule: schedule.to_owned(), build_id: id.to_owned(), at });
+    }
+    if let Some(reason) = follow_up.paused {
+        tracing::warn!(schedule, "paused itself: {reason}");
+        let (schedule, build_id) = (schedule.to_owned(), id.to_owned());
+        bus.notify(Notice::SchedulePaused { schedule, reason, build_id });
     }
 }

@@ -66,6 +66,8 @@ pub struct TriggerOptions {
     pub trigger: v1::Trigger,
     /// Milliseconds since the epoch up to which a cron entry's fire times are dealt with by this build.
     pub fired_at: Option<i64>,
+    /// The errored build whose retry this is.
+    pub retry_of: Option<String>,
     /// After the agent has gone, shut the server down in order and write its disk to this file.
     pub keep_disk: Option<PathBuf>,
 }
@@ -73,7 +75,7 @@ pub struct TriggerOptions {
 impl TriggerOptions {
     /// A plain trigger.
     pub fn by(trigger: v1::Trigger) -> Self {
-        Self { trigger, fired_at: None, keep_disk: None }
+        Self { trigger, fired_at: None, retry_of: None, keep_disk: None }
     }
 }
 
@@ -88,6 +90,7 @@ pub(super) struct Inner {
     pub(super) schedules: RwLock<Arc<Schedules>>,
     pub(super) bus: Bus,
     pub(super) places: Semaphore,
+    pub(super) serves: bool,
     stops: Mutex<HashMap<String, Stop>>,
     tasks: TaskTracker,
 }
@@ -135,6 +138,9 @@ pub struct Parts {
     pub clouds: BTreeMap<String, Arc<dyn Cloud>>,
     /// The schedules.
     pub schedules: Schedules,
+    /// Whether it serves until it is told to stop, or builds one schedule in the foreground: then it neither
+    /// retries nor takes up what an earlier manager left.
+    pub serves: bool,
 }
 
 /// The manager; cheap to clone.
@@ -159,6 +165,7 @@ impl Manager {
                 schedules: RwLock::new(Arc::new(parts.schedules)),
                 bus: Bus::default(),
                 places,
+                serves: parts.serves,
                 stops: Mutex::default(),
                 tasks: TaskTracker::new(),
             }),
@@ -204,11 +211,11 @@ impl Manager {
     }
 
     /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
-    /// cloud cannot take it; one from a cron entry gets its row in the history in any case.
+    /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
         let cloud = self.cloud(&schedule.cloud)?;
-        if options.trigger != v1::Trigger::Cron {
+        if !matches!(options.trigger, v1::Trigger::Cron | v1::Trigger::Retry) {
             if let Some(build_id) = self.inner.history.unfinished_build(name).await? {
                 return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
             }
@@ -225,6 +232,7 @@ impl Manager {
             stages: STAGES.iter().map(|stage| stage.word()).collect(),
             checks: schedule.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
             fired_at: options.fired_at,
+            retry_of: options.retry_of,
         };
         // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
         // without a driver would block its schedule.

@@ -2,21 +2,22 @@
 
 use image_manager_proto::v1::{BuildState, StageState, Verdict};
 
-use super::driver::clean_up;
+use super::driver::{announce_end, clean_up};
 use super::failure::Failure;
 use super::state::{end_of, is_end};
 use super::{Manager, TriggerError};
-use crate::history::{Ending, HistoryError, Named as _};
+use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
+use crate::schedules::RetryPolicy;
 
 impl Manager {
-    /// Brings every unfinished build to its end. One that had only waited is queued again when `queue` says
-    /// so; otherwise it waits on for the next manager that serves. Must run before the first trigger. Returns
-    /// how many builds it took up.
-    pub async fn recover(&self, queue: bool) -> Result<usize, HistoryError> {
+    /// Brings every unfinished build to its end. One that had only waited is queued again by a manager that
+    /// serves; otherwise it waits on for the next one that does. Must run before the first trigger. Returns how
+    /// many builds it took up.
+    pub async fn recover(&self) -> Result<usize, HistoryError> {
         let unfinished = self.history().unfinished().await?;
         for (id, state) in &unfinished {
             if *state == BuildState::Queued {
-                if queue {
+                if self.inner().serves {
                     self.queue_again(id).await?;
                 }
             } else {
@@ -58,10 +59,12 @@ impl Manager {
 
     /// Nothing was made for it yet.
     async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
-        let failure = Failure::errored("interrupted", why).to_message("queued");
+        let failure = Failure::errored(INTERRUPTED, why).to_message("queued");
         let ending = Ending { state: StageState::Skipped, detail: String::new() };
         let verdict = Some((Verdict::Errored, Some(failure)));
-        self.history().conclude(id, BuildState::Queued, BuildState::Errored, verdict, ending).await
+        let moves = (BuildState::Queued, BuildState::Errored);
+        self.history().finish(id, moves, verdict, ending, None).await?;
+        Ok(())
     }
 
     /// A build that had its verdict keeps it; any other is interrupted.
@@ -73,7 +76,7 @@ impl Manager {
         let verdict = if decided { build.verdict() } else { Verdict::Errored };
         if !decided {
             let failure = Failure::errored(
-                "interrupted",
+                INTERRUPTED,
                 format!(
                     "the manager was stopped or killed while the build was {}; trigger it again",
                     state.word()
@@ -85,6 +88,16 @@ impl Manager {
         }
         let (ended, detail) = clean_up(self, id).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
-        history.advance(id, BuildState::CleaningUp, end_of(verdict), Ending { state: ended, detail }).await
+        let moves = (BuildState::CleaningUp, end_of(verdict));
+        let policy = self.policy(&build.schedule);
+        let follow_up = history.finish(id, moves, None, Ending { state: ended, detail }, policy).await?;
+        announce_end(self, id, &build.schedule, follow_up).await;
+        Ok(())
+    }
+
+    /// What follows the end of a schedule's build; nothing where it is in the file no more.
+    fn policy(&self, schedule: &str) -> Option<RetryPolicy> {
+        let schedule = self.schedule(schedule).ok().filter(|_| self.inner().serves)?;
+        Some(schedule.retry)
     }
 }

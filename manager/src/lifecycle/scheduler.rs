@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Manager;
 use super::manager::{TriggerError, TriggerOptions};
-use crate::history::HistoryError;
-use crate::schedules::planner;
+use crate::history::{HistoryError, OwedRetry};
+use crate::schedules::{RetryPolicy, planner};
 
 /// How often it is looked what is due.
 const BEAT: Duration = Duration::from_secs(5);
@@ -103,8 +103,13 @@ impl Manager {
                 self.history().reset_since(&schedule.name, now.timestamp_millis()).await?;
                 continue;
             }
-            let Some(due) = planner::due(schedule, since, now) else { continue };
             let name = &schedule.name;
+            let Some(due) = planner::due(schedule, since, now) else {
+                if let Some(retry) = state.retry.as_ref().filter(|retry| is_due(retry, now)) {
+                    self.retry(name, retry).await?;
+                }
+                continue;
+            };
             if state.paused {
                 self.history().schedule_passed(name, now.timestamp_millis()).await?;
                 continue;
@@ -131,4 +136,33 @@ impl Manager {
         }
         Ok(())
     }
+
+    /// Queues an errored build again. A fire of the cron entry that comes first makes it needless.
+    async fn retry(&self, schedule: &str, retry: &OwedRetry) -> Result<(), HistoryError> {
+        let options =
+            TriggerOptions { retry_of: Some(retry.build_id.clone()), ..TriggerOptions::by(Trigger::Retry) };
+        match self.trigger(schedule, options).await {
+            Ok(build) => {
+                tracing::info!(build = build.id, schedule, retry_of = retry.build_id, "retried");
+                Ok(())
+            }
+            // Another build came first, which takes the retry away; or the next start makes it.
+            Err(
+                TriggerError::Stopping
+                | TriggerError::AlreadyRunning { .. }
+                | TriggerError::History(HistoryError::NoRetry(_)),
+            ) => Ok(()),
+            Err(TriggerError::History(error)) => Err(error),
+            Err(error) => {
+                tracing::warn!(schedule, retry_of = retry.build_id, "not retried: {error}");
+                self.history().drop_retry(schedule).await
+            }
+        }
+    }
+}
+
+/// Whether a retry is due. One further ahead than any pause was planned under a wrong clock.
+fn is_due(retry: &OwedRetry, now: DateTime<Utc>) -> bool {
+    let ahead = retry.due_at.saturating_sub(now.timestamp_millis());
+    ahead <= 0 || u128::from(ahead.unsigned_abs()) > RetryPolicy::LONGEST_PAUSE.as_millis()
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use crate::history::INTERRUPTED;
 
 /// Who ended a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Stop {
         self.token.cancelled().await;
         match self.reason.get() {
             Some(StopReason::Shutdown) => Failure::errored(
-                "interrupted",
+                INTERRUPTED,
                 "the manager was told to stop while the build was under way; trigger it again",
             ),
             Some(StopReason::Cancelled) | None => Failure::cancelled(),

@@ -12,7 +12,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::watch;
 use crate::cloud::Trouble;
-use crate::history::{BuildFilter, HistoryError, ScheduleState};
+use crate::history::{BuildFilter, HistoryError, ScheduleState, timestamp};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::schedules::{Schedule, planner};
 
@@ -161,6 +161,10 @@ impl Control {
             cloud: schedule.cloud.clone(),
             publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),
             paused,
+            pause_reason: state.map(|state| state.pause_reason.clone()).unwrap_or_default(),
+            paused_at: state.and_then(|state| state.paused_at).map(timestamp),
+            failures_in_a_row: state.map(|state| state.failures).unwrap_or_default(),
+            retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
             last_build,
         })

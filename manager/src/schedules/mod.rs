@@ -24,6 +24,9 @@
 //! | `timezone` | string | `"UTC"` | IANA zone that `cron` is read in |
 //! | `jitter` | duration | `"0s"` | each fire time is moved by a fixed part of this that depends on the name; at most 24h |
 //! | `cloud` | string | `"local"` | `local`, or a cloud of clouds.yaml |
+//! | `retry` | number | `0` | how often a build that errored is queued again as a new build on a fresh server; at most 10. A failed or cancelled one never is |
+//! | `retry_backoff` | duration | `"1m"` | pause before the first retry; it doubles with each further one, up to 1h |
+//! | `pause_after` | number | `5` | after so many builds in a row that failed or errored the schedule pauses itself; `0`: never |
 //! | `image.elements` | list of strings | required | disk-image-builder's elements, at least one |
 //! | `image.environment` | table of strings | `{}` | the build's environment, such as `DIB_RELEASE`; no secrets, nothing that the manager sets |
 //! | `image.packages` | list of strings | `[]` | further packages |
@@ -86,5 +89,6 @@ pub use loading::{load, parse};
 pub use overview::describe;
 pub use planner::{Due, due, next_fires};
 pub use values::{
-    CheckKind, CheckSpec, Compression, ImageSpec, Publish, Schedule, Schedules, ServerSpec, Timeouts, User,
+    CheckKind, CheckSpec, Compression, ImageSpec, Publish, RetryPolicy, Schedule, Schedules, ServerSpec,
+    Timeouts, User,
 };

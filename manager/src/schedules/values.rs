@@ -46,6 +46,41 @@ pub struct Schedule {
     pub publish: Option<Publish>,
     /// How long each stage may take.
     pub timeouts: Timeouts,
+    /// What follows a build that did not pass.
+    pub retry: RetryPolicy,
+}
+
+/// What follows a build that did not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often a build that errored is queued again, each time as a new build on a fresh server. 0 by default:
+    /// a retry costs another server, so the schedule must ask for it.
+    pub retries: u32,
+    /// The pause before the first retry; it doubles with each further one, up to
+    /// [`RetryPolicy::LONGEST_PAUSE`]. 1 minute by default.
+    pub backoff: Duration,
+    /// The schedule pauses itself after so many builds in a row that did not pass; 0: never. 5 by default.
+    pub pause_after: u32,
+}
+
+impl RetryPolicy {
+    /// The longest pause before a retry.
+    pub const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+    /// The pause before the retry of the `attempt`th build, counted from 1; `None` when it is not retried.
+    pub fn pause_after_attempt(&self, attempt: u32) -> Option<Duration> {
+        if attempt == 0 || attempt > self.retries {
+            return None;
+        }
+        let doubled = 2_u32.checked_pow(attempt - 1).and_then(|factor| self.backoff.checked_mul(factor));
+        Some(doubled.unwrap_or(Self::LONGEST_PAUSE).min(Self::LONGEST_PAUSE))
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { retries: 0, backoff: Duration::from_mins(1), pause_after: 5 }
+    }
 }
 
 /// What disk-image-builder is asked for.

@@ -10,11 +10,13 @@
 )]
 
 mod canaries;
+mod control;
 mod grpc;
 mod harness;
 mod hostile;
 mod real_debian;
 mod recovery;
+mod retrying;
 mod road;
 mod serving;
 mod usage;

@@ -1,7 +1,19 @@
 //! The keys that each table may have.
 
-const SCHEDULE: &[&str] =
-    &["cron", "timezone", "jitter", "cloud", "image", "server", "checks", "publish", "timeouts"];
+const SCHEDULE: &[&str] = &[
+    "cron",
+    "timezone",
+    "jitter",
+    "cloud",
+    "image",
+    "server",
+    "checks",
+    "publish",
+    "timeouts",
+    "retry",
+    "retry_backoff",
+    "pause_after",
+];
 const IMAGE: &[&str] = &[
     "elements",
     "environment",

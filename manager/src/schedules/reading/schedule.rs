@@ -13,13 +13,18 @@ use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
-use crate::schedules::{Publish, Schedule, Timeouts};
+use crate::schedules::{Publish, RetryPolicy, Schedule, Timeouts};
 
 /// Most schedules of a file.
 const MOST_SCHEDULES: usize = 500;
 
 const LONGEST_JITTER: Duration = Duration::from_hours(24);
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(7 * 24);
+
+/// Most retries of one build.
+const MOST_RETRIES: u32 = 10;
+/// Longest row of builds after which a schedule may pause itself.
+const LONGEST_ROW: u32 = 1000;
 
 const VISIBILITIES: [(&str, &str); 4] =
     [("private", "private"), ("shared", "shared"), ("community", "community"), ("public", "public")];
@@ -91,6 +96,17 @@ impl<'a> Reader<'a> {
             checks: self.checks(table),
             publish: self.publish(table),
             timeouts: self.timeouts(table, name.is_some()),
+            retry: self.retry(table),
+        }
+    }
+
+    fn retry(&mut self, table: &Table<'a>) -> RetryPolicy {
+        let unwritten = RetryPolicy::default();
+        let backoff = Duration::from_secs(1)..=RetryPolicy::LONGEST_PAUSE;
+        RetryPolicy {
+            retries: self.number(table, "retry", 0..=MOST_RETRIES).unwrap_or(unwritten.retries),
+            backoff: self.duration(table, "retry_backoff", backoff).unwrap_or(unwritten.backoff),
+            pause_after: self.number(table, "pause_after", 0..=LONGEST_ROW).unwrap_or(unwritten.pause_after),
         }
     }
 

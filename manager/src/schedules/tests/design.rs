@@ -60,6 +60,19 @@ fn a_schedule_with_nothing_but_elements_has_the_documented_defaults() {
     let minutes = [timeouts.build, timeouts.upload, timeouts.boot, timeouts.verify, timeouts.total]
         .map(|timeout| timeout.as_secs() / 60);
     assert_eq!(minutes, [60, 30, 10, 10, 120]);
+    assert_eq!((schedule.retry.retries, schedule.retry.pause_after), (0, 5));
+}
+
+#[test]
+fn the_pauses_before_retries_double_up_to_a_limit() {
+    let retry = one("retry = 4\nretry_backoff = \"25m\"\npause_after = 0\n").retry;
+    let minutes: Vec<Option<u64>> =
+        (0..6).map(|attempt| retry.pause_after_attempt(attempt).map(|pause| pause.as_secs() / 60)).collect();
+    assert_eq!(minutes, [None, Some(25), Some(50), Some(60), Some(60), None]);
+    assert_eq!(retry.pause_after, 0);
+    for wrong in ["retry = 11", "retry = -1", "retry_backoff = \"2h\"", "pause_after = \"never\""] {
+        super::refused(&format!("[schedule.a]\nimage.elements = [\"vm\"]\n{wrong}\n"));
+    }
 }
 
 #[test]

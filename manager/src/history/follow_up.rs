@@ -1,0 +1,259 @@
+//! What follows the end of a build: a retry that is owed, or a schedule that pauses itself. Both are part of
+//! the commit that ends the build, so that a crash neither loses nor doubles them.
+
+use image_manager_proto::v1;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::builds::{Ending, advance, set_verdict};
+use super::names::Named as _;
+use super::points::Point;
+use super::{History, HistoryError, now_ms};
+use crate::schedules::RetryPolicy;
+
+/// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
+/// does not count among those that make it pause.
+pub const INTERRUPTED: &str = "interrupted";
+
+/// What follows the end of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FollowUp {
+    /// It is queued again at this instant, in milliseconds since the epoch.
+    pub retry_at: Option<i64>,
+    /// The schedule has paused itself, for this reason.
+    pub paused: Option<String>,
+}
+
+/// A retry that is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedRetry {
+    /// The build that errored.
+    pub build_id: String,
+    /// When it is due, in milliseconds since the epoch.
+    pub due_at: i64,
+}
+
+impl History {
+    /// Brings a build to its end: the move, for one that had no verdict yet the verdict, and what follows by
+    /// the schedule's policy, in one commit. Without a policy nothing follows.
+    pub async fn finish(
+        &self,
+        id: &str,
+        (from, to): (v1::BuildState, v1::BuildState),
+        verdict: Option<(v1::Verdict, Option<v1::Failure>)>,
+        ending: Ending,
+        policy: Option<RetryPolicy>,
+    ) -> Result<FollowUp, HistoryError> {
+        let id = id.to_owned();
+        let point = Point::Of("advance", to.word().to_owned());
+        self.writer()?
+            .run(point, move |tx| {
+                if let Some((verdict, failure)) = &verdict {
+                    set_verdict(tx, &id, *verdict, failure.as_ref())?;
+                }
+                advance(tx, &id, from, to, &ending)?;
+                follow_up(tx, &id, to, policy)
+            })
+            .await
+    }
+
+    /// Forgets a retry that cannot be made.
+    pub async fn drop_retry(&self, schedule: &str) -> Result<(), HistoryError> {
+        let schedule = schedule.to_owned();
+        self.writer()?
+            .run("retry:drop", move |tx| {
+                tx.execute("DELETE FROM retry WHERE schedule = ?1", [schedule])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn follow_up(
+    tx: &Transaction<'_>,
+    id: &str,
+    end: v1::BuildState,
+    policy: Option<RetryPolicy>,
+) -> Result<FollowUp, HistoryError> {
+    let (schedule, attempt, reason): (String, u32, Option<String>) =
+        tx.query_row("SELECT schedule, attempt, failure_reason FROM build WHERE id = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    let reason = reason.unwrap_or_default();
+    let bad = matches!(end, v1::BuildState::Failed | v1::BuildState::Errored);
+    let counts = bad && reason != INTERRUPTED;
+    if end == v1::BuildState::Succeeded || counts {
+        tx.execute(
+            "UPDATE schedule_state SET failures = CASE WHEN ?2 THEN failures + 1 ELSE 0 END WHERE schedule = ?1",
+            params![schedule, counts],
+        )?;
+    }
+    let Some(policy) = policy else { return Ok(FollowUp::default()) };
+    let state = tx
+        .query_row("SELECT failures, paused FROM schedule_state WHERE schedule = ?1", [&schedule], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, bool>(1)?))
+        })
+        .optional()?;
+    // A schedule that nobody remembers is gone from the file.
+    let Some((failures, false)) = state else { return Ok(FollowUp::default()) };
+    if counts && policy.pause_after > 0 && failures >= policy.pause_after {
+        let paused = format!(
+            "{failures} builds in a row did not pass, the last one for {reason}: mend the cause, then resume it"
+        );
+        tx.execute(
+            "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3 WHERE schedule = ?1",
+            params![schedule, paused, now_ms()],
+        )?;
+        return Ok(FollowUp { retry_at: None, paused: Some(paused) });
+    }
+    let pause = if end == v1::BuildState::Errored { policy.pause_after_attempt(attempt) } else { None };
+    let Some(pause) = pause else { return Ok(FollowUp::default()) };
+    let due_at = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+    tx.execute(
+        "INSERT OR REPLACE INTO retry (schedule, build_id, attempt, due_at) VALUES (?1, ?2, ?3, ?4)",
+        params![schedule, id, attempt.saturating_add(1), due_at],
+    )?;
+    Ok(FollowUp { retry_at: Some(due_at), paused: None })
+}
+
+/// Takes the retry that a new build is, or that it makes needless. Returns the new build's number.
+///
+/// # Errors
+/// [`HistoryError::NoRetry`] when the build is to be a retry that is not owed any more.
+pub(super) fn take_retry(
+    tx: &Transaction<'_>,
+    schedule: &str,
+    retry_of: Option<&str>,
+) -> Result<u32, HistoryError> {
+    let owed = tx
+        .query_row("DELETE FROM retry WHERE schedule = ?1 RETURNING build_id, attempt", [schedule], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
+        })
+        .optional()?;
+    match (retry_of, owed) {
+        (None, _) => Ok(1),
+        (Some(wanted), Some((build_id, attempt))) if wanted == build_id => Ok(attempt),
+        (Some(wanted), _) => Err(HistoryError::NoRetry(wanted.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use image_manager_proto::v1::{BuildState as S, StageState, Trigger, Verdict};
+
+    use super::*;
+    use crate::history::NewBuild;
+
+    struct Bench {
+        history: History,
+        _directory: tempfile::TempDir,
+    }
+
+    const POLICY: RetryPolicy = RetryPolicy { retries: 2, backoff: Duration::from_mins(1), pause_after: 3 };
+
+    impl Bench {
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+            history.remember_schedules(vec![("web".to_owned(), String::new())]).await.unwrap();
+            Self { history, _directory: directory }
+        }
+
+        async fn queue(&self, id: &str, retry_of: Option<&str>) -> Result<(), HistoryError> {
+            let build = NewBuild {
+                id: id.to_owned(),
+                schedule: "web".to_owned(),
+                cloud: "local".to_owned(),
+                trigger: if retry_of.is_some() { Trigger::Retry } else { Trigger::Cron },
+                stages: Vec::new(),
+                checks: Vec::new(),
+                fired_at: None,
+                retry_of: retry_of.map(str::to_owned),
+            };
+            self.history.create_build(build).await
+        }
+
+        async fn end(&self, id: &str, end: S, reason: &str) -> FollowUp {
+            let verdict = match end {
+                S::Succeeded => Verdict::Passed,
+                S::Failed => Verdict::Failed,
+                S::Errored => Verdict::Errored,
+                _ => Verdict::Unspecified,
+            };
+            let failure = v1::Failure { reason: reason.to_owned(), ..v1::Failure::default() };
+            let ending = Ending { state: StageState::Done, detail: String::new() };
+            let verdict = Some((verdict, (end != S::Succeeded).then_some(failure)));
+            self.history.finish(id, (S::Queued, end), verdict, ending, Some(POLICY)).await.unwrap()
+        }
+
+        async fn state(&self) -> crate::history::ScheduleState {
+            self.history.schedule_states().await.unwrap()["web"].clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_errored_build_is_retried_as_often_as_asked_for() {
+        let bench = Bench::new().await;
+        bench.queue("1", None).await.unwrap();
+        let before = now_ms();
+        let first = bench.end("1", S::Errored, "agent_silent").await.retry_at.unwrap();
+        assert!((before + 60_000..=now_ms() + 60_000).contains(&first));
+        assert_eq!(bench.state().await.retry.unwrap().build_id, "1");
+        bench.queue("2", Some("1")).await.unwrap();
+        assert_eq!(bench.state().await.retry, None, "the retry is the build now");
+        assert_eq!(bench.history.build("2").await.unwrap().retry_of, "1");
+        let again = bench.queue("3", Some("1")).await.unwrap_err();
+        assert!(matches!(again, HistoryError::Unfinished(_)), "{again}");
+        let second = bench.end("2", S::Errored, "interrupted").await.retry_at.unwrap();
+        assert!(second >= before + 120_000, "the pause doubles");
+        bench.queue("3", Some("2")).await.unwrap();
+        let end = bench.end("3", S::Errored, "interrupted").await;
+        assert_eq!(end, FollowUp::default(), "two retries, not three; and an interruption pauses nothing");
+        let twice = bench.queue("4", Some("3")).await.unwrap_err();
+        assert!(matches!(twice, HistoryError::NoRetry(_)), "{twice}");
+    }
+
+    #[tokio::test]
+    async fn only_what_errored_is_retried() {
+        let bench = Bench::new().await;
+        for (id, end) in [("1", S::Failed), ("2", S::Cancelled), ("3", S::Succeeded)] {
+            bench.queue(id, None).await.unwrap();
+            assert_eq!(bench.end(id, end, "x").await.retry_at, None);
+        }
+        bench.queue("4", None).await.unwrap();
+        bench.end("4", S::Errored, "x").await;
+        bench.queue("5", None).await.unwrap();
+        assert_eq!(bench.state().await.retry, None, "a newer build makes the retry needless");
+    }
+
+    #[tokio::test]
+    async fn a_row_of_failures_pauses_and_resuming_counts_anew() {
+        let bench = Bench::new().await;
+        let ends = [S::Failed, S::Errored, S::Cancelled, S::Succeeded, S::Failed, S::Errored, S::Cancelled];
+        for (number, end) in ends.into_iter().enumerate() {
+            let id = format!("a{number}");
+            bench.queue(&id, None).await.unwrap();
+            assert_eq!(bench.end(&id, end, "x").await.paused, None);
+        }
+        assert_eq!(bench.state().await.failures, 2, "a success resets, a cancelled build does not count");
+        bench.queue("b", None).await.unwrap();
+        let end = bench.end("b", S::Errored, "agent_silent").await;
+        let why = end.paused.unwrap();
+        assert!(why.contains("3 builds in a row") && why.contains("agent_silent"), "{why}");
+        assert_eq!(end.retry_at, None);
+        let state = bench.state().await;
+        assert!(state.paused && state.pause_reason == why && state.paused_at.is_some());
+
+        bench.queue("c", None).await.unwrap();
+        assert_eq!(bench.end("c", S::Errored, "x").await, FollowUp::default(), "paused: nothing follows");
+        bench.history.set_paused("web", false).await.unwrap();
+        let state = bench.state().await;
+        assert_eq!((state.paused, state.failures, state.pause_reason.as_str()), (false, 0, ""));
+        bench.queue("d", None).await.unwrap();
+        assert!(bench.end("d", S::Errored, "x").await.retry_at.is_some());
+        bench.history.set_paused("web", true).await.unwrap();
+        let state = bench.state().await;
+        assert_eq!((state.retry, state.pause_reason.as_str()), (None, "paused on request"));
+    }
+}

@@ -1,0 +1,47 @@
+//! The control service as a program uses it.
+
+use image_manager_proto::v1::image_manager_client::ImageManagerClient;
+use image_manager_proto::v1::{
+    Build, ListSchedulesRequest, ListSchedulesResponse, PauseScheduleRequest, ResumeScheduleRequest,
+    Schedule, TriggerBuildRequest,
+};
+use tokio::runtime::Runtime;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use super::harness::Serving;
+
+/// A client of a manager that serves.
+pub(crate) struct Control {
+    runtime: Runtime,
+    client: ImageManagerClient<Channel>,
+}
+
+impl Control {
+    pub(crate) fn of(serving: &Serving<'_>) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(ImageManagerClient::connect(format!("http://{}", serving.operator)));
+        Self { runtime, client: client.unwrap() }
+    }
+
+    pub(crate) fn trigger(&self, schedule: &str) -> Result<Build, Status> {
+        let request = TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0 };
+        let answer = self.runtime.block_on(self.client.clone().trigger_build(Request::new(request)));
+        answer.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) fn schedules(&self) -> ListSchedulesResponse {
+        let answer = self.runtime.block_on(self.client.clone().list_schedules(ListSchedulesRequest {}));
+        answer.unwrap().into_inner()
+    }
+
+    pub(crate) fn pause(&self, schedule: &str) -> Schedule {
+        let request = PauseScheduleRequest { schedule: schedule.to_owned() };
+        self.runtime.block_on(self.client.clone().pause_schedule(request)).unwrap().into_inner()
+    }
+
+    pub(crate) fn resume(&self, schedule: &str) -> Schedule {
+        let request = ResumeScheduleRequest { schedule: schedule.to_owned() };
+        self.runtime.block_on(self.client.clone().resume_schedule(request)).unwrap().into_inner()
+    }
+}
