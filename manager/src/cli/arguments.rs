@@ -74,6 +74,10 @@ pub(crate) struct HostArguments {
     /// Where builds get their scratch directories [default: scratch in the state directory]
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_SCRATCH")]
     pub(crate) scratch: Option<PathBuf>,
+    /// Where agents dial [default: 0.0.0.0:50051; 127.0.0.1:50051 when every schedule is local, and any free port
+    /// for a `run` of a local one]
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY")]
+    pub(crate) gateway: Option<SocketAddr>,
     /// IP:PORT that servers dial, when it differs from where the gateway listens
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT")]
     pub(crate) agent_endpoint: Option<SocketAddr>,
@@ -92,9 +96,6 @@ pub(crate) struct HostArguments {
 pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) host: HostArguments,
-    /// Where agents dial [default: 0.0.0.0:50051; 127.0.0.1:50051 when every schedule is local]
-    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY")]
-    pub(crate) gateway: Option<SocketAddr>,
     /// Where operators connect: control gRPC, reflection, health, HTTP
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080")]
     pub(crate) operator: SocketAddr,

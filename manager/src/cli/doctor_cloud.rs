@@ -20,7 +20,8 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     let style = Style::of_stdout();
     let mut wrong = 0;
     text::print(&format!("cloud {name}\n"));
-    let mut proofs = cloud.diagnose(gateway_address(&schedules)).await;
+    let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
+    let mut proofs = cloud.diagnose(gateway).await;
     if let Some(endpoint) = arguments.host.agent_endpoint
         && let Some(proof) = proofs.iter_mut().find(|proof| proof.what.starts_with("address"))
     {

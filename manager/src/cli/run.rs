@@ -8,7 +8,9 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_schedules, start_logging};
+use super::instance::{
+    Builds, Instance, LOCAL, StateLock, gateway_address, holder, load_schedules, start_logging,
+};
 use super::{Exit, Outcome, Trouble};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
@@ -41,9 +43,12 @@ pub(crate) async fn run(arguments: RunArguments) -> Outcome {
 /// Nobody serves the state directory: this process is the manager until the build has ended.
 async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) -> Outcome {
     lock.sign(None)?;
-    let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.cloud == "local");
-    let gateway =
-        if local { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway_address(&schedules) };
+    let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.cloud == LOCAL);
+    let gateway = match arguments.host.gateway {
+        Some(gateway) => gateway,
+        None if local => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        None => gateway_address(&schedules),
+    };
     let needed = |schedule: &Schedule| schedule.name == arguments.schedule;
     let instance =
         Instance::open(&arguments.host, lock, schedules, &needed, gateway, Builds::OneInForeground).await?;

@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     };
     let listener = listen(arguments.operator, "--operator").await?;
     let operator_address = listener.local_addr().map_err(Trouble::errored)?;
-    let gateway = arguments.gateway.unwrap_or_else(|| gateway_address(&schedules));
+    let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let mut instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     let manager = instance.manager.clone();

@@ -4,6 +4,7 @@
 //! any of clouds.yaml. A cloud knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
+pub mod incidents;
 pub mod local;
 pub mod openstack;
 mod qcow2;
@@ -30,11 +31,23 @@ pub enum ResourceKind {
     SecurityGroup,
     /// A key pair of one server.
     KeyPair,
+    /// The volume that a server boots from.
+    Volume,
+    /// A port that a server has left behind. No ledger has it: it is taken away with its server.
+    Port,
 }
 
 impl ResourceKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Scratch, Self::Image, Self::Server, Self::SecurityGroup, Self::KeyPair];
+    pub const ALL: [Self; 7] = [
+        Self::Scratch,
+        Self::Image,
+        Self::Server,
+        Self::SecurityGroup,
+        Self::KeyPair,
+        Self::Volume,
+        Self::Port,
+    ];
 
     /// The word for it in the ledger.
     pub fn as_str(self) -> &'static str {
@@ -44,6 +57,8 @@ impl ResourceKind {
             Self::Server => "server",
             Self::SecurityGroup => "security_group",
             Self::KeyPair => "key_pair",
+            Self::Volume => "volume",
+            Self::Port => "port",
         }
     }
 
@@ -128,6 +143,8 @@ pub struct NewServer {
     pub metadata: BTreeMap<String, String>,
     /// Where the serial console goes as far as the cloud has it live (see [`Cloud::save_console`]).
     pub console_log: PathBuf,
+    /// Where the private half of an ephemeral key pair goes. Whoever removes the key pair removes it first.
+    pub private_key: PathBuf,
 }
 
 impl fmt::Debug for NewServer {

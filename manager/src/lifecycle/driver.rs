@@ -16,6 +16,7 @@ use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
 use super::{Manager, files};
 use crate::cloud::Cloud;
+use crate::cloud::incidents::Incidents;
 use crate::history::{Ending, FollowUp, HistoryError, Named as _};
 use crate::schedules::Schedule;
 
@@ -34,6 +35,8 @@ pub(super) struct Driver {
     pub(super) keep_disk: Option<PathBuf>,
     stop: Stop,
     state: BuildState,
+    /// What went wrong and was mended; goes into the stages' details.
+    pub(super) incidents: Incidents,
     /// Set when the first stage begins.
     deadline: Option<Instant>,
 }
@@ -53,7 +56,8 @@ impl Driver {
         stop: Stop,
         keep_disk: Option<PathBuf>,
     ) -> Self {
-        Self { manager, id, schedule, cloud, keep_disk, stop, state: BuildState::Queued, deadline: None }
+        let (state, incidents) = (BuildState::Queued, Incidents::default());
+        Self { manager, id, schedule, cloud, keep_disk, stop, state, incidents, deadline: None }
     }
 
     /// Waits for a place, takes the road, and brings the build to its end.
@@ -66,7 +70,8 @@ impl Driver {
         let outcome = match place {
             Ok(_place) => {
                 self.deadline = Some(Instant::now() + self.schedule.timeouts.total);
-                let outcome = self.road().await;
+                let incidents = self.incidents.clone();
+                let outcome = incidents.watch(Box::pin(self.road())).await;
                 return self.conclude(outcome).await;
             }
             Err(failure) => failure,
@@ -101,7 +106,7 @@ impl Driver {
             let (from, to) = (self.state.word().to_owned(), to.word().to_owned());
             return Err(HistoryError::IllegalMove { build: self.id.clone(), from, to }.into());
         }
-        let ending = Ending { state: StageState::Done, detail };
+        let ending = Ending { state: StageState::Done, detail: self.incidents.append_to(&detail) };
         self.manager.history().advance(&self.id, self.state, to, ending).await?;
         self.arrived(to).await;
         Ok(())
@@ -131,6 +136,7 @@ impl Driver {
         if let Err(failure) = &outcome {
             tracing::warn!(build = self.id, reason = failure.reason, stage, "{}", failure.message);
         }
+        let detail = self.incidents.append_to(&detail);
         let failure = outcome.err().map(|failure| failure.to_message(stage));
         self.insist(BuildState::CleaningUp, Some((verdict, failure)), ended, detail).await;
         let (ended, detail) = clean_up(&self.manager, &self.id).await;
@@ -263,14 +269,17 @@ impl Driver {
 
 /// Takes away all that a build made; says how that went. Used at a build's end and by recovery.
 pub(super) async fn clean_up(manager: &Manager, id: &str) -> (StageState, String) {
-    match tokio::time::timeout(CLEAN_UP, manager.take_away_all(id)).await {
+    let incidents = Incidents::default();
+    let work = incidents.watch(Box::pin(manager.take_away_all(id)));
+    let (state, detail) = match tokio::time::timeout(CLEAN_UP, work).await {
         Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
         Ok(left) => {
             tracing::warn!(build = id, "left for the reconciler: {}", left.join("; "));
             (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
         }
         Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
-    }
+    };
+    (state, incidents.append_to(&detail))
 }
 
 /// Says that a build has ended, and what follows.

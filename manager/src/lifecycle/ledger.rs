@@ -1,10 +1,11 @@
 //! The ledger as the clouds see it, and taking away what it lists.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Manager;
+use super::{Manager, files};
 use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, ResourceKind, Trouble};
 use crate::history::{History, LedgerRow, ResourceState};
 
@@ -110,6 +111,15 @@ impl Manager {
             .map_err(|error| format!("{error}; it can be taken away once the cloud is configured again"))?;
         let kind = ResourceKind::parse(&row.kind)
             .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
+        if kind == ResourceKind::KeyPair {
+            let file = self.settings().build_directory(&row.build_id).join(files::PRIVATE_KEY);
+            match tokio::fs::remove_file(&file).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(format!("cannot remove the private key {}: {error}", file.display()));
+                }
+                _ => {}
+            }
+        }
         let resource = Resource {
             kind,
             name: row.name.clone(),

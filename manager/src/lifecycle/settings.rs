@@ -60,6 +60,8 @@ pub mod files {
     pub const CONSOLE_LOG: &str = "console.log";
     /// What the agent said, a JSON object a line.
     pub const AGENT_LOG: &str = "agent.jsonl";
+    /// Opens the build's server to people while it is up; removed with its key pair.
+    pub const PRIVATE_KEY: &str = "ssh_key";
     /// The image's packages.
     pub const MANIFEST: &str = "manifest.json";
 }

@@ -50,6 +50,7 @@
 //! | `server.availability_zone` | string | none | OpenStack |
 //! | `server.ssh_key` | bool | `false` | OpenStack: make a key pair for the server |
 //! | `server.config_drive` | bool | `true` | give the metadata by config drive too |
+//! | `server.boot_from_volume` | bool | `false` | OpenStack: boot from a volume made of the image, as large as the flavor's disk or the image needs |
 //! | `server.user_data` | string | none | for cloud-init, at most 48 KiB |
 //! | `checks` | table | all four | which checks the image must pass |
 //! | `checks.disk.min_free` | size | `"0"` | least room on the root file system |

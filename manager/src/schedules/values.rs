@@ -154,6 +154,8 @@ pub struct ServerSpec {
     pub ssh_key: bool,
     /// Give the metadata by config drive too. True by default.
     pub config_drive: bool,
+    /// Boot from a volume that is made of the image (OpenStack with block storage). False by default.
+    pub boot_from_volume: bool,
     /// user_data for cloud-init, as it stands in the file.
     pub user_data: Option<String>,
 }

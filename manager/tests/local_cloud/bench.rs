@@ -106,6 +106,7 @@ impl Bench {
             spec: spec(),
             metadata: BTreeMap::from([("image_manager_token".into(), "s3cret".into())]),
             console_log: self.state.join("builds/1/console.log"),
+            private_key: self.state.join("builds/1/ssh_key"),
         }
     }
 
@@ -207,6 +208,7 @@ pub(crate) fn spec() -> ServerSpec {
         security_groups: Vec::new(),
         availability_zone: None,
         ssh_key: false,
+        boot_from_volume: false,
         config_drive: true,
         user_data: Some("#cloud-config\n".into()),
     }

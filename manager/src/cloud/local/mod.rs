@@ -314,7 +314,11 @@ impl Cloud for LocalCloud {
                 blocking(move || store.remove(&name)).await?;
                 Ok(Removal::Gone)
             }
-            kind @ (ResourceKind::Scratch | ResourceKind::SecurityGroup | ResourceKind::KeyPair) => {
+            kind @ (ResourceKind::Scratch
+            | ResourceKind::SecurityGroup
+            | ResourceKind::KeyPair
+            | ResourceKind::Volume
+            | ResourceKind::Port) => {
                 let message = format!("{} is a {kind}: the local cloud has none of those", resource.name);
                 Err(CloudError::new(Trouble::Configuration, message))
             }

@@ -44,6 +44,15 @@ impl ApiError {
         matches!(self, Self::Refused { status, .. } if *status == wanted)
     }
 
+    /// In a few words, for an incident.
+    pub(super) fn briefly(&self) -> String {
+        match self {
+            Self::Refused { status, message, .. } => format!("HTTP {status}: {message}"),
+            Self::Unreachable(why) | Self::Lost(why) => why.clone(),
+            Self::Known(error) => error.message.clone(),
+        }
+    }
+
     /// The error for the caller; `tried` says what was tried on what, as in "creating server x".
     pub(super) fn when(self, tried: &str) -> CloudError {
         match self {

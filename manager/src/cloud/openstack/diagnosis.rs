@@ -66,6 +66,7 @@ impl OpenStackCloud {
     /// What one schedule wants of the cloud.
     pub async fn diagnose_schedule(&self, server: &ServerSpec, publish: Option<&Publish>) -> Vec<Proof> {
         let flavor = self.flavor(server.flavor.as_deref()).await;
+        let flavor_disk = flavor.as_ref().ok().map(|flavor| flavor.disk_gib.max(1));
         let mut proofs = Vec::new();
         if let Ok(flavor) = &flavor {
             let room = self.prove_room(flavor).await.map(|()| "one server more fits the quota".to_owned());
@@ -83,6 +84,17 @@ impl OpenStackCloud {
             }
         });
         proofs.push(Proof::new("network", network));
+        if server.boot_from_volume {
+            let found = self.prove_volumes().await;
+            let room = match (&found, &flavor_disk) {
+                (Ok(()), Some(gib)) => self.prove_volume_room(*gib).await,
+                _ => found,
+            };
+            proofs.push(Proof::new(
+                "block storage",
+                room.map(|()| "one volume more fits the quota".to_owned()),
+            ));
+        }
         for group in &server.security_groups {
             let found = self.prove_security_group(group).await.map(|()| "is there".to_owned());
             proofs.push(Proof::new(format!("security group {group}"), found));

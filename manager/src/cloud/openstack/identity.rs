@@ -117,6 +117,15 @@ impl Keystone {
         })
     }
 
+    /// Whether the cloud has a service, by any of its catalog types.
+    pub(super) async fn offers(&self, types: &[&str]) -> Result<bool, ApiError> {
+        if types.iter().any(|service| self.config.overrides.contains_key(service)) {
+            return Ok(true);
+        }
+        let token = self.token().await?;
+        Ok(types.iter().any(|service| self.in_catalog(&token, service).is_some()))
+    }
+
     fn in_catalog(&self, token: &Token, service: &str) -> Option<Url> {
         let fits = |endpoint: &&Endpoint| {
             let region = endpoint.region_id.as_ref().or(endpoint.region.as_ref());

@@ -12,13 +12,24 @@ use crate::cloud::{CloudError, Resource, ResourceKind};
 const PREFIX: &str = "image-manager-";
 
 impl OpenStackCloud {
-    /// Servers, key pairs, security groups and images that this installation made and did not publish, in the
+    /// Servers, ports, volumes, key pairs, security groups and images that this installation made and did not publish, in the
     /// order in which they can be removed. Key pairs carry no owner: whoever asks must tell by the build in
     /// their name whether they are ours.
     pub async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
         let mut found = Vec::new();
-        for server in self.servers_like(PREFIX).await? {
-            found.push(resource(ResourceKind::Server, &server, build_of(&server)));
+        // Groups before servers: the port of a server that comes meanwhile is in none of them.
+        let groups = self.security_groups().await?;
+        let servers = self.servers_like(PREFIX).await?;
+        for server in &servers {
+            found.push(resource(ResourceKind::Server, server, build_of(server)));
+        }
+        for (port, group) in self.orphaned_ports(&groups, &servers).await? {
+            let name = text(group, "name").to_owned();
+            found.push(Resource { name, ..resource(ResourceKind::Port, &port, build_in(group)) });
+        }
+        for volume in self.volumes().await? {
+            let build = volume.pointer(&format!("/metadata/{BUILD}")).and_then(Value::as_str);
+            found.push(resource(ResourceKind::Volume, &volume, build.unwrap_or_default()));
         }
         for name in self.key_pairs_like(PREFIX).await? {
             let build_id = name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
@@ -29,9 +40,8 @@ impl OpenStackCloud {
                 build_id,
             });
         }
-        for group in self.security_groups().await? {
-            let build = text(&group, "description").rsplit_once("build=").map_or("", |(_, build)| build);
-            found.push(resource(ResourceKind::SecurityGroup, &group, build));
+        for group in &groups {
+            found.push(resource(ResourceKind::SecurityGroup, group, build_in(group)));
         }
         for image in self.images_with(&[(OWNER, &self.owner)]).await? {
             if text(&image, PUBLISHED).is_empty() {
@@ -40,6 +50,11 @@ impl OpenStackCloud {
         }
         Ok(found)
     }
+}
+
+/// The build in a group's description.
+fn build_in(group: &Value) -> &str {
+    text(group, "description").rsplit_once("build=").map_or("", |(_, build)| build)
 }
 
 fn resource(kind: ResourceKind, json: &Value, build: &str) -> Resource {

@@ -13,11 +13,8 @@ use super::services::Service;
 use super::session::Call;
 use crate::cloud::{CloudError, Ledger, NewServer, Removal, ResourceKind, Trouble};
 
-/// The private key, in the build's directory. It opens one server and is worth nothing after it.
-const PRIVATE_KEY: &str = "ssh_key";
-
 impl OpenStackCloud {
-    /// Has Nova make a key pair; its private half goes beside the console's log. Returns its name.
+    /// Has Nova make a key pair; its private half goes where the caller said. Returns its name.
     pub(super) async fn make_key_pair(
         &self,
         new: &NewServer,
@@ -36,8 +33,8 @@ impl OpenStackCloud {
         let answer = answer.map_err(|error| error.when(&tried))?;
         ledger.created(entry, &new.name).await?;
         let private = answer.pointer("/keypair/private_key").and_then(Value::as_str).unwrap_or_default();
-        let file = new.console_log.with_file_name(PRIVATE_KEY);
-        write_private(&file, private).map_err(|error| {
+        let file = &new.private_key;
+        write_private(file, private).map_err(|error| {
             CloudError::new(Trouble::Fault, format!("cannot write {}: {error}", file.display()))
         })?;
         Ok(new.name.clone())

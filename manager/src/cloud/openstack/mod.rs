@@ -6,7 +6,8 @@
 //! session      requests: authenticated, bounded, repeated where that is safe; errors in `answers`
 //! images, upload, publishing   Glance
 //! servers, console, keys       Nova
-//! network                      Neutron
+//! network, ports               Neutron
+//! volumes                      Cinder, for servers that boot from a volume
 //! places, reach, diagnosis     what can be proved before anything is made
 //! inventory                    what is there that carries our mark, for sweeps
 //! ```
@@ -29,6 +30,7 @@ mod keys;
 mod network;
 mod pace;
 mod places;
+mod ports;
 mod publishing;
 mod reach;
 mod servers;
@@ -37,6 +39,7 @@ mod session;
 #[cfg(test)]
 mod stage;
 mod upload;
+mod volumes;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -187,6 +190,10 @@ impl Cloud for OpenStackCloud {
             ResourceKind::Image => Box::pin(self.remove_image(resource)).await,
             ResourceKind::SecurityGroup => Box::pin(self.remove_security_group(resource)).await,
             ResourceKind::KeyPair => Box::pin(self.remove_key_pair(&resource.name)).await,
+            ResourceKind::Volume => Box::pin(self.remove_volume(resource)).await,
+            ResourceKind::Port => {
+                Box::pin(self.remove_port(resource.external_id.as_deref().unwrap_or_default())).await
+            }
             ResourceKind::Scratch => {
                 let message = format!("{} is a scratch directory: no cloud removes those", resource.name);
                 Err(CloudError::new(Trouble::Configuration, message))

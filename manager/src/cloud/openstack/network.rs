@@ -132,22 +132,6 @@ impl OpenStackCloud {
             tries += 1;
         }
     }
-
-    /// Nova takes a server's ports with it; where it did not, we do.
-    pub(super) async fn delete_ports_of(&self, server: &str) -> Result<(), CloudError> {
-        let tried = format!("looking for ports of server {server}");
-        let call = Call::get(Service::Network, "ports").query("device_id", server);
-        let page = self.session.call(&call).await.map_err(|error| error.when(&tried))?;
-        for port in list(&page, "ports") {
-            let id = text(port, "id");
-            match self.session.call(&Call::delete(Service::Network, format!("ports/{id}"))).await {
-                Ok(_) => {}
-                Err(error) if error.is(404) => {}
-                Err(error) => return Err(error.when(&format!("deleting port {id} of server {server}"))),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A rule without any condition, outward.

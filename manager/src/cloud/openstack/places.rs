@@ -128,6 +128,10 @@ impl OpenStackCloud {
             self.prove_security_group(group).await?;
         }
         self.prove_images().await?;
+        if server.boot_from_volume {
+            self.prove_volumes().await?;
+            self.prove_volume_room(flavor.disk_gib.max(1)).await?;
+        }
         self.prove_room(&flavor).await
     }
 

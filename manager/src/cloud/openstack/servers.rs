@@ -13,7 +13,7 @@ use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
 use super::session::{Call, Patience};
 use crate::cloud::{
-    CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+    CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, incidents,
 };
 
 /// What Nova takes of user_data, encoded.
@@ -21,7 +21,7 @@ const LONGEST_USER_DATA: usize = 65_535;
 /// How long a server whose creation was not answered is looked for.
 const LOOKING: Duration = Duration::from_secs(20);
 /// How long a server may take to go. The caller gives a removal three minutes.
-const GOING: Duration = Duration::from_secs(150);
+pub(super) const GOING: Duration = Duration::from_secs(150);
 /// How often a thing whose id was never seen is looked for before it counts as never made.
 pub(super) const SIGHTINGS: u32 = 3;
 /// How long a server may take to stop; Nova ends it by force after a minute.
@@ -44,10 +44,21 @@ impl OpenStackCloud {
             new.spec.security_groups.clone()
         };
         let key = if new.spec.ssh_key { Some(self.make_key_pair(new, ledger).await?) } else { None };
+        let volume = if new.spec.boot_from_volume {
+            Some(self.make_volume(new, &flavor, ledger).await?)
+        } else {
+            None
+        };
         let version =
             self.session.microversion().await.map_err(|error| error.when("asking for Nova's version"))?;
-        let body =
-            request(new, &flavor, network.request(version), &groups, key.as_deref(), user_data.as_deref());
+        let further = Further {
+            networks: network.request(version),
+            groups: &groups,
+            key: key.as_deref(),
+            user_data: user_data.as_deref(),
+            volume: volume.as_deref(),
+        };
+        let body = request(new, &flavor, further);
         let entry = ledger.intend(ResourceKind::Server, &new.name).await?;
         let id = self.create(new, body).await?;
         ledger.created(entry, &id).await?;
@@ -73,7 +84,8 @@ impl OpenStackCloud {
         while unknown && Instant::now() < deadline {
             // Asking for a second one could make two.
             if let Some(id) = self.servers_named(&new.name).await?.into_iter().next() {
-                tracing::warn!("{tried}: found it by its name after its answer was lost: {error:?}");
+                let why = error.briefly();
+                incidents::note(&format!("{tried}: the answer was lost ({why}); found it by its name"));
                 return Ok(id);
             }
             sleep(ASK_AGAIN).await;
@@ -176,38 +188,47 @@ impl OpenStackCloud {
             sleep(ASK_AGAIN).await;
         }
         self.forget_server(id);
-        self.delete_ports_of(id).await?;
+        self.remove_ports_of(id).await?;
         Ok(Removal::Gone)
     }
 }
 
-/// The body of the request for a server.
-fn request(
-    new: &NewServer,
-    flavor: &Flavor,
+/// What was made or found for a server's sake.
+#[derive(Debug, Default)]
+struct Further<'a> {
     networks: Option<Value>,
-    groups: &[String],
-    key: Option<&str>,
-    user_data: Option<&str>,
-) -> Value {
+    groups: &'a [String],
+    key: Option<&'a str>,
+    user_data: Option<&'a str>,
+    volume: Option<&'a str>,
+}
+
+/// The body of the request for a server.
+fn request(new: &NewServer, flavor: &Flavor, further: Further<'_>) -> Value {
+    let Further { networks, groups, key, user_data, volume } = further;
     let groups: Vec<_> = groups.iter().map(|group| json!({"name": group})).collect();
     let always = [
         ("name", json!(new.name)),
-        ("imageRef", json!(new.image.id)),
         ("flavorRef", json!(flavor.id)),
         ("metadata", json!(new.metadata)),
         ("config_drive", json!(new.spec.config_drive)),
     ];
-    let further = [
+    let disks = volume.map(|id| {
+        json!([{"boot_index": 0, "uuid": id, "source_type": "volume", "destination_type": "volume",
+            "delete_on_termination": true}])
+    });
+    let optional = [
+        ("imageRef", volume.is_none().then(|| json!(new.image.id))),
+        ("block_device_mapping_v2", disks),
         ("networks", networks),
         ("security_groups", (!groups.is_empty()).then(|| json!(groups))),
         ("key_name", key.map(|key| json!(key))),
         ("user_data", user_data.map(|data| json!(data))),
         ("availability_zone", new.spec.availability_zone.as_ref().map(|zone| json!(zone))),
     ];
-    let further = further.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let server: Map<_, _> =
-        always.into_iter().chain(further).map(|(name, value)| (name.to_owned(), value)).collect();
+        always.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value)).collect();
     json!({"server": server})
 }
 

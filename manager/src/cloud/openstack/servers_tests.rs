@@ -16,6 +16,7 @@ fn spec() -> ServerSpec {
         availability_zone: None,
         ssh_key: false,
         config_drive: true,
+        boot_from_volume: false,
         user_data: None,
     }
 }
@@ -34,6 +35,7 @@ fn new_server(spec: ServerSpec) -> NewServer {
         spec,
         metadata: BTreeMap::from([("image_manager_build".to_owned(), "b".to_owned())]),
         console_log: "console.log".into(),
+        private_key: "ssh_key".into(),
     }
 }
 
@@ -43,18 +45,33 @@ fn flavor() -> Flavor {
 
 #[test]
 fn a_request_says_what_is_wanted_and_nothing_else() {
-    let body = request(&new_server(spec()), &flavor(), Some(json!("auto")), &["g".into()], None, None);
+    let groups = ["g".to_owned()];
+    let further = Further { networks: Some(json!("auto")), groups: &groups, ..Further::default() };
+    let body = request(&new_server(spec()), &flavor(), further);
     assert_eq!(
         body,
         json!({"server": {"name": "image-manager-b", "imageRef": "i", "flavorRef": "f", "config_drive": true,
             "metadata": {"image_manager_build": "b"}, "networks": "auto", "security_groups": [{"name": "g"}]}})
     );
     let spec = ServerSpec { config_drive: false, availability_zone: Some("z".into()), ..spec() };
-    let body = request(&new_server(spec), &flavor(), None, &[], Some("k"), Some("eA=="));
+    let further = Further { key: Some("k"), user_data: Some("eA=="), ..Further::default() };
+    let body = request(&new_server(spec), &flavor(), further);
     assert_eq!(
         body,
         json!({"server": {"name": "image-manager-b", "imageRef": "i", "flavorRef": "f", "config_drive": false,
             "metadata": {"image_manager_build": "b"}, "availability_zone": "z", "key_name": "k", "user_data": "eA=="}})
+    );
+}
+
+#[test]
+fn a_server_with_a_volume_has_no_other_disk() {
+    let further = Further { volume: Some("v"), ..Further::default() };
+    let body = request(&new_server(spec()), &flavor(), further);
+    assert_eq!(
+        body,
+        json!({"server": {"name": "image-manager-b", "flavorRef": "f", "config_drive": true,
+            "metadata": {"image_manager_build": "b"}, "block_device_mapping_v2": [{"boot_index": 0, "uuid": "v",
+                "source_type": "volume", "destination_type": "volume", "delete_on_termination": true}]}})
     );
 }
 

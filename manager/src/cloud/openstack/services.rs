@@ -14,6 +14,8 @@ pub(super) enum Service {
     Compute,
     /// Neutron.
     Network,
+    /// Cinder, which not every cloud has.
+    Volume,
 }
 
 impl Service {
@@ -23,6 +25,7 @@ impl Service {
             Self::Image => &["image"],
             Self::Compute => &["compute"],
             Self::Network => &["network"],
+            Self::Volume => &["block-storage", "volumev3"],
         }
     }
 
@@ -33,7 +36,7 @@ impl Service {
         let version = match self {
             Self::Image => "/v2",
             Self::Network => "/v2.0",
-            Self::Compute => "",
+            Self::Compute | Self::Volume => "",
         };
         let versioned = base.rsplit('/').next().is_some_and(is_version);
         let version = if versioned { "" } else { version };
@@ -47,7 +50,8 @@ impl Service {
         let mut url = endpoint.clone();
         let parts: Vec<&str> = endpoint.path().trim_matches('/').split('/').collect();
         let kept = parts.iter().position(|part| is_version(part)).map_or(parts.len(), |version| version + 1);
-        url.set_path(&format!("/{}/", parts.get(..kept).unwrap_or_default().join("/")));
+        let path = parts.get(..kept).unwrap_or_default().join("/");
+        url.set_path(&if path.is_empty() { path } else { format!("/{path}/") });
         url
     }
 }
@@ -106,6 +110,7 @@ mod tests {
             (Service::Network, "http://h:9696/", "http://h:9696/v2.0/images"),
             (Service::Network, "http://h/networking/v2.0", "http://h/networking/v2.0/images"),
             (Service::Compute, "http://h:8774/v2.1/abc", "http://h:8774/v2.1/abc/images"),
+            (Service::Volume, "http://h:8776/v3/abc", "http://h:8776/v3/abc/images"),
         ] {
             let endpoint = Url::parse(endpoint).unwrap();
             assert_eq!(service.address(&endpoint, "images").as_str(), expected);
@@ -114,6 +119,7 @@ mod tests {
             ("http://h:8774/v2.1/abc", "http://h:8774/v2.1/"),
             ("http://h/compute/v2.1", "http://h/compute/v2.1/"),
             ("http://h/compute", "http://h/compute/"),
+            ("http://h:8774", "http://h:8774/"),
         ] {
             assert_eq!(Service::description(&Url::parse(endpoint).unwrap()).as_str(), expected);
         }

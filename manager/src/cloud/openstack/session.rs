@@ -25,7 +25,7 @@ use super::config::{CloudConfig, ConfigError};
 use super::identity::Keystone;
 use super::pace::{Pace, back_off};
 use super::services::{Microversion, Service};
-use crate::cloud::{CloudError, Trouble};
+use crate::cloud::{CloudError, Trouble, incidents};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest answer that is read, in bytes; a page of a hundred images has some 300 KiB.
@@ -129,7 +129,7 @@ impl Session {
 
     /// The project we work in. Authenticates where that has not been done.
     pub(super) async fn project(&self) -> Result<String, CloudError> {
-        let token = self.persist(Patience::LONG, true, || self.keystone.token()).await;
+        let token = self.persist("authenticating", Patience::LONG, true, || self.keystone.token()).await;
         token.map(|token| token.project_id.clone()).map_err(|error| error.when("authenticating"))
     }
 
@@ -138,12 +138,17 @@ impl Session {
         self.keystone.endpoint(service.types()).await
     }
 
+    /// Whether the cloud has a service at all.
+    pub(super) async fn offers(&self, service: Service) -> Result<bool, ApiError> {
+        self.persist("authenticating", Patience::LONG, true, || self.keystone.offers(service.types())).await
+    }
+
     /// Asks a question of the crate `openstack`, which must only read.
     pub(super) async fn ask<T, F>(&self, question: impl Fn(openstack::Cloud) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, osauth::Error>>,
     {
-        self.persist(Patience::LONG, true, || async {
+        self.persist("a lookup", Patience::LONG, true, || async {
             self.pace.turn().await;
             let token = self.keystone.token().await?;
             let make = || osauth::Session::new_with_client(self.http.clone(), self.keystone.clone());
@@ -165,12 +170,14 @@ impl Session {
 
     /// Makes a request and reads the answer; an empty one is null.
     pub(super) async fn call(&self, call: &Call) -> Result<Value, ApiError> {
-        self.persist(call.patience, call.repeatable, || self.attempt(call)).await
+        let what = format!("{} {}", call.method, call.path);
+        self.persist(&what, call.patience, call.repeatable, || self.attempt(call)).await
     }
 
     /// Tries until there is an answer or patience is over.
     async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
+        what: &str,
         patience: Patience,
         repeatable: bool,
         attempt: impl Fn() -> F,
@@ -185,17 +192,14 @@ impl Session {
             if error.is(401) && !renewed {
                 // The attempt has forgotten the token: the next one gets a new one.
                 renewed = true;
+                incidents::note(&format!("{what}: the token was refused; authenticated again"));
                 continue;
             }
             let Some(wait) = wait_before(&error, repeatable, number) else { return Err(error) };
             if began.elapsed() + wait > patience.total {
                 return Err(error);
             }
-            tracing::info!(
-                cloud = self.config.name,
-                "asking again in {:.1} s: {error:?}",
-                wait.as_secs_f64()
-            );
+            incidents::note(&format!("{what}: {}; asked again", error.briefly()));
             sleep(wait).await;
             number += 1;
         }

@@ -13,10 +13,15 @@ use super::session::Session;
 const TOKEN: &str =
     r#"{"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "project": {"id": "p"}, "catalog": []}}"#;
 
+/// A request's first line, and what was sent with it.
+type Body = (String, Vec<u8>);
+
 /// Answers requests and notes their heads. Keystone answers by itself.
 pub(super) struct Stage {
     address: String,
     pub(super) heads: Arc<Mutex<Vec<String>>>,
+    /// Bodies that came, each with its request's first line.
+    bodies: Arc<Mutex<Vec<Body>>>,
 }
 
 impl Stage {
@@ -30,8 +35,8 @@ impl Stage {
     pub(super) async fn with(mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&heads);
+        let (heads, bodies) = (Arc::new(Mutex::new(Vec::new())), Arc::<Mutex<Vec<_>>>::default());
+        let (noted, kept) = (Arc::clone(&heads), Arc::clone(&bodies));
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -44,20 +49,26 @@ impl Stage {
                 } else {
                     answer(head.lines().next().unwrap().trim_end_matches(" HTTP/1.1"))
                 };
+                let first = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
                 noted.lock().unwrap().push(head);
                 if words.is_empty() {
                     continue;
                 }
                 let mut body = vec![0; length];
                 stream.read_exact(&mut body).await.unwrap();
+                kept.lock().unwrap().push((first, body));
                 stream.write_all(words.as_bytes()).await.unwrap();
                 stream.shutdown().await.unwrap();
             }
         });
-        Self { address, heads }
+        Self { address, heads, bodies }
     }
 
     pub(super) fn session(&self) -> Session {
+        self.session_with(&["image", "compute", "network", "block-storage"])
+    }
+
+    fn session_with(&self, services: &[&'static str]) -> Session {
         let url = Url::parse(&self.address).unwrap();
         Session::new(CloudConfig {
             name: "stage".into(),
@@ -70,7 +81,7 @@ impl Stage {
             verify: true,
             ca_certificate: None,
             client_certificate: None,
-            overrides: [("image", url.clone()), ("compute", url.clone()), ("network", url)].into(),
+            overrides: services.iter().map(|service| (*service, url.clone())).collect(),
         })
         .unwrap()
     }
@@ -78,6 +89,19 @@ impl Stage {
     /// A cloud whose owner is "me".
     pub(super) fn cloud(&self) -> OpenStackCloud {
         OpenStackCloud::with_session("stage", "me".to_owned(), self.session())
+    }
+
+    /// The same cloud without Cinder.
+    pub(super) fn cloud_without_volumes(&self) -> OpenStackCloud {
+        let session = self.session_with(&["image", "compute", "network"]);
+        OpenStackCloud::with_session("stage", "me".to_owned(), session)
+    }
+
+    /// What was sent with a request, in JSON.
+    pub(super) fn body_of(&self, request: &str) -> serde_json::Value {
+        let bodies = self.bodies.lock().unwrap();
+        let (_, body) = bodies.iter().find(|(line, _)| line == request).unwrap();
+        serde_json::from_slice(body).unwrap()
     }
 
     /// First lines of what came, without Keystone's.

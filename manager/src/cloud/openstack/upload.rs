@@ -21,7 +21,7 @@ use super::OpenStackCloud;
 use super::answers::{ApiError, text};
 use super::pace::back_off;
 use super::services::Service;
-use crate::cloud::{CloudError, ProgressSink, Trouble};
+use crate::cloud::{CloudError, ProgressSink, Trouble, incidents};
 
 /// Bytes read at a time; two such chunks wait at most.
 const CHUNK: usize = 256 * 1024;
@@ -74,7 +74,7 @@ impl OpenStackCloud {
                 ApiError::Refused { retry_after, .. } => *retry_after,
                 _ => None,
             };
-            tracing::warn!("{tried}: try {number} failed: {error:?}");
+            incidents::note(&format!("{tried}: {}; sent again from the start", error.briefly()));
             progress(0.0, "the upload was cut off: trying again");
             sleep(back_off(number + 1, asked)).await;
             self.settled(id).await.map_err(|late| late.unwrap_or_else(|| error.when(&tried)))?;

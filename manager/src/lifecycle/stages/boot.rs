@@ -7,11 +7,12 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, LogSource};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::cloud::{Image, NewServer, Server, ServerStatus};
+use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Session, Token};
 use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::files;
 use crate::lifecycle::settings::resource_name;
 use crate::schedules::{CheckKind, CheckSpec};
 
@@ -50,6 +51,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
             spec: driver.schedule.server.clone(),
             metadata,
             console_log: driver.console_log(),
+            private_key: driver.directory().join(files::PRIVATE_KEY),
         };
         Ok(driver.cloud.boot(&new, &driver.ledger()).await?)
     };
@@ -137,7 +139,7 @@ pub(super) async fn still_runs(driver: &Driver, server: &Server) -> Result<(), F
         }
         Ok(ServerStatus::Missing) => ("server_missing", "the server is not there any more".to_owned()),
         Err(error) => {
-            tracing::warn!(build = driver.id, "cannot ask for the server's state: {error}");
+            incidents::note(&format!("{error}; asked again at the next look"));
             return Ok(());
         }
     };

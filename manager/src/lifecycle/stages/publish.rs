@@ -29,7 +29,8 @@ pub(in crate::lifecycle) async fn run(
     };
     driver.not_interrupted().await?;
     let (cloud, given) = (Arc::clone(&driver.cloud), image.clone());
-    let work = tokio::spawn(async move { cloud.publish(&given, &publication).await });
+    let incidents = driver.incidents.clone();
+    let work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
     let published = match tokio::time::timeout(LIMIT, work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_)) => {

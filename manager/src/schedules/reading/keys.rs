@@ -35,6 +35,7 @@ const SERVER: &[&str] = &[
     "security_groups",
     "availability_zone",
     "ssh_key",
+    "boot_from_volume",
     "config_drive",
     "user_data",
 ];

@@ -29,6 +29,7 @@ impl<'a> Reader<'a> {
             availability_zone: self.ruled_string(&server, "availability_zone", &CLOUD_OBJECT),
             ssh_key: self.flag(&server, "ssh_key").unwrap_or(false),
             config_drive: self.flag(&server, "config_drive").unwrap_or(true),
+            boot_from_volume: self.flag(&server, "boot_from_volume").unwrap_or(false),
             user_data: self.user_data(&server),
         }
     }
