@@ -6,6 +6,7 @@
 
 mod builds;
 mod follow_up;
+mod glance;
 mod ledger;
 mod names;
 pub mod observations;

@@ -32,7 +32,7 @@ impl ConsoleTail {
         let Some(end) = self.partial.rfind('\n') else { return Vec::new() };
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
-        whole.lines().map(plain).filter(|line| !line.is_empty()).collect()
+        whole.lines().map(plain_line).filter(|line| !line.is_empty()).collect()
     }
 }
 
@@ -52,13 +52,13 @@ pub(super) async fn last_lines(path: &Path, lines: usize) -> String {
     let bytes = read_from(path, length.saturating_sub(TAIL), TAIL).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let mut kept: Vec<String> =
-        text.lines().map(plain).filter(|line| !line.is_empty()).rev().take(lines).collect();
+        text.lines().map(plain_line).filter(|line| !line.is_empty()).rev().take(lines).collect();
     kept.reverse();
     if kept.is_empty() { "(the console has said nothing)".to_owned() } else { kept.join("\n") }
 }
 
 /// A line without escape sequences and control characters.
-fn plain(line: &str) -> String {
+pub fn plain_line(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn colours_and_cursor_moves_go() {
-        assert_eq!(plain("\x1b[0;32m  OK  \x1b[0m] Started \x1b(Bx\r"), "  OK  ] Started x");
-        assert_eq!(plain("\x1bc\x1b[?7l\x1b[2JSeaBIOS"), "SeaBIOS");
+        assert_eq!(plain_line("\x1b[0;32m  OK  \x1b[0m] Started \x1b(Bx\r"), "  OK  ] Started x");
+        assert_eq!(plain_line("\x1bc\x1b[?7l\x1b[2JSeaBIOS"), "SeaBIOS");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod stages;
 pub mod state;
 mod stop;
 
+pub use console::plain_line;
 pub use events::Notice;
 pub use failure::Failure;
 pub use manager::{Manager, Parts, TriggerError, TriggerOptions};

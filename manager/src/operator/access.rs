@@ -10,6 +10,9 @@ use tonic::{Request, Status};
 /// Shortest API token, in characters.
 const SHORTEST: usize = 16;
 
+/// What is said to whoever comes without the token.
+pub(super) const BRING: &str = "bring the API token as `authorization: Bearer <token>`";
+
 /// The operator port may not be opened like this.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -61,7 +64,7 @@ impl ApiToken {
     }
 
     /// Compares hashes, so that the time it takes tells nothing of the token.
-    fn admits(&self, presented: &str) -> bool {
+    pub(super) fn admits(&self, presented: &str) -> bool {
         Sha256::digest(presented.as_bytes()) == Sha256::digest(self.expose().as_bytes())
     }
 }
@@ -76,7 +79,7 @@ impl tonic::service::Interceptor for BearerCheck {
         let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         match header.and_then(|value| value.strip_prefix("Bearer ")) {
             Some(presented) if token.admits(presented) => Ok(request),
-            _ => Err(Status::unauthenticated("bring the API token as `authorization: Bearer <token>`")),
+            _ => Err(Status::unauthenticated(BRING)),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! What people and their programs use: the control gRPC service with reflection and health, and HTTP, all on
-//! one port.
+//! What people and their programs use: the control gRPC service with reflection and health, and the web pages, all
+//! on one port.
 
 mod access;
 mod control;
+mod guard;
 mod server;
 mod watch;
+mod web;
 
 pub use access::{AccessError, ApiToken};
 pub use server::{Operator, OperatorError, serve};

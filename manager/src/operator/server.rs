@@ -1,7 +1,7 @@
 //! The operator port: gRPC and HTTP together.
 
-use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use image_manager_proto::v1::image_manager_server::ImageManagerServer;
 use tokio::net::TcpListener;
@@ -13,6 +13,8 @@ use tonic::transport::Server;
 
 use super::access::{ApiToken, BearerCheck};
 use super::control::Control;
+use super::guard::{self, Guard, is_grpc};
+use super::web::{self, Web};
 use crate::lifecycle::Manager;
 
 /// Longest request, in bytes.
@@ -45,6 +47,8 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
+    let guard = Guard { token: operator.token.is_some() };
+    let web = Web::new(operator.manager.clone(), operator.token.clone(), stop.clone());
     let check = BearerCheck(operator.token);
     let control = ImageManagerServer::new(Control { manager: operator.manager })
         .max_decoding_message_size(REQUEST_LIMIT);
@@ -56,12 +60,13 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     // An explicit fallback: tonic's own answers 200 with grpc-status 12 to everything, web pages included.
-    let pages = Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(not_found);
+    let pages = web::pages(web).route("/healthz", get(|| async { "ok\n" })).fallback(not_found);
     let routes = Routes::from(pages)
         .add_service(InterceptedService::new(control, check.clone()))
         .add_service(InterceptedService::new(descriptions().build_v1()?, check.clone()))
         .add_service(InterceptedService::new(descriptions().build_v1alpha()?, check))
         .add_service(health);
+    let routes = Routes::from(routes.into_axum_router().layer(from_fn_with_state(guard, guard::guard)));
     let ended = stop.clone();
     let server = Server::builder().accept_http1(true).add_routes(routes).serve_with_incoming_shutdown(
         TcpListenerStream::new(listener),
@@ -77,16 +82,12 @@ pub async fn serve(
 
 async fn not_found(request: axum::extract::Request) -> axum::response::Response {
     use axum::response::IntoResponse as _;
-    let grpc = request
-        .headers()
-        .get("content-type")
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    if grpc {
+    if is_grpc(request.headers()) {
         return tonic::Status::unimplemented(format!("no such method: {}", request.uri().path())).into_http();
     }
     (
         StatusCode::NOT_FOUND,
-        "there is nothing here; /healthz answers, and gRPC reflection lists the services\n",
+        "there is nothing here; the pages begin at /, and gRPC reflection lists the services\n",
     )
         .into_response()
 }

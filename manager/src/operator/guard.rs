@@ -1,0 +1,155 @@
+//! What stands before everything on the operator port, gRPC included: a page of another site must not make a
+//! browser act here, and the answers tell browsers what they may do with them.
+//!
+//! Without a token the port trusts whoever reaches loopback. A browser on this host reaches it for every page
+//! that it shows, so two things are looked at:
+//! - `Host`: a name that an attacker points at 127.0.0.1 (DNS rebinding) is none of ours;
+//! - `Sec-Fetch-Site`, else `Origin`: what another site asks for, other than to read, is refused.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tonic::Status;
+
+/// No inline script or style, nothing from elsewhere, in nobody's frame.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Headers of every answer. The referrer policy keeps `Origin` on our own forms, which `no-referrer` would not.
+const HEADERS: [(&str, &str); 7] = [
+    ("content-security-policy", CONTENT_POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+];
+
+/// How the port is guarded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard {
+    /// Whether a token is asked for; then no other site's page has it, whatever name it was reached by.
+    pub(super) token: bool,
+}
+
+/// Refuses what another site may have made a browser ask for; sets the headers of the answer.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let refused = refusal(guard, request.method(), authority(&request), request.headers());
+    let mut response = match refused {
+        None => next.run(request).await,
+        Some(why) if is_grpc(request.headers()) => Status::permission_denied(why).into_http(),
+        Some(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether a request speaks gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The host and port that was asked: HTTP/2 has them in the address, HTTP/1 in a header.
+fn authority(request: &Request) -> Option<&str> {
+    let of_address = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    of_address.or_else(|| text(request.headers(), header::HOST.as_str()))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Why a request is refused.
+fn refusal(
+    guard: Guard,
+    method: &Method,
+    authority: Option<&str>,
+    headers: &HeaderMap,
+) -> Option<&'static str> {
+    // A client that names no host is no browser.
+    if !guard.token && authority.is_some_and(|authority| !is_loopback(authority)) {
+        return Some(
+            "without an API token this port answers to localhost and 127.0.0.1 only: use one of them, or \
+             start the manager with --api-token-file",
+        );
+    }
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let ours = match (text(headers, "sec-fetch-site"), headers.get(header::ORIGIN)) {
+        // `same-site` is not enough: other ports of localhost are of the same site.
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => origin.to_str().is_ok_and(|origin| is_origin(origin, authority)),
+        // No browser.
+        (None, None) => true,
+    };
+    (!ours).then_some("the request comes from a page of another site")
+}
+
+fn is_origin(origin: &str, authority: Option<&str>) -> bool {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some() && host == authority
+}
+
+/// Whether `host` or `host:port` can only be this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
+        None => authority.split_once(':').map_or(authority, |(host, _)| host),
+    };
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(token: bool, method: &Method, host: &str, headers: &[(&'static str, &str)]) -> bool {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect();
+        refusal(Guard { token }, method, Some(host), &headers).is_none()
+    }
+
+    #[test]
+    fn a_name_that_points_here_is_not_ours() {
+        for host in ["localhost:8080", "127.0.0.1", "127.0.0.9:80", "[::1]:8080", "LOCALHOST.", "a.localhost"]
+        {
+            assert!(asks(false, &Method::GET, host, &[]), "{host}");
+        }
+        for host in
+            ["evil.example:8080", "10.0.0.1", "localhost.evil.example", "127.0.0.1.evil.example", "", "["]
+        {
+            assert!(!asks(false, &Method::GET, host, &[]), "{host}");
+            assert!(asks(true, &Method::GET, host, &[]), "with a token {host:?} is anybody's name for us");
+        }
+    }
+
+    #[test]
+    fn another_site_may_only_read() {
+        let here = "127.0.0.1:8080";
+        let post = |headers: &[(&'static str, &str)]| asks(false, &Method::POST, here, headers);
+        assert!(post(&[]), "curl and gRPC clients");
+        assert!(post(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:8080")]));
+        assert!(post(&[("origin", "http://127.0.0.1:8080")]), "a browser without Sec-Fetch-Site");
+        assert!(!post(&[("sec-fetch-site", "cross-site")]));
+        assert!(!post(&[("sec-fetch-site", "same-site")]), "another port of this host");
+        assert!(!post(&[("origin", "http://evil.example")]));
+        assert!(!post(&[("origin", "http://127.0.0.1:9090")]));
+        assert!(!post(&[("origin", "null")]));
+        assert!(asks(false, &Method::GET, here, &[("sec-fetch-site", "cross-site")]), "a link");
+    }
+}

@@ -1,0 +1,119 @@
+//! What pages and programs ask to be done: POST, and then a page. `guard.rs` has looked at where it comes from.
+
+use axum::Form;
+use axum::body::Bytes;
+use axum::extract::{FromRequest as _, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use image_manager_proto::v1::{self, Trigger};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Web;
+use super::error::{Answer, Refusal};
+use super::login::local;
+use crate::history::Named as _;
+use crate::lifecycle::{TriggerError, TriggerOptions};
+
+/// What `POST /build` asks for, as a form or as JSON.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    schedule: String,
+}
+
+/// Where to go when it is done.
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    #[serde(default)]
+    next: String,
+}
+
+/// `POST /build`: queues a build. A form is answered with the build's page, JSON with JSON.
+pub(super) async fn trigger(State(web): State<Web>, request: Request) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    match kind.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
+        "application/json" => match Bytes::from_request(request, &()).await {
+            Ok(body) => trigger_json(&web, &body).await,
+            Err(rejection) => rejection.into_response(),
+        },
+        "application/x-www-form-urlencoded" => match Form::from_request(request, &()).await {
+            Ok(Form(wanted)) => trigger_form(&web, &wanted).await.into_response(),
+            Err(rejection) => rejection.into_response(),
+        },
+        _ => Refusal {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            message: "POST /build takes a form (schedule=NAME) or JSON ({\"schedule\": \"NAME\"})".to_owned(),
+        }
+        .into_response(),
+    }
+}
+
+async fn trigger_form(web: &Web, wanted: &Wanted) -> Answer {
+    match web.manager.trigger(&wanted.schedule, TriggerOptions::by(Trigger::Web)).await {
+        Ok(v1::Build { id: build_id, .. }) | Err(TriggerError::AlreadyRunning { build_id, .. }) => {
+            Ok(Redirect::to(&format!("/builds/{build_id}")).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn trigger_json(web: &Web, body: &[u8]) -> Response {
+    let wanted: Wanted = match serde_json::from_slice(body) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            let error = format!("{error}; expected {{\"schedule\": \"NAME\"}}");
+            return answer(StatusCode::BAD_REQUEST, None, &json!({ "error": error }));
+        }
+    };
+    match web.manager.trigger(&wanted.schedule, TriggerOptions::by(Trigger::Web)).await {
+        Ok(build) => {
+            let page = format!("/builds/{}", build.id);
+            let told = json!({"id": build.id, "schedule": build.schedule, "state": build.state().word(), "page": page});
+            answer(StatusCode::ACCEPTED, Some(page), &told)
+        }
+        Err(TriggerError::AlreadyRunning { build_id, schedule }) => {
+            let error = format!("schedule {schedule:?} is being built already");
+            let page = format!("/builds/{build_id}");
+            answer(StatusCode::CONFLICT, None, &json!({"error": error, "id": build_id, "page": page}))
+        }
+        Err(error) => {
+            let Refusal { status, message } = error.into();
+            answer(status, None, &json!({ "error": message }))
+        }
+    }
+}
+
+fn answer(status: StatusCode, location: Option<String>, json: &serde_json::Value) -> Response {
+    let mut response =
+        (status, [(header::CONTENT_TYPE, "application/json")], format!("{json}\n")).into_response();
+    if let Some(location) = location.and_then(|location| location.parse().ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// `POST /schedules/NAME/pause`
+pub(super) async fn pause(web: State<Web>, name: Path<String>, after: Form<After>) -> Answer {
+    set_paused(&web, &name, true, &after).await
+}
+
+/// `POST /schedules/NAME/resume`
+pub(super) async fn resume(web: State<Web>, name: Path<String>, after: Form<After>) -> Answer {
+    set_paused(&web, &name, false, &after).await
+}
+
+async fn set_paused(web: &Web, name: &str, paused: bool, after: &After) -> Answer {
+    let schedule = web.manager.schedule(name)?;
+    web.manager.history().set_paused(&schedule.name, paused).await?;
+    tracing::info!(schedule = schedule.name, paused, "asked for on a page");
+    Ok(Redirect::to(local(&after.next)).into_response())
+}
+
+/// `POST /builds/ID/cancel`
+pub(super) async fn cancel(State(web): State<Web>, Path(id): Path<String>) -> Answer {
+    let id = web.manager.history().resolve(&id).await?;
+    // One that has ended meanwhile is shown as it ended.
+    web.manager.cancel(&id);
+    Ok(Redirect::to(&format!("/builds/{id}")).into_response())
+}

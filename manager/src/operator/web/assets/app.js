@@ -1,0 +1,262 @@
+// Times in the viewer's zone, pages that follow what happens, logs that grow. Everything reads without this script.
+"use strict";
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+/* Times */
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const exactWithZone = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+function distance(then) {
+  const seconds = (then - Date.now()) / 1000;
+  for (const [unit, length] of UNITS) {
+    // A day and a half is better told as 36 hours.
+    if (Math.abs(seconds) >= length * (unit === "day" ? 2 : 1)) return relative.format(Math.trunc(seconds / length), unit);
+  }
+  return relative.format(0, "second");
+}
+
+// As figures.rs writes durations.
+function took(seconds) {
+  const two = (n) => String(n).padStart(2, "0");
+  const s = Math.floor(seconds);
+  if (s < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${two(s % 60)} s`;
+  return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
+}
+
+function showTimes(root = document) {
+  for (const time of $$("time", root)) {
+    const then = new Date(time.dateTime);
+    time.textContent = time.dataset.show === "distance" ? distance(then) : exact.format(then);
+    time.title = exactWithZone.format(then);
+  }
+}
+
+function countOn() {
+  for (const span of $$("[data-since]")) span.textContent = took((Date.now() - new Date(span.dataset.since)) / 1000);
+}
+
+/* Copying */
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not allowed";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+});
+
+/* Putting a newer version of the page in place */
+
+let fetching = false;
+let again = false;
+
+async function refresh() {
+  if (fetching) { again = true; return; }
+  fetching = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.redirected && new URL(answer.url).pathname === "/login") { location.reload(); return; }
+    if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  } catch {
+    // The stream of events says when the manager is back.
+  } finally {
+    fetching = false;
+  }
+  if (again) { again = false; refresh(); }
+}
+
+function swap(fresh) {
+  if (document.title !== fresh.title) {
+    document.title = fresh.title;
+    $("#announce").textContent = fresh.title.split(" · ").slice(0, 2).join(", ");
+  }
+  for (const old of $$("[data-swap]")) {
+    const now = fresh.getElementById(old.id);
+    if (!now) continue;
+    for (const details of $$("details[id]", old)) {
+      const same = now.querySelector(`#${CSS.escape(details.id)}`);
+      if (same && details.dataset.touched) { same.open = details.open; same.dataset.touched = "1"; }
+    }
+    for (const picked of $$("input:checked", old)) {
+      const same = now.querySelector(`input[name="${picked.name}"][value="${CSS.escape(picked.value)}"]`);
+      if (same) same.checked = true;
+    }
+    const progress = $("progress[value]", old);
+    const stage = progress && now.querySelector(`[data-stage="${progress.closest("li").dataset.stage}"]`);
+    if (stage && $("progress", stage)) {
+      $("progress", stage).value = progress.value;
+      $(".detail", stage).textContent = $(".detail", progress.closest("li")).textContent;
+    }
+    const focused = old.contains(document.activeElement) ? path(document.activeElement, old) : null;
+    const placed = document.importNode(now, true);
+    prepare(placed);
+    old.replaceWith(placed);
+    if (focused) at(focused, placed)?.focus({ preventScroll: true });
+  }
+  countOn();
+}
+
+// Where an element stands below another, to find its successor.
+function path(element, root) {
+  const steps = [];
+  for (let node = element; node !== root; node = node.parentElement) steps.unshift([...node.parentElement.children].indexOf(node));
+  return steps;
+}
+const at = (steps, root) => steps.reduce((node, step) => node?.children[step], root);
+
+function prepare(root) {
+  showTimes(root);
+  for (const button of $$("[data-copy]", root)) button.hidden = false;
+  for (const details of $$("details", root)) {
+    $("summary", details).addEventListener("click", () => { details.dataset.touched = "1"; });
+  }
+}
+
+/* Events */
+
+let stream = null;
+let logEnd = null;
+
+function connect() {
+  const address = document.body.dataset.events;
+  if (!address || stream) return;
+  const url = new URL(address, location.href);
+  if (logEnd !== null) url.searchParams.set("from", logEnd);
+  stream = new EventSource(url);
+  stream.addEventListener("hello", () => { linked(true); refresh(); });
+  stream.addEventListener("changed", refresh);
+  stream.addEventListener("progress", (event) => showProgress(JSON.parse(event.data)));
+  stream.addEventListener("log", (event) => { logEnd = event.lastEventId; addLines(JSON.parse(event.data)); });
+  stream.addEventListener("end", () => { disconnect(); ended(); refresh(); });
+  stream.addEventListener("error", () => {
+    linked(false);
+    // A refused stream is not tried again by the browser.
+    if (stream && stream.readyState === EventSource.CLOSED) { stream = null; setTimeout(connect, 5000); }
+  });
+}
+
+function disconnect() {
+  if (stream) stream.close();
+  stream = null;
+}
+
+function linked(well) {
+  const link = $("#link");
+  if (!link) return;
+  link.hidden = false;
+  link.classList.toggle("lost", !well);
+  link.textContent = well ? "live" : "connection lost, trying again";
+}
+
+function ended() {
+  delete document.body.dataset.events;
+  for (const id of ["#link", "#follow-label"]) if ($(id)) $(id).hidden = true;
+}
+
+function showProgress({ stage, fraction, detail }) {
+  const row = $(`#road [data-stage="${CSS.escape(stage)}"]`);
+  const progress = row && $("progress", row);
+  if (!progress) return;
+  if (fraction >= 0) progress.value = fraction; else progress.removeAttribute("value");
+  $(".detail", row).textContent = detail;
+}
+
+/* The log */
+
+const LINES_KEPT = 5000;
+
+function addLines(lines) {
+  const log = $("#log-lines");
+  const follows = $("#follow")?.checked;
+  log.append(...lines.map(({ at, text, bad }) => {
+    const line = document.createElement("span");
+    line.className = bad ? "line bad" : "line";
+    if (at) {
+      const time = document.createElement("span");
+      time.className = "at";
+      time.textContent = at;
+      line.append(time);
+    }
+    line.append(`${text}\n`);
+    return line;
+  }));
+  $("#log-hint").textContent = "";
+  while (log.childElementCount > LINES_KEPT) {
+    log.firstElementChild.remove();
+    $("#log-hint").textContent = "The beginning is left out here; the whole file has it.";
+  }
+  filterLines(lines.length);
+  if (follows) log.scrollTop = log.scrollHeight;
+}
+
+// While somebody types, only lines that contain it are shown; Enter searches the whole file.
+function filterLines(newest = Infinity) {
+  const wanted = $("#search").value.trim().toLowerCase();
+  const lines = [...$("#log-lines").children];
+  for (const line of lines.slice(newest === Infinity ? 0 : -newest)) {
+    line.hidden = wanted !== "" && !line.textContent.toLowerCase().includes(wanted);
+  }
+}
+
+function startLog() {
+  const log = $("#log-lines");
+  if (!log) return;
+  const searched = new URLSearchParams(location.search).get("q");
+  const follow = $("#follow");
+  $("#search").addEventListener("input", () => filterLines());
+  if (searched) { markFound(log, searched); return; }
+  log.scrollTop = log.scrollHeight;
+  if (!follow) return;
+  $("#follow-label").hidden = false;
+  follow.addEventListener("change", () => { if (follow.checked) log.scrollTop = log.scrollHeight; });
+  // Whoever scrolls up wants to read; whoever scrolls to the end wants to follow again.
+  log.addEventListener("scroll", () => {
+    follow.checked = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+  });
+}
+
+function markFound(log, wanted) {
+  const needle = wanted.trim().toLowerCase();
+  for (const line of log.children) {
+    const text = line.lastChild;
+    const start = text.data.toLowerCase().indexOf(needle);
+    if (start < 0) continue;
+    const rest = text.splitText(start);
+    rest.splitText(Math.min(needle.length, rest.length));
+    const mark = document.createElement("mark");
+    rest.replaceWith(mark);
+    mark.append(rest);
+  }
+}
+
+/* Charts: what is pointed at is told in words */
+
+for (const kind of ["pointerover", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    const point = event.target.closest?.("[data-readout]");
+    const readout = point && $(".readout", point.closest("figure"));
+    if (readout) readout.textContent = point.dataset.readout;
+  });
+}
+
+/* Beginning */
+
+$("#zone").textContent = `times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+prepare(document);
+startLog();
+connect();
+setInterval(countOn, 1000);
+setInterval(() => showTimes(), 30000);
+// Browsers open few connections to one host: a page that nobody looks at needs none.
+document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else connect(); });

@@ -1,0 +1,103 @@
+//! `/builds/ID`: one build. What failed comes first.
+
+use axum::extract::{Path, Query, State};
+use image_manager_proto::v1;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::error::Answer;
+use super::layout::{Page, Place};
+use super::log::View;
+use super::{Web, build_parts, figures, marks};
+use crate::history::{BuildFilter, Named as _};
+use crate::lifecycle::state;
+
+/// Which log is shown, and what is searched in it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wish {
+    log: Option<String>,
+    #[serde(default)]
+    q: String,
+}
+
+pub(super) async fn page(State(web): State<Web>, Path(id): Path<String>, Query(wish): Query<Wish>) -> Answer {
+    let id = web.manager.history().resolve(&id).await?;
+    let build = web.manager.history().build(&id).await?;
+    let previous = previous(&web, &build).await?;
+    let buildable = web.manager.schedule(&build.schedule).is_ok();
+    let log = View::read(&web, &build, wish.log.as_deref(), &wish.q).await;
+    let ended = state::is_end(build.state());
+    let page = Page {
+        title: format!("{} · {}", marks::words(build.state()), build.schedule),
+        place: Place::Builds,
+        events: (!ended).then(|| log.events(&build)),
+        login: web.token.is_some(),
+    };
+    let body = html! {
+        (head(&build, previous.as_deref(), buildable))
+        div #failure data-swap {
+            @if let Some(failure) = &build.failure { (build_parts::failure(&build, failure)) }
+        }
+        div.columns {
+            div.main-column {
+                (build_parts::road(&build))
+                (build_parts::checks(&build))
+            }
+            aside.side-column #facts data-swap aria-label="Facts" {
+                (build_parts::image(&build))
+                (build_parts::server_and_agent(&build))
+                (build_parts::resources(&build))
+            }
+        }
+        (log.render(&build))
+    };
+    Ok(page.render(&body))
+}
+
+fn head(build: &v1::Build, previous: Option<&str>, buildable: bool) -> Markup {
+    let ended = state::is_end(build.state());
+    html! {
+        div.page-head #head data-swap {
+            div {
+                p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
+                h1 { (build.schedule) " " (marks::badge(build.state())) }
+                p.muted {
+                    "asked for by " (build.trigger().word()) " on " (build.cloud) ", "
+                    (figures::instant(build.created_at.as_ref()))
+                    @if build.started_at.is_some() {
+                        " · " @if ended { "took " } @else { "running for " }
+                        (figures::span(build.started_at.as_ref(), build.finished_at.as_ref()))
+                    }
+                }
+                p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
+            }
+            div.actions {
+                @if let Some(previous) = previous {
+                    a.button href={ "/compare?a=" (previous) "&b=" (build.id) } { "Compare with previous" }
+                }
+                @if !ended {
+                    form method="post" action={ "/builds/" (build.id) "/cancel" } {
+                        button.danger type="submit" { "Cancel" }
+                    }
+                } @else if buildable {
+                    form method="post" action="/build" {
+                        input type="hidden" name="schedule" value=(build.schedule);
+                        button.primary type="submit" { "Build again" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The build of the same schedule before this one.
+async fn previous(web: &Web, build: &v1::Build) -> Result<Option<String>, crate::history::HistoryError> {
+    let filter = BuildFilter {
+        schedule: Some(build.schedule.clone()),
+        before: Some(build.id.clone()),
+        limit: 1,
+        ..BuildFilter::default()
+    };
+    let page = web.manager.history().builds(filter).await?;
+    Ok(page.builds.into_iter().next().map(|build| build.id))
+}

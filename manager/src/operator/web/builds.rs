@@ -1,0 +1,193 @@
+//! `/builds`: all builds, newest first, with filters and pages.
+
+use axum::extract::{Query, State};
+use image_manager_proto::v1::{self, BuildState};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::error::{Answer, Refusal};
+use super::layout::{Page, Place};
+use super::{Web, figures, marks};
+use crate::history::{BuildFilter, Named as _};
+
+/// Builds on a page.
+const ROWS: u32 = 50;
+/// The ages that can be asked for: name, words, hours.
+const AGES: [(&str, &str, i64); 4] = [
+    ("1d", "last day", 24),
+    ("7d", "last 7 days", 168),
+    ("30d", "last 30 days", 720),
+    ("365d", "last year", 8760),
+];
+
+/// The filters, as they stand in the address.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wish {
+    #[serde(default)]
+    schedule: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    before: String,
+}
+
+impl Wish {
+    fn filter(&self) -> Result<BuildFilter, Refusal> {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let state = match self.state.as_str() {
+            "" => None,
+            word => Some(
+                BuildState::from_word(word)
+                    .ok_or_else(|| Refusal::bad_request(format!("no state {word:?}")))?,
+            ),
+        };
+        let since_ms = match self.since.as_str() {
+            "" => None,
+            wanted => {
+                let (_, _, hours) = AGES
+                    .into_iter()
+                    .find(|(name, _, _)| *name == wanted)
+                    .ok_or_else(|| Refusal::bad_request(format!("no age {wanted:?}; for example 7d")))?;
+                Some(chrono::Utc::now().timestamp_millis() - hours * 3_600_000)
+            }
+        };
+        Ok(BuildFilter {
+            schedule: some(&self.schedule),
+            state,
+            since_ms,
+            before: some(&self.before),
+            limit: ROWS,
+        })
+    }
+
+    fn filters(&self) -> bool {
+        !(self.schedule.is_empty() && self.state.is_empty() && self.since.is_empty())
+    }
+
+    /// The address of the page after the build `before`; of the first page when empty.
+    fn address(&self, before: &str) -> String {
+        // Names of schedules, states and ids need no escaping.
+        let fields = [
+            ("schedule", &*self.schedule),
+            ("state", &*self.state),
+            ("since", &*self.since),
+            ("before", before),
+        ];
+        let query: Vec<_> = fields
+            .iter()
+            .filter(|(_, value)| {
+                !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            })
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if query.is_empty() { "/builds".to_owned() } else { format!("/builds?{}", query.join("&")) }
+    }
+}
+
+pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> Answer {
+    let found = web.manager.history().builds(wish.filter()?).await?;
+    let mut names: Vec<_> =
+        web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
+    if !wish.schedule.is_empty() && !names.contains(&wish.schedule) {
+        names.push(wish.schedule.clone());
+    }
+    let page = Page {
+        title: "Builds".to_owned(),
+        place: Place::Builds,
+        events: Some("/events".to_owned()),
+        login: web.token.is_some(),
+    };
+    let body = html! {
+        div.page-head { h1 { "Builds" } }
+        (filters(&wish, &names))
+        section.panel #builds data-swap {
+            @if found.builds.is_empty() {
+                p.empty {
+                    @if wish.filters() { "No build fits these filters." } @else { "Nothing was built yet." }
+                }
+            } @else {
+                (table(&found.builds))
+            }
+        }
+        nav.pages aria-label="Pages" {
+            @if !wish.before.is_empty() { a.button href=(wish.address("")) { "Newest" } }
+            @if let Some(next) = &found.next { a.button href=(wish.address(next)) rel="next" { "Older" } }
+        }
+    };
+    Ok(page.render(&body))
+}
+
+fn filters(wish: &Wish, names: &[String]) -> Markup {
+    html! {
+        form.filters method="get" action="/builds" {
+            label { span { "Schedule" }
+                select name="schedule" {
+                    option value="" { "all" }
+                    @for name in names { option value=(name) selected[*name == wish.schedule] { (name) } }
+                }
+            }
+            label { span { "State" }
+                select name="state" {
+                    option value="" { "all" }
+                    @for (state, word) in BuildState::WORDS {
+                        option value=(word) selected[*word == wish.state] { (marks::words(*state)) }
+                    }
+                }
+            }
+            label { span { "Since" }
+                select name="since" {
+                    option value="" { "ever" }
+                    @for (age, words, _) in AGES { option value=(age) selected[age == wish.since] { (words) } }
+                }
+            }
+            button type="submit" { "Filter" }
+            @if wish.filters() { a.quiet href="/builds" { "Clear" } }
+        }
+    }
+}
+
+fn table(builds: &[v1::Build]) -> Markup {
+    html! {
+        form method="get" action="/compare" {
+            table.builds {
+                thead {
+                    tr {
+                        th scope="col" { "State" }
+                        th scope="col" { "Schedule" }
+                        th scope="col" { "Build" }
+                        th.wide scope="col" { "Why" }
+                        th scope="col" { "Created" }
+                        th.right scope="col" { "Took" }
+                        th.right.wide scope="col" { "Image" }
+                        th.pick scope="col" {
+                            @if builds.len() > 1 { button.small type="submit" { "Compare" } }
+                            @else { span.sr-only { "Compare" } }
+                        }
+                    }
+                }
+                tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index)) } }
+            }
+        }
+    }
+}
+
+fn row(build: &v1::Build, index: usize) -> Markup {
+    let short = figures::short(&build.id);
+    html! {
+        tr {
+            td { (marks::badge(build.state())) }
+            td { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
+            td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
+            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { code { (build.reason) } } }
+            td { (figures::distance(build.created_at.as_ref().and_then(figures::to_utc))) }
+            td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
+            td.right.wide { @if let Some(image) = &build.image { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }
+            td.pick {
+                input type="radio" name="a" value=(build.id) checked[index == 1] aria-label={ "Compare from " (short) };
+                input type="radio" name="b" value=(build.id) checked[index == 0] aria-label={ "Compare to " (short) };
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What went wrong, as a page.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::html;
+
+use super::layout::{Page, Place};
+use crate::history::HistoryError;
+use crate::lifecycle::TriggerError;
+
+/// A page cannot be shown, or an action not be done.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+}
+
+/// What a page's handler gives.
+pub(super) type Answer = Result<Response, Refusal>;
+
+impl Refusal {
+    /// There is no such thing.
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, message: message.into() }
+    }
+
+    /// The request makes no sense.
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+}
+
+impl From<HistoryError> for Refusal {
+    fn from(error: HistoryError) -> Self {
+        let status = match error {
+            HistoryError::NoBuild(_) => StatusCode::NOT_FOUND,
+            HistoryError::Ambiguous(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl From<TriggerError> for Refusal {
+    fn from(error: TriggerError) -> Self {
+        let message = error.to_string();
+        let status = match error {
+            TriggerError::NoSchedule { .. } => StatusCode::NOT_FOUND,
+            TriggerError::AlreadyRunning { .. } | TriggerError::NoCloud(_) => StatusCode::CONFLICT,
+            TriggerError::Stopping | TriggerError::Cloud { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            TriggerError::History(error) => return error.into(),
+        };
+        Self { status, message }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let title = match self.status {
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::INTERNAL_SERVER_ERROR => "Something went wrong",
+            _ => "That did not work",
+        };
+        let page = Page { title: title.to_owned(), place: Place::Schedules, events: None, login: false };
+        let body = html! {
+            section.notice {
+                h1 { (title) }
+                p { (self.message) }
+                p { a href="/" { "Back to the schedules" } }
+            }
+        };
+        page.with_status(self.status, &body)
+    }
+}

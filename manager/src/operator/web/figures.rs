@@ -1,0 +1,111 @@
+//! Times, durations and sizes as the pages show them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use maud::{Markup, html};
+use prost_types::Timestamp;
+
+/// A protobuf time.
+pub(super) fn to_utc(time: &Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
+}
+
+/// A point in time: UTC as written here; the script shows the viewer's zone.
+pub(super) fn instant(time: Option<&Timestamp>) -> Markup {
+    stamp(time.and_then(to_utc), None)
+}
+
+/// The same, told by its distance ("in 3 hours"); the exact time is in the tooltip.
+pub(super) fn distance(time: Option<DateTime<Utc>>) -> Markup {
+    stamp(time, Some("distance"))
+}
+
+fn stamp(time: Option<DateTime<Utc>>, show: Option<&str>) -> Markup {
+    html! {
+        @if let Some(time) = time {
+            time datetime=(time.to_rfc3339_opts(SecondsFormat::Millis, true)) data-show=[show] {
+                (time.format("%Y-%m-%d %H:%M UTC"))
+            }
+        } @else {
+            span.none { "–" }
+        }
+    }
+}
+
+/// How long it took; while it is not over, the script counts on.
+pub(super) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Markup {
+    let Some(from) = from.and_then(to_utc) else { return html! { span.none { "–" } } };
+    let end = to.and_then(to_utc);
+    let passed = (end.unwrap_or_else(Utc::now) - from).to_std().unwrap_or_default();
+    let since = from.to_rfc3339_opts(SecondsFormat::Millis, true);
+    html! {
+        span.num data-since=[end.is_none().then_some(since)] { (took(passed)) }
+    }
+}
+
+/// Time between two instants, when both are known.
+pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Option<Duration> {
+    let (from, to) = (from.and_then(to_utc)?, to.and_then(to_utc)?);
+    (to - from).to_std().ok()
+}
+
+/// "0.4 s", "42 s", "3 min 12 s", "1 h 02 min".
+pub(super) fn took(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// "512 B", "5.2 MiB", "191 MiB".
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// The first digits of an id, enough to tell builds apart in a list: the random part's end, because the
+/// beginning of a UUIDv7 is the time.
+pub(super) fn short(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(_, end)| end).get(..8).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_read_well() {
+        let cases = [(440, "0.4 s"), (42_900, "42 s"), (192_000, "3 min 12 s"), (3_720_000, "1 h 02 min")];
+        for (ms, text) in cases {
+            assert_eq!(took(Duration::from_millis(ms)), text);
+        }
+        let cases = [(0, "0 B"), (1023, "1023 B"), (5_452_595, "5.2 MiB"), (200_278_016, "191 MiB")];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(size(u64::MAX), "16777216 TiB");
+    }
+
+    #[test]
+    fn short_ids_differ_for_builds_of_one_moment() {
+        assert_eq!(short("0190a1b2-c3d4-7e5f-8a9b-0123456789ab"), "01234567");
+        assert_eq!(short("odd"), "odd");
+    }
+}

@@ -1,0 +1,89 @@
+//! What all pages share: head, navigation, foot.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::assets;
+
+/// Where a page is in the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Schedules and all below them.
+    Schedules,
+    /// Builds and all below them.
+    Builds,
+    /// Neither.
+    Elsewhere,
+}
+
+/// A page around its body.
+pub(super) struct Page {
+    pub(super) title: String,
+    pub(super) place: Place,
+    /// Stream of events after which the page is to be fetched again.
+    pub(super) events: Option<String>,
+    /// Whether there is somebody to log out.
+    pub(super) login: bool,
+}
+
+impl Page {
+    /// The whole page.
+    pub(super) fn render(&self, body: &Markup) -> Response {
+        self.with_status(StatusCode::OK, body)
+    }
+
+    /// The whole page with another status.
+    pub(super) fn with_status(&self, status: StatusCode, body: &Markup) -> Response {
+        (status, self.markup(body)).into_response()
+    }
+
+    fn markup(&self, body: &Markup) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) " · Image Manager" }
+                    link rel="icon" type="image/svg+xml" href=(assets::address("icon.svg"));
+                    link rel="stylesheet" href=(assets::address("style.css"));
+                    script src=(assets::address("app.js")) defer {}
+                }
+                body data-events=[self.events.as_deref()] {
+                    a.skip href="#content" { "Skip to content" }
+                    (self.header())
+                    main #content tabindex="-1" { (body) }
+                    p.sr-only #announce role="status" {}
+                    footer {
+                        span { "Image Manager " (env!("CARGO_PKG_VERSION")) }
+                        span #zone { "times are UTC" }
+                    }
+                }
+            }
+        }
+    }
+
+    fn header(&self) -> Markup {
+        let current = |place| (self.place == place).then_some("page");
+        html! {
+            header.top {
+                a.brand href="/" { (super::marks::logo()) span { "Image Manager" } }
+                @if self.place != Place::Elsewhere || self.login {
+                    nav aria-label="Main" {
+                        a href="/" aria-current=[current(Place::Schedules)] { "Schedules" }
+                        a href="/builds" aria-current=[current(Place::Builds)] { "Builds" }
+                    }
+                }
+                span.spacer {}
+                @if self.events.is_some() {
+                    span #link .link hidden { "live" }
+                }
+                @if self.login {
+                    form method="post" action="/logout" { button.quiet type="submit" { "Log out" } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The log on a build's page: its end, then line by line; or what a search found; and the whole file.
+
+use std::path::PathBuf;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use image_manager_proto::v1;
+use maud::{Markup, html};
+use tokio::io::AsyncReadExt as _;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Web;
+use super::error::{Answer, Refusal};
+use super::log_file::{self, FOUND, Line, Log, Part};
+use crate::lifecycle::state;
+
+/// Longest text that is searched for, in bytes.
+const SEARCH_LIMIT: usize = 200;
+/// Bytes of a file that are sent at once.
+const PIECE: usize = 64 * 1024;
+
+/// What is to be seen of which log.
+pub(super) struct View {
+    log: Log,
+    search: String,
+    content: Content,
+}
+
+enum Content {
+    End(Part),
+    Found { lines: Vec<(usize, Line)>, more: bool },
+    Unreadable(String),
+}
+
+impl View {
+    /// Reads what the page was asked to show.
+    pub(super) async fn read(web: &Web, build: &v1::Build, log: Option<&str>, search: &str) -> Self {
+        let log = log.and_then(Log::from_word).unwrap_or_else(|| telling(build));
+        let path = path(web, &build.id, log);
+        let search: String = search.trim().chars().take(SEARCH_LIMIT).collect();
+        let wanted = search.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            if wanted.is_empty() {
+                return log_file::end_of(log, &path).map(Content::End);
+            }
+            log_file::search(log, &path, &wanted).map(|(lines, more)| Content::Found { lines, more })
+        });
+        let content = match read.await {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => Content::Unreadable(error.to_string()),
+            Err(error) => Content::Unreadable(error.to_string()),
+        };
+        Self { log, search, content }
+    }
+
+    /// Where the events of the build and of this log come from.
+    pub(super) fn events(&self, build: &v1::Build) -> String {
+        let from = match &self.content {
+            Content::End(part) => part.end,
+            // A search stays as it is.
+            Content::Found { .. } | Content::Unreadable(_) => return format!("/builds/{}/events", build.id),
+        };
+        format!("/builds/{}/events?log={}&from={from}", build.id, self.log.word())
+    }
+
+    /// The panel.
+    pub(super) fn render(&self, build: &v1::Build) -> Markup {
+        let follows = matches!(self.content, Content::End(_)) && !state::is_end(build.state());
+        html! {
+            section.panel #log {
+                div.panel-head {
+                    h2 { "Log" }
+                    nav.tabs aria-label="Which log" {
+                        @for log in Log::ALL {
+                            a href={ "/builds/" (build.id) "?log=" (log.word()) "#log" }
+                                aria-current=[(log == self.log).then_some("true")] { (title(log)) }
+                        }
+                    }
+                    span.spacer {}
+                    form.search method="get" action={ "/builds/" (build.id) "#log" } role="search" {
+                        input type="hidden" name="log" value=(self.log.word());
+                        input #search type="search" name="q" value=(self.search) placeholder="Search the log"
+                            aria-label="Search the log" maxlength=(SEARCH_LIMIT);
+                        button.quiet type="submit" { "Search" }
+                    }
+                    @if follows {
+                        label.switch #follow-label hidden { input #follow type="checkbox" checked; "Follow" }
+                    }
+                    a.quiet href={ "/builds/" (build.id) "/logs/" (self.log.file()) } { "Whole file" }
+                }
+                p.hint #log-hint { (self.hint(build)) }
+                (self.lines())
+            }
+        }
+    }
+
+    fn hint(&self, build: &v1::Build) -> Markup {
+        let back = format!("/builds/{}?log={}#log", build.id, self.log.word());
+        html! {
+            @match &self.content {
+                Content::End(part) if part.cut => "The beginning is left out here; the whole file has it.",
+                Content::End(part) if part.lines.is_empty() => {
+                    @if state::is_end(build.state()) { "There is nothing in this log: the build did not come that far, or the log is no longer kept." }
+                    @else { "Nothing yet." }
+                },
+                Content::End(_) => {},
+                Content::Found { lines, more } => {
+                    (lines.len()) @if *more { " or more" }
+                    @if lines.len() == 1 { " line contains “" } @else { " lines contain “" } (self.search) "”"
+                    @if *more { "; the first " (FOUND) " are shown" } ". "
+                    a href=(back) { "Back to the end of the log" }
+                },
+                Content::Unreadable(error) => { "The log cannot be read: " (error) },
+            }
+        }
+    }
+
+    fn lines(&self) -> Markup {
+        html! {
+            pre.log #log-lines tabindex="0" aria-label={ (title(self.log)) " log" } {
+                @match &self.content {
+                    Content::End(part) => @for line in &part.lines { (shown(None, line)) },
+                    Content::Found { lines, .. } => @for (number, line) in lines { (shown(Some(*number), line)) },
+                    Content::Unreadable(_) => {},
+                }
+            }
+        }
+    }
+}
+
+/// A line; `assets/app.js` makes the same of lines that arrive later.
+fn shown(number: Option<usize>, line: &Line) -> Markup {
+    html! {
+        span.line.bad[line.bad] {
+            @if let Some(number) = number { span.at { (number) } }
+            @else if !line.at.is_empty() { span.at { (line.at) } }
+            (line.text) "\n"
+        }
+    }
+}
+
+fn title(log: Log) -> &'static str {
+    match log {
+        Log::Build => "Build",
+        Log::Console => "Console",
+        Log::Agent => "Agent",
+    }
+}
+
+/// The log that tells most as the build stands.
+fn telling(build: &v1::Build) -> Log {
+    let stage = match &build.failure {
+        Some(failure) => failure.stage.as_str(),
+        None => match build.state() {
+            v1::BuildState::Booting => "booting",
+            v1::BuildState::Verifying => "verifying",
+            _ => "building",
+        },
+    };
+    match stage {
+        "booting" | "verifying" => Log::Console,
+        _ => Log::Build,
+    }
+}
+
+fn path(web: &Web, id: &str, log: Log) -> PathBuf {
+    web.manager.settings().build_directory(id).join(log.file())
+}
+
+/// `/builds/ID/logs/FILE`: a log as it is on the disk, as plain text.
+pub(super) async fn whole(State(web): State<Web>, Path((id, file)): Path<(String, String)>) -> Answer {
+    let log = Log::ALL.into_iter().find(|log| log.file() == file);
+    let log = log.ok_or_else(|| {
+        Refusal::not_found(format!("no log {file:?}; there are build.log, console.log and agent.jsonl"))
+    })?;
+    let id = web.manager.history().resolve(&id).await?;
+    let mut opened = tokio::fs::File::open(path(&web, &id, log)).await.map_err(|error| {
+        Refusal::not_found(format!(
+            "build {id} has no {file} (it did not come that far, or it is no longer kept): {error}"
+        ))
+    })?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            let mut piece = Vec::with_capacity(PIECE);
+            let read = (&mut opened).take(PIECE as u64).read_to_end(&mut piece).await;
+            let last = !matches!(read, Ok(1..));
+            let piece = match read {
+                Ok(0) => return,
+                Ok(_) => Ok(piece),
+                Err(error) => Err(error),
+            };
+            // The browser may be gone.
+            if sender.send(piece).await.is_err() || last {
+                return;
+            }
+        }
+    });
+    let body =
+        Body::from_stream(ReceiverStream::new(receiver).map(|piece| piece.map(axum::body::Bytes::from)));
+    Ok(plain(body, &format!("inline; filename=\"{file}\"")))
+}
+
+fn plain(body: Body, disposition: &str) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CONTENT_DISPOSITION, disposition)];
+    (headers, body).into_response()
+}

@@ -1,0 +1,295 @@
+//! A build's log as it lies on the disk: its end, what came since, and where something stands in it.
+//!
+//! Pages follow the file, not the bus: nothing is lost to a slow reader, and a page that comes back goes on where
+//! it was. All reads are bounded; a line is cut at [`LINE`] bytes.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::lifecycle::{files, plain_line};
+
+/// Longest line that is shown, in bytes.
+const LINE: usize = 4096;
+/// Most of the end that a page begins with, in bytes.
+const END: u64 = 48 * 1024;
+/// Most that is read at once while following, in bytes.
+const CHUNK: u64 = 64 * 1024;
+/// Most that a search looks through, in bytes; the newest part of a longer log.
+const SEARCHED: u64 = 64 << 20;
+/// Most lines that a search finds.
+pub(super) const FOUND: usize = 500;
+
+/// Which log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Log {
+    /// disk-image-builder's output.
+    Build,
+    /// The server's serial console.
+    Console,
+    /// What the agent said.
+    Agent,
+}
+
+impl Log {
+    pub(super) const ALL: [Self; 3] = [Self::Build, Self::Console, Self::Agent];
+
+    /// Its word in addresses.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Console => "console",
+            Self::Agent => "agent",
+        }
+    }
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|log| log.word() == word)
+    }
+
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Self::Build => files::BUILD_LOG,
+            Self::Console => files::CONSOLE_LOG,
+            Self::Agent => files::AGENT_LOG,
+        }
+    }
+}
+
+/// A line as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    /// Time of day, when the log has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) at: String,
+    pub(super) text: String,
+    /// Speaks of an error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) bad: bool,
+}
+
+/// A part of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) lines: Vec<Line>,
+    /// Where the next part begins, in bytes.
+    pub(super) end: u64,
+    /// Something before it was left out.
+    pub(super) cut: bool,
+}
+
+/// The end of a log; empty when there is none.
+pub(super) fn end_of(log: Log, path: &Path) -> io::Result<Part> {
+    let Some(length) = length(path)? else { return Ok(Part::default()) };
+    let from = length.saturating_sub(END);
+    let mut part = read(log, path, from, END)?;
+    if from > 0 {
+        // It begins in the middle of a line.
+        part.lines = part.lines.split_off(part.lines.len().min(1));
+        part.cut = true;
+    }
+    Ok(part)
+}
+
+/// What a log has after `from`, at most one chunk. A log that became shorter is begun again.
+pub(super) fn after(log: Log, path: &Path, from: u64) -> io::Result<Part> {
+    let Some(length) = length(path)? else { return Ok(Part { end: from, ..Part::default() }) };
+    if length == from {
+        return Ok(Part { end: from, ..Part::default() });
+    }
+    read(log, path, if length < from { 0 } else { from }, CHUNK)
+}
+
+fn length(path: &Path) -> io::Result<Option<u64>> {
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The whole lines in `most` bytes after `from`.
+fn read(log: Log, path: &Path, from: u64, most: u64) -> io::Result<Part> {
+    let mut file = std::fs::File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        // A line as long as the chunk is shown in pieces.
+        None if bytes.len() as u64 == most => bytes.len(),
+        None => 0,
+    };
+    bytes.truncate(whole);
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| shown(log, line));
+    let lines = lines.filter(|line| !line.text.is_empty() || !line.at.is_empty()).collect();
+    Ok(Part { lines, end: from + whole as u64, cut: false })
+}
+
+/// The lines of a log that contain `what`, whatever the case, with their numbers. `cut` says that there are more.
+pub(super) fn search(log: Log, path: &Path, what: &str) -> io::Result<(Vec<(usize, Line)>, bool)> {
+    let what = what.to_lowercase();
+    let Some(length) = length(path)? else { return Ok((Vec::new(), false)) };
+    let mut file = std::fs::File::open(path)?;
+    let skipped = length.saturating_sub(SEARCHED);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut reader = BufReader::new(file.take(SEARCHED));
+    let (mut found, mut line) = (Vec::new(), Vec::new());
+    let mut number = 0;
+    loop {
+        line.clear();
+        if reader.by_ref().take(CHUNK).read_until(b'\n', &mut line)? == 0 {
+            return Ok((found, skipped > 0));
+        }
+        number += 1;
+        let line = shown(log, &line);
+        if line.text.to_lowercase().contains(&what) {
+            if found.len() == FOUND {
+                return Ok((found, true));
+            }
+            found.push((number, line));
+        }
+    }
+}
+
+/// A line as it is shown: without control characters, its time apart.
+fn shown(log: Log, bytes: &[u8]) -> Line {
+    let text = plain_line(&String::from_utf8_lossy(bytes));
+    let mut line = match log {
+        Log::Build => of_build(text),
+        Log::Console => Line { bad: is_bad(&text), at: String::new(), text },
+        Log::Agent => of_agent(text),
+    };
+    if let Some(end) = (0..=LINE).rev().find(|end| line.text.is_char_boundary(*end))
+        && line.text.len() > LINE
+    {
+        line.text.truncate(end);
+    }
+    line
+}
+
+/// disk-image-builder's lines are `2026-11-25 03:00:07.123 | text`.
+fn of_build(text: String) -> Line {
+    let parts = text.split_once(" | ").and_then(|(at, rest)| Some((time_of_day(at)?.to_owned(), rest)));
+    match parts {
+        Some((at, rest)) => Line { at, bad: is_bad(rest), text: rest.to_owned() },
+        None => Line { at: String::new(), bad: is_bad(&text), text },
+    }
+}
+
+/// The `03:00:07` of a stamp.
+fn time_of_day(stamp: &str) -> Option<&str> {
+    let time = stamp.get(11..19)?;
+    let sound = time.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') && stamp.len() <= 40;
+    sound.then_some(time)
+}
+
+/// The agent's lines are JSON objects: the event first, then what it carries.
+fn of_agent(text: String) -> Line {
+    let Ok(Json::Object(mut object)) = serde_json::from_str(&text) else {
+        return Line { at: String::new(), bad: false, text };
+    };
+    let mut take = |key: &str| object.remove(key).and_then(|value| value.as_str().map(str::to_owned));
+    let at = take("time").and_then(|time| time_of_day(&time).map(str::to_owned)).unwrap_or_default();
+    let mut out = take("event").unwrap_or_default();
+    let outcome = object.get("outcome").and_then(Json::as_str);
+    let bad = outcome == Some("fail") || object.get("complete") == Some(&Json::Bool(false));
+    for (key, value) in object {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        out.extend(["  ", &key, ": ", &value]);
+    }
+    Line { at, bad, text: out }
+}
+
+/// Whether a line speaks of an error; for its colour only.
+fn is_bad(text: &str) -> bool {
+    const SIGNS: [&str; 9] = [
+        "error:",
+        "error ",
+        "E: ",
+        "fatal",
+        "FAILED",
+        "panic",
+        "Traceback",
+        "No space left",
+        "Segmentation fault",
+    ];
+    // What is installed or copied may have such names.
+    const HARMLESS: [&str; 4] = ["libgpg-error", "Copying hooks", "panic=", "0 error"];
+    SIGNS.iter().any(|sign| text.contains(sign)) && !HARMLESS.iter().any(|name| text.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(content: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    fn texts(part: &Part) -> Vec<&str> {
+        part.lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    #[test]
+    fn following_gives_each_whole_line_once() {
+        let file = log("2026-11-25 03:00:07.123 | one\ntwo\nthr");
+        let first = end_of(Log::Build, file.path()).unwrap();
+        assert_eq!(texts(&first), ["one", "two"]);
+        assert_eq!(first.lines[0].at, "03:00:07");
+        std::fs::write(file.path(), "2026-11-25 03:00:07.123 | one\ntwo\nthree\n\nfour\n").unwrap();
+        let second = after(Log::Build, file.path(), first.end).unwrap();
+        assert_eq!(texts(&second), ["three", "four"]);
+        assert_eq!(after(Log::Build, file.path(), second.end).unwrap().lines, []);
+        assert_eq!(after(Log::Build, Path::new("/nowhere"), 7).unwrap().end, 7);
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_log_is_read_and_long_lines_are_cut() {
+        let file = log(&format!("{}\nlast\n", format!("{}\n", "x".repeat(999)).repeat(200)));
+        let part = end_of(Log::Console, file.path()).unwrap();
+        assert!(part.cut);
+        assert!(part.lines.len() < 60);
+        assert_eq!(part.lines.last().unwrap().text, "last");
+        let file = log(&format!("{}\n", "y".repeat(300_000)));
+        let piece = after(Log::Console, file.path(), 0).unwrap();
+        assert_eq!(piece.end, CHUNK, "a line without an end is read in pieces");
+        assert_eq!(piece.lines[0].text.len(), LINE);
+    }
+
+    #[test]
+    fn a_search_finds_lines_with_their_numbers_and_is_bounded() {
+        let file = log("alpha\nBETA one\ngamma\nbeta two\n");
+        let (found, more) = search(Log::Console, file.path(), "Beta").unwrap();
+        let found: Vec<_> = found.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
+        assert_eq!(found, [(2, "BETA one"), (4, "beta two")]);
+        assert!(!more);
+        let (found, more) = search(Log::Console, log(&"same\n".repeat(1000)).path(), "same").unwrap();
+        assert_eq!((found.len(), more), (FOUND, true));
+    }
+
+    #[test]
+    fn the_agents_lines_read_like_sentences() {
+        let line = of_agent(
+            r#"{"event":"check_result","name":"dns","outcome":"fail","time":"2026-11-25T03:00:07.1+00:00"}"#
+                .to_owned(),
+        );
+        assert_eq!(line.at, "03:00:07");
+        assert_eq!(line.text, "check_result  name: dns  outcome: fail");
+        assert!(line.bad);
+    }
+
+    #[test]
+    fn what_is_an_error_is_marked() {
+        for bad in ["E: Unable to locate package x", "Kernel panic - not syncing", "cp: error: no room"] {
+            assert!(is_bad(bad), "{bad}");
+        }
+        for good in ["Get:1 libgpg-error0", "Command line: panic=1 root=/dev/vda", "0 errors"] {
+            assert!(!is_bad(good), "{good}");
+        }
+    }
+}

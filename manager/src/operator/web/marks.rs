@@ -1,0 +1,109 @@
+//! Small drawings and badges: how a build, a stage or a check stands, in shape and word, not in colour alone.
+
+use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState};
+use maud::{Markup, html};
+
+use super::figures;
+use crate::history::Named as _;
+use crate::lifecycle::state::is_end;
+
+/// The mark in the page's head.
+pub(super) fn logo() -> Markup {
+    html! {
+        svg.logo viewBox="0 0 24 24" aria-hidden="true" {
+            rect x="2.5" y="4.5" width="19" height="15" rx="3" {}
+            path d="M7 12.2l3.2 3.2L17 8.8" {}
+        }
+    }
+}
+
+const CHECK: &str = "M4.5 8.4l2.4 2.4 4.6-5.2";
+const CROSS: &str = "M5.2 5.2l5.6 5.6M10.8 5.2l-5.6 5.6";
+const BANG: &str = "M8 4.3v4.4M8 11.3v.2";
+const DASH: &str = "M5 8h6";
+const CLOCK: &str = "M8 4.6V8l2.2 1.6";
+
+/// A disc of 16 pixels with a sign; `class` gives its colour.
+fn disc(class: &str, sign: Option<&str>) -> Markup {
+    html! {
+        svg class={ "mark " (class) } viewBox="0 0 16 16" aria-hidden="true" {
+            circle cx="8" cy="8" r="7" {}
+            @if let Some(sign) = sign { path d=(sign) {} }
+        }
+    }
+}
+
+/// The class that colours a state.
+pub(super) fn tone(state: BuildState) -> &'static str {
+    match state {
+        BuildState::Succeeded => "good",
+        BuildState::Failed => "bad",
+        BuildState::Errored => "warn",
+        BuildState::Cancelled => "off",
+        BuildState::Queued => "wait",
+        _ => "busy",
+    }
+}
+
+/// A state for people: "cleaning up".
+pub(super) fn words(state: BuildState) -> String {
+    state.word().replace('_', " ")
+}
+
+/// A state as a badge.
+pub(super) fn badge(state: BuildState) -> Markup {
+    let sign = match state {
+        BuildState::Succeeded => Some(CHECK),
+        BuildState::Failed => Some(CROSS),
+        BuildState::Errored => Some(BANG),
+        BuildState::Cancelled => Some(DASH),
+        BuildState::Queued => Some(CLOCK),
+        _ => None,
+    };
+    html! {
+        span class={ "badge " (tone(state)) } { (disc(tone(state), sign)) (words(state)) }
+    }
+}
+
+/// The mark of a stage.
+pub(super) fn stage(state: StageState) -> Markup {
+    match state {
+        StageState::Done => disc("good", Some(CHECK)),
+        StageState::Failed => disc("bad", Some(CROSS)),
+        StageState::Running => disc("busy", None),
+        StageState::Skipped => disc("off", Some(DASH)),
+        StageState::Pending | StageState::Unspecified => disc("idle", None),
+    }
+}
+
+/// The mark of a check, with its word for who does not see it.
+pub(super) fn check(outcome: CheckOutcome) -> Markup {
+    let (class, sign, word) = match outcome {
+        CheckOutcome::Pass => ("good", CHECK, "pass"),
+        CheckOutcome::Fail => ("bad", CROSS, "fail"),
+        CheckOutcome::Inconclusive => ("warn", BANG, "inconclusive"),
+        CheckOutcome::Skipped => ("off", DASH, "skipped"),
+        CheckOutcome::Unspecified => ("off", DASH, "not run"),
+    };
+    html! { span class={ "outcome " (class) } { (disc(class, Some(sign))) (word) } }
+}
+
+/// The newest builds as a strip, oldest at the left. Height tells verdicts apart without colour.
+pub(super) fn strip(builds: &[v1::Build]) -> Markup {
+    html! {
+        @if builds.is_empty() {
+            span.none { "never built" }
+        } @else {
+            ol.strip aria-label="Last builds, oldest first" {
+                @for build in builds.iter().rev() {
+                    @let state = build.state();
+                    @let when = build.created_at.as_ref().and_then(figures::to_utc);
+                    @let when = when.map(|when| when.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
+                    @let reason = if is_end(state) && !build.reason.is_empty() { format!(" ({})", build.reason) } else { String::new() };
+                    @let label = format!("{}{reason}, {when}", words(state));
+                    li { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) {} }
+                }
+            }
+        }
+    }
+}
