@@ -1,6 +1,8 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
 # make test    installs what is missing and runs every test but those on OpenStack
 # make test-openstack   the tests on a real OpenStack, which it starts on this machine
+# make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
+# make life    a week of schedules in ten minutes, with kills and faults
 # make check   format, lints, unit tests: for every commit
 #
 # On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
@@ -11,10 +13,10 @@ STATE  ?= state
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack check agent build install-build install-test
+.PHONY: help demo test test-openstack torture life check agent build install-build install-test
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -7
 
 demo: install-build agent build
 	./target/release/image-manager --version
@@ -48,3 +50,10 @@ test: install-test agent
 # Takes a quarter of an hour, and 5 GiB of memory while the OpenStack runs.
 test-openstack: install-test agent
 	IMAGE_MANAGER_TEST_OPENSTACK=1 testbed/run -E 'binary(openstack)'
+
+# Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
+torture: install-test agent
+	IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test torture killed -- --nocapture --test-threads 1
+
+life: install-test agent
+	IMAGE_MANAGER_TEST_LIFE=700 cargo test -p image-manager --test torture life -- --nocapture

@@ -2,9 +2,11 @@
 //!
 //! Imports run downward only: `cli` and `operator` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
+//! What time it is, all of them may ask.
 
 pub mod builder;
 pub mod cli;
+mod clock;
 pub mod cloud;
 pub mod gateway;
 pub mod history;

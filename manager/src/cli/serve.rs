@@ -8,6 +8,7 @@ use super::instance::{
 };
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble};
+use crate::clock;
 use crate::lifecycle::start_scheduler;
 use crate::operator::{self, ApiToken, Operator};
 
@@ -16,6 +17,7 @@ const GRACE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     start_logging("info");
+    clock::check().map_err(Trouble::usage)?;
     let schedules = load_schedules(&arguments.host.schedules.schedules)?;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;

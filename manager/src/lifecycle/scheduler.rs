@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Manager;
 use super::manager::{TriggerError, TriggerOptions};
+use crate::clock;
 use crate::history::{HistoryError, OwedRetry};
 use crate::schedules::{RetryPolicy, planner};
 
@@ -47,9 +48,10 @@ pub async fn start_scheduler(manager: Manager, stop: CancellationToken) -> Resul
         .await?;
     scheduler.start().await?;
     tokio::spawn(async move {
-        let mut beat = interval(SLOW_BEAT);
+        let mut beat = interval(clock::pause(SLOW_BEAT));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reconcile = interval_at(Instant::now() + RECONCILE, RECONCILE);
+        let pause = clock::pause(RECONCILE);
+        let mut reconcile = interval_at(Instant::now() + pause, pause);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -71,10 +73,10 @@ pub async fn start_scheduler(manager: Manager, stop: CancellationToken) -> Resul
 
 async fn beat_once(manager: &Manager, heart: &Mutex<Option<Instant>>) {
     let Ok(mut last) = heart.try_lock() else { return };
-    if last.is_some_and(|last| last.elapsed() < BEAT / 2) {
+    if last.is_some_and(|last| last.elapsed() < clock::pause(BEAT) / 2) {
         return;
     }
-    if let Err(error) = manager.beat(Utc::now()).await {
+    if let Err(error) = manager.beat(clock::now()).await {
         tracing::error!("cannot see what is due: {error}");
     }
     *last = Some(Instant::now());

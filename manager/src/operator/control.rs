@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use chrono::Utc;
 use image_manager_proto::v1::image_manager_server::ImageManager;
 use image_manager_proto::v1::{self, Trigger};
 use prost::Message as _;
@@ -11,6 +10,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 use super::watch;
+use crate::clock;
 use crate::cloud::Trouble;
 use crate::history::{BuildFilter, HistoryError, ScheduleState, timestamp};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
@@ -144,7 +144,7 @@ impl Control {
         state: Option<&ScheduleState>,
     ) -> Result<v1::Schedule, Status> {
         let paused = state.is_some_and(|state| state.paused);
-        let fires = if paused { Vec::new() } else { planner::next_fires(schedule, Utc::now(), NEXT_FIRES) };
+        let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
         let newest =
             BuildFilter { schedule: Some(schedule.name.clone()), limit: 1, ..BuildFilter::default() };
         let page = self.manager.history().builds(newest).await.map_err(history_status)?;

@@ -12,6 +12,7 @@
 mod canaries;
 mod control;
 mod grpc;
+#[path = "../harness/mod.rs"]
 mod harness;
 mod hostile;
 mod real_debian;

@@ -152,7 +152,8 @@ impl Place {
         assert_eq!(leaks, Vec::<String>::new());
     }
 
-    fn leaks(&self) -> Vec<String> {
+    /// What is left of builds, a line each.
+    pub(crate) fn leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
         let here = self.path().to_str().unwrap();
         for pid in processes_naming(here) {

@@ -1,0 +1,221 @@
+//! One build with one kill.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use image_manager_proto::v1::image_manager_client::ImageManagerClient;
+use image_manager_proto::v1::{Trigger, TriggerBuildRequest};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value as Json;
+
+use super::harness::{Place, wait_for};
+
+/// What a build may take, killed or not, on a busy host.
+const LIMIT: Duration = Duration::from_mins(5);
+/// The end of a build that passes.
+const SUCCEEDED: &str = "succeeded";
+const ENDS: [&str; 4] = [SUCCEEDED, "failed", "errored", "cancelled"];
+/// Everything that may be in a state directory when no build is under way, but for published images.
+const STATE: [&str; 11] = [
+    "image-manager.db",
+    "image-manager.db-wal",
+    "image-manager.db-shm",
+    "builds",
+    "cache",
+    "images",
+    "lock",
+    "scratch",
+    "servers",
+    "stand-ins",
+    "tls",
+];
+
+/// Looks at a cloud with other eyes than the manager's.
+pub(crate) type Leaks = Box<dyn Fn(&Place) -> Vec<String> + Sync>;
+
+/// What the managers are started with.
+pub(crate) struct Means {
+    pub(crate) schedules: String,
+    /// Where each worker's managers take agents.
+    pub(crate) gateways: Vec<String>,
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// What is left in the cloud of the builds of this place.
+    pub(crate) leaks: Leaks,
+}
+
+/// The commits of a build that passes, in their order, as `<name>#<occurrence>`.
+pub(crate) fn record(means: &Means) -> Vec<String> {
+    let place = Place::new(&means.schedules);
+    let file = place.path().join("points");
+    let mut serving = Serving::start(&place, means, &means.gateways[0], |command| {
+        command.env("IMAGE_MANAGER_TEST_POINTS", &file);
+    });
+    serving.trigger();
+    wait_for("the recorded build", LIMIT, || {
+        assert!(serving.ended().is_none(), "it ended:\n{}", place.serve_log());
+        all_ended(&place)
+    });
+    serving.terminate();
+    let builds = builds(&place);
+    assert_eq!(builds[0].1, SUCCEEDED, "{}", place.serve_log());
+    let points: Vec<String> = fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|line| line.split_once(' ').unwrap().1.to_owned())
+        .collect();
+    assert!(points.len() > 20, "{points:?}");
+    points
+}
+
+/// Kills a manager at a point and starts another one. Returns how the builds ended, and what is left.
+pub(crate) fn kill_at(
+    place: &Place,
+    means: &Means,
+    gateway: &str,
+    point: &str,
+) -> (Vec<String>, Vec<String>) {
+    let file = place.path().join("points");
+    let mut doomed = Serving::start(place, means, gateway, |command| {
+        command.env("IMAGE_MANAGER_TEST_KILL", point).env("IMAGE_MANAGER_TEST_POINTS", &file);
+    });
+    doomed.trigger();
+    let status =
+        wait_for("the kill", LIMIT, || doomed.ended().or_else(|| all_ended(place).map(|()| doomed.gone())));
+    if status.signal() != Some(9) {
+        return (ends(place), vec![format!("the point was not reached; it ended with {status}")]);
+    }
+    let commits = fs::read_to_string(&file).unwrap_or_default();
+    let (commit, side) = point.rsplit_once(':').unwrap();
+    let last = commits.lines().last().is_some_and(|line| line.ends_with(&format!(" {commit}")));
+    assert_eq!(last, side == "after", "killed somewhere else than at {point}:\n{commits}");
+
+    let mut next = Serving::start(place, means, gateway, |_| {});
+    if builds(place).is_empty() {
+        next.trigger();
+    }
+    wait_for("the builds to end", LIMIT, || {
+        assert!(next.ended().is_none(), "it ended:\n{}", place.serve_log());
+        all_ended(place)
+    });
+    next.terminate();
+    (ends(place), leaks(place, means))
+}
+
+fn ends(place: &Place) -> Vec<String> {
+    builds(place).into_iter().map(|(_, state, verdict)| format!("{state} ({verdict})")).collect()
+}
+
+fn leaks(place: &Place, means: &Means) -> Vec<String> {
+    let mut leaks = place.leaks();
+    for (id, state, verdict) in builds(place) {
+        if !ENDS.contains(&state.as_str()) || (verdict.is_empty() && state != "cancelled") {
+            leaks.push(format!("build {id} is {state} with verdict {verdict:?}"));
+        }
+    }
+    for entry in fs::read_dir(place.state()).unwrap().flatten() {
+        if !STATE.iter().any(|known| entry.file_name() == *known) {
+            leaks.push(format!("{} is in the state directory", entry.path().display()));
+        }
+    }
+    for entry in fs::read_dir(place.state().join("images/published")).into_iter().flatten().flatten() {
+        let kind = entry.path().extension().and_then(|e| e.to_str()).map(str::to_owned).unwrap_or_default();
+        if !["qcow2", "json"].contains(&kind.as_str()) {
+            leaks.push(format!("{} is no published image", entry.path().display()));
+        }
+    }
+    leaks.extend((means.leaks)(place));
+    leaks
+}
+
+/// Id, state and verdict of all builds, oldest first.
+pub(crate) fn builds(place: &Place) -> Vec<(String, String, String)> {
+    let path = place.state().join("image-manager.db");
+    read(&path).unwrap_or_default()
+}
+
+/// Straight from the file: asking the program ten times a second would take the time from the build.
+fn read(path: &Path) -> rusqlite::Result<Vec<(String, String, String)>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    let mut rows = connection.prepare("SELECT id, state, coalesce(verdict, '') FROM build ORDER BY id")?;
+    rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+fn all_ended(place: &Place) -> Option<()> {
+    let builds = builds(place);
+    (!builds.is_empty() && builds.iter().all(|(_, state, _)| ENDS.contains(&state.as_str()))).then_some(())
+}
+
+/// A manager that may die at any time.
+struct Serving {
+    child: Child,
+    /// `None`: it died before it served.
+    operator: Option<String>,
+}
+
+impl Serving {
+    /// Starts one and waits until it serves or has ended.
+    fn start(place: &Place, means: &Means, gateway: &str, adjust: impl FnOnce(&mut Command)) -> Self {
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(place.path().join("serve.log")).unwrap();
+        let mut command = place.command(&["serve", "--operator", "127.0.0.1:0", "--gateway", gateway]);
+        command.envs(means.environment.iter().map(|(name, value)| (name, value)));
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        adjust(&mut command);
+        let mut serving = Self { child: command.spawn().unwrap(), operator: None };
+        let file = place.state().join("manager.json");
+        serving.operator = wait_for("the manager to serve", LIMIT, || {
+            if serving.ended().is_some() {
+                return Some(None);
+            }
+            let holder: Json = serde_json::from_str(&fs::read_to_string(&file).ok()?).ok()?;
+            let mine = holder["pid"] == u64::from(serving.child.id());
+            mine.then(|| holder["operator"].as_str().map(str::to_owned)).flatten().map(Some)
+        });
+        serving
+    }
+
+    /// Asks for a build. No answer is as good: it may be killed while it queues it.
+    fn trigger(&self) {
+        let Some(operator) = &self.operator else { return };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let asked = runtime.block_on(async {
+            let mut client = ImageManagerClient::connect(format!("http://{operator}")).await.ok()?;
+            let message = TriggerBuildRequest { schedule: "tiny".to_owned(), trigger: Trigger::Grpc.into() };
+            client.trigger_build(message).await.ok()
+        });
+        drop(asked);
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Ends it by force.
+    fn gone(&mut self) -> ExitStatus {
+        let ended = self.ended();
+        ended.unwrap_or_else(|| {
+            // Not SIGKILL: that is how the point shows that it was reached.
+            let _ = Command::new("kill").args(["-ABRT", &self.child.id().to_string()]).status();
+            self.child.wait().unwrap()
+        })
+    }
+
+    /// Asks it to end in order.
+    fn terminate(mut self) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        let status = wait_for("the manager to end", LIMIT, || self.ended());
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

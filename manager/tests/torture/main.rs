@@ -1,0 +1,85 @@
+//! Killed at every commit: whatever instant the manager dies at, the next one leaves nothing behind.
+//!
+//! A build that passes is recorded first, with the name of each commit to the history: so the list of points
+//! comes from the program. Then, for each point, a manager is killed by SIGKILL right before or right after it,
+//! another one is started, and when the build has come to its end nothing may be left of it: no row of the ledger
+//! that is not gone, no server, image, process, mount, loop device or file.
+//!
+//! A few points, chosen anew each time (the seed is printed), belong to the suite; `make torture` takes all.
+//! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, or points with blanks between them
+//! (`intend:server#1:after`). `IMAGE_MANAGER_TEST_SEED` repeats a choice.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests: a surprise ends the test"
+)]
+
+#[expect(dead_code, reason = "shared with the other tests; not all of it is needed here")]
+#[path = "../harness/mod.rs"]
+mod harness;
+mod kills;
+mod life;
+mod points;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use harness::{Place, tiny_schedule};
+use kills::Means;
+
+/// Points that the suite takes.
+const SAMPLE: usize = 4;
+/// Builds side by side; each has a QEMU with two CPUs.
+const WORKERS: usize = 2;
+
+#[test]
+fn killed_at_any_commit_nothing_is_left_on_local() {
+    let means = Means {
+        schedules: tiny_schedule("tiny", "publish = { name = \"tiny\", keep = 1 }\nchecks = { disk = {} }"),
+        gateways: vec!["127.0.0.1:0".to_owned(); WORKERS],
+        environment: Vec::new(),
+        leaks: Box::new(|_| Vec::new()),
+    };
+    torture("local", &means);
+}
+
+fn torture(cloud: &str, means: &Means) {
+    let began = Instant::now();
+    let recorded = kills::record(means);
+    let chosen = points::chosen(&recorded, SAMPLE);
+    eprintln!("torture on {cloud}: {} points; {} kills to do", recorded.len(), chosen.len());
+    let queue = Mutex::new(chosen.iter());
+    let leaks = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for gateway in &means.gateways {
+            let (queue, leaks) = (&queue, &leaks);
+            scope.spawn(move || {
+                while let Some(point) = { queue.lock().unwrap().next() } {
+                    let started = Instant::now();
+                    let place = Place::new(&means.schedules);
+                    let outcome =
+                        catch_unwind(AssertUnwindSafe(|| kills::kill_at(&place, means, gateway, point)));
+                    let (ends, left) = outcome.unwrap_or_else(|panic| {
+                        let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                        (Vec::new(), vec![format!("{words}\n{}", place.serve_log())])
+                    });
+                    let seconds = started.elapsed().as_secs_f64();
+                    eprintln!("  {point}: {} after {seconds:.0} s, {} leaks", ends.join(", "), left.len());
+                    leaks.lock().unwrap().extend(left.iter().map(|leak| format!("{point}: {leak}")));
+                }
+            });
+        }
+    });
+    let leaks = leaks.into_inner().unwrap();
+    eprintln!(
+        "torture on {cloud}: {} points, {} kills, {} leaks, {:.0} s",
+        recorded.len(),
+        chosen.len(),
+        leaks.len(),
+        began.elapsed().as_secs_f64()
+    );
+    assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+}
