@@ -22,7 +22,7 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
         which if which.agent => files::AGENT_LOG,
         _ => files::BUILD_LOG,
     };
-    let path = arguments.state.state.join("builds").join(&id).join(file);
+    let path = files::directory(&arguments.state.state, &id).join(file);
     let mut offset = 0;
     loop {
         // Asked before the file is read: what was written before the end is printed.

@@ -9,7 +9,7 @@ use super::follow_up::take_retry;
 use super::names::Named as _;
 use super::observations;
 use super::points::Point;
-use super::{History, HistoryError, now_ms};
+use super::{History, HistoryError, now_ms, reports};
 
 /// A build to be queued.
 #[derive(Debug, Clone)]
@@ -335,6 +335,7 @@ pub(super) fn advance(
             "UPDATE stage SET state = 'skipped' WHERE build_id = ?1 AND state IN ('pending', 'running')",
             [id],
         )?;
+        reports::refresh_day_of(tx, id)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod names;
 pub mod observations;
 mod points;
 mod queries;
+mod reports;
 mod schedule_state;
 mod schema;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use queries::{BuildFilter, Page, timestamp};
+pub use reports::ReportQuery;
 pub use schedule_state::ScheduleState;
 use writer::Writer;
 

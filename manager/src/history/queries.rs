@@ -118,6 +118,20 @@ fn resolve(connection: &Connection, text: &str) -> Result<String, HistoryError> 
 
 fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryError> {
     let limit = filter.limit.clamp(1, BuildFilter::MOST);
+    let (sql, values) = page_question(filter, limit);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut ids: Vec<String> = statement
+        .query_map(rusqlite::params_from_iter(values), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let more = ids.len() > limit as usize;
+    ids.truncate(limit as usize);
+    let next = if more { ids.last().cloned() } else { None };
+    let builds = ids.iter().filter_map(|id| build(connection, id).transpose()).collect::<Result<_, _>>()?;
+    Ok(Page { builds, next })
+}
+
+/// The ids of a page, and of one build more: it tells whether there is a next page.
+fn page_question(filter: &BuildFilter, limit: u32) -> (String, Vec<Box<dyn rusqlite::ToSql>>) {
     let mut conditions = Vec::new();
     let mut values: Vec<Box<dyn rusqlite::ToSql>> = Vec::new();
     let mut add = |condition: &str, value: Box<dyn rusqlite::ToSql>| {
@@ -131,24 +145,44 @@ fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryEr
         add("state =", Box::new(state.word()));
     }
     if let Some(since) = filter.since_ms {
-        add("created_at >=", Box::new(since));
+        // The plus keeps the index of times out: it is the ids' order that the page needs. Where to begin among
+        // the ids is known, for they begin with the time.
+        add("+created_at >=", Box::new(since));
+        add("id >=", Box::new(lowest_id(since)));
     }
     if let Some(before) = &filter.before {
         add("id <", Box::new(before.clone()));
     }
+    // Said outright: without statistics the planner may take the wrong one of two that would do.
+    let index = match (&filter.schedule, filter.state) {
+        (None, None) => "sqlite_autoindex_build_1",
+        (Some(_), None) => "build_by_schedule",
+        (None, Some(_)) => "build_by_state",
+        (Some(_), Some(_)) => "build_by_schedule_state",
+    };
     let conditions =
         if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-    // One more than asked for tells whether there is a next page.
-    let sql = format!("SELECT id FROM build {conditions} ORDER BY id DESC LIMIT {}", limit + 1);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut ids: Vec<String> = statement
-        .query_map(rusqlite::params_from_iter(values), |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let more = ids.len() > limit as usize;
-    ids.truncate(limit as usize);
-    let next = if more { ids.last().cloned() } else { None };
-    let builds = ids.iter().filter_map(|id| build(connection, id).transpose()).collect::<Result<_, _>>()?;
-    Ok(Page { builds, next })
+    let sql =
+        format!("SELECT id FROM build INDEXED BY {index} {conditions} ORDER BY id DESC LIMIT {}", limit + 1);
+    (sql, values)
+}
+
+/// How SQLite would find a page.
+#[cfg(test)]
+pub(super) fn plan(connection: &Connection, filter: &BuildFilter) -> Result<String, HistoryError> {
+    let (sql, values) = page_question(filter, filter.limit);
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let lines = statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3))?;
+    Ok(lines.collect::<Result<Vec<_>, _>>()?.join("; "))
+}
+
+/// An id that no build created at or after an instant is below: a UUIDv7 begins with its milliseconds. An hour
+/// is allowed for a build that waited for the writer.
+fn lowest_id(since_ms: i64) -> String {
+    let ms = u64::try_from(since_ms.saturating_sub(3_600_000)).unwrap_or_default().min((1 << 48) - 1);
+    let digits = format!("{ms:012x}");
+    let (high, low) = digits.split_at(8);
+    format!("{high}-{low}")
 }
 
 fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, HistoryError> {
@@ -294,7 +328,7 @@ pub fn timestamp(ms: i64) -> Timestamp {
     Timestamp { seconds: ms.div_euclid(1000), nanos }
 }
 
-fn duration(ms: i64) -> Duration {
+pub(super) fn duration(ms: i64) -> Duration {
     let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default();
     Duration { seconds: ms.div_euclid(1000), nanos }
 }

@@ -4,11 +4,17 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::HistoryError;
+use super::{HistoryError, reports};
 
 /// One entry a schema version, oldest first. Never change an entry that has been released: append.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_builds.sql"), include_str!("migrations/0002_retries.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_builds.sql"),
+    include_str!("migrations/0002_retries.sql"),
+    include_str!("migrations/0003_day_sums.sql"),
+];
+
+/// The version that brought the sums of days; they are made from the builds that are there.
+const DAY_SUMS: i64 = 3;
 
 /// Pause before the journal's mode is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -38,12 +44,22 @@ pub(super) fn write_ahead(connection: &Connection, patience: Duration) -> Result
 /// # Errors
 /// [`HistoryError::NewerSchema`] when a newer program has written it; SQLite's own errors.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
+    migrate_to(connection, known())
+}
+
+/// The same up to a version.
+pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), HistoryError> {
     // One transaction that begins as a writer: two programs that start at once do not migrate both.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     check_version(found)?;
-    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+    for (version, sql) in
+        (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found && *version <= last)
+    {
         transaction.execute_batch(sql)?;
+        if version == DAY_SUMS {
+            reports::refresh_all(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", version)?;
     }
     Ok(transaction.commit()?)

@@ -32,6 +32,18 @@ async fn finish(history: &History, id: &str, verdict: Verdict, end: S) {
     history.advance(id, S::CleaningUp, end, ending()).await.unwrap();
 }
 
+/// Makes a build of a schedule and brings it to its end.
+pub(super) async fn build_to_its_end(history: &History, schedule: &str, verdict: Verdict) {
+    let id = uuid::Uuid::now_v7().to_string();
+    history.create_build(new_build(&id, schedule)).await.unwrap();
+    let end = match verdict {
+        Verdict::Passed => S::Succeeded,
+        Verdict::Failed => S::Failed,
+        _ => S::Errored,
+    };
+    finish(history, &id, verdict, end).await;
+}
+
 #[tokio::test]
 async fn a_schedule_has_one_unfinished_build() {
     let directory = tempfile::tempdir().unwrap();
@@ -197,4 +209,43 @@ fn a_newer_schema_is_refused_by_readers_and_writers() {
     assert!(matches!(History::open_to_read(&path), Err(HistoryError::NewerSchema { found: 99, .. })));
     connection.pragma_update(None, "user_version", 0).unwrap();
     assert!(matches!(History::open_to_read(&path), Err(HistoryError::OlderSchema { found: 0, .. })));
+}
+
+/// Whatever a page is filtered by, it is read in the order of an index: no sort, and no walk over all builds.
+#[tokio::test]
+async fn pages_are_read_by_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for bits in 0..16_u32 {
+        let filter = BuildFilter {
+            schedule: (bits & 1 > 0).then(|| "web".to_owned()),
+            state: (bits & 2 > 0).then_some(S::Failed),
+            since_ms: (bits & 4 > 0).then_some(1_793_491_200_000),
+            before: (bits & 8 > 0).then(|| "02cc".to_owned()),
+            limit: 20,
+        };
+        let plan = history.read(move |connection| queries::plan(connection, &filter)).await.unwrap();
+        assert!(!plan.contains("TEMP B-TREE"), "{bits}: {plan}");
+        let needed = match bits & 3 {
+            0 => "build_1",
+            1 => "build_by_schedule ",
+            2 => "build_by_state",
+            _ => "build_by_schedule_state",
+        };
+        assert!(plan.contains(needed), "{bits}: {plan}");
+        assert_eq!(plan.contains("SCAN"), bits == 0, "{bits}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_since_an_instant_leaves_out_what_is_older() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    build_to_its_end(&history, "web", Verdict::Passed).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let since = now_ms();
+    build_to_its_end(&history, "web", Verdict::Failed).await;
+    let filter = BuildFilter { since_ms: Some(since), limit: 9, ..BuildFilter::default() };
+    let page = history.builds(filter).await.unwrap();
+    assert_eq!(page.builds.iter().map(v1::Build::verdict).collect::<Vec<_>>(), [Verdict::Failed]);
 }

@@ -38,7 +38,7 @@ impl Settings {
 
     /// The directory with a build's logs.
     pub fn build_directory(&self, build_id: &str) -> PathBuf {
-        self.state.join("builds").join(build_id)
+        files::directory(&self.state, build_id)
     }
 
     /// The scratch directory of a build.
@@ -52,8 +52,18 @@ impl Settings {
     }
 }
 
-/// File names in a build's directory.
+/// A build's directory, and the names of the files in it.
 pub mod files {
+    use std::path::{Path, PathBuf};
+
+    /// Where the directories of the builds are, in the state directory.
+    pub const BUILDS: &str = "builds";
+
+    /// A build's directory.
+    pub fn directory(state: &Path, build_id: &str) -> PathBuf {
+        state.join(BUILDS).join(build_id)
+    }
+
     /// disk-image-builder's output.
     pub const BUILD_LOG: &str = "build.log";
     /// The server's serial console.

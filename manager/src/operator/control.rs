@@ -12,8 +12,8 @@ use tonic::{Code, Request, Response, Status};
 use super::watch;
 use crate::clock;
 use crate::cloud::Trouble;
-use crate::history::{BuildFilter, HistoryError, ScheduleState, timestamp};
-use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
+use crate::history::{BuildFilter, HistoryError, ReportQuery, ScheduleState, timestamp};
+use crate::lifecycle::{Manager, TriggerError, TriggerOptions, compare};
 use crate::schedules::{Schedule, planner};
 
 /// Builds on a page when the request does not say.
@@ -56,9 +56,7 @@ impl ImageManager for Control {
         let filter = BuildFilter {
             state: (state != v1::BuildState::Unspecified).then_some(state),
             schedule: some(request.schedule),
-            since_ms: request.since.map(|time| {
-                time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
-            }),
+            since_ms: request.since.as_ref().map(milliseconds),
             before: some(request.page_token),
             limit: if request.page_size == 0 { PAGE } else { request.page_size },
         };
@@ -113,15 +111,25 @@ impl ImageManager for Control {
         self.set_paused(&request.into_inner().schedule, false).await
     }
 
-    async fn get_report(&self, _request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
-        Err(Status::unimplemented("reports are not served yet; ListBuilds has the figures"))
+    async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
+        let request = request.into_inner();
+        let query = ReportQuery {
+            schedule: (!request.schedule.is_empty()).then_some(request.schedule),
+            since_ms: request.since.as_ref().map(milliseconds),
+            until_ms: request.until.as_ref().map(milliseconds),
+            points: request.points,
+        };
+        self.manager.history().report(query).await.map(Response::new).map_err(history_status)
     }
 
     async fn compare_builds(
         &self,
-        _request: Request<v1::CompareBuildsRequest>,
+        request: Request<v1::CompareBuildsRequest>,
     ) -> Answer<v1::CompareBuildsResponse> {
-        Err(Status::unimplemented("comparisons are not served yet; GetBuild has the figures of each build"))
+        let request = request.into_inner();
+        let (a, b) = (self.resolve(&request.a).await?, self.resolve(&request.b).await?);
+        let state = &self.manager.settings().state;
+        compare(self.manager.history(), state, &a, &b).await.map(Response::new).map_err(history_status)
     }
 }
 
@@ -169,6 +177,11 @@ impl Control {
             last_build,
         })
     }
+}
+
+/// A time of a request, in milliseconds since the epoch.
+fn milliseconds(time: &prost_types::Timestamp) -> i64 {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
 }
 
 /// The status of a refused trigger.

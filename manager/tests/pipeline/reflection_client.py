@@ -66,6 +66,21 @@ assert lines > 10, lines
 page = call("ListBuilds", page_size=1)
 assert [listed.id for listed in page.builds] == [build.id], page
 assert call("GetBuild", id=build.id[:18]).id == build.id
+
+report = call("GetReport", points=10).schedules
+assert [(summed.schedule, summed.builds, summed.passed) for summed in report] == [("tiny", 1, 1)], report
+assert [point.build_id for point in report[0].points] == [build.id], report
+assert {stage.name for stage in report[0].stages} >= {"building", "uploading", "booting"}, report
+assert report[0].boot.p50.ToMilliseconds() > 0 and report[0].sizes.p50_bytes > 0, report
+assert not call("GetReport", schedule="nothing").schedules
+compared = call("CompareBuilds", a=build.id, b="latest")
+assert compared.packages_a == compared.packages_b > 10 and not compared.packages, compared
+try:
+    call("CompareBuilds", a="ffff", b="latest")
+    raise AssertionError("a build that is not there was compared")
+except grpc.RpcError as error:
+    assert error.code() == grpc.StatusCode.NOT_FOUND, error
+
 assert call("PauseSchedule", schedule="tiny").paused
 assert not call("ResumeSchedule", schedule="tiny").paused
 

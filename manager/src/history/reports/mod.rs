@@ -1,0 +1,248 @@
+//! Reports: the builds of a time range summed up, for each schedule.
+//!
+//! Up to [`EXACT`] builds are read one by one. Beyond that, whole days come from the table `day_sum`, which is
+//! written at each build's end, and only what a range has of days at its two ends is read build by build. So a
+//! report over a million builds reads some thousands of rows.
+
+mod days;
+mod distribution;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use image_manager_proto::v1;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use self::days::DAY;
+use self::summary::{Sample, Summary};
+use super::queries::timestamp;
+use super::{History, HistoryError, now_ms};
+
+/// Builds up to which a report reads each of them.
+const EXACT: u64 = 2000;
+/// Most schedules in a report.
+const MOST_SCHEDULES: i64 = 1000;
+/// What a report is about when nobody says: this many milliseconds back.
+const RANGE: i64 = 30 * DAY;
+
+/// What a report is about.
+#[derive(Debug, Clone, Default)]
+pub struct ReportQuery {
+    /// Only this schedule.
+    pub schedule: Option<String>,
+    /// Only builds created at or after this instant, in milliseconds since the epoch; `None`: the last 30 days.
+    pub since_ms: Option<i64>,
+    /// Only builds created before this instant; `None`: up to now.
+    pub until_ms: Option<i64>,
+    /// At most this many points of each trend; bounded to [`ReportQuery::MOST_POINTS`].
+    pub points: u32,
+}
+
+impl ReportQuery {
+    /// Most points of a trend.
+    pub const MOST_POINTS: u32 = 200;
+}
+
+impl History {
+    /// The builds of a range that have ended, summed up for each schedule.
+    pub async fn report(&self, query: ReportQuery) -> Result<v1::GetReportResponse, HistoryError> {
+        self.read(move |connection| report(connection, &query)).await
+    }
+
+    /// Makes the sums of all days anew, for builds that were not written by this program's own writer.
+    pub async fn refresh_day_sums(&self) -> Result<(), HistoryError> {
+        self.writer()?.run("reports:refresh", |tx| refresh_all(tx)).await
+    }
+}
+
+/// After a build's end: sums up its day anew.
+pub(super) fn refresh_day_of(connection: &Connection, id: &str) -> Result<(), HistoryError> {
+    let mut statement = connection.prepare_cached("SELECT schedule, created_at FROM build WHERE id = ?1")?;
+    let found = statement.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)));
+    match found.optional()? {
+        Some((schedule, created_at)) => days::refresh(connection, &schedule, created_at.div_euclid(DAY)),
+        None => Ok(()),
+    }
+}
+
+/// Sums up every day that has builds.
+pub(super) fn refresh_all(connection: &Connection) -> Result<(), HistoryError> {
+    connection.execute("DELETE FROM day_sum", [])?;
+    let mut statement =
+        connection.prepare("SELECT DISTINCT schedule, created_at / ?1 FROM build ORDER BY 1, 2")?;
+    let mut rows = statement.query([DAY])?;
+    while let Some(row) = rows.next()? {
+        days::refresh(connection, &row.get::<_, String>(0)?, row.get(1)?)?;
+    }
+    Ok(())
+}
+
+fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportResponse, HistoryError> {
+    // One snapshot for all the questions.
+    let connection = &*connection.unchecked_transaction()?;
+    let now = now_ms();
+    let until = query.until_ms.unwrap_or(now).clamp(0, i64::MAX - DAY);
+    let since = query.since_ms.unwrap_or(now - RANGE).clamp(0, until);
+    // Also what the clock, set back meanwhile, makes to be of the future.
+    let end = if query.until_ms.is_some() { until } else { i64::MAX - DAY };
+    let schedules = schedules(connection, query.schedule.as_deref(), since..end)?;
+    let builds: u64 = schedules.iter().map(|(_, builds)| builds).sum();
+    let points = query.points.min(ReportQuery::MOST_POINTS) as usize;
+    let mut reports = Vec::new();
+    for (schedule, _) in schedules {
+        let (total, points) = if builds <= EXACT {
+            one_by_one(connection, &schedule, since..end, points)?
+        } else {
+            by_days(connection, &schedule, since..end, points)?
+        };
+        if total.counts.builds > 0 {
+            reports.push(total.report(&schedule, points));
+        }
+    }
+    Ok(v1::GetReportResponse {
+        schedules: reports,
+        since: Some(timestamp(since)),
+        until: Some(timestamp(until)),
+    })
+}
+
+/// The schedules that have builds in the days of a range, by name, with how many.
+fn schedules(
+    connection: &Connection,
+    only: Option<&str>,
+    created: Range<i64>,
+) -> Result<Vec<(String, u64)>, HistoryError> {
+    // Both read an index only.
+    let sql = match only {
+        Some(_) => {
+            "SELECT schedule, sum(builds) FROM day_sum
+             WHERE day >= ?1 AND day <= ?2 AND schedule = ?4 GROUP BY schedule LIMIT ?3"
+        }
+        None => {
+            "SELECT schedule, sum(builds) FROM day_sum INDEXED BY day_sum_by_day
+             WHERE day >= ?1 AND day <= ?2 AND ?4 IS NULL GROUP BY schedule ORDER BY schedule LIMIT ?3"
+        }
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let (first, last) = (created.start.div_euclid(DAY), created.end.div_euclid(DAY));
+    let rows = statement.query_map(params![first, last, MOST_SCHEDULES, only], |row| {
+        Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default()))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+type Summed = (Summary, Vec<v1::TrendPoint>);
+
+fn one_by_one(
+    connection: &Connection,
+    schedule: &str,
+    created: Range<i64>,
+    points: usize,
+) -> Result<Summed, HistoryError> {
+    let mut samples = Vec::new();
+    days::samples(connection, schedule, created, |sample| samples.push(sample))?;
+    let mut trend = Trend::new(points, samples.len());
+    for sample in &samples {
+        trend.part(sample.created_at, Some(&sample.id)).add(sample);
+    }
+    Ok(trend.finish())
+}
+
+fn by_days(
+    connection: &Connection,
+    schedule: &str,
+    created: Range<i64>,
+    points: usize,
+) -> Result<Summed, HistoryError> {
+    let whole = created.start.div_euclid(DAY) + i64::from(created.start.rem_euclid(DAY) > 0)
+        ..created.end.div_euclid(DAY);
+    if whole.is_empty() {
+        return one_by_one(connection, schedule, created, points);
+    }
+    let edge = |range: Range<i64>| -> Result<Vec<Sample>, HistoryError> {
+        let mut samples = Vec::new();
+        if !range.is_empty() {
+            days::samples(connection, schedule, range, |sample| samples.push(sample))?;
+        }
+        Ok(samples)
+    };
+    let before = edge(created.start..whole.start * DAY)?;
+    let after = edge(whole.end * DAY..created.end)?;
+    let edges = usize::from(!before.is_empty()) + usize::from(!after.is_empty());
+    let mut trend = Trend::new(points, days::count(connection, schedule, &whole)? + edges);
+    trend.samples(&before);
+    days::merge(connection, schedule, &whole, &mut trend)?;
+    trend.samples(&after);
+    Ok(trend.finish())
+}
+
+/// Makes the points of a trend and their total out of parts, oldest first: several parts in a row make a point.
+struct Trend {
+    wanted: bool,
+    /// Parts that make a point.
+    parts: usize,
+    /// Parts that the point under way has.
+    taken: usize,
+    time: i64,
+    build_id: Option<String>,
+    summary: Summary,
+    total: Summary,
+    points: Vec<v1::TrendPoint>,
+}
+
+impl Trend {
+    fn new(points: usize, parts: usize) -> Self {
+        Self {
+            wanted: points > 0,
+            parts: parts.div_ceil(points.max(1)).max(1),
+            taken: 0,
+            time: 0,
+            build_id: None,
+            summary: Summary::default(),
+            total: Summary::default(),
+            points: Vec::new(),
+        }
+    }
+
+    /// Where the next part goes.
+    fn part(&mut self, time: i64, build_id: Option<&str>) -> &mut Summary {
+        if self.taken == self.parts {
+            self.end_point();
+        }
+        self.taken += 1;
+        if self.taken == 1 {
+            self.time = time;
+            self.build_id = build_id.map(str::to_owned);
+        } else {
+            self.build_id = None;
+        }
+        &mut self.summary
+    }
+
+    /// Several builds as one part.
+    fn samples(&mut self, samples: &[Sample]) {
+        let Some(first) = samples.first() else { return };
+        let summary = self.part(first.created_at, None);
+        for sample in samples {
+            summary.add(sample);
+        }
+    }
+
+    fn end_point(&mut self) {
+        let summary = std::mem::take(&mut self.summary);
+        self.total.merge(&summary);
+        if self.wanted {
+            self.points.push(summary.point(self.time, self.build_id.take()));
+        }
+        self.taken = 0;
+    }
+
+    fn finish(mut self) -> Summed {
+        if self.taken > 0 {
+            self.end_point();
+        }
+        (self.total, self.points)
+    }
+}
