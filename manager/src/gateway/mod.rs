@@ -143,10 +143,10 @@ impl Gateway {
         }
     }
 
-    /// Opens a session: whoever presents `token` is this build's agent and is asked for `checks`.
-    pub fn open(&self, token: &Token, build_id: &str, checks: Vec<v1::CheckRequest>) -> Session {
+    /// Opens a session: whoever presents the token with this hash is this build's agent and is asked for
+    /// `checks`.
+    pub fn open(&self, hash: TokenHash, build_id: &str, checks: Vec<v1::CheckRequest>) -> Session {
         let (sender, events) = mpsc::channel(EVENTS);
-        let hash = token.hash();
         let expectation = Expectation { build_id: build_id.to_owned(), checks };
         let slot = Slot { expectation, events: sender, attached: None, refused: 0, heard: 0 };
         self.slots().insert(hash, slot);
@@ -170,8 +170,21 @@ impl Session {
         self.events.recv().await
     }
 
-    /// Attempts with this token that were refused (a second boot while the first one is attached).
-    pub fn refused(&self) -> u32 {
+    /// Counts refused attempts, also while somebody else listens to the session.
+    pub fn refusals(&self) -> Refusals {
+        Refusals { gateway: self.gateway.clone(), token: self.token }
+    }
+}
+
+/// Attempts with a session's token that were refused.
+pub struct Refusals {
+    gateway: Gateway,
+    token: TokenHash,
+}
+
+impl Refusals {
+    /// How many there were (a second boot while the first one is attached).
+    pub fn count(&self) -> u32 {
         self.gateway.slots().get(&self.token).map_or(0, |slot| slot.refused)
     }
 }

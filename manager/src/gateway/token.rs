@@ -44,6 +44,18 @@ impl TokenHash {
     pub fn of(presented: &str) -> Self {
         Self(Sha256::digest(presented.as_bytes()).into())
     }
+
+    /// The hash that was written as hexadecimal digits.
+    pub fn parse(digits: &str) -> Option<Self> {
+        let mut bytes = [0_u8; 32];
+        if digits.len() != 2 * bytes.len() || !digits.is_ascii() {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
 }
 
 impl fmt::Display for TokenHash {
@@ -79,5 +91,7 @@ mod tests {
         assert_eq!(a.expose().len(), 64);
         assert!(!format!("{a:?}").contains(a.expose()));
         assert_eq!(a.hash(), TokenHash::of(a.expose()));
+        assert_eq!(TokenHash::parse(&a.hash().to_string()), Some(a.hash()));
+        assert_eq!(TokenHash::parse(&a.expose()[1..]), None);
     }
 }

@@ -126,17 +126,6 @@ impl History {
             .await
     }
 
-    /// Records the hash of the token that the server is handed. The token itself is never stored.
-    pub async fn record_token_hash(&self, id: &str, hash: &str) -> Result<(), HistoryError> {
-        let (id, hash) = (id.to_owned(), hash.to_owned());
-        self.writer()?
-            .run("record:token", move |tx| {
-                tx.execute("UPDATE build SET agent_token_hash = ?2 WHERE id = ?1", params![id, hash])?;
-                Ok(())
-            })
-            .await
-    }
-
     /// Records the server that boots the image.
     pub async fn record_server(&self, id: &str, server: v1::Server) -> Result<(), HistoryError> {
         let id = id.to_owned();

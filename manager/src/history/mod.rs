@@ -17,6 +17,7 @@ mod schedule_state;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use names::Named;
 pub use queries::{BuildFilter, Page, timestamp};
 pub use reports::ReportQuery;
 pub use schedule_state::ScheduleState;
+pub use trail::{ArtifactRecord, Introduction, Trail};
 use writer::Writer;
 
 /// How long a connection waits for another process's lock.

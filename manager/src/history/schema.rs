@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_builds.sql"),
     include_str!("migrations/0002_retries.sql"),
     include_str!("migrations/0003_day_sums.sql"),
+    include_str!("migrations/0004_trails.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

@@ -11,12 +11,14 @@ use tokio::time::{Instant, sleep_until};
 use super::events::Notice;
 use super::failure::Failure;
 use super::ledger::BuildLedger;
+use super::stages::boot::Booted;
 use super::stages::{boot, build, publish, upload, verify};
 use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
+use super::take_up::Start;
 use super::{Manager, files};
-use crate::cloud::Cloud;
 use crate::cloud::incidents::Incidents;
+use crate::cloud::{Cloud, Image};
 use crate::history::{Ending, FollowUp, HistoryError, Named as _};
 use crate::schedules::Schedule;
 
@@ -26,7 +28,7 @@ const CLEAN_UP: Duration = Duration::from_mins(15);
 /// Pause before a move towards the end is tried again.
 const INSIST: Duration = Duration::from_secs(5);
 
-/// Owns a build from the queue to its end.
+/// Owns a build from the queue, or from where an earlier manager was, to its end.
 pub(super) struct Driver {
     pub(super) manager: Manager,
     pub(super) id: String,
@@ -34,6 +36,7 @@ pub(super) struct Driver {
     pub(super) cloud: Arc<dyn Cloud>,
     pub(super) keep_disk: Option<PathBuf>,
     stop: Stop,
+    start: Start,
     state: BuildState,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
@@ -54,10 +57,11 @@ impl Driver {
         schedule: Schedule,
         cloud: Arc<dyn Cloud>,
         stop: Stop,
+        start: Start,
         keep_disk: Option<PathBuf>,
     ) -> Self {
-        let (state, incidents) = (BuildState::Queued, Incidents::default());
-        Self { manager, id, schedule, cloud, keep_disk, stop, state, incidents, deadline: None }
+        let (state, incidents) = (start.state(), Incidents::default());
+        Self { manager, id, schedule, cloud, keep_disk, stop, start, state, incidents, deadline: None }
     }
 
     /// Waits for a place, takes the road, and brings the build to its end.
@@ -67,37 +71,64 @@ impl Driver {
             place = manager.inner().places.acquire() => place.map_err(|_| Failure::cancelled()),
             failure = self.stop.requested() => Err(failure),
         };
-        let outcome = match place {
+        match place {
             Ok(_place) => {
                 self.deadline = Some(Instant::now() + self.schedule.timeouts.total);
+                let start = std::mem::replace(&mut self.start, Start::Queue);
                 let incidents = self.incidents.clone();
-                let outcome = incidents.watch(Box::pin(self.road())).await;
-                return self.conclude(outcome).await;
+                let outcome = incidents.watch(Box::pin(self.road(start))).await;
+                self.conclude(outcome).await;
             }
-            Err(failure) => failure,
-        };
-        self.leave_queue(&outcome).await;
+            Err(failure) if self.state == BuildState::Queued => self.leave_queue(&failure).await,
+            Err(failure) => self.conclude(Err(failure)).await,
+        }
     }
 
     /// The road. Each stage is entered, in the history, before its work starts.
-    async fn road(&mut self) -> Result<String, Failure> {
-        self.enter(BuildState::Building, String::new()).await?;
-        let artifact = build::run(self).await?;
-        self.enter(BuildState::Uploading, artifact.detail).await?;
-        let image = upload::run(self, &artifact.value).await?;
+    async fn road(&mut self, start: Start) -> Result<String, Failure> {
+        match start {
+            Start::Queue => {
+                self.enter(BuildState::Building, String::new()).await?;
+                let artifact = build::run(self).await?;
+                self.enter(BuildState::Uploading, artifact.detail).await?;
+                let image = upload::run(self, &artifact.value).await?;
+                self.with_image(image).await
+            }
+            Start::Uploading { artifact, image } => {
+                let image = upload::take_up(self, &artifact, image).await?;
+                self.with_image(image).await
+            }
+            Start::Booting { image, server, agent } => {
+                let booted = boot::take_up(self, server, &agent).await?;
+                self.with_server(&image, booted).await
+            }
+            Start::Publishing(image) => self.publish(&image).await,
+        }
+    }
+
+    async fn with_image(&mut self, image: Done<Image>) -> Result<String, Failure> {
         self.enter(BuildState::Booting, image.detail).await?;
         let booted = boot::run(self, &image.value).await?;
+        self.with_server(&image.value, booted).await
+    }
+
+    async fn with_server(&mut self, image: &Image, booted: Done<Booted>) -> Result<String, Failure> {
         self.enter(BuildState::Verifying, booted.detail).await?;
         let verified = verify::run(self, booted.value).await?;
-        let Some(publication) = self.schedule.publish.clone() else {
-            self.manager
-                .history()
-                .skip_stage(&self.id, "publishing", "the schedule publishes nothing")
-                .await?;
+        if self.schedule.publish.is_none() {
+            let history = self.manager.history();
+            history.skip_stage(&self.id, "publishing", "the schedule publishes nothing").await?;
             return Ok(verified.detail);
-        };
+        }
         self.enter(BuildState::Publishing, verified.detail).await?;
-        publish::run(self, &image.value, &publication).await
+        self.publish(image).await
+    }
+
+    async fn publish(&self, image: &Image) -> Result<String, Failure> {
+        let Some(publication) = &self.schedule.publish else {
+            return Err(Failure::errored("publish_failed", "the schedule says no name to publish under"));
+        };
+        publish::run(self, image, publication).await
     }
 
     /// Commits the move to the next state, then tells it.
@@ -195,17 +226,18 @@ impl Driver {
     }
 
     /// Runs a stage's work until it is done, or its time or the build's is over, or somebody ends the build.
+    /// `late` says what it means that the stage's time is over; it is asked only then.
     pub(super) async fn bounded<T>(
         &self,
         limit: Duration,
-        late: impl FnOnce() -> Failure,
+        late: impl Future<Output = Failure>,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         tokio::select! {
             biased;
             failure = self.interrupted() => Err(failure),
             result = work => result,
-            () = tokio::time::sleep(limit) => Err(late()),
+            () = tokio::time::sleep(limit) => Err(late.await),
         }
     }
 

@@ -15,6 +15,7 @@ use super::events::Bus;
 use super::settings::Settings;
 use super::state::STAGES;
 use super::stop::{Stop, StopReason};
+use super::take_up::Start;
 use crate::cloud::{Cloud, CloudError};
 use crate::gateway::Gateway;
 use crate::history::{History, HistoryError, Named as _, NewBuild};
@@ -261,24 +262,25 @@ impl Manager {
             Err(error) => return Err(error.into()),
         }
         tracing::info!(build = id, schedule = name, "queued");
-        self.start(id.clone(), schedule, cloud, keep_disk);
+        self.start(id.clone(), schedule, cloud, Start::Queue, keep_disk);
         Ok(self.inner.history.build(&id).await?)
     }
 
-    /// Starts the task that owns a queued build. When the manager is stopping already, the build is told so at
+    /// Starts the task that owns a build, from the queue or from where an earlier manager was. When the manager is stopping already, the build is told so at
     /// once, and ends.
     pub(super) fn start(
         &self,
         id: String,
         schedule: Schedule,
         cloud: Arc<dyn Cloud>,
+        start: Start,
         keep_disk: Option<PathBuf>,
     ) {
         let stop = Stop::default();
         let under_way = UnderWay::enter(self, &id, &stop);
         let manager = self.clone();
         self.inner.tasks.spawn(async move {
-            Driver::new(manager, id, schedule, cloud, stop, keep_disk).run().await;
+            Driver::new(manager, id, schedule, cloud, stop, start, keep_disk).run().await;
             drop(under_way);
         });
     }

@@ -4,6 +4,7 @@
 //! queues builds; one `driver` task then owns a build and moves it along its `stages`. Each move is committed
 //! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
 
+mod artifact;
 mod comparison;
 mod console;
 mod driver;
@@ -17,6 +18,7 @@ mod settings;
 mod stages;
 pub mod state;
 mod stop;
+mod take_up;
 
 pub use comparison::{boot_time, compare};
 pub use console::plain_line;

@@ -5,14 +5,15 @@ use image_manager_proto::v1::{BuildState, StageState, Verdict};
 use super::driver::{announce_end, clean_up};
 use super::failure::Failure;
 use super::state::{end_of, is_end};
+use super::take_up::Start;
 use super::{Manager, TriggerError};
 use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
 use crate::schedules::RetryPolicy;
 
 impl Manager {
-    /// Brings every unfinished build to its end. One that had only waited is queued again by a manager that
-    /// serves; otherwise it waits on for the next one that does. Must run before the first trigger. Returns how
-    /// many builds it took up.
+    /// Sees to every unfinished build. A manager that serves goes on with what can be gone on with, and queues
+    /// again what had only waited; otherwise that waits on for the next one that does. All others are brought
+    /// to their end. Must run before the first trigger. Returns how many builds it found.
     pub async fn recover(&self) -> Result<usize, HistoryError> {
         let unfinished = self.history().unfinished().await?;
         for (id, state) in &unfinished {
@@ -20,8 +21,10 @@ impl Manager {
                 if self.inner().serves {
                     self.queue_again(id).await?;
                 }
-            } else {
-                self.end_interrupted(id, *state).await?;
+            } else if *state == BuildState::CleaningUp {
+                self.clean_up_after(id, BuildState::CleaningUp).await?;
+            } else if let Err(why) = self.take_up(id, *state).await? {
+                self.end_interrupted(id, *state, &why).await?;
             }
         }
         for left in self.reconcile().await {
@@ -45,7 +48,7 @@ impl Manager {
         let build = self.history().build(id).await?;
         let started = self.schedule(&build.schedule).and_then(|schedule| -> Result<(), TriggerError> {
             let cloud = self.cloud(&schedule.cloud)?;
-            self.start(id.to_owned(), schedule, cloud, None);
+            self.start(id.to_owned(), schedule, cloud, Start::Queue, None);
             Ok(())
         });
         match started {
@@ -67,30 +70,30 @@ impl Manager {
         Ok(())
     }
 
-    /// A build that had its verdict keeps it; any other is interrupted.
-    async fn end_interrupted(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
+    /// Nobody can go on with it.
+    async fn end_interrupted(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
         debug_assert!(!is_end(state), "only unfinished builds are recovered");
-        let history = self.history();
-        let build = history.build(id).await?;
-        let decided = state == BuildState::CleaningUp;
-        let verdict = if decided { build.verdict() } else { Verdict::Errored };
-        if !decided {
-            let failure = Failure::errored(
-                INTERRUPTED,
-                format!(
-                    "the manager was stopped or killed while the build was {}; trigger it again",
-                    state.word()
-                ),
-            );
-            let ending = Ending { state: StageState::Failed, detail: "interrupted".to_owned() };
-            let decided = Some((verdict, Some(failure.to_message(state.word()))));
-            history.conclude(id, state, BuildState::CleaningUp, decided, ending).await?;
-        }
+        let message = format!(
+            "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
+            state.word()
+        );
+        let failure = Failure::errored(INTERRUPTED, message);
+        let ending = Ending { state: StageState::Failed, detail: INTERRUPTED.to_owned() };
+        let decided = Some((Verdict::Errored, Some(failure.to_message(state.word()))));
+        self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await?;
+        self.clean_up_after(id, state).await
+    }
+
+    /// It has its verdict, and keeps it.
+    async fn clean_up_after(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
+        let build = self.history().build(id).await?;
+        let verdict = build.verdict();
         let (ended, detail) = clean_up(self, id).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
         let policy = self.policy(&build.schedule);
-        let follow_up = history.finish(id, moves, None, Ending { state: ended, detail }, policy).await?;
+        let follow_up =
+            self.history().finish(id, moves, None, Ending { state: ended, detail }, policy).await?;
         announce_end(self, id, &build.schedule, follow_up).await;
         Ok(())
     }

@@ -109,7 +109,10 @@ impl Place {
     /// The same with further arguments.
     pub(crate) fn serve_with(&self, more: &[&str]) -> Serving<'_> {
         let log = fs::File::create(self.path().join("serve.log")).unwrap();
-        let mut arguments = vec!["serve", "--operator", "127.0.0.1:0", "--gateway", "127.0.0.1:0"];
+        let mut arguments = vec!["serve"];
+        for flag in ["--operator", "--gateway"].iter().filter(|flag| !more.contains(flag)) {
+            arguments.extend([flag, "127.0.0.1:0"]);
+        }
         arguments.extend(more);
         let child = self.command(&arguments).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let mut serving = Serving { place: self, child, operator: String::new() };

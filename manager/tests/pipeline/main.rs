@@ -20,4 +20,5 @@ mod recovery;
 mod retrying;
 mod road;
 mod serving;
+mod take_up;
 mod usage;

@@ -8,7 +8,8 @@ use image_manager_proto::v1::{self, LogSource};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
-use crate::gateway::{AgentEvent, Session, Token};
+use crate::gateway::{AgentEvent, Refusals, Session, Token, TokenHash};
+use crate::history::{INTERRUPTED, Introduction};
 use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
@@ -36,26 +37,28 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
     let limit = driver.schedule.timeouts.boot;
     let token = Token::generate()
         .map_err(|error| Failure::errored("randomness", format!("the host has no randomness: {error}")))?;
-    driver.manager.history().record_token_hash(&driver.id, &token.hash().to_string()).await?;
-    let checks = driver.schedule.checks.iter().map(|check| request(check, driver)).collect();
-    let mut session = driver.manager.inner().gateway.open(&token, &driver.id, checks);
-    let mut console = ConsoleTail::new(&driver.console_log());
+    let introduction = Introduction {
+        token_hash: token.hash().to_string(),
+        endpoint: endpoint(driver).await?,
+        fingerprint: driver.manager.inner().fingerprint.clone(),
+    };
+    driver.manager.history().record_introduction(&driver.id, introduction.clone()).await?;
+    let session = driver.manager.inner().gateway.open(token.hash(), &driver.id, requests(driver));
     let began = Instant::now();
 
     let asked = async {
-        let metadata = metadata(driver, &token).await?;
         let new = NewServer {
             build_id: driver.id.clone(),
             name: resource_name(&driver.id),
             image: image.clone(),
             spec: driver.schedule.server.clone(),
-            metadata,
+            metadata: metadata(driver, &token, introduction),
             console_log: driver.console_log(),
             private_key: driver.directory().join(files::PRIVATE_KEY),
         };
         Ok(driver.cloud.boot(&new, &driver.ledger()).await?)
     };
-    let late = || {
+    let late = async {
         let limit = humantime::format_duration(limit);
         Failure::errored(
             "boot_timeout",
@@ -66,19 +69,52 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
     let record =
         v1::Server { id: server.id.clone(), name: server.name.clone(), flavor: server.flavor.clone() };
     driver.manager.history().record_server(&driver.id, record).await?;
+    attach(driver, server, session, began).await
+}
 
-    let rest = limit.saturating_sub(began.elapsed());
-    // `None`: the time was over.
-    let work = async { wait_for_agent(driver, &server, &mut session, &mut console, began).await.map(Some) };
-    let attached = tokio::select! {
-        biased;
-        failure = driver.interrupted() => Err(failure),
-        result = work => result,
-        () = tokio::time::sleep(rest) => Ok(None),
+/// Goes on with a server of an earlier manager, when its agent can come to this one. It has as much time as a
+/// new one.
+pub(in crate::lifecycle) async fn take_up(
+    driver: &Driver,
+    server: Server,
+    agent: &Introduction,
+) -> Result<Done<Booted>, Failure> {
+    let cut = |why: String| {
+        let what = "the manager was stopped or killed while the server booted, and";
+        Failure::errored(INTERRUPTED, format!("{what} {why}"))
     };
-    let Some((hello, peer, stream)) = attached? else {
-        return Err(silent(driver, &server, &session).await);
-    };
+    let here = endpoint(driver).await?;
+    if here != agent.endpoint {
+        return Err(cut(format!("its agent dials {}, while this manager is at {here}", agent.endpoint)));
+    }
+    let token =
+        TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
+    let session = driver.manager.inner().gateway.open(token, &driver.id, requests(driver));
+    let began = Instant::now();
+    let limit = driver.schedule.timeouts.boot;
+    let late = async { Failure::errored("cloud_timeout", "the cloud does not say what the server does") };
+    let asked = async { Ok(driver.cloud.server_status(&server).await?) };
+    match driver.bounded(limit, late, asked).await? {
+        ServerStatus::Building | ServerStatus::Active => attach(driver, server, session, began).await,
+        ServerStatus::Missing => Err(cut("its server is not there any more".to_owned())),
+        ServerStatus::Stopped(why) | ServerStatus::Error(why) => {
+            Err(cut(format!("its server does not run any more: {why}")))
+        }
+    }
+}
+
+/// Waits for the server's agent, in what is left of the stage's time.
+async fn attach(
+    driver: &Driver,
+    server: Server,
+    mut session: Session,
+    began: Instant,
+) -> Result<Done<Booted>, Failure> {
+    let mut console = ConsoleTail::new(&driver.console_log());
+    let rest = driver.schedule.timeouts.boot.saturating_sub(began.elapsed());
+    let late = silent(driver, &server, session.refusals());
+    let work = wait_for_agent(driver, &server, &mut session, &mut console, began);
+    let (hello, peer, stream) = driver.bounded(rest, late, work).await?;
     accept(driver, &hello).await?;
     let from = peer.map(|peer| format!(" from {}", peer.ip())).unwrap_or_default();
     let detail = format!(
@@ -156,7 +192,7 @@ pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String
 }
 
 /// No agent came.
-async fn silent(driver: &Driver, server: &Server, session: &Session) -> Failure {
+async fn silent(driver: &Driver, server: &Server, refusals: Refusals) -> Failure {
     let limit = humantime::format_duration(driver.schedule.timeouts.boot);
     if matches!(driver.cloud.server_status(server).await, Ok(ServerStatus::Building)) {
         let message = format!("the cloud had not started the server within timeouts.boot = {limit}");
@@ -170,7 +206,7 @@ async fn silent(driver: &Driver, server: &Server, session: &Session) -> Failure 
     if driver.schedule.cloud != "local" {
         hints.push("do the security groups let it out to that port".to_owned());
     }
-    let refused = session.refused();
+    let refused = refusals.count();
     if refused > 0 {
         hints.push(format!("{refused} attempts of another boot were refused"));
     }
@@ -199,20 +235,29 @@ async fn accept(driver: &Driver, hello: &v1::Hello) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn metadata(driver: &Driver, token: &Token) -> Result<BTreeMap<String, String>, Failure> {
+/// `ip:port` that servers dial.
+async fn endpoint(driver: &Driver) -> Result<String, Failure> {
     let inner = driver.manager.inner();
-    let endpoint = match &inner.settings.agent_endpoint {
-        Some(endpoint) => endpoint.clone(),
-        None => driver.cloud.agent_endpoint(inner.gateway_address).await?,
-    };
+    match &inner.settings.agent_endpoint {
+        Some(endpoint) => Ok(endpoint.clone()),
+        None => Ok(driver.cloud.agent_endpoint(inner.gateway_address).await?),
+    }
+}
+
+fn metadata(driver: &Driver, token: &Token, introduction: Introduction) -> BTreeMap<String, String> {
     let entries = [
-        ("image_manager_endpoint", endpoint),
+        ("image_manager_endpoint", introduction.endpoint),
         ("image_manager_token", token.expose().to_owned()),
-        ("image_manager_fingerprint", inner.fingerprint.clone()),
+        ("image_manager_fingerprint", introduction.fingerprint),
         ("image_manager_build", driver.id.clone()),
-        ("image_manager_owner", inner.owner.clone()),
+        ("image_manager_owner", driver.manager.inner().owner.clone()),
     ];
-    Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What the agent is asked for.
+fn requests(driver: &Driver) -> Vec<v1::CheckRequest> {
+    driver.schedule.checks.iter().map(|check| request(check, driver)).collect()
 }
 
 fn request(check: &CheckSpec, driver: &Driver) -> v1::CheckRequest {

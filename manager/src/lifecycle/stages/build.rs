@@ -1,11 +1,15 @@
 //! BUILDING: disk-image-builder makes the artifact.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use image_manager_proto::v1::LogSource;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::{self, Artifact, Event, Order};
+use crate::history::ArtifactRecord;
+use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
@@ -16,10 +20,14 @@ use crate::schedules::{Compression, ImageSpec};
 const USERS: &str = "IMAGE_MANAGER_USERS";
 const DEFAULT_USER: &str = "IMAGE_MANAGER_DEFAULT_USER";
 const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
+/// How long the artifact may take to be read for its hash.
+const HASHING: Duration = Duration::from_mins(10);
 const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
 
 /// Runs disk-image-builder to its end.
-pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<Artifact>, Failure> {
+///
+/// The hash of what it made is in the history before the next stage begins: a later manager knows it again.
+pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
     let settings = driver.manager.settings();
     if !is_executable(&settings.agent) {
         return Err(Failure::errored(
@@ -56,7 +64,25 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<Artifact>,
     history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
     let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
     let detail = format!("{} from {}", human_size(size), driver.schedule.image.elements.join(", "));
-    Ok(Done { value: artifact, detail })
+    let value = note_hash(driver, artifact.file).await?;
+    Ok(Done { value, detail })
+}
+
+/// Computes and records the artifact's hash.
+async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure> {
+    let late = async { Failure::errored("build_timeout", "reading the image for its hash took too long") };
+    let reading = async {
+        let failed = |error| Failure::errored("state", format!("cannot read {}: {error}", file.display()));
+        sha512_of(&file).await.map_err(failed)
+    };
+    let sha512 = driver.bounded(HASHING, late, reading).await?;
+    let record = ArtifactRecord {
+        file: file.clone(),
+        sha512: sha512.clone(),
+        schedule_digest: digest_of(&driver.schedule),
+    };
+    driver.manager.history().record_artifact(&driver.id, record).await?;
+    Ok(HashedFile { file, sha512 })
 }
 
 /// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.

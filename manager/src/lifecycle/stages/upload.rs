@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use image_manager_proto::v1;
 
 use super::build::human_size;
-use crate::builder::Artifact;
-use crate::cloud::{Image, NewImage};
+use crate::cloud::{Image, NewImage, ResourceKind, Trouble};
+use crate::history::INTERRUPTED;
+use crate::lifecycle::artifact::HashedFile;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::settings::resource_name;
 
 /// Uploads, records the image's identity, and gives the scratch directory's room back.
-pub(in crate::lifecycle) async fn run(driver: &Driver, artifact: &Artifact) -> Result<Done<Image>, Failure> {
+pub(in crate::lifecycle) async fn run(
+    driver: &Driver,
+    artifact: &HashedFile,
+) -> Result<Done<Image>, Failure> {
     let new = NewImage {
         build_id: driver.id.clone(),
         name: resource_name(&driver.id),
@@ -23,17 +27,63 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, artifact: &Artifact) -> R
     let ledger = driver.ledger();
     let events = driver.manager.events();
     let progress = |fraction: f64, what: &str| events.progress(&driver.id, "uploading", fraction, what);
-    let limit = driver.schedule.timeouts.upload;
-    let late = || {
+    let work = async { Ok(driver.cloud.upload(&new, &ledger, &progress).await?) };
+    let image = driver.bounded(driver.schedule.timeouts.upload, async { late(driver) }, work).await?;
+    if image.sha512 != artifact.sha512 {
+        let message = format!(
+            "the image has sha512 {} in the cloud, and what disk-image-builder made had {}",
+            image.sha512, artifact.sha512
+        );
+        return Err(Failure::errored(Trouble::Corrupt.reason(), message));
+    }
+    driver.manager.history().record_image(&driver.id, message(&image)).await?;
+    finish(driver, image).await
+}
+
+/// Goes on with the upload of an earlier manager.
+///
+/// What came of it is removed, and the artifact is uploaded again when it is whole. A cloud that takes the file
+/// itself away (the local one) may have it already: then its upload finishes with that, and the hash tells
+/// whether it is whole.
+pub(in crate::lifecycle) async fn take_up(
+    driver: &Driver,
+    artifact: &HashedFile,
+    image: Option<Image>,
+) -> Result<Done<Image>, Failure> {
+    if let Some(image) = image.filter(|image| image.sha512 == artifact.sha512) {
+        // It was uploaded and verified; only the next move is missing.
+        return finish(driver, image).await;
+    }
+    let cut = |why: String| {
         Failure::errored(
-            "upload_timeout",
-            format!("the upload took longer than timeouts.upload = {}", humantime::format_duration(limit)),
+            INTERRUPTED,
+            format!("the manager was stopped or killed during the upload, and {why}"),
         )
     };
-    let work = async { Ok(driver.cloud.upload(&new, &ledger, &progress).await?) };
-    let image = driver.bounded(limit, late, work).await?;
-    driver.manager.history().record_image(&driver.id, message(&image)).await?;
-    // The scratch directory is the largest thing of a build: its room is given back as soon as can be.
+    let rows = driver.manager.history().open_resources(&driver.id).await?;
+    let rows: Vec<_> = rows.into_iter().filter(|row| row.kind == ResourceKind::Image.as_str()).collect();
+    if tokio::fs::try_exists(&artifact.file).await.unwrap_or(false) {
+        let whole = async { Ok(artifact.is_whole().await) };
+        if !driver.bounded(driver.schedule.timeouts.upload, async { late(driver) }, whole).await? {
+            return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
+        }
+        for row in rows {
+            let removed = driver.manager.take_away(&row).await;
+            removed.map_err(|why| cut(format!("what came of the upload cannot be removed: {why}")))?;
+        }
+    } else if rows.is_empty() {
+        return Err(cut(format!("{} is not there any more", artifact.file.display())));
+    }
+    run(driver, artifact).await
+}
+
+fn late(driver: &Driver) -> Failure {
+    let limit = humantime::format_duration(driver.schedule.timeouts.upload);
+    Failure::errored("upload_timeout", format!("the upload took longer than timeouts.upload = {limit}"))
+}
+
+/// The scratch directory is the largest thing of a build: its room is given back as soon as can be.
+async fn finish(driver: &Driver, image: Image) -> Result<Done<Image>, Failure> {
     for row in driver.manager.history().open_resources(&driver.id).await? {
         if row.cloud == HOST
             && let Err(why) = driver.manager.take_away(&row).await

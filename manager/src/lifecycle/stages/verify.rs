@@ -35,7 +35,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     let limit = driver.schedule.timeouts.verify;
     let mut verification = Verification { booted, report: None, removal: None, lost: None };
     note_hello(driver, &verification.booted.hello).await;
-    let late = || {
+    let late = async {
         Failure::errored(
             "verify_timeout",
             format!("the agent was not done within timeouts.verify = {}", humantime::format_duration(limit)),
@@ -62,7 +62,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     };
     let asked =
         async { Ok(second_opinion::ask(driver, judgement::checks(&driver.schedule.checks, &report)).await) };
-    let late = || {
+    let late = async {
         Failure::errored("verify_timeout", "repeating failed checks from the manager's host took too long")
     };
     let checks = driver.bounded(SECOND_OPINION, late, asked).await?;
@@ -192,8 +192,9 @@ async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
         driver.cloud.save_disk(&booted.server, to).await?;
         Ok(())
     };
-    let late =
-        || Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long");
+    let late = async {
+        Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long")
+    };
     driver.bounded(Duration::from_mins(10), late, work).await
 }
 

@@ -1,0 +1,89 @@
+//! What disk-image-builder made, known again by its hash.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::schedules::{RetryPolicy, Schedule};
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// The image file in the scratch directory, with the hash that it had when it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HashedFile {
+    pub(super) file: PathBuf,
+    /// Lower-case hexadecimal.
+    pub(super) sha512: String,
+}
+
+impl HashedFile {
+    /// Whether the file is there and is still what it was.
+    pub(super) async fn is_whole(&self) -> bool {
+        sha512_of(&self.file).await.is_ok_and(|found| found == self.sha512)
+    }
+}
+
+/// SHA-512 of a file, lower-case hexadecimal.
+pub(super) async fn sha512_of(file: &Path) -> io::Result<String> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut source = File::open(file)?;
+        let mut hasher = Sha512::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = source.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(hexadecimal(&hasher.finalize()));
+            }
+            hasher.update(buffer.get(..count).unwrap_or_default());
+        }
+    });
+    read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Tells a schedule from one that builds or proves something else. Another version of this program may see a
+/// change where there is none: then a build is begun anew that could have gone on.
+pub(super) fn digest_of(schedule: &Schedule) -> String {
+    // When it fires and what follows its end changes nothing about a build that is under way.
+    let what = Schedule {
+        cron: None,
+        jitter: Duration::ZERO,
+        timezone: chrono_tz::UTC,
+        retry: RetryPolicy::default(),
+        ..schedule.clone()
+    };
+    hexadecimal(&Sha256::digest(format!("{what:?}").as_bytes()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_changed_file_is_not_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("image.qcow2");
+        std::fs::write(&file, vec![7_u8; CHUNK + 3]).unwrap();
+        let hashed = HashedFile { sha512: sha512_of(&file).await.unwrap(), file: file.clone() };
+        assert_eq!(hashed.sha512.len(), 128);
+        assert!(hashed.is_whole().await);
+        std::fs::write(&file, vec![7_u8; CHUNK + 2]).unwrap();
+        assert!(!hashed.is_whole().await, "it was cut short");
+        std::fs::remove_file(&file).unwrap();
+        assert!(!hashed.is_whole().await);
+    }
+}
