@@ -106,6 +106,10 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) concurrent_builds: u16,
+    /// Time that builds under way have to come to their end when the manager is told to stop (SIGTERM); then
+    /// they are ended and cleaned up. A second signal does not wait so long
+    #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
+    pub(crate) grace: std::time::Duration,
 }
 
 /// Arguments of `run`.
@@ -238,6 +242,18 @@ pub(crate) struct SweepArguments {
     /// Only list
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// A time that the end may take: up to a day, or none.
+fn grace(text: &str) -> Result<std::time::Duration, String> {
+    if text.trim() == "0" {
+        return Ok(std::time::Duration::ZERO);
+    }
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= std::time::Duration::from_hours(24) => Ok(time),
+        Ok(_) => Err("expected at most 24h".to_owned()),
+        Err(error) => Err(format!("{error}; expected a time such as 90s or 2h, or 0")),
+    }
 }
 
 /// A time within which a person still waits: 1 second to 1 hour.

@@ -153,7 +153,7 @@ impl Instance {
         host: &HostArguments,
         lock: &StateLock,
         schedules: Schedules,
-        needed: &dyn Fn(&Schedule) -> bool,
+        needed: &(dyn Fn(&Schedule) -> bool + Sync),
         gateway: SocketAddr,
         builds: Builds,
     ) -> Result<Self, Trouble> {
@@ -169,7 +169,7 @@ impl Instance {
         let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;
         let gateway = Gateway::new(settings.gateway);
         let stop = CancellationToken::new();
-        let mut clouds = clouds(&schedules, needed, &owner)?;
+        let mut clouds = clouds(&schedules, needed, &owner, &Clouds::new())?;
         let local = LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone()));
         let local = local.map_err(Trouble::errored)?;
         clouds.insert(local.name().to_owned(), Arc::new(local));
@@ -194,13 +194,19 @@ impl Instance {
     }
 }
 
-type Clouds = BTreeMap<String, Arc<dyn Cloud>>;
+pub(crate) type Clouds = BTreeMap<String, Arc<dyn Cloud>>;
 
-/// The OpenStack clouds of the schedules. None of them is asked anything before a build needs it.
-fn clouds(schedules: &Schedules, needed: &dyn Fn(&Schedule) -> bool, owner: &str) -> Result<Clouds, Trouble> {
+/// The OpenStack clouds of the schedules that are not among the `known` ones. None of them is asked anything
+/// before a build needs it.
+pub(crate) fn clouds(
+    schedules: &Schedules,
+    needed: &(dyn Fn(&Schedule) -> bool + Sync),
+    owner: &str,
+    known: &Clouds,
+) -> Result<Clouds, Trouble> {
     let mut clouds = Clouds::new();
     for schedule in schedules.schedules.iter().filter(|schedule| schedule.cloud != LOCAL) {
-        if clouds.contains_key(&schedule.cloud) {
+        if clouds.contains_key(&schedule.cloud) || known.contains_key(&schedule.cloud) {
             continue;
         }
         match OpenStackCloud::open(&schedule.cloud, owner) {
@@ -215,9 +221,9 @@ fn clouds(schedules: &Schedules, needed: &dyn Fn(&Schedule) -> bool, owner: &str
 }
 
 /// That servers will have an address to dial, before anything is built for them.
-async fn prove_reach(
+pub(crate) async fn prove_reach(
     schedules: &Schedules,
-    needed: &dyn Fn(&Schedule) -> bool,
+    needed: &(dyn Fn(&Schedule) -> bool + Sync),
     clouds: &Clouds,
     gateway: SocketAddr,
 ) -> Result<(), Trouble> {

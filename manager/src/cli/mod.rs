@@ -11,6 +11,7 @@ mod instance;
 mod json;
 mod logs;
 mod progress;
+mod reload;
 mod run;
 mod serve;
 mod show;
@@ -75,6 +76,12 @@ impl Trouble {
     /// The host or the manager is at fault.
     pub(crate) fn errored(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Errored, message: message.to_string(), whole: false }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

@@ -1,19 +1,26 @@
 //! `image-manager serve`: scheduler, gateway and operator port until it is told to stop.
+//!
+//! SIGTERM or SIGINT: no more builds are taken, those under way have `--grace` to come to their end, then they
+//! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
+//! SIGHUP reads schedules.toml anew.
 
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::arguments::ServeArguments;
 use super::instance::{
     Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules, start_logging,
 };
+use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble};
 use crate::clock;
-use crate::lifecycle::start_scheduler;
+use crate::lifecycle::{Manager, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
 
-/// How long builds may take to end and clean up when the manager is told to stop.
-const GRACE: Duration = Duration::from_mins(2);
+/// How long builds that were told to end may take for that and their clean-up.
+const CLEAN_UP: Duration = Duration::from_mins(2);
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     start_logging("info");
@@ -37,6 +44,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     let mut instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     let manager = instance.manager.clone();
     let mut signals = Signals::new()?;
+    let hangup = signals.take_hangup();
+    let firing = CancellationToken::new();
 
     manager.remember_schedules().await.map_err(Trouble::errored)?;
     let recovered = tokio::select! {
@@ -45,7 +54,13 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
             return Err(Trouble::errored("told to stop while cleaning up; the next start goes on with it"));
         }
     };
-    start_scheduler(manager.clone(), instance.stop.clone()).await.map_err(Trouble::errored)?;
+    start_scheduler(manager.clone(), firing.clone()).await.map_err(Trouble::errored)?;
+    let reloader = Reloader {
+        manager: manager.clone(),
+        path: arguments.host.schedules.schedules.clone(),
+        gateway: manager.settings().agent_endpoint.is_none().then_some(instance.gateway_address),
+    };
+    tokio::spawn(reloader.run(hangup, firing.clone()));
     lock.sign(Some(operator_address))?;
     let mut serving = tokio::spawn(operator::serve(
         Operator { manager: manager.clone(), token },
@@ -64,17 +79,9 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         ended = &mut instance.gateway => Some(format!("the gateway ended: {}", how(ended))),
         ended = &mut serving => Some(format!("the operator port ended: {}", how(ended))),
     };
-    let under_way = manager.under_way();
-    if under_way > 0 {
-        tracing::info!(
-            under_way,
-            "ending builds and cleaning up; a second signal leaves that to the next start"
-        );
-    }
-    let ended = tokio::select! {
-        ended = manager.shut_down(GRACE) => ended,
-        () = told_to_stop(&mut signals) => false,
-    };
+    firing.cancel();
+    let grace = if failed.is_some() { Duration::ZERO } else { arguments.grace };
+    let ended = end_builds(&manager, grace, &mut signals).await;
     instance.stop.cancel();
     if let Some(why) = failed {
         return Err(Trouble::errored(why));
@@ -85,6 +92,33 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         return Ok(Exit::Done);
     }
     Err(Trouble::errored("not everything was cleaned up; the next start takes it up"))
+}
+
+/// Brings the builds to their end. True when nothing is left of them.
+async fn end_builds(manager: &Manager, grace: Duration, signals: &mut Signals) -> bool {
+    let under_way = manager.under_way();
+    if under_way > 0 && !grace.is_zero() {
+        tracing::info!(
+            under_way,
+            "no more builds are taken; those under way have {} to end, unless a second signal comes",
+            humantime::format_duration(grace)
+        );
+    }
+    let done = tokio::select! {
+        done = manager.wind_down(grace) => done,
+        () = told_to_stop(signals) => false,
+    };
+    if done {
+        return true;
+    }
+    tracing::info!(
+        under_way = manager.under_way(),
+        "ending builds and cleaning up; one more signal leaves that to the next start"
+    );
+    tokio::select! {
+        ended = manager.shut_down(CLEAN_UP) => ended,
+        () = told_to_stop(signals) => false,
+    }
 }
 
 async fn told_to_stop(signals: &mut Signals) {

@@ -8,7 +8,8 @@ use super::Trouble;
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` when it means something else than an end.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -18,16 +19,27 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
+            hangup: Some(listen(SignalKind::hangup())?),
         })
+    }
+
+    /// SIGHUP, for a program to which it means something else; it does not ask for an end any more.
+    pub(crate) fn take_hangup(&mut self) -> Option<Signal> {
+        self.hangup.take()
     }
 
     /// Waits for the next one; returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+            _ = hangup => "SIGHUP",
         }
     }
 }

@@ -68,9 +68,13 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let manager = self.manager.clone();
         let place = tokio::select! {
-            place = manager.inner().places.acquire() => place.map_err(|_| Failure::cancelled()),
+            biased;
             failure = self.stop.requested() => Err(failure),
+            // It waits on, in the history, for the next start.
+            () = manager.inner().closing.cancelled() => return,
+            place = manager.inner().places.acquire() => place.map_err(|_| Failure::cancelled()),
         };
+        let place = place.and_then(|place| self.still_wanted().map(|()| place));
         match place {
             Ok(_place) => {
                 self.deadline = Some(Instant::now() + self.schedule.timeouts.total);
@@ -82,6 +86,19 @@ impl Driver {
             Err(failure) if self.state == BuildState::Queued => self.leave_queue(&failure).await,
             Err(failure) => self.conclude(Err(failure)).await,
         }
+    }
+
+    /// A schedule that was taken out of the file while its build waited is not built any more.
+    fn still_wanted(&self) -> Result<(), Failure> {
+        if self.state == BuildState::Queued && self.manager.schedule(&self.schedule.name).is_err() {
+            let message = "the schedule was taken out of schedules.toml while its build waited";
+            return Err(Failure {
+                reason: "schedule_removed".to_owned(),
+                message: message.to_owned(),
+                ..Failure::cancelled()
+            });
+        }
+        Ok(())
     }
 
     /// The road. Each stage is entered, in the history, before its work starts.

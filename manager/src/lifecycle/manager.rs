@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use image_manager_proto::v1;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::driver::Driver;
@@ -87,11 +88,16 @@ pub(super) struct Inner {
     pub(super) gateway: Gateway,
     pub(super) gateway_address: SocketAddr,
     pub(super) fingerprint: String,
-    pub(super) clouds: BTreeMap<String, Arc<dyn Cloud>>,
+    pub(super) clouds: RwLock<BTreeMap<String, Arc<dyn Cloud>>>,
     pub(super) schedules: RwLock<Arc<Schedules>>,
+    pub(super) schedules_error: RwLock<Option<String>>,
     pub(super) bus: Bus,
     pub(super) places: Semaphore,
     pub(super) serves: bool,
+    /// Takes no more builds.
+    pub(super) closing: CancellationToken,
+    /// Ends those under way.
+    ending: CancellationToken,
     stops: Mutex<HashMap<String, Stop>>,
     tasks: TaskTracker,
 }
@@ -107,7 +113,7 @@ impl UnderWay {
         let mut stops = manager.stops();
         stops.insert(id.to_owned(), stop.clone());
         // Under the lock that `shut_down` goes through: one of the two sees the other.
-        if manager.inner.tasks.is_closed() {
+        if manager.is_stopping() {
             stop.because(StopReason::Shutdown);
         }
         drop(stops);
@@ -162,11 +168,14 @@ impl Manager {
                 gateway: parts.gateway,
                 gateway_address: parts.gateway_address,
                 fingerprint: parts.fingerprint,
-                clouds: parts.clouds,
+                clouds: RwLock::new(parts.clouds),
                 schedules: RwLock::new(Arc::new(parts.schedules)),
+                schedules_error: RwLock::default(),
                 bus: Bus::default(),
                 places,
                 serves: parts.serves,
+                closing: CancellationToken::new(),
+                ending: CancellationToken::new(),
                 stops: Mutex::default(),
                 tasks: TaskTracker::new(),
             }),
@@ -208,7 +217,17 @@ impl Manager {
 
     /// The cloud with this name.
     pub fn cloud(&self, name: &str) -> Result<Arc<dyn Cloud>, TriggerError> {
-        self.inner.clouds.get(name).cloned().ok_or_else(|| TriggerError::NoCloud(name.to_owned()))
+        self.clouds().remove(name).ok_or_else(|| TriggerError::NoCloud(name.to_owned()))
+    }
+
+    /// All clouds.
+    pub fn clouds(&self) -> BTreeMap<String, Arc<dyn Cloud>> {
+        self.inner.clouds.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// This installation's id.
+    pub fn owner(&self) -> &str {
+        &self.inner.owner
     }
 
     /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
@@ -250,7 +269,7 @@ impl Manager {
         cloud: Arc<dyn Cloud>,
         keep_disk: Option<PathBuf>,
     ) -> Result<v1::Build, TriggerError> {
-        if self.inner.tasks.is_closed() {
+        if self.inner.closing.is_cancelled() {
             return Err(TriggerError::Stopping);
         }
         let (id, name) = (new.id.clone(), schedule.name.clone());
@@ -290,9 +309,9 @@ impl Manager {
         self.stops().contains_key(build_id)
     }
 
-    /// Whether the manager is going down.
+    /// Whether the manager ends the builds that are under way.
     pub(super) fn is_stopping(&self) -> bool {
-        self.inner.tasks.is_closed()
+        self.inner.ending.is_cancelled()
     }
 
     /// Tells a build to end. False when it is not under way.
@@ -301,8 +320,18 @@ impl Manager {
         stop.inspect(|stop| stop.because(StopReason::Cancelled)).is_some()
     }
 
+    /// Takes no more builds; what waits in the queue waits on for the next start. Then gives those under way the
+    /// time to come to their end by themselves. True when all have.
+    pub async fn wind_down(&self, grace: Duration) -> bool {
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_ok()
+    }
+
     /// Ends all builds and waits until they are cleaned up, at most for `grace`. True when all came to an end.
     pub async fn shut_down(&self, grace: Duration) -> bool {
+        self.inner.closing.cancel();
+        self.inner.ending.cancel();
         self.inner.tasks.close();
         for stop in self.stops().values() {
             stop.because(StopReason::Shutdown);

@@ -13,6 +13,7 @@ mod failure;
 mod ledger;
 mod manager;
 mod recovery;
+mod reload;
 mod scheduler;
 mod settings;
 mod stages;

@@ -16,7 +16,7 @@ use super::Manager;
 use super::manager::{TriggerError, TriggerOptions};
 use crate::clock;
 use crate::history::{HistoryError, OwedRetry};
-use crate::schedules::{RetryPolicy, planner};
+use crate::schedules::{RetryPolicy, Schedules, planner};
 
 /// How often it is looked what is due.
 const BEAT: Duration = Duration::from_secs(5);
@@ -85,7 +85,11 @@ async fn beat_once(manager: &Manager, heart: &Mutex<Option<Instant>>) {
 impl Manager {
     /// Makes the schedules known to the history, so that it is known since when each one counts.
     pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
-        let schedules = self.schedules();
+        self.remember(&self.schedules()).await
+    }
+
+    /// The same for schedules that are about to count.
+    pub(super) async fn remember(&self, schedules: &Schedules) -> Result<(), HistoryError> {
         let entries = schedules.schedules.iter().map(|schedule| {
             let cron = schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default();
             (schedule.name.clone(), format!("{cron} {}", schedule.timezone))

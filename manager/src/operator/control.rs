@@ -100,7 +100,8 @@ impl ImageManager for Control {
         for schedule in &self.manager.schedules().schedules {
             schedules.push(self.message(schedule, states.get(&schedule.name)).await?);
         }
-        Ok(Response::new(v1::ListSchedulesResponse { schedules }))
+        let schedules_error = self.manager.schedules_error().unwrap_or_default();
+        Ok(Response::new(v1::ListSchedulesResponse { schedules, schedules_error }))
     }
 
     async fn pause_schedule(&self, request: Request<v1::PauseScheduleRequest>) -> Answer<v1::Schedule> {

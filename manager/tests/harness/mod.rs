@@ -92,12 +92,12 @@ impl Place {
     /// All builds as `history --format json` prints them, newest first.
     pub(crate) fn history(&self) -> Vec<Json> {
         let output = self.run(&["history", "--format", "json", "--limit", "1000"]);
-        if !self.state().join("image-manager.db").exists()
-            || text(&output.stderr).contains("schema version 0")
-        {
+        let said = text(&output.stderr);
+        // A manager that starts may be about to make it.
+        if ["there is no history", "schema version 0"].iter().any(|not_yet| said.contains(not_yet)) {
             return Vec::new();
         }
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(output.status.success(), "{said}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -224,9 +224,20 @@ impl Serving<'_> {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
     /// Asks it to end and returns its exit code.
-    pub(crate) fn terminate(mut self) -> Option<i32> {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+    pub(crate) fn terminate(self) -> Option<i32> {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its end and returns its exit code.
+    pub(crate) fn ended(mut self) -> Option<i32> {
         let ended =
             wait_for("the manager to end", Duration::from_secs(150), || self.child.try_wait().unwrap());
         ended.code()

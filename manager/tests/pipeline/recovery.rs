@@ -51,7 +51,7 @@ fn killed_while_verifying() {
 #[test]
 fn told_to_stop_it_cleans_up_first() {
     let place = Place::tiny("image.environment = { TINY_CANARY = \"cloud-init-hanging\" }");
-    let serving = place.serve();
+    let serving = place.serve_with(&["--grace", "1s"]);
     trigger(&serving, &place);
     place.wait_for_state(&["verifying"], Duration::from_mins(2));
     assert_eq!(serving.terminate(), Some(0));
