@@ -35,6 +35,8 @@ pub(crate) enum Verb {
     Logs(LogsArguments),
     /// Say what this host lacks, each with the command that mends it
     Doctor(DoctorArguments),
+    /// Copy the history to a new file, also while a manager serves
+    Backup(BackupArguments),
     /// Find and remove what an OpenStack cloud still has of builds that have ended
     Sweep(SweepArguments),
 }
@@ -229,6 +231,15 @@ pub(crate) struct DoctorArguments {
     /// Look at this cloud of clouds.yaml instead, for the schedules that use it
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: Option<String>,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// File to write; it must not be there
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
 }
 
 /// Arguments of `sweep`.

@@ -1,6 +1,7 @@
 //! The command line, one file a verb.
 
 mod arguments;
+mod backup;
 mod check;
 mod client;
 mod doctor;
@@ -137,6 +138,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             Some(cloud) => doctor_cloud::run(&doctor, cloud).await,
             None => Ok(doctor::run(&doctor)),
         },
+        Verb::Backup(backup) => backup::run(backup).await,
         Verb::Sweep(sweep) => sweep::run(sweep).await,
     }
 }

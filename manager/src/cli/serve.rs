@@ -16,6 +16,7 @@ use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble};
 use crate::clock;
+use crate::history::HistoryError;
 use crate::lifecycle::{Manager, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
 
@@ -49,7 +50,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
 
     manager.remember_schedules().await.map_err(Trouble::errored)?;
     let recovered = tokio::select! {
-        recovered = manager.recover() => recovered.map_err(Trouble::errored)?,
+        recovered = manager.recover() => recovered.map_err(|error| unrecovered(&error))?,
         () = told_to_stop(&mut signals) => {
             return Err(Trouble::errored("told to stop while cleaning up; the next start goes on with it"));
         }
@@ -92,6 +93,11 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         return Ok(Exit::Done);
     }
     Err(Trouble::errored("not everything was cleaned up; the next start takes it up"))
+}
+
+/// Nothing may begin before what an earlier manager left is seen to, and that must be written down.
+fn unrecovered(error: &HistoryError) -> Trouble {
+    Trouble::errored(format!("cannot see to the builds that an earlier manager left: {error}"))
 }
 
 /// Brings the builds to their end. True when nothing is left of them.

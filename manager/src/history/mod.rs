@@ -7,6 +7,7 @@
 mod builds;
 mod follow_up;
 mod glance;
+mod integrity;
 mod ledger;
 mod names;
 pub mod observations;
@@ -46,7 +47,24 @@ const IDLE_READERS: usize = 4;
 pub enum HistoryError {
     /// SQLite's own error.
     #[error("history database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
+    /// Nothing can be written down, so nothing may begin.
+    #[error("the disk with the history is full: make room there; until then no build begins")]
+    DiskFull,
+    /// The file is not whole.
+    #[error(
+        "the history {path} is damaged ({what}); nothing was changed. Move it away, with the files -wal and -shm \
+         beside it, and begin anew, or put a copy in its place that `image-manager backup` made"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        what: String,
+    },
+    /// SQLite takes only names in UTF-8.
+    #[error("{0}: the name is not UTF-8")]
+    NotUtf8(PathBuf),
     /// The file was written by a newer program.
     #[error(
         "history database has schema version {found}, this program knows up to {known}: use the newer image-manager that wrote it"
@@ -98,6 +116,15 @@ pub enum HistoryError {
     Closed,
 }
 
+impl From<rusqlite::Error> for HistoryError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
 /// A handle to the history; cheap to clone.
 #[derive(Clone)]
 pub struct History {
@@ -113,7 +140,12 @@ struct Readers {
 
 impl History {
     /// Opens the history for reading and writing; makes the file and its tables when they are not there.
+    ///
+    /// # Errors
+    /// [`HistoryError::Damaged`] when the file is not whole, [`HistoryError::NewerSchema`] when a newer program
+    /// wrote it: both leave it as it is.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        integrity::check(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         schema::write_ahead(&connection, BUSY_TIMEOUT)?;

@@ -36,12 +36,22 @@ impl Control {
     }
 
     pub(crate) fn pause(&self, schedule: &str) -> Schedule {
+        self.try_pause(schedule).unwrap()
+    }
+
+    pub(crate) fn try_pause(&self, schedule: &str) -> Result<Schedule, Status> {
         let request = PauseScheduleRequest { schedule: schedule.to_owned() };
-        self.runtime.block_on(self.client.clone().pause_schedule(request)).unwrap().into_inner()
+        let answer = self.runtime.block_on(self.client.clone().pause_schedule(request));
+        answer.map(tonic::Response::into_inner)
     }
 
     pub(crate) fn resume(&self, schedule: &str) -> Schedule {
+        self.try_resume(schedule).unwrap()
+    }
+
+    pub(crate) fn try_resume(&self, schedule: &str) -> Result<Schedule, Status> {
         let request = ResumeScheduleRequest { schedule: schedule.to_owned() };
-        self.runtime.block_on(self.client.clone().resume_schedule(request)).unwrap().into_inner()
+        let answer = self.runtime.block_on(self.client.clone().resume_schedule(request));
+        answer.map(tonic::Response::into_inner)
     }
 }

@@ -11,6 +11,7 @@
 
 mod canaries;
 mod control;
+mod durability;
 mod grpc;
 #[path = "../harness/mod.rs"]
 mod harness;

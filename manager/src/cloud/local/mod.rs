@@ -11,6 +11,7 @@
 //! Nothing of it is known only to this process: what a manager that was killed left behind is found by
 //! name, in these directories and among the host's processes.
 
+mod busy;
 mod config_drive;
 mod guard;
 mod images;
@@ -35,6 +36,7 @@ use chrono::Utc;
 use sysinfo::{MemoryRefreshKind, System};
 use tokio::sync::{Mutex, watch};
 
+use self::busy::Busy;
 use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
@@ -89,6 +91,8 @@ pub struct LocalCloud {
     store: Store,
     servers: Servers,
     programs: Programs,
+    /// Images that a thread works on.
+    storing: Busy,
     /// One publication at a time.
     publishing: Mutex<()>,
 }
@@ -118,6 +122,7 @@ impl LocalCloud {
             servers: Servers::open(&state, programs.clone())?,
             settings: LocalSettings { state_dir: state, ..settings },
             programs,
+            storing: Busy::default(),
             publishing: Mutex::new(()),
         })
     }
@@ -156,7 +161,9 @@ impl LocalCloud {
         let (sender, mut receiver) = watch::channel(0.0);
         let (store, file, name) = (self.store.clone(), image.file.clone(), image.name.clone());
         // When this future is dropped, so is the receiver: the thread stops at its next chunk.
+        let held = self.storing.hold(&image.name).await;
         let reading = tokio::spawn(blocking(move || {
+            let _held = held;
             store.take_in(&file, &name, &mut |fraction| sender.send(fraction).is_ok())
         }));
         while receiver.changed().await.is_ok() {
@@ -236,8 +243,12 @@ impl Cloud for LocalCloud {
             properties: image.properties.clone(),
             published_at: None,
         };
-        let store = self.store.clone();
-        blocking(move || store.describe(&record)).await?;
+        let (store, held) = (self.store.clone(), self.storing.hold(&image.name).await);
+        blocking(move || {
+            let _held = held;
+            store.describe(&record)
+        })
+        .await?;
         ledger.created(entry, &image.name).await?;
         let name = image.name.clone();
         Ok(Image { id: name.clone(), name, sha512, size_bytes, virtual_size_bytes })
@@ -307,6 +318,7 @@ impl Cloud for LocalCloud {
         match resource.kind {
             ResourceKind::Server => self.servers.remove(&resource.name).await,
             ResourceKind::Image => {
+                self.storing.settle(&resource.name).await;
                 if let Some(server) = self.servers.that_boots(&resource.name)? {
                     return Ok(Removal::Held(format!("server {server} boots from it")));
                 }

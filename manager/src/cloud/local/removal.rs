@@ -93,6 +93,7 @@ impl Servers {
     /// Ends all processes of a server and removes its directory. What is not there is fine.
     pub(super) async fn remove(&self, name: &str) -> Result<Removal, CloudError> {
         let home = self.home(name);
+        self.furnishing.settle(name).await;
         for _ in 0..ROUNDS {
             for process in self.processes(name).await? {
                 let ended =

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::busy::Busy;
 use super::config_drive::{self, Instance};
 use super::guard::{self, Ending};
 use super::programs::{Programs, clean_command};
@@ -62,6 +63,8 @@ pub(super) struct Servers {
     pub(super) directory: PathBuf,
     pub(super) programs: Programs,
     started: Mutex<BTreeMap<String, Started>>,
+    /// Servers whose directory a thread makes.
+    pub(super) furnishing: Busy,
     /// False once this host's QEMU was found to have no seccomp.
     sandbox: AtomicBool,
 }
@@ -71,7 +74,13 @@ impl Servers {
     pub(super) fn open(state: &Path, programs: Programs) -> Result<Self, CloudError> {
         let directory = state.join("servers");
         fs::create_dir_all(&directory).map_err(|error| io_error("cannot make", &directory, &error))?;
-        Ok(Self { directory, programs, started: Mutex::default(), sandbox: AtomicBool::new(true) })
+        Ok(Self {
+            directory,
+            programs,
+            started: Mutex::default(),
+            furnishing: Busy::default(),
+            sandbox: AtomicBool::new(true),
+        })
     }
 
     /// The directory of a server; the name must have been checked.
@@ -116,9 +125,13 @@ impl Servers {
             user_data: new.spec.user_data.as_deref(),
         })?;
         let home = self.home(&new.name);
+        let held = self.furnishing.hold(&new.name).await;
         blocking({
             let (home, console) = (home.clone(), new.console_log.clone());
-            move || furnish(&home, &record, &drive, &console)
+            move || {
+                let _held = held;
+                furnish(&home, &record, &drive, &console)
+            }
         })
         .await?;
         self.programs.overlay(image, &home.join(qemu::DISK), new.spec.disk).await?;

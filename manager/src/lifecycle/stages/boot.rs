@@ -19,6 +19,8 @@ use crate::schedules::{CheckKind, CheckSpec};
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it may take to find the address that servers dial.
+const ENDPOINT: Duration = Duration::from_mins(1);
 /// Console lines that go into the evidence.
 pub(super) const CONSOLE_LINES: usize = 40;
 
@@ -238,10 +240,12 @@ async fn accept(driver: &Driver, hello: &v1::Hello) -> Result<(), Failure> {
 /// `ip:port` that servers dial.
 async fn endpoint(driver: &Driver) -> Result<String, Failure> {
     let inner = driver.manager.inner();
-    match &inner.settings.agent_endpoint {
-        Some(endpoint) => Ok(endpoint.clone()),
-        None => Ok(driver.cloud.agent_endpoint(inner.gateway_address).await?),
+    if let Some(endpoint) = &inner.settings.agent_endpoint {
+        return Ok(endpoint.clone());
     }
+    let late = async { Failure::errored("cloud_timeout", "finding the manager's address took too long") };
+    let asked = async { Ok(driver.cloud.agent_endpoint(inner.gateway_address).await?) };
+    driver.bounded(ENDPOINT, late, asked).await
 }
 
 fn metadata(driver: &Driver, token: &Token, introduction: Introduction) -> BTreeMap<String, String> {

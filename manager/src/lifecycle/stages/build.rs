@@ -20,6 +20,8 @@ use crate::schedules::{Compression, ImageSpec};
 const USERS: &str = "IMAGE_MANAGER_USERS";
 const DEFAULT_USER: &str = "IMAGE_MANAGER_DEFAULT_USER";
 const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
+/// How long the cloud may take to say whether it can take the build.
+const PREFLIGHT: Duration = Duration::from_mins(5);
 /// How long the artifact may take to be read for its hash.
 const HASHING: Duration = Duration::from_mins(10);
 const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
@@ -38,7 +40,10 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
             ),
         ));
     }
-    driver.cloud.preflight(&driver.schedule.server).await?;
+    let late =
+        async { Failure::errored("cloud_timeout", "the cloud does not say whether it can take the build") };
+    let asked = async { Ok(driver.cloud.preflight(&driver.schedule.server).await?) };
+    driver.bounded(PREFLIGHT, late, asked).await?;
     let directory = driver.directory();
     let made = tokio::fs::create_dir_all(&directory).await;
     made.map_err(|error| Failure::errored("state", format!("{}: {error}", directory.display())))?;
