@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::completions;
 
 /// Rebuilds cloud images on a schedule and proves each one on a real server.
 #[derive(Debug, Parser)]
@@ -39,6 +42,10 @@ pub(crate) enum Verb {
     Backup(BackupArguments),
     /// Find and remove what an OpenStack cloud still has of builds that have ended
     Sweep(SweepArguments),
+    /// Print the script that makes a shell complete verbs, flags, schedules and builds
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write the pages of all verbs to a directory
+    Man(ManArguments),
 }
 
 /// The file with the schedules.
@@ -55,6 +62,29 @@ pub(crate) struct StateArgument {
     /// Directory with history, logs, images and caches
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_STATE", default_value = "state")]
     pub(crate) state: PathBuf,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What the manager logs of itself, and where.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogArguments {
+    /// What to log: error, warn, info, debug, or a filter such as "info,dib=warn" [default: info for serve, else error]
+    #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG", value_parser = log_filter)]
+    pub(crate) log: Option<String>,
+    /// How a log line is written
+    #[arg(long, value_enum, env = "IMAGE_MANAGER_LOG_FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Log to this file too; it begins anew at 16 MiB, and the last four stay as FILE.1 to FILE.4
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_LOG_FILE")]
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 /// About this host, for verbs that build.
@@ -98,6 +128,8 @@ pub(crate) struct HostArguments {
 pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
     /// Where operators connect: control gRPC, reflection, health, HTTP
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080")]
     pub(crate) operator: SocketAddr,
@@ -118,9 +150,12 @@ pub(crate) struct ServeArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// Name of the schedule
+    #[arg(add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: String,
     #[command(flatten)]
     pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
     /// Print the logs as they come
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -156,7 +191,7 @@ pub(crate) enum ListFormat {
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArguments {
     /// Only builds of this schedule
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: Option<String>,
     /// A build state (queued, building, ..., succeeded, failed, errored, cancelled) lists only builds in it;
     /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
@@ -186,6 +221,7 @@ pub(crate) enum OneFormat {
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
     /// Id, unique prefix of it, or "latest"
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]
     pub(crate) state: StateArgument,
@@ -198,6 +234,7 @@ pub(crate) struct ShowArguments {
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
     /// Id, unique prefix of it, or "latest"
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]
     pub(crate) state: StateArgument,
@@ -228,6 +265,8 @@ pub(crate) struct WhichLog {
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
     pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
     /// Look at this cloud of clouds.yaml instead, for the schedules that use it
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: Option<String>,
@@ -247,6 +286,8 @@ pub(crate) struct BackupArguments {
 pub(crate) struct SweepArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
     /// Cloud of clouds.yaml
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: String,
@@ -265,6 +306,44 @@ fn grace(text: &str) -> Result<std::time::Duration, String> {
         Ok(_) => Err("expected at most 24h".to_owned()),
         Err(error) => Err(format!("{error}; expected a time such as 90s or 2h, or 0")),
     }
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// source <(image-manager completions bash)
+    Bash,
+    /// source <(image-manager completions zsh)
+    Zsh,
+    /// image-manager completions fish | source
+    Fish,
+    /// eval (image-manager completions elvish | slurp)
+    Elvish,
+    /// image-manager completions powershell | Out-String | Invoke-Expression
+    Powershell,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell; put the line given here into its start-up file
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// Write image-manager.1 and a page for each verb here, such as /usr/local/share/man/man1
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// A filter that tracing-subscriber understands.
+fn log_filter(text: &str) -> Result<String, String> {
+    let parsed = tracing_subscriber::EnvFilter::builder().parse(text);
+    parsed.map(|_| text.to_owned()).map_err(|error| {
+        format!("{error}; expected error, warn, info or debug, or a filter such as \"info,dib=warn\"")
+    })
 }
 
 /// A time within which a person still waits: 1 second to 1 hour.

@@ -3,13 +3,13 @@
 use image_manager_proto::v1::CheckOutcome;
 
 use super::arguments::DoctorArguments;
-use super::instance::{gateway_address, load_schedules, open_history, start_logging};
+use super::instance::{gateway_address, load_schedules, open_history};
 use super::text::{self, Style};
-use super::{Exit, Outcome, Trouble};
+use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::openstack::{OpenStackCloud, Proof, UNPROVABLE};
 
 pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
-    start_logging("error");
+    logging::start(&arguments.logging, "error")?;
     // Nothing here is made or removed, so a state directory that is not there yet is fine.
     let owner = match open_history(&arguments.host.state.state) {
         Ok(history) => history.owner().await.unwrap_or_default(),

@@ -299,18 +299,3 @@ fn find_agent() -> PathBuf {
     let checkout = beside.parent().map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
     checkout.filter(|path| path.exists()).unwrap_or_else(|| beside.join(name))
 }
-
-/// Sets up logging to standard error. `IMAGE_MANAGER_LOG` overrides the level ("debug", or a tracing filter).
-pub(crate) fn start_logging(default: &str) {
-    use tracing_subscriber::EnvFilter;
-    // These two print user_data and tokens when they may.
-    let capped = "openstack=info,osauth=info";
-    let wanted = std::env::var("IMAGE_MANAGER_LOG").unwrap_or_else(|_| default.to_owned());
-    let filter = EnvFilter::builder().parse_lossy(format!("{wanted},{capped}"));
-    // A second call (tests) is no harm.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(Style::of_stderr().colours())
-        .try_init();
-}

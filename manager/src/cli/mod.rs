@@ -4,20 +4,26 @@ mod arguments;
 mod backup;
 mod check;
 mod client;
+mod completions;
 mod doctor;
 mod doctor_cloud;
 mod follow;
 mod history;
 mod instance;
 mod json;
+mod logging;
 mod logs;
+mod man;
 mod progress;
 mod reload;
+mod rotation;
 mod run;
 mod serve;
 mod show;
 mod signals;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod text;
 mod when;
 
@@ -91,6 +97,9 @@ pub(crate) type Outcome = Result<Exit, Trouble>;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if let Some(answered) = completions::answer() {
+        return answered;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -140,5 +149,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         },
         Verb::Backup(backup) => backup::run(backup).await,
         Verb::Sweep(sweep) => sweep::run(sweep).await,
+        Verb::Completions(completions) => completions::run(&completions),
+        Verb::Man(man) => man::run(&man),
     }
 }

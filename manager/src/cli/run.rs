@@ -9,9 +9,9 @@ use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
 use super::instance::{
-    Builds, Instance, LOCAL, StateLock, gateway_address, holder, load_schedules, start_logging,
+    Builds, Instance, LOCAL, StateLock, gateway_address, holder, load_schedules,
 };
-use super::{Exit, Outcome, Trouble};
+use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_mins(3);
 
 pub(crate) async fn run(arguments: RunArguments) -> Outcome {
     // The report at the end says what went wrong; log lines would tear the progress bar.
-    start_logging("error");
+    logging::start(&arguments.logging, "error")?;
     let directory = arguments.host.state.state.clone();
     let schedules = load_schedules(&arguments.host.schedules.schedules)?;
     if schedules.get(&arguments.schedule).is_none() {

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::ServeArguments;
 use super::instance::{
-    Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules, start_logging,
+    Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules,
 };
 use super::reload::Reloader;
 use super::signals::Signals;
-use super::{Exit, Outcome, Trouble};
+use super::{Exit, Outcome, Trouble, logging};
 use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, start_scheduler};
@@ -24,7 +24,7 @@ use crate::operator::{self, ApiToken, Operator};
 const CLEAN_UP: Duration = Duration::from_mins(2);
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
-    start_logging("info");
+    logging::start(&arguments.logging, "info")?;
     clock::check().map_err(Trouble::usage)?;
     let schedules = load_schedules(&arguments.host.schedules.schedules)?;
     let token =

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::arguments::SweepArguments;
-use super::instance::{LOCAL, open_history, start_logging};
+use super::instance::{LOCAL, open_history};
 use super::text;
-use super::{Exit, Outcome, Trouble};
+use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::cloud::{Cloud as _, Removal, Resource, ResourceKind};
 use crate::history::History;
@@ -14,7 +14,7 @@ use crate::history::History;
 const APART: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
-    start_logging("error");
+    logging::start(&arguments.logging, "error")?;
     if arguments.cloud == LOCAL {
         return Err(Trouble::usage(
             "the local cloud needs no sweep: every start of the manager takes away what is left there",

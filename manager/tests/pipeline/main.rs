@@ -22,6 +22,7 @@ mod reloading;
 mod retrying;
 mod road;
 mod serving;
+mod shell;
 mod stopping;
 mod take_up;
 mod usage;

@@ -95,7 +95,11 @@ async fn build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
     let cancel = CancellationToken::new();
     let events = driver.manager.events();
     let tell = |event: Event| match event {
-        Event::Line(line) => events.log(&driver.id, LogSource::Build, &line),
+        Event::Line(line) => {
+            // A target of its own, so that a filter can do without it: "info,dib=warn".
+            tracing::info!(target: "dib", build = driver.id, "[DIB] {line}");
+            events.log(&driver.id, LogSource::Build, &line);
+        }
         Event::Progress(fraction, detail) => events.progress(&driver.id, "building", fraction, &detail),
     };
     let work = builder::run(order, cancel.clone(), &tell);
