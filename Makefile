@@ -4,16 +4,19 @@
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
 # make check   format, lints, unit tests: for every commit
+# make docs    writes docs/protocol.md anew from the comments of the .proto files
+# make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 #
 # On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
 
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 AGENT  := target/$(HOST)/agent/image-manager-agent
 STATE  ?= state
+PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack torture life check agent build install-build install-test
+.PHONY: help demo test test-openstack torture life check docs install agent build install-build install-test
 
 help:
 	@sed -n 's/^# //p' Makefile | head -7
@@ -36,10 +39,28 @@ agent:
 build:
 	cargo build --release -p image-manager
 
+docs:
+	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
+
+install: SHARE = $(DESTDIR)$(PREFIX)/share
+install:
+	@test -x target/release/image-manager && test -x $(AGENT) || { echo 'run `make agent build` first' >&2; exit 1; }
+	install -D -m 755 target/release/image-manager $(DESTDIR)$(PREFIX)/bin/image-manager
+	install -D -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/image-manager/image-manager-agent
+	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
+	cp -R elements $(SHARE)/image-manager/
+	target/release/image-manager man $(SHARE)/man/man1
+	mkdir -p $(SHARE)/bash-completion/completions
+	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \
+		> $(SHARE)/bash-completion/completions/image-manager
+	sed 's|/usr/local|$(PREFIX)|' packaging/image-manager.service | install -D -m 644 /dev/stdin \
+		$(DESTDIR)/etc/systemd/system/image-manager.service
+
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo $(TESTER) --workspace --lib
+	cargo $(TESTER) -p image-manager-proto --test documentation
 	elements/check
 	grep -rlIE '^#!/bin/bash' setup testbed manager/src elements | xargs -n 1 bash -n
 

@@ -1,6 +1,6 @@
 //! Image Manager: rebuilds cloud images on a schedule and proves each one on a real server.
 //!
-//! Imports run downward only: `cli` and `operator` use `lifecycle`; that uses `builder`, `cloud`,
+//! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
 //! What time it is, all of them may ask.
 
@@ -13,3 +13,4 @@ pub mod history;
 pub mod lifecycle;
 pub mod operator;
 pub mod schedules;
+pub mod webhook;

@@ -78,11 +78,12 @@ pub(super) async fn check(order: &Order) -> Result<(), BuilderError> {
 
 /// How to get disk-image-builder to where it should be.
 fn missing_program(program: &Path) -> String {
-    let home = program.ancestors().nth(2).filter(|home| home.is_absolute());
+    // Two levels above `bin/disk-image-create`, unless that is the root of everything.
+    let home = program.ancestors().nth(2).filter(|home| home.is_absolute() && home.parent().is_some());
     let home = home.unwrap_or(Path::new("/opt/image-manager/dib")).display();
     format!(
         "disk-image-builder is not installed: {} cannot be executed. Install it with setup/install, or with: \
-         python3 -m venv {home} && {home}/bin/pip install diskimage-builder setuptools",
+         python3 -m venv {home} && {home}/bin/pip install diskimage-builder setuptools; or name it with --dib",
         program.display()
     )
 }

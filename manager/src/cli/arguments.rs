@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
+use secrecy::SecretString;
 
 use super::completions;
 
@@ -94,7 +95,7 @@ pub(crate) struct HostArguments {
     pub(crate) schedules: SchedulesArgument,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// disk-image-create of disk-image-builder [default: the one on PATH, else in /opt/image-manager/dib]
+    /// The program disk-image-create of disk-image-builder [default: the one on PATH, else in /opt/image-manager/dib]
     #[arg(long, value_name = "PROGRAM", env = "IMAGE_MANAGER_DIB")]
     pub(crate) dib: Option<PathBuf>,
     /// Directories with elements, besides disk-image-builder's own [default: elements beside the schedules file]
@@ -108,10 +109,11 @@ pub(crate) struct HostArguments {
     pub(crate) scratch: Option<PathBuf>,
     /// Where agents dial [default: 0.0.0.0:50051; 127.0.0.1:50051 when every schedule is local, and any free port
     /// for a `run` of a local one]
-    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY")]
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY", value_parser = address)]
     pub(crate) gateway: Option<SocketAddr>,
     /// IP:PORT that servers dial, when it differs from where the gateway listens
-    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT")]
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT",
+          value_parser = address)]
     pub(crate) agent_endpoint: Option<SocketAddr>,
     /// Silence after which an agent counts as dead
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_HEARTBEAT_TIMEOUT", default_value = "30s",
@@ -131,11 +133,14 @@ pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) logging: LogArguments,
     /// Where operators connect: control gRPC, reflection, health, HTTP
-    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080",
+          value_parser = address)]
     pub(crate) operator: SocketAddr,
     /// File with the token that operators must bring; needed unless --operator is on loopback
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArguments,
     /// Builds that may run at once; further ones wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -144,6 +149,33 @@ pub(crate) struct ServeArguments {
     /// they are ended and cleaned up. A second signal does not wait so long
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
     pub(crate) grace: std::time::Duration,
+}
+
+/// How a webhook is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WebhookFormat {
+    /// A summary of the build, for programs
+    Json,
+    /// {"text": "..."}, for the incoming webhooks of chat programs
+    Chat,
+}
+
+/// Who is told of verdicts.
+#[derive(Debug, Args)]
+pub(crate) struct WebhookArguments {
+    /// Address that is told each verdict, and when a schedule pauses itself; see docs/webhooks.md
+    #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_WEBHOOK_URL", hide_env_values = true,
+          value_parser = secret)]
+    pub(crate) webhook_url: Option<SecretString>,
+    /// File with the secret that the requests are signed with (HMAC-SHA256)
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_WEBHOOK_SECRET_FILE")]
+    pub(crate) webhook_secret_file: Option<PathBuf>,
+    /// How the webhook is told
+    #[arg(long, value_enum, env = "IMAGE_MANAGER_WEBHOOK_FORMAT", default_value_t = WebhookFormat::Json)]
+    pub(crate) webhook_format: WebhookFormat,
+    /// Beginning of the links in what is told [default: the operator port]
+    #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_PUBLIC_URL")]
+    pub(crate) public_url: Option<String>,
 }
 
 /// Arguments of `run`.
@@ -249,7 +281,7 @@ pub(crate) struct LogsArguments {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct WhichLog {
-    /// disk-image-builder's output (the default)
+    /// Output of disk-image-builder (the default)
     #[arg(long = "build", id = "build_log")]
     pub(crate) build_log: bool,
     /// The server's serial console
@@ -336,6 +368,17 @@ pub(crate) struct CompletionsArguments {
 pub(crate) struct ManArguments {
     /// Write image-manager.1 and a page for each verb here, such as /usr/local/share/man/man1
     pub(crate) directory: Option<PathBuf>,
+}
+
+/// An address to listen on or to dial.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+/// Text that is not to be shown.
+#[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(text.to_owned().into())
 }
 
 /// A filter that tracing-subscriber understands.

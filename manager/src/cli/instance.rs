@@ -52,8 +52,13 @@ pub(crate) struct StateLock {
 impl StateLock {
     /// Takes the lock; `None` when another manager has it.
     pub(crate) fn take(directory: &Path) -> Result<Option<Self>, Trouble> {
-        let failed =
-            |error: std::io::Error| Trouble::usage(format!("--state {}: {error}", directory.display()));
+        let failed = |error: std::io::Error| {
+            let why = if directory.is_file() { "it is a file".to_owned() } else { error.to_string() };
+            Trouble::usage(format!(
+                "--state {}: {why}; a directory that can be made or written is needed",
+                directory.display()
+            ))
+        };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         // Absolute: programs that we start have other working directories.
         let directory = directory.canonicalize().map_err(failed)?;

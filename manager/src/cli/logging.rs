@@ -25,8 +25,12 @@ pub(crate) fn start(arguments: &LogArguments, default: &str) -> Result<(), Troub
     let file = match &arguments.log_file {
         None => None,
         Some(path) => {
-            let file = RotatingFile::open(path)
-                .map_err(|error| Trouble::usage(format!("--log-file {}: {error}", path.display())))?;
+            let file = RotatingFile::open(path).map_err(|error| {
+                Trouble::usage(format!(
+                    "--log-file {}: {error}; make the directory, or name another file",
+                    path.display()
+                ))
+            })?;
             Some(layer(format, Shared(Arc::new(Mutex::new(file))), false))
         }
     };

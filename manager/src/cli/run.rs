@@ -8,9 +8,7 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{
-    Builds, Instance, LOCAL, StateLock, gateway_address, holder, load_schedules,
-};
+use super::instance::{Builds, Instance, LOCAL, StateLock, gateway_address, holder, load_schedules};
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};

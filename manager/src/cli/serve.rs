@@ -4,14 +4,14 @@
 //! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
 //! SIGHUP reads schedules.toml anew.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::ServeArguments;
-use super::instance::{
-    Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules,
-};
+use super::arguments::{ServeArguments, WebhookArguments, WebhookFormat};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules};
 use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging};
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
+use crate::webhook::{Format, Secret, Webhook};
 
 /// How long builds that were told to end may take for that and their clean-up.
 const CLEAN_UP: Duration = Duration::from_mins(2);
@@ -31,15 +32,10 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
     ApiToken::guard(arguments.operator, token.as_ref()).map_err(Trouble::usage)?;
     let directory = &arguments.host.state.state;
-    let Some(lock) = StateLock::take(directory)? else {
-        let who = holder(directory).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
-        return Err(Trouble::usage(format!(
-            "another image-manager{who} uses the state directory {}: one manager a state directory",
-            directory.display()
-        )));
-    };
+    let lock = StateLock::take(directory)?.ok_or_else(|| taken(directory))?;
     let listener = listen(arguments.operator, "--operator").await?;
     let operator_address = listener.local_addr().map_err(Trouble::errored)?;
+    let webhook = webhook(&arguments.webhook, operator_address)?;
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let mut instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
@@ -49,6 +45,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     let firing = CancellationToken::new();
 
     manager.remember_schedules().await.map_err(Trouble::errored)?;
+    manager.history().want_notices(webhook.is_some()).await.map_err(Trouble::errored)?;
     let recovered = tokio::select! {
         recovered = manager.recover() => recovered.map_err(|error| unrecovered(&error))?,
         () = told_to_stop(&mut signals) => {
@@ -63,6 +60,9 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     };
     tokio::spawn(reloader.run(hangup, firing.clone()));
     lock.sign(Some(operator_address))?;
+    if let Some(webhook) = webhook {
+        tokio::spawn(webhook.run(manager.clone(), instance.stop.clone()));
+    }
     let mut serving = tokio::spawn(operator::serve(
         Operator { manager: manager.clone(), token },
         listener,
@@ -125,6 +125,33 @@ async fn end_builds(manager: &Manager, grace: Duration, signals: &mut Signals) -
         ended = manager.shut_down(CLEAN_UP) => ended,
         () = told_to_stop(signals) => false,
     }
+}
+
+/// Somebody else has the state directory.
+fn taken(directory: &Path) -> Trouble {
+    let who = holder(directory).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
+    Trouble::usage(format!(
+        "another image-manager{who} uses the state directory {}: one manager a state directory",
+        directory.display()
+    ))
+}
+
+/// The webhook that is asked for.
+fn webhook(arguments: &WebhookArguments, operator: SocketAddr) -> Result<Option<Webhook>, Trouble> {
+    let Some(address) = arguments.webhook_url.clone() else {
+        if arguments.webhook_secret_file.is_some() {
+            return Err(Trouble::usage("--webhook-secret-file signs nothing without --webhook-url"));
+        }
+        return Ok(None);
+    };
+    let secret = arguments.webhook_secret_file.as_deref().map(Secret::read).transpose();
+    let format = match arguments.webhook_format {
+        WebhookFormat::Json => Format::Json,
+        WebhookFormat::Chat => Format::Chat,
+    };
+    let public_url = arguments.public_url.clone().unwrap_or_else(|| format!("http://{operator}"));
+    let webhook = Webhook::new(address, secret.map_err(Trouble::usage)?, format, &public_url);
+    webhook.map(Some).map_err(Trouble::usage)
 }
 
 async fn told_to_stop(signals: &mut Signals) {

@@ -158,6 +158,11 @@ impl Gateway {
         self.inner.unknown_tokens.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// How many agents are attached now.
+    pub fn attached(&self) -> usize {
+        self.slots().values().filter(|slot| slot.attached.is_some()).count()
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<TokenHash, Slot>> {
         // The map is whole even after a panic elsewhere: each change to it is a single step.
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)

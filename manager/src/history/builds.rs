@@ -7,9 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::follow_up::take_retry;
 use super::names::Named as _;
-use super::observations;
 use super::points::Point;
-use super::{History, HistoryError, now_ms, reports};
+use super::{History, HistoryError, now_ms, observations, outbox, reports};
 
 /// A build to be queued.
 #[derive(Debug, Clone)]
@@ -325,6 +324,7 @@ pub(super) fn advance(
             [id],
         )?;
         reports::refresh_day_of(tx, id)?;
+        outbox::of_end(tx, id, to)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::builds::{Ending, advance, set_verdict};
 use super::names::Named as _;
 use super::points::Point;
-use super::{History, HistoryError, now_ms};
+use super::{History, HistoryError, now_ms, outbox};
 use crate::schedules::RetryPolicy;
 
 /// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
@@ -103,6 +103,7 @@ fn follow_up(
             "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3 WHERE schedule = ?1",
             params![schedule, paused, now_ms()],
         )?;
+        outbox::of_pause(tx, &schedule, &paused)?;
         return Ok(FollowUp { retry_at: None, paused: Some(paused) });
     }
     let pause = if end == v1::BuildState::Errored { policy.pause_after_attempt(attempt) } else { None };

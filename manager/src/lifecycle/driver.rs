@@ -335,6 +335,7 @@ pub(super) async fn clean_up(manager: &Manager, id: &str) -> (StageState, String
 pub(super) async fn announce_end(manager: &Manager, id: &str, schedule: &str, follow_up: FollowUp) {
     let bus = manager.events();
     if let Ok(build) = manager.history().build(id).await {
+        manager.metrics().ended(&build);
         bus.notify(Notice::Ended(Box::new(build)));
     }
     if let Some(at) = follow_up.retry_at.and_then(|ms| u64::try_from(ms).ok()) {

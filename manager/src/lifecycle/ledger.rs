@@ -72,6 +72,7 @@ impl Manager {
         };
         let mut left = Vec::new();
         for row in rows {
+            self.metrics().leak(row.id);
             match self.take_away(&row).await {
                 Ok(()) => tracing::info!(build = row.build_id, "took away the {} {}", row.kind, row.name),
                 Err(why) => left.push(format!("{} {}: {why}", row.kind, row.name)),

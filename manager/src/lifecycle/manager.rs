@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::driver::Driver;
 use super::events::Bus;
+use super::metrics::Metrics;
 use super::settings::Settings;
 use super::state::STAGES;
 use super::stop::{Stop, StopReason};
@@ -92,6 +93,7 @@ pub(super) struct Inner {
     pub(super) schedules: RwLock<Arc<Schedules>>,
     pub(super) schedules_error: RwLock<Option<String>>,
     pub(super) bus: Bus,
+    pub(super) metrics: Metrics,
     pub(super) places: Semaphore,
     pub(super) serves: bool,
     /// Takes no more builds.
@@ -172,6 +174,7 @@ impl Manager {
                 schedules: RwLock::new(Arc::new(parts.schedules)),
                 schedules_error: RwLock::default(),
                 bus: Bus::default(),
+                metrics: Metrics::default(),
                 places,
                 serves: parts.serves,
                 closing: CancellationToken::new(),
@@ -190,6 +193,16 @@ impl Manager {
     /// What happens to builds.
     pub fn events(&self) -> &Bus {
         &self.inner.bus
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// How many agents are attached now.
+    pub fn attached_agents(&self) -> usize {
+        self.inner.gateway.attached()
     }
 
     /// About the host.

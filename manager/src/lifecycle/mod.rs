@@ -12,6 +12,7 @@ pub mod events;
 mod failure;
 mod ledger;
 mod manager;
+pub mod metrics;
 mod recovery;
 mod reload;
 mod scheduler;

@@ -67,6 +67,7 @@ impl Manager {
         let verdict = Some((Verdict::Errored, Some(failure)));
         let moves = (BuildState::Queued, BuildState::Errored);
         self.history().finish(id, moves, verdict, ending, None).await?;
+        self.metrics().ended(&self.history().build(id).await?);
         Ok(())
     }
 

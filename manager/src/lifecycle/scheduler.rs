@@ -94,7 +94,10 @@ impl Manager {
             let cron = schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default();
             (schedule.name.clone(), format!("{cron} {}", schedule.timezone))
         });
-        self.history().remember_schedules(entries.collect()).await
+        self.history().remember_schedules(entries.collect()).await?;
+        let names = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
+        self.metrics().restore(self.history().last_successes(names).await?);
+        Ok(())
     }
 
     /// Fires what has come due up to `now`.

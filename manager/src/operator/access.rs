@@ -20,7 +20,7 @@ pub enum AccessError {
     #[error("--operator {0} is not a loopback address: give --api-token-file FILE too, or use 127.0.0.1")]
     Open(SocketAddr),
     /// The token file cannot be read.
-    #[error("--api-token-file {path}: {source}")]
+    #[error("--api-token-file {path}: {source}; make one with `openssl rand -hex 32 > {path}`")]
     File {
         /// The file.
         path: PathBuf,
@@ -28,7 +28,10 @@ pub enum AccessError {
         source: std::io::Error,
     },
     /// The token is too short.
-    #[error("--api-token-file {path}: the token has {found} characters, at least {SHORTEST} are needed")]
+    #[error(
+        "--api-token-file {path}: the token has {found} characters, at least {SHORTEST} are needed; make one with \
+             `openssl rand -hex 32 > {path}`"
+    )]
     Short {
         /// The file.
         path: PathBuf,

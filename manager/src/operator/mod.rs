@@ -3,7 +3,9 @@
 
 mod access;
 mod control;
+mod exposition;
 mod guard;
+mod metrics;
 mod server;
 mod watch;
 mod web;

@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use super::access::{ApiToken, BearerCheck};
 use super::control::Control;
 use super::guard::{self, Guard, is_grpc};
+use super::metrics;
 use super::web::{self, Web};
 use crate::lifecycle::Manager;
 
@@ -49,6 +50,7 @@ pub async fn serve(
 ) -> Result<(), OperatorError> {
     let guard = Guard { token: operator.token.is_some() };
     let web = Web::new(operator.manager.clone(), operator.token.clone(), stop.clone());
+    let metrics = metrics::routes(operator.manager.clone(), operator.token.clone());
     let check = BearerCheck(operator.token);
     let control = ImageManagerServer::new(Control { manager: operator.manager })
         .max_decoding_message_size(REQUEST_LIMIT);
@@ -60,7 +62,8 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     // An explicit fallback: tonic's own answers 200 with grpc-status 12 to everything, web pages included.
-    let pages = web::pages(web).route("/healthz", get(|| async { "ok\n" })).fallback(not_found);
+    let pages =
+        web::pages(web).route("/healthz", get(|| async { "ok\n" })).merge(metrics).fallback(not_found);
     let routes = Routes::from(pages)
         .add_service(InterceptedService::new(control, check.clone()))
         .add_service(InterceptedService::new(descriptions().build_v1()?, check.clone()))

@@ -83,7 +83,8 @@ impl LoadError {
         let (text, diagnostics) = match &self.reason {
             LoadErrorReason::Invalid { text, diagnostics } => (text, diagnostics),
             LoadErrorReason::Unreadable(error) => {
-                return render_title(&renderer, &format!("cannot read {path}: {error}"));
+                let help = "name the file with --schedules FILE, or go to the directory that has it";
+                return render_title(&renderer, &format!("cannot read {path}: {error}; {help}"));
             }
             reason => return render_title(&renderer, &format!("cannot use {path}: {reason}")),
         };

@@ -5,17 +5,21 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
     reason = "tests: a surprise ends the test"
 )]
 
 mod canaries;
 mod control;
+mod documents;
 mod durability;
 mod grpc;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod hostile;
+mod mistakes;
+mod monitoring;
 mod real_debian;
 mod recovery;
 mod reloading;
@@ -26,3 +30,4 @@ mod shell;
 mod stopping;
 mod take_up;
 mod usage;
+mod webhook;

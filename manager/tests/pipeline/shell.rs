@@ -15,7 +15,8 @@ fn bash_completes_verbs_schedules_and_builds() {
         let ask = format!(
             "source completions.bash; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              COMP_TYPE=9; COMP_LINE=; COMP_POINT=0; \
-             \"$(complete -p image-manager | sed -n 's/.* -F \\([^ ]*\\) .*/\\1/p')\" image-manager; \
+             \"$(complete -p image-manager | sed -n 's/.* -F \\([^ ]*\\) .*/\\1/p')\" \
+             image-manager \"${{COMP_WORDS[COMP_CWORD]}}\" ''; \
              printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         let mut bash = Command::new("bash");

@@ -75,3 +75,11 @@ pub(super) fn home_of(key: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// All keys with the tables before them, for the test that compares them with the documentation.
+#[cfg(test)]
+pub(in crate::schedules) fn all_keys() -> Vec<String> {
+    let full =
+        |table: &str, key: &str| if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+    TABLES.iter().flat_map(|(table, keys)| keys.iter().map(move |key| full(table, key))).collect()
+}

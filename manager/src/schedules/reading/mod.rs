@@ -22,6 +22,8 @@ use super::layers::{Entry, Table};
 use super::quantities::{QuantityError, parse_duration, parse_size, show_duration, show_size};
 use super::suggestions::nearest;
 
+#[cfg(test)]
+pub(super) use self::keys::all_keys;
 pub(super) use self::schedule::read_schedules;
 
 /// Most items of a list, and most keys of a free table.

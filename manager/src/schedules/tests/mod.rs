@@ -2,6 +2,7 @@
 
 mod cron;
 mod design;
+mod documents;
 mod errors;
 mod merging;
 mod overview;

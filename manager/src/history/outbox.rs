@@ -1,0 +1,145 @@
+//! What the webhook must be told: the outbox. A notice is part of the commit that ends a build or makes a
+//! schedule pause itself, and stays until the receiver has taken it: a crash in between loses none.
+
+use image_manager_proto::v1::BuildState;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::{History, HistoryError, now_ms};
+
+/// Notices that are kept while the receiver does not answer; the oldest go first.
+const KEPT: i64 = 1000;
+/// The row of `meta` that says whether anybody wants notices.
+const WANTED: &str = "outbox";
+
+/// What a notice tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboxKind {
+    /// A build has ended with a verdict.
+    BuildEnded {
+        /// Its id.
+        build_id: String,
+    },
+    /// A schedule has paused itself.
+    SchedulePaused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Something that the webhook must be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Its number; the same however often it is sent.
+    pub id: i64,
+    /// The schedule that it is about.
+    pub schedule: String,
+    /// What it tells.
+    pub kind: OutboxKind,
+    /// When it happened, in milliseconds since the epoch.
+    pub created_at: i64,
+    /// How often it has been sent in vain.
+    pub tries: u32,
+}
+
+impl History {
+    /// Says whether notices are wanted from now on. When they are not, those that wait are dropped.
+    pub async fn want_notices(&self, wanted: bool) -> Result<(), HistoryError> {
+        self.writer()?
+            .run("outbox:want", move |tx| {
+                if wanted {
+                    tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, 'on')", [WANTED])?;
+                } else {
+                    tx.execute("DELETE FROM meta WHERE key = ?1", [WANTED])?;
+                    tx.execute("DELETE FROM outbox", [])?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Notices that are to be sent now, oldest first, at most `limit`.
+    pub async fn due_notices(&self, now: i64, limit: u32) -> Result<Vec<OutboxEntry>, HistoryError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, schedule, build_id, reason, created_at, tries FROM outbox
+                 WHERE due_at <= ?1 ORDER BY id LIMIT ?2",
+            )?;
+            Ok(statement.query_map(params![now, limit], notice)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// The receiver has taken a notice, or is not asked any more.
+    pub async fn notice_done(&self, id: i64) -> Result<(), HistoryError> {
+        self.writer()?
+            .run("outbox:done", move |tx| {
+                tx.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The receiver has not taken a notice; it is sent again at `due_at`.
+    pub async fn notice_again(&self, id: i64, due_at: i64) -> Result<(), HistoryError> {
+        self.writer()?
+            .run("outbox:again", move |tx| {
+                tx.execute(
+                    "UPDATE outbox SET tries = tries + 1, due_at = ?2 WHERE id = ?1",
+                    params![id, due_at],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Within the commit that ends a build. One that was cancelled has no verdict, and whoever cancelled it knows.
+pub(super) fn of_end(tx: &Transaction<'_>, build_id: &str, end: BuildState) -> Result<(), HistoryError> {
+    if matches!(end, BuildState::Succeeded | BuildState::Failed | BuildState::Errored) && wanted(tx)? {
+        tx.execute(
+            "INSERT INTO outbox (schedule, build_id, created_at, due_at)
+             SELECT schedule, id, ?2, ?2 FROM build WHERE id = ?1",
+            params![build_id, now_ms()],
+        )?;
+        limit(tx)?;
+    }
+    Ok(())
+}
+
+/// Within the commit by which a schedule pauses itself.
+pub(super) fn of_pause(tx: &Transaction<'_>, schedule: &str, reason: &str) -> Result<(), HistoryError> {
+    if wanted(tx)? {
+        tx.execute(
+            "INSERT INTO outbox (schedule, reason, created_at, due_at) VALUES (?1, ?2, ?3, ?3)",
+            params![schedule, reason, now_ms()],
+        )?;
+        limit(tx)?;
+    }
+    Ok(())
+}
+
+fn wanted(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+    let found = tx.query_row("SELECT 1 FROM meta WHERE key = ?1", [WANTED], |_| Ok(())).optional()?;
+    Ok(found.is_some())
+}
+
+fn limit(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let newest = tx.last_insert_rowid();
+    tx.execute("DELETE FROM outbox WHERE id <= ?1", [newest.saturating_sub(KEPT)])?;
+    Ok(())
+}
+
+fn notice(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
+    let build_id: Option<String> = row.get(2)?;
+    let kind = match build_id {
+        Some(build_id) => OutboxKind::BuildEnded { build_id },
+        None => OutboxKind::SchedulePaused { reason: row.get(3)? },
+    };
+    Ok(OutboxEntry {
+        id: row.get(0)?,
+        schedule: row.get(1)?,
+        kind,
+        created_at: row.get(4)?,
+        tries: row.get(5)?,
+    })
+}

@@ -1,0 +1,237 @@
+//! What is counted while the manager runs, for `/metrics`. Sets of labels are bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, BuildState, StageState};
+use prost_types::Timestamp;
+
+use super::state::STAGES;
+use crate::history::Named as _;
+
+/// Upper bounds of the histogram's buckets, in seconds: what is quick on a fast cloud, up to what a timeout
+/// allows.
+pub const BUCKETS: [f64; 12] =
+    [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
+
+/// Schedules that are counted by their names; a file has 500 at most, and may be changed while we run.
+const SCHEDULES: usize = 1000;
+/// Schedules whose stages have histograms of their own.
+const HISTOGRAMS: usize = 100;
+/// The name that all further schedules share.
+const OTHER: &str = "other";
+/// Leaks that are remembered, so that each is counted once.
+const LEAKS: usize = 10_000;
+
+/// How a build may end, as a label.
+pub const VERDICTS: [&str; 4] = ["passed", "failed", "errored", "cancelled"];
+
+/// How often something took how long.
+#[derive(Debug, Clone, Default)]
+pub struct Histogram {
+    /// Values up to each of [`BUCKETS`], not cumulated.
+    pub buckets: [u64; BUCKETS.len()],
+    /// All values.
+    pub count: u64,
+    /// Their sum in seconds.
+    pub sum: f64,
+}
+
+impl Histogram {
+    fn observe(&mut self, seconds: f64) {
+        self.count += 1;
+        self.sum += seconds;
+        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
+        if let Some(bucket) = bucket.and_then(|bucket| self.buckets.get_mut(bucket)) {
+            *bucket += 1;
+        }
+    }
+}
+
+/// How the delivery of a notice went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// The receiver took it.
+    Delivered,
+    /// It did not, and is asked again later.
+    Retried,
+    /// It is not asked any more.
+    GivenUp,
+}
+
+/// What has been counted since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Builds that ended, by schedule and one of [`VERDICTS`].
+    pub builds: BTreeMap<(String, &'static str), u64>,
+    /// Seconds of stages, by schedule and stage.
+    pub stages: BTreeMap<(String, &'static str), Histogram>,
+    /// When the last build of each schedule passed, in seconds since the epoch. Restored from the history.
+    pub last_success: BTreeMap<String, f64>,
+    /// Bytes of the last image of each schedule that passed.
+    pub image_bytes: BTreeMap<String, u64>,
+    /// Things found that a build had left behind.
+    pub leaks: u64,
+    /// Notices, by what became of a try to deliver them.
+    pub deliveries: BTreeMap<Delivery, u64>,
+    /// Rows of the ledger that were counted as leaks.
+    known_leaks: BTreeSet<i64>,
+}
+
+/// Counts; shared by all that has something to count.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    counts: Mutex<Counts>,
+}
+
+impl Metrics {
+    /// What has been counted up to now.
+    pub fn counts(&self) -> Counts {
+        self.lock().clone()
+    }
+
+    /// A build has ended.
+    pub fn ended(&self, build: &v1::Build) {
+        let verdict = match build.state() {
+            BuildState::Succeeded => "passed",
+            BuildState::Failed => "failed",
+            BuildState::Errored => "errored",
+            BuildState::Cancelled => "cancelled",
+            _ => return,
+        };
+        let mut counts = self.lock();
+        let schedule = counts.label(&build.schedule);
+        *counts.builds.entry((schedule.clone(), verdict)).or_default() += 1;
+        if verdict == "passed" {
+            let finished = build.finished_at.as_ref().map(seconds).unwrap_or_default();
+            counts.last_success.insert(schedule.clone(), finished);
+            let bytes = build.image.as_ref().map(|image| image.size_bytes).unwrap_or_default();
+            counts.image_bytes.insert(schedule, bytes);
+        }
+        counts.stages_of(build);
+    }
+
+    /// What the history knows of a time before this manager: when each schedule passed last, in milliseconds.
+    pub fn restore(&self, last_success: BTreeMap<String, i64>) {
+        let mut counts = self.lock();
+        for (schedule, ms) in last_success {
+            let seconds = Duration::from_millis(u64::try_from(ms).unwrap_or_default()).as_secs_f64();
+            let schedule = counts.label(&schedule);
+            let known = counts.last_success.entry(schedule).or_default();
+            *known = known.max(seconds);
+        }
+    }
+
+    /// Something was found that an ended build had left behind; counted once, however often it is found.
+    pub fn leak(&self, row: i64) {
+        let mut counts = self.lock();
+        if counts.known_leaks.insert(row) {
+            counts.leaks += 1;
+        }
+        while counts.known_leaks.len() > LEAKS {
+            counts.known_leaks.pop_first();
+        }
+    }
+
+    /// A notice was tried to be delivered.
+    pub fn delivery(&self, outcome: Delivery) {
+        *self.lock().deliveries.entry(outcome).or_default() += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Numbers are whole even after a panic elsewhere.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// The schedule's name, while there are not too many.
+    fn label(&self, schedule: &str) -> String {
+        let known = self.last_success.contains_key(schedule)
+            || VERDICTS.iter().any(|verdict| self.builds.contains_key(&(schedule.to_owned(), *verdict)));
+        let full = self.builds.len().max(self.last_success.len()) >= SCHEDULES;
+        if full && !known { OTHER.to_owned() } else { schedule.to_owned() }
+    }
+
+    fn stages_of(&mut self, build: &v1::Build) {
+        let full = self.stages.len() >= HISTOGRAMS * STAGES.len();
+        for stage in &build.stages {
+            let Some(name) = STAGES.iter().map(|state| state.word()).find(|word| *word == stage.name) else {
+                continue;
+            };
+            let (Some(from), Some(to)) = (&stage.started_at, &stage.finished_at) else { continue };
+            if !matches!(stage.state(), StageState::Done | StageState::Failed) {
+                continue;
+            }
+            let own = (build.schedule.clone(), name);
+            let key = if full && !self.stages.contains_key(&own) { (OTHER.to_owned(), name) } else { own };
+            // A clock that was set back must not make a negative duration.
+            self.stages.entry(key).or_default().observe((seconds(to) - seconds(from)).max(0.0));
+        }
+    }
+}
+
+fn seconds(time: &Timestamp) -> f64 {
+    let since = Duration::new(
+        u64::try_from(time.seconds).unwrap_or_default(),
+        u32::try_from(time.nanos).unwrap_or_default(),
+    );
+    since.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(schedule: &str, state: BuildState, building: i64) -> v1::Build {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let stage = v1::Stage {
+            name: "building".to_owned(),
+            state: StageState::Done.into(),
+            started_at: at(1000),
+            finished_at: at(1000 + building),
+            detail: String::new(),
+        };
+        v1::Build {
+            schedule: schedule.to_owned(),
+            state: state.into(),
+            finished_at: at(2000 + building),
+            stages: vec![stage],
+            ..v1::Build::default()
+        }
+    }
+
+    #[test]
+    fn ends_are_counted_by_schedule_and_verdict() {
+        let metrics = Metrics::default();
+        metrics.restore([("web".to_owned(), 1_500)].into());
+        assert!((metrics.counts().last_success["web"] - 1.5).abs() < 1e-9);
+        metrics.ended(&build("web", BuildState::Succeeded, 40));
+        metrics.ended(&build("web", BuildState::Failed, 9000));
+        metrics.ended(&build("web", BuildState::Building, 1));
+        metrics.restore([("web".to_owned(), 1_500)].into());
+        let counts = metrics.counts();
+        assert_eq!(counts.builds[&("web".to_owned(), "passed")], 1);
+        assert_eq!(counts.builds[&("web".to_owned(), "failed")], 1);
+        assert!((counts.last_success["web"] - 2040.0).abs() < 1e-9, "a reload never goes back");
+        let histogram = &counts.stages[&("web".to_owned(), "building")];
+        assert_eq!((histogram.count, histogram.buckets.iter().sum::<u64>()), (2, 1));
+        assert_eq!(histogram.buckets[4], 1, "40 s are within a minute");
+        assert!((histogram.sum - 9040.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let metrics = Metrics::default();
+        for number in 0..3 * SCHEDULES {
+            metrics.ended(&build(&format!("s{number}"), BuildState::Succeeded, 1));
+            metrics.leak(i64::try_from(number % 7).unwrap());
+        }
+        let counts = metrics.counts();
+        assert_eq!(counts.builds.len(), SCHEDULES + 1);
+        assert_eq!(counts.builds[&(OTHER.to_owned(), "passed")], 2 * SCHEDULES as u64);
+        assert!(counts.stages.len() <= HISTOGRAMS * STAGES.len() + STAGES.len());
+        assert_eq!(counts.leaks, 7);
+    }
+}

@@ -1,0 +1,246 @@
+//! `/metrics`: what Prometheus scrapes. Every set of labels is bounded; `monitoring/` has a dashboard and alerts
+//! made of these names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use chrono::Utc;
+use image_manager_proto::v1::BuildState;
+
+use super::access::ApiToken;
+use super::exposition::Exposition;
+use crate::history::{HistoryError, Named as _, ScheduleState};
+use crate::lifecycle::metrics::{BUCKETS, Counts, Delivery, VERDICTS};
+use crate::lifecycle::{Manager, state};
+use crate::schedules::{Schedule, planner};
+
+/// The value of a gauge for a schedule; none where it does not apply.
+type Value<'a> = &'a dyn Fn(&Schedule) -> Option<f64>;
+
+/// Prometheus' text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[derive(Clone)]
+struct Scraped {
+    manager: Manager,
+    token: Option<ApiToken>,
+}
+
+/// The page of metrics. With an API token it asks for it, as everything on this port does.
+pub(super) fn routes(manager: Manager, token: Option<ApiToken>) -> Router {
+    Router::new().route("/metrics", get(page)).with_state(Scraped { manager, token })
+}
+
+async fn page(State(scraped): State<Scraped>, headers: HeaderMap) -> Response {
+    if let Some(token) = &scraped.token {
+        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let presented = header.and_then(|value| value.strip_prefix("Bearer "));
+        if !presented.is_some_and(|presented| token.admits(presented)) {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (StatusCode::UNAUTHORIZED, challenge, "bring the API token as a bearer token\n")
+                .into_response();
+        }
+    }
+    match render(&scraped.manager).await {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn render(manager: &Manager) -> Result<String, HistoryError> {
+    let history = manager.history();
+    let (unfinished, states) = (history.unfinished().await?, history.schedule_states().await?);
+    let leftovers = history.leftover_resources().await?.len();
+    let schedules = manager.schedules();
+    let counts = manager.metrics().counts();
+    let mut page = Exposition::default();
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    page.family("image_manager_build_info", "gauge", "The version that runs; always 1.");
+    page.sample("image_manager_build_info", &version, 1);
+    builds(&mut page, &counts, &schedules.schedules);
+    stages(&mut page, &counts);
+    under_way(&mut page, &unfinished);
+    page.single(
+        "image_manager_agents_attached",
+        "gauge",
+        "Agents whose stream is open.",
+        manager.attached_agents(),
+    );
+    page.single(
+        "image_manager_leaks_found_total",
+        "counter",
+        "Things found that a build had left behind, each counted once.",
+        counts.leaks,
+    );
+    page.single(
+        "image_manager_leaked_resources",
+        "gauge",
+        "Things that builds left behind and that are still there.",
+        leftovers,
+    );
+    schedule_gauges(&mut page, &counts, &schedules.schedules, &states);
+    deliveries(&mut page, &counts);
+    host(&mut page, manager);
+    Ok(page.finish())
+}
+
+fn builds(page: &mut Exposition, counts: &Counts, schedules: &[Schedule]) {
+    let name = "image_manager_builds_total";
+    page.family(name, "counter", "Builds that ended since the start, by schedule and verdict.");
+    // Zeros too: a first failure must be an increase.
+    let mut all: BTreeMap<(&str, &str), u64> = schedules
+        .iter()
+        .flat_map(|schedule| VERDICTS.map(|verdict| ((schedule.name.as_str(), verdict), 0)))
+        .collect();
+    all.extend(
+        counts.builds.iter().map(|((schedule, verdict), count)| ((schedule.as_str(), *verdict), *count)),
+    );
+    for ((schedule, verdict), count) in all {
+        page.sample(name, &[("schedule", schedule), ("verdict", verdict)], count);
+    }
+}
+
+fn stages(page: &mut Exposition, counts: &Counts) {
+    let name = "image_manager_stage_duration_seconds";
+    page.family(name, "histogram", "How long the stages of builds took.");
+    for ((schedule, stage), histogram) in &counts.stages {
+        let labels = [("schedule", schedule.as_str()), ("stage", stage)];
+        let mut below = 0;
+        for (bound, count) in BUCKETS.iter().zip(histogram.buckets) {
+            below += count;
+            let bound = bound.to_string();
+            let [schedule, stage] = labels;
+            page.sample(&format!("{name}_bucket"), &[schedule, stage, ("le", &bound)], below);
+        }
+        let [schedule, stage] = labels;
+        page.sample(&format!("{name}_bucket"), &[schedule, stage, ("le", "+Inf")], histogram.count);
+        page.sample(&format!("{name}_sum"), &labels, histogram.sum);
+        page.sample(&format!("{name}_count"), &labels, histogram.count);
+    }
+}
+
+fn under_way(page: &mut Exposition, unfinished: &[(String, BuildState)]) {
+    let in_state = |state: BuildState| unfinished.iter().filter(|(_, found)| *found == state).count();
+    page.single(
+        "image_manager_queue_length",
+        "gauge",
+        "Builds that wait for their turn.",
+        in_state(BuildState::Queued),
+    );
+    let name = "image_manager_builds_in_progress";
+    page.family(name, "gauge", "Builds under way, by state.");
+    for state in state::STAGES {
+        page.sample(name, &[("state", state.word())], in_state(state));
+    }
+}
+
+fn schedule_gauges(
+    page: &mut Exposition,
+    counts: &Counts,
+    schedules: &[Schedule],
+    states: &BTreeMap<String, ScheduleState>,
+) {
+    let gauges: [(&str, &str, Value<'_>); 5] = [
+        (
+            "image_manager_last_success_timestamp_seconds",
+            "When the last build of the schedule passed; 0 when none ever did. Kept over restarts.",
+            &|schedule| Some(counts.last_success.get(&schedule.name).copied().unwrap_or_default()),
+        ),
+        (
+            "image_manager_schedule_interval_seconds",
+            "Time between the next two fire times; absent for a schedule on demand only.",
+            &interval,
+        ),
+        (
+            "image_manager_schedule_next_fire_timestamp_seconds",
+            "When the schedule fires next; absent for a schedule that is paused or on demand only.",
+            &|schedule| {
+                let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
+                next_fires(schedule).first().filter(|_| !paused).copied()
+            },
+        ),
+        ("image_manager_schedule_paused", "1 while the schedule is paused.", &|schedule| {
+            let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
+            Some(f64::from(u8::from(paused)))
+        }),
+        (
+            "image_manager_image_size_bytes",
+            "Bytes of the last image that passed since the start.",
+            &|schedule| {
+                // Sizes of files are far below the 52 bits that a float keeps exactly.
+                #[expect(clippy::cast_precision_loss, reason = "see above")]
+                counts.image_bytes.get(&schedule.name).map(|bytes| *bytes as f64)
+            },
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.family(name, "gauge", help);
+        for schedule in schedules {
+            if let Some(value) = value(schedule) {
+                page.sample(name, &[("schedule", &schedule.name)], value);
+            }
+        }
+    }
+}
+
+/// The next two fire times, in seconds since the epoch.
+fn next_fires(schedule: &Schedule) -> Vec<f64> {
+    let seconds = |time: chrono::DateTime<Utc>| {
+        std::time::SystemTime::from(time)
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64())
+    };
+    planner::next_fires(schedule, Utc::now(), 2).into_iter().map(seconds).collect()
+}
+
+fn interval(schedule: &Schedule) -> Option<f64> {
+    match next_fires(schedule).as_slice() {
+        [first, second] => Some(second - first),
+        _ => None,
+    }
+}
+
+fn deliveries(page: &mut Exposition, counts: &Counts) {
+    let name = "image_manager_webhook_deliveries_total";
+    page.family(name, "counter", "Tries to deliver a notice to the webhook, by what came of it.");
+    let outcomes =
+        [(Delivery::Delivered, "delivered"), (Delivery::Retried, "retried"), (Delivery::GivenUp, "given_up")];
+    for (outcome, word) in outcomes {
+        let count = counts.deliveries.get(&outcome).copied().unwrap_or_default();
+        page.sample(name, &[("outcome", word)], count);
+    }
+}
+
+fn host(page: &mut Exposition, manager: &Manager) {
+    let name = "image_manager_free_bytes";
+    page.family(name, "gauge", "Free bytes of the file systems that builds work on.");
+    let settings = manager.settings();
+    for (directory, path) in [("state", &settings.state), ("scratch", &settings.scratch)] {
+        // The scratch directory is made by the first build; its parent is on the same file system.
+        let there = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        if let Ok(free) = crate::builder::free_bytes(there) {
+            page.sample(name, &[("directory", directory)], free);
+        }
+    }
+    if let Some(pages) = resident_pages() {
+        let bytes = pages.saturating_mul(page_size());
+        page.single("process_resident_memory_bytes", "gauge", "Resident memory of the manager.", bytes);
+    }
+}
+
+fn resident_pages() -> Option<u64> {
+    std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn page_size() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|size| u64::try_from(size).ok())
+        .unwrap_or(4096)
+}

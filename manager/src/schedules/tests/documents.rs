@@ -1,0 +1,82 @@
+//! `docs/schedules.md` has every key, and its examples are right.
+
+use std::collections::BTreeSet;
+
+use super::super::reading::all_keys;
+use super::{Path, parse};
+
+/// A row of the tables of keys.
+struct Row<'a> {
+    key: &'a str,
+    cells: Vec<&'a str>,
+}
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schedules.md");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn rows(page: &str) -> Vec<Row<'_>> {
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").map(str::trim).collect();
+        Row { key: cells[0].trim_matches('`'), cells }
+    })
+    .collect()
+}
+
+#[test]
+fn every_key_is_documented_and_no_other() {
+    let page = page();
+    let documented: BTreeSet<String> = rows(&page)
+        .iter()
+        .map(|row| row.key.to_owned())
+        // A table is a section of its own.
+        .chain(page.lines().filter_map(|line| Some(line.strip_prefix("## `")?.split('`').next()?.to_owned())))
+        .collect();
+    let every_check = |key: String| match key.strip_prefix("checks.").and_then(|rest| rest.split_once('.')) {
+        Some((_, own @ ("required" | "timeout"))) => format!("checks.*.{own}"),
+        _ => key,
+    };
+    let known: BTreeSet<String> = all_keys().into_iter().map(every_check).collect();
+    assert_eq!(documented, known, "left: docs/schedules.md, right: what is read");
+}
+
+#[test]
+fn every_row_has_its_type_default_meaning_and_an_example_that_is_right() {
+    let page = page();
+    for Row { key, cells } in rows(&page) {
+        assert_eq!(cells.len(), 5, "{key}: {cells:?}");
+        assert!(!cells[1].is_empty() && cells[3].len() > 5, "{key}: {cells:?}");
+        let example = cells[4].trim_matches('`').replace(
+            "AAAA...",
+            &format!("AAAA{}", "C3NzaC1lZDI1NTE5AAAAIDv3q0pzs7w8o2ZQ8y5yqW1yV0v0gkq3l7cG3vYp8J4b"),
+        );
+        let last = key.rsplit('.').next().unwrap();
+        assert!(example.starts_with(&format!("{last} = ")), "{key}: {example}");
+        let base = "[schedule.a]\nserver = { flavor = \"f\" }\nimage = { elements = [\"vm\"] }\npublish = { name = \"p\" }\n";
+        // The example in its table, beside what a whole schedule needs.
+        let first = key.split('.').next().unwrap();
+        let base: Vec<&str> = base.lines().filter(|line| !line.starts_with(first)).collect();
+        let base = base.join("\n") + "\n";
+        let table = key.replace('*', "dns");
+        let table = table.rsplit_once('.').map_or("", |(table, _)| table);
+        let text = match table {
+            "" => format!("{base}{example}\n"),
+            "image.users" if last == "name" => {
+                format!("{base}image.elements = [\"vm\"]\n[[schedule.a.image.users]]\n{example}\n")
+            }
+            "image.users" => format!(
+                "{base}image.elements = [\"vm\"]\n[[schedule.a.image.users]]\nname = \"u\"\n{example}\n"
+            ),
+            "image" if last != "elements" => {
+                format!("{base}[schedule.a.image]\nelements = [\"vm\"]\n{example}\n")
+            }
+            "publish" if last != "name" => format!("{base}[schedule.a.publish]\nname = \"p\"\n{example}\n"),
+            table => format!("{base}[schedule.a.{table}]\n{example}\n"),
+        };
+        if let Err(error) = parse(Path::new("schedules.toml"), &text) {
+            panic!("{key}:\n{text}\n{}", error.render(false));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a notice says: as JSON for programs, or as one text for chat rooms. Pure.
+
+use chrono::{DateTime, SecondsFormat};
+use image_manager_proto::v1::{self, Verdict};
+use prost_types::Timestamp;
+use serde_json::{Value as Json, json};
+
+use super::Format;
+use crate::history::{Named as _, OutboxEntry, OutboxKind};
+
+/// Lines of the evidence that go along.
+const EVIDENCE_LINES: usize = 10;
+/// Longest text of a message or a line of evidence, in characters.
+const TEXT: usize = 500;
+
+/// The kind of a notice, as receivers know it.
+pub(super) fn event(notice: &OutboxEntry) -> &'static str {
+    match notice.kind {
+        OutboxKind::BuildEnded { .. } => "build.ended",
+        OutboxKind::SchedulePaused { .. } => "schedule.paused",
+    }
+}
+
+/// The body of the request. `build` is the one that a `build.ended` is about.
+pub(super) fn body(
+    notice: &OutboxEntry,
+    build: Option<&v1::Build>,
+    public_url: &str,
+    format: Format,
+) -> Json {
+    let link = match build {
+        Some(build) => format!("{public_url}/builds/{}", build.id),
+        None => format!("{public_url}/schedules/{}", notice.schedule),
+    };
+    match format {
+        Format::Json => program(notice, build, &link),
+        Format::Chat => json!({ "text": chat(notice, build, &link) }),
+    }
+}
+
+fn program(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> Json {
+    let mut body = json!({
+        "version": 1,
+        "id": notice.id,
+        "event": event(notice),
+        "time": rfc3339(notice.created_at),
+        "schedule": notice.schedule,
+        "link": link,
+    });
+    let (key, value) = match (&notice.kind, build) {
+        (OutboxKind::SchedulePaused { reason }, _) => ("reason", json!(reason)),
+        (OutboxKind::BuildEnded { .. }, Some(build)) => ("build", summary(build)),
+        (OutboxKind::BuildEnded { build_id }, None) => ("build", json!({ "id": build_id })),
+    };
+    if let Some(body) = body.as_object_mut() {
+        body.insert(key.to_owned(), value);
+    }
+    body
+}
+
+fn summary(build: &v1::Build) -> Json {
+    let failure = build.failure.as_ref();
+    let evidence: Vec<String> = failure
+        .map(|failure| failure.evidence.lines().take(EVIDENCE_LINES).map(short).collect())
+        .unwrap_or_default();
+    json!({
+        "id": build.id,
+        "schedule": build.schedule,
+        "cloud": build.cloud,
+        "trigger": build.trigger().word(),
+        "state": build.state().word(),
+        "verdict": build.verdict().word(),
+        "reason": build.reason,
+        "stage": failure.map(|failure| failure.stage.as_str()).unwrap_or_default(),
+        "message": failure.map(|failure| short(&failure.message)).unwrap_or_default(),
+        "evidence": evidence,
+        "created_at": time(build.created_at.as_ref()),
+        "finished_at": time(build.finished_at.as_ref()),
+        "image": build.image.as_ref().map(|image| json!({
+            "id": image.id,
+            "name": image.name,
+            "sha512": image.sha512,
+            "size_bytes": image.size_bytes,
+        })),
+    })
+}
+
+fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
+    let schedule = &notice.schedule;
+    let said = match (&notice.kind, build) {
+        (OutboxKind::SchedulePaused { reason }, _) => {
+            format!("⏸ {schedule} has paused itself: {}", short(reason))
+        }
+        (OutboxKind::BuildEnded { build_id }, None) => format!("{schedule}: build {build_id} has ended"),
+        (OutboxKind::BuildEnded { .. }, Some(build)) => {
+            let (mark, verdict) = match build.verdict() {
+                Verdict::Passed => ("✔", "passed"),
+                Verdict::Failed => ("✘", "FAILED: the image is bad"),
+                _ => ("⚠", "errored: says nothing about the image"),
+            };
+            let why = build
+                .failure
+                .as_ref()
+                .map(|failure| format!("\n{}: {}", failure.reason, short(&failure.message)));
+            format!("{mark} {schedule} {verdict}{}", why.unwrap_or_default())
+        }
+    };
+    format!("{said}\n{link}")
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(TEXT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+fn rfc3339(ms: i64) -> String {
+    DateTime::from_timestamp_millis(ms)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .unwrap_or_default()
+}
+
+fn time(time: Option<&Timestamp>) -> Option<String> {
+    let time = time?;
+    Some(rfc3339(time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed() -> v1::Build {
+        let evidence = (0..100).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
+        v1::Build {
+            id: "0199".to_owned(),
+            schedule: "web".to_owned(),
+            state: v1::BuildState::Failed.into(),
+            verdict: Verdict::Failed.into(),
+            reason: "check_failed".to_owned(),
+            failure: Some(v1::Failure {
+                reason: "check_failed".to_owned(),
+                stage: "verifying".to_owned(),
+                message: "é".repeat(2000),
+                evidence,
+            }),
+            ..v1::Build::default()
+        }
+    }
+
+    fn notice(kind: OutboxKind) -> OutboxEntry {
+        OutboxEntry { id: 7, schedule: "web".to_owned(), kind, created_at: 1_500, tries: 0 }
+    }
+
+    #[test]
+    fn programs_get_a_bounded_summary() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let body = body(&told, Some(&failed()), "https://images.example", Format::Json);
+        assert_eq!(body["event"], "build.ended");
+        assert_eq!(body["time"], "1970-01-01T00:00:01.500Z");
+        assert_eq!(body["link"], "https://images.example/builds/0199");
+        assert_eq!(body["build"]["verdict"], "failed");
+        assert_eq!(body["build"]["evidence"].as_array().unwrap().len(), EVIDENCE_LINES);
+        assert_eq!(body["build"]["message"].as_str().unwrap().chars().count(), TEXT + 1);
+        assert!(body["build"]["image"].is_null());
+    }
+
+    #[test]
+    fn chat_rooms_get_one_text() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let text = body(&told, Some(&failed()), "http://h", Format::Chat);
+        let text = text["text"].as_str().unwrap();
+        assert!(text.starts_with("✘ web FAILED: the image is bad\ncheck_failed: é"), "{text}");
+        assert!(text.ends_with("…\nhttp://h/builds/0199"), "{text}");
+        let paused = notice(OutboxKind::SchedulePaused { reason: "5 builds in a row".to_owned() });
+        let text = body(&paused, None, "http://h", Format::Chat);
+        assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
+    }
+}
