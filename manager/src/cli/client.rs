@@ -33,7 +33,9 @@ impl Client {
             })?;
         let endpoint = Endpoint::from_shared(format!("http://{operator}"))
             .map_err(Trouble::errored)?
-            .connect_timeout(Duration::from_secs(5));
+            .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(ANSWER)
+            .keep_alive_timeout(ANSWER);
         let channel = endpoint.connect().await.map_err(|error| {
             Trouble::errored(format!("the manager at {operator} does not answer: {error}"))
         })?;

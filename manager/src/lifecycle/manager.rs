@@ -18,10 +18,13 @@ use super::settings::Settings;
 use super::state::STAGES;
 use super::stop::{Stop, StopReason};
 use super::take_up::Start;
-use crate::cloud::{Cloud, CloudError};
+use crate::cloud::{Cloud, CloudError, Trouble};
 use crate::gateway::Gateway;
 use crate::history::{History, HistoryError, Named as _, NewBuild};
 use crate::schedules::{Schedule, Schedules};
+
+/// How long whoever asks for a build waits for the cloud to say whether it can take it.
+const PREFLIGHT: Duration = Duration::from_mins(1);
 
 /// A build was asked for and not queued.
 #[derive(Debug, thiserror::Error)]
@@ -252,9 +255,11 @@ impl Manager {
             if let Some(build_id) = self.inner.history.unfinished_build(name).await? {
                 return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
             }
-            cloud
-                .preflight(&schedule.server)
-                .await
+            let late =
+                |_| Err(CloudError::new(Trouble::Timeout, "it does not say whether it can take the build"));
+            let asked = tokio::time::timeout(PREFLIGHT, cloud.preflight(&schedule.server)).await;
+            asked
+                .unwrap_or_else(late)
                 .map_err(|error| TriggerError::Cloud { cloud: schedule.cloud.clone(), error })?;
         }
         let build = NewBuild {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, LogSource};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Refusals, Session, Token, TokenHash};
@@ -21,6 +21,8 @@ use crate::schedules::{CheckKind, CheckSpec};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it may take to find the address that servers dial.
 const ENDPOINT: Duration = Duration::from_mins(1);
+/// How long a cloud may take to say more of a build that has failed.
+const EVIDENCE: Duration = Duration::from_mins(1);
 /// Console lines that go into the evidence.
 pub(super) const CONSOLE_LINES: usize = 40;
 
@@ -184,11 +186,18 @@ pub(super) async fn still_runs(driver: &Driver, server: &Server) -> Result<(), F
     Err(Failure::errored(reason, message).with_evidence(console_evidence(driver, server).await))
 }
 
+/// Brings the console's log up to date, as far as the cloud gives it in time.
+pub(super) async fn fetch_console(driver: &Driver, server: &Server) {
+    match timeout(EVIDENCE, driver.cloud.save_console(server)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(build = driver.id, "cannot fetch the console: {error}"),
+        Err(_) => tracing::warn!(build = driver.id, "the cloud does not give the console in time"),
+    }
+}
+
 /// The console's last lines, brought up to date first.
 pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String {
-    if let Err(error) = driver.cloud.save_console(server).await {
-        tracing::warn!(build = driver.id, "cannot fetch the console: {error}");
-    }
+    fetch_console(driver, server).await;
     let lines = console::last_lines(&server.console_log, CONSOLE_LINES).await;
     format!("last lines of the console:\n{lines}")
 }
@@ -196,7 +205,8 @@ pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String
 /// No agent came.
 async fn silent(driver: &Driver, server: &Server, refusals: Refusals) -> Failure {
     let limit = humantime::format_duration(driver.schedule.timeouts.boot);
-    if matches!(driver.cloud.server_status(server).await, Ok(ServerStatus::Building)) {
+    let status = timeout(EVIDENCE, driver.cloud.server_status(server)).await;
+    if matches!(status, Ok(Ok(ServerStatus::Building))) {
         let message = format!("the cloud had not started the server within timeouts.boot = {limit}");
         return Failure::errored("boot_timeout", message);
     }

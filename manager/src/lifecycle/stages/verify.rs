@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::boot::{Booted, console_evidence, follow_console, still_runs};
+use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
 use super::{judgement, second_opinion};
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -43,10 +43,8 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     };
     let followed = driver.bounded(limit, late, follow(driver, &mut verification)).await;
     let Verification { booted, report, removal, .. } = verification;
-    if followed.is_ok()
-        && let Err(error) = driver.cloud.save_console(&booted.server).await
-    {
-        tracing::warn!(build = driver.id, "cannot fetch the console: {error}");
+    if followed.is_ok() {
+        fetch_console(driver, &booted.server).await;
     }
     if let Err(failure) = followed {
         if failure.evidence.is_empty() {
