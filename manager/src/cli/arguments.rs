@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
-use secrecy::SecretString;
 
-use super::completions;
+use super::logging::LogArguments;
+use super::webhook::WebhookArguments;
+use super::{completions, examples};
 
 /// Rebuilds cloud images on a schedule and proves each one on a real server.
 #[derive(Debug, Parser)]
@@ -26,26 +27,37 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the manager: fires schedules, takes agents and operators
+    #[command(after_help = examples::SERVE)]
     Serve(ServeArguments),
     /// Build, boot and verify one schedule now, and wait for the verdict
+    #[command(after_help = examples::RUN)]
     Run(RunArguments),
     /// Check schedules.toml: every mistake with line and caret, or the next fire times
+    #[command(after_help = examples::CHECK)]
     Check(CheckArguments),
     /// List builds, newest first
+    #[command(after_help = examples::HISTORY)]
     History(HistoryArguments),
     /// Show one build: stages, checks, resources, image, and why it failed
+    #[command(after_help = examples::SHOW)]
     Show(ShowArguments),
     /// Print a build's logs
+    #[command(after_help = examples::LOGS)]
     Logs(LogsArguments),
     /// Say what this host lacks, each with the command that mends it
+    #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArguments),
     /// Copy the history to a new file, also while a manager serves
+    #[command(after_help = examples::BACKUP)]
     Backup(BackupArguments),
     /// Find and remove what an OpenStack cloud still has of builds that have ended
+    #[command(after_help = examples::SWEEP)]
     Sweep(SweepArguments),
     /// Print the script that makes a shell complete verbs, flags, schedules and builds
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArguments),
     /// Print the manual page, or write the pages of all verbs to a directory
+    #[command(after_help = examples::MAN)]
     Man(ManArguments),
 }
 
@@ -65,31 +77,9 @@ pub(crate) struct StateArgument {
     pub(crate) state: PathBuf,
 }
 
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-/// What the manager logs of itself, and where.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LogArguments {
-    /// What to log: error, warn, info, debug, or a filter such as "info,dib=warn" [default: info for serve, else error]
-    #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG", value_parser = log_filter)]
-    pub(crate) log: Option<String>,
-    /// How a log line is written
-    #[arg(long, value_enum, env = "IMAGE_MANAGER_LOG_FORMAT", default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
-    /// Log to this file too; it begins anew at 16 MiB, and the last four stay as FILE.1 to FILE.4
-    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_LOG_FILE")]
-    pub(crate) log_file: Option<PathBuf>,
-}
-
 /// About this host, for verbs that build.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "This host")]
 pub(crate) struct HostArguments {
     #[command(flatten)]
     pub(crate) schedules: SchedulesArgument,
@@ -149,33 +139,6 @@ pub(crate) struct ServeArguments {
     /// they are ended and cleaned up. A second signal does not wait so long
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
     pub(crate) grace: std::time::Duration,
-}
-
-/// How a webhook is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WebhookFormat {
-    /// A summary of the build, for programs
-    Json,
-    /// {"text": "..."}, for the incoming webhooks of chat programs
-    Chat,
-}
-
-/// Who is told of verdicts.
-#[derive(Debug, Args)]
-pub(crate) struct WebhookArguments {
-    /// Address that is told each verdict, and when a schedule pauses itself; see docs/webhooks.md
-    #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_WEBHOOK_URL", hide_env_values = true,
-          value_parser = secret)]
-    pub(crate) webhook_url: Option<SecretString>,
-    /// File with the secret that the requests are signed with (HMAC-SHA256)
-    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_WEBHOOK_SECRET_FILE")]
-    pub(crate) webhook_secret_file: Option<PathBuf>,
-    /// How the webhook is told
-    #[arg(long, value_enum, env = "IMAGE_MANAGER_WEBHOOK_FORMAT", default_value_t = WebhookFormat::Json)]
-    pub(crate) webhook_format: WebhookFormat,
-    /// Beginning of the links in what is told [default: the operator port]
-    #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_PUBLIC_URL")]
-    pub(crate) public_url: Option<String>,
 }
 
 /// Arguments of `run`.
@@ -373,20 +336,6 @@ pub(crate) struct ManArguments {
 /// An address to listen on or to dial.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
-}
-
-/// Text that is not to be shown.
-#[expect(clippy::unnecessary_wraps, reason = "as clap wants it")]
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.to_owned().into())
-}
-
-/// A filter that tracing-subscriber understands.
-fn log_filter(text: &str) -> Result<String, String> {
-    let parsed = tracing_subscriber::EnvFilter::builder().parse(text);
-    parsed.map(|_| text.to_owned()).map_err(|error| {
-        format!("{error}; expected error, warn, info or debug, or a filter such as \"info,dib=warn\"")
-    })
 }
 
 /// A time within which a person still waits: 1 second to 1 hour.

@@ -1,20 +1,45 @@
 //! What the manager says of itself: to standard error, and to a file when one is asked for.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clap::{Args, ValueEnum};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use super::Trouble;
-use super::arguments::{LogArguments, LogFormat};
 use super::rotation::RotatingFile;
 use super::text::Style;
 
 /// These two print user_data and tokens when they may.
 const CAPPED: &str = "openstack=info,osauth=info";
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What the manager logs of itself, and where.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArguments {
+    /// What to log: error, warn, info, debug, or a filter such as "info,dib=warn" [default: info for serve, else error]
+    #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG", value_parser = log_filter)]
+    pub(crate) log: Option<String>,
+    /// How a log line is written
+    #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_LOG_FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Log to this file too; it begins anew at 16 MiB, and the last four stay as FILE.1 to FILE.4
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_LOG_FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+}
 
 /// Sets logging up; `default` is the filter when none is given.
 pub(crate) fn start(arguments: &LogArguments, default: &str) -> Result<(), Trouble> {
@@ -76,4 +101,12 @@ impl<'a> MakeWriter<'a> for Shared {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+}
+
+/// A filter that tracing-subscriber understands.
+fn log_filter(text: &str) -> Result<String, String> {
+    let parsed = EnvFilter::builder().parse(text);
+    parsed.map(|_| text.to_owned()).map_err(|error| {
+        format!("{error}; expected error, warn, info or debug, or a filter such as \"info,dib=warn\"")
+    })
 }

@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod doctor;
 mod doctor_cloud;
+mod examples;
 mod follow;
 mod history;
 mod instance;
@@ -25,6 +26,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;
+mod webhook;
 mod when;
 
 use std::process::ExitCode;

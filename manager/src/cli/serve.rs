@@ -4,22 +4,20 @@
 //! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
 //! SIGHUP reads schedules.toml anew.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{ServeArguments, WebhookArguments, WebhookFormat};
+use super::arguments::ServeArguments;
 use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules};
 use super::reload::Reloader;
 use super::signals::Signals;
-use super::{Exit, Outcome, Trouble, logging};
+use super::{Exit, Outcome, Trouble, logging, webhook};
 use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
-use crate::webhook::{Format, Secret, Webhook};
 
 /// How long builds that were told to end may take for that and their clean-up.
 const CLEAN_UP: Duration = Duration::from_mins(2);
@@ -35,7 +33,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     let lock = StateLock::take(directory)?.ok_or_else(|| taken(directory))?;
     let listener = listen(arguments.operator, "--operator").await?;
     let operator_address = listener.local_addr().map_err(Trouble::errored)?;
-    let webhook = webhook(&arguments.webhook, operator_address)?;
+    let webhook = webhook::of(&arguments.webhook, operator_address)?;
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let mut instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
@@ -134,24 +132,6 @@ fn taken(directory: &Path) -> Trouble {
         "another image-manager{who} uses the state directory {}: one manager a state directory",
         directory.display()
     ))
-}
-
-/// The webhook that is asked for.
-fn webhook(arguments: &WebhookArguments, operator: SocketAddr) -> Result<Option<Webhook>, Trouble> {
-    let Some(address) = arguments.webhook_url.clone() else {
-        if arguments.webhook_secret_file.is_some() {
-            return Err(Trouble::usage("--webhook-secret-file signs nothing without --webhook-url"));
-        }
-        return Ok(None);
-    };
-    let secret = arguments.webhook_secret_file.as_deref().map(Secret::read).transpose();
-    let format = match arguments.webhook_format {
-        WebhookFormat::Json => Format::Json,
-        WebhookFormat::Chat => Format::Chat,
-    };
-    let public_url = arguments.public_url.clone().unwrap_or_else(|| format!("http://{operator}"));
-    let webhook = Webhook::new(address, secret.map_err(Trouble::usage)?, format, &public_url);
-    webhook.map(Some).map_err(Trouble::usage)
 }
 
 async fn told_to_stop(signals: &mut Signals) {

@@ -45,6 +45,10 @@ fn config_env_example_has_every_variable_and_no_other() {
         .filter_map(|argument| Some(argument.get_env()?.to_str().unwrap().to_owned()))
         .collect();
     let example = std::fs::read_to_string(repository().join("config.env.example")).unwrap();
+    for line in example.lines().filter(|line| line.starts_with("#IMAGE_MANAGER_")) {
+        // systemd would take a comment behind a value for a part of it.
+        assert!(!line.contains(char::is_whitespace), "{line}");
+    }
     let shown: BTreeSet<String> = example
         .lines()
         .filter_map(|line| line.strip_prefix('#')?.split_once('=').map(|(name, _)| name.to_owned()))

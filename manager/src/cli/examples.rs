@@ -1,0 +1,74 @@
+//! What stands at the end of each verb's help: how it is used, and where more is written.
+
+/// For `serve`.
+pub(super) const SERVE: &str = "\
+Examples:
+  image-manager serve
+  image-manager serve --operator 192.0.2.10:8080 --api-token-file /etc/image-manager/token
+
+SIGHUP reads the schedules anew, SIGTERM stops in order. Every flag has an environment variable: see
+config.env.example. docs/operations.md has a systemd unit, backup, upgrade and first aid.";
+
+/// For `run`.
+pub(super) const RUN: &str = "\
+Examples:
+  image-manager run debian
+  image-manager run debian --verbose --keep-disk /tmp/disk.qcow2
+
+Exit code: 0 passed, 1 the image failed, 2 errored, 64 nothing was begun, 130 cancelled.";
+
+/// For `check`.
+pub(super) const CHECK: &str = "\
+Examples:
+  image-manager check
+  image-manager check /etc/image-manager/schedules.toml
+
+docs/schedules.md has every key.";
+
+/// For `history`.
+pub(super) const HISTORY: &str = "\
+Examples:
+  image-manager history --since 7d --schedule debian
+  image-manager history --state failed --format json";
+
+/// For `show`.
+pub(super) const SHOW: &str = "\
+Examples:
+  image-manager show latest
+  image-manager show 0199a3c4 --format json";
+
+/// For `logs`.
+pub(super) const LOGS: &str = "\
+Examples:
+  image-manager logs latest --follow
+  image-manager logs 0199a3c4 --console";
+
+/// For `doctor`.
+pub(super) const DOCTOR: &str = "\
+Examples:
+  image-manager doctor
+  image-manager doctor --cloud mycloud";
+
+/// For `backup`.
+pub(super) const BACKUP: &str = "\
+Example:
+  image-manager backup /var/backups/image-manager.db --state /var/lib/image-manager
+
+docs/operations.md says how to restore it.";
+
+/// For `sweep`.
+pub(super) const SWEEP: &str = "\
+Examples:
+  image-manager sweep --cloud mycloud --dry-run
+  image-manager sweep --cloud mycloud";
+
+/// For `completions`.
+pub(super) const COMPLETIONS: &str = "\
+Example:
+  source <(image-manager completions bash)";
+
+/// For `man`.
+pub(super) const MAN: &str = "\
+Examples:
+  image-manager man | man -l -
+  image-manager man /usr/local/share/man/man1";
