@@ -118,10 +118,6 @@ pub(crate) struct HostArguments {
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    #[command(flatten)]
-    pub(crate) host: HostArguments,
-    #[command(flatten)]
-    pub(crate) logging: LogArguments,
     /// Where operators connect: control gRPC, reflection, health, HTTP
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080",
           value_parser = address)]
@@ -129,8 +125,6 @@ pub(crate) struct ServeArguments {
     /// File with the token that operators must bring; needed unless --operator is on loopback
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) webhook: WebhookArguments,
     /// Builds that may run at once; further ones wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -139,6 +133,12 @@ pub(crate) struct ServeArguments {
     /// they are ended and cleaned up. A second signal does not wait so long
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
     pub(crate) grace: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArguments,
 }
 
 /// Arguments of `run`.
@@ -147,10 +147,6 @@ pub(crate) struct RunArguments {
     /// Name of the schedule
     #[arg(add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: String,
-    #[command(flatten)]
-    pub(crate) host: HostArguments,
-    #[command(flatten)]
-    pub(crate) logging: LogArguments,
     /// Print the logs as they come
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -160,6 +156,10 @@ pub(crate) struct RunArguments {
     /// File with the API token of the manager that serves this state directory
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
 }
 
 /// Arguments of `check`.
@@ -258,13 +258,13 @@ pub(crate) struct WhichLog {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
+    /// Look at this cloud of clouds.yaml instead, for the schedules that use it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cloud: Option<String>,
     #[command(flatten)]
     pub(crate) host: HostArguments,
     #[command(flatten)]
     pub(crate) logging: LogArguments,
-    /// Look at this cloud of clouds.yaml instead, for the schedules that use it
-    #[arg(long, value_name = "NAME")]
-    pub(crate) cloud: Option<String>,
 }
 
 /// Arguments of `backup`.
@@ -281,14 +281,14 @@ pub(crate) struct BackupArguments {
 pub(crate) struct SweepArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    #[command(flatten)]
-    pub(crate) logging: LogArguments,
     /// Cloud of clouds.yaml
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: String,
     /// Only list
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
 }
 
 /// A time that the end may take: up to a day, or none.

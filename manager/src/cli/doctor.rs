@@ -1,12 +1,13 @@
 //! `image-manager doctor`: what this host lacks, each with the command that mends it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Exit;
 use super::arguments::DoctorArguments;
 use super::instance::settings;
 use super::text::{self, Style};
-use crate::lifecycle::{Settings, is_executable};
+use crate::lifecycle::Settings;
+use crate::programs::{find, is_executable};
 use crate::schedules;
 
 /// One thing that was looked at.
@@ -95,16 +96,6 @@ fn on_path(program: &str, purpose: &str, package: &str) -> Finding {
             format!("apt-get install --no-install-recommends {package}"),
         ),
     }
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Root's own programs are not on everybody's PATH.
-    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(system)
-        .map(|directory| directory.join(program))
-        .find(|path| is_executable(path))
 }
 
 fn dib(settings: &Settings) -> Finding {

@@ -21,12 +21,10 @@ use crate::cloud::{Cloud, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, GatewaySettings, serve as serve_gateway};
 use crate::history::History;
 use crate::lifecycle::{Manager, Parts, Settings};
-use crate::schedules::{self, Schedule, Schedules};
+use crate::schedules::{self, LOCAL, Schedule, Schedules};
 
 /// Where disk-image-builder is looked for when it is not on PATH; `setup/install` puts it there.
 const DIB_HOME: &str = "/opt/image-manager/dib/bin/disk-image-create";
-/// The cloud that needs no clouds.yaml.
-pub(crate) const LOCAL: &str = "local";
 /// The agents' port.
 pub(crate) const GATEWAY_PORT: u16 = 50051;
 /// Free bytes below which no build starts.
@@ -288,11 +286,7 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// `disk-image-create` on PATH, else where `setup/install` puts it.
 fn find_dib() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|directory| directory.join("disk-image-create"))
-        .find(|program| crate::lifecycle::is_executable(program))
-        .unwrap_or_else(|| PathBuf::from(DIB_HOME))
+    crate::programs::find("disk-image-create").unwrap_or_else(|| PathBuf::from(DIB_HOME))
 }
 
 /// The agent beside this program, or where cargo puts the static one of a checkout.

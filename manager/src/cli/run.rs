@@ -8,12 +8,12 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{Builds, Instance, LOCAL, StateLock, gateway_address, holder, load_schedules};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_schedules};
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
-use crate::schedules::{Schedule, Schedules};
+use crate::schedules::{LOCAL, Schedule, Schedules};
 
 /// How long the end of a build may take after an interrupt.
 const GRACE: Duration = Duration::from_mins(3);

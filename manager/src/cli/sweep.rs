@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::arguments::SweepArguments;
-use super::instance::{LOCAL, open_history};
+use super::instance::open_history;
 use super::text;
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::cloud::{Cloud as _, Removal, Resource, ResourceKind};
 use crate::history::History;
+use crate::schedules::LOCAL;
 
 /// Between the two sightings.
 const APART: Duration = Duration::from_secs(5);

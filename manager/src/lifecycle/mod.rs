@@ -28,4 +28,4 @@ pub use events::Notice;
 pub use failure::Failure;
 pub use manager::{Manager, Parts, TriggerError, TriggerOptions};
 pub use scheduler::start_scheduler;
-pub use settings::{Settings, files, is_executable};
+pub use settings::{Settings, files};

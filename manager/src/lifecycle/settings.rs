@@ -1,6 +1,6 @@
 //! What the manager is told about its host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gateway::GatewaySettings;
@@ -79,10 +79,4 @@ pub mod files {
 /// The name that everything of a build carries until it is published.
 pub(super) fn resource_name(build_id: &str) -> String {
     format!("image-manager-{build_id}")
-}
-
-/// Whether a path is an executable file.
-pub fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }

@@ -195,7 +195,7 @@ fn next_fires(schedule: &Schedule) -> Vec<f64> {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64())
     };
-    planner::next_fires(schedule, Utc::now(), 2).into_iter().map(seconds).collect()
+    planner::next_fires(schedule, crate::clock::now(), 2).into_iter().map(seconds).collect()
 }
 
 fn interval(schedule: &Schedule) -> Option<f64> {

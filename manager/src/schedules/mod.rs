@@ -90,6 +90,6 @@ pub use loading::{load, parse};
 pub use overview::describe;
 pub use planner::{Due, due, next_fires};
 pub use values::{
-    CheckKind, CheckSpec, Compression, ImageSpec, Publish, RetryPolicy, Schedule, Schedules, ServerSpec,
-    Timeouts, User,
+    CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, RetryPolicy, Schedule, Schedules,
+    ServerSpec, Timeouts, User,
 };

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::cron::Cron;
 
+/// The cloud that needs no clouds.yaml: QEMU on this host.
+pub const LOCAL: &str = "local";
+
 /// All schedules of a file, in the file's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedules {

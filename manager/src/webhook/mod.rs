@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use signature::{Secret, SecretError};
 
+use crate::clock;
 use crate::history::{HistoryError, OutboxEntry, OutboxKind};
 use crate::lifecycle::Manager;
 use crate::lifecycle::metrics::Delivery;
@@ -114,7 +115,7 @@ impl Webhook {
     }
 
     async fn send_due(&self, manager: &Manager) -> Result<(), HistoryError> {
-        let now = Utc::now().timestamp_millis();
+        let now = clock::now().timestamp_millis();
         for notice in manager.history().due_notices(now, AT_ONCE).await? {
             let outcome = match self.send(manager, &notice).await? {
                 Ok(()) => {
@@ -143,6 +144,7 @@ impl Webhook {
             },
         };
         let body = body::body(notice, build.as_ref(), &self.public_url, self.format).to_string();
+        // By the real clock: the receiver compares it with its own.
         let time = Utc::now().timestamp();
         let mut request = self
             .client
@@ -168,7 +170,7 @@ impl Webhook {
         notice: &OutboxEntry,
         why: &str,
     ) -> Result<Delivery, HistoryError> {
-        let now = Utc::now().timestamp_millis();
+        let now = clock::now().timestamp_millis();
         let tries = notice.tries.saturating_add(1);
         let (id, schedule) = (notice.id, &notice.schedule);
         if now.saturating_sub(notice.created_at) > millis(PATIENCE) {

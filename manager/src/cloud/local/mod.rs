@@ -183,7 +183,7 @@ impl LocalCloud {
 #[async_trait]
 impl Cloud for LocalCloud {
     fn name(&self) -> &'static str {
-        "local"
+        crate::schedules::LOCAL
     }
 
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError> {

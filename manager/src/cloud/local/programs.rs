@@ -1,7 +1,6 @@
 //! Finding QEMU's programs, and running `qemu-img`.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::cloud::{CloudError, Trouble};
+use crate::programs::{self, is_executable};
 
 /// What `qemu-img info` and `create` may take, with a busy disk.
 const QUICK: Duration = Duration::from_mins(1);
@@ -137,15 +137,11 @@ async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 }
 
 fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-    let mut candidates: Vec<PathBuf> = match given {
-        Some(program) => vec![program.to_path_buf()],
-        None => std::env::split_paths(&path).map(|directory| directory.join(name)).collect(),
+    let found = match given {
+        Some(program) => is_executable(program).then(|| program.to_path_buf()),
+        None => programs::find(name),
     };
-    candidates.retain(|file| {
-        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    });
-    candidates.into_iter().next().ok_or_else(|| {
+    found.ok_or_else(|| {
         let missing = match given {
             Some(program) => format!("{} is no program", program.display()),
             None => format!("{name} is not on PATH"),

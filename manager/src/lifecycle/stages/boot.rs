@@ -15,7 +15,7 @@ use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
 use crate::lifecycle::settings::resource_name;
-use crate::schedules::{CheckKind, CheckSpec};
+use crate::schedules::{CheckKind, CheckSpec, LOCAL};
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -215,7 +215,7 @@ async fn silent(driver: &Driver, server: &Server, refusals: Refusals) -> Failure
         "does the console show the agent, and what does it say".to_owned(),
         format!("can the server reach the manager's gateway at {}", driver.manager.inner().gateway_address),
     ];
-    if driver.schedule.cloud != "local" {
+    if driver.schedule.cloud != LOCAL {
         hints.push("do the security groups let it out to that port".to_owned());
     }
     let refused = refusals.count();
@@ -281,7 +281,7 @@ fn request(check: &CheckSpec, driver: &Driver) -> v1::CheckRequest {
             min_free_bytes: *min_free,
             min_free_inodes: *min_free_inodes,
             // On OpenStack the flavor says how large the disk is; the guest sees its device.
-            disk_size_bytes: if driver.schedule.cloud == "local" { driver.schedule.server.disk } else { 0 },
+            disk_size_bytes: if driver.schedule.cloud == LOCAL { driver.schedule.server.disk } else { 0 },
         }),
         CheckKind::Dns { names } => Settings::Dns(v1::DnsCheck { names: names.clone() }),
         CheckKind::Internet { targets } => Settings::Internet(v1::InternetCheck { targets: targets.clone() }),

@@ -12,8 +12,9 @@ use crate::history::ArtifactRecord;
 use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::files;
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, is_executable};
+use crate::programs::is_executable;
 use crate::schedules::{Compression, ImageSpec};
 
 /// The element of ours that makes users takes them from variables with these names.

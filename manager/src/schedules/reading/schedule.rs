@@ -13,7 +13,7 @@ use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
-use crate::schedules::{Publish, RetryPolicy, Schedule, Timeouts};
+use crate::schedules::{LOCAL, Publish, RetryPolicy, Schedule, Timeouts};
 
 /// Most schedules of a file.
 const MOST_SCHEDULES: usize = 500;
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
             cron: self.cron(table),
             timezone: self.timezone(table).unwrap_or(Tz::UTC),
             jitter: self.duration(table, "jitter", Duration::ZERO..=LONGEST_JITTER).unwrap_or_default(),
-            cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| "local".to_owned()),
+            cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| LOCAL.to_owned()),
             image: self.image(table, name.is_some()),
             server: self.server(table),
             checks: self.checks(table),
