@@ -14,8 +14,8 @@ use super::Trouble;
 use super::rotation::RotatingFile;
 use super::text::Style;
 
-/// These two print user_data and tokens when they may.
-const CAPPED: &str = "openstack=info,osauth=info";
+/// The first two print user_data and tokens when they may; the third tells of its own insides.
+const CAPPED: &str = "openstack=info,osauth=info,tokio_cron_scheduler=warn";
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

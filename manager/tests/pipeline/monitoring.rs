@@ -123,6 +123,7 @@ fn shipped_files_ask_for_what_is_there(metrics: &str) {
         }
     }
     promtool(&["check", "rules", directory.join("alerts.yml").to_str().unwrap()], None);
+    promtool(&["test", "rules", directory.join("alerts_test.yml").to_str().unwrap()], None);
 }
 
 /// Prometheus' own judgement, where its tool is installed.
