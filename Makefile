@@ -19,7 +19,7 @@ TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run ||
 .PHONY: help demo test test-openstack torture life check docs install agent build install-build install-test
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n '/^#$$/q; s/^# //p' Makefile
 
 demo: install-build agent build
 	./target/release/image-manager --version
