@@ -18,7 +18,7 @@ use super::text::Style;
 use crate::cloud::local::{LocalCloud, LocalSettings};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::cloud::{Cloud, Trouble as CloudTrouble};
-use crate::gateway::{Certificate, Gateway, GatewaySettings, serve as serve_gateway};
+use crate::gateway::{Certificate, Gateway, GatewaySettings, ServeError, serve as serve_gateway};
 use crate::history::History;
 use crate::lifecycle::{Manager, Parts, Settings};
 use crate::schedules::{self, LOCAL, Schedule, Schedules};
@@ -130,7 +130,7 @@ pub(crate) struct Instance {
     pub(crate) stop: CancellationToken,
     pub(crate) gateway_address: SocketAddr,
     /// The gateway's task; it ends only when it fails or is stopped.
-    pub(crate) gateway: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    pub(crate) gateway: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
 
 /// What a manager is for.

@@ -5,10 +5,13 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
+use tokio_rustls::TlsAcceptor;
 
 use super::token::hex;
 
@@ -57,6 +60,21 @@ impl Certificate {
             .map_err(|_| CertificateError::Content(cert_path.clone()))?;
         let fingerprint = hex(&Sha256::digest(&der));
         Ok(Self { pem, key: key.into(), fingerprint })
+    }
+
+    /// What speaks TLS with it, for HTTP/2.
+    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, String> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect();
+        let chain = chain.map_err(|error| error.to_string())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.expose_secret().as_bytes())
+            .map_err(|error| error.to_string())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(|error| error.to_string())?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 

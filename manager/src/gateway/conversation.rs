@@ -29,7 +29,7 @@ pub(super) struct Conversation {
 }
 
 /// Why a stream ended before Goodbye.
-enum End {
+pub(super) enum End {
     /// The agent is gone, or the build is: there is nobody to tell.
     Gone(String),
     /// The agent broke the protocol: it is told.
@@ -57,6 +57,14 @@ impl Conversation {
         if mine {
             let _ = self.place.events.send(AgentEvent::Detached { why, stream: self.place.stream }).await;
         }
+    }
+
+    /// One whose stream is the caller.
+    #[cfg(fuzzing)]
+    pub(super) fn for_fuzzing(gateway: &Gateway, token: TokenHash, outgoing: Outgoing) -> Option<Self> {
+        let hello = Hello { boot_id: "boot".to_owned(), ..Hello::default() };
+        let place = gateway.take_place(token, &hello, None).ok()?;
+        Some(Self { gateway: gateway.clone(), token, place, outgoing })
     }
 
     fn settings(&self) -> &GatewaySettings {
@@ -134,7 +142,7 @@ impl Conversation {
         Ok(())
     }
 
-    async fn hear(
+    pub(super) async fn hear(
         &self,
         kind: Option<agent_message::Kind>,
         accepted: &mut Option<oneshot::Receiver<()>>,

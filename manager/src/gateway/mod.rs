@@ -8,6 +8,12 @@
 mod attach;
 mod certificate;
 mod conversation;
+mod door;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+mod refusals;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::collections::HashMap;
@@ -18,7 +24,7 @@ use std::time::Duration;
 use image_manager_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 
-pub use attach::serve;
+pub use attach::{ServeError, serve};
 pub use certificate::{Certificate, CertificateError};
 pub use token::{Token, TokenHash};
 
@@ -40,6 +46,10 @@ pub struct GatewaySettings {
     pub heartbeat_timeout: Duration,
     /// How long a new stream may take to say Hello.
     pub hello_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// Most connections that are open at once. When there are more, those with nobody attached go.
+    pub connections: usize,
 }
 
 impl Default for GatewaySettings {
@@ -49,6 +59,8 @@ impl Default for GatewaySettings {
             // An emulated server that swaps or boots may stand still for a while.
             heartbeat_timeout: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            connections: 256,
         }
     }
 }
@@ -115,6 +127,7 @@ struct Inner {
     slots: Mutex<HashMap<TokenHash, Slot>>,
     next_stream: std::sync::atomic::AtomicU64,
     unknown_tokens: std::sync::atomic::AtomicU64,
+    refusals: Arc<refusals::Refusals>,
 }
 
 /// All sessions; cheap to clone.
@@ -139,6 +152,7 @@ impl Gateway {
                 slots: Mutex::default(),
                 next_stream: std::sync::atomic::AtomicU64::new(1),
                 unknown_tokens: std::sync::atomic::AtomicU64::new(0),
+                refusals: Arc::default(),
             }),
         }
     }

@@ -1,0 +1,424 @@
+//! Hostile callers at the real door, over sockets, beside an honest agent. They are played by these tests: the
+//! real agent cannot be made to misbehave.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use image_manager_proto::v1::agent_gateway_client::AgentGatewayClient;
+use image_manager_proto::v1::{
+    self, AgentMessage, CheckOutcome, CheckRequest, CheckResult, Goodbye, Hello, ManagerMessage, Report,
+    agent_message, manager_message,
+};
+use prost::bytes::BufMut as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+
+use super::{AgentEvent, Certificate, Gateway, GatewaySettings, Session, Token, serve};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A gateway that serves, and what it has logged.
+struct Place {
+    gateway: Gateway,
+    address: SocketAddr,
+    pem: String,
+    stop: CancellationToken,
+    log: Log,
+    _directory: tempfile::TempDir,
+    _logging: tracing::subscriber::DefaultGuard,
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn count(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Place {
+    async fn new(change: impl FnOnce(&mut GatewaySettings)) -> Self {
+        // All of a test's tasks run on its own thread, so this is theirs alone.
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let logging = tracing::subscriber::set_default(subscriber);
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = Certificate::load_or_make(directory.path()).unwrap();
+        let mut settings = GatewaySettings { heartbeat_timeout: PATIENCE, ..GatewaySettings::default() };
+        change(&mut settings);
+        let gateway = Gateway::new(settings);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (pem, stop) = (certificate.pem.clone(), CancellationToken::new());
+        let (served, ended) = (gateway.clone(), stop.clone());
+        tokio::spawn(async move { serve(served, listener, &certificate, ended).await });
+        Self { gateway, address, pem, stop, log, _directory: directory, _logging: logging }
+    }
+
+    fn session(&self, checks: Vec<CheckRequest>) -> (Token, Session) {
+        let token = Token::generate().unwrap();
+        let session = self.gateway.open(&token, "build-1", checks);
+        (token, session)
+    }
+
+    async fn channel(&self) -> Channel {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(tonic::transport::Certificate::from_pem(&self.pem))
+            .domain_name("image-manager");
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.address)).unwrap();
+        let endpoint = endpoint.connect_timeout(PATIENCE).tls_config(tls).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    async fn attach(&self, token: &str, boot: &str) -> Result<Agent, Status> {
+        let (say, said) = mpsc::channel(16);
+        let hello = Hello { boot_id: boot.to_owned(), ..Hello::default() };
+        say.send(message(agent_message::Kind::Hello(hello))).await.unwrap();
+        let request = bearing(token, ReceiverStream::new(said));
+        let hear = AgentGatewayClient::new(self.channel().await).attach(request).await?.into_inner();
+        Ok(Agent { say, hear })
+    }
+
+    async fn wait_for_log(&self, text: &str) {
+        let start = Instant::now();
+        while self.log.count(text) == 0 {
+            assert!(start.elapsed() < PATIENCE, "never logged {text:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The agent's side of a stream.
+#[derive(Debug)]
+struct Agent {
+    say: mpsc::Sender<AgentMessage>,
+    hear: Streaming<ManagerMessage>,
+}
+
+impl Agent {
+    async fn say(&self, kind: agent_message::Kind) {
+        self.say.send(message(kind)).await.unwrap();
+    }
+
+    /// The next message that is no heartbeat.
+    async fn hear(&mut self) -> Result<manager_message::Kind, Status> {
+        loop {
+            let heard = timeout(PATIENCE, self.hear.message()).await.expect("nothing was said");
+            match heard?.and_then(|message| message.kind) {
+                Some(manager_message::Kind::Heartbeat(_)) => {}
+                Some(kind) => return Ok(kind),
+                None => return Err(Status::cancelled("the end")),
+            }
+        }
+    }
+
+    /// Hears out what it is asked for, reports, and is done, as an honest agent.
+    async fn finish(mut self, session: &mut Session) {
+        let mut results = Vec::new();
+        loop {
+            match self.hear().await.unwrap() {
+                manager_message::Kind::CheckRequest(check) => results.push(passed(&check.name)),
+                manager_message::Kind::Welcome(welcome) => assert_eq!(welcome.checks, 1),
+                other => panic!("{other:?}"),
+            }
+            if !results.is_empty() {
+                break;
+            }
+        }
+        self.say(agent_message::Kind::Report(Report { results })).await;
+        let accept = loop {
+            match next(session).await {
+                AgentEvent::Report { accept, .. } => break accept,
+                AgentEvent::Attached { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        accept.send(()).unwrap();
+        assert!(matches!(self.hear().await.unwrap(), manager_message::Kind::ReportAccepted(_)));
+        self.say(agent_message::Kind::Goodbye(Goodbye {})).await;
+        assert!(matches!(next(session).await, AgentEvent::Goodbye));
+    }
+}
+
+async fn next(session: &mut Session) -> AgentEvent {
+    timeout(PATIENCE, session.next()).await.expect("no event").unwrap()
+}
+
+fn message(kind: agent_message::Kind) -> AgentMessage {
+    AgentMessage { kind: Some(kind) }
+}
+
+fn bearing<T>(token: &str, what: T) -> Request<T> {
+    let mut request = Request::new(what);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+fn check(name: &str) -> CheckRequest {
+    CheckRequest { name: name.to_owned(), ..CheckRequest::default() }
+}
+
+fn passed(name: &str) -> CheckResult {
+    CheckResult { name: name.to_owned(), outcome: CheckOutcome::Pass.into(), ..CheckResult::default() }
+}
+
+/// Whether the other side ends a connection, whatever it says before.
+async fn is_ended(stream: &mut TcpStream) -> bool {
+    let mut said = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut said)).await.is_ok()
+}
+
+#[tokio::test]
+async fn without_tls_nobody_comes_in_and_the_log_has_one_line() {
+    let place = Place::new(|_| {}).await;
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+    for _ in 0..30 {
+        let mut stream = TcpStream::connect(place.address).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        assert!(is_ended(&mut stream).await);
+    }
+    honest.finish(&mut session).await;
+    assert_eq!(place.log.count("no TLS"), 1);
+    place.stop.cancel();
+    place.wait_for_log("again: ended a connection: no TLS times=29").await;
+}
+
+#[tokio::test]
+async fn wrong_missing_and_replayed_tokens_and_second_agents_are_refused() {
+    let place = Place::new(|_| {}).await;
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+    for _ in 0..3 {
+        let refused = place.attach(&"0".repeat(64), "boot-1").await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+        let second = place.attach(token.expose(), "boot-2").await.unwrap_err();
+        assert_eq!(second.code(), Code::AlreadyExists);
+    }
+    let (_say, said) = mpsc::channel::<AgentMessage>(1);
+    let mut client = AgentGatewayClient::new(place.channel().await);
+    let refused = client.attach(ReceiverStream::new(said)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!((session.refused(), place.gateway.unknown_tokens()), (3, 4));
+
+    honest.finish(&mut session).await;
+    drop(session);
+    let replayed = place.attach(token.expose(), "boot-1").await.unwrap_err();
+    assert_eq!(replayed.code(), Code::Unauthenticated);
+    for (line, times) in [("no running build", 1), ("no bearer token", 1), ("another boot's agent", 1)] {
+        assert_eq!(place.log.count(line), times, "{line}");
+    }
+    place.stop.cancel();
+    place.wait_for_log("no running build has handed out its token times=3").await;
+    assert_eq!(place.log.count(token.expose()), 0, "a token is in the log");
+}
+
+/// Sends bytes as they are.
+#[derive(Debug, Default, Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, bytes: Vec<u8>, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put_slice(&bytes);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(prost::bytes::Buf::copy_to_bytes(from, prost::bytes::Buf::remaining(from)).to_vec()))
+    }
+}
+
+async fn attach_raw(
+    place: &Place,
+    token: &str,
+    messages: Vec<Vec<u8>>,
+) -> Result<Streaming<Vec<u8>>, Status> {
+    let mut client = tonic::client::Grpc::new(place.channel().await);
+    client.ready().await.unwrap();
+    let path = "/image_manager.v1.AgentGateway/Attach".parse().unwrap();
+    let request = bearing(token, tokio_stream::iter(messages));
+    Ok(client.streaming(request, path, Raw).await?.into_inner())
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_messages_end_their_own_stream_only() {
+    use prost::Message as _;
+    let place = Place::new(|_| {}).await;
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+
+    let (other, mut others) = place.session(vec![check("disk")]);
+    for garbage in [b"\x0a\xff\xff\xff\xff\x0f".to_vec(), vec![0xff; 100], vec![0; super::MESSAGE_LIMIT + 1]]
+    {
+        let refused = attach_raw(&place, other.expose(), vec![garbage]).await;
+        assert!(refused.is_err(), "no Hello, and it came in");
+    }
+    let mut agent = place.attach(other.expose(), "boot-1").await.unwrap();
+    let summary = "x".repeat(super::MESSAGE_LIMIT);
+    agent.say(agent_message::Kind::CheckResult(CheckResult { summary, ..passed("disk") })).await;
+    while agent.hear().await.is_ok() {}
+    let hello =
+        message(agent_message::Kind::Hello(Hello { boot_id: "boot-1".to_owned(), ..Hello::default() }));
+    let after_hello = vec![hello.encode_to_vec(), vec![0xff; 100]];
+    let mut heard = attach_raw(&place, other.expose(), after_hello).await.unwrap();
+    while let Ok(Some(_)) = timeout(PATIENCE, heard.message()).await.unwrap() {}
+    let mut lost = 0;
+    while lost < 2 {
+        lost += usize::from(matches!(next(&mut others).await, AgentEvent::Detached { .. }));
+    }
+    honest.finish(&mut session).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_is_bounded_and_shuts_no_agent_out() {
+    let place = Place::new(|settings| settings.connections = 8).await;
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..60 {
+        flood.push(TcpStream::connect(place.address).await.unwrap());
+    }
+    // All but seven are ended: the honest agent has the eighth place.
+    let mut ended = 0;
+    for stream in flood.iter_mut().take(53) {
+        ended += usize::from(is_ended(stream).await);
+    }
+    assert_eq!(ended, 53);
+    // Who comes now comes in, though all of them are still there.
+    let (other, mut others) = place.session(vec![check("disk")]);
+    place.attach(other.expose(), "boot-9").await.unwrap().finish(&mut others).await;
+    honest.finish(&mut session).await;
+    assert_eq!(place.log.count("too many are open"), 1);
+    place.stop.cancel();
+    place.wait_for_log("again: ended a connection: too many").await;
+    drop(flood);
+}
+
+#[tokio::test]
+async fn who_takes_too_long_is_ended() {
+    let place = Place::new(|settings| {
+        settings.handshake = Duration::from_millis(300);
+        settings.hello_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+    let mut silent = TcpStream::connect(place.address).await.unwrap();
+    assert!(is_ended(&mut silent).await);
+    place.wait_for_log("no handshake in time").await;
+
+    // TLS, and then nothing: no HTTP/2, no token.
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = rustls::pki_types::pem::PemObject::from_pem_slice(place.pem.as_bytes()).unwrap();
+    roots.add(pem).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = rustls::pki_types::ServerName::try_from("image-manager").unwrap();
+    let stream = TcpStream::connect(place.address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    let mut said = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it may stay for ever");
+
+    // A token, and then no Hello.
+    let (_say, said) = mpsc::channel::<AgentMessage>(1);
+    let request = bearing(token.expose(), ReceiverStream::new(said));
+    let late = AgentGatewayClient::new(place.channel().await).attach(request).await.unwrap_err();
+    assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Unknown | Code::Unavailable), "{late:?}");
+    // Meanwhile the honest one has been there for longer than all of them may.
+    honest.finish(&mut session).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_is_given_up() {
+    let place = Place::new(|settings| {
+        settings.heartbeat_interval = Duration::from_millis(200);
+        settings.heartbeat_timeout = Duration::from_secs(3);
+    })
+    .await;
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+    // More than fits into all windows and queues on the way.
+    let many = (0..400).map(|number| check(&format!("{number}{}", "x".repeat(60_000)))).collect();
+    let (other, mut others) = place.session(many);
+    let slow = place.attach(other.expose(), "boot-1").await.unwrap();
+    let beat = async {
+        loop {
+            let _ = slow.say.send(message(agent_message::Kind::Heartbeat(v1::Heartbeat {}))).await;
+            let _ = honest.say.send(message(agent_message::Kind::Heartbeat(v1::Heartbeat {}))).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let lost = async {
+        loop {
+            if let AgentEvent::Detached { why, .. } = next(&mut others).await {
+                return why;
+            }
+        }
+    };
+    let why = tokio::select! {
+        why = lost => why,
+        () = beat => unreachable!(),
+    };
+    assert_eq!(why, "it does not read its stream");
+    honest.finish(&mut session).await;
+}
