@@ -3,6 +3,7 @@
 # make test-openstack   the tests on a real OpenStack, which it starts on this machine
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
+# make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
 # make docs    writes docs/protocol.md anew from the comments of the .proto files
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
@@ -16,7 +17,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack torture life check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack torture life fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -62,11 +63,15 @@ check:
 	cargo $(TESTER) --workspace --lib
 	cargo $(TESTER) -p image-manager-proto --test documentation
 	elements/check
-	grep -rlIE '^#!/bin/bash' setup testbed manager/src elements | xargs -n 1 bash -n
+	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements | xargs -n 1 bash -n
 
 test: install-test agent
 	elements/check
+	fuzz/run
 	testbed/run
+
+fuzz: install-test
+	fuzz/run
 
 # Takes a quarter of an hour, and 5 GiB of memory while the OpenStack runs.
 test-openstack: install-test agent

@@ -180,7 +180,7 @@ fn mentions_us(text: &str) -> bool {
 }
 
 /// Reads Nova's `meta_data.json`. `None`: none of our keys is in it.
-fn parse(text: &str, origin: &str) -> Result<Option<Identity>, IdentityError> {
+pub(crate) fn parse(text: &str, origin: &str) -> Result<Option<Identity>, IdentityError> {
     let not_json = || IdentityError::NotJson { origin: origin.to_owned() };
     let whole: Value = serde_json::from_str(text).map_err(|_| not_json())?;
     let whole = whole.as_object().ok_or_else(not_json)?;

@@ -13,6 +13,8 @@
 pub mod arguments;
 pub mod checks;
 mod console;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guest;
 mod http;
 mod identity;

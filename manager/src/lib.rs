@@ -8,6 +8,8 @@ pub mod builder;
 pub mod cli;
 mod clock;
 pub mod cloud;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod history;
 pub mod lifecycle;
