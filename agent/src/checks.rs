@@ -11,6 +11,7 @@ pub mod dns;
 pub mod internet;
 mod mirrors;
 pub mod observations;
+pub mod packages;
 
 use std::time::{Duration, SystemTime};
 
@@ -90,6 +91,9 @@ async fn examine(request: &CheckRequest, guest: &Guest, deadline: Instant) -> Ju
         }
         Some(Settings::CloudInit(settings)) => {
             cloud_init::judge(settings, &cloud_init::observe(settings, guest, deadline).await)
+        }
+        Some(Settings::Packages(settings)) => {
+            packages::judge(settings, &packages::observe(guest, deadline).await)
         }
         None => Judgement::new(
             CheckOutcome::Skipped,

@@ -1,7 +1,7 @@
 //! What went wrong, from the way DIB ended and from what it said last. Pure.
 
 use super::BuilderError;
-use super::log_reader::{LogReader, without_timestamp};
+use super::log_reader::{LogReader, Script, without_timestamp};
 use super::output::Tail;
 
 /// Lines of evidence.
@@ -78,6 +78,18 @@ pub(super) fn diagnose(exit: Exit, tail: &Tail, reader: &LogReader) -> BuilderEr
     error
 }
 
+/// What is wrong with a build that ended well: a mirror did not answer, and the image is without updates.
+pub(super) fn stale(reader: &LogReader) -> Option<BuilderError> {
+    let missed = reader.missed_index()?;
+    let text = format!(
+        "a package mirror did not deliver{}, and the build went on without it: the image lacks updates",
+        place(missed.script.as_ref())
+    );
+    let mut error = host("mirror_unreachable", text);
+    error.evidence.clone_from(&missed.line);
+    Some(error)
+}
+
 /// The last lines that are no noise, for failures that are told from outside (a timeout, say).
 pub(super) fn last_lines(tail: &Tail) -> String {
     let lines: Vec<&str> = tail.iter().map(without_timestamp).collect();
@@ -109,10 +121,10 @@ fn definition_error(lines: &[&str]) -> Option<BuilderError> {
                 ))
             }
             "MissingOSException" => {
-                Some(definition("dib_failed", format!("no element provides an operating system: {text}")))
+                Some(definition("dib_os_missing", format!("no element provides an operating system: {text}")))
             }
             "AlreadyProvidedException" => {
-                Some(definition("dib_failed", format!("two elements provide the same: {text}")))
+                Some(definition("dib_element_conflict", format!("two elements provide the same: {text}")))
             }
             "InvalidElementDir" => Some(host("dib_failed", format!("the elements path is wrong: {text}"))),
             _ => None,
@@ -124,14 +136,13 @@ fn definition_error(lines: &[&str]) -> Option<BuilderError> {
 fn host_error(lines: &[&str]) -> Option<BuilderError> {
     lines.iter().find_map(|line| {
         if line.contains("/dev/mapper/control") || line.contains("failed to initialize device-mapper") {
-            return Some(host(
-                "dib_failed",
-                format!(
-                    "this host has no device-mapper, which kpartx needs: {} must name the directory with the \
-                     stand-ins (setup/stand-ins)",
-                    super::STAND_INS
-                ),
-            ));
+            let text = "this host has no device-mapper, which kpartx needs: load the kernel module dm_mod, or let \
+                        the manager put its stand-ins for kpartx and dmsetup in their place";
+            return Some(host("device_mapper_missing", text.to_owned()));
+        }
+        if let Some((_, format)) = line.split_once("Unknown file format") {
+            let format = format.trim_start_matches([':', ' ']);
+            return Some(host("dib_format_unknown", format!("qemu-img knows no output format {format}")));
         }
         if line.starts_with("unshare: ") {
             let text = format!("this host does not let the manager contain the build; is it root? {line}");
@@ -157,9 +168,11 @@ fn sign(lines: &[&str], reader: &LogReader) -> Option<BuilderError> {
         let line = lines.iter().rev().find(|line| looks.iter().any(|look| line.contains(look)))?;
         let line = line.trim_start_matches("> ").trim();
         let message = match *reason {
-            "scratch_full" => format!("the disk that the build works on is full{}", place(reader)),
-            "mirror_unreachable" => format!("a package mirror did not deliver{}: {line}", place(reader)),
-            _ => format!("there is no package {}{}", package(line), place(reader)),
+            "scratch_full" => format!("the disk that the build works on is full{}", place(reader.running())),
+            "mirror_unreachable" => {
+                format!("a package mirror did not deliver{}: {line}", place(reader.running()))
+            }
+            _ => format!("there is no package {}{}", package(line), place(reader.running())),
         };
         Some(BuilderError { reason, image_at_fault: *image_at_fault, message, evidence: String::new() })
     })
@@ -210,8 +223,8 @@ fn unexplained(exit: Exit, reader: &LogReader) -> String {
 }
 
 /// ` (element agent-install, install.d/60-agent-install)`, while a script runs.
-fn place(reader: &LogReader) -> String {
-    reader.running().map_or_else(String::new, |script| {
+fn place(script: Option<&Script>) -> String {
+    script.map_or_else(String::new, |script| {
         let element = script.element.as_deref().unwrap_or("?");
         format!(" (element {element}, {}.d/{})", script.phase, script.name)
     })
@@ -304,20 +317,28 @@ mod tests {
             ("Package 'vim' has no installation candidate", 100, "dib_package_missing"),
             ("No match for argument: vim", 1, "dib_package_missing"),
             ("tar: x: Cannot write: No space left on device\nE: Failed to fetch x", 2, "scratch_full"),
-            ("/dev/mapper/control: open failed: No such device", 1, "dib_failed"),
+            ("/dev/mapper/control: open failed: No such device", 1, "device_mapper_missing"),
+            ("qemu-img: Unknown file format 'qcow3'", 1, "dib_format_unknown"),
             ("sudo losetup: cannot find an unused loop device", 1, "dib_failed"),
             ("unshare: unshare failed: Operation not permitted", 1, "dib_failed"),
             ("contain: kpartx is not installed", 127, "dib_missing"),
             ("qcow2 output format specified but qemu-img executable not found.", 1, "dib_missing"),
             ("x.MissingElementException: Element 'a' not found", 1, "dib_hook_failed"),
-            ("diskimage_builder.element_dependencies.MissingOSException: Please", 1, "dib_failed"),
+            ("diskimage_builder.element_dependencies.MissingOSException: Please", 1, "dib_os_missing"),
+            (
+                "diskimage_builder.element_dependencies.AlreadyProvidedException: operating-system: x",
+                1,
+                "dib_element_conflict",
+            ),
             ("Killed", 137, "dib_failed"),
         ];
         for (lines, code, reason) in cases {
             let error = diagnose_log(&format!("{running}\n{lines}"), Exit::Code(code));
             assert_eq!(error.reason, reason, "{lines}: {error}");
-            let at_fault =
-                matches!(reason, "dib_hook_failed" | "dib_package_missing") || lines.contains("MissingOS");
+            let at_fault = matches!(
+                reason,
+                "dib_hook_failed" | "dib_package_missing" | "dib_os_missing" | "dib_element_conflict"
+            );
             assert_eq!(error.image_at_fault, at_fault, "{lines}: {error}");
             assert!(!error.evidence.is_empty() || lines.starts_with("contain"), "{lines}");
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::phases::{Phase, Weights};
+use super::staleness::{Missed, Staleness};
 
 /// Lines kept of the running script.
 const SCRIPT_LINES: usize = 60;
@@ -39,6 +40,7 @@ pub(super) struct LogReader {
     running: Option<Script>,
     script_lines: VecDeque<String>,
     loops: Vec<String>,
+    staleness: Staleness,
     converted: bool,
     succeeded: bool,
     shown: f64,
@@ -58,6 +60,7 @@ impl LogReader {
             running: None,
             script_lines: VecDeque::new(),
             loops: Vec::new(),
+            staleness: Staleness::default(),
             converted: false,
             succeeded: false,
             shown: 0.0,
@@ -93,6 +96,7 @@ impl LogReader {
             }
             self.script_lines.push_back(text.to_owned());
         }
+        self.staleness.line(text, self.running.as_ref());
     }
 
     /// The share of the build that is done: 0 to 1, never less than before, 1 only when DIB has said that
@@ -141,6 +145,11 @@ impl LogReader {
     /// The loop devices that DIB has made.
     pub(super) fn loops(&self) -> &[String] {
         &self.loops
+    }
+
+    /// A package index that the build has gone on without.
+    pub(super) fn missed_index(&self) -> Option<&Missed> {
+        self.staleness.first()
     }
 
     /// Seconds that each phase took, the current one until `now`.

@@ -9,7 +9,8 @@
 //!   ├──── output: lines from the pipe, into build.log, into the tail
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
 //!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
-//!   └──── artifact: is there an image, is it whole
+//!   ├──── artifact: is there an image, is its structure sound
+//!   └──── proof: is in it what was put there
 //! ```
 //!
 //! It leaves the scratch directory behind, with the image in it or with what a failure left. [`clean`] takes
@@ -26,11 +27,15 @@ mod command;
 mod contained;
 mod containment;
 mod diagnosis;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod log_reader;
 mod output;
 mod phases;
+mod proof;
 mod room;
 mod run;
+mod staleness;
 mod stand_ins;
 
 use std::collections::BTreeMap;
@@ -38,7 +43,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
-pub use room::{NoRoom, check_room, free_bytes};
+pub use proof::{Counts, Proof};
+pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
 
@@ -87,6 +93,12 @@ pub struct Artifact {
     pub manifest: Option<PathBuf>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
+    /// Whether the packaged files in it are what their packages say.
+    pub proof: Proof,
+    /// Seconds that the look at them took.
+    pub proof_seconds: f64,
+    /// How it used the room of the scratch directory.
+    pub room: RoomUsed,
 }
 
 /// What is told while it runs.
@@ -103,7 +115,8 @@ pub enum Event {
 #[error("{message}")]
 pub struct BuilderError {
     /// One snake_case word: `dib_missing`, `dib_element_unknown`, `dib_hook_failed`, `dib_package_missing`,
-    /// `dib_failed`, `scratch_full`, `mirror_unreachable`, `build_timeout`, `cancelled`, `build_log`.
+    /// `dib_os_missing`, `dib_element_conflict`, `dib_format_unknown`, `device_mapper_missing`, `dib_failed`,
+    /// `scratch_full`, `image_damaged`, `mirror_unreachable`, `build_timeout`, `cancelled`, `build_log`.
     pub reason: &'static str,
     /// Whether the image definition is to blame (the verdict is FAILED), not the host (ERRORED).
     pub image_at_fault: bool,

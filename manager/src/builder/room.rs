@@ -47,8 +47,47 @@ pub fn check_room(scratch_parent: &Path, need: u64) -> Result<(), NoRoom> {
     }
 }
 
+/// Watches the free space while a build runs: how much it used at most, and how low the room ever was.
+///
+/// Other builds on the same file system count too; what matters is whether there was room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch {
+    at_start: Option<u64>,
+    lowest: Option<u64>,
+}
+
+impl Watch {
+    /// Begins to watch the file system of `path`.
+    pub(super) fn start(path: &Path) -> Self {
+        let free = free_bytes(path).ok();
+        Self { at_start: free, lowest: free }
+    }
+
+    /// Looks again; gives what is free, when that can be told.
+    pub(super) fn look(&mut self, path: &Path) -> Option<u64> {
+        let free = free_bytes(path).ok()?;
+        self.lowest = Some(self.lowest.map_or(free, |lowest| lowest.min(free)));
+        Some(free)
+    }
+
+    /// What it came to.
+    pub(super) fn used(self) -> RoomUsed {
+        let lowest = self.lowest.unwrap_or(u64::MAX);
+        RoomUsed { most: self.at_start.map_or(0, |start| start.saturating_sub(lowest)), lowest }
+    }
+}
+
+/// How a build used the room that it worked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomUsed {
+    /// Most bytes that were taken at one time.
+    pub most: u64,
+    /// Least bytes that were free at one time.
+    pub lowest: u64,
+}
+
 /// A number of bytes as people write it.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     for (unit, name) in UNITS {
         if count >= unit {
@@ -71,6 +110,20 @@ mod tests {
         assert!(matches!(error, NoRoom::TooLittle { need, free, .. } if need == 1 << 60 && free > 0));
         assert!(error.to_string().contains("and the build needs 1073741824.0 GiB"), "{error}");
         assert!(check_room(Path::new("/does/not/exist"), 1).is_err());
+    }
+
+    #[test]
+    fn the_most_and_the_least_are_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watch = Watch::start(directory.path());
+        assert!(watch.look(directory.path()).unwrap() > 0);
+        let low = Watch { at_start: Some(100), lowest: Some(100) };
+        assert_eq!(low.used(), RoomUsed { most: 0, lowest: 100 });
+        let low = Watch { at_start: Some(100), lowest: Some(30) };
+        assert_eq!(low.used(), RoomUsed { most: 70, lowest: 30 });
+        // Another build has ended meanwhile.
+        assert_eq!(Watch { at_start: Some(10), lowest: Some(30) }.used().most, 0);
+        assert_eq!(Watch::start(Path::new("/does/not/exist")).used(), RoomUsed { most: 0, lowest: u64::MAX });
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::contained::Contained;
 use super::diagnosis::{self, Exit, host};
 use super::log_reader::LogReader;
 use super::output::{BuildLog, Lines, LogError, Tail};
-use super::room::{bytes, free_bytes};
-use super::{Artifact, BuilderError, Event, Order, artifact, command};
+use super::room::{Watch, bytes};
+use super::{Artifact, BuilderError, Event, Order, artifact, command, proof};
 
 /// What bounds a build besides its timeout.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ pub async fn run_within(
 
     let mut build = Build::new(order, limits, &layout, log, events);
     let ended = build.follow(contained, output, &cancel).await;
-    let artifact = build.judge(ended, &layout).await?;
+    let artifact = build.judge(ended, &layout, &cancel).await?;
     build.tell_progress();
     Ok(artifact)
 }
@@ -148,6 +148,7 @@ struct Build<'a> {
     started: Instant,
     heard: Instant,
     layout: &'a Layout,
+    room: Watch,
     log: BuildLog,
     lines: Lines,
     tail: Tail,
@@ -173,6 +174,7 @@ impl<'a> Build<'a> {
             started: now,
             heard: now,
             layout,
+            room: Watch::start(&layout.root),
             log,
             lines: Lines::default(),
             tail: Tail::default(),
@@ -290,8 +292,8 @@ impl<'a> Build<'a> {
     }
 
     fn tick(&mut self, contained: &Contained) {
-        match free_bytes(&self.layout.root) {
-            Ok(free) if free < self.limits.free_bytes => self.end(Cause::Full(free), contained),
+        match self.room.look(&self.layout.root) {
+            Some(free) if free < self.limits.free_bytes => self.end(Cause::Full(free), contained),
             _ => {}
         }
         if !self.reader.succeeded() {
@@ -309,7 +311,12 @@ impl<'a> Build<'a> {
         }
     }
 
-    async fn judge(&self, ended: Ended, layout: &Layout) -> Result<Artifact, BuilderError> {
+    async fn judge(
+        &self,
+        ended: Ended,
+        layout: &Layout,
+        cancel: &CancellationToken,
+    ) -> Result<Artifact, BuilderError> {
         if let Some(cause) = ended.cause {
             let mut error = self.stopped(&cause);
             error.evidence = diagnosis::last_lines(&self.tail);
@@ -325,14 +332,31 @@ impl<'a> Build<'a> {
         let file = artifact::file(layout).await;
         match file {
             Some(file) if exit == Exit::Code(0) => {
+                if let Some(stale) = diagnosis::stale(&self.reader) {
+                    return Err(stale);
+                }
                 artifact::check(&file).await?;
+                let began = Instant::now();
+                let proof = proof::prove(&file, cancel).await.map_err(|error| self.with_cause(error))?;
+                let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
-                Ok(Artifact { file, manifest, phase_seconds })
+                let room = self.room.used();
+                Ok(Artifact { file, manifest, phase_seconds, proof, proof_seconds, room })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }
+    }
+
+    /// A damaged image whose room was low is damaged by that.
+    fn with_cause(&self, mut error: BuilderError) -> BuilderError {
+        let lowest = self.room.used().lowest;
+        if error.reason == "image_damaged" && lowest < self.limits.free_bytes.saturating_mul(2) {
+            error.reason = "scratch_full";
+            error.message = format!("{}; at one time only {} were free there", error.message, bytes(lowest));
+        }
+        error
     }
 
     fn stopped(&self, cause: &Cause) -> BuilderError {

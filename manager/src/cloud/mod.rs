@@ -234,6 +234,11 @@ pub trait Cloud: Send + Sync {
     /// `ip:port` under which its servers reach the gateway that listens at `gateway`.
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError>;
 
+    /// The directory of this host where it keeps images, when it does.
+    fn image_directory(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Cheap proofs before a build is started: credentials, programs, room.
     async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError>;
 

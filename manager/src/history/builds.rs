@@ -225,7 +225,7 @@ pub(super) fn set_verdict(
 }
 
 /// SQLite has signed integers only; no size comes near the sign bit.
-fn signed(bytes: u64) -> i64 {
+pub(super) fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 

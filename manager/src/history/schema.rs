@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_day_sums.sql"),
     include_str!("migrations/0004_trails.sql"),
     include_str!("migrations/0005_outbox.sql"),
+    include_str!("migrations/0006_room.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

@@ -249,3 +249,25 @@ async fn a_page_since_an_instant_leaves_out_what_is_older() {
     let page = history.builds(filter).await.unwrap();
     assert_eq!(page.builds.iter().map(v1::Build::verdict).collect::<Vec<_>>(), [Verdict::Failed]);
 }
+
+#[tokio::test]
+async fn the_room_of_the_last_builds_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for number in 1..=7_u64 {
+        let id = format!("0{number}");
+        history.create_build(new_build(&id, "web")).await.unwrap();
+        let taken = RoomTaken { scratch: number * 100, image: number };
+        history.record_room(&id, RoomTaken { scratch: 1, image: 1 }).await.unwrap();
+        history.record_room(&id, taken).await.unwrap();
+        let (verdict, end) =
+            if number < 6 { (Verdict::Passed, S::Succeeded) } else { (Verdict::Failed, S::Failed) };
+        finish(&history, &id, verdict, end).await;
+    }
+    let scratch: Vec<u64> =
+        history.room_taken("web").await.unwrap().iter().map(|taken| taken.scratch).collect();
+    assert_eq!(scratch, [700, 600, 500, 400, 300]);
+    assert_eq!(history.last_good_size("web").await.unwrap(), Some(5), "the last two did not pass");
+    assert_eq!(history.room_taken("other").await.unwrap(), []);
+    assert_eq!(history.last_good_size("other").await.unwrap(), None);
+}

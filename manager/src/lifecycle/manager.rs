@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::driver::Driver;
 use super::events::Bus;
 use super::metrics::Metrics;
+use super::room::Reservations;
 use super::settings::Settings;
 use super::state::STAGES;
 use super::stop::{Stop, StopReason};
@@ -103,6 +104,7 @@ pub(super) struct Inner {
     pub(super) closing: CancellationToken,
     /// Ends those under way.
     ending: CancellationToken,
+    pub(super) reservations: Arc<Reservations>,
     stops: Mutex<HashMap<String, Stop>>,
     tasks: TaskTracker,
 }
@@ -182,6 +184,7 @@ impl Manager {
                 serves: parts.serves,
                 closing: CancellationToken::new(),
                 ending: CancellationToken::new(),
+                reservations: Arc::default(),
                 stops: Mutex::default(),
                 tasks: TaskTracker::new(),
             }),

@@ -15,6 +15,7 @@ mod manager;
 pub mod metrics;
 mod recovery;
 mod reload;
+mod room;
 mod scheduler;
 mod settings;
 mod stages;

@@ -170,7 +170,7 @@ pub struct CheckSpec {
     pub name: String,
     /// Whether the verdict depends on it. True by default.
     pub required: bool,
-    /// How long it may take. 2 minutes by default; 10 for `cloud_init`.
+    /// How long it may take. 2 minutes by default; 10 for `cloud_init` and `packages`.
     pub timeout: Duration,
     /// What is examined.
     pub kind: CheckKind,
@@ -202,6 +202,11 @@ pub enum CheckKind {
         fail_on_recoverable_errors: bool,
         /// The datasource must be this one.
         datasource: Option<String>,
+    },
+    /// Packaged files hold what their packages say. Only when it is named: the server reads all of its disk.
+    Packages {
+        /// So many may differ, because elements changed them. 25 by default.
+        max_changed: u32,
     },
 }
 

@@ -54,6 +54,11 @@ impl Store {
         Ok(Self { directory })
     }
 
+    /// Where the images are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where published images are.
     pub(super) fn published(&self) -> PathBuf {
         self.directory.join("published")

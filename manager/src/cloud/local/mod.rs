@@ -198,6 +198,10 @@ impl Cloud for LocalCloud {
         Ok(SocketAddr::from((host, gateway.port())).to_string())
     }
 
+    fn image_directory(&self) -> Option<PathBuf> {
+        Some(self.store.directory().to_owned())
+    }
+
     async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError> {
         self.programs.qemu()?;
         self.programs.qemu_img()?;

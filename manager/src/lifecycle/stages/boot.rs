@@ -291,6 +291,9 @@ fn request(check: &CheckSpec, driver: &Driver) -> v1::CheckRequest {
                 datasource: datasource.clone().unwrap_or_default(),
             })
         }
+        CheckKind::Packages { max_changed } => {
+            Settings::Packages(v1::PackagesCheck { max_changed: *max_changed })
+        }
     };
     v1::CheckRequest {
         name: check.name.clone(),

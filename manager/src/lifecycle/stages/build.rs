@@ -1,19 +1,20 @@
 //! BUILDING: disk-image-builder makes the artifact.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use image_manager_proto::v1::LogSource;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::{self, Artifact, Event, Order};
-use crate::history::ArtifactRecord;
+use crate::builder::{self, Artifact, Event, Order, Proof};
+use crate::history::{ArtifactRecord, RoomTaken};
 use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
-use crate::lifecycle::files;
 use crate::lifecycle::ledger::HOST;
+use crate::lifecycle::{files, room};
 use crate::programs::is_executable;
 use crate::schedules::{Compression, ImageSpec};
 
@@ -51,10 +52,9 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     tokio::fs::create_dir_all(&settings.scratch)
         .await
         .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
-    builder::check_room(&settings.scratch, settings.room)
-        .map_err(|error| Failure::errored("scratch_full", error.to_string()))?;
-
     let order = order(driver).await?;
+    let images = driver.cloud.image_directory();
+    let _room = room::admit(&driver.manager, &driver.schedule, &order.scratch, images).await?;
     let history = driver.manager.history();
     let name = order.scratch.display().to_string();
     let row = history.intend(&driver.id, HOST, "scratch", &name).await?;
@@ -69,7 +69,10 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     }
     history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
     let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
-    let detail = format!("{} from {}", human_size(size), driver.schedule.image.elements.join(", "));
+    let last_good = history.last_good_size(&driver.schedule.name).await?;
+    let warning = room::compare_size(size, last_good, artifact.room.lowest)?;
+    history.record_room(&driver.id, RoomTaken { scratch: artifact.room.most, image: size }).await?;
+    let detail = detail(driver, &artifact, size, warning);
     let value = note_hash(driver, artifact.file).await?;
     Ok(Done { value, detail })
 }
@@ -89,6 +92,21 @@ async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure
     };
     driver.manager.history().record_artifact(&driver.id, record).await?;
     Ok(HashedFile { file, sha512 })
+}
+
+/// What people read of the stage.
+fn detail(driver: &Driver, artifact: &Artifact, size: u64, warning: Option<String>) -> String {
+    let proof = artifact.proof.summary();
+    let mut text =
+        format!("{} from {}; {proof}", human_size(size), driver.schedule.image.elements.join(", "));
+    if matches!(artifact.proof, Proof::Looked(_)) {
+        let _ = write!(text, " in {:.1} s", artifact.proof_seconds);
+    }
+    if let Some(warning) = warning {
+        tracing::warn!(build = driver.id, "{warning}");
+        let _ = write!(text, "; {warning}");
+    }
+    text
 }
 
 /// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.

@@ -79,7 +79,7 @@ async fn repeat(kind: &CheckKind, check: &v1::Check) -> Option<Repeated> {
                     .is_none_or(|left| left.targets.len() < settings.targets.len());
             Some(repeated(works, judgement))
         }
-        CheckKind::Disk { .. } | CheckKind::CloudInit { .. } => None,
+        CheckKind::Disk { .. } | CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => None,
     }
 }
 

@@ -9,19 +9,25 @@ use crate::schedules::layers::{Entry, Table};
 use crate::schedules::{CheckKind, CheckSpec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
-const CLOUD_INIT_TIMEOUT: Duration = Duration::from_mins(10);
+/// cloud-init waits for the network, and `packages` reads the whole disk.
+const LONG_TIMEOUT: Duration = Duration::from_mins(10);
+/// Costs much and is seldom needed: the manager looks at the same before the upload.
+const ONLY_WHEN_NAMED: [&str; 1] = ["packages"];
+/// So many packaged files elements change at most, as experience has it.
+const USUALLY_CHANGED: u32 = 25;
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
 const LARGEST_SIZE: u64 = 1 << 50;
 const MOST_INODES: u64 = 1 << 40;
 
 impl<'a> Reader<'a> {
-    /// `checks`, by these rules: nothing given asks for all of them; an empty table of the schedule asks for
+    /// `checks`, by these rules: nothing given asks for all of the usual ones; an empty table of the schedule asks for
     /// none; else those that are named, here or in `[defaults]`; `false` takes one away.
     pub(super) fn checks(&mut self, schedule: &Table<'a>) -> Vec<CheckSpec> {
         let empty = Table::new(None, None, schedule.span.clone());
         let all = known_keys("checks");
+        let usual = || all.iter().filter(|name| !ONLY_WHEN_NAMED.contains(name));
         let Some(checks) = self.table(schedule, "checks") else {
-            return all.iter().filter_map(|name| self.check(name, &empty)).collect();
+            return usual().filter_map(|name| self.check(name, &empty)).collect();
         };
         if checks.is_cleared() {
             return Vec::new();
@@ -31,7 +37,7 @@ impl<'a> Reader<'a> {
         let (off, on): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.value.get_ref().as_bool() == Some(false));
         if on.is_empty() && !off.is_empty() {
-            let left = all.iter().filter(|name| !off.iter().any(|entry| entry.key == **name));
+            let left = usual().filter(|name| !off.iter().any(|entry| entry.key == **name));
             return left.filter_map(|name| self.check(name, &empty)).collect();
         }
         on.iter()
@@ -63,10 +69,18 @@ impl<'a> Reader<'a> {
                 fail_on_recoverable_errors: self.flag(table, "fail_on_recoverable_errors").unwrap_or(false),
                 datasource: self.ruled_string(table, "datasource", &DATASOURCE),
             },
+            "packages" => CheckKind::Packages {
+                max_changed: self
+                    .number(table, "max_changed", 0..=u64::from(u32::MAX))
+                    .and_then(|number| u32::try_from(number).ok())
+                    .unwrap_or(USUALLY_CHANGED),
+            },
             _ => return None,
         };
-        let default_timeout =
-            if matches!(kind, CheckKind::CloudInit { .. }) { CLOUD_INIT_TIMEOUT } else { DEFAULT_TIMEOUT };
+        let default_timeout = match kind {
+            CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => LONG_TIMEOUT,
+            _ => DEFAULT_TIMEOUT,
+        };
         let allowed = Duration::from_secs(1)..=LONGEST_TIMEOUT;
         Some(CheckSpec {
             name: name.to_owned(),

@@ -39,7 +39,7 @@ const SERVER: &[&str] = &[
     "config_drive",
     "user_data",
 ];
-const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init"];
+const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
 const PUBLISH: &[&str] = &["name", "keep", "visibility"];
 const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 
@@ -47,7 +47,7 @@ const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 pub(super) const FILE: &[&str] = &["defaults", "schedule"];
 
 /// Tables by their name within a schedule, with their keys.
-const TABLES: [(&str, &[&str]); 11] = [
+const TABLES: [(&str, &[&str]); 12] = [
     ("", SCHEDULE),
     ("image", IMAGE),
     ("image.users", USER),
@@ -57,6 +57,7 @@ const TABLES: [(&str, &[&str]); 11] = [
     ("checks.dns", &["names", "required", "timeout"]),
     ("checks.internet", &["targets", "required", "timeout"]),
     ("checks.cloud_init", &["fail_on_recoverable_errors", "datasource", "required", "timeout"]),
+    ("checks.packages", &["max_changed", "required", "timeout"]),
     ("publish", PUBLISH),
     ("timeouts", TIMEOUTS),
 ];

@@ -3,6 +3,8 @@
 //! They need root and loop devices, as builds do; without root they do nothing.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
+mod failures;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

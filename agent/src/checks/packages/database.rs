@@ -1,0 +1,196 @@
+//! dpkg's database of checksums: what the files of a package should hold. Pure; the manager reads an image's
+//! with the same code before it is uploaded.
+
+use std::collections::HashMap;
+
+use md5::{Digest as _, Md5};
+
+/// Where dpkg keeps it.
+pub const DIRECTORY: &str = "/var/lib/dpkg/info";
+/// What its files are called: `<package>.md5sums`.
+pub const EXTENSION: &str = ".md5sums";
+/// dpkg's list of files that are kept under another name.
+pub const DIVERSIONS: &str = "/var/lib/dpkg/diversions";
+
+/// Longest path that is believed to be one.
+const LONGEST_PATH: usize = 4096;
+/// Most diversions that are kept; a system has a few dozen.
+const MOST_DIVERSIONS: usize = 10_000;
+/// What a disk gives where nothing was ever written.
+const BLOCK: usize = 4096;
+
+/// Directories that images leave out of packages, by dpkg's path-exclude or by clean-up.
+const LEFT_OUT: [&str; 8] = [
+    "usr/share/doc/",
+    "usr/share/man/",
+    "usr/share/locale/",
+    "usr/share/info/",
+    "usr/share/lintian/",
+    "usr/share/linda/",
+    "usr/share/i18n/",
+    "usr/share/groff/",
+];
+
+/// What a file should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected<'a> {
+    /// MD5 of its content.
+    pub md5: [u8; 16],
+    /// Its path below the root, without a slash in front.
+    pub path: &'a str,
+}
+
+/// The lines of a `.md5sums` file: 32 hexadecimal digits, two spaces, a path. Others are left out.
+pub fn expected(text: &str) -> impl Iterator<Item = Expected<'_>> {
+    text.lines().filter_map(|line| {
+        let (digits, path) = line.split_once("  ")?;
+        let path = path.trim_start_matches("./").trim_start_matches('/');
+        let inside = !path.is_empty()
+            && path.len() <= LONGEST_PATH
+            && !path.contains('\0')
+            && path.split('/').all(|part| part != "..");
+        Some(Expected { md5: digest(digits)?, path }).filter(|_| inside)
+    })
+}
+
+fn digest(digits: &str) -> Option<[u8; 16]> {
+    if digits.len() != 32 {
+        return None;
+    }
+    let (pairs, _) = digits.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes: Option<Vec<u8>> =
+        pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes?.try_into().ok()
+}
+
+/// Whether images are made without files like this one.
+pub fn is_left_out(path: &str) -> bool {
+    LEFT_OUT.iter().any(|directory| path.starts_with(directory))
+}
+
+/// Files that are kept under another name, because another package has theirs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diversions {
+    /// From the path, without a slash in front, to the other path and to the package that has its own there.
+    moved: HashMap<String, (String, String)>,
+}
+
+impl Diversions {
+    /// Reads dpkg's list: three lines each, the path, where it is instead, and the package that wanted it so
+    /// (`:` for nobody).
+    pub fn parse(text: &str) -> Self {
+        let mut lines = text.lines();
+        let mut moved = HashMap::new();
+        while let (Some(from), Some(to), Some(by)) = (lines.next(), lines.next(), lines.next()) {
+            if moved.len() == MOST_DIVERSIONS {
+                break;
+            }
+            let below = |path: &str| path.trim_start_matches('/').to_owned();
+            moved.insert(below(from), (below(to), by.to_owned()));
+        }
+        Self { moved }
+    }
+
+    /// Where a package's file is.
+    pub fn place<'a>(&'a self, package: &str, path: &'a str) -> &'a str {
+        match self.moved.get(path) {
+            Some((elsewhere, by)) if by != package => elsewhere,
+            _ => path,
+        }
+    }
+}
+
+/// What became of a packaged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It holds what its package says.
+    Same,
+    /// It holds something else.
+    Changed,
+    /// It holds nothing but zeros: it was never written to the disk.
+    Blank,
+}
+
+/// Takes in the content of a file, piece by piece.
+#[derive(Debug, Default)]
+pub struct Content {
+    md5: Md5,
+    length: u64,
+    written: bool,
+}
+
+impl Content {
+    /// The next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.md5.update(piece);
+        self.length = self.length.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        // In blocks, so that the first byte that is not zero ends the look quickly.
+        self.written = self.written || piece.chunks(BLOCK).any(|block| block.iter().any(|byte| *byte != 0));
+    }
+
+    /// What it means.
+    pub fn fate(self, expected: [u8; 16]) -> Fate {
+        let found: [u8; 16] = self.md5.finalize().into();
+        match (found == expected, self.length > 0 && !self.written) {
+            (true, _) => Fate::Same,
+            (false, true) => Fate::Blank,
+            (false, false) => Fate::Changed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
+    const ABC: [u8; 16] =
+        [0x90, 0x01, 0x50, 0x98, 0x3c, 0xd2, 0x4f, 0xb0, 0xd6, 0x96, 0x3f, 0x7d, 0x28, 0xe1, 0x7f, 0x72];
+
+    #[test]
+    fn lines_are_read_and_nonsense_is_not() {
+        let text = format!(
+            "{EMPTY}  usr/bin/a b\n900150983cd24fb0d6963f7d28e17f72  ./usr/lib/c\nx  y\n{EMPTY} one\n\
+             {EMPTY}  ../../etc/shadow\n{EMPTY}  /\n\n{}  z\n",
+            "g".repeat(32)
+        );
+        let found: Vec<_> = expected(&text).collect();
+        assert_eq!(found.iter().map(|one| one.path).collect::<Vec<_>>(), ["usr/bin/a b", "usr/lib/c"]);
+        assert_eq!(found[1].md5, ABC);
+        assert_eq!(expected(&"\0".repeat(5000)).count(), 0);
+    }
+
+    #[test]
+    fn a_diverted_file_is_elsewhere_unless_it_is_the_diverter_s() {
+        let moved =
+            Diversions::parse("/usr/bin/x\n/usr/bin/x.real\nother\n/usr/bin/y\n/usr/bin/y.old\n:\n/cut\n");
+        assert_eq!(moved.place("mine", "usr/bin/x"), "usr/bin/x.real");
+        assert_eq!(moved.place("other", "usr/bin/x"), "usr/bin/x");
+        assert_eq!(moved.place("other", "usr/bin/y"), "usr/bin/y.old");
+        assert_eq!(moved.place("mine", "cut"), "cut");
+    }
+
+    #[test]
+    fn content_is_the_same_changed_or_blank() {
+        let fate = |pieces: &[&[u8]], expected| {
+            let mut content = Content::default();
+            for piece in pieces {
+                content.push(piece);
+            }
+            content.fate(expected)
+        };
+        assert_eq!(fate(&[b"a", b"bc"], ABC), Fate::Same);
+        assert_eq!(fate(&[b"abd"], ABC), Fate::Changed);
+        assert_eq!(fate(&[b"\0\0\0"], ABC), Fate::Blank);
+        assert_eq!(fate(&[&[0; 9000], b"\0\x01"], ABC), Fate::Changed);
+        // Somebody emptied it; it was not lost on the way.
+        assert_eq!(fate(&[], ABC), Fate::Changed);
+        assert_eq!(fate(&[], digest(EMPTY).unwrap()), Fate::Same);
+    }
+
+    #[test]
+    fn documentation_may_be_left_out() {
+        assert!(is_left_out("usr/share/doc/bash/README") && !is_left_out("usr/bin/bash"));
+    }
+}

@@ -1,0 +1,255 @@
+//! Is there room for a build, and was there, when it is done?
+//!
+//! What a schedule's last builds took is what the next one will take, and some more. Builds that are under way
+//! will still take what they have not taken yet.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::HumanBytes;
+
+use super::Manager;
+use super::failure::Failure;
+use crate::builder::free_bytes;
+use crate::history::RoomTaken;
+use crate::schedules::Schedule;
+
+/// The next build may take so many hundredths of what the largest of the last ones took.
+const MORE: u64 = 125;
+/// And this on top, below which a build would be ended.
+const RESERVE: u64 = 512 << 20;
+/// The least that is wanted for an image of which nothing is known.
+const FIRST_IMAGE: u64 = 1 << 30;
+/// An image of under so many hundredths of the last good one is suspicious.
+const SMALL: u64 = 60;
+/// When so little was free at one time, a suspicious image is a damaged one.
+const LOW: u64 = 512 << 20;
+/// Most files of a scratch directory that are counted.
+const MOST_FILES: usize = 1_000_000;
+
+/// What a build is going to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Estimate {
+    scratch: u64,
+    image: u64,
+    known: bool,
+}
+
+impl Estimate {
+    /// From the last builds of the schedule; `minimum` is for the scratch directory of one that has none.
+    fn of(past: &[RoomTaken], minimum: u64) -> Self {
+        let most = |of: fn(&RoomTaken) -> u64| past.iter().map(of).max();
+        let more = |bytes: u64| (bytes / 100).saturating_mul(MORE).saturating_add(RESERVE);
+        match (most(|taken| taken.scratch), most(|taken| taken.image)) {
+            (Some(scratch), Some(image)) => Self { scratch: more(scratch), image: more(image), known: true },
+            _ => Self { scratch: minimum, image: FIRST_IMAGE, known: false },
+        }
+    }
+}
+
+/// What builds under way are expected to take, by their scratch directories.
+#[derive(Debug, Default)]
+pub(super) struct Reservations(Mutex<HashMap<PathBuf, u64>>);
+
+/// A build's expected room; given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    all: Arc<Reservations>,
+    scratch: PathBuf,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.scratch);
+    }
+}
+
+impl Reservations {
+    /// Takes the room when what is free suffices for it and for what the others have not taken yet; else says
+    /// how much would be needed.
+    fn take(
+        self: &Arc<Self>,
+        scratch: &Path,
+        need: u64,
+        free: u64,
+        used: &HashMap<PathBuf, u64>,
+    ) -> Result<Reservation, u64> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let others: u64 = all
+            .iter()
+            .map(|(path, expected)| expected.saturating_sub(used.get(path).copied().unwrap_or_default()))
+            .sum();
+        let needed = need.saturating_add(others);
+        if free < needed {
+            return Err(needed);
+        }
+        all.insert(scratch.to_owned(), need);
+        Ok(Reservation { all: Arc::clone(self), scratch: scratch.to_owned() })
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+/// Lets a build begin when there is room for it, in the scratch directory and where the cloud keeps images on
+/// this host.
+pub(super) async fn admit(
+    manager: &Manager,
+    schedule: &Schedule,
+    scratch: &Path,
+    images: Option<PathBuf>,
+) -> Result<Reservation, Failure> {
+    let settings = manager.settings();
+    let estimate = Estimate::of(&manager.history().room_taken(&schedule.name).await?, settings.room);
+    let reservations = Arc::clone(&manager.inner().reservations);
+    let (root, mine, name) = (settings.scratch.clone(), scratch.to_owned(), schedule.name.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let used = reservations.paths().into_iter().map(|path| (path.clone(), disk_use(&path))).collect();
+        let free = free(&root)?;
+        let reservation = reservations
+            .take(&mine, estimate.scratch, free, &used)
+            .map_err(|needed| too_little(&root, free, needed, &name, estimate.known))?;
+        // On one file system an image is renamed: it lies in the scratch directory already.
+        if let Some(images) = images.filter(|images| device(images) != device(&root)) {
+            let free = self::free(&images)?;
+            if free < estimate.image {
+                return Err(too_little(&images, free, estimate.image, &name, estimate.known));
+            }
+        }
+        Ok(reservation)
+    });
+    asked.await.map_err(|error| Failure::errored("state", format!("cannot look at the disks: {error}")))?
+}
+
+fn free(path: &Path) -> Result<u64, Failure> {
+    free_bytes(path).map_err(|error| {
+        Failure::errored(
+            "scratch_full",
+            format!("cannot find out how much room {} has: {error}", path.display()),
+        )
+    })
+}
+
+fn too_little(path: &Path, free: u64, needed: u64, schedule: &str, known: bool) -> Failure {
+    let why = if known {
+        format!("by what the last builds of {schedule} took")
+    } else {
+        format!("nothing being known of {schedule}")
+    };
+    Failure::errored(
+        "scratch_full",
+        format!(
+            "{} has {} free and {} are needed ({why}; builds under way count too): make room there, or let it \
+             work elsewhere with --scratch or --state",
+            path.display(),
+            HumanBytes(free),
+            HumanBytes(needed)
+        ),
+    )
+}
+
+fn device(path: &Path) -> Option<u64> {
+    path.metadata().ok().map(|metadata| metadata.dev())
+}
+
+/// Bytes on the disk of all files below a directory, on its file system. What cannot be read counts for nothing:
+/// a build is at work there.
+fn disk_use(directory: &Path) -> u64 {
+    let Some(device) = device(directory) else { return 0 };
+    let (mut bytes, mut files) = (0_u64, 0);
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = std::fs::read_dir(directory) else { continue };
+        for entry in entries.flatten() {
+            files += 1;
+            if files > MOST_FILES {
+                return bytes;
+            }
+            let Ok(metadata) = entry.metadata() else { continue };
+            bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512));
+            if metadata.is_dir() && metadata.dev() == device {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    bytes
+}
+
+/// Compares the size of an image with that of the schedule's last good one. `lowest` is what was free at least
+/// while it was built. A warning for people, or an error when the room was low as well.
+pub(super) fn compare_size(
+    size: u64,
+    last_good: Option<u64>,
+    lowest: u64,
+) -> Result<Option<String>, Failure> {
+    let Some(last) = last_good.filter(|last| size < last / 100 * SMALL) else { return Ok(None) };
+    let text =
+        format!("the image has only {}, and the last good one had {}", HumanBytes(size), HumanBytes(last));
+    if lowest < LOW {
+        let low = HumanBytes(lowest);
+        return Err(Failure::errored(
+            "scratch_full",
+            format!("{text}; at one time only {low} were free where it was built: make room there"),
+        ));
+    }
+    Ok(Some(format!("WARNING: {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn the_largest_of_the_last_builds_counts_and_some_more() {
+        let past =
+            [RoomTaken { scratch: GIB, image: 100 << 20 }, RoomTaken { scratch: 2 * GIB, image: 50 << 20 }];
+        let estimate = Estimate::of(&past, 9 * GIB);
+        assert!(estimate.known);
+        assert!((2 * GIB + GIB / 2 + RESERVE).abs_diff(estimate.scratch) < 1000, "{estimate:?}");
+        assert!(((125 << 20) + RESERVE).abs_diff(estimate.image) < 1000, "{estimate:?}");
+        assert_eq!(
+            Estimate::of(&[], 4 * GIB),
+            Estimate { scratch: 4 * GIB, image: FIRST_IMAGE, known: false }
+        );
+    }
+
+    #[test]
+    fn what_others_have_not_taken_yet_is_theirs() {
+        let all = Arc::new(Reservations::default());
+        let used = |bytes: u64| HashMap::from([(PathBuf::from("a"), bytes)]);
+        let first = all.take(Path::new("a"), 3 * GIB, 4 * GIB, &HashMap::new()).unwrap();
+        assert_eq!(all.take(Path::new("b"), 2 * GIB, 4 * GIB, &used(0)).unwrap_err(), 5 * GIB);
+        // The first has taken 2 GiB of what was free.
+        let second = all.take(Path::new("b"), GIB, 2 * GIB, &used(2 * GIB)).unwrap();
+        drop((first, second));
+        assert!(all.paths().is_empty());
+        all.take(Path::new("b"), 2 * GIB, 2 * GIB, &HashMap::new()).unwrap();
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("a")).unwrap();
+        std::fs::write(directory.path().join("a/b"), vec![1; 1 << 20]).unwrap();
+        let sparse = std::fs::File::create(directory.path().join("sparse")).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        let used = disk_use(directory.path());
+        assert!(((1 << 20)..(2 << 20)).contains(&used), "{used}");
+        assert_eq!(disk_use(Path::new("/does/not/exist")), 0);
+    }
+
+    #[test]
+    fn a_much_smaller_image_is_told_and_with_low_room_refused() {
+        let good = Some(190 << 20);
+        assert_eq!(compare_size(180 << 20, good, u64::MAX).unwrap(), None);
+        assert_eq!(compare_size(1, None, 0).unwrap(), None);
+        let warning = compare_size(62 << 20, good, GIB).unwrap().unwrap();
+        assert!(warning.contains("only 62.00 MiB, and the last good one had 190.00 MiB"), "{warning}");
+        assert_eq!(compare_size(62 << 20, good, 100 << 20).unwrap_err().reason, "scratch_full");
+    }
+}
