@@ -27,7 +27,12 @@ fn real(name: &str, elements: &[&str]) -> Option<Bench> {
         [("DIB_RELEASE", "bookworm")].map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
     element(&bench, "quick", "element-provides", "operating-system\n");
-    element(&bench, "quick", "root.d/10-quick", "#!/bin/bash\nmkdir -p \"$TARGET_ROOT/bin\"\n");
+    element(
+        &bench,
+        "quick",
+        "root.d/10-quick",
+        "#!/bin/bash\nmkdir -p \"$TARGET_ROOT\"/{bin,etc,proc,sys,dev,tmp}\n",
+    );
     element(&bench, "quick", "environment.d/10-quick.bash", "export DISTRO_NAME=debian\n");
     Some(bench)
 }
@@ -175,8 +180,10 @@ device=$(losetup --show -f "$raw"); echo "New block device [$device]"
 mkdir "$TMP_DIR/mnt"; mount "$device" "$TMP_DIR/mnt"; cd "$TMP_DIR/mnt"
 mkdir -p var/lib/dpkg/info usr/bin; sync -f .
 head -c $(((90 - ROOM) << 20)) /dev/zero >"$TMP_DIR/ballast"
-for n in {1..40}; do yes "file $n" | head -c 1M >usr/bin/$n || true; done
-md5sum usr/bin/* >var/lib/dpkg/info/forty.md5sums
+content() { yes "file $1" | head -c 1M || true; }
+for n in {1..40}; do content $n | md5sum | sed "s|-|usr/bin/$n|"; done >var/lib/dpkg/info/forty.md5sums
+sync -f .
+for n in {1..40}; do content $n >usr/bin/$n; done
 cd /; sync -f "$TMP_DIR/mnt" || true; sleep 1
 umount "$TMP_DIR/mnt"; losetup -d "$device"; rm "$TMP_DIR/ballast"
 qemu-img convert -c -O qcow2 "$raw" "$out.qcow2"; rm "$raw"

@@ -113,12 +113,15 @@ async fn what_was_never_written_is_damage() {
     image.put("var/lib/dpkg/info/one.md5sums", [0; 5000]);
     let error = proof(&image.convert()).await.unwrap_err();
     assert_eq!(error.evidence, "blank: /var/lib/dpkg/info/one.md5sums");
+
+    let error = proof(&Image::new().finish()).await.unwrap_err();
+    assert!(error.evidence.starts_with("all 1 lists of checksums"), "{error:?}");
 }
 
 #[tokio::test]
 async fn an_image_that_cannot_be_compared_says_why() {
     let image = Image::new();
-    let found = proof(&image.finish()).await.unwrap();
+    let found = proof(&image.convert()).await.unwrap();
     assert_eq!(found.summary(), "packaged files not verified: its package database has no checksums");
 
     let image = Image::new();
