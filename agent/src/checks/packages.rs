@@ -79,6 +79,10 @@ fn look(guest: &Guest, stop: &AtomicBool) -> Observation {
         }
         seen.packages += 1;
     }
+    // Some packages have no files; that none has any is what is left of a database that was lost.
+    if seen.same + seen.changed + seen.missing + seen.damaged == 0 {
+        seen.damaged(DIRECTORY, "all lists of checksums are empty");
+    }
     seen.complete = true;
     seen
 }
@@ -308,6 +312,8 @@ mod tests {
         ]);
         let stopped = look(&full, &AtomicBool::new(true));
         assert!(!stopped.complete && stopped.same == 0, "{stopped:?}");
+        let (_root, lost) = guest(&[("var/lib/dpkg/info/one.md5sums", b"")]);
+        assert_eq!(observe(&lost, Instant::now() + Duration::from_mins(1)).await.damaged, 1);
         let (_root, empty) = guest(&[("etc/os-release", b"ID=other\n")]);
         let seen = observe(&empty, Instant::now() + Duration::from_mins(1)).await;
         assert!(seen.nothing.is_some_and(|why| why.contains("/var/lib/dpkg/info")));
