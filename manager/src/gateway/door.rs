@@ -26,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::refusals::{Refusals, Refused, SUM_UP};
+use super::refusals::{RefusalLog, Refused, SUM_UP};
 
 /// Connections that have shown TLS and wait to be served.
 const WAITING: usize = 16;
@@ -47,7 +47,7 @@ pub(super) struct Bounds {
 /// All open connections.
 pub(super) struct Door {
     bounds: Bounds,
-    refusals: Arc<Refusals>,
+    refusals: Arc<RefusalLog>,
     open: Mutex<Open>,
 }
 
@@ -104,7 +104,7 @@ impl Drop for Welcomed {
 }
 
 impl Door {
-    pub(super) fn new(bounds: Bounds, refusals: Arc<Refusals>) -> Arc<Self> {
+    pub(super) fn new(bounds: Bounds, refusals: Arc<RefusalLog>) -> Arc<Self> {
         Arc::new(Self { bounds, refusals, open: Mutex::default() })
     }
 

@@ -127,7 +127,7 @@ struct Inner {
     slots: Mutex<HashMap<TokenHash, Slot>>,
     next_stream: std::sync::atomic::AtomicU64,
     unknown_tokens: std::sync::atomic::AtomicU64,
-    refusals: Arc<refusals::Refusals>,
+    refusals: Arc<refusals::RefusalLog>,
 }
 
 /// All sessions; cheap to clone.

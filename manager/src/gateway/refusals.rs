@@ -45,11 +45,11 @@ struct Said {
 
 /// All refusals; shared by everything at the door.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(super) struct RefusalLog {
     said: Mutex<BTreeMap<Refused, Said>>,
 }
 
-impl Refusals {
+impl RefusalLog {
     /// Notes one, and says so when nothing was said of its kind for a while.
     pub(super) fn note(&self, kind: Refused, peer: Option<SocketAddr>, detail: &str) {
         if self.count(kind, Instant::now()) {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_said_once_a_window_and_nothing_is_lost() {
-        let refusals = Refusals::default();
+        let refusals = RefusalLog::default();
         let start = Instant::now();
         assert!(refusals.count(Refused::Tls, start));
         assert!((0..500).all(|_| !refusals.count(Refused::Tls, start)));

@@ -206,5 +206,6 @@ async fn a_work_directory_that_fills_during_the_copy_of_the_image_though_dib_say
     let built = on_a_small_disk("copy-unwatched", &copy(20), 0).await.unwrap();
     let error = built.unwrap_err();
     assert_eq!((error.reason, error.image_at_fault), ("image_damaged", false), "{error:?}");
-    assert!(error.evidence.contains("blank: /usr/bin/"), "{}", error.evidence);
+    // What is lost is up to the kernel: contents, entries of directories, or it says that it could not write.
+    assert!(!error.evidence.is_empty(), "{error:?}");
 }

@@ -9,6 +9,7 @@
 
 mod packages;
 mod partition;
+mod superblock;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -88,11 +89,12 @@ pub(super) async fn prove(image: &Path, cancel: &CancellationToken) -> Result<Pr
 
 fn damaged(counts: &Counts) -> BuilderError {
     let text = format!(
-        "the image is damaged: of {} packaged files {} are blank or cannot be read and {} differ from their \
-         package's checksum; the disk that it was made on filled up or has failed",
+        "the image is damaged: of {} packaged files {} are blank or cannot be read, {} differ from their package's \
+         checksum and {} are missing; the disk that it was made on filled up or has failed",
         counts.total(),
         counts.damaged,
-        counts.changed
+        counts.changed,
+        counts.missing
     );
     let mut error = host("image_damaged", text);
     error.evidence = counts.names.join("\n");

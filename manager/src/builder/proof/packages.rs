@@ -10,7 +10,7 @@ use image_manager_agent::checks::packages::database::{
     self, Content, DIRECTORY, DIVERSIONS, Diversions, EXTENSION, Fate, expected,
 };
 
-use super::Proof;
+use super::{Proof, superblock};
 
 /// Most packages and files that are looked at; a desktop has 3,000 and 300,000.
 const MOST_PACKAGES: usize = 20_000;
@@ -23,8 +23,10 @@ const NAMES: usize = 20;
 const PIECE: usize = 64 * 1024;
 /// So many hundredths of the files may an image's elements have changed; more is no element's doing.
 const MOST_CHANGED: u64 = 5;
+/// And so many hundredths may they have taken away (time zones, drivers), documentation aside.
+const MOST_MISSING: u64 = 50;
 /// And so many in any case.
-const CHANGED_IN_ANY_CASE: u64 = 25;
+const IN_ANY_CASE: u64 = 25;
 
 /// What came of the look at all packaged files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,9 +53,11 @@ impl Counts {
 
     /// More is wrong than elements do.
     pub(super) fn is_damaged(&self) -> bool {
-        let looked_at = self.same + self.changed;
+        let there = self.same + self.changed;
+        let many = |count: u64, of: u64, most: u64| count > IN_ANY_CASE && count * 100 > of * most;
         self.damaged > 0
-            || self.changed > CHANGED_IN_ANY_CASE && self.changed * 100 > looked_at * MOST_CHANGED
+            || many(self.changed, there, MOST_CHANGED)
+            || many(self.missing, there + self.missing, MOST_MISSING)
     }
 
     fn note(&mut self, what: &str, path: &str) {
@@ -78,6 +82,13 @@ impl Ext4Read for Slice {
 
 /// Looks at the packaged files of the file system that begins at `start`. `None`: there is no dpkg in it.
 pub(super) fn verify(disk: &File, start: u64, stop: &AtomicBool) -> io::Result<Option<Proof>> {
+    if let Some(what) = superblock::trouble(disk, start)? {
+        return Ok(Some(Proof::Looked(Counts {
+            damaged: 1,
+            names: vec![what.to_owned()],
+            ..Counts::default()
+        })));
+    }
     let slice = Slice { disk: disk.try_clone()?, start };
     let system = match Ext4::load(Box::new(slice)) {
         Ok(system) => system,
@@ -225,5 +236,6 @@ mod tests {
         assert!(counts(10_000, 600, 0).is_damaged());
         assert!(counts(10_000, 0, 1).is_damaged());
         assert!(!Counts { missing: 5_000, left_out: 5_000, ..counts(10_000, 3, 0) }.is_damaged());
+        assert!(Counts { missing: 15_000, ..counts(10_000, 3, 0) }.is_damaged());
     }
 }
