@@ -2,6 +2,9 @@
 //! `testbed/tiny-image`. `IMAGE_MANAGER_TEST_CLOUDS` names the clouds.yaml of the lab that
 //! `testbed/openstack/up` starts, with the clouds `lab` (a tenant), `lab-appcred` and `lab-admin`; without it
 //! these tests are left out, and say so.
+//!
+//! Tests share the lab and build side by side, each with a gateway port of its own; those of `alone` break
+//! services or quotas for everybody, and have the lab to themselves.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,8 +14,14 @@
     reason = "a test says what went wrong by stopping there"
 )]
 
-mod admin;
-mod faults;
+mod account;
+mod alone;
+mod bad_day;
 mod lab;
+mod large;
+mod proxy;
+mod real_debian;
 mod road;
+mod silent;
+mod sweeping;
 mod usage;

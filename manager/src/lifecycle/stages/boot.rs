@@ -183,7 +183,9 @@ pub(super) async fn still_runs(driver: &Driver, server: &Server) -> Result<(), F
             return Ok(());
         }
     };
-    Err(Failure::errored(reason, message).with_evidence(console_evidence(driver, server).await))
+    // The console of a server that never ran is empty: the cloud's own words are the evidence.
+    let evidence = format!("{message}\n{}", console_evidence(driver, server).await);
+    Err(Failure::errored(reason, message).with_evidence(evidence))
 }
 
 /// Brings the console's log up to date, as far as the cloud gives it in time.
