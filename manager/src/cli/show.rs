@@ -9,6 +9,7 @@ use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
 use super::text::{self, Style};
 use super::{Exit, Outcome, Trouble, json, when};
+use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
 
 /// Longest value of an observation that is shown, in characters.
@@ -82,6 +83,9 @@ fn write_all(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::Res
                 "  {:<9} {:<8} {} ({})",
                 resource.state, resource.kind, resource.name, resource.cloud
             )?;
+            if let Some(kind) = ResourceKind::parse(&resource.kind) {
+                writeln!(out, "      {}", style.dim(kind.covers(&resource.cloud)))?;
+            }
         }
     }
     Ok(())

@@ -66,6 +66,21 @@ impl ResourceKind {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
+
+    /// What goes with it when it is taken away: all that it covers needs no row of its own in the ledger.
+    pub fn covers(self, cloud: &str) -> &'static str {
+        match self {
+            Self::Scratch => "the directory with all of the build's files, its processes, mounts and loop devices",
+            Self::Image if cloud == "local" => "the image file and its record",
+            Self::Image => "the image with its data and properties",
+            Self::Server if cloud == "local" => "the QEMU process, overlay disk, config drive and sockets",
+            Self::Server => "the server with its disk, config drive, ports and addresses",
+            Self::SecurityGroup => "the group with its rules",
+            Self::KeyPair => "the key pair and its private key here",
+            Self::Volume => "the volume with its data",
+            Self::Port => "the port with its addresses",
+        }
+    }
 }
 
 impl fmt::Display for ResourceKind {
