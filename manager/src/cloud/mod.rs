@@ -70,7 +70,9 @@ impl ResourceKind {
     /// What goes with it when it is taken away: all that it covers needs no row of its own in the ledger.
     pub fn covers(self, cloud: &str) -> &'static str {
         match self {
-            Self::Scratch => "the directory with all of the build's files, its processes, mounts and loop devices",
+            Self::Scratch => {
+                "the directory with all of the build's files, its processes, mounts and loop devices"
+            }
             Self::Image if cloud == "local" => "the image file and its record",
             Self::Image => "the image with its data and properties",
             Self::Server if cloud == "local" => "the QEMU process, overlay disk, config drive and sockets",

@@ -106,12 +106,15 @@ fn a_damaged_artifact_is_built_again_when_the_schedule_says_so() {
 fn a_server_whose_agent_can_come_goes_on() {
     let place = Place::tiny("publish.name = \"tiny\"\nchecks = { disk = {} }");
     let gateway = free_address();
-    let id = killed_at(&place, &gateway, "record:server#1:after");
-    let server = place.latest()["server"]["id"].clone();
-    assert!(server.is_string());
-    let build = taken_up(&place, &gateway, &id);
-    assert_passed(&place, &build);
-    assert_eq!(build["server"]["id"], server, "no second server");
+    // Before the agent came, and after: then it comes once more.
+    for point in ["record:server#1:after", "record:agent#1:after"] {
+        let id = killed_at(&place, &gateway, point);
+        let server = place.latest()["server"]["id"].clone();
+        assert!(server.is_string());
+        let build = taken_up(&place, &gateway, &id);
+        assert_passed(&place, &build);
+        assert_eq!(build["server"]["id"], server, "no second server");
+    }
 
     // Its agent dials an address where nobody is any more.
     let id = killed_at(&place, &gateway, "record:server#1:after");
