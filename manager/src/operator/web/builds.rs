@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
 use super::{Web, figures, marks};
+use crate::clock;
 use crate::history::{BuildFilter, Named as _};
 
 /// Builds on a page.
@@ -50,7 +51,7 @@ impl Wish {
                     .into_iter()
                     .find(|(name, _, _)| *name == wanted)
                     .ok_or_else(|| Refusal::bad_request(format!("no age {wanted:?}; for example 7d")))?;
-                Some(chrono::Utc::now().timestamp_millis() - hours * 3_600_000)
+                Some(clock::now().timestamp_millis() - hours * 3_600_000)
             }
         };
         Ok(BuildFilter {
@@ -148,7 +149,7 @@ fn filters(wish: &Wish, names: &[String]) -> Markup {
     }
 }
 
-fn table(builds: &[v1::Build]) -> Markup {
+pub(super) fn table(builds: &[v1::Build]) -> Markup {
     html! {
         form method="get" action="/compare" {
             table.builds {

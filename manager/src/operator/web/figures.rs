@@ -16,6 +16,11 @@ pub(super) fn instant(time: Option<&Timestamp>) -> Markup {
     stamp(time.and_then(to_utc), None)
 }
 
+/// The same of a time that is not protobuf's.
+pub(super) fn exact(time: Option<DateTime<Utc>>) -> Markup {
+    stamp(time, None)
+}
+
 /// The same, told by its distance ("in 3 hours"); the exact time is in the tooltip.
 pub(super) fn distance(time: Option<DateTime<Utc>>) -> Markup {
     stamp(time, Some("distance"))

@@ -9,6 +9,7 @@ mod assets;
 mod build;
 mod build_parts;
 mod builds;
+mod compare;
 mod error;
 mod events;
 mod figures;
@@ -18,7 +19,9 @@ mod log_file;
 mod login;
 mod marks;
 mod overview;
+mod schedule;
 mod session;
+mod trends;
 
 use std::sync::Arc;
 
@@ -75,6 +78,8 @@ pub(super) fn pages(web: Web) -> Router {
         .route("/builds/{id}/events", get(events::of_build))
         .route("/builds/{id}/logs/{file}", get(log::whole))
         .route("/builds/{id}/cancel", post(actions::cancel))
+        .route("/compare", get(compare::page))
+        .route("/schedules/{name}", get(schedule::page))
         .route("/schedules/{name}/pause", post(actions::pause))
         .route("/schedules/{name}/resume", post(actions::resume))
         .layer(from_fn_with_state(web.clone(), require_login))

@@ -10,6 +10,8 @@ use maud::{Markup, html};
 use super::error::Answer;
 use super::layout::{Page, Place};
 use super::{Web, figures, marks};
+use crate::clock;
+use crate::history::ScheduleState;
 use crate::lifecycle::state;
 use crate::schedules::{Schedule, planner};
 
@@ -23,10 +25,23 @@ pub(super) struct Standing {
     /// The newest builds, newest first, without their parts.
     pub(super) builds: Vec<v1::Build>,
     pub(super) next: Option<DateTime<Utc>>,
+    /// What is remembered of it.
+    pub(super) state: Option<ScheduleState>,
 }
 
 impl Standing {
-    fn under_way(&self) -> Option<&v1::Build> {
+    pub(super) fn new(
+        schedule: Schedule,
+        state: Option<ScheduleState>,
+        builds: Vec<v1::Build>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let paused = state.as_ref().is_some_and(|state| state.paused);
+        let next = if paused { None } else { planner::next_fires(&schedule, now, 1).into_iter().next() };
+        Self { schedule, paused, builds, next, state }
+    }
+
+    pub(super) fn under_way(&self) -> Option<&v1::Build> {
         self.builds.first().filter(|build| !state::is_end(build.state()))
     }
 
@@ -69,13 +84,11 @@ async fn standings(web: &Web) -> Result<Vec<Standing>, crate::history::HistoryEr
     let names = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
     let history = web.manager.history();
     let mut builds: BTreeMap<_, _> = history.newest_of_each(names, STRIP).await?;
-    let states = history.schedule_states().await?;
-    let now = Utc::now();
+    let mut states = history.schedule_states().await?;
+    let now = clock::now();
     let standing = |schedule: &Schedule| {
-        let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
-        let next = if paused { None } else { planner::next_fires(schedule, now, 1).into_iter().next() };
         let builds = builds.remove(&schedule.name).unwrap_or_default();
-        Standing { schedule: schedule.clone(), paused, builds, next }
+        Standing::new(schedule.clone(), states.remove(&schedule.name), builds, now)
     };
     Ok(schedules.schedules.iter().map(standing).collect())
 }
@@ -121,7 +134,7 @@ fn one(standing: &Standing) -> Markup {
             }
             div.past { (marks::strip(&standing.builds)) }
             div.next { (next(standing)) }
-            div.actions { (actions(standing)) }
+            div.actions { (actions(standing, "/")) }
         }
     }
 }
@@ -130,27 +143,31 @@ fn one(standing: &Standing) -> Markup {
 pub(super) fn next(standing: &Standing) -> Markup {
     let schedule = &standing.schedule;
     html! {
-        @match &schedule.cron {
-            None => span.muted { "on demand only" },
-            Some(cron) => {
-                @if standing.paused {
-                    span.badge.paused { "paused" }
-                } @else {
-                    span.when { "next " (figures::distance(standing.next)) }
-                }
-                p.muted { code { (cron.source.trim()) } " " (schedule.timezone.name()) }
-            },
+        @let retry = standing.state.as_ref().and_then(|state| state.retry.as_ref());
+        @if standing.paused {
+            span.badge.paused title=[standing.state.as_ref().map(|state| &state.pause_reason)] { "paused" }
+        } @else if let Some(retry) = retry {
+            span.when { "tried again " (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) }
+        } @else if schedule.cron.is_some() {
+            span.when { "next " (figures::distance(standing.next)) }
+        }
+        p.muted {
+            @match &schedule.cron {
+                Some(cron) => { code { (cron.source.trim()) } " " (schedule.timezone.name()) },
+                None => "on demand only",
+            }
         }
     }
 }
 
 /// Build now, pause or resume.
-pub(super) fn actions(standing: &Standing) -> Markup {
+pub(super) fn actions(standing: &Standing, back: &str) -> Markup {
     let name = &standing.schedule.name;
     html! {
-        @if standing.schedule.cron.is_some() {
+        @if standing.schedule.cron.is_some() || standing.paused {
             @let (verb, label) = if standing.paused { ("resume", "Resume") } else { ("pause", "Pause") };
             form method="post" action={ "/schedules/" (name) "/" (verb) } {
+                input type="hidden" name="next" value=(back);
                 button type="submit" { (label) span.sr-only { " " (name) } }
             }
         }

@@ -1,0 +1,239 @@
+//! `/compare?a=&b=`: what differs between two builds.
+
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use image_manager_proto::v1;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::build_parts::attach_time;
+use super::error::{Answer, Refusal};
+use super::layout::{Page, Place};
+use super::{Web, figures, marks};
+use crate::lifecycle::compare;
+
+/// Packages that a page shows.
+const PACKAGES: usize = 2000;
+
+/// The two builds.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wish {
+    #[serde(default)]
+    a: String,
+    #[serde(default)]
+    b: String,
+}
+
+pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> Answer {
+    if wish.a.is_empty() || wish.b.is_empty() {
+        return Err(Refusal::bad_request(
+            "name two builds: /compare?a=BUILD&b=BUILD; the list of builds has a button",
+        ));
+    }
+    let history = web.manager.history();
+    let (a, b) = (history.resolve(&wish.a).await?, history.resolve(&wish.b).await?);
+    let found = compare(history, &web.manager.settings().state, &a, &b).await?;
+    let (Some(a), Some(b)) = (&found.a, &found.b) else {
+        return Err(Refusal::not_found("one of the builds is not there any more"));
+    };
+    let page = Page {
+        title: format!("{} and {}", figures::short(&a.id), figures::short(&b.id)),
+        place: Place::Builds,
+        events: None,
+        login: web.token.is_some(),
+    };
+    let body = html! {
+        div.page-head {
+            div {
+                p.crumbs { a href="/builds" { "Builds" } " / compare" }
+                h1 { @if a.schedule == b.schedule { (a.schedule) ", two builds" } @else { (a.schedule) " and " (b.schedule) } }
+            }
+            div.actions { a.button href={ "/compare?a=" (b.id) "&b=" (a.id) } { "Swap" } }
+        }
+        @for note in &found.notes { p.notice-line.warn { (note) } }
+        section.panel { (side_by_side(&found, a, b)) }
+        (packages(&found))
+    };
+    Ok(page.render(&body))
+}
+
+/// A row of the comparison.
+struct Row {
+    name: String,
+    a: Markup,
+    b: Markup,
+    change: Markup,
+}
+
+fn side_by_side(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build) -> Markup {
+    html! {
+        div.table-box tabindex="0" role="region" aria-label="Side by side" {
+            table.compare {
+                thead { tr { th scope="col" { span.sr-only { "What" } } (build_head("A", a)) (build_head("B", b)) th.right scope="col" { "Change" } } }
+                @for (title, rows) in [("Outcome", outcome(a, b)), ("Image", image(a, b)), ("Times", times(found, a, b)), ("Checks", checks(a, b))] {
+                    @if !rows.is_empty() {
+                        tbody {
+                            tr.group { th scope="rowgroup" colspan="4" { (title) } }
+                            @for row in &rows {
+                                tr { th scope="row" { (row.name) } td { (row.a) } td { (row.b) } td.right { (row.change) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn build_head(letter: &str, build: &v1::Build) -> Markup {
+    html! {
+        th scope="col" {
+            span.muted { (letter) } " " a href={ "/builds/" (build.id) } title=(build.id) { code { (figures::short(&build.id)) } }
+            div.muted { (figures::instant(build.created_at.as_ref())) }
+        }
+    }
+}
+
+fn outcome(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
+    let reason = |build: &v1::Build| html! { @if build.reason.is_empty() { span.none { "–" } } @else { code { (build.reason) } } };
+    vec![
+        Row {
+            name: "state".to_owned(),
+            a: marks::badge(a.state()),
+            b: marks::badge(b.state()),
+            change: differs(a.state() != b.state()),
+        },
+        Row { name: "reason".to_owned(), a: reason(a), b: reason(b), change: differs(a.reason != b.reason) },
+    ]
+}
+
+fn image(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
+    let row = |name: &str, of: fn(&v1::Image) -> u64| {
+        let (a, b) = (a.image.as_ref().map(of), b.image.as_ref().map(of));
+        let show = |bytes: Option<u64>| html! { @if let Some(bytes) = bytes { span.num { (figures::size(bytes)) } } @else { span.none { "–" } } };
+        Row { name: name.to_owned(), a: show(a), b: show(b), change: change_of_size(a, b) }
+    };
+    let hash = |build: &v1::Build| build.image.as_ref().map(|image| image.sha512.clone()).unwrap_or_default();
+    let show = |hash: &str| html! { @if let Some(start) = hash.get(..12) { code title=(hash) { (start) "…" } } @else { span.none { "–" } } };
+    let (hash_a, hash_b) = (hash(a), hash(b));
+    vec![
+        row("file", |image| image.size_bytes),
+        row("disk", |image| image.virtual_size_bytes),
+        Row {
+            name: "sha512".to_owned(),
+            a: show(&hash_a),
+            b: show(&hash_b),
+            change: differs(hash_a != hash_b),
+        },
+    ]
+}
+
+fn times(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build) -> Vec<Row> {
+    let row = |name: String, a: Option<Duration>, b: Option<Duration>| Row {
+        name,
+        a: duration(a),
+        b: duration(b),
+        change: change_of_time(a, b),
+    };
+    let known = |duration: Option<prost_types::Duration>| duration.and_then(|d| Duration::try_from(d).ok());
+    let whole = |build: &v1::Build| figures::between(build.started_at.as_ref(), build.finished_at.as_ref());
+    let mut rows = vec![row("whole build".to_owned(), whole(a), whole(b))];
+    rows.extend(
+        found
+            .stages
+            .iter()
+            .map(|stage| row(stage.name.replace('_', " "), known(stage.duration_a), known(stage.duration_b))),
+    );
+    rows.push(row("boot to attach".to_owned(), attach_time(a), attach_time(b)));
+    rows
+}
+
+fn checks(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
+    let mut names: Vec<&str> = a.checks.iter().chain(&b.checks).map(|check| check.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let find = |build: &v1::Build, name: &str| {
+        build.checks.iter().find(|check| check.name == name).map(v1::Check::outcome)
+    };
+    let show = |outcome: Option<v1::CheckOutcome>| html! { @if let Some(outcome) = outcome { (marks::check(outcome)) } @else { span.none { "not asked for" } } };
+    let row = |name: &str| {
+        let (a, b) = (find(a, name), find(b, name));
+        Row { name: name.to_owned(), a: show(a), b: show(b), change: differs(a != b) }
+    };
+    names.into_iter().map(row).collect()
+}
+
+fn duration(duration: Option<Duration>) -> Markup {
+    html! { @if let Some(duration) = duration { span.num { (figures::took(duration)) } } @else { span.none { "–" } } }
+}
+
+fn differs(yes: bool) -> Markup {
+    html! { @if yes { strong { "differs" } } @else { span.none { "same" } } }
+}
+
+fn change_of_size(a: Option<u64>, b: Option<u64>) -> Markup {
+    html! {
+        @match (a, b) {
+            (Some(a), Some(b)) if a == b => span.none { "same" },
+            (Some(a), Some(b)) => span.num { (sign(b > a)) (figures::size(a.abs_diff(b))) },
+            _ => span.none { "–" },
+        }
+    }
+}
+
+fn change_of_time(a: Option<Duration>, b: Option<Duration>) -> Markup {
+    html! {
+        @match (a, b) {
+            (Some(a), Some(b)) if a.abs_diff(b) < Duration::from_millis(50) => span.none { "same" },
+            (Some(a), Some(b)) => span.num { (sign(b > a)) (figures::took(a.abs_diff(b))) },
+            _ => span.none { "–" },
+        }
+    }
+}
+
+fn sign(more: bool) -> &'static str {
+    if more { "+" } else { "−" }
+}
+
+fn packages(found: &v1::CompareBuildsResponse) -> Markup {
+    let (Some(count_a), Some(count_b)) = (found.packages_a, found.packages_b) else { return html! {} };
+    let changes = &found.packages;
+    let added = changes.iter().filter(|change| change.version_a.is_empty()).count();
+    let removed = changes.iter().filter(|change| change.version_b.is_empty()).count();
+    html! {
+        section.panel {
+            div.panel-head {
+                h2 { "Packages" }
+                span.muted { (added) " added, " (removed) " removed, " (changes.len() - added - removed) " changed; " (count_a) " before, " (count_b) " after" }
+            }
+            @if changes.is_empty() {
+                p.hint { "Both images have the same packages in the same versions." }
+            } @else {
+                div.table-box tabindex="0" role="region" aria-label="Packages" {
+                    table.packages {
+                        thead { tr { th scope="col" { "Package" } th scope="col" { "A" } th scope="col" { "B" } th.right scope="col" { "Change" } } }
+                        tbody { @for change in changes.iter().take(PACKAGES) { (package(change)) } }
+                    }
+                }
+                @if changes.len() > PACKAGES { p.hint { "The first " (PACKAGES) " are shown; `image-manager compare` has them all." } }
+            }
+        }
+    }
+}
+
+fn package(change: &v1::PackageChange) -> Markup {
+    let version = |version: &str| html! { @if version.is_empty() { span.none { "–" } } @else { code.wrap { (version) } } };
+    html! {
+        tr {
+            th scope="row" { (change.package) }
+            td { (version(&change.version_a)) }
+            td { (version(&change.version_b)) }
+            td.right {
+                @if change.version_a.is_empty() { span.outcome.good { "added" } }
+                @else if change.version_b.is_empty() { span.outcome.bad { "removed" } }
+                @else { span.muted { "changed" } }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `/schedules/NAME`: what a schedule is, how it stands, and how it went.
+
+use axum::extract::{Path, Query, State};
+use chrono::{DateTime, Utc};
+use image_manager_proto::v1;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::error::{Answer, Refusal};
+use super::layout::{Page, Place};
+use super::overview::{self, STRIP, Standing};
+use super::{Web, builds, figures, marks, trends};
+use crate::clock;
+use crate::history::{BuildFilter, ReportQuery};
+use crate::lifecycle::TriggerError;
+use crate::schedules::{Schedule, planner};
+
+/// Fire times that are told.
+const FIRES: usize = 3;
+/// Builds in the list.
+const ROWS: u32 = 10;
+/// Points of the charts.
+const POINTS: u32 = 60;
+/// The ranges that can be asked for: name, words, days.
+const RANGES: [(&str, &str, i64); 3] =
+    [("30d", "30 days", 30), ("90d", "90 days", 90), ("365d", "a year", 365)];
+
+/// Over which time.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wish {
+    #[serde(default)]
+    since: String,
+}
+
+pub(super) async fn page(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Query(wish): Query<Wish>,
+) -> Answer {
+    let history = web.manager.history();
+    let (range, _, days) = RANGES
+        .into_iter()
+        .find(|(range, _, _)| *range == wish.since || wish.since.is_empty())
+        .ok_or_else(|| Refusal::bad_request(format!("no range {:?}; for example 30d", wish.since)))?;
+    let filter = BuildFilter { schedule: Some(name.clone()), limit: ROWS, ..BuildFilter::default() };
+    let newest = history.builds(filter).await?;
+    let schedule = match web.manager.schedule(&name) {
+        Ok(schedule) => Some(schedule),
+        // One that is no longer in the file has its history all the same.
+        Err(TriggerError::NoSchedule { .. }) if !newest.builds.is_empty() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let since_ms = Some(clock::now().timestamp_millis() - days * 86_400_000);
+    let query = ReportQuery { schedule: Some(name.clone()), since_ms, until_ms: None, points: POINTS };
+    let report = history.report(query).await?.schedules.into_iter().next();
+    let standing = match schedule {
+        Some(schedule) => Some(standing(&web, schedule).await?),
+        None => None,
+    };
+    let page = Page {
+        title: name.clone(),
+        place: Place::Schedules,
+        events: Some("/events".to_owned()),
+        login: web.token.is_some(),
+    };
+    let body = html! {
+        (head(&name, standing.as_ref()))
+        @if let Some(standing) = &standing { (trouble(standing)) (facts(standing)) }
+        section.panel #trends data-swap {
+            div.panel-head {
+                h2 { "Trends" }
+                nav.tabs aria-label="Over which time" {
+                    @for (word, words, _) in RANGES {
+                        a href={ "/schedules/" (name) "?since=" (word) } aria-current=[(word == range).then_some("true")] { (words) }
+                    }
+                }
+            }
+            @match &report {
+                Some(report) => (trends::all(report)),
+                None => p.hint { "No build has ended in this time." },
+            }
+        }
+        section.panel #builds data-swap {
+            div.panel-head {
+                h2 { "Last builds" }
+                span.spacer {}
+                a href={ "/builds?schedule=" (name) } { "All builds" }
+            }
+            @if newest.builds.is_empty() { p.empty { "Nothing was built yet." } }
+            @else { (builds::table(&newest.builds)) }
+        }
+    };
+    Ok(page.render(&body))
+}
+
+async fn standing(web: &Web, schedule: Schedule) -> Result<Standing, Refusal> {
+    let history = web.manager.history();
+    let state = history.schedule_states().await?.remove(&schedule.name);
+    let mut newest = history.newest_of_each(vec![schedule.name.clone()], STRIP).await?;
+    let builds = newest.remove(&schedule.name).unwrap_or_default();
+    Ok(Standing::new(schedule, state, builds, clock::now()))
+}
+
+fn head(name: &str, standing: Option<&Standing>) -> Markup {
+    html! {
+        div.page-head #head data-swap {
+            div {
+                p.crumbs { a href="/" { "Schedules" } " / " (name) }
+                h1 {
+                    (name)
+                    @if let Some(build) = standing.and_then(Standing::under_way) {
+                        a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
+                    }
+                    @if standing.is_some_and(|standing| standing.paused) { span.badge.paused { "paused" } }
+                }
+                @if standing.is_none() { p.muted { "This schedule is no longer in the file of schedules." } }
+            }
+            @if let Some(standing) = standing {
+                div.actions { (overview::actions(standing, &format!("/schedules/{name}"))) }
+            }
+        }
+    }
+}
+
+/// What somebody should know: why it is paused, what it owes.
+fn trouble(standing: &Standing) -> Markup {
+    let Some(state) = &standing.state else { return html! {} };
+    html! {
+        div #trouble data-swap {
+            @if state.paused {
+                p.notice-line.warn {
+                    strong { "Paused" } " since " (figures::exact(state.paused_at.and_then(DateTime::from_timestamp_millis)))
+                    @if !state.pause_reason.is_empty() { ": " (state.pause_reason) }
+                }
+            } @else if state.failures > 1 {
+                p.notice-line.warn { (state.failures) " builds in a row did not pass." }
+            }
+            @if let Some(retry) = &state.retry {
+                p.notice-line.busy {
+                    a href={ "/builds/" (retry.build_id) } { "A build that errored" } " is tried again "
+                    (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) "."
+                }
+            }
+        }
+    }
+}
+
+fn facts(standing: &Standing) -> Markup {
+    let schedule = &standing.schedule;
+    let fires = if standing.paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), FIRES) };
+    html! {
+        section.panel #standing data-swap {
+            div.standing {
+                div {
+                    h3 { "Last builds, newest at the right" }
+                    (marks::strip(&standing.builds))
+                }
+                div {
+                    h3 { "Fires" }
+                    @match &schedule.cron {
+                        Some(cron) => p { code { (cron.source.trim()) } " " (schedule.timezone.name()) },
+                        None => p { "on demand only" },
+                    }
+                    @if !fires.is_empty() { (next_fires(&fires)) }
+                }
+                div {
+                    h3 { "Builds" }
+                    p { (schedule.image.elements.join(", ")) " on " (schedule.cloud) }
+                    p.muted {
+                        @match &schedule.publish {
+                            Some(publish) => { "published as " (publish.name) },
+                            None => "not published",
+                        }
+                    }
+                }
+                div {
+                    h3 { "Must prove" }
+                    p { @if schedule.checks.is_empty() { "that it boots" } @else { (proofs(schedule)) } }
+                }
+            }
+        }
+    }
+}
+
+fn next_fires(fires: &[DateTime<Utc>]) -> Markup {
+    html! { ol.fires { @for fire in fires { li { (figures::exact(Some(*fire))) } } } }
+}
+
+fn proofs(schedule: &Schedule) -> String {
+    let names: Vec<_> = schedule.checks.iter().map(|check| check.name.replace('_', "-")).collect();
+    names.join(", ")
+}
+
+/// Share of good images among those that were judged, for people.
+pub(super) fn success_rate(report: &v1::ScheduleReport) -> String {
+    if report.passed + report.failed == 0 {
+        "–".to_owned()
+    } else {
+        format!("{:.0} %", report.success_rate * 100.0)
+    }
+}

@@ -1,0 +1,60 @@
+//! How a schedule went over a time: key figures, and the stages in a table.
+
+use std::time::Duration;
+
+use image_manager_proto::v1;
+use maud::{Markup, html};
+
+use super::figures;
+use super::schedule::success_rate;
+
+/// All of a schedule's trends.
+pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
+    html! {
+        (key_figures(report))
+        (stages(report))
+    }
+}
+
+fn key_figures(report: &v1::ScheduleReport) -> Markup {
+    let total = report.total.as_ref();
+    let boot = report.boot.as_ref();
+    html! {
+        dl.key-figures {
+            div { dt { "success rate" } dd { (success_rate(report)) } dd.muted { (report.passed) " passed, " (report.failed) " failed" } }
+            div { dt { "builds" } dd { (report.builds) } dd.muted { (report.errored) " errored, " (report.flaky) " of them flaky" } }
+            div { dt { "time to a verified image" } dd { (took(total.and_then(|total| total.p50))) } dd.muted { "95 %: " (took(total.and_then(|total| total.p95))) } }
+            div { dt { "boot to attach" } dd { (took(boot.and_then(|boot| boot.p50))) } dd.muted { "95 %: " (took(boot.and_then(|boot| boot.p95))) } }
+            div { dt { "image" } dd { (size(report)) } dd.muted { "median of the files" } }
+            div { dt { "last good image" } dd { (figures::distance(report.last_passed_at.as_ref().and_then(figures::to_utc))) }
+                dd.muted { @if let Some(mean) = report.mean_time_between_failures { "a failure every " (took(Some(mean))) } @else { "no two failures" } } }
+        }
+    }
+}
+
+fn size(report: &v1::ScheduleReport) -> String {
+    report.sizes.as_ref().map_or_else(|| "–".to_owned(), |sizes| figures::size(sizes.p50_bytes))
+}
+
+fn took(duration: Option<prost_types::Duration>) -> String {
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    duration.map_or_else(|| "–".to_owned(), figures::took)
+}
+
+/// The figures of the stages, for who does not see the chart.
+fn stages(report: &v1::ScheduleReport) -> Markup {
+    html! {
+        @if !report.stages.is_empty() {
+            div.table-box tabindex="0" role="region" aria-label="Stages" {
+                table.figures {
+                    thead { tr { th scope="col" { "Stage" } th.right scope="col" { "median" } th.right scope="col" { "95 %" } } }
+                    tbody {
+                        @for stage in &report.stages {
+                            tr { th scope="row" { (stage.name.replace('_', " ")) } td.right.num { (took(stage.p50)) } td.right.num { (took(stage.p95)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
