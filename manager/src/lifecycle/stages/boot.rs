@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Refusals, Session, Token, TokenHash};
-use crate::history::{INTERRUPTED, Introduction};
+use crate::history::{INTERRUPTED, Introduction, ReportQuery};
 use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
@@ -138,6 +138,8 @@ async fn wait_for_agent(
     console: &mut ConsoleTail,
     began: Instant,
 ) -> Result<(v1::Hello, Option<SocketAddr>, u64), Failure> {
+    let usual = usual_boot(driver).await;
+    let mut said = "waiting for the agent".to_owned();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -148,14 +150,25 @@ async fn wait_for_agent(
                 None => return Err(Failure::errored("gateway", "the gateway closed the session")),
             },
             _ = look.tick() => {
-                let last = follow_console(driver, console).await;
-                let waited = format!("{:.0} s: {}", began.elapsed().as_secs_f64(),
-                    last.unwrap_or_else(|| "waiting for the agent".to_owned()));
-                driver.manager.events().progress(&driver.id, "booting", -1.0, &waited);
+                if let Some(last) = follow_console(driver, console).await {
+                    said = last;
+                }
+                let waited = began.elapsed().as_secs_f64();
+                // Never quite there before the agent is.
+                let fraction = usual.map_or(-1.0, |usual| (waited / usual).min(0.95));
+                driver.manager.events().progress(&driver.id, "booting", fraction, &format!("{waited:.0} s: {said}"));
                 still_runs(driver, server).await?;
             }
         }
     }
+}
+
+/// Seconds that boots of this schedule took lately until the agent came.
+async fn usual_boot(driver: &Driver) -> Option<f64> {
+    let query = ReportQuery { schedule: Some(driver.schedule.name.clone()), ..ReportQuery::default() };
+    let report = driver.manager.history().report(query).await.ok()?;
+    let p50 = report.schedules.first()?.boot.as_ref()?.p50.as_ref()?;
+    Some(seconds(Some(p50))).filter(|seconds| *seconds > 0.0)
 }
 
 /// Tells the console's new lines; returns the last one.

@@ -1,6 +1,8 @@
 //! UPLOADING: the artifact goes to the cloud's image service, private.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use image_manager_proto::v1;
 
@@ -26,7 +28,12 @@ pub(in crate::lifecycle) async fn run(
     };
     let ledger = driver.ledger();
     let events = driver.manager.events();
-    let progress = |fraction: f64, what: &str| events.progress(&driver.id, "uploading", fraction, what);
+    let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
+    let pace = Mutex::new(Pace::new(size));
+    let progress = |fraction: f64, what: &str| {
+        let pace = pace.lock().unwrap_or_else(PoisonError::into_inner).at(Instant::now(), fraction);
+        events.progress(&driver.id, "uploading", fraction, &format!("{what}{pace}"));
+    };
     let work = async { Ok(driver.cloud.upload(&new, &ledger, &progress).await?) };
     let image = driver.bounded(driver.schedule.timeouts.upload, async { late(driver) }, work).await?;
     if image.sha512 != artifact.sha512 {
@@ -115,5 +122,60 @@ pub(super) fn message(image: &Image) -> v1::Image {
         sha512: image.sha512.clone(),
         size_bytes: image.size_bytes,
         virtual_size_bytes: image.virtual_size_bytes,
+    }
+}
+
+/// How fast an upload goes.
+struct Pace {
+    size: u64,
+    /// When it began, and how far it was then; anew when it begins anew.
+    began: Option<(Instant, f64)>,
+    last: f64,
+}
+
+impl Pace {
+    fn new(size: u64) -> Self {
+        Self { size, began: None, last: 0.0 }
+    }
+
+    /// ", 12.3 MiB/s, 8 s left", or nothing when it cannot be told yet.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bytes a second for people"
+    )]
+    fn at(&mut self, now: Instant, fraction: f64) -> String {
+        if fraction < self.last {
+            self.began = None;
+        }
+        self.last = fraction;
+        let (began, from) = *self.began.get_or_insert((now, fraction));
+        let took = now.duration_since(began).as_secs_f64();
+        let done = fraction - from;
+        if took < 0.5 || done <= 0.0 || fraction >= 1.0 {
+            return String::new();
+        }
+        let rate = done * self.size as f64 / took;
+        let left = (1.0 - fraction) * took / done;
+        format!(", {}/s, {left:.0} s left", human_size(rate as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_pace_is_told_and_begins_anew() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::new(100 << 20);
+        assert_eq!(pace.at(at(0), 0.0), "");
+        assert_eq!(pace.at(at(2), 0.2), ", 10.00 MiB/s, 8 s left");
+        assert_eq!(pace.at(at(10), 1.0), "");
+        assert_eq!(pace.at(at(11), 0.0), "", "cut off: from the beginning");
+        assert_eq!(pace.at(at(12), 0.5), ", 50.00 MiB/s, 1 s left");
     }
 }
