@@ -1,0 +1,180 @@
+//! A history of many builds, written into the tables directly: as the program's writer would leave it, without
+//! waiting for a million builds.
+
+use std::path::Path;
+
+use image_manager::history::History;
+use rusqlite::{Connection, Transaction, params};
+
+/// How many schedules share the builds.
+pub(crate) const SCHEDULES: u64 = 20;
+/// Over this many days.
+pub(crate) const DAYS: u64 = 3 * 365;
+/// Builds in one transaction.
+const BATCH: u64 = 50_000;
+
+const STAGES: [(&str, u64); 6] = [
+    ("building", 74_000),
+    ("uploading", 2_500),
+    ("booting", 25_000),
+    ("verifying", 6_000),
+    ("publishing", 400),
+    ("cleaning_up", 900),
+];
+const CHECKS: [(&str, &str); 4] = [
+    ("disk", r#"{"free_bytes":1288490188,"free_inodes":201020,"root":"/dev/vda1","size_bytes":4294967296}"#),
+    ("dns", r#"{"names":{"manager.internal":["10.0.2.2"]},"servers":["10.0.2.3"],"ms":12.5}"#),
+    ("internet", r#"{"targets":[{"ms":41,"status":200,"url":"http://deb.debian.org/"}]}"#),
+    ("cloud_init", r#"{"datasource":"ConfigDrive","errors":[],"status":"done","version":"25.1.4"}"#),
+];
+
+pub(crate) fn schedule(number: u64) -> String {
+    format!("schedule-{:02}", number % SCHEDULES)
+}
+
+/// Makes the history, unless an earlier run has left it.
+pub(crate) fn history(database: &Path, builds: u64) {
+    let done = database.with_extension(format!("{builds}.done"));
+    if done.exists() {
+        // Brings an older one up to date too.
+        drop(History::open(database).unwrap());
+        return;
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        // Not there is as good.
+        let _ = std::fs::remove_file(name);
+    }
+    drop(History::open(database).unwrap());
+    let mut connection = Connection::open(database).unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000;")
+        .unwrap();
+    let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap();
+    let span = DAYS * 86_400_000;
+    for first in (0..builds).step_by(usize::try_from(BATCH).unwrap()) {
+        let transaction = connection.transaction().unwrap();
+        for number in first..(first + BATCH).min(builds) {
+            // Each has ended before the next of its schedule began.
+            insert(&transaction, number, now - span + number * span / builds - 200_000);
+        }
+        transaction.commit().unwrap();
+    }
+    connection.execute_batch("PRAGMA journal_mode = WAL;").unwrap();
+    drop(connection);
+    let history = History::open(database).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(history.refresh_day_sums()).unwrap();
+    std::fs::write(done, "").unwrap();
+}
+
+/// Well mixed numbers, the same in each run (SplitMix64).
+pub(crate) fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// As SQLite keeps it.
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap()
+}
+
+fn insert(tx: &Transaction<'_>, number: u64, created: u64) {
+    let random = mixed(number);
+    let (state, verdict, reason) = match random % 100 {
+        0..4 => ("failed", Some("failed"), Some("check_failed")),
+        4..9 => ("errored", Some("errored"), Some("agent_silent")),
+        9 => ("cancelled", None, Some("cancelled")),
+        _ => ("succeeded", Some("passed"), None),
+    };
+    let id = format!(
+        "{:08x}-{:04x}-7{:03x}-8{:03x}-{:012x}",
+        created >> 16,
+        created & 0xffff,
+        random & 0xfff,
+        (random >> 12) & 0xfff,
+        random >> 16
+    );
+    let mut times = Vec::new();
+    let mut at = created + 40;
+    for (place, (name, typical)) in (0_u64..).zip(STAGES) {
+        let took = typical * (70 + mixed(random ^ place) % 80) / 100;
+        times.push((name, at, at + took));
+        at += took;
+    }
+    let attached = times[2].2;
+    let size = 204_000_000 + number * 10 + random % 4_000_000;
+    let evidence =
+        reason.map(|_| "last lines of the console:\n[   12.3] systemd[1]: Reached target\n".repeat(20));
+    tx.prepare_cached(
+        "INSERT INTO build (id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
+            image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name,
+            server_flavor, agent_version, agent_boot_id, agent_attached_at, removal_complete, failure_reason,
+            failure_stage, failure_message, failure_evidence)
+         VALUES (?1, ?2, 'local', ?3, ?4, 'cron', ?5, ?6, ?7, ?8, ?9, ?10, ?11, 4294967296, ?8, ?9,
+            '1 GiB, 1 CPU, 4 GiB', '0.1.0', ?8, ?12, 1, ?13, ?14, ?15, ?16)",
+    )
+    .unwrap()
+    .execute(params![
+        id,
+        schedule(number),
+        state,
+        verdict,
+        stored(created),
+        stored(created + 40),
+        stored(at),
+        format!("{random:016x}"),
+        format!("image-manager-{id}"),
+        format!("{random:0128x}"),
+        stored(size),
+        stored(attached),
+        reason,
+        reason.map(|_| "verifying"),
+        reason.map(|reason| format!("{reason}: a sentence for people that says what happened and what to do")),
+        evidence,
+    ])
+    .unwrap();
+    insert_parts(tx, &id, &times, reason.is_none());
+}
+
+fn insert_parts(tx: &Transaction<'_>, id: &str, times: &[(&str, u64, u64)], passed: bool) {
+    let mut stages = tx
+        .prepare_cached(
+            "INSERT INTO stage (build_id, position, name, state, started_at, finished_at, detail)
+             VALUES (?1, ?2, ?3, 'done', ?4, ?5, 'one line for people about how it went')",
+        )
+        .unwrap();
+    for (position, (name, began, ended)) in (0_i64..).zip(times) {
+        stages.execute(params![id, position, name, stored(*began), stored(*ended)]).unwrap();
+    }
+    let mut checks = tx
+        .prepare_cached(
+            "INSERT INTO check_result (build_id, position, name, outcome, required, duration_ms, summary, observations)
+             VALUES (?1, ?2, ?3, ?4, 1, 1234, 'one line for people', ?5)",
+        )
+        .unwrap();
+    for (position, (name, observed)) in (0_i64..).zip(CHECKS) {
+        let outcome = if passed || position > 0 { "pass" } else { "fail" };
+        checks.execute(params![id, position, name, outcome, observed]).unwrap();
+    }
+    let mut resources = tx
+        .prepare_cached(
+            "INSERT INTO resource (build_id, cloud, kind, name, external_id, state, created_at, updated_at)
+             VALUES (?1, 'local', ?2, ?3, ?3, 'gone', ?4, ?4)",
+        )
+        .unwrap();
+    for kind in ["scratch", "image", "server"] {
+        resources.execute(params![id, kind, format!("image-manager-{id}"), stored(times[0].1)]).unwrap();
+    }
+    let mut paths = tx
+        .prepare_cached(
+            "INSERT INTO removed_path (build_id, position, path, fate) VALUES (?1, ?2, ?3, 'removed')",
+        )
+        .unwrap();
+    for (position, path) in (0_i64..).zip(["/usr/local/sbin/image-manager-agent", "/etc/image-manager"]) {
+        paths.execute(params![id, position, path]).unwrap();
+    }
+}
