@@ -1,11 +1,19 @@
 //! What can be given on the command line. Every flag has an environment variable of the same name.
 
+mod reading;
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
+pub(crate) use self::reading::{
+    CompareArguments, HistoryArguments, ListFormat, LogsArguments, OneFormat, ReportArguments, ReportFormat,
+    ShowArguments,
+};
+use self::values::{KeepLogs, LogsRoom, address, grace, keep_logs, logs_room, patience};
 use super::logging::LogArguments;
 use super::webhook::WebhookArguments;
 use super::{completions, examples};
@@ -44,6 +52,12 @@ pub(crate) enum Verb {
     /// Print a build's logs
     #[command(after_help = examples::LOGS)]
     Logs(LogsArguments),
+    /// Sum up the builds of a time range, for each schedule
+    #[command(after_help = examples::REPORT)]
+    Report(ReportArguments),
+    /// Say what differs between two builds: packages, size, times, checks
+    #[command(after_help = examples::COMPARE)]
+    Compare(CompareArguments),
     /// Say what this host lacks, each with the command that mends it
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArguments),
@@ -129,6 +143,13 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) concurrent_builds: u16,
+    /// Time after a build's end at which its logs are taken away, or "forever"; its row stays in the history
+    #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_KEEP_LOGS", default_value = "90d", value_parser = keep_logs)]
+    pub(crate) keep_logs: KeepLogs,
+    /// Room that the logs of all builds may take before the oldest are taken away, or "any"
+    #[arg(long, value_name = "SIZE", env = "IMAGE_MANAGER_LOGS_ROOM", default_value = "10 GiB",
+          value_parser = logs_room)]
+    pub(crate) logs_room: LogsRoom,
     /// Time that builds under way have to come to their end when the manager is told to stop (SIGTERM); then
     /// they are ended and cleaned up. A second signal does not wait so long
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
@@ -171,90 +192,6 @@ pub(crate) struct CheckArguments {
     pub(crate) schedules: SchedulesArgument,
 }
 
-/// How a list is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// For people
-    Table,
-    /// A JSON list of builds
-    Json,
-    /// Comma-separated, with a header
-    Csv,
-}
-
-/// Arguments of `history`.
-#[derive(Debug, Args)]
-pub(crate) struct HistoryArguments {
-    /// Only builds of this schedule
-    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
-    pub(crate) schedule: Option<String>,
-    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled) lists only builds in it;
-    /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
-    #[arg(long, value_name = "STATE|DIR")]
-    pub(crate) state: Vec<String>,
-    /// Only builds since then: an age such as 7d, or a date such as 2026-11-01
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) since: Option<String>,
-    /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
-    /// How to print
-    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
-    pub(crate) format: ListFormat,
-}
-
-/// How one build is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OneFormat {
-    /// For people
-    Text,
-    /// One JSON object
-    Json,
-}
-
-/// Arguments of `show`.
-#[derive(Debug, Args)]
-pub(crate) struct ShowArguments {
-    /// Id, unique prefix of it, or "latest"
-    #[arg(add = ArgValueCandidates::new(completions::builds))]
-    pub(crate) build: String,
-    #[command(flatten)]
-    pub(crate) state: StateArgument,
-    /// How to print
-    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
-    pub(crate) format: OneFormat,
-}
-
-/// Arguments of `logs`.
-#[derive(Debug, Args)]
-pub(crate) struct LogsArguments {
-    /// Id, unique prefix of it, or "latest"
-    #[arg(add = ArgValueCandidates::new(completions::builds))]
-    pub(crate) build: String,
-    #[command(flatten)]
-    pub(crate) state: StateArgument,
-    #[command(flatten)]
-    pub(crate) which: WhichLog,
-    /// Go on printing until the build has ended
-    #[arg(long, short)]
-    pub(crate) follow: bool,
-}
-
-/// Which log.
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-pub(crate) struct WhichLog {
-    /// Output of disk-image-builder (the default)
-    #[arg(long = "build", id = "build_log")]
-    pub(crate) build_log: bool,
-    /// The server's serial console
-    #[arg(long)]
-    pub(crate) console: bool,
-    /// What the agent said
-    #[arg(long)]
-    pub(crate) agent: bool,
-}
-
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
@@ -291,18 +228,6 @@ pub(crate) struct SweepArguments {
     pub(crate) logging: LogArguments,
 }
 
-/// A time that the end may take: up to a day, or none.
-fn grace(text: &str) -> Result<std::time::Duration, String> {
-    if text.trim() == "0" {
-        return Ok(std::time::Duration::ZERO);
-    }
-    match humantime::parse_duration(text) {
-        Ok(time) if time <= std::time::Duration::from_hours(24) => Ok(time),
-        Ok(_) => Err("expected at most 24h".to_owned()),
-        Err(error) => Err(format!("{error}; expected a time such as 90s or 2h, or 0")),
-    }
-}
-
 /// A shell that completions are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
@@ -331,19 +256,4 @@ pub(crate) struct CompletionsArguments {
 pub(crate) struct ManArguments {
     /// Write image-manager.1 and a page for each verb here, such as /usr/local/share/man/man1
     pub(crate) directory: Option<PathBuf>,
-}
-
-/// An address to listen on or to dial.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
-}
-
-/// A time within which a person still waits: 1 second to 1 hour.
-fn patience(text: &str) -> Result<std::time::Duration, String> {
-    let range = std::time::Duration::from_secs(1)..=std::time::Duration::from_hours(1);
-    match humantime::parse_duration(text) {
-        Ok(time) if range.contains(&time) => Ok(time),
-        Ok(_) => Err("expected 1s to 1h".to_owned()),
-        Err(error) => Err(format!("{error}; expected a time such as 30s or 2m")),
-    }
 }

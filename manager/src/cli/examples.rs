@@ -29,7 +29,9 @@ docs/schedules.md has every key.";
 pub(super) const HISTORY: &str = "\
 Examples:
   image-manager history --since 7d --schedule debian
-  image-manager history --state failed --format json";
+  image-manager history --state failed --format json
+
+docs/json.md has every key of the JSON.";
 
 /// For `show`.
 pub(super) const SHOW: &str = "\
@@ -42,6 +44,23 @@ pub(super) const LOGS: &str = "\
 Examples:
   image-manager logs latest --follow
   image-manager logs 0199a3c4 --console";
+
+/// For `report`.
+pub(super) const REPORT: &str = "\
+Examples:
+  image-manager report --since 7d
+  image-manager report --schedule debian --since 365d --format html > debian.html
+
+A cancelled build counts neither for nor against an image, and an errored one says nothing about it: the success
+rate is passed / (passed + failed). docs/json.md has every key of the JSON.";
+
+/// For `compare`.
+pub(super) const COMPARE: &str = "\
+Examples:
+  image-manager compare 0199a3c4 latest
+  image-manager compare 0199a3c4 0199a8f2 --format json
+
+Packages are those of disk-image-builder's list; where it is not there, the rest is compared.";
 
 /// For `doctor`.
 pub(super) const DOCTOR: &str = "\

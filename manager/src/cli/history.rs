@@ -12,7 +12,12 @@ use crate::history::{BuildFilter, Named as _};
 
 pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     let (directory, state) = split_state(&arguments.state)?;
-    let since_ms = arguments.since.as_deref().map(when::parse_since).transpose().map_err(Trouble::usage)?;
+    let since_ms = arguments
+        .since
+        .as_deref()
+        .map(|since| when::parse_time(since, "--since"))
+        .transpose()
+        .map_err(Trouble::usage)?;
     let history = open_history(&directory)?;
     let mut builds = Vec::new();
     let mut before = None;
@@ -62,43 +67,85 @@ fn split_state(values: &[String]) -> Result<(PathBuf, Option<v1::BuildState>), T
     Ok((directory, state))
 }
 
+/// A column of the table: its name, and what it says of a build.
+type Column = (&'static str, fn(&v1::Build) -> String);
+
+const ID: Column = ("BUILD", |build| build.id.clone());
+/// Enough of it to name a build: the time, and twelve bits of chance.
+const SHORT_ID: Column = ("BUILD", |build| build.id.chars().take(18).collect());
+const SCHEDULE: Column = ("SCHEDULE", |build| build.schedule.clone());
+const CLOUD: Column = ("CLOUD", |build| build.cloud.clone());
+const STATE: Column = ("STATE", |build| build.state().word().to_owned());
+const TRIGGER: Column = ("TRIGGER", |build| build.trigger().word().to_owned());
+const CREATED: Column = ("CREATED", |build| when::exact(build.created_at.as_ref()));
+const AGE: Column = ("AGE", |build| when::ago(build.created_at.as_ref()));
+const TOOK: Column = ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
+const REASON: Column = ("REASON", |build| build.reason.clone());
+
+/// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
+const LAYOUTS: [&[Column]; 5] = [
+    &[ID, SCHEDULE, CLOUD, STATE, TRIGGER, CREATED, AGE, TOOK, REASON],
+    &[ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
+    &[SHORT_ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
+    &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, REASON],
+    &[SHORT_ID, SCHEDULE, STATE, AGE],
+];
+/// Between two columns.
+const GAP: usize = 2;
+
 fn table(builds: &[v1::Build], style: Style) -> String {
     if builds.is_empty() {
         return "no builds\n".to_owned();
     }
-    let header = ["BUILD", "SCHEDULE", "CLOUD", "STATE", "TRIGGER", "CREATED", "TOOK", "REASON"];
-    let rows: Vec<[String; 8]> = builds
-        .iter()
-        .map(|build| {
-            [
-                build.id.clone(),
-                build.schedule.clone(),
-                build.cloud.clone(),
-                build.state().word().to_owned(),
-                build.trigger().word().to_owned(),
-                when::exact(build.created_at.as_ref()),
-                when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
-                build.reason.clone(),
-            ]
-        })
-        .collect();
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(String::len);
-            cells.chain(header.get(column).map(|name| name.len())).max().unwrap_or_default()
-        })
-        .collect();
-    let line = |cells: Vec<&str>| -> String {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    let mut out = style.dim(&line(header.to_vec()));
+    let layouts = LAYOUTS.iter().map(|columns| Layout::new(columns, builds));
+    let fits = |layout: &Layout| style.width().is_none_or(|most| layout.width() <= most);
+    let mut last = None;
+    for layout in layouts {
+        let enough = fits(&layout);
+        last = Some(layout);
+        if enough {
+            break;
+        }
+    }
+    let Some(layout) = last else { return String::new() };
+    let cut = |line: String| style.width().map_or_else(|| line.clone(), |most| text::shortened(&line, most));
+    let mut out = style.dim(&cut(layout.line(&layout.names)));
     out.push('\n');
-    for (row, build) in rows.iter().zip(builds) {
-        out.push_str(&style.by_state(build.state(), &line(row.iter().map(String::as_str).collect())));
+    for (row, build) in layout.rows.iter().zip(builds) {
+        out.push_str(&style.by_state(build.state(), &cut(layout.line(row))));
         out.push('\n');
     }
     out
+}
+
+/// The cells of a table and the columns' widths.
+struct Layout {
+    names: Vec<String>,
+    rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
+}
+
+impl Layout {
+    fn new(columns: &[Column], builds: &[v1::Build]) -> Self {
+        let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let rows: Vec<Vec<String>> =
+            builds.iter().map(|build| columns.iter().map(|(_, cell)| cell(build)).collect()).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().chain([&names]).filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        };
+        let widths = (0..columns.len()).map(width).collect();
+        Self { names, rows, widths }
+    }
+
+    fn width(&self) -> usize {
+        self.widths.iter().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+    }
+
+    fn line(&self, cells: &[String]) -> String {
+        let padded = cells.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    }
 }
 
 /// RFC 4180: a field with a comma, a quote or a line end is quoted.
@@ -144,5 +191,31 @@ mod tests {
         assert_eq!((directory, state), (PathBuf::from("/srv/im"), Some(v1::BuildState::Failed)));
         assert!(split_state(&strings(&["failed", "errored"])).is_err());
         assert!(split_state(&strings(&["a", "b"])).is_err());
+    }
+
+    #[test]
+    fn the_table_fits_the_terminal() {
+        let build = v1::Build {
+            id: "019a21b0-3f72-71c7-8d09-52cee028ec3c".into(),
+            schedule: "debian-13-hardened".into(),
+            cloud: "local".into(),
+            state: v1::BuildState::Failed.into(),
+            trigger: v1::Trigger::Cron.into(),
+            created_at: Some(prost_types::Timestamp { seconds: 1_793_491_200, nanos: 0 }),
+            started_at: Some(prost_types::Timestamp { seconds: 1_793_491_200, nanos: 0 }),
+            finished_at: Some(prost_types::Timestamp { seconds: 1_793_491_292, nanos: 0 }),
+            reason: "dib_missing_package".into(),
+            ..v1::Build::default()
+        };
+        for width in [20, 60, 80, 100, 120, 200] {
+            let said = table(std::slice::from_ref(&build), Style::of_width(width));
+            assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
+            assert!(said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
+            assert_eq!(width >= 60, said.contains("failed"), "{width}\n{said}");
+            assert_eq!(width >= 100, said.contains("dib_missing_package"), "{width}\n{said}");
+        }
+        let piped = table(&[build], Style::plain());
+        assert!(piped.contains("52cee028ec3c") && piped.contains("2026-11-01 00:00:00Z"), "{piped}");
+        assert!(piped.contains("92.0 s") && piped.contains(" d ago"), "{piped}");
     }
 }

@@ -23,6 +23,11 @@ pub(crate) fn one(build: &v1::Build) -> String {
     pretty(&build_value(build))
 }
 
+/// Any message of the interface by its name, pretty, with a line end.
+pub(crate) fn message(name: &str, message: &impl Message) -> String {
+    pretty(&value(name, message))
+}
+
 /// Builds as a JSON list, pretty, with a line end.
 pub(crate) fn list(builds: &[v1::Build]) -> String {
     pretty(&Json::Array(builds.iter().map(build_value).collect()))
@@ -35,9 +40,13 @@ fn pretty(json: &Json) -> String {
 }
 
 fn build_value(build: &v1::Build) -> Json {
-    let descriptor = pool().and_then(|pool| pool.get_message_by_name("image_manager.v1.Build"));
+    value("Build", build)
+}
+
+fn value(name: &str, message: &impl Message) -> Json {
+    let descriptor = pool().and_then(|pool| pool.get_message_by_name(&format!("image_manager.v1.{name}")));
     let message = descriptor
-        .and_then(|descriptor| DynamicMessage::decode(descriptor, build.encode_to_vec().as_slice()).ok());
+        .and_then(|descriptor| DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok());
     message.map_or(Json::Null, |message| message_value(&message))
 }
 
@@ -167,5 +176,34 @@ mod tests {
         for key in contract {
             assert!(json.get(key).is_some(), "{key} is missing");
         }
+    }
+
+    /// What is printed is documented: each key of each message that `--format json` can print.
+    #[test]
+    fn every_key_is_in_the_documentation() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut names = vec!["Build", "GetReportResponse", "CompareBuildsResponse"]
+            .into_iter()
+            .map(|name| format!("image_manager.v1.{name}"))
+            .collect::<Vec<_>>();
+        let mut seen = Vec::new();
+        while let Some(name) = names.pop() {
+            if seen.contains(&name) || name.starts_with("google.protobuf.") {
+                continue;
+            }
+            for field in pool().unwrap().get_message_by_name(&name).unwrap().fields() {
+                assert!(
+                    text.contains(&format!("`{}`", field.name())),
+                    "docs/json.md lacks {} of {name}",
+                    field.name()
+                );
+                if let Kind::Message(message) = field.kind() {
+                    names.push(message.full_name().to_owned());
+                }
+            }
+            seen.push(name);
+        }
+        assert!(seen.len() > 10);
     }
 }

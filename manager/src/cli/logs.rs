@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::arguments::LogsArguments;
 use super::instance::open_history;
 use super::show::not_found;
-use super::text;
+use super::text::{self, Style};
 use super::{Exit, Outcome, Trouble};
-use crate::lifecycle::{files, state};
+use crate::lifecycle::{files, plain_line, state};
 
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -24,25 +24,67 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     };
     let path = files::directory(&arguments.state.state, &id).join(file);
     let mut offset = 0;
+    let mut out = Out::new(Style::of_stdout());
     loop {
         // Asked before the file is read: what was written before the end is printed.
         let build = history.build(&id).await.map_err(Trouble::errored)?;
         let ended = state::is_end(build.state());
         while let Some(chunk) = read(&path, offset).await.map_err(Trouble::errored)? {
             offset += chunk.len() as u64;
-            text::print(&String::from_utf8_lossy(&chunk));
+            out.take(&chunk);
         }
         if ended || !arguments.follow {
             break;
         }
         tokio::time::sleep(LOOK).await;
     }
+    out.finish();
     if offset == 0 && !path.exists() {
+        let why = if path.parent().is_some_and(std::path::Path::exists) {
+            "it did not come that far"
+        } else {
+            "it did not come that far, or its logs were taken away meanwhile (serve --keep-logs, --logs-room)"
+        };
         return Err(Trouble::errored(format!(
-            "build {id} has no {file}: it did not come that far (`image-manager show {id}` says why)"
+            "build {id} has no {file}: {why}; `image-manager show {id}` shows what is known"
         )));
     }
     Ok(Exit::Done)
+}
+
+/// Where a log goes: to a file or a pipe as it is; to a terminal line by line, without what would steer it.
+struct Out {
+    terminal: bool,
+    /// The line that is not whole yet.
+    partial: Vec<u8>,
+}
+
+impl Out {
+    fn new(style: Style) -> Self {
+        Self { terminal: style.width().is_some(), partial: Vec::new() }
+    }
+
+    fn take(&mut self, chunk: &[u8]) {
+        if !self.terminal {
+            return text::print_bytes(chunk);
+        }
+        self.partial.extend_from_slice(chunk);
+        if let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') {
+            let rest = self.partial.split_off(end + 1);
+            let whole = std::mem::replace(&mut self.partial, rest);
+            text::print(&tame(&whole));
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.partial.is_empty() {
+            text::print(&tame(&std::mem::take(&mut self.partial)));
+        }
+    }
+}
+
+fn tame(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).lines().fold(String::new(), |out, line| out + &plain_line(line) + "\n")
 }
 
 async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec<u8>>> {
@@ -56,4 +98,14 @@ async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec
     let mut chunk = Vec::new();
     file.take(CHUNK).read_to_end(&mut chunk).await?;
     Ok((!chunk.is_empty()).then_some(chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_does_not_steer_the_terminal() {
+        assert_eq!(tame(b"\x1b[2Jone\n\x1b]0;title\x07two\r\n\xff\n"), "one\n0;titletwo\n\u{fffd}\n");
+    }
 }

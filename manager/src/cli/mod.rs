@@ -4,6 +4,7 @@ mod arguments;
 mod backup;
 mod check;
 mod client;
+mod compare;
 mod completions;
 mod doctor;
 mod doctor_cloud;
@@ -17,6 +18,8 @@ mod logs;
 mod man;
 mod progress;
 mod reload;
+mod report;
+mod report_page;
 mod rotation;
 mod run;
 mod serve;
@@ -27,13 +30,14 @@ mod sweep;
 mod tests;
 mod text;
 mod webhook;
-mod when;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use arguments::{Arguments, Verb};
+
+use crate::operator::when;
 
 /// How the program ends. The README lists the codes; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +149,8 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,
         Verb::Logs(logs) => logs::run(logs).await,
+        Verb::Report(report) => report::run(report).await,
+        Verb::Compare(compare) => compare::run(compare).await,
         Verb::Doctor(doctor) => match &doctor.cloud {
             Some(cloud) => doctor_cloud::run(&doctor, cloud).await,
             None => Ok(doctor::run(&doctor)),

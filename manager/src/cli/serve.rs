@@ -16,7 +16,7 @@ use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, webhook};
 use crate::clock;
 use crate::history::HistoryError;
-use crate::lifecycle::{Manager, start_scheduler};
+use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
 
 /// How long builds that were told to end may take for that and their clean-up.
@@ -57,6 +57,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         gateway: manager.settings().agent_endpoint.is_none().then_some(instance.gateway_address),
     };
     tokio::spawn(reloader.run(hangup, firing.clone()));
+    let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
+    start_retention(manager.clone(), retention, firing.clone());
     lock.sign(Some(operator_address))?;
     if let Some(webhook) = webhook {
         tokio::spawn(webhook.run(manager.clone(), instance.stop.clone()));

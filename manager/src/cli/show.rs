@@ -53,7 +53,7 @@ fn write_all(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::Res
         build.schedule,
         build.cloud,
         build.trigger().word(),
-        when::exact(build.created_at.as_ref()),
+        when::both(build.created_at.as_ref()),
         when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
     )?;
     if let Some(failure) = &build.failure {
@@ -116,9 +116,8 @@ fn write_check(out: &mut String, check: &v1::Check, style: Style) -> std::fmt::R
     let json = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
     for (key, value) in json.as_object().into_iter().flatten() {
         let mut value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        if value.chars().count() > VALUE_LIMIT {
-            value = value.chars().take(VALUE_LIMIT).chain(['…']).collect();
-        }
+        let room = style.width().map_or(VALUE_LIMIT, |width| width.saturating_sub(8 + key.len()).max(16));
+        value = text::shortened(&value, room.min(VALUE_LIMIT));
         writeln!(out, "      {}", style.dim(&format!("{key}: {value}")))?;
     }
     Ok(())
@@ -135,7 +134,7 @@ fn write_agent(out: &mut String, agent: &v1::Agent, style: Style) -> std::fmt::R
         "\n{} {} attached {}, {removal}",
         style.bold("agent"),
         agent.version,
-        when::exact(agent.attached_at.as_ref())
+        when::both(agent.attached_at.as_ref())
     )?;
     for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
@@ -149,8 +148,12 @@ fn write_image(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::R
         writeln!(out, "\n{} {}", style.bold("image"), image.name)?;
         writeln!(
             out,
-            "  {} bytes, a disk of {} bytes, id {}\n  sha512 {}",
-            image.size_bytes, image.virtual_size_bytes, image.id, image.sha512
+            "  {} ({} bytes), a disk of {}, id {}\n  sha512 {}",
+            indicatif::HumanBytes(image.size_bytes),
+            image.size_bytes,
+            indicatif::HumanBytes(image.virtual_size_bytes),
+            image.id,
+            image.sha512
         )?;
     }
     if let Some(server) = &build.server {

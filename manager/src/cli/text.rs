@@ -2,23 +2,42 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use image_manager_proto::v1::{BuildState, CheckOutcome, StageState};
+use image_manager_proto::v1::{BuildState, CheckOutcome, StageState, Verdict};
 
 /// Whether to colour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
     colour: bool,
+    /// Columns of the terminal; `None` when it is none.
+    width: Option<usize>,
 }
 
 impl Style {
     /// Colours on a terminal, unless NO_COLOR is set (https://no-color.org) or the terminal is dumb.
     pub(crate) fn of_stdout() -> Self {
-        Self { colour: std::io::stdout().is_terminal() && wanted() }
+        Self { colour: std::io::stdout().is_terminal() && wanted(), width: columns() }
     }
 
     /// The same for standard error.
     pub(crate) fn of_stderr() -> Self {
-        Self { colour: std::io::stderr().is_terminal() && wanted() }
+        Self { colour: std::io::stderr().is_terminal() && wanted(), width: columns() }
+    }
+
+    /// Without colours, and not on a terminal.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { colour: false, width: None }
+    }
+
+    /// Without colours, on a terminal.
+    #[cfg(test)]
+    pub(crate) fn of_width(width: usize) -> Self {
+        Self { colour: false, width: Some(width) }
+    }
+
+    /// Columns that a line may have; `None` when it does not go to a terminal.
+    pub(crate) fn width(self) -> Option<usize> {
+        self.width
     }
 
     /// True when it colours.
@@ -61,6 +80,26 @@ impl Style {
         }
     }
 
+    /// The mark of a verdict.
+    pub(crate) fn verdict_mark(self, verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Passed => self.paint("32", "✔"),
+            Verdict::Failed => self.paint("31", "✘"),
+            Verdict::Errored => self.paint("33", "?"),
+            Verdict::Unspecified => self.paint("2", "-"),
+        }
+    }
+
+    /// Something that is new.
+    pub(crate) fn added(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Something that is gone.
+    pub(crate) fn removed(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
     /// The mark of a stage's state.
     pub(crate) fn stage_mark(self, state: StageState) -> String {
         match state {
@@ -77,8 +116,28 @@ fn wanted() -> bool {
         && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
 }
 
+/// Columns of the terminal that standard output is.
+fn columns() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(columns))
+}
+
+/// At most so many characters, with "…" for what is left out.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The same for bytes as they are.
+pub(crate) fn print_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }

@@ -2,6 +2,7 @@
 //! on one port.
 
 mod access;
+pub(crate) mod charts;
 mod control;
 mod exposition;
 mod guard;
@@ -9,6 +10,7 @@ mod metrics;
 mod server;
 mod watch;
 mod web;
+pub(crate) mod when;
 
 pub use access::{AccessError, ApiToken};
 pub use server::{Operator, OperatorError, serve};

@@ -95,3 +95,8 @@ pub use values::{
     CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, RetryPolicy, Schedule, Schedules,
     ServerSpec, Timeouts, User,
 };
+
+/// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.
+pub fn size(text: &str) -> Result<u64, String> {
+    quantities::parse_size(text).map_err(|error| format!("{}; {}", error.label, error.help))
+}

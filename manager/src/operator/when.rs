@@ -14,6 +14,23 @@ pub(crate) fn exact(time: Option<&Timestamp>) -> String {
     time.and_then(to_utc).map_or_else(|| "-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
+/// "3 h ago", or empty.
+pub(crate) fn ago(time: Option<&Timestamp>) -> String {
+    let Some(time) = time.and_then(to_utc) else { return String::new() };
+    let seconds = (Utc::now() - time).num_seconds().max(0);
+    match seconds {
+        0..100 => format!("{seconds} s ago"),
+        100..6000 => format!("{} min ago", seconds / 60),
+        6000..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// "2026-11-23 08:19:24Z (3 h ago)", or "-".
+pub(crate) fn both(time: Option<&Timestamp>) -> String {
+    if time.is_none() { "-".to_owned() } else { format!("{} ({})", exact(time), ago(time)) }
+}
+
 /// RFC 3339 with milliseconds, or empty.
 pub(crate) fn rfc3339(time: Option<&Timestamp>) -> String {
     time.and_then(to_utc).map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
@@ -39,7 +56,7 @@ pub(crate) fn took(duration: Duration) -> String {
 }
 
 /// An instant in milliseconds since the epoch from an age ("7d") or a date ("2026-11-01", RFC 3339).
-pub(crate) fn parse_since(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_time(text: &str, flag: &str) -> Result<i64, String> {
     if let Ok(age) = humantime::parse_duration(text) {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         return Ok(Utc::now().timestamp_millis().saturating_sub(age));
@@ -48,7 +65,7 @@ pub(crate) fn parse_since(text: &str) -> Result<i64, String> {
         return Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
     }
     DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_millis()).map_err(|_| {
-        format!("--since {text}: expected an age such as 7d or 12h, or a date such as 2026-11-01 (UTC)")
+        format!("{flag} {text}: expected an age such as 7d or 12h, or a date such as 2026-11-01 (UTC)")
     })
 }
 
@@ -65,10 +82,22 @@ mod tests {
     }
 
     #[test]
+    fn ages_read_well() {
+        let age = |seconds| ago(Some(&Timestamp { seconds: Utc::now().timestamp() - seconds, nanos: 0 }));
+        assert!(["5 s ago", "6 s ago"].contains(&age(5).as_str()));
+        assert_eq!(age(7 * 60), "7 min ago");
+        assert_eq!(age(3 * 3600), "3 h ago");
+        assert_eq!(age(12 * 86_400), "12 d ago");
+        assert_eq!(ago(None), "");
+    }
+
+    #[test]
     fn since_takes_ages_and_dates() {
-        assert_eq!(parse_since("2026-11-01").unwrap(), 1_793_491_200_000);
+        assert_eq!(parse_time("2026-11-01", "--since").unwrap(), 1_793_491_200_000);
         let day_ago = Utc::now().timestamp_millis() - 86_400_000;
-        assert!((parse_since("1d").unwrap() - day_ago).abs() < 5_000);
-        assert!(parse_since("yesterday").unwrap_err().contains("2026-11-01"));
+        assert!((parse_time("1d", "--since").unwrap() - day_ago).abs() < 5_000);
+        assert!(
+            parse_time("yesterday", "--until").unwrap_err().starts_with("--until yesterday: expected an age")
+        );
     }
 }

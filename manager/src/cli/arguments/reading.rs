@@ -1,0 +1,137 @@
+//! Arguments of the verbs that read the history.
+
+use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::StateArgument;
+use crate::cli::completions;
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For people
+    Table,
+    /// A JSON list of builds
+    Json,
+    /// Comma-separated, with a header
+    Csv,
+}
+
+/// Arguments of `history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// Only builds of this schedule
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
+    pub(crate) schedule: Option<String>,
+    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled) lists only builds in it;
+    /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
+    #[arg(long, value_name = "STATE|DIR")]
+    pub(crate) state: Vec<String>,
+    /// Only builds since then: an age such as 7d, or a date such as 2026-11-01
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+}
+
+/// How one build is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OneFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// Id, unique prefix of it, or "latest"
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) build: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) format: OneFormat,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// Id, unique prefix of it, or "latest"
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) build: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    #[command(flatten)]
+    pub(crate) which: WhichLog,
+    /// Go on printing until the build has ended
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct WhichLog {
+    /// Output of disk-image-builder (the default)
+    #[arg(long = "build", id = "build_log")]
+    pub(crate) build_log: bool,
+    /// The server's serial console
+    #[arg(long)]
+    pub(crate) console: bool,
+    /// What the agent said
+    #[arg(long)]
+    pub(crate) agent: bool,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+    /// One HTML file with charts that needs nothing else
+    Html,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Only this schedule
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
+    pub(crate) schedule: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// Builds created since then: an age such as 7d, or a date such as 2026-11-01 [default: 30d]
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// Builds created before then: an age or a date likewise [default: now]
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// The older build: id, unique prefix of it, or "latest"
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) a: String,
+    /// The newer build, likewise
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) b: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) format: OneFormat,
+}

@@ -1,0 +1,55 @@
+//! Values of flags that are more than a word or a number.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long logs are kept: a time, or forever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeepLogs(pub(crate) Option<Duration>);
+
+/// How much room logs may take: a size, or any.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogsRoom(pub(crate) Option<u64>);
+
+pub(super) fn keep_logs(text: &str) -> Result<KeepLogs, String> {
+    if text == "forever" {
+        return Ok(KeepLogs(None));
+    }
+    let time = humantime::parse_duration(text);
+    time.map(|time| KeepLogs(Some(time)))
+        .map_err(|error| format!("{error}; expected a time such as 90d, or forever"))
+}
+
+pub(super) fn logs_room(text: &str) -> Result<LogsRoom, String> {
+    if text == "any" {
+        return Ok(LogsRoom(None));
+    }
+    crate::schedules::size(text).map(|bytes| LogsRoom(Some(bytes)))
+}
+
+/// A time that the end may take: up to a day, or none.
+pub(super) fn grace(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= Duration::from_hours(24) => Ok(time),
+        Ok(_) => Err("expected at most 24h".to_owned()),
+        Err(error) => Err(format!("{error}; expected a time such as 90s or 2h, or 0")),
+    }
+}
+
+/// An address to listen on or to dial.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+/// A time within which a person still waits: 1 second to 1 hour.
+pub(super) fn patience(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_hours(1);
+    match humantime::parse_duration(text) {
+        Ok(time) if range.contains(&time) => Ok(time),
+        Ok(_) => Err("expected 1s to 1h".to_owned()),
+        Err(error) => Err(format!("{error}; expected a time such as 30s or 2m")),
+    }
+}

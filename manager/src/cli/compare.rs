@@ -1,0 +1,153 @@
+//! `image-manager compare`: what differs between two builds.
+
+use std::fmt::Write as _;
+
+use image_manager_proto::v1::{self, CheckOutcome, CompareBuildsResponse};
+
+use super::arguments::{CompareArguments, OneFormat};
+use super::instance::open_history;
+use super::report::took;
+use super::show::not_found;
+use super::text::{self, Style};
+use super::{Exit, Outcome, Trouble, json, when};
+use crate::history::Named as _;
+use crate::lifecycle::compare;
+
+pub(crate) async fn run(arguments: CompareArguments) -> Outcome {
+    let state = &arguments.state.state;
+    let history = open_history(state)?;
+    let a = history.resolve(&arguments.a).await.map_err(not_found)?;
+    let b = history.resolve(&arguments.b).await.map_err(not_found)?;
+    let comparison = compare(&history, state, &a, &b).await.map_err(Trouble::errored)?;
+    match arguments.format {
+        OneFormat::Text => text::print(&render(&comparison, Style::of_stdout())),
+        OneFormat::Json => text::print(&json::message("CompareBuildsResponse", &comparison)),
+    }
+    Ok(Exit::Done)
+}
+
+fn render(comparison: &CompareBuildsResponse, style: Style) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_all(&mut out, comparison, style);
+    out
+}
+
+fn write_all(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
+    let builds = [("A", &comparison.a), ("B", &comparison.b)];
+    for (letter, build) in builds.into_iter().filter_map(|(letter, build)| Some((letter, build.as_ref()?))) {
+        let state = style.by_state(build.state(), build.state().word());
+        writeln!(
+            out,
+            "{letter}  {}  {} on {}, created {}, {state}",
+            build.id,
+            build.schedule,
+            build.cloud,
+            when::both(build.created_at.as_ref())
+        )?;
+    }
+    for note in &comparison.notes {
+        writeln!(out, "{} {note}", style.bold("note:"))?;
+    }
+    write_figures(out, comparison, style)?;
+    write_checks(out, comparison, style)?;
+    write_packages(out, comparison, style)
+}
+
+fn write_figures(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
+    writeln!(out, "\n{}", style.bold(&format!("{:<16} {:>13} {:>13}", "", "A", "B")))?;
+    for stage in &comparison.stages {
+        let (a, b) = (took(stage.duration_a.as_ref()), took(stage.duration_b.as_ref()));
+        writeln!(out, "{:<16} {a:>13} {b:>13}", stage.name)?;
+    }
+    let (a, b) = (took(comparison.boot_a.as_ref()), took(comparison.boot_b.as_ref()));
+    writeln!(out, "{:<16} {a:>13} {b:>13}", "boot to agent")?;
+    let size = |build: &Option<v1::Build>| {
+        build.as_ref().and_then(|build| build.image.as_ref()).map(|image| image.size_bytes)
+    };
+    let (a, b) = (size(&comparison.a), size(&comparison.b));
+    let print = |size: Option<u64>| {
+        size.map_or_else(|| "-".to_owned(), |size| indicatif::HumanBytes(size).to_string())
+    };
+    let change = match (a, b) {
+        (Some(a), Some(b)) if b > a => format!("  {} more", indicatif::HumanBytes(b - a)),
+        (Some(a), Some(b)) if b < a => format!("  {} less", indicatif::HumanBytes(a - b)),
+        (Some(_), Some(_)) => "  the same".to_owned(),
+        _ => String::new(),
+    };
+    writeln!(out, "{:<16} {:>13} {:>13}{change}", "image size", print(a), print(b))
+}
+
+fn write_checks(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
+    writeln!(out, "\n{}", style.bold("checks"))?;
+    if comparison.checks.is_empty() {
+        return writeln!(out, "  no outcome differs");
+    }
+    let word = |outcome: CheckOutcome| match outcome {
+        CheckOutcome::Unspecified => "not run",
+        outcome => outcome.word(),
+    };
+    for check in &comparison.checks {
+        let (a, b) = (check.outcome_a(), check.outcome_b());
+        writeln!(out, "  {} {:<16} {} -> {}", style.outcome_mark(b), check.name, word(a), word(b))?;
+    }
+    Ok(())
+}
+
+fn write_packages(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
+    let (Some(in_a), Some(in_b)) = (comparison.packages_a, comparison.packages_b) else {
+        return writeln!(out, "\n{}\n  cannot be compared, see the note above", style.bold("packages"));
+    };
+    writeln!(out, "\n{}  {in_a} in A, {in_b} in B", style.bold("packages"))?;
+    if comparison.packages.is_empty() {
+        return writeln!(out, "  the same, in the same versions");
+    }
+    for change in &comparison.packages {
+        let name = &change.package;
+        match (change.version_a.as_str(), change.version_b.as_str()) {
+            ("", b) => writeln!(out, "  {} {name} {b}", style.added("+"))?,
+            (a, "") => writeln!(out, "  {} {name} {a}", style.removed("-"))?,
+            (a, b) => writeln!(out, "  {} {name} {a} -> {b}", style.dim("~"))?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_reads_well() {
+        let change = |package: &str, a: &str, b: &str| v1::PackageChange {
+            package: package.into(),
+            version_a: a.into(),
+            version_b: b.into(),
+        };
+        let build = |size_bytes| {
+            Some(v1::Build {
+                image: Some(v1::Image { size_bytes, ..v1::Image::default() }),
+                ..v1::Build::default()
+            })
+        };
+        let mut comparison = CompareBuildsResponse {
+            a: build(100 << 20),
+            b: build(110 << 20),
+            packages: vec![change("curl", "", "8.1"), change("bash", "5.1", "5.2"), change("zsh", "5.9", "")],
+            packages_a: Some(240),
+            packages_b: Some(240),
+            ..CompareBuildsResponse::default()
+        };
+        let said = render(&comparison, Style::plain());
+        for line in ["  + curl 8.1\n", "  ~ bash 5.1 -> 5.2\n", "  - zsh 5.9\n", "10.00 MiB more"] {
+            assert!(said.contains(line), "{line} is not in {said}");
+        }
+        comparison.packages_b = None;
+        comparison.notes = vec!["the packages of build 01 are not known: why".into()];
+        let said = render(&comparison, Style::plain());
+        assert!(
+            said.contains("note: the packages of build 01") && said.contains("cannot be compared"),
+            "{said}"
+        );
+    }
+}

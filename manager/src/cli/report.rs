@@ -1,0 +1,162 @@
+//! `image-manager report`: what a time range's builds say about each schedule.
+
+use std::fmt::Write as _;
+
+use image_manager_proto::v1::{self, Durations, ScheduleReport, TrendPoint};
+
+use super::arguments::{ReportArguments, ReportFormat};
+use super::instance::open_history;
+use super::text::{self, Style};
+use super::{Exit, Outcome, Trouble, json, report_page, when};
+use crate::history::ReportQuery;
+
+/// Points of a trend in the file.
+const POINTS: u32 = 90;
+/// Marks in a line of the terminal.
+const MARKS: u32 = 60;
+
+pub(crate) async fn run(arguments: ReportArguments) -> Outcome {
+    let time = |text: Option<&str>, flag| {
+        text.map(|text| when::parse_time(text, flag)).transpose().map_err(Trouble::usage)
+    };
+    let query = ReportQuery {
+        schedule: arguments.schedule.clone(),
+        since_ms: time(arguments.since.as_deref(), "--since")?,
+        until_ms: time(arguments.until.as_deref(), "--until")?,
+        points: if arguments.format == ReportFormat::Text { MARKS } else { POINTS },
+    };
+    let history = open_history(&arguments.state.state)?;
+    let report = history.report(query).await.map_err(Trouble::errored)?;
+    match arguments.format {
+        ReportFormat::Text => text::print(&render(&report, Style::of_stdout())),
+        ReportFormat::Json => text::print(&json::message("GetReportResponse", &report)),
+        ReportFormat::Html => text::print(&report_page::render(&report)),
+    }
+    Ok(Exit::Done)
+}
+
+fn render(report: &v1::GetReportResponse, style: Style) -> String {
+    let mut out = style.dim(&format!(
+        "builds created from {} to {}",
+        when::exact(report.since.as_ref()),
+        when::exact(report.until.as_ref())
+    ));
+    out.push('\n');
+    if report.schedules.is_empty() {
+        out.push_str("\nno build ended in this range; a longer one: --since 90d\n");
+    }
+    for schedule in &report.schedules {
+        // Writing to a String cannot fail.
+        let _ = write_schedule(&mut out, schedule, style);
+    }
+    out
+}
+
+fn write_schedule(out: &mut String, report: &ScheduleReport, style: Style) -> std::fmt::Result {
+    let builds = if report.builds == 1 { "build" } else { "builds" };
+    writeln!(out, "\n{}  {} {builds}, {}", style.bold(&report.schedule), report.builds, success(report))?;
+    writeln!(
+        out,
+        "  {} passed, {} failed, {} errored, {} cancelled",
+        report.passed, report.failed, report.errored, report.cancelled
+    )?;
+    let marks: String = report.points.iter().map(|point| style.verdict_mark(worst(point))).collect();
+    if !marks.is_empty() {
+        let each = if report.points.len() as u64 == report.builds { "a build" } else { "several builds" };
+        writeln!(out, "  {marks}  {}", style.dim(&format!("oldest to newest, each mark {each}")))?;
+    }
+    if let Some(passed) = &report.last_passed_at {
+        writeln!(out, "  last good image  {}", when::both(Some(passed)))?;
+    }
+    if report.errored > 0 {
+        writeln!(
+            out,
+            "  flaky            {} of {} that errored passed when built again",
+            report.flaky, report.errored
+        )?;
+    }
+    if let Some(mean) = &report.mean_time_between_failures {
+        writeln!(out, "  between failures {} on average", took(Some(mean)))?;
+    }
+    writeln!(out, "  {}", style.dim(&format!("{:<15} {:>13} {:>13}", "", "median", "95 % within")))?;
+    for stage in &report.stages {
+        line(out, &stage.name, &took(stage.p50.as_ref()), &took(stage.p95.as_ref()))?;
+    }
+    for (name, durations) in [("whole build", &report.total), ("boot to agent", &report.boot)] {
+        if let Some(Durations { p50, p95 }) = durations {
+            line(out, name, &took(p50.as_ref()), &took(p95.as_ref()))?;
+        }
+    }
+    if let Some(sizes) = &report.sizes {
+        let size = |bytes| indicatif::HumanBytes(bytes).to_string();
+        writeln!(
+            out,
+            "  {:<15} {:>13}  from {} to {}",
+            "image size",
+            size(sizes.p50_bytes),
+            size(sizes.min_bytes),
+            size(sizes.max_bytes)
+        )?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut String, name: &str, p50: &str, p95: &str) -> std::fmt::Result {
+    writeln!(out, "  {name:<15} {p50:>13} {p95:>13}")
+}
+
+/// "95.2 % success", or why there is no such figure.
+pub(super) fn success(report: &ScheduleReport) -> String {
+    if report.passed + report.failed == 0 {
+        return "none says anything about the image".to_owned();
+    }
+    format!("{:.1} % success", report.success_rate * 100.0)
+}
+
+pub(super) fn took(duration: Option<&prost_types::Duration>) -> String {
+    let duration = duration.and_then(|duration| std::time::Duration::try_from(*duration).ok());
+    duration.map_or_else(|| "-".to_owned(), when::took)
+}
+
+/// The verdict that a point of several builds is marked by.
+fn worst(point: &TrendPoint) -> v1::Verdict {
+    if point.failed > 0 {
+        v1::Verdict::Failed
+    } else if point.errored > 0 {
+        v1::Verdict::Errored
+    } else if point.passed > 0 {
+        v1::Verdict::Passed
+    } else {
+        v1::Verdict::Unspecified
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_reads_well() {
+        let took = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        let point = |passed, errored| TrendPoint { builds: 1, passed, errored, ..TrendPoint::default() };
+        let report = v1::GetReportResponse {
+            schedules: vec![ScheduleReport {
+                schedule: "debian".into(),
+                builds: 3,
+                passed: 2,
+                errored: 1,
+                success_rate: 1.0,
+                flaky: 1,
+                boot: Some(Durations { p50: took(21), p95: took(34) }),
+                points: vec![point(1, 0), point(0, 1), point(1, 0)],
+                ..ScheduleReport::default()
+            }],
+            ..v1::GetReportResponse::default()
+        };
+        let said = render(&report, Style::plain());
+        assert!(said.contains("debian  3 builds, 100.0 % success"), "{said}");
+        assert!(said.contains("✔?✔"), "{said}");
+        assert!(said.contains("1 of 1 that errored passed when built again"), "{said}");
+        assert!(said.contains("boot to agent          21.0 s        34.0 s"), "{said}");
+    }
+}
