@@ -77,8 +77,9 @@ test-openstack: install-test agent
 	IMAGE_MANAGER_TEST_OPENSTACK=1 testbed/run -E 'binary(openstack)'
 
 # Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
+torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)
 torture: install-test agent
-	IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test torture killed -- --nocapture --test-threads 1
+	$(if $(CLOUDS),IMAGE_MANAGER_TEST_CLOUDS=$(CLOUDS)) IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test torture killed -- --nocapture --test-threads 1
 
 life: install-test agent
 	IMAGE_MANAGER_TEST_LIFE=700 cargo test -p image-manager --test torture life -- --nocapture

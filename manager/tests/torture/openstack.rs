@@ -1,0 +1,129 @@
+//! The same on a real OpenStack, looked at with an administrator's eyes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+
+use super::account::Account;
+use super::harness::Place;
+use super::kills::{Means, builds};
+use super::{gateways, torture};
+
+/// Points that the suite takes; each costs a guest or two that boots within a guest.
+const SAMPLE: usize = 2;
+/// What a build may take there, killed or not, when the host is busy.
+const LIMIT: Duration = Duration::from_mins(20);
+
+/// Two accounts of the lab.
+struct Eyes {
+    admin: Account,
+    tenant: Account,
+}
+
+#[test]
+fn killed_at_any_commit_nothing_is_left_on_openstack() {
+    let Some(clouds) = std::env::var_os("IMAGE_MANAGER_TEST_CLOUDS").map(PathBuf::from) else {
+        eprintln!(
+            "LEFT OUT: no OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)"
+        );
+        return;
+    };
+    // The tests that break the lab for everybody wait until this one is through, and this one for them.
+    let lock = fs::File::create(std::env::temp_dir().join("image-manager-test-openstack.lock")).unwrap();
+    let _shared = Flock::lock(lock, FlockArg::LockShared).map_err(|(_, error)| error).unwrap();
+    let eyes = Arc::new(Eyes {
+        admin: Account::log_in(&clouds, "lab-admin"),
+        tenant: Account::log_in(&clouds, "lab"),
+    });
+    let (looking, tidying) = (Arc::clone(&eyes), eyes);
+    let means = Means {
+        schedules: schedules(),
+        gateways: gateways("0.0.0.0"),
+        environment: vec![("OS_CLIENT_CONFIG_FILE", clouds.display().to_string())],
+        limit: LIMIT,
+        leaks: Box::new(move |place| looking.leaks(place)),
+        tidy: Box::new(move |place| tidying.tidy(place)),
+    };
+    torture("openstack", &means, SAMPLE);
+}
+
+/// One with all that can be made for a server: a security group, a key pair, an address.
+fn schedules() -> String {
+    let name = format!("im-torture-{}", std::process::id());
+    format!(
+        "[schedule.tiny]\ncloud = \"lab\"\nimage.elements = [\"tiny\"]\nchecks = {{ disk = {{}} }}\n\
+         publish = {{ name = \"{name}\", keep = 1 }}\n\
+         server = {{ flavor = \"lab.tiny\", network = \"lab-net\", ssh_key = true }}\n\
+         timeouts = {{ upload = \"10m\", boot = \"8m\", verify = \"8m\", total = \"40m\" }}\n"
+    )
+}
+
+impl Eyes {
+    fn leaks(&self, place: &Place) -> Vec<String> {
+        let servers: Vec<Json> =
+            place.history().into_iter().map(|build| build["server"]["id"].clone()).collect();
+        let mut leaks = Vec::new();
+        for (id, ..) in builds(place) {
+            let mut found = self.admin.leaks(&id, "");
+            for server in servers.iter().filter_map(Json::as_str) {
+                found.extend(self.admin.leaks(&id, server));
+            }
+            let keys = self.tenant.list("compute", "os-keypairs", "keypairs");
+            let keys = keys.iter().filter(|key| key.to_string().contains(&id));
+            found.extend(keys.map(|key| format!("key pair {}", key["keypair"]["name"])));
+            leaks.extend(found);
+        }
+        leaks.extend(self.lost_ports());
+        leaks.sort();
+        leaks.dedup();
+        leaks
+    }
+
+    /// Ports of servers that are not there: of one whose answer was lost nobody knows the id. A server of another
+    /// test may go between the two looks, so a port must be seen several times.
+    fn lost_ports(&self) -> Vec<String> {
+        let look = || -> Vec<String> {
+            let ports = self.admin.list("network", "v2.0/ports", "ports");
+            let servers = self.admin.list("compute", "servers?all_tenants=1", "servers");
+            let lost = |port: &&Json| {
+                port["device_owner"].as_str().is_some_and(|owner| owner.starts_with("compute:"))
+                    && !servers.iter().any(|server| server["id"] == port["device_id"])
+            };
+            ports.iter().filter(lost).map(|port| format!("port {} of no server", port["id"])).collect()
+        };
+        let mut lost = look();
+        for _ in 0..5 {
+            if lost.is_empty() {
+                break;
+            }
+            #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
+            std::thread::sleep(Duration::from_secs(2));
+            let again = look();
+            lost.retain(|port| again.contains(port));
+        }
+        lost
+    }
+
+    /// What a test that fails has left must not stand in the way of the next one.
+    fn tidy(&self, place: &Place) {
+        for (id, ..) in builds(place) {
+            for server in self.admin.list("compute", "servers?all_tenants=1", "servers") {
+                if server["name"].as_str().is_some_and(|name| name.contains(&id)) {
+                    let path = format!("servers/{}", server["id"].as_str().unwrap());
+                    self.admin.ask(Method::DELETE, "compute", &path, None);
+                }
+            }
+            for image in self.admin.images_of(&id) {
+                let path = format!("v2/images/{}", image["id"].as_str().unwrap());
+                let unprotect = json!([{"op": "replace", "path": "/protected", "value": false}]);
+                self.admin.ask(Method::PATCH, "image", &path, Some(unprotect));
+                self.admin.ask(Method::DELETE, "image", &path, None);
+            }
+        }
+    }
+}
