@@ -108,13 +108,20 @@ impl Place {
 
     /// The same with further arguments.
     pub(crate) fn serve_with(&self, more: &[&str]) -> Serving<'_> {
+        self.serve_in(more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn serve_in(&self, more: &[&str], environment: &[(&str, &str)]) -> Serving<'_> {
         let log = fs::File::create(self.path().join("serve.log")).unwrap();
         let mut arguments = vec!["serve"];
         for flag in ["--operator", "--gateway"].iter().filter(|flag| !more.contains(flag)) {
             arguments.extend([flag, "127.0.0.1:0"]);
         }
         arguments.extend(more);
-        let child = self.command(&arguments).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let mut command = self.command(&arguments);
+        command.envs(environment.iter().copied()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().unwrap();
         let mut serving = Serving { place: self, child, operator: String::new() };
         let file = self.state().join("manager.json");
         wait_for("the manager to serve", Duration::from_secs(90), || {

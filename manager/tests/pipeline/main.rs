@@ -21,6 +21,7 @@ mod hostile;
 mod mistakes;
 mod monitoring;
 mod real_debian;
+mod reconciling;
 mod recovery;
 mod reloading;
 mod retrying;

@@ -1,0 +1,64 @@
+//! What a clean-up cannot take away is not forgotten: it is tried again at each start, and every few minutes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value as Json;
+
+use super::control::Control;
+use super::harness::{Place, wait_for};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// More levels of directories than a removal goes down.
+const LEVELS: usize = 220;
+
+/// Puts something into the build's scratch directory that no removal gets through; returns it.
+fn obstruct(place: &Place) -> PathBuf {
+    let top = wait_for("a scratch directory", PATIENCE, || {
+        let entry = fs::read_dir(place.state().join("scratch")).ok()?.flatten().next()?;
+        Some(entry.path().join("deep"))
+    });
+    let levels: PathBuf = std::iter::repeat_n("d", LEVELS).collect();
+    fs::create_dir_all(top.join(levels)).unwrap();
+    top
+}
+
+fn scratch_row(place: &Place) -> Json {
+    let build = place.latest();
+    let resources = build["resources"].as_array().unwrap().clone();
+    resources.into_iter().find(|resource| resource["kind"] == "scratch").unwrap()
+}
+
+#[test]
+fn what_a_clean_up_leaves_is_tried_again() {
+    let place =
+        Place::tiny("image.environment = { TINY_BUILD_FAIL = \"package\", TINY_BUILD_SECONDS = \"10\" }");
+    // Sixty times as fast: every few minutes is every few seconds.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let clock = format!("{now}x60");
+    let serve = || place.serve_in(&[], &[("IMAGE_MANAGER_TEST_CLOCK", &clock)]);
+    let serving = serve();
+    Control::of(&serving).trigger("tiny").unwrap();
+    let deep = obstruct(&place);
+    let build = place.wait_for_state(&["failed", "errored"], PATIENCE);
+    let detail = build["stages"].as_array().unwrap().last().unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("left for the reconciler") && detail.contains("is not removed"), "{detail}");
+    assert_eq!(scratch_row(&place)["state"], "deleting");
+
+    // The next manager tries at its start, and says what is still there.
+    assert_eq!(serving.terminate(), Some(0));
+    let serving = serve();
+    wait_for("what is still there", PATIENCE, || {
+        place.serve_log().contains("still there: scratch").then_some(())
+    });
+    assert_eq!(scratch_row(&place)["state"], "deleting");
+    fs::remove_dir_all(&deep).unwrap();
+    wait_for("the scratch directory to go", PATIENCE, || {
+        (scratch_row(&place)["state"] == "gone").then_some(())
+    });
+    assert!(place.serve_log().contains("took away the scratch"));
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
