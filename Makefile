@@ -3,7 +3,7 @@
 # make test-openstack   the tests on a real OpenStack, which it starts on this machine
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
-# make fuzz    fuzz targets, FUZZ_SECONDS (60) each
+# make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
 # make docs    writes docs/protocol.md anew from the comments of the .proto files
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
@@ -67,6 +67,7 @@ check:
 
 test: install-test agent
 	elements/check
+	fuzz/run
 	testbed/run
 
 fuzz: install-test
