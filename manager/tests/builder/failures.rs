@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use image_manager::builder::{BuilderError, Proof};
 use nix::mount::{MntFlags, umount2};
 
-use super::{Bench, mount_tmpfs};
+use super::bench::{Bench, mount_tmpfs};
 
 /// Where `setup/install` puts it.
 const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
