@@ -49,6 +49,10 @@ impl Account {
         self.answer["token"]["project"]["id"].as_str().unwrap()
     }
 
+    pub(crate) fn user(&self) -> &str {
+        self.answer["token"]["user"]["id"].as_str().unwrap()
+    }
+
     fn address(&self, service: &str, path: &str) -> String {
         let services = self.answer["token"]["catalog"].as_array().unwrap();
         let found = services.iter().find(|entry| entry["type"] == service).unwrap();

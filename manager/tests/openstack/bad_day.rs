@@ -11,14 +11,14 @@ fn a_build_passes_and_says_what_happened() {
     let door = keystone(&lab.clouds);
     let host = door.split(':').next().unwrap();
     let rules = |rules: &[&str]| rules.iter().map(|&rule| rule.to_owned()).collect::<Vec<_>>();
-    // The tiny image has some five megabytes.
+    // The tiny image has some 28 megabytes.
     let glance = Proxy::start(
         &format!("{host}:9292"),
         &door,
         &rules(&[
             "method=POST path=/v2/images$ status=503 retry_after=2 times=2",
-            "method=PUT path=/file$ cut_request=2000000",
-            "method=PUT path=/file$ revoke=2000000",
+            "method=PUT path=/file$ cut_request=14000000",
+            "method=PUT path=/file$ revoke=14000000",
         ]),
     );
     let nova = Proxy::start(

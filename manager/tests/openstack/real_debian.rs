@@ -44,4 +44,6 @@ fn real_debian_passes_as_a_tenant() {
     assert!(image["min_disk"].as_u64().unwrap() >= 1);
     assert!(image["image_build_date"].as_str().unwrap().starts_with("20"));
     assert_eq!(image["owner_specified.openstack.sha256"].as_str().unwrap().len(), 64);
+    // Glance's own sum beside SHA-512 is an MD5.
+    assert_eq!(image["owner_specified.openstack.md5"], image["checksum"]);
 }

@@ -26,6 +26,7 @@ fn published(lab: &Lab, build: &Json, name: &str) -> Json {
     assert_eq!((&image["status"], &image["visibility"]), (&"active".into(), &"community".into()));
     assert_eq!(image["os_hidden"], false);
     assert_eq!(image["os_hash_value"], build["image"]["sha512"]);
+    assert_eq!(image["owner_specified.openstack.md5"], image["checksum"]);
     assert_eq!(image["size"].to_string(), build["image"]["size_bytes"].to_string().replace('"', ""));
     for (property, value) in [
         ("os_distro", "debian"),

@@ -1,8 +1,12 @@
 //! What is wrong before anything starts: exit code 64, and nothing begun.
 
 use std::fs;
+use std::time::Duration;
 
-use super::lab::{Lab, tiny_schedule};
+use serde_json::json;
+
+use super::account::{Account, entry};
+use super::lab::{Lab, tiny_schedule, wait_for};
 
 #[test]
 fn a_wrong_password_is_said_before_anything_starts() {
@@ -21,17 +25,31 @@ fn a_wrong_password_is_said_before_anything_starts() {
 }
 
 #[test]
-fn an_application_credential_that_is_no_more() {
-    let Some(lab) = Lab::with(&tiny_schedule("tiny", "gone", "")) else { return };
-    let clouds = fs::read_to_string(&lab.clouds).unwrap();
-    let url = clouds.lines().find_map(|line| line.trim().strip_prefix("auth_url: ")).unwrap();
+fn an_application_credential_that_has_expired() {
+    let Some(lab) = Lab::with(&tiny_schedule("tiny", "old", "")) else { return };
+    let auth_url = entry(&lab.clouds, "lab")["auth"]["auth_url"].as_str().unwrap().to_owned();
+    let path = format!("users/{}/application_credentials", lab.tenant.user());
+    let expires =
+        (chrono::Utc::now() + Duration::from_secs(5)).format("%Y-%m-%dT%H:%M:%S.000000").to_string();
+    let name = format!("im-test-expired-{}", std::process::id());
+    let body = json!({"application_credential": {"name": name, "secret": "a secret of the test", "expires_at": expires}});
+    let credential = lab.tenant.make("identity", &path, "application_credential", body);
+    let id = credential["id"].as_str().unwrap();
+    lab.plant("identity", format!("{path}/{id}"));
+    let log_in = json!({"auth": {"identity": {"methods": ["application_credential"],
+        "application_credential": {"id": id, "secret": "a secret of the test"}}}});
+    Account::authenticate(&auth_url, &log_in).unwrap_or_else(|status| panic!("it was good once: {status}"));
+    wait_for("the credential's end", || Account::authenticate(&auth_url, &log_in).is_err().then_some(()));
+
     let file = lab.path().join("clouds.yaml");
     let text = format!(
-        "clouds: {{gone: {{auth: {{auth_url: '{url}', application_credential_id: x, application_credential_secret: y}}}}}}"
+        "clouds: {{old: {{auth: {{auth_url: '{auth_url}', application_credential_id: '{id}', \
+         application_credential_secret: 'a secret of the test'}}}}}}"
     );
     fs::write(&file, text).unwrap();
     let said = Lab::expect_of(lab.command(&["run", "tiny"]).env("OS_CLIENT_CONFIG_FILE", &file), 64);
     assert!(said.contains("the application credential is wrong, expired or revoked"), "{said}");
+    assert!(!said.contains("a secret of the test"), "{said}");
     assert!(lab.builds().is_empty());
 }
 

@@ -48,7 +48,7 @@ impl ApiError {
     pub(super) fn briefly(&self) -> String {
         match self {
             Self::Refused { status, message, .. } => format!("HTTP {status}: {message}"),
-            Self::Unreachable(why) | Self::Lost(why) => why.clone(),
+            Self::Unreachable(why) | Self::Lost(why) => without_address(why).to_owned(),
             Self::Known(error) => error.message.clone(),
         }
     }
@@ -178,6 +178,29 @@ pub(super) fn with_reasons(error: &reqwest::Error) -> String {
     text
 }
 
+/// Why the certificate of who answered was not trusted, if that is what went wrong: no repetition helps.
+pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
+    let mut source = std::error::Error::source(error);
+    while let Some(reason) = source {
+        if let Some(rustls::Error::InvalidCertificate(why)) = reason.downcast_ref() {
+            return Some(why.to_string());
+        }
+        // What an I/O error wraps is not its source, but its source's parent.
+        let wrapped = reason.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        source = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => reason.source(),
+        };
+    }
+    None
+}
+
+/// What went wrong without where: whoever tells an incident says what was asked, and has little room.
+fn without_address(why: &str) -> &str {
+    let reasons = why.strip_prefix("error sending request for url (").and_then(|rest| rest.split_once("): "));
+    reasons.map_or(why, |(_, reasons)| reasons)
+}
+
 /// A text of an answer; empty when it is not there.
 pub(super) fn text<'a>(json: &'a Value, key: &str) -> &'a str {
     json.get(key).and_then(Value::as_str).unwrap_or_default()
@@ -212,6 +235,14 @@ mod tests {
             assert_eq!(message_of(body, 503), expected);
         }
         assert!(message_of(&"é".repeat(5000), 500).chars().count() <= LONGEST + 1);
+    }
+
+    #[test]
+    fn an_incident_has_the_reason_and_not_the_address() {
+        let sent =
+            "error sending request for url (http://c/v2/images?name=%5Ex): connection closed: os error 104";
+        assert_eq!(ApiError::Lost(sent.to_owned()).briefly(), "connection closed: os error 104");
+        assert_eq!(ApiError::Lost("no answer in time".to_owned()).briefly(), "no answer in time");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
-use super::answers::{ApiError, message_of, with_reasons};
+use super::answers::{ApiError, distrust, message_of, with_reasons};
 use super::config::{CloudConfig, Credentials, Named, Scope};
 use crate::cloud::{CloudError, Trouble};
 
@@ -145,6 +145,9 @@ impl Keystone {
         url.set_path(&format!("{path}/auth/tokens"));
         let request = self.http.post(url.clone()).timeout(TIMEOUT).json(&request_body(&self.config));
         let mut response = request.send().await.map_err(|error| {
+            if let Some(why) = distrust(&error) {
+                return untrusted(&url, &why, &self.config.source).into();
+            }
             // Nothing depends on a token whose answer was lost: it can be asked for again.
             ApiError::Unreachable(format!("Keystone at {url} does not answer: {}", with_reasons(&error)))
         })?;
@@ -191,6 +194,14 @@ impl Keystone {
         };
         CloudError::new(Trouble::Configuration, known).into()
     }
+}
+
+/// The error for a service whose certificate nobody here knows.
+pub(super) fn untrusted(url: &Url, why: &str, source: &str) -> CloudError {
+    let message = format!(
+        "the certificate at {url} is not trusted ({why}): give the CA that has signed it as `cacert` in {source}"
+    );
+    CloudError::new(Trouble::Configuration, message)
 }
 
 impl Token {

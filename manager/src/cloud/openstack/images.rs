@@ -158,10 +158,11 @@ impl OpenStackCloud {
         }
     }
 
-    /// Notes the hashes as openstacksdk does, so that its users' tools know the image again. (It writes an MD5
-    /// too, which proves nothing and is left out.)
+    /// Notes the hashes as openstacksdk does, so that its users' tools know the image again: it compares all
+    /// that it has, the MD5 too.
     async fn note_sums(&self, id: &str, name: &str, sums: &Sums) {
         let patch = json!([
+            {"op": "add", "path": "/owner_specified.openstack.md5", "value": sums.md5},
             {"op": "add", "path": "/owner_specified.openstack.sha256", "value": sums.sha256},
             {"op": "add", "path": "/owner_specified.openstack.object", "value": format!("images/{name}")},
         ]);
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_came_out_must_be_what_went_in() {
-        let sums = Sums { sha512: "ab".into(), sha256: String::new(), size: 3 };
+        let sums = Sums { sha512: "ab".into(), sha256: String::new(), md5: String::new(), size: 3 };
         let image = |size: u64, hash: &str| json!({"id": "i", "size": size, "os_hash_algo": "sha512", "os_hash_value": hash});
         assert!(compare(&image(3, "AB"), &sums).is_ok());
         assert_eq!(compare(&image(2, "ab"), &sums).unwrap_err().trouble, Trouble::Corrupt);

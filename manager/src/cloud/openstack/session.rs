@@ -20,9 +20,9 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::answers::{ApiError, message_of, retry_after, with_reasons};
+use super::answers::{ApiError, distrust, message_of, retry_after, with_reasons};
 use super::config::{CloudConfig, ConfigError};
-use super::identity::Keystone;
+use super::identity::{Keystone, untrusted};
 use super::pace::{Pace, back_off};
 use super::services::{Microversion, Service};
 use crate::cloud::{CloudError, Trouble, incidents};
@@ -229,7 +229,7 @@ impl Session {
         self.pace.turn().await;
         let token = self.keystone.token().await?;
         let request = request.header("x-auth-token", token.header.clone());
-        let response = request.send().await.map_err(|error| not_sent(&error))?;
+        let response = request.send().await.map_err(|error| self.not_sent(&error))?;
         let status = response.status().as_u16();
         if status == 401 {
             self.keystone.forget(&token).await;
@@ -259,6 +259,16 @@ impl Session {
         });
         found.await.copied()
     }
+
+    fn not_sent(&self, error: &reqwest::Error) -> ApiError {
+        let why = with_reasons(error);
+        match (error.url(), distrust(error)) {
+            (Some(url), Some(why)) => untrusted(url, &why, &self.config.source).into(),
+            _ if error.is_connect() => ApiError::Unreachable(why),
+            _ if error.is_builder() => CloudError::new(Trouble::Configuration, why).into(),
+            _ => ApiError::Lost(why),
+        }
+    }
 }
 
 /// How long to wait before a request is made again; `None`: it is not.
@@ -271,17 +281,6 @@ fn wait_before(error: &ApiError, repeatable: bool, number: u32) -> Option<Durati
         ApiError::Refused { .. } | ApiError::Known(_) => (false, None),
     };
     again.then(|| back_off(number, asked))
-}
-
-fn not_sent(error: &reqwest::Error) -> ApiError {
-    let why = with_reasons(error);
-    if error.is_connect() {
-        ApiError::Unreachable(why)
-    } else if error.is_builder() {
-        CloudError::new(Trouble::Configuration, why).into()
-    } else {
-        ApiError::Lost(why)
-    }
 }
 
 async fn refusal(response: Response) -> ApiError {
@@ -367,3 +366,6 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
 #[cfg(test)]
 #[path = "session_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "session_tls_tests.rs"]
+mod tls_tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use md5::Md5;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method};
 use sha2::{Digest, Sha256, Sha512};
@@ -42,6 +43,8 @@ pub(super) struct Sums {
     pub(super) sha512: String,
     /// The same.
     pub(super) sha256: String,
+    /// The same. Proves nothing, but openstacksdk asks for it.
+    pub(super) md5: String,
     pub(super) size: u64,
 }
 
@@ -127,7 +130,7 @@ type Chunks = ReceiverStream<Result<Vec<u8>, io::Error>>;
 fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<Sums>>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let reading = tokio::spawn(async move {
-        let (mut sha512, mut sha256, mut size) = (Sha512::new(), Sha256::new(), 0);
+        let (mut sha512, mut sha256, mut md5, mut size) = (Sha512::new(), Sha256::new(), Md5::new(), 0);
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             (&mut file).take(CHUNK as u64).read_to_end(&mut chunk).await?;
@@ -136,6 +139,7 @@ fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<
             }
             sha512.update(&chunk);
             sha256.update(&chunk);
+            md5.update(&chunk);
             let bytes = chunk.len() as u64;
             size += bytes;
             if sender.send(Ok(chunk)).await.is_err() {
@@ -143,7 +147,8 @@ fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<
             }
             sent.fetch_add(bytes, Ordering::Relaxed);
         }
-        Ok(Sums { sha512: hexadecimal(&sha512.finalize()), sha256: hexadecimal(&sha256.finalize()), size })
+        let (sha512, sha256) = (hexadecimal(&sha512.finalize()), hexadecimal(&sha256.finalize()));
+        Ok(Sums { sha512, sha256, md5: hexadecimal(&md5.finalize()), size })
     });
     (ReceiverStream::new(receiver), reading)
 }
@@ -244,6 +249,7 @@ mod tests {
         assert_eq!((sums.size, sent.load(Ordering::Relaxed)), (3 * CHUNK as u64, 3 * CHUNK as u64));
         assert_eq!(sums.sha256, hexadecimal(&Sha256::digest(std::fs::read(&path).unwrap())));
         assert_eq!(sums.sha512, hexadecimal(&Sha512::digest(std::fs::read(&path).unwrap())));
+        assert_eq!(sums.md5, hexadecimal(&Md5::digest(std::fs::read(&path).unwrap())));
         assert_eq!(hexadecimal(&[0, 255, 16]), "00ff10");
     }
 
