@@ -49,6 +49,12 @@ pub struct Observation {
     pub uptime: Duration,
 }
 
+/// Whether it runs, or will: the generator decides that before the agent starts.
+pub(super) fn is_under_way(guest: &Guest) -> bool {
+    let begun = ["/run/cloud-init/enabled", "/run/cloud-init/status.json"].iter().any(|path| guest.has(path));
+    begun && !guest.has("/run/cloud-init/disabled") && !guest.has(RESULT)
+}
+
 /// Watches cloud-init until it has come to its end or the time is up.
 pub async fn observe(_settings: &CloudInitCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();

@@ -3,7 +3,8 @@
 //! Grown is judged in two steps, because two things grow: the last partition must reach nearly to the
 //! end of the disk, and the file system must fill nearly its partition. So neither a boot partition nor
 //! a gap at the disk's start needs a guess. Growing happens during the boot (initramfs, systemd or
-//! cloud-init) after the agent has started, so a bad look is repeated for a while.
+//! cloud-init) after the agent has started, so a bad look is repeated for a while; and as long as cloud-init is
+//! under way, which takes many minutes on a slow machine.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ mod probe;
 pub use layout::{Device, Root};
 pub use probe::Probe;
 
-/// So long growing and mounting may take after the agent has started.
+/// So long growing and mounting may take after the agent has started, without cloud-init.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// So long it may take after cloud-init has ended, which is what grows most images.
 const AFTER_CLOUD_INIT: Duration = Duration::from_secs(5);
@@ -50,23 +51,30 @@ pub struct Observation {
 /// Looks at the root file system until all is well or the time is up.
 pub async fn observe(settings: &DiskCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
-    let mut deadline = deadline.min(started + PATIENCE);
     let mut wait = FIRST_PAUSE;
-    let mut ended = false;
+    let mut ended = None;
     loop {
         let same = guest.clone();
         let looked = spawn_blocking(move || look(&same)).await;
         let mut seen = looked.unwrap_or_default();
         seen.waited = started.elapsed();
         let bad = judge(settings, &seen).outcome == CheckOutcome::Fail;
-        if bad && !ended && guest.has(cloud_init::RESULT) {
-            ended = true;
-            deadline = deadline.min(Instant::now() + AFTER_CLOUD_INIT);
+        if ended.is_none() && guest.has(cloud_init::RESULT) {
+            ended = Some(Instant::now());
         }
-        if !bad || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+        if !bad || !pause(&mut wait, LONGEST_PAUSE, last_look(guest, started, ended, deadline)).await {
             seen.others = spawn_blocking(others).await.unwrap_or_default();
             return seen;
         }
+    }
+}
+
+/// When a bad look is the last one; `ended` is when cloud-init was seen to have ended.
+fn last_look(guest: &Guest, started: Instant, ended: Option<Instant>, deadline: Instant) -> Instant {
+    match ended {
+        Some(ended) => deadline.min(ended + AFTER_CLOUD_INIT),
+        None if cloud_init::is_under_way(guest) => deadline,
+        None => deadline.min(started + PATIENCE),
     }
 }
 

@@ -187,6 +187,25 @@ fn the_disk_is_found_under_the_device() {
     assert_eq!(of("0:44"), None);
 }
 
+#[test]
+fn growing_is_waited_for_as_long_as_cloud_init_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::below(folder.path());
+    let run = guest.path("/run/cloud-init");
+    fs::create_dir_all(&run).unwrap();
+    let started = Instant::now();
+    let deadline = started + Duration::from_mins(10);
+    let last = |ended: Option<Instant>| last_look(&guest, started, ended, deadline) - started;
+    assert_eq!(last(None), PATIENCE, "nobody is about to grow it");
+    fs::write(run.join("enabled"), "").unwrap();
+    assert_eq!(last(None), Duration::from_mins(10), "a slow machine is no bad image");
+    fs::write(run.join("result.json"), "{}").unwrap();
+    assert_eq!(last(Some(started + Duration::from_mins(3))), Duration::from_mins(3) + AFTER_CLOUD_INIT);
+    fs::remove_file(run.join("result.json")).unwrap();
+    fs::write(run.join("disabled"), "").unwrap();
+    assert_eq!(last(None), PATIENCE);
+}
+
 #[tokio::test]
 async fn this_machine_has_a_disk() {
     let settings = DiskCheck::default();
