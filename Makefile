@@ -74,7 +74,7 @@ fuzz: install-test
 	fuzz/run
 
 test-openstack: install-test agent
-	testbed/run -E 'binary(openstack)'
+	testbed/run -E 'binary(openstack) | test(on_openstack)'
 
 # Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)
