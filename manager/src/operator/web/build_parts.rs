@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use serde_json::Value as Json;
 
 use super::{figures, marks};
+use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::state;
 
@@ -152,8 +153,17 @@ fn value_of(value: &Json) -> Markup {
                     span.muted { (key.replace('_', " ")) } " " (value_of(value))
                 }
             },
+            Json::Number(number) => span.num { (number_of(number)) },
             other => span.num { (other) },
         }
+    }
+}
+
+/// A number with two digits after the point at most.
+fn number_of(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(value) if value.fract() != 0.0 => format!("{value:.2}"),
+        _ => number.to_string(),
     }
 }
 
@@ -245,6 +255,9 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
                             span.kind { (resource.kind) }
                             span.where { (resource.cloud) }
                             span class={ "fate " (resource.state) } { (resource.state) }
+                            @if let Some(kind) = ResourceKind::parse(&resource.kind) {
+                                p.covers { (kind.covers(&resource.cloud)) }
+                            }
                             code.wrap { (resource.name) }
                         }
                     }

@@ -79,6 +79,7 @@ impl View {
                                 aria-current=[(log == self.log).then_some("true")] { (title(log)) }
                         }
                     }
+                    @if self.has_times() { span.muted { "times are UTC" } }
                     span.spacer {}
                     form.search method="get" action={ "/builds/" (build.id) "#log" } role="search" {
                         input type="hidden" name="log" value=(self.log.word());
@@ -95,6 +96,11 @@ impl View {
                 (self.lines())
             }
         }
+    }
+
+    /// The console's lines have no time.
+    fn has_times(&self) -> bool {
+        self.log != Log::Console && matches!(&self.content, Content::End(_))
     }
 
     fn hint(&self, build: &v1::Build) -> Markup {

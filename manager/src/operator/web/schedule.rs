@@ -152,11 +152,11 @@ fn facts(standing: &Standing) -> Markup {
         section.panel #standing data-swap {
             div.standing {
                 div {
-                    h3 { "Last builds, newest at the right" }
+                    h2 { "Last builds, newest at the right" }
                     (marks::strip(&standing.builds))
                 }
                 div {
-                    h3 { "Fires" }
+                    h2 { "Fires" }
                     @match &schedule.cron {
                         Some(cron) => p { code { (cron.source.trim()) } " " (schedule.timezone.name()) },
                         None => p { "on demand only" },
@@ -164,7 +164,7 @@ fn facts(standing: &Standing) -> Markup {
                     @if !fires.is_empty() { (next_fires(&fires)) }
                 }
                 div {
-                    h3 { "Builds" }
+                    h2 { "Builds" }
                     p { (schedule.image.elements.join(", ")) " on " (schedule.cloud) }
                     p.muted {
                         @match &schedule.publish {
@@ -174,7 +174,7 @@ fn facts(standing: &Standing) -> Markup {
                     }
                 }
                 div {
-                    h3 { "Must prove" }
+                    h2 { "Must prove" }
                     p { @if schedule.checks.is_empty() { "that it boots" } @else { (proofs(schedule)) } }
                 }
             }

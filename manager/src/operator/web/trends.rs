@@ -1,18 +1,40 @@
-//! How a schedule went over a time: key figures, and the stages in a table.
+//! How a schedule went over a time: key figures, charts, and the stages in a table.
 
 use std::time::Duration;
 
 use image_manager_proto::v1;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::figures;
 use super::schedule::success_rate;
+use crate::operator::charts;
 
 /// All of a schedule's trends.
 pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
     html! {
         (key_figures(report))
+        div.charts {
+            div {
+                (chart("How the builds ended", "oldest at the left", charts::verdicts(&report.points)))
+                (chart("How long the stages took", "stacked", charts::stage_times(&report.points)))
+            }
+            div {
+                (chart("Boot time", "from the server's creation until the agent attached", charts::boot_times(&report.points)))
+                (chart("Size of the image", "the file", charts::image_sizes(&report.points)))
+            }
+        }
         (stages(report))
+    }
+}
+
+fn chart(title: &str, says: &str, svg: String) -> Markup {
+    html! {
+        figure.chart-box {
+            // The script puts what is pointed at into the second line.
+            figcaption { strong { (title) } p.readout.muted { (says) } }
+            // The drawing is ours and escapes its texts.
+            (PreEscaped(svg))
+        }
     }
 }
 

@@ -242,13 +242,11 @@ function markFound(log, wanted) {
 
 /* Charts: what is pointed at is told in words */
 
-for (const kind of ["pointerover", "focusin"]) {
-  document.addEventListener(kind, (event) => {
-    const point = event.target.closest?.("[data-readout]");
-    const readout = point && $(".readout", point.closest("figure"));
-    if (readout) readout.textContent = point.dataset.readout;
-  });
-}
+document.addEventListener("pointerover", (event) => {
+  const point = event.target.closest?.(".chart .hit");
+  const readout = point && $(".readout", point.closest("figure"));
+  if (readout) readout.textContent = $("title", point).textContent.replaceAll("\n", " · ");
+});
 
 /* Beginning */
 
