@@ -1,0 +1,224 @@
+// The dashboard on loopback. Schedules: `good` passes, `broken` makes a bad image, `slow` takes minutes to build.
+import assert from "node:assert/strict";
+import http from "node:http";
+import {
+  assertAboveTheFold, assertSound, base, BUILD, DESKTOP, PHONE, picture, port, REBOUND, request, run, seen, step, visit, watch,
+} from "./browser.mjs";
+
+let home, good, bad;
+const path = (page) => new URL(page.url()).pathname;
+const schedule = (page, name) => page.locator("#schedules > li", { has: page.getByRole("heading", { name }) });
+const badge = (page, state) => page.locator("#head .badge", { hasText: state });
+
+step("the schedules, with the next fire time in the viewer's zone", async () => {
+  home = await visit("/");
+  assert.deepEqual(await home.locator("#schedules h2").allTextContents(), ["good", "broken", "slow"]);
+  await home.getByText("times are Asia/Tokyo").waitFor();
+  await home.goto(`${base}/schedules/good`);
+  // 03:00 UTC.
+  assert.match(await home.locator(".fires time").first().textContent(), /12:00/);
+  await home.goto(`${base}/`);
+  await assertSound(home);
+});
+
+step("a build is triggered from the page", async () => {
+  good = await visit("/");
+  await schedule(good, "good").getByRole("button", { name: "Build now" }).click();
+  await good.waitForURL(/\/builds\/[0-9a-f-]{36}$/);
+  await watch(good, "#head .badge");
+});
+
+step("its log is followed while it grows", async () => {
+  const lines = good.locator("#log-lines .line");
+  await lines.filter({ hasText: "Building image" }).or(lines.filter({ hasText: "dib-run-parts Running" })).first().waitFor();
+  const before = await lines.count();
+  await lines.nth(before + 5).waitFor();
+  assert.ok(await good.locator("#follow").isChecked());
+  const toEnd = () => good.locator("#log-lines").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
+  assert.ok(await toEnd() < 24, "the newest line is in sight");
+  await lines.filter({ hasText: "Build completed successfully" }).waitFor();
+});
+
+step("the overview follows it too", async () => {
+  await schedule(home, "good").locator(".badge", { hasText: /building|uploading|booting|verifying/ }).waitFor();
+  await watch(home, "#schedules > li:first-child .now .badge");
+});
+
+step("its states change without a reload, until it has succeeded", async () => {
+  await badge(good, "succeeded").waitFor({ timeout: BUILD });
+  const words = await seen(good);
+  const order = ["building", "booting", "succeeded"].map((word) => words.indexOf(word));
+  assert.ok(order[0] >= 0 && order[0] < order[1] && order[1] < order[2], `seen: ${words}`);
+  await good.locator("#road li.done[data-stage=cleaning_up]").waitFor();
+  await schedule(home, "good").locator(".badge", { hasText: "succeeded" }).waitFor();
+  await seen(home);
+});
+
+step("what it proved stands on its page", async () => {
+  assert.equal(await good.locator("#checks .outcome.good").count(), 2);
+  await good.locator("#checks summary", { hasText: "disk" }).click();
+  await good.locator("#check-disk .seen").getByText("file system").first().waitFor();
+  assert.match(await good.locator(".hash").textContent(), /^[0-9a-f]{128}/);
+  assert.ok(await good.locator(".resources .fate.gone").count() >= 2);
+  await assertSound(good);
+  await picture(good, "build.png");
+});
+
+step("logs are searched", async () => {
+  await good.reload();
+  const shown = good.locator("#log-lines .line:visible");
+  await good.getByRole("searchbox").fill("build completed");
+  await good.waitForFunction(() => document.querySelectorAll("#log-lines .line:not([hidden])").length === 1);
+  await good.getByRole("searchbox").press("Enter");
+  await good.waitForURL(/q=build/);
+  await good.getByText(/1 line contains/).waitFor();
+  assert.equal(await shown.locator("mark").textContent(), "Build completed");
+  await good.getByRole("link", { name: "Console" }).click();
+  await shown.filter({ hasText: "attached to manager" }).first().waitFor();
+  await good.getByRole("link", { name: "Agent" }).click();
+  await shown.filter({ hasText: "check_result" }).first().waitFor();
+});
+
+step("a failed build says why above the fold", async () => {
+  bad = await visit("/");
+  await schedule(bad, "broken").getByRole("button", { name: "Build now" }).click();
+  await badge(bad, "failed").waitFor({ timeout: BUILD });
+  await bad.locator("#why", { hasText: "check_failed" }).waitFor();
+  await bad.locator(".failure .evidence", { hasText: "disk (fail)" }).waitFor();
+  await bad.evaluate(() => window.scrollTo(0, 0));
+  await assertAboveTheFold(bad, "#why");
+  await assertAboveTheFold(bad, ".failure .message");
+  await assertSound(bad);
+  await picture(bad, "failed.png");
+  const phone = await visit(path(bad), PHONE);
+  await assertAboveTheFold(phone, "#why");
+  await assertAboveTheFold(phone, ".failure .message");
+  await picture(phone, "failed-phone.png");
+});
+
+step("a build is cancelled", async () => {
+  await home.goto(`${base}/`);
+  await schedule(home, "slow").getByRole("button", { name: "Build now" }).click();
+  await home.getByRole("button", { name: "Cancel" }).click();
+  await badge(home, "cancelled").waitFor({ timeout: BUILD });
+});
+
+step("builds are filtered and paged", async () => {
+  const page = await visit("/builds");
+  assert.equal(await page.locator("#builds tbody tr").count(), 3);
+  await page.getByLabel("State").selectOption("failed");
+  await page.getByRole("button", { name: "Filter" }).click();
+  await page.waitForURL(/state=failed/);
+  assert.equal(await page.locator("#builds tbody tr").count(), 1);
+  await page.getByRole("link", { name: "Clear" }).click();
+  await page.waitForURL(/\/builds$/);
+  await page.goto(`${base}/builds?before=${path(bad).split("/")[2]}`);
+  assert.equal(await page.locator("#builds tbody tr").count(), 1, "older ones only");
+  await page.getByRole("link", { name: "Newest" }).click();
+  await page.waitForURL(/\/builds$/);
+});
+
+step("two builds are compared", async () => {
+  const page = await visit("/builds");
+  await page.locator(`input[name=a][value="${path(good).split("/")[2]}"]`).check();
+  await page.locator(`input[name=b][value="${path(bad).split("/")[2]}"]`).check();
+  await page.getByRole("button", { name: "Compare" }).click();
+  await page.waitForURL(/\/compare\?/);
+  const row = (name) => page.locator("tr", { has: page.getByRole("rowheader", { name, exact: true }) });
+  assert.match(await row("state").textContent(), /succeeded.*failed.*differs/);
+  assert.match(await row("disk").last().textContent(), /pass.*fail.*differs/);
+  assert.match(await row("nginx").textContent(), /1\.22\.1-9.*removed/);
+  await picture(page, "compare.png");
+});
+
+step("trends are drawn, with values where the pointer rests", async () => {
+  const page = await visit("/schedules/good");
+  assert.match(await page.locator(".key-figures dd").first().textContent(), /100 %/);
+  const chart = (title) => page.locator(".chart-box", { hasText: title });
+  for (const [title, value] of [
+    ["How the builds ended", /passed/], ["How long the stages took", /build \S.* boot /],
+    ["Size of the image", /MiB/], ["Boot time", / s$/],
+  ]) {
+    await chart(title).locator(".hit").first().hover();
+    assert.match(await chart(title).locator(".readout").textContent(), value, title);
+  }
+  assert.match(await chart("Size of the image").locator("svg text").first().textContent(), /MiB/, "an axis with its unit");
+  await picture(page, "schedule.png");
+});
+
+step("a schedule is paused and resumed", async () => {
+  const page = await visit("/schedules/good");
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.locator("#head .badge", { hasText: "paused" }).waitFor();
+  await page.getByText("Paused since").waitFor();
+  await home.goto(`${base}/`);
+  await schedule(home, "good").getByText("paused").waitFor();
+  await schedule(home, "good").getByRole("button", { name: "Resume" }).click();
+  await schedule(home, "good").getByText(/next in/).waitFor();
+});
+
+step("every page is sound, on a desktop in light and on a phone in dark", async () => {
+  const compare = `/compare?a=${path(good).split("/")[2]}&b=${path(bad).split("/")[2]}`;
+  const pages = ["/", "/builds", "/schedules/good", path(good), `${path(bad)}?log=agent`, `${path(good)}?q=completed`, compare];
+  for (const options of [DESKTOP, PHONE]) {
+    const page = await visit("/", options);
+    for (const address of pages) {
+      await page.goto(base + address);
+      await assertSound(page);
+    }
+    await page.context().close();
+  }
+});
+
+step("pages read and act without JavaScript", async () => {
+  const page = await visit(path(bad), { ...DESKTOP, javaScriptEnabled: false });
+  await page.getByText("check_failed").first().waitFor();
+  assert.ok(await page.locator("#log-lines .line").count() > 5);
+  assert.match(await page.locator("#head time").first().textContent(), /UTC$/);
+  await page.goto(`${base}/`);
+  await schedule(page, "good").getByRole("button", { name: "Pause" }).click();
+  await schedule(page, "good").getByRole("button", { name: "Resume" }).click();
+  await schedule(page, "good").getByRole("button", { name: "Pause" }).waitFor();
+});
+
+step("programs trigger builds by form and by JSON", async () => {
+  const json = { "content-type": "application/json" };
+  const post = (body, headers) => request("/build", { method: "POST", headers, body });
+  const missing = await post('{"schedule": "nothing"}', json);
+  assert.equal(missing.status, 404);
+  assert.match(JSON.parse(missing.text).error, /nothing/);
+  assert.equal((await post('{"schedul": "slow"}', json)).status, 400);
+  assert.equal((await post("slow", { "content-type": "text/plain" })).status, 415);
+  const accepted = await post('{"schedule": "slow"}', json);
+  assert.equal(accepted.status, 202);
+  const { id, page } = JSON.parse(accepted.text);
+  assert.equal(accepted.headers.location, page);
+  assert.equal((await post('{"schedule": "slow"}', json)).status, 409, "one at a time");
+  const form = await post("schedule=slow", { "content-type": "application/x-www-form-urlencoded" });
+  assert.deepEqual([form.status, form.headers.location], [303, page], "a form leads to the build's page");
+  assert.equal((await request(`/builds/${id}/cancel`, { method: "POST" })).status, 303);
+});
+
+step("another site can neither act here nor read by a name that it points here", async () => {
+  const elsewhere = http.createServer((_, answer) => {
+    answer.setHeader("content-type", "text/html");
+    answer.end(`<form method="post" action="${base}/schedules/good/pause"><button>Win a prize</button></form>`);
+  });
+  await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
+  const page = await visit("/");
+  await page.goto(`http://localhost:${elsewhere.address().port}/`);
+  await page.getByRole("button").click();
+  await page.getByText("the request comes from a page of another site").waitFor();
+  elsewhere.close();
+  elsewhere.closeAllConnections();
+  const answer = await page.goto(`http://${REBOUND}:${port}/`);
+  assert.equal(answer.status(), 403);
+  await page.goto(`${base}/`);
+  await schedule(page, "good").getByRole("button", { name: "Pause" }).waitFor();
+});
+
+step("nobody's console had anything to say", async () => {
+  for (const page of [home, good, bad]) assert.deepEqual(page.complaints, []);
+});
+
+await run();

@@ -1,0 +1,75 @@
+//! The dashboard in a real browser: headless Chromium, driven by Playwright, on a real manager that builds and
+//! boots the tiny image. What is done and looked at stands in the scenarios beside this file; `setup/install test`
+//! brings the browser and the packages.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests: a surprise ends the test"
+)]
+
+#[expect(dead_code, reason = "shared with the other tests; not all of it is needed here")]
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::process::Command;
+
+use harness::{Place, Serving, repository, tiny_schedule};
+
+/// Runs a scenario in the browser; what it printed is shown when it fails.
+#[track_caller]
+fn scenario(name: &str, serving: &Serving<'_>, environment: &[(&str, &str)]) {
+    let directory = repository().join("manager/tests/browser");
+    let pictures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{name}"));
+    let output = Command::new("node")
+        .arg(directory.join(format!("{name}.mjs")))
+        .env("BASE", format!("http://{}", serving.operator))
+        .env("PICTURES", pictures)
+        .envs(environment.iter().copied())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => panic!("node cannot be run ({error}): `setup/install test` installs it"),
+    };
+    let said = format!("{}{}", harness::text(&output.stdout), harness::text(&output.stderr));
+    assert!(output.status.success(), "{name}: {}\n{said}", output.status);
+    eprintln!("{said}");
+}
+
+#[test]
+fn the_dashboard_shows_what_happens_and_does_what_it_is_told() {
+    let checks = "checks = { disk = { timeout = \"20s\", min_free = \"100 MiB\" }, cloud_init = {}, dns = false, internet = false }";
+    let schedule = |name: &str, environment: &str, more: &str| {
+        tiny_schedule(name, &format!("image.environment = {{ {environment} }}\n{checks}\n{more}"))
+    };
+    let place = Place::new(
+        &[
+            schedule(
+                "good",
+                "TINY_BUILD_SECONDS = \"4\", TINY_PACKAGES = \"nginx=1.22.1-9\"",
+                "cron = \"0 3 * * *\"\npublish = { name = \"good\", keep = 1 }",
+            ),
+            schedule("broken", "TINY_CANARY = \"disk-full\"", "cron = \"30 4 * * 1\""),
+            schedule("slow", "TINY_BUILD_SECONDS = \"200\"", ""),
+        ]
+        .concat(),
+    );
+    let serving = place.serve();
+    scenario("dashboard", &serving, &[]);
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn with_a_token_the_dashboard_asks_for_it() {
+    let token = "correct-horse-battery-staple";
+    let place = Place::tiny("");
+    std::fs::write(place.path().join("token"), token).unwrap();
+    let serving = place.serve_with(&["--api-token-file", "token"]);
+    scenario("access", &serving, &[("TOKEN", token)]);
+    let log = place.serve_log();
+    assert!(!log.contains(token), "the token is in the log:\n{log}");
+    assert_eq!(serving.terminate(), Some(0));
+}
