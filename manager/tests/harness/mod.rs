@@ -295,11 +295,13 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Processes, other than this one, that name a path in their command line.
+/// Processes, other than this one, that name a path in their command line or have their root below it.
 fn processes_naming(path: &str) -> Vec<u32> {
+    let root = |pid: u32| fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
     let pids = fs::read_dir("/proc").unwrap().flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| *pid != std::process::id() && command_line(*pid).contains(path))
+        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| command_line(*pid).contains(path) || root(*pid).starts_with(path))
         .collect()
 }
 

@@ -1,4 +1,4 @@
-//! Days of scheduled builds in minutes, with kills and faults.
+//! Days of scheduled builds in minutes, with kills, faults and a file that changes.
 //!
 //! The manager is the real one, with a clock that goes faster (`IMAGE_MANAGER_TEST_CLOCK`). Neither
 //! disk-image-builder nor QEMU could make hundreds of builds in that time: `testbed/stand-ins` stand in for them. The
@@ -17,6 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::harness::{self, Place, repository, wait_for};
 use super::points::Random;
+use super::reloads::Reloads;
 
 /// Seconds that it lasts in the suite; a day is as long.
 const LASTS: u64 = 100;
@@ -31,6 +32,8 @@ const SERVER_FAULTS: u32 = 12;
 /// A manager that has warmed up may grow by so many KiB until the end: caches and connections, nothing that a build
 /// leaves behind. A build's log alone would be more over hundreds of builds.
 const GROWTH: u64 = 24 << 10;
+/// How often the file changes when there are no kills.
+const CHANGES: Duration = Duration::from_secs(4);
 /// What comes due is seen at the next beat, and a build is queued one after the other, by real time.
 const LATE: Duration = Duration::from_secs(6);
 
@@ -77,6 +80,7 @@ fn a_day_of_schedules_with_kills_and_faults() {
     let place = Place::new(&schedules());
     let programs = stand_ins(&place);
     let mut random = Random::new();
+    let mut reloads = Reloads::of(schedules());
 
     // With kills: each manager lives for some seconds, and for some seconds there is none.
     let mut manager = serve(&place, &programs, &clock);
@@ -84,7 +88,10 @@ fn a_day_of_schedules_with_kills_and_faults() {
     let (began, born) = (Instant::now(), clock.now());
     let mut downs = Vec::new();
     while began.elapsed() < Duration::from_secs(lasts * 6 / 10) {
-        pause(Duration::from_millis(4000 + random.milliseconds(9000)));
+        pause(Duration::from_millis(2000 + random.milliseconds(4500)));
+        reloads.change(&place, &manager);
+        pause(Duration::from_millis(2000 + random.milliseconds(4500)));
+        reloads.mend(&place);
         assert!(manager.try_wait().unwrap().is_none(), "it ended by itself:\n{}", place.serve_log());
         let down = clock.now();
         kill(manager);
@@ -104,7 +111,10 @@ fn a_day_of_schedules_with_kills_and_faults() {
     let lives = Instant::now();
     pause(warm);
     let memory = resident(&manager);
-    pause(last.saturating_sub(lives.elapsed()));
+    while lives.elapsed() < last {
+        reloads.change(&place, &manager);
+        pause(CHANGES.min(last.saturating_sub(lives.elapsed())));
+    }
     let later = resident(&manager);
     let end = clock.now();
     fs::write(programs.join("faults"), "0").unwrap();
@@ -112,36 +122,41 @@ fn a_day_of_schedules_with_kills_and_faults() {
     let status = wait_for("the manager to end", Duration::from_mins(5), || manager.try_wait().unwrap());
     assert!(status.success(), "{status}\n{}", place.serve_log());
 
+    Reloads::assert_told(&place.serve_log());
     let builds = builds(&place);
     eprintln!("{}", summary(&builds, downs.len(), memory, later));
     let mut wrong = place.leaks();
-    wrong.extend(
-        builds
-            .iter()
-            .filter(|build| build.finished.is_none())
-            .map(|build| format!("unfinished: {}", build.state)),
-    );
-    wrong.extend(
-        builds
-            .iter()
-            .filter(|build| build.verdict.is_empty())
-            .map(|build| format!("no verdict: {}", build.state)),
-    );
-    for (schedule, minutes) in SCHEDULES {
-        let of_it: Vec<&Build> = builds.iter().filter(|build| build.schedule == schedule).collect();
-        let times = Times { clock: &clock, downs: &downs, fires: fires(minutes, (born, end)) };
-        wrong.extend(
-            times
-                .doubled(&of_it)
-                .into_iter()
-                .chain(times.missed(&of_it))
-                .map(|text| format!("{schedule}: {text}")),
-        );
-    }
+    wrong.extend(disagreements(&builds, &clock, &downs, (born, end)));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(later <= memory + GROWTH, "{memory} KiB after it had warmed up, {later} KiB at the end");
     assert!(builds.iter().any(|build| build.reason == "interrupted"), "no kill hit a build");
     assert!(builds.len() > usize::try_from(lasts / 2).unwrap(), "only {} builds", builds.len());
+}
+
+/// What of the history cannot be, a line each.
+fn disagreements(
+    builds: &[Build],
+    clock: &Clock,
+    downs: &[(DateTime<Utc>, DateTime<Utc>)],
+    span: (DateTime<Utc>, DateTime<Utc>),
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // What waits in the queue when a manager ends waits on for the next one.
+    for build in builds.iter().filter(|build| build.state != "queued") {
+        if build.finished.is_none() {
+            wrong.push(format!("unfinished: {}", build.state));
+        }
+        if build.verdict.is_empty() {
+            wrong.push(format!("no verdict: {}", build.state));
+        }
+    }
+    for (schedule, minutes) in SCHEDULES {
+        let of_it: Vec<&Build> = builds.iter().filter(|build| build.schedule == schedule).collect();
+        let times = Times { clock, downs, fires: fires(minutes, span) };
+        let found = times.doubled(&of_it).into_iter().chain(times.missed(&of_it));
+        wrong.extend(found.map(|text| format!("{schedule}: {text}")));
+    }
+    wrong
 }
 
 fn schedules() -> String {

@@ -29,6 +29,7 @@ mod kills;
 mod life;
 mod openstack;
 mod points;
+mod reloads;
 
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
