@@ -1,6 +1,6 @@
 // The dashboard of a manager that asks for an API token (in TOKEN).
 import assert from "node:assert/strict";
-import { assertSound, base, DESKTOP, PHONE, picture, request, run, step, visit } from "./browser.mjs";
+import { assertSound, base, DESKTOP, PHONE, request, run, step, visit } from "./browser.mjs";
 
 const token = process.env.TOKEN;
 const SESSION = "image_manager_session";
@@ -25,7 +25,6 @@ step("without the token there is the login page only", async () => {
 step("a wrong token is refused", async () => {
   page = await visit("/builds?state=failed");
   await assertSound(page);
-  await picture(page, "login.png");
   await page.getByLabel("API token").fill(`${token}x`);
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("alert").waitFor();

@@ -136,9 +136,3 @@ export function request(path, { method = "GET", headers = {}, body } = {}) {
     sent.end(body);
   });
 }
-
-/** Keeps a picture for the documentation when somebody wants it (docs/images). */
-export async function picture(page, name) {
-  if (!process.env.SCREENSHOTS) return;
-  await page.screenshot({ path: join(process.env.SCREENSHOTS, name) });
-}

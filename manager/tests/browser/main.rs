@@ -48,7 +48,7 @@ fn the_dashboard_shows_what_happens_and_does_what_it_is_told() {
         &[
             schedule(
                 "good",
-                "TINY_BUILD_SECONDS = \"4\", TINY_PACKAGES = \"nginx=1.22.1-9\"",
+                "TINY_BUILD_SECONDS = \"12\", TINY_PACKAGES = \"nginx=1.22.1-9\"",
                 "cron = \"0 3 * * *\"\npublish = { name = \"good\", keep = 1 }",
             ),
             schedule("broken", "TINY_CANARY = \"disk-full\"", "cron = \"30 4 * * 1\""),
