@@ -111,7 +111,8 @@ impl AgentGateway for Gateway {
         let mut incoming = request.into_inner();
         let hello = tokio::time::timeout(self.inner.settings.hello_timeout, first_hello(&mut incoming))
             .await
-            .map_err(|_| Status::deadline_exceeded("no Hello came in time"))??;
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no Hello came in time")))
+            .inspect_err(|status| self.inner.refusals.note(Refused::NoHello, peer, status.message()))?;
         let welcomed = visitor.map(|visitor| visitor.welcome());
         let place = Place { welcomed, ..self.take_place(token, &hello, peer)? };
         let (outgoing, answers) = mpsc::channel(OUTGOING);

@@ -22,6 +22,8 @@ pub(super) enum Refused {
     UnknownToken,
     /// Another boot's agent is attached.
     SecondAgent,
+    /// What it said first was no Hello, or did not come in time.
+    NoHello,
 }
 
 impl Refused {
@@ -32,6 +34,7 @@ impl Refused {
             Self::NoToken => "refused an agent: it brought no bearer token",
             Self::UnknownToken => "refused an agent: no running build has handed out its token",
             Self::SecondAgent => "refused an agent: another boot's agent is attached with its token",
+            Self::NoHello => "refused an agent: it did not say Hello",
         }
     }
 }

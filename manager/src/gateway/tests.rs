@@ -307,6 +307,7 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
         let refused = attach_raw(&place, other.expose(), vec![garbage]).await;
         assert!(refused.is_err(), "no Hello, and it came in");
     }
+    assert_eq!(place.log.count("did not say Hello"), 1);
     let mut agent = place.attach(other.expose(), "boot-1").await.unwrap();
     let summary = "x".repeat(super::MESSAGE_LIMIT);
     agent.say(agent_message::Kind::CheckResult(CheckResult { summary, ..passed("disk") })).await;
@@ -321,6 +322,8 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
         lost += usize::from(matches!(next(&mut others).await, AgentEvent::Detached { .. }));
     }
     honest.finish(&mut session).await;
+    place.stop.cancel();
+    place.wait_for_log("again: refused an agent: it did not say Hello times=2").await;
 }
 
 #[tokio::test]
