@@ -36,6 +36,7 @@ step("its log is followed while it grows", async () => {
   assert.ok(await good.locator("#follow").isChecked());
   const toEnd = () => good.locator("#log-lines").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   assert.ok(await toEnd() < 24, "the newest line is in sight");
+  assert.equal(await good.locator("#checks .outcome", { hasText: "to come" }).count(), 2);
   await lines.filter({ hasText: "Build completed successfully" }).waitFor();
 });
 

@@ -16,6 +16,11 @@ mod harness;
 
 use std::process::Command;
 
+use image_manager_proto::v1::ListSchedulesRequest;
+use image_manager_proto::v1::image_manager_client::ImageManagerClient;
+use tokio::runtime::Runtime;
+use tonic::{Code, Request, Status};
+
 use harness::{Place, Serving, repository, tiny_schedule};
 
 /// Runs a scenario in the browser; what it printed is shown when it fails.
@@ -69,7 +74,24 @@ fn with_a_token_the_dashboard_asks_for_it() {
     std::fs::write(place.path().join("token"), token).unwrap();
     let serving = place.serve_with(&["--api-token-file", "token"]);
     scenario("access", &serving, &[("TOKEN", token)]);
+    let refused = |bearer| schedules(&serving, bearer).unwrap_err().code();
+    assert_eq!(refused(None), Code::Unauthenticated);
+    assert_eq!(refused(Some("correct-horse-battery-stapler")), Code::Unauthenticated);
+    assert_eq!(schedules(&serving, Some(token)).unwrap(), 1);
     let log = place.serve_log();
     assert!(!log.contains(token), "the token is in the log:\n{log}");
     assert_eq!(serving.terminate(), Some(0));
+}
+
+/// How many schedules there are, asked over gRPC.
+fn schedules(serving: &Serving<'_>, bearer: Option<&str>) -> Result<usize, Status> {
+    let mut request = Request::new(ListSchedulesRequest {});
+    if let Some(bearer) = bearer {
+        request.metadata_mut().insert("authorization", format!("Bearer {bearer}").parse().unwrap());
+    }
+    let address = format!("http://{}", serving.operator);
+    Runtime::new().unwrap().block_on(async {
+        let mut client = ImageManagerClient::connect(address).await.unwrap();
+        Ok(client.list_schedules(request).await?.into_inner().schedules.len())
+    })
 }

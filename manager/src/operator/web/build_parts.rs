@@ -105,7 +105,7 @@ pub(super) fn checks(build: &v1::Build) -> Markup {
             @if build.checks.is_empty() {
                 p.hint { "The schedule asks for no checks." }
             }
-            @for check in &build.checks { (one_check(check)) }
+            @for check in &build.checks { (one_check(check, state::is_end(build.state()))) }
         }
     }
 }
@@ -115,14 +115,15 @@ fn tally(build: &v1::Build) -> String {
     format!("{passed} of {} passed", build.checks.len())
 }
 
-fn one_check(check: &v1::Check) -> Markup {
+fn one_check(check: &v1::Check, ended: bool) -> Markup {
     let seen = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
     let took = check.duration.and_then(|duration| std::time::Duration::try_from(duration).ok());
     let open = matches!(check.outcome(), CheckOutcome::Fail | CheckOutcome::Inconclusive);
     html! {
         details.check id={ "check-" (check.name) } open[open] {
             summary {
-                (marks::check(check.outcome()))
+                @if check.outcome() == CheckOutcome::Unspecified && !ended { (marks::waiting()) }
+                @else { (marks::check(check.outcome())) }
                 strong { (check.name) }
                 @if !check.required { span.tag { "not required" } }
                 span.says { (check.summary) }

@@ -88,6 +88,11 @@ pub(super) fn check(outcome: CheckOutcome) -> Markup {
     html! { span class={ "outcome " (class) } { (disc(class, Some(sign))) (word) } }
 }
 
+/// The mark of a check that is still to come.
+pub(super) fn waiting() -> Markup {
+    html! { span.outcome.idle { (disc("idle", None)) "to come" } }
+}
+
 /// The newest builds as a strip, oldest at the left. Height tells verdicts apart without colour.
 pub(super) fn strip(builds: &[v1::Build]) -> Markup {
     html! {
