@@ -5,7 +5,7 @@ import {
   assertAboveTheFold, assertSound, base, BUILD, DESKTOP, PHONE, port, REBOUND, request, run, seen, step, visit, watch,
 } from "./browser.mjs";
 
-let home, good, bad;
+let home, good, serial, bad;
 const path = (page) => new URL(page.url()).pathname;
 const schedule = (page, name) => page.locator("#schedules > li", { has: page.getByRole("heading", { name }) });
 const badge = (page, state) => page.locator("#head .badge", { hasText: state });
@@ -37,6 +37,8 @@ step("its log is followed while it grows", async () => {
   const toEnd = () => good.locator("#log-lines").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   assert.ok(await toEnd() < 24, "the newest line is in sight");
   assert.equal(await good.locator("#checks .outcome", { hasText: "to come" }).count(), 2);
+  serial = await visit(`${path(good)}?log=console`);
+  await watch(serial, "#head .badge");
   await lines.filter({ hasText: "Build completed successfully" }).waitFor();
 });
 
@@ -46,6 +48,14 @@ step("its states change without a reload, until it has succeeded", async () => {
   const order = ["building", "booting", "succeeded"].map((word) => words.indexOf(word));
   assert.ok(order[0] >= 0 && order[0] < order[1] && order[1] < order[2], `seen: ${words}`);
   await good.locator("#road li.done[data-stage=cleaning_up]").waitFor();
+});
+
+step("the server's console was followed too", async () => {
+  await badge(serial, "succeeded").waitFor();
+  for (const text of ["tiny: booted", "attached to manager"]) {
+    assert.equal(await serial.locator("#log-lines .line", { hasText: text }).count(), 1, text);
+  }
+  await seen(serial);
 });
 
 step("the list of schedules followed it too", async () => {
@@ -154,8 +164,10 @@ step("a schedule is paused and resumed", async () => {
 
 step("every page is sound, on a desktop in light and on a phone in dark", async () => {
   const compare = `/compare?a=${path(good).split("/")[2]}&b=${path(bad).split("/")[2]}`;
-  const pages = ["/", "/builds", "/schedules/good", path(good), `${path(bad)}?log=agent`, `${path(good)}?q=completed`, compare];
-  for (const options of [DESKTOP, PHONE]) {
+  const phone = ["/", "/builds", "/schedules/good", path(good), `${path(bad)}?log=agent`, `${path(good)}?q=completed`, compare];
+  // What is left of the desktop: the others were looked at above.
+  const desktop = ["/builds", "/schedules/good", compare];
+  for (const [options, pages] of [[DESKTOP, desktop], [PHONE, phone]]) {
     const page = await visit("/", options);
     for (const address of pages) {
       await page.goto(base + address);
@@ -213,7 +225,7 @@ step("another site can neither act here nor read by a name that it points here",
 });
 
 step("nobody's console had anything to say", async () => {
-  for (const page of [home, good, bad]) assert.deepEqual(page.complaints, []);
+  for (const page of [home, good, serial, bad]) assert.deepEqual(page.complaints, []);
 });
 
 await run();
