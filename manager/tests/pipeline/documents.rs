@@ -65,6 +65,7 @@ fn reasons(source: &str, path: &Path, given: &mut BTreeSet<String>) {
         ("stages/boot.rs", "("),
         ("lifecycle/failure.rs", "Unspecified,"),
         ("history/follow_up.rs", "INTERRUPTED: &str ="),
+        ("lifecycle/driver.rs", "reason:"),
     ];
     for (_, before) in tables.iter().filter(|(name, _)| path.ends_with(name)) {
         // Of the clouds' own words only the one function's.
