@@ -4,16 +4,22 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The programs that are stood in for, with the scripts that do it.
 const SCRIPTS: [(&str, &str); 2] =
     [("kpartx", include_str!("stand-ins/kpartx")), ("dmsetup", include_str!("stand-ins/dmsetup"))];
+
+/// Builds that begin at the same time write one after the other. A state directory has one manager, so nobody else
+/// writes there.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Writes the stand-ins into a directory `stand-ins` of the state directory; returns it.
 ///
 /// # Errors
 /// When the directory cannot be written.
 pub fn install_stand_ins(state: &Path) -> io::Result<PathBuf> {
+    let _one_at_a_time = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = state.join("stand-ins");
     std::fs::create_dir_all(&directory)?;
     for (name, script) in SCRIPTS {
@@ -25,4 +31,22 @@ pub fn install_stand_ins(state: &Path) -> io::Result<PathBuf> {
         std::fs::rename(&partial, &path)?;
     }
     Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_that_begin_together_do_not_disturb_each_other() {
+        let state = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| drop(install_stand_ins(state.path()).unwrap())));
+            }
+        });
+        for (name, script) in SCRIPTS {
+            assert_eq!(std::fs::read_to_string(state.path().join("stand-ins").join(name)).unwrap(), script);
+        }
+    }
 }

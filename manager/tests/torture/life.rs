@@ -130,7 +130,9 @@ fn a_day_of_schedules_with_kills_and_faults() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(later <= memory + GROWTH, "{memory} KiB after it had warmed up, {later} KiB at the end");
     assert!(builds.iter().any(|build| build.reason == "interrupted"), "no kill hit a build");
-    assert!(builds.len() > usize::try_from(lasts / 2).unwrap(), "only {} builds", builds.len());
+    // The faults that are planned have other reasons: this one is a fault of the manager's.
+    assert!(builds.iter().all(|build| build.reason != "state"), "a build could not use the state directory");
+    assert!(builds.len() > usize::try_from(lasts / 4).unwrap(), "only {} builds", builds.len());
 }
 
 /// What of the history cannot be, a line each.

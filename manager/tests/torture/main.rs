@@ -62,7 +62,8 @@ fn killed_at_any_commit_nothing_is_left_on_local() {
 /// A port for each worker that its next manager has too: an agent that was told of it can still come. Below those
 /// that the system gives out by itself, or another program had it by then.
 fn gateways(address: &str) -> Vec<String> {
-    let from = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    // Far from those of a test beside this one.
+    let from = 20_000 + u16::try_from(std::process::id() % 600 * 16).unwrap();
     let free = (from..32_000).filter(|port| TcpListener::bind((address, *port)).is_ok());
     let gateways: Vec<String> = free.take(WORKERS).map(|port| format!("{address}:{port}")).collect();
     assert_eq!(gateways.len(), WORKERS, "no free ports from {from} to 32000");
@@ -90,6 +91,9 @@ fn torture(cloud: &str, means: &Means, sample: usize) {
                     let (ends, left) = outcome.unwrap_or_else(never);
                     let seconds = started.elapsed().as_secs_f64();
                     eprintln!("  {point}: {} after {seconds:.0} s, {} leaks", ends.join(", "), left.len());
+                    for leak in &left {
+                        eprintln!("    {leak}");
+                    }
                     leaks.lock().unwrap().extend(left.iter().map(|leak| format!("{point}: {leak}")));
                 }
             });

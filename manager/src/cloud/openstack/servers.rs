@@ -180,7 +180,7 @@ impl OpenStackCloud {
             }
             Err(error) => return Err(error.when(&tried)),
         }
-        while self.ask_status(id, Patience::LONG).await? != ServerStatus::Missing {
+        while !self.is_gone(id).await? {
             if Instant::now() >= deadline {
                 let message = format!("{tried}: not gone after {} s", GOING.as_secs());
                 return Err(CloudError::new(Trouble::Timeout, message));
@@ -190,6 +190,29 @@ impl OpenStackCloud {
         self.forget_server(id);
         self.remove_ports_of(id).await?;
         Ok(Removal::Gone)
+    }
+
+    /// Whether a server that was told to go is not there any more. Nova still has one that is DELETED, for as long
+    /// as it takes on a busy host, and keeps one that is SOFT_DELETED for its owner to change their mind.
+    async fn is_gone(&self, id: &str) -> Result<bool, CloudError> {
+        let answer = match self.session.call(&Call::get(Service::Compute, format!("servers/{id}"))).await {
+            Ok(answer) => answer,
+            Err(error) if error.is(404) => return Ok(true),
+            Err(error) => return Err(error.when(&format!("asking for server {id}"))),
+        };
+        if answer.pointer("/server/status").and_then(Value::as_str) == Some("SOFT_DELETED") {
+            let body = json!({"forceDelete": null});
+            let call = Call::post(Service::Compute, format!("servers/{id}/action"), body).repeatable();
+            match self.session.call(&call).await {
+                Ok(_) => {}
+                // It is about to go, or gone.
+                Err(error) if error.is(404) || error.is(409) => {}
+                Err(error) => {
+                    return Err(error.when(&format!("deleting server {id}, which Nova keeps for a while")));
+                }
+            }
+        }
+        Ok(false)
     }
 }
 

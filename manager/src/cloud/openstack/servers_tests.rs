@@ -146,3 +146,22 @@ async fn novas_refusal_is_the_evidence() {
         error.evidence
     );
 }
+
+#[tokio::test]
+async fn a_server_is_gone_when_nova_does_not_know_it_any_more() {
+    let mut statuses = ["DELETED", "SOFT_DELETED"].into_iter();
+    let stage = Stage::with(move |request| match request.split('?').next().unwrap() {
+        "GET /servers/s" => match statuses.next() {
+            Some(status) => stage::json(&json!({"server": {"id": "s", "status": status}})),
+            None => "HTTP/1.1 404 None\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        },
+        "GET /v2.0/ports" => stage::json(&json!({"ports": []})),
+        _ => "HTTP/1.1 202 Going\r\ncontent-length: 0\r\n\r\n".to_owned(),
+    })
+    .await;
+    assert_eq!(stage.cloud().delete_server("s").await.unwrap(), Removal::Gone);
+    let requests = stage.requests();
+    let count = |request: &str| requests.iter().filter(|line| line.starts_with(request)).count();
+    assert_eq!((count("DELETE /servers/s"), count("GET /servers/s")), (1, 3), "{requests:?}");
+    assert_eq!(stage.body_of("POST /servers/s/action"), json!({"forceDelete": null}));
+}
