@@ -3,6 +3,7 @@
 # make test-openstack   only those
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
+# make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
 # make docs    writes docs/protocol.md anew from the comments of the .proto files
@@ -17,7 +18,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack torture life fuzz check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack torture life bench fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -56,6 +57,10 @@ install:
 		> $(SHARE)/bash-completion/completions/image-manager
 	sed 's|/usr/local|$(PREFIX)|' packaging/image-manager.service | install -D -m 644 /dev/stdin \
 		$(DESTDIR)/etc/systemd/system/image-manager.service
+
+# Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
+bench:
+	cargo bench -p image-manager --bench million
 
 check:
 	cargo fmt --all --check

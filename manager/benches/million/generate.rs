@@ -2,6 +2,7 @@
 //! waiting for a million builds.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use image_manager::history::History;
 use rusqlite::{Connection, Transaction, params};
@@ -10,6 +11,8 @@ use rusqlite::{Connection, Transaction, params};
 pub(crate) const SCHEDULES: u64 = 20;
 /// Over this many days.
 pub(crate) const DAYS: u64 = 3 * 365;
+/// Packages in an image.
+const PACKAGES: u64 = 400;
 /// Builds in one transaction.
 const BATCH: u64 = 50_000;
 
@@ -35,7 +38,10 @@ pub(crate) fn schedule(number: u64) -> String {
 /// Makes the history, unless an earlier run has left it.
 pub(crate) fn history(database: &Path, builds: u64) {
     let done = database.with_extension(format!("{builds}.done"));
-    if done.exists() {
+    // One of yesterday has no builds of today any more.
+    let day = Duration::from_hours(24);
+    let age = done.metadata().ok().and_then(|file| file.modified().ok()?.elapsed().ok());
+    if age.is_some_and(|age| age < day) {
         // Brings an older one up to date too.
         drop(History::open(database).unwrap());
         return;
@@ -48,9 +54,13 @@ pub(crate) fn history(database: &Path, builds: u64) {
     }
     drop(History::open(database).unwrap());
     let mut connection = Connection::open(database).unwrap();
-    connection
-        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000;")
-        .unwrap();
+    // The writer of the history above may take a moment to close the file.
+    let began = Instant::now();
+    let quick = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000;";
+    while let Err(error) = connection.execute_batch(quick) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{error}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
     let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap();
     let span = DAYS * 86_400_000;
     for first in (0..builds).step_by(usize::try_from(BATCH).unwrap()) {
@@ -67,6 +77,29 @@ pub(crate) fn history(database: &Path, builds: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(history.refresh_day_sums()).unwrap();
     std::fs::write(done, "").unwrap();
+}
+
+/// The files of some builds: a log and a list of packages as long as a Debian's.
+pub(crate) fn files(state: &Path, ids: &[String]) {
+    for (number, id) in (0_u64..).zip(ids) {
+        let directory = state.join("builds").join(id);
+        std::fs::create_dir_all(&directory).unwrap();
+        let log = "2026-11-25 03:00:12.345 | Setting up libsystemd0:amd64 (257.7-1) ...\n".repeat(4000);
+        std::fs::write(directory.join("build.log"), log).unwrap();
+        let packages: Vec<_> = (0..PACKAGES)
+            .map(|package| {
+                let version = 1 + u64::from(mixed(number ^ package).is_multiple_of(20));
+                serde_json::json!({
+                    "package": format!("package-{package}"),
+                    "arch": "amd64",
+                    "version": format!("1.{version}-1"),
+                    "status": "ii ",
+                })
+            })
+            .collect();
+        let manifest = serde_json::json!({ "packages": packages });
+        std::fs::write(directory.join("manifest.json"), manifest.to_string()).unwrap();
+    }
 }
 
 /// Well mixed numbers, the same in each run (SplitMix64).

@@ -83,7 +83,8 @@ fn main() -> ExitCode {
     });
     std::fs::write(directory.join("schedules.toml"), schedules).unwrap();
 
-    let ids = ids(&database, 500);
+    let ids = ids(&database, 200);
+    generate::files(&state, &ids);
     let mut table = Table { exceeded: false, most: 0 };
     commands(&mut table, &directory, &ids, runs);
     let serving = Serving::start(&directory);
@@ -109,8 +110,11 @@ pub(crate) fn program(directory: &Path, arguments: &[&str]) -> Command {
 
 /// The verbs that read, from the process's start to its end.
 fn commands(table: &mut Table, directory: &Path, ids: &[String], runs: usize) {
-    let fixed: [&[&str]; 12] = [
+    let fixed: [&[&str]; 15] = [
         &["--version"],
+        &["--help"],
+        &["completions", "bash"],
+        &["check"],
         &["history"],
         &["history", "--schedule", "schedule-07"],
         &["history", "--state", "failed"],
@@ -129,6 +133,7 @@ fn commands(table: &mut Table, directory: &Path, ids: &[String], runs: usize) {
     table.measure("image-manager show BUILD --format json", runs, |index| {
         run(directory, &["show", &ids[index % ids.len()], "--format", "json"]);
     });
+    table.measure("image-manager logs BUILD", runs, |index| run(directory, &["logs", &ids[index % ids.len()]]));
     table.measure("image-manager compare A B", runs, |index| {
         run(directory, &["compare", &ids[index % ids.len()], &ids[(index * 7 + 1) % ids.len()]]);
     });

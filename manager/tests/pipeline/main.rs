@@ -20,6 +20,7 @@ mod harness;
 mod hostile;
 mod mistakes;
 mod monitoring;
+mod reading;
 mod real_debian;
 mod reconciling;
 mod recovery;
