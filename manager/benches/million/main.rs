@@ -133,7 +133,9 @@ fn commands(table: &mut Table, directory: &Path, ids: &[String], runs: usize) {
     table.measure("image-manager show BUILD --format json", runs, |index| {
         run(directory, &["show", &ids[index % ids.len()], "--format", "json"]);
     });
-    table.measure("image-manager logs BUILD", runs, |index| run(directory, &["logs", &ids[index % ids.len()]]));
+    table.measure("image-manager logs BUILD", runs, |index| {
+        run(directory, &["logs", &ids[index % ids.len()]]);
+    });
     table.measure("image-manager compare A B", runs, |index| {
         run(directory, &["compare", &ids[index % ids.len()], &ids[(index * 7 + 1) % ids.len()]]);
     });

@@ -151,7 +151,9 @@ impl Serving {
         self.page(table, "/builds/BUILD?log=build&q=libsystemd0", runs, |index| {
             format!("/builds/{}?log=build&q=libsystemd0", id(index))
         });
-        self.page(table, "/builds/BUILD/logs/build.log", runs, |index| format!("/builds/{}/logs/build.log", id(index)));
+        self.page(table, "/builds/BUILD/logs/build.log", runs, |index| {
+            format!("/builds/{}/logs/build.log", id(index))
+        });
         self.page(table, "/compare?a=A&b=B", runs, |index| {
             format!("/compare?a={}&b={}", id(index), id(index * 7 + 1))
         });

@@ -77,7 +77,7 @@ fn newest(database: &Path) -> Option<Vec<CompletionCandidate>> {
     // SQLite must not make the file.
     database.exists().then_some(())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    let filter = BuildFilter { limit: BUILDS, ..BuildFilter::default() };
+    let filter = BuildFilter { limit: BUILDS, bare: true, ..BuildFilter::default() };
     let page = runtime.block_on(async { History::open_to_read(database).ok()?.builds(filter).await.ok() })?;
     let latest = CompletionCandidate::new("latest").help(Some("the newest build".into()));
     let candidates = page.builds.iter().map(|build| {

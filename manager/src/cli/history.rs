@@ -29,6 +29,7 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
             since_ms,
             before: before.take(),
             limit: rest.min(BuildFilter::MOST),
+            bare: arguments.format != ListFormat::Json,
         };
         let page = history.builds(filter).await.map_err(Trouble::errored)?;
         builds.extend(page.builds);

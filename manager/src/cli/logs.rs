@@ -1,11 +1,12 @@
 //! `image-manager logs`: a build's logs, from their files.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::arguments::LogsArguments;
 use super::instance::open_history;
 use super::show::not_found;
-use super::text::{self, Style};
+use super::text;
 use super::{Exit, Outcome, Trouble};
 use crate::lifecycle::{files, plain_line, state};
 
@@ -24,7 +25,7 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     };
     let path = files::directory(&arguments.state.state, &id).join(file);
     let mut offset = 0;
-    let mut out = Out::new(Style::of_stdout());
+    let mut out = Out::new();
     loop {
         // Asked before the file is read: what was written before the end is printed.
         let build = history.build(&id).await.map_err(Trouble::errored)?;
@@ -60,8 +61,8 @@ struct Out {
 }
 
 impl Out {
-    fn new(style: Style) -> Self {
-        Self { terminal: style.width().is_some(), partial: Vec::new() }
+    fn new() -> Self {
+        Self { terminal: std::io::stdout().is_terminal(), partial: Vec::new() }
     }
 
     fn take(&mut self, chunk: &[u8]) {

@@ -233,7 +233,7 @@ pub(super) fn signed(bytes: u64) -> i64 {
 pub(super) fn unfinished_of(connection: &Connection, schedule: &str) -> rusqlite::Result<Option<String>> {
     connection
         .query_row(
-            "SELECT id FROM build WHERE schedule = ?1
+            "SELECT id FROM build INDEXED BY build_one_unfinished WHERE schedule = ?1
              AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled')",
             [schedule],
             |row| row.get(0),

@@ -12,6 +12,7 @@ mod ledger;
 mod names;
 pub mod observations;
 mod outbox;
+mod parts;
 mod points;
 mod queries;
 mod reports;

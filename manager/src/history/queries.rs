@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use image_manager_proto::v1;
 use prost_types::{Duration, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::Named as _;
-use super::observations;
+use super::parts;
 use super::{History, HistoryError};
 
 /// Which builds a list is about.
@@ -23,6 +23,8 @@ pub struct BuildFilter {
     pub before: Option<String>,
     /// At most this many; bounded to [`BuildFilter::MOST`].
     pub limit: u32,
+    /// Without stages, checks, resources and the agent's paths: a table does without, and is there sooner.
+    pub bare: bool,
 }
 
 impl BuildFilter {
@@ -33,7 +35,7 @@ impl BuildFilter {
 /// A page of builds, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// Newest first, each with all its parts.
+    /// Newest first, each with all its parts unless bare ones were asked for.
     pub builds: Vec<v1::Build>,
     /// Id to give as `before` for the next page; `None` when this is the last one.
     pub next: Option<String>,
@@ -67,7 +69,7 @@ impl History {
     pub async fn unfinished(&self) -> Result<Vec<(String, v1::BuildState)>, HistoryError> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT id, state FROM build
+                "SELECT id, state FROM build INDEXED BY build_one_unfinished
                  WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| {
@@ -120,17 +122,18 @@ fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryEr
     let limit = filter.limit.clamp(1, BuildFilter::MOST);
     let (sql, values) = page_question(filter, limit);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut ids: Vec<String> = statement
-        .query_map(rusqlite::params_from_iter(values), |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let more = ids.len() > limit as usize;
-    ids.truncate(limit as usize);
-    let next = if more { ids.last().cloned() } else { None };
-    let builds = ids.iter().filter_map(|id| build(connection, id).transpose()).collect::<Result<_, _>>()?;
+    let mut builds: Vec<v1::Build> =
+        statement.query_map(rusqlite::params_from_iter(values), build_row)?.collect::<Result<_, _>>()?;
+    let more = builds.len() > limit as usize;
+    builds.truncate(limit as usize);
+    let next = if more { builds.last().map(|build| build.id.clone()) } else { None };
+    if !filter.bare {
+        parts::add(connection, &mut builds)?;
+    }
     Ok(Page { builds, next })
 }
 
-/// The ids of a page, and of one build more: it tells whether there is a next page.
+/// The builds of a page, and one build more: it tells whether there is a next page.
 fn page_question(filter: &BuildFilter, limit: u32) -> (String, Vec<Box<dyn rusqlite::ToSql>>) {
     let mut conditions = Vec::new();
     let mut values: Vec<Box<dyn rusqlite::ToSql>> = Vec::new();
@@ -162,8 +165,10 @@ fn page_question(filter: &BuildFilter, limit: u32) -> (String, Vec<Box<dyn rusql
     };
     let conditions =
         if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-    let sql =
-        format!("SELECT id FROM build INDEXED BY {index} {conditions} ORDER BY id DESC LIMIT {}", limit + 1);
+    let sql = format!(
+        "SELECT {BUILD_COLUMNS} FROM build INDEXED BY {index} {conditions} ORDER BY id DESC LIMIT {}",
+        limit + 1
+    );
     (sql, values)
 }
 
@@ -189,12 +194,7 @@ fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, History
     let sql = format!("SELECT {BUILD_COLUMNS} FROM build WHERE id = ?1");
     let found = connection.prepare_cached(&sql)?.query_row([id], build_row).optional()?;
     let Some(mut build) = found else { return Ok(None) };
-    build.stages = stages(connection, id)?;
-    build.checks = checks(connection, id)?;
-    build.resources = resources(connection, id)?;
-    if let Some(removal) = build.agent.as_mut().and_then(|agent| agent.removal.as_mut()) {
-        removal.paths = removed_paths(connection, id)?;
-    }
+    parts::add(connection, std::slice::from_mut(&mut build))?;
     Ok(Some(build))
 }
 
@@ -251,75 +251,6 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         retry_of: word(25)?,
         ..v1::Build::default()
     })
-}
-
-fn stages(connection: &Connection, id: &str) -> Result<Vec<v1::Stage>, HistoryError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, state, started_at, finished_at, detail FROM stage WHERE build_id = ?1 ORDER BY position",
-    )?;
-    let rows = statement.query_map([id], |row| {
-        let state: String = row.get(1)?;
-        Ok(v1::Stage {
-            name: row.get(0)?,
-            state: v1::StageState::from_word(&state).unwrap_or_default().into(),
-            started_at: row.get::<_, Option<i64>>(2)?.map(timestamp),
-            finished_at: row.get::<_, Option<i64>>(3)?.map(timestamp),
-            detail: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn checks(connection: &Connection, id: &str) -> Result<Vec<v1::Check>, HistoryError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, outcome, required, duration_ms, summary, observations FROM check_result
-         WHERE build_id = ?1 ORDER BY position",
-    )?;
-    let rows = statement.query_map(params![id], |row| {
-        let outcome: Option<String> = row.get(1)?;
-        let observations: String = row.get(5)?;
-        let json = serde_json::from_str(&observations).unwrap_or_default();
-        Ok(v1::Check {
-            name: row.get(0)?,
-            outcome: v1::CheckOutcome::from_word(&outcome.unwrap_or_default()).unwrap_or_default().into(),
-            required: row.get(2)?,
-            duration: row.get::<_, Option<i64>>(3)?.map(duration),
-            summary: row.get(4)?,
-            observations: Some(observations::from_json(&json)),
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn resources(connection: &Connection, id: &str) -> Result<Vec<v1::Resource>, HistoryError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT kind, cloud, name, external_id, state FROM resource WHERE build_id = ?1 ORDER BY id",
-    )?;
-    let rows = statement.query_map([id], |row| {
-        Ok(v1::Resource {
-            kind: row.get(0)?,
-            cloud: row.get(1)?,
-            name: row.get(2)?,
-            external_id: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-            state: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn removed_paths(connection: &Connection, id: &str) -> Result<Vec<v1::RemovedPath>, HistoryError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT path, fate, detail FROM removed_path WHERE build_id = ?1 ORDER BY position",
-    )?;
-    let rows = statement.query_map([id], |row| {
-        let fate: String = row.get(1)?;
-        Ok(v1::RemovedPath {
-            path: row.get(0)?,
-            fate: v1::PathFate::from_word(&fate).unwrap_or_default().into(),
-            detail: row.get(2)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Milliseconds since the epoch as a protobuf timestamp.

@@ -14,10 +14,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_trails.sql"),
     include_str!("migrations/0005_outbox.sql"),
     include_str!("migrations/0006_room.sql"),
+    include_str!("migrations/0007_week_sums.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.
 const DAY_SUMS: i64 = 3;
+/// The one that brought the sums of weeks.
+const WEEK_SUMS: i64 = 7;
 
 /// Pause before the journal's mode is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -60,8 +63,10 @@ pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), H
         (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found && *version <= last)
     {
         transaction.execute_batch(sql)?;
-        if version == DAY_SUMS {
-            reports::refresh_all(&transaction)?;
+        match version {
+            DAY_SUMS => reports::refresh_days(&transaction)?,
+            WEEK_SUMS => reports::refresh_weeks(&transaction)?,
+            _ => {}
         }
         transaction.pragma_update(None, "user_version", version)?;
     }

@@ -223,6 +223,7 @@ async fn pages_are_read_by_an_index() {
             since_ms: (bits & 4 > 0).then_some(1_793_491_200_000),
             before: (bits & 8 > 0).then(|| "02cc".to_owned()),
             limit: 20,
+            bare: false,
         };
         let plan = history.read(move |connection| queries::plan(connection, &filter)).await.unwrap();
         assert!(!plan.contains("TEMP B-TREE"), "{bits}: {plan}");

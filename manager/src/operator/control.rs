@@ -59,6 +59,7 @@ impl ImageManager for Control {
             since_ms: request.since.as_ref().map(milliseconds),
             before: some(request.page_token),
             limit: if request.page_size == 0 { PAGE } else { request.page_size },
+            bare: false,
         };
         let mut page = self.manager.history().builds(filter).await.map_err(history_status)?;
         let mut size = 0;
@@ -154,15 +155,10 @@ impl Control {
     ) -> Result<v1::Schedule, Status> {
         let paused = state.is_some_and(|state| state.paused);
         let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
-        let newest =
-            BuildFilter { schedule: Some(schedule.name.clone()), limit: 1, ..BuildFilter::default() };
+        let schedule_name = Some(schedule.name.clone());
+        let newest = BuildFilter { schedule: schedule_name, limit: 1, bare: true, ..BuildFilter::default() };
         let page = self.manager.history().builds(newest).await.map_err(history_status)?;
-        let last_build = page.builds.into_iter().next().map(|build| v1::Build {
-            stages: Vec::new(),
-            checks: Vec::new(),
-            resources: Vec::new(),
-            ..build
-        });
+        let last_build = page.builds.into_iter().next();
         Ok(v1::Schedule {
             name: schedule.name.clone(),
             cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),

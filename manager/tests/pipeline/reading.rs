@@ -69,7 +69,7 @@ fn on_a_terminal(place: &Place) {
     for columns in [60, 90, 200] {
         let said = text(&terminal(place, columns, "history", "1").stdout);
         let widest = said.lines().map(|line| line.chars().count()).max().unwrap();
-        assert!(widest <= columns && said.contains("boot_timeout") == (columns >= 90), "{columns}:\n{said}");
+        assert!(widest <= columns && said.contains("agent_silent") == (columns >= 90), "{columns}:\n{said}");
     }
     // In a pipe it is whole.
     let id = place.latest()["id"].as_str().unwrap().to_owned();
@@ -79,16 +79,15 @@ fn on_a_terminal(place: &Place) {
 /// Runs a verb on a terminal of so many columns.
 fn terminal(place: &Place, columns: usize, verb: &str, no_color: &str) -> Output {
     let program = env!("CARGO_BIN_EXE_image-manager");
-    let mut command = place.command(&[]);
+    let command = place.command(&[]);
     let mut on_terminal = std::process::Command::new("script");
     on_terminal
-        .args(["-qec", &format!("stty cols {columns}; '{program}' {verb}"), "/dev/null"])
+        .args(["-qec", &format!("stty rows 24 cols {columns}; '{program}' {verb}"), "/dev/null"])
         .current_dir(place.path())
         .stdin(Stdio::null())
         .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .env("TERM", "xterm")
         .env("NO_COLOR", no_color);
-    command.env_clear();
     let output = on_terminal.output().unwrap();
     assert!(output.status.success(), "{verb}: {}", text(&output.stdout));
     output
@@ -103,7 +102,8 @@ fn json(place: &Place, arguments: &[&str]) -> Json {
 #[test]
 fn a_followed_log_ends_with_its_build() {
     let place = Place::tiny("image.environment = { TINY_BUILD_SECONDS = \"3\" }\ntimeouts.boot = \"1s\"");
-    let mut run = place.command(&["run", "tiny"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut run =
+        place.command(&["run", "tiny"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let state = wait_for("the build", Duration::from_mins(2), || place.history().into_iter().next());
     assert_eq!(state["finished_at"], Json::Null, "it has only begun");
     let followed = place.expect(&["logs", "latest", "--follow"], 0);

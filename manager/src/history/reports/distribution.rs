@@ -4,6 +4,8 @@
 //! holds one value below 64, and above that all values with the same six leading bits: its middle is within
 //! 1.6 % of each of them.
 
+use std::borrow::Cow;
+
 /// Values below this have a bucket each.
 const SINGLE: u64 = 64;
 /// Buckets between a power of two and the next.
@@ -60,13 +62,16 @@ impl Distribution {
             sorted.sort_unstable();
             return sorted.get(usize::try_from(rank - 1).ok()?).copied();
         }
+        let counts =
+            if self.values.is_empty() { Cow::Borrowed(&self.counts) } else { Cow::Owned(self.folded()) };
         let mut seen = 0;
-        let counts = self.folded();
-        let reached = counts.iter().position(|count| {
-            seen += u64::from(*count);
+        // All others are zero.
+        let mut used = (bucket(least)..=bucket(most)).zip(counts.get(bucket(least)..)?);
+        let (reached, _) = used.find(|(_, count)| {
+            seen += u64::from(**count);
             seen >= rank
-        });
-        Some(middle(reached?).clamp(least, most))
+        })?;
+        Some(middle(reached).clamp(least, most))
     }
 
     /// The smallest and the largest value.

@@ -1,12 +1,14 @@
 //! Reports: the builds of a time range summed up, for each schedule.
 //!
 //! Up to [`EXACT`] builds are read one by one. Beyond that, whole days come from the table `day_sum`, which is
-//! written at each build's end, and only what a range has of days at its two ends is read build by build. So a
-//! report over a million builds reads some thousands of rows.
+//! written at each build's end, and only what a range has of days at its two ends is read build by build. Where a
+//! point of the trend is a week or more, `week_sum` takes the place of whole weeks' days. So a report over a
+//! million builds reads some thousands of rows.
 
-mod days;
 mod distribution;
+mod samples;
 mod summary;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +17,15 @@ use std::ops::Range;
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use self::days::DAY;
 use self::summary::{Sample, Summary};
+use self::sums::{DAY, Span, WEEK};
 use super::queries::timestamp;
 use super::{History, HistoryError, now_ms};
 
 /// Builds up to which a report reads each of them.
 const EXACT: u64 = 2000;
+/// Shorter ranges, in days, do without the sums of weeks.
+const WEEKS_FROM: i64 = 28;
 /// Most schedules in a report.
 const MOST_SCHEDULES: i64 = 1000;
 /// What a report is about when nobody says: this many milliseconds back.
@@ -57,24 +61,45 @@ impl History {
     }
 }
 
-/// After a build's end: sums up its day anew.
+/// After a build's end: sums up its day and its week anew.
 pub(super) fn refresh_day_of(connection: &Connection, id: &str) -> Result<(), HistoryError> {
     let mut statement = connection.prepare_cached("SELECT schedule, created_at FROM build WHERE id = ?1")?;
     let found = statement.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)));
     match found.optional()? {
-        Some((schedule, created_at)) => days::refresh(connection, &schedule, created_at.div_euclid(DAY)),
+        Some((schedule, created_at)) => {
+            let day = created_at.div_euclid(DAY);
+            sums::refresh_day(connection, &schedule, day)?;
+            sums::refresh_week(connection, &schedule, day.div_euclid(WEEK))
+        }
         None => Ok(()),
     }
 }
 
+fn refresh_all(connection: &Connection) -> Result<(), HistoryError> {
+    refresh_days(connection)?;
+    refresh_weeks(connection)
+}
+
 /// Sums up every day that has builds.
-pub(super) fn refresh_all(connection: &Connection) -> Result<(), HistoryError> {
+pub(super) fn refresh_days(connection: &Connection) -> Result<(), HistoryError> {
     connection.execute("DELETE FROM day_sum", [])?;
     let mut statement =
         connection.prepare("SELECT DISTINCT schedule, created_at / ?1 FROM build ORDER BY 1, 2")?;
     let mut rows = statement.query([DAY])?;
     while let Some(row) = rows.next()? {
-        days::refresh(connection, &row.get::<_, String>(0)?, row.get(1)?)?;
+        sums::refresh_day(connection, &row.get::<_, String>(0)?, row.get(1)?)?;
+    }
+    Ok(())
+}
+
+/// Sums up every week that has sums of days.
+pub(super) fn refresh_weeks(connection: &Connection) -> Result<(), HistoryError> {
+    connection.execute("DELETE FROM week_sum", [])?;
+    let mut statement =
+        connection.prepare("SELECT DISTINCT schedule, day / ?1 FROM day_sum ORDER BY 1, 2")?;
+    let mut rows = statement.query([WEEK])?;
+    while let Some(row) = rows.next()? {
+        sums::refresh_week(connection, &row.get::<_, String>(0)?, row.get(1)?)?;
     }
     Ok(())
 }
@@ -142,7 +167,7 @@ fn one_by_one(
     points: usize,
 ) -> Result<Summed, HistoryError> {
     let mut samples = Vec::new();
-    days::samples(connection, schedule, created, |sample| samples.push(sample))?;
+    samples::samples(connection, schedule, created, |sample| samples.push(sample))?;
     let mut trend = Trend::new(points, samples.len());
     for sample in &samples {
         trend.part(sample.created_at, Some(&sample.id)).add(sample);
@@ -164,18 +189,43 @@ fn by_days(
     let edge = |range: Range<i64>| -> Result<Vec<Sample>, HistoryError> {
         let mut samples = Vec::new();
         if !range.is_empty() {
-            days::samples(connection, schedule, range, |sample| samples.push(sample))?;
+            samples::samples(connection, schedule, range, |sample| samples.push(sample))?;
         }
         Ok(samples)
     };
     let before = edge(created.start..whole.start * DAY)?;
     let after = edge(whole.end * DAY..created.end)?;
-    let edges = usize::from(!before.is_empty()) + usize::from(!after.is_empty());
-    let mut trend = Trend::new(points, days::count(connection, schedule, &whole)? + edges);
+    let (head, weeks, tail) = divided(whole, points);
+    let count = |span, numbers: &Range<i64>| sums::count(connection, span, schedule, numbers);
+    let mut parts = [before.is_empty(), after.is_empty()].iter().filter(|empty| !**empty).count();
+    // Beside weeks, the days at an end are one part.
+    let as_one = !weeks.is_empty();
+    for days in [&head, &tail] {
+        let found = count(Span::Day, days)?;
+        parts += if as_one { found.min(1) } else { found };
+    }
+    parts += count(Span::Week, &weeks)?;
+    let mut trend = Trend::new(points, parts);
     trend.samples(&before);
-    days::merge(connection, schedule, &whole, &mut trend)?;
+    sums::merge(connection, Span::Day, schedule, &head, as_one, &mut trend)?;
+    sums::merge(connection, Span::Week, schedule, &weeks, false, &mut trend)?;
+    sums::merge(connection, Span::Day, schedule, &tail, as_one, &mut trend)?;
     trend.samples(&after);
     Ok(trend.finish())
+}
+
+/// A range of days as days, weeks, and days; as days alone (the last ones) where a point of a trend needs less than
+/// a week, and where it is short.
+fn divided(days: Range<i64>, points: usize) -> (Range<i64>, Range<i64>, Range<i64>) {
+    let weeks =
+        days.start.div_euclid(WEEK) + i64::from(days.start.rem_euclid(WEEK) > 0)..days.end.div_euclid(WEEK);
+    // A range without an end goes on for ever; the builds in it do not.
+    let last = days.end.min(now_ms().div_euclid(DAY) + 1);
+    let least = i64::try_from(points).unwrap_or(i64::MAX).saturating_mul(WEEK).max(WEEKS_FROM);
+    if last - days.start < least || weeks.is_empty() {
+        return (0..0, 0..0, days);
+    }
+    (days.start..weeks.start * WEEK, weeks.clone(), weeks.end * WEEK..days.end)
 }
 
 /// Makes the points of a trend and their total out of parts, oldest first: several parts in a row make a point.
@@ -218,6 +268,11 @@ impl Trend {
         } else {
             self.build_id = None;
         }
+        &mut self.summary
+    }
+
+    /// Where more of the part goes that was begun last.
+    fn same_part(&mut self) -> &mut Summary {
         &mut self.summary
     }
 

@@ -163,6 +163,30 @@ async fn many_builds_come_from_the_sums_of_days() {
     );
 }
 
+/// Over a long time the sums of weeks tell the same as those of days, wherever in a week the range begins or ends.
+#[tokio::test]
+async fn weeks_tell_the_same_as_their_days() {
+    let builds = i64::try_from(EXACT).unwrap() + 500;
+    let state = |n: i64| if n % 7 == 3 { "failed" } else { "succeeded" };
+    // Over: weeks that are still to come are none.
+    let begin = BEGIN - 450 * DAY;
+    let rows: Vec<Row> = (0..builds).map(|n| Row::new("web", begin + n * 4 * HOUR, state(n))).collect();
+    let (_directory, history) = history(&rows).await;
+    for (first, last) in [(0, 380), (1, 381), (3, 379), (6, 400), (100, 407)] {
+        let (since, until) = (begin + first * DAY + HOUR, begin + last * DAY - HOUR);
+        let ask = |points| history.report(ReportQuery { points, ..range(since, until) });
+        let (weeks, days) = (ask(30).await.unwrap(), ask(200).await.unwrap());
+        let (weeks, days) = (&weeks.schedules[0], &days.schedules[0]);
+        let within = rows.iter().filter(|row| (since..until).contains(&row.created_at)).count() as u64;
+        assert_eq!((weeks.builds, days.builds), (within, within), "{first} to {last}");
+        assert_eq!((&weeks.stages, &weeks.total, &weeks.sizes), (&days.stages, &days.total, &days.sizes));
+        assert_eq!(weeks.mean_time_between_failures, days.mean_time_between_failures);
+        assert_eq!(weeks.points.iter().map(|point| point.builds).sum::<u64>(), within);
+        assert!((15..=30).contains(&weeks.points.len()), "{}", weeks.points.len());
+        assert!(weeks.points.is_sorted_by_key(|point| point.time.as_ref().map(|time| time.seconds)));
+    }
+}
+
 /// What the writer keeps at each build's end is what summing up everything anew gives.
 #[tokio::test]
 async fn the_writer_keeps_the_sums() {
@@ -172,9 +196,9 @@ async fn the_writer_keeps_the_sums() {
     for verdict in [v1::Verdict::Errored, v1::Verdict::Passed, v1::Verdict::Failed] {
         crate::history::tests::build_to_its_end(&history, "web", verdict).await;
     }
-    let sums = || {
+    let sums_in = |table: &str| {
         let connection = Connection::open(&path).unwrap();
-        let mut statement = connection.prepare("SELECT * FROM day_sum").unwrap();
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let columns = statement.column_count();
         let rows = statement.query_map([], |row| {
             (0..columns)
@@ -183,8 +207,9 @@ async fn the_writer_keeps_the_sums() {
         });
         rows.unwrap().map(Result::unwrap).collect::<Vec<_>>()
     };
+    let sums = || [sums_in("day_sum"), sums_in("week_sum")];
     let kept = sums();
-    assert!(!kept.is_empty());
+    assert!(kept.iter().all(|rows| !rows.is_empty()));
     history.refresh_day_sums().await.unwrap();
     assert_eq!(sums(), kept);
     let web = history.report(ReportQuery::default()).await.unwrap().schedules.remove(0);

@@ -96,6 +96,7 @@ async fn previous(web: &Web, build: &v1::Build) -> Result<Option<String>, crate:
         schedule: Some(build.schedule.clone()),
         before: Some(build.id.clone()),
         limit: 1,
+        bare: true,
         ..BuildFilter::default()
     };
     let page = web.manager.history().builds(filter).await?;

@@ -60,6 +60,7 @@ impl Wish {
             since_ms,
             before: some(&self.before),
             limit: ROWS,
+            bare: true,
         })
     }
 

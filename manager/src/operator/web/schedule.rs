@@ -42,7 +42,8 @@ pub(super) async fn page(
         .into_iter()
         .find(|(range, _, _)| *range == wish.since || wish.since.is_empty())
         .ok_or_else(|| Refusal::bad_request(format!("no range {:?}; for example 30d", wish.since)))?;
-    let filter = BuildFilter { schedule: Some(name.clone()), limit: ROWS, ..BuildFilter::default() };
+    let filter =
+        BuildFilter { schedule: Some(name.clone()), limit: ROWS, bare: true, ..BuildFilter::default() };
     let newest = history.builds(filter).await?;
     let schedule = match web.manager.schedule(&name) {
         Ok(schedule) => Some(schedule),
