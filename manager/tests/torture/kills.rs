@@ -64,9 +64,9 @@ fn record_once(means: &Means) -> Option<Vec<String>> {
     let mut serving = Serving::start(&place, means, &means.gateways[0], |command| {
         command.env("IMAGE_MANAGER_TEST_POINTS", &file);
     });
-    serving.trigger();
     wait_for("the recorded build", means.limit, || {
         assert!(serving.ended().is_none(), "it ended:\n{}", place.serve_log());
+        serving.trigger_first(&place);
         all_ended(&place)
     });
     serving.terminate(means.limit);
@@ -92,8 +92,8 @@ pub(crate) fn kill_at(
     let mut doomed = Serving::start(place, means, gateway, |command| {
         command.env("IMAGE_MANAGER_TEST_KILL", point).env("IMAGE_MANAGER_TEST_POINTS", &file);
     });
-    doomed.trigger();
     let status = wait_for("the kill", means.limit, || {
+        doomed.trigger_first(place);
         doomed.ended().or_else(|| all_ended(place).map(|()| doomed.gone()))
     });
     if status.signal() != Some(9) {
@@ -106,11 +106,9 @@ pub(crate) fn kill_at(
     assert_eq!(last, side == "after", "killed somewhere else than at {point}:\n{commits}");
 
     let mut next = Serving::start(place, means, gateway, |_| {});
-    if builds(place).is_empty() {
-        next.trigger();
-    }
     wait_for("the builds to end", means.limit, || {
         assert!(next.ended().is_none(), "it ended:\n{}", place.serve_log());
+        next.trigger_first(place);
         all_ended(place)
     });
     next.terminate(means.limit);
@@ -191,8 +189,12 @@ impl Serving {
         serving
     }
 
-    /// Asks for a build. No answer is as good: it may be killed while it queues it.
-    fn trigger(&self) {
+    /// Asks for a build while there is none: a cloud on a busy host may be too slow for the first request. No
+    /// answer is as good: the manager may be killed while it queues the build.
+    fn trigger_first(&mut self, place: &Place) {
+        if !builds(place).is_empty() || self.ended().is_some() {
+            return;
+        }
         let Some(operator) = &self.operator else { return };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let asked = runtime.block_on(async {
