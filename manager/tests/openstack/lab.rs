@@ -181,8 +181,13 @@ impl Drop for Lab {
             }
         }
         for (service, path) in self.planted.borrow().iter().rev() {
-            // The test may have seen to it that it is gone.
-            self.tenant.ask(reqwest::Method::DELETE, service, path, None);
+            // The test may have seen to it that it is gone. A group is in use until its server is.
+            let began = Instant::now();
+            while self.tenant.ask(reqwest::Method::DELETE, service, path, None).0 == 409
+                && began.elapsed() < Duration::from_mins(1)
+            {
+                pause(Duration::from_secs(1));
+            }
         }
     }
 }
