@@ -10,20 +10,37 @@ use super::report::took;
 use super::show::not_found;
 use super::text::{self, Style};
 use super::{Exit, Outcome, Trouble, json, when};
-use crate::history::Named as _;
+use crate::history::{History, Named as _};
 use crate::lifecycle::compare;
+
+/// Stands for the build of the same schedule before the other one.
+const PREVIOUS: &str = "previous";
 
 pub(crate) async fn run(arguments: CompareArguments) -> Outcome {
     let state = &arguments.state.state;
     let history = open_history(state)?;
-    let a = history.resolve(&arguments.a).await.map_err(not_found)?;
     let b = history.resolve(&arguments.b).await.map_err(not_found)?;
+    let a = if arguments.a == PREVIOUS {
+        before(&history, &b).await?
+    } else {
+        history.resolve(&arguments.a).await.map_err(not_found)?
+    };
     let comparison = compare(&history, state, &a, &b).await.map_err(Trouble::errored)?;
     match arguments.format {
         OneFormat::Text => text::print(&render(&comparison, Style::of_stdout())),
         OneFormat::Json => text::print(&json::message("CompareBuildsResponse", &comparison)),
     }
     Ok(Exit::Done)
+}
+
+async fn before(history: &History, id: &str) -> Result<String, Trouble> {
+    let schedule = history.build(id).await.map_err(not_found)?.schedule;
+    let found = history.previous(&schedule, id).await.map_err(Trouble::errored)?;
+    found.ok_or_else(|| {
+        Trouble::usage(format!(
+            "no build of {schedule} came before {id}: give an id; `image-manager history` has them"
+        ))
+    })
 }
 
 fn render(comparison: &CompareBuildsResponse, style: Style) -> String {

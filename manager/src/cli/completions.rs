@@ -73,6 +73,13 @@ pub(crate) fn builds() -> Vec<CompletionCandidate> {
     newest(&database).unwrap_or_default()
 }
 
+/// The same, and `previous`.
+pub(crate) fn earlier_builds() -> Vec<CompletionCandidate> {
+    let previous =
+        CompletionCandidate::new("previous").help(Some("the build of its schedule before B".into()));
+    std::iter::once(previous).chain(builds()).collect()
+}
+
 fn newest(database: &Path) -> Option<Vec<CompletionCandidate>> {
     // SQLite must not make the file.
     database.exists().then_some(())?;

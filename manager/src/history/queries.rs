@@ -65,6 +65,19 @@ impl History {
         self.read(move |connection| page(connection, &filter)).await
     }
 
+    /// The id of the build of a schedule before this one, if there was any.
+    pub async fn previous(&self, schedule: &str, id: &str) -> Result<Option<String>, HistoryError> {
+        let filter = BuildFilter {
+            schedule: Some(schedule.to_owned()),
+            before: Some(id.to_owned()),
+            limit: 1,
+            bare: true,
+            ..BuildFilter::default()
+        };
+        let page = self.builds(filter).await?;
+        Ok(page.builds.into_iter().next().map(|build| build.id))
+    }
+
     /// Ids of the builds that have not ended, oldest first, with their states.
     pub async fn unfinished(&self) -> Result<Vec<(String, v1::BuildState)>, HistoryError> {
         self.read(|connection| {

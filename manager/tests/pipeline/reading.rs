@@ -38,6 +38,12 @@ fn compared(place: &Place, a: &str, b: &str) {
     for line in ["  ~ curl 7.88 -> 8.14\n", "  + tmux 3.5\n", "  - zsh 5.9\n"] {
         assert!(said.contains(line), "{line:?} is not in\n{said}");
     }
+    assert_eq!(place.expect(&["compare", "previous", "latest"], 0), said);
+    let none = place.expect(&["compare", "previous", a], 64);
+    assert!(
+        none.contains("no build of tiny came before") && none.contains("image-manager history"),
+        "{none}"
+    );
     let json = json(place, &["compare", a, b, "--format", "json"]);
     assert_eq!((&json["a"]["id"], &json["b"]["id"]), (&Json::from(a), &Json::from(b)));
     assert_eq!(json["packages"].as_array().unwrap().len(), 3, "{json}");

@@ -123,8 +123,8 @@ pub(crate) struct ReportArguments {
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// The older build: id, unique prefix of it, or "latest"
-    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    /// The older build: id, unique prefix of it, "latest", or "previous" for the one of its schedule before B
+    #[arg(add = ArgValueCandidates::new(completions::earlier_builds))]
     pub(crate) a: String,
     /// The newer build, likewise
     #[arg(add = ArgValueCandidates::new(completions::builds))]

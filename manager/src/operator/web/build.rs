@@ -9,7 +9,7 @@ use super::error::Answer;
 use super::layout::{Page, Place};
 use super::log::View;
 use super::{Web, build_parts, figures, marks};
-use crate::history::{BuildFilter, Named as _};
+use crate::history::Named as _;
 use crate::lifecycle::state;
 
 /// Which log is shown, and what is searched in it.
@@ -23,7 +23,7 @@ pub(super) struct Wish {
 pub(super) async fn page(State(web): State<Web>, Path(id): Path<String>, Query(wish): Query<Wish>) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
-    let previous = previous(&web, &build).await?;
+    let previous = web.manager.history().previous(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
     let log = View::read(&web, &build, wish.log.as_deref(), &wish.q).await;
     let ended = state::is_end(build.state());
@@ -88,17 +88,4 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool) -> Markup {
             }
         }
     }
-}
-
-/// The build of the same schedule before this one.
-async fn previous(web: &Web, build: &v1::Build) -> Result<Option<String>, crate::history::HistoryError> {
-    let filter = BuildFilter {
-        schedule: Some(build.schedule.clone()),
-        before: Some(build.id.clone()),
-        limit: 1,
-        bare: true,
-        ..BuildFilter::default()
-    };
-    let page = web.manager.history().builds(filter).await?;
-    Ok(page.builds.into_iter().next().map(|build| build.id))
 }
