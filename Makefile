@@ -55,8 +55,8 @@ install:
 	mkdir -p $(SHARE)/bash-completion/completions
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \
 		> $(SHARE)/bash-completion/completions/image-manager
-	sed 's|/usr/local|$(PREFIX)|' packaging/image-manager.service | install -D -m 644 /dev/stdin \
-		$(DESTDIR)/etc/systemd/system/image-manager.service
+	mkdir -p $(DESTDIR)/etc/systemd/system
+	sed 's|/usr/local|$(PREFIX)|' packaging/image-manager.service > $(DESTDIR)/etc/systemd/system/image-manager.service
 
 # Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
 bench:
