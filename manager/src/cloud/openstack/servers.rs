@@ -180,7 +180,12 @@ impl OpenStackCloud {
             }
             Err(error) => return Err(error.when(&tried)),
         }
-        while !self.is_gone(id).await? {
+        loop {
+            match self.look_at_going(id).await? {
+                Going::Gone => break,
+                Going::OnItsWay => {}
+                Going::Forgotten => self.delete_again(id).await?,
+            }
             if Instant::now() >= deadline {
                 let message = format!("{tried}: not gone after {} s", GOING.as_secs());
                 return Err(CloudError::new(Trouble::Timeout, message));
@@ -192,28 +197,55 @@ impl OpenStackCloud {
         Ok(Removal::Gone)
     }
 
-    /// Whether a server that was told to go is not there any more. Nova still has one that is DELETED, for as long
-    /// as it takes on a busy host, and keeps one that is SOFT_DELETED for its owner to change their mind.
-    async fn is_gone(&self, id: &str) -> Result<bool, CloudError> {
+    /// How far a server is that was told to go. Nova still has one that is DELETED, for as long as it takes on a
+    /// busy host, and keeps one that is SOFT_DELETED for its owner to change their mind.
+    async fn look_at_going(&self, id: &str) -> Result<Going, CloudError> {
         let answer = match self.session.call(&Call::get(Service::Compute, format!("servers/{id}"))).await {
             Ok(answer) => answer,
-            Err(error) if error.is(404) => return Ok(true),
+            Err(error) if error.is(404) => return Ok(Going::Gone),
             Err(error) => return Err(error.when(&format!("asking for server {id}"))),
         };
-        if answer.pointer("/server/status").and_then(Value::as_str) == Some("SOFT_DELETED") {
-            let body = json!({"forceDelete": null});
-            let call = Call::post(Service::Compute, format!("servers/{id}/action"), body).repeatable();
-            match self.session.call(&call).await {
-                Ok(_) => {}
-                // It is about to go, or gone.
-                Err(error) if error.is(404) || error.is(409) => {}
-                Err(error) => {
-                    return Err(error.when(&format!("deleting server {id}, which Nova keeps for a while")));
-                }
+        let status = answer.pointer("/server/status").and_then(Value::as_str);
+        match (status, answer.pointer("/server/OS-EXT-STS:task_state")) {
+            (Some("SOFT_DELETED"), _) => {
+                let body = json!({"forceDelete": null});
+                let call = Call::post(Service::Compute, format!("servers/{id}/action"), body).repeatable();
+                self.take_as_going(&call, &format!("deleting server {id}, which Nova keeps for a while"))
+                    .await?;
+                Ok(Going::OnItsWay)
             }
+            (Some("DELETED"), _) | (_, None) => Ok(Going::OnItsWay),
+            // Nova accepts a deletion before it does it, and takes its task back when it cannot: when the token
+            // has been revoked meanwhile, say, with which it asks Neutron.
+            (_, Some(Value::Null)) => Ok(Going::Forgotten),
+            (_, Some(_)) => Ok(Going::OnItsWay),
         }
-        Ok(false)
     }
+
+    async fn delete_again(&self, id: &str) -> Result<(), CloudError> {
+        incidents::note(&format!("server {id}: Nova gave its deletion up; asked again"));
+        let call = Call::delete(Service::Compute, format!("servers/{id}"));
+        self.take_as_going(&call, &format!("deleting server {id} again")).await
+    }
+
+    /// Asks that a server goes that was told to go before: it may be about to, or gone.
+    async fn take_as_going(&self, call: &Call, tried: &str) -> Result<(), CloudError> {
+        match self.session.call(call).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is(404) || error.is(409) => Ok(()),
+            Err(error) => Err(error.when(tried)),
+        }
+    }
+}
+
+/// How far a server is that was told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    /// Nova does not know it any more.
+    Gone,
+    OnItsWay,
+    /// It is there, and nobody deletes it.
+    Forgotten,
 }
 
 /// What was made or found for a server's sake.

@@ -147,6 +147,30 @@ async fn novas_refusal_is_the_evidence() {
     );
 }
 
+/// As the lab's Nova was seen to do when the token was revoked between its accepting the deletion and doing it.
+#[tokio::test]
+async fn a_deletion_that_nova_gives_up_is_asked_for_again() {
+    let mut tasks = [json!("deleting"), Value::Null, json!("deleting")].into_iter();
+    let stage = Stage::with(move |request| match request.split('?').next().unwrap() {
+        "GET /servers/s" => match tasks.next() {
+            Some(task) => stage::json(
+                &json!({"server": {"id": "s", "status": "ACTIVE", "OS-EXT-STS:task_state": task}}),
+            ),
+            None => "HTTP/1.1 404 None\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        },
+        "GET /v2.0/ports" => stage::json(&json!({"ports": []})),
+        _ => "HTTP/1.1 204 Going\r\ncontent-length: 0\r\n\r\n".to_owned(),
+    })
+    .await;
+    assert_eq!(stage.cloud().delete_server("s").await.unwrap(), Removal::Gone);
+    let requests = stage.requests();
+    assert_eq!(
+        requests.iter().filter(|line| line.starts_with("DELETE /servers/s")).count(),
+        2,
+        "{requests:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_server_is_gone_when_nova_does_not_know_it_any_more() {
     let mut statuses = ["DELETED", "SOFT_DELETED"].into_iter();
