@@ -25,7 +25,10 @@ pub(crate) struct Serving {
 impl Serving {
     pub(crate) fn start(directory: &Path) -> Self {
         let log = fs::File::create(directory.join("serve.log")).unwrap();
-        let arguments = ["serve", "--operator", "127.0.0.1:0", "--gateway", "127.0.0.1:0"];
+        // The sample's logs are old: they must not be taken away under the measurement.
+        let keep = ["--keep-logs", "forever"];
+        let arguments =
+            [&["serve", "--operator", "127.0.0.1:0", "--gateway", "127.0.0.1:0"], &keep[..]].concat();
         let child = program(directory, &arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let began = Instant::now();
         let operator = loop {
