@@ -148,8 +148,8 @@ async fn novas_refusal_is_the_evidence() {
 }
 
 /// A Nova that accepts a deletion, shows the server like this from one look to the next, and then knows it no more.
-async fn going(looks: &[Value]) -> Stage {
-    let mut looks = looks.to_vec().into_iter();
+async fn going(looks: Vec<Value>) -> Stage {
+    let mut looks = looks.into_iter();
     Stage::with(move |request| match request.split('?').next().unwrap() {
         "GET /servers/s" => match looks.next() {
             Some(server) => stage::json(&json!({"server": server})),
@@ -173,14 +173,14 @@ async fn requests_until_gone(stage: &Stage) -> (usize, usize) {
 #[tokio::test]
 async fn a_deletion_that_nova_gives_up_is_asked_for_again() {
     let look = |task: Value| json!({"id": "s", "status": "ACTIVE", "OS-EXT-STS:task_state": task});
-    let stage = going(&[look(json!("deleting")), look(Value::Null), look(json!("deleting"))]).await;
+    let stage = going(vec![look(json!("deleting")), look(Value::Null), look(json!("deleting"))]).await;
     assert_eq!(requests_until_gone(&stage).await, (2, 4));
 }
 
 #[tokio::test]
 async fn a_server_is_gone_when_nova_does_not_know_it_any_more() {
     let look = |status: &str| json!({"id": "s", "status": status, "OS-EXT-STS:task_state": null});
-    let stage = going(&[look("DELETED"), look("SOFT_DELETED")]).await;
+    let stage = going(vec![look("DELETED"), look("SOFT_DELETED")]).await;
     assert_eq!(requests_until_gone(&stage).await, (1, 3));
     assert_eq!(stage.body_of("POST /servers/s/action"), json!({"forceDelete": null}));
 }
