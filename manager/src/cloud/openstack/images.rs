@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, text};
 use super::services::Service;
 use super::session::{Call, Patience};
 use super::upload::Sums;
@@ -30,9 +30,8 @@ const ACTIVATION: Duration = Duration::from_mins(10);
 /// How long an image may take to go.
 const GOING: Duration = Duration::from_mins(2);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Images a page, and pages that are read.
+/// Images a page.
 const PAGE: &str = "100";
-const PAGES: usize = 100;
 
 impl OpenStackCloud {
     /// Makes an image of a file: described first, then filled, then compared.
@@ -96,30 +95,16 @@ impl OpenStackCloud {
         let project = self.session.project().await?;
         let mut found = Vec::new();
         for hidden in ["false", "true"] {
-            let mut marker: Option<String> = None;
-            for _ in 0..PAGES {
-                let mut call =
-                    Call::get(Service::Image, "images").query("limit", PAGE).query("owner", &*project);
-                call = call.query("os_hidden", hidden).query("member_status", "all");
-                for (name, value) in filters {
-                    call = call.query(name, *value);
-                }
-                if let Some(marker) = &marker {
-                    call = call.query("marker", marker.as_str());
-                }
-                let page = self.session.call(&call).await.map_err(|error| error.when("listing images"))?;
-                let images = list(&page, "images");
-                marker = images.last().map(|image| text(image, "id").to_owned());
-                // Old services ignore filters that they do not know.
-                let fits = |image: &&Value| {
-                    let has = |(name, value): &(&str, &str)| text(image, name) == *value;
-                    text(image, "owner") == project && filters.iter().all(has)
-                };
-                found.extend(images.iter().filter(fits).cloned());
-                if page.get("next").is_none() || marker.is_none() {
-                    break;
-                }
-            }
+            let call = Call::get(Service::Image, "images").query("limit", PAGE).query("owner", &*project);
+            let call = call.query("os_hidden", hidden).query("member_status", "all");
+            let call = filters.iter().fold(call, |call, (name, value)| call.query(name, *value));
+            let images = self.session.list_all(&call, "images").await;
+            // Old services ignore filters that they do not know.
+            let fits = |image: &Value| {
+                let has = |(name, value): &(&str, &str)| text(image, name) == *value;
+                text(image, "owner") == project && filters.iter().all(has)
+            };
+            found.extend(images.map_err(|error| error.when("listing images"))?.into_iter().filter(fits));
         }
         found.dedup_by(|a, b| text(a, "id") == text(b, "id"));
         Ok(found)

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, text};
 use super::services::Service;
 use super::session::Call;
 use crate::cloud::{CloudError, Ledger, NewServer, Removal, ResourceKind, Trouble};
@@ -51,10 +51,9 @@ impl OpenStackCloud {
 
     /// Names of key pairs that begin like this. They carry no owner: only a build's id in their name.
     pub(super) async fn key_pairs_like(&self, prefix: &str) -> Result<Vec<String>, CloudError> {
-        let page = self.session.call(&Call::get(Service::Compute, "os-keypairs")).await;
-        let page = page.map_err(|error| error.when("listing key pairs"))?;
-        let names =
-            list(&page, "keypairs").iter().filter_map(|entry| Some(text(entry.get("keypair")?, "name")));
+        let pairs = self.session.list_all(&Call::get(Service::Compute, "os-keypairs"), "keypairs").await;
+        let pairs = pairs.map_err(|error| error.when("listing key pairs"))?;
+        let names = pairs.iter().filter_map(|entry| Some(text(entry.get("keypair")?, "name")));
         Ok(names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
     }
 }

@@ -4,6 +4,7 @@
 //! config/      clouds.yaml, secure.yaml, OS_*            who we are, where
 //! identity     Keystone: tokens, the catalog
 //! session      requests: authenticated, bounded, repeated where that is safe; errors in `answers`
+//! listing      lists, read to their end
 //! images, upload, publishing   Glance
 //! servers, console, keys       Nova
 //! network, ports               Neutron
@@ -27,6 +28,7 @@ mod identity;
 mod images;
 mod inventory;
 mod keys;
+mod listing;
 mod network;
 mod pace;
 mod places;

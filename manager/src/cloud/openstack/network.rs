@@ -75,10 +75,11 @@ impl OpenStackCloud {
     pub(super) async fn security_groups(&self) -> Result<Vec<Value>, CloudError> {
         let project = self.session.project().await?;
         let call = Call::get(Service::Network, "security-groups").query("project_id", project);
-        let page = self.session.call(&call).await.map_err(|error| error.when("listing security groups"))?;
+        let groups = self.session.list_all(&call, "security_groups").await;
+        let mut groups = groups.map_err(|error| error.when("listing security groups"))?;
         let mark = format!("image-manager owner={} ", self.owner);
-        let ours = |group: &&Value| text(group, "description").starts_with(&mark);
-        Ok(list(&page, "security_groups").iter().filter(ours).cloned().collect())
+        groups.retain(|group| text(group, "description").starts_with(&mark));
+        Ok(groups)
     }
 
     /// That a group the schedule names is there.

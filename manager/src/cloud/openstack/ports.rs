@@ -48,11 +48,15 @@ impl OpenStackCloud {
         }
         let project = self.session.project().await?;
         let call = Call::get(Service::Network, "ports").query("project_id", project);
-        let page = self.session.call(&call).await.map_err(|error| error.when("listing ports"))?;
+        let mut ports =
+            self.session.list_all(&call, "ports").await.map_err(|error| error.when("listing ports"))?;
         let alive = |port: &Value| servers.iter().any(|server| text(server, "id") == text(port, "device_id"));
-        let ports = list(&page, "ports").iter();
-        let orphans = ports.filter(|port| text(port, "device_owner").starts_with("compute:") && !alive(port));
-        Ok(orphans.filter_map(|port| Some((port.clone(), group_of(port, groups)?))).collect())
+        ports.retain(|port| text(port, "device_owner").starts_with("compute:") && !alive(port));
+        let grouped = ports.into_iter().filter_map(|port| {
+            let group = group_of(&port, groups)?;
+            Some((port, group))
+        });
+        Ok(grouped.collect())
     }
 
     /// Removes a port that [`Self::orphaned_ports`] has found.

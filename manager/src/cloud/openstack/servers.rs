@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, text};
 use super::images::{BUILD, OWNER};
 use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
@@ -106,11 +106,12 @@ impl OpenStackCloud {
         let call = Call::get(Service::Compute, "servers/detail")
             .query("name", format!("^{name}"))
             .query("limit", "1000");
-        let page = self.session.call(&call).await.map_err(|error| error.when("listing servers"))?;
-        let ours = |server: &&Value| {
+        let mut servers =
+            self.session.list_all(&call, "servers").await.map_err(|error| error.when("listing servers"))?;
+        servers.retain(|server| {
             server.pointer(&format!("/metadata/{OWNER}")).and_then(Value::as_str) == Some(&self.owner)
-        };
-        Ok(list(&page, "servers").iter().filter(ours).cloned().collect())
+        });
+        Ok(servers)
     }
 
     /// What Nova says about a server now.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, text};
 use super::images::{BUILD, OWNER};
 use super::places::Flavor;
 use super::servers::{ASK_AGAIN, GOING, SIGHTINGS};
@@ -109,11 +109,11 @@ impl OpenStackCloud {
             return Ok(Vec::new());
         }
         let call = Call::get(Service::Volume, "volumes/detail").query("limit", "1000");
-        let page = self.session.call(&call).await.map_err(|error| error.when(tried))?;
-        let ours = |volume: &&Value| {
+        let mut volumes = self.session.list_all(&call, "volumes").await.map_err(|error| error.when(tried))?;
+        volumes.retain(|volume| {
             volume.pointer(&format!("/metadata/{OWNER}")).and_then(Value::as_str) == Some(&self.owner)
-        };
-        Ok(list(&page, "volumes").iter().filter(ours).cloned().collect())
+        });
+        Ok(volumes)
     }
 
     /// Removes the volume that a row of the ledger names, and waits until it is gone.
