@@ -71,7 +71,7 @@ pub(super) fn diagnose(exit: Exit, tail: &Tail, reader: &LogReader) -> BuilderEr
     let lines: Vec<&str> = tail.iter().map(without_timestamp).collect();
     let told = definition_error(&lines)
         .or_else(|| host_error(&lines))
-        .or_else(|| sign(&lines, reader))
+        .or_else(|| sign(&lines, reader).map(|error| unless_stale(error, reader)))
         .or_else(|| script_error(exit, reader));
     let mut error = told.unwrap_or_else(|| host("dib_failed", unexplained(exit, reader)));
     error.evidence = evidence(&lines, reader);
@@ -88,6 +88,21 @@ pub(super) fn stale(reader: &LogReader) -> Option<BuilderError> {
     let mut error = host("mirror_unreachable", text);
     error.evidence.clone_from(&missed.line);
     Some(error)
+}
+
+/// A package that is missing because no mirror could say that there is one is not the image's fault.
+fn unless_stale(error: BuilderError, reader: &LogReader) -> BuilderError {
+    match reader.missed_index() {
+        Some(missed) if error.reason == "dib_package_missing" => {
+            let place = place(missed.script.as_ref());
+            let text = format!(
+                "{}; but a package mirror did not deliver before{place}: {}",
+                error.message, missed.line
+            );
+            host("mirror_unreachable", text)
+        }
+        _ => error,
+    }
 }
 
 /// The last lines that are no noise, for failures that are told from outside (a timeout, say).
@@ -342,6 +357,22 @@ mod tests {
             assert_eq!(error.image_at_fault, at_fault, "{lines}: {error}");
             assert!(!error.evidence.is_empty() || lines.starts_with("contain"), "{lines}");
         }
+    }
+
+    #[test]
+    fn a_package_that_no_mirror_could_offer_is_not_the_images_fault() {
+        let update = "dib-run-parts Running /h/pre-install.d/99-apt-get-update\n\
+                      W: Failed to fetch http://m/debian/dists/bookworm/InRelease  Could not connect\n\
+                      dib-run-parts 99-apt-get-update completed\n";
+        let install = "dib-run-parts Running /h/install.d/01-p\nE: Unable to locate package vim";
+        let error = diagnose_log(&format!("{update}{install}"), Exit::Code(1));
+        assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false));
+        assert!(error.message.starts_with("there is no package vim"), "{error}");
+        assert!(error.message.contains("99-apt-get-update): W: Failed to fetch http://m/"), "{error}");
+
+        let again = "dib-run-parts Running /h/install.d/00-u\nGet:1 http://m/debian bookworm InRelease\n";
+        let error = diagnose_log(&format!("{update}{again}{install}"), Exit::Code(1));
+        assert_eq!((error.reason, error.image_at_fault), ("dib_package_missing", true));
     }
 
     #[test]
