@@ -6,6 +6,7 @@
 mod bench;
 mod ending;
 mod failures;
+mod real_debian;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
