@@ -225,7 +225,7 @@ pub struct Published {
     /// Older images that should have been removed but are in use or protected.
     pub held: Vec<String>,
     /// True: the build's own image was given out and must stay. False: a copy was, and the build's own
-    /// image is taken away with the rest.
+    /// image is taken away with the rest; or not all is done yet, and taking it away does the rest.
     pub own_image: bool,
 }
 

@@ -25,6 +25,11 @@ pub(super) const PUBLISHED: &str = "image_manager_published";
 /// When it was built, to the second.
 pub(super) const BUILD_DATE: &str = "image_build_date";
 
+/// The image's own id. Nova copies properties into the snapshots of a server, Cinder into images of its volumes: where
+/// this is another's id, or a server is named, the image is its user's.
+const ITSELF: &str = "image_manager_image";
+const OF_A_SERVER: [&str; 3] = ["base_image_ref", "instance_uuid", "image_type"];
+
 /// How long a whole upload may take to become an image.
 const ACTIVATION: Duration = Duration::from_mins(10);
 /// How long an image may take to go.
@@ -169,7 +174,7 @@ impl OpenStackCloud {
             let Some(image) = self.image(&id).await.map_err(|error| error.when(&tried))? else { continue };
             if !text(&image, PUBLISHED).is_empty() {
                 // Given out already, with its name: it is its users' now. The build ended before it could say so.
-                self.settle(&id, text(&image, PUBLISHED)).await?;
+                self.settle_again(&image).await?;
                 continue;
             }
             if let Removal::Held(why) = self.delete_image(&image).await? {
@@ -179,10 +184,21 @@ impl OpenStackCloud {
         Ok(Removal::Gone)
     }
 
+    /// Whether this installation made the image; its mark alone does not say so.
+    pub(super) fn is_ours(&self, image: &Value) -> bool {
+        text(image, OWNER) == self.owner
+            && ["", text(image, "id")].contains(&text(image, ITSELF))
+            && OF_A_SERVER.iter().all(|property| text(image, property).is_empty())
+    }
+
     /// Images of a build, by name and owner.
     async fn images_of(&self, resource: &Resource) -> Result<Vec<String>, CloudError> {
         let images = self.images_with(&[("name", &resource.name), (OWNER, &self.owner)]).await?;
-        Ok(images.iter().map(|image| text(image, "id").to_owned()).collect())
+        Ok(images
+            .iter()
+            .filter(|image| self.is_ours(image))
+            .map(|image| text(image, "id").to_owned())
+            .collect())
     }
 
     /// Deletes an image and waits until it is gone.
@@ -238,6 +254,7 @@ fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) 
     ]);
     properties.extend(new.properties.iter().map(|(name, value)| (name.as_str(), json!(value))));
     properties.extend([
+        (ITSELF, json!(id)),
         ("id", json!(id)),
         ("name", json!(new.name)),
         ("disk_format", json!("qcow2")),
@@ -303,7 +320,7 @@ mod tests {
             json!({"id": "i", "name": "image-manager-b", "disk_format": "qcow2", "container_format": "bare",
                 "visibility": "private", "os_hidden": true, "min_disk": 3, "min_ram": 0, "os_type": "linux",
                 "architecture": std::env::consts::ARCH, "hw_qemu_guest_agent": "no", "os_distro": "debian",
-                "image_build_date": "2026-11-18T11:06:40Z"})
+                "image_manager_image": "i", "image_build_date": "2026-11-18T11:06:40Z"})
         );
         let sneaky = description("i", &new_image(&[("visibility", "public")]), 1, now);
         assert_eq!(sneaky["visibility"], "private", "only verified images are seen");

@@ -44,7 +44,7 @@ impl OpenStackCloud {
             found.push(resource(ResourceKind::SecurityGroup, group, build_in(group)));
         }
         for image in self.images_with(&[(OWNER, &self.owner)]).await? {
-            if text(&image, PUBLISHED).is_empty() {
+            if self.is_ours(&image) && text(&image, PUBLISHED).is_empty() {
                 found.push(resource(ResourceKind::Image, &image, text(&image, BUILD)));
             }
         }

@@ -33,16 +33,16 @@ impl OpenStackCloud {
             ));
         }
         self.give_name(&image.id, publication, &there).await.map_err(|error| error.when(&tried))?;
-        let mut held = self.settle(&image.id, &publication.name).await?;
-        let (removed, kept_back) = self.prune(&image.id, publication).await?;
+        // The image has its name from here on, and nothing makes that untrue.
+        let settled = self.settle(&image.id, &publication.name).await;
+        let own_image = settled.is_ok();
+        let mut held = settled.unwrap_or_else(|error| vec![error.message]);
+        let (removed, kept_back) = match self.prune(&image.id, publication).await {
+            Ok(pruned) => pruned,
+            Err(error) => (Vec::new(), vec![error.message]),
+        };
         held.extend(kept_back);
-        Ok(Published {
-            name: publication.name.clone(),
-            location: image.id.clone(),
-            removed,
-            held,
-            own_image: true,
-        })
+        Ok(Published { name: publication.name.clone(), location: image.id.clone(), removed, held, own_image })
     }
 
     async fn give_name(&self, id: &str, publication: &Publication, there: &Value) -> Result<(), ApiError> {
@@ -73,7 +73,7 @@ impl OpenStackCloud {
             if id == current {
                 continue;
             }
-            if text(&image, OWNER) != self.owner {
+            if !self.is_ours(&image) {
                 held.push(format!("{name} ({id}): has the name too, and was not made by this image-manager"));
                 continue;
             }
@@ -92,6 +92,21 @@ impl OpenStackCloud {
         Ok(held)
     }
 
+    /// Goes on with a publication that was cut off once its image had the name. An image that has lost the name, or
+    /// shares it with a newer one, has been followed: then the newest keeps it.
+    pub(super) async fn settle_again(&self, image: &Value) -> Result<(), CloudError> {
+        let _alone = self.publishing.lock().await;
+        let (id, name) = (text(image, "id"), text(image, PUBLISHED));
+        let mut named = self.images_with(&[("name", name), (PUBLISHED, name)]).await?;
+        named.retain(|image| self.is_ours(image));
+        if !named.iter().any(|image| text(image, "id") == id) {
+            return Ok(());
+        }
+        let newest =
+            named.iter().max_by(|a, b| date_of(a).cmp(date_of(b))).map_or(id, |image| text(image, "id"));
+        self.settle(newest, name).await.map(drop)
+    }
+
     /// Removes what is older than the `keep` newest before the current one.
     async fn prune(
         &self,
@@ -100,7 +115,9 @@ impl OpenStackCloud {
     ) -> Result<(Vec<String>, Vec<String>), CloudError> {
         let filters = [(PUBLISHED, publication.name.as_str()), (OWNER, self.owner.as_str())];
         let mut older = self.images_with(&filters).await?;
-        older.retain(|image| text(image, "id") != current && text(image, "name") != publication.name);
+        older.retain(|image| {
+            self.is_ours(image) && text(image, "id") != current && text(image, "name") != publication.name
+        });
         older.sort_by_key(|image| std::cmp::Reverse(date_of(image).to_owned()));
         let (mut removed, mut held) = (Vec::new(), Vec::new());
         for image in older.iter().skip(usize::try_from(publication.keep).unwrap_or(usize::MAX)) {
@@ -139,14 +156,21 @@ mod tests {
         image
     }
 
-    /// The new image "n", the current one "c", and older ones; PATCH and DELETE change nothing.
+    /// The new image "n", the current one "c", older ones, and what users made of them; PATCH and DELETE change
+    /// nothing.
     async fn glance() -> Stage {
         Stage::with(|request| {
             let (method, target) = request.split_once(' ').unwrap();
+            let mut snapshot = image("snapshot", "my backup", "2026-10-01", true);
+            snapshot["base_image_ref"] = json!("o1");
+            let mut of_volume = image("of-volume", "my volume", "2026-10-02", true);
+            of_volume["image_manager_image"] = json!("o1");
             let all = [
                 image("c", "pub", "2026-11-03", true),
                 image("o2", "pub (2026-11-02)", "2026-11-02", true),
                 image("o1", "pub (2026-11-01)", "2026-11-01", true),
+                snapshot,
+                of_volume,
             ];
             match (method, target.split('?').next().unwrap()) {
                 ("GET", "/v2/images") if target.contains("os_hidden=true") => {
@@ -155,12 +179,24 @@ mod tests {
                 ("GET", "/v2/images") => stage::json(&json!({"images": []})),
                 ("GET", "/v2/images/n") => stage::json(&image("n", "image-manager-b", "2026-11-04", false)),
                 ("GET", "/v2/images/c") => stage::json(&all[0]),
+                ("GET", "/v2/images/o1") => stage::json(&all[2]),
                 ("DELETE", "/v2/images/o1") => "HTTP/1.1 409 In use\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 ("PATCH", _) => stage::json(&json!({})),
                 other => panic!("{other:?}"),
             }
         })
         .await
+    }
+
+    fn new_image() -> (Image, Publication) {
+        let image = Image {
+            id: "n".into(),
+            name: "image-manager-b".into(),
+            sha512: "AB".into(),
+            size_bytes: 1,
+            virtual_size_bytes: 1,
+        };
+        (image, Publication { name: "pub".into(), keep: 1, visibility: "shared".into() })
     }
 
     fn changes(stage: &Stage) -> Vec<String> {
@@ -170,21 +206,41 @@ mod tests {
     #[tokio::test]
     async fn the_new_image_has_the_name_before_the_old_one_loses_it() {
         let stage = glance().await;
-        let new = Image {
-            id: "n".into(),
-            name: "image-manager-b".into(),
-            sha512: "AB".into(),
-            size_bytes: 1,
-            virtual_size_bytes: 1,
-        };
-        let publication = Publication { name: "pub".into(), keep: 1, visibility: "shared".into() };
+        let (new, publication) = new_image();
         let published = stage.cloud().publish(&new, &publication).await.unwrap();
         assert_eq!(changes(&stage), ["PATCH /v2/images/n", "PATCH /v2/images/c", "DELETE /v2/images/o1"]);
         assert_eq!(published.location, "n");
-        assert!(published.removed.is_empty());
+        assert!(published.own_image && published.removed.is_empty());
         assert!(published.held[0].contains("o1"), "what is in use is held: {:?}", published.held);
         let other = Image { sha512: "cd".into(), ..new };
         assert_eq!(stage.cloud().publish(&other, &publication).await.unwrap_err().trouble, Trouble::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn an_image_that_has_its_name_is_published_whatever_comes_then() {
+        let stage = Stage::with(|request| match request.split('?').next().unwrap() {
+            "GET /v2/images/n" => stage::json(&image("n", "image-manager-b", "2026-11-04", false)),
+            "PATCH /v2/images/n" => stage::json(&json!({})),
+            _ => "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        })
+        .await;
+        let (new, publication) = new_image();
+        let published = stage.cloud().publish(&new, &publication).await.unwrap();
+        assert!(published.held[0].contains("listing images"), "{:?}", published.held);
+        assert!(!published.own_image, "its row stays open, so that the reconciler settles the name");
+    }
+
+    #[tokio::test]
+    async fn an_image_that_was_followed_takes_the_name_from_nobody() {
+        let stage = glance().await;
+        let resource = Resource {
+            kind: ResourceKind::Image,
+            name: "image-manager-a".into(),
+            external_id: Some("o1".into()),
+            build_id: "a".into(),
+        };
+        assert_eq!(stage.cloud().remove(&resource).await.unwrap(), Removal::Gone);
+        assert!(changes(&stage).is_empty(), "{:?}", changes(&stage));
     }
 
     #[tokio::test]

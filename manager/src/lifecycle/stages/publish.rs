@@ -30,13 +30,16 @@ pub(in crate::lifecycle) async fn run(
     driver.not_interrupted().await?;
     let (cloud, given) = (Arc::clone(&driver.cloud), image.clone());
     let incidents = driver.incidents.clone();
-    let work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
-    let published = match tokio::time::timeout(LIMIT, work).await {
+    let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
+    let published = match tokio::time::timeout(LIMIT, &mut work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_)) => {
             return Err(Failure::errored("publish_failed", "publishing ended in a panic; see the log"));
         }
         Err(_) => {
+            // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
+            work.abort();
+            let _ = work.await;
             return Err(Failure::errored(
                 "publish_timeout",
                 format!(
