@@ -44,12 +44,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
 
     manager.remember_schedules().await.map_err(Trouble::errored)?;
     manager.history().want_notices(webhook.is_some()).await.map_err(Trouble::errored)?;
-    let recovered = tokio::select! {
-        recovered = manager.recover() => recovered.map_err(|error| unrecovered(&error))?,
-        () = told_to_stop(&mut signals) => {
-            return Err(Trouble::errored("told to stop while cleaning up; the next start goes on with it"));
-        }
-    };
+    let recovered = manager.recover().await.map_err(|error| unrecovered(&error))?;
     start_scheduler(manager.clone(), firing.clone()).await.map_err(Trouble::errored)?;
     let reloader = Reloader {
         manager: manager.clone(),

@@ -1,5 +1,7 @@
 //! The ledger: what exists because of a build, written down before it is asked for.
 
+use std::ops::Range;
+
 use rusqlite::{Row, params};
 
 use super::points::Point;
@@ -131,6 +133,21 @@ impl History {
                  AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY r.id DESC LIMIT 1000",
             )?;
             Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// What was closed in this span of time (milliseconds since the epoch) without ever having been seen: the answer
+    /// to the request for it was lost, or it never left. At most 1,000 rows.
+    pub async fn unseen_resources(&self, closed: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, build_id, cloud, kind, name, external_id FROM resource INDEXED BY resource_unseen
+                 WHERE state = 'gone' AND external_id IS NULL AND updated_at >= ?1 AND updated_at < ?2
+                 ORDER BY id DESC LIMIT 1000",
+            )?;
+            let rows = statement.query_map([closed.start, closed.end], ledger_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

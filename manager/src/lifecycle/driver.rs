@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::events::Notice;
 use super::failure::Failure;
 use super::ledger::BuildLedger;
+use super::recovery::INSIST;
 use super::stages::boot::Booted;
 use super::stages::{boot, build, publish, upload, verify};
 use super::state::{end_of, is_end, may_move};
@@ -24,9 +25,6 @@ use crate::schedules::Schedule;
 
 /// How long the whole clean-up of a build may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
-
-/// Pause before a move towards the end is tried again.
-const INSIST: Duration = Duration::from_secs(5);
 
 /// Owns a build from the queue, or from where an earlier manager was, to its end.
 pub(super) struct Driver {
@@ -235,7 +233,8 @@ impl Driver {
     ) -> Result<FollowUp, HistoryError> {
         let history = self.manager.history();
         if is_end(to) {
-            let policy = self.manager.inner().serves.then_some(self.schedule.retry);
+            // By the file as it is now: nothing follows for a schedule that was taken out meanwhile.
+            let policy = self.manager.policy(&self.schedule.name);
             return history.finish(&self.id, (self.state, to), verdict, ending, policy).await;
         }
         history.conclude(&self.id, self.state, to, verdict, ending).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Manager, files};
+use crate::clock;
 use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, ResourceKind, Trouble};
 use crate::history::{History, LedgerRow, ResourceState};
 
@@ -13,6 +14,9 @@ use crate::history::{History, LedgerRow, ResourceState};
 pub(super) const HOST: &str = "host";
 /// How long the removal of one resource may take.
 const REMOVAL: Duration = Duration::from_mins(3);
+/// How long what was asked for and never seen is looked for, and how long after the first look.
+const LOOKED_FOR: Duration = Duration::from_mins(20);
+const AGAIN: Duration = Duration::from_secs(30);
 /// How often a removal is tried in one clean-up.
 const TRIES: u32 = 3;
 
@@ -70,6 +74,7 @@ impl Manager {
             Ok(rows) => rows,
             Err(error) => return vec![error.to_string()],
         };
+        self.look_again().await;
         let mut left = Vec::new();
         for row in rows {
             self.metrics().leak(row.id);
@@ -79,6 +84,23 @@ impl Manager {
             }
         }
         left
+    }
+
+    /// A request that was under way when its answer was lost may have had its effect after nothing was found of it.
+    async fn look_again(&self) {
+        let now = clock::now();
+        let closed = (now - LOOKED_FOR).timestamp_millis()..(now - AGAIN).timestamp_millis();
+        let rows = match self.history().unseen_resources(closed).await {
+            Ok(rows) => rows,
+            Err(error) => return tracing::warn!("cannot see what was never seen: {error}"),
+        };
+        for row in rows.iter().filter(|row| row.cloud != HOST) {
+            match tokio::time::timeout(REMOVAL, self.remove(row)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => tracing::warn!("looking once more for the {} {}: {why}", row.kind, row.name),
+                Err(_) => tracing::warn!("looking once more for the {} {}: no answer", row.kind, row.name),
+            }
+        }
     }
 
     /// Takes one thing away; its row says so before and after.

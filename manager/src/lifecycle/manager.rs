@@ -1,6 +1,6 @@
 //! Taking triggers, queueing builds, and the means that all builds share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -105,8 +105,10 @@ pub(super) struct Inner {
     /// Ends those under way.
     ending: CancellationToken,
     pub(super) reservations: Arc<Reservations>,
+    /// Schedules whose last build is still being cleaned up for an earlier manager.
+    pub(super) recovering: Mutex<BTreeSet<String>>,
     stops: Mutex<HashMap<String, Stop>>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
 }
 
 /// A build's entry among those under way; leaves when its task ends, even by a panic.
@@ -185,6 +187,7 @@ impl Manager {
                 closing: CancellationToken::new(),
                 ending: CancellationToken::new(),
                 reservations: Arc::default(),
+                recovering: Mutex::default(),
                 stops: Mutex::default(),
                 tasks: TaskTracker::new(),
             }),

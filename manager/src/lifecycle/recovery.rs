@@ -1,5 +1,9 @@
 //! Taking up what an earlier manager left when it was killed.
 
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
 use image_manager_proto::v1::{BuildState, StageState, Verdict};
 
 use super::driver::{announce_end, clean_up};
@@ -10,22 +14,56 @@ use super::{Manager, TriggerError};
 use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
 use crate::schedules::RetryPolicy;
 
+/// Pause before a move towards the end is tried again.
+pub(super) const INSIST: Duration = Duration::from_secs(5);
+
+/// A schedule's entry among those whose last build is still being cleaned up.
+struct Cleaning {
+    manager: Manager,
+    schedule: String,
+}
+
+impl Cleaning {
+    fn enter(manager: &Manager, schedule: String) -> Self {
+        manager.recovering().insert(schedule.clone());
+        Self { manager: manager.clone(), schedule }
+    }
+}
+
+impl Drop for Cleaning {
+    fn drop(&mut self) {
+        self.manager.recovering().remove(&self.schedule);
+    }
+}
+
 impl Manager {
     /// Sees to every unfinished build. A manager that serves goes on with what can be gone on with, and queues
     /// again what had only waited; otherwise that waits on for the next one that does. All others are brought
-    /// to their end. Must run before the first trigger. Returns how many builds it found.
+    /// to their end, of a manager that serves in the background: a cloud that does not answer must hold up no
+    /// other's builds. Must run before the first trigger. Returns how many builds it found.
     pub async fn recover(&self) -> Result<usize, HistoryError> {
         let unfinished = self.history().unfinished().await?;
+        let mut interrupted = Vec::new();
         for (id, state) in &unfinished {
             if *state == BuildState::Queued {
                 if self.inner().serves {
                     self.queue_again(id).await?;
                 }
             } else if *state == BuildState::CleaningUp {
-                self.clean_up_after(id, BuildState::CleaningUp).await?;
+                interrupted.push((id, *state));
             } else if let Err(why) = self.take_up(id, *state).await? {
-                self.end_interrupted(id, *state, &why).await?;
+                self.interrupt(id, *state, &why).await?;
+                interrupted.push((id, *state));
             }
+        }
+        if self.inner().serves {
+            for (id, state) in interrupted {
+                self.clean_up_in_background(id, state).await?;
+            }
+            return Ok(unfinished.len());
+        }
+        for (id, state) in interrupted {
+            self.clean_up_after(id, state).await?;
         }
         for left in self.reconcile().await {
             tracing::warn!("still there: {left}");
@@ -71,8 +109,8 @@ impl Manager {
         Ok(())
     }
 
-    /// Nobody can go on with it.
-    async fn end_interrupted(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
+    /// Nobody can go on with it. What it made is still to be taken away.
+    async fn interrupt(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
         debug_assert!(!is_end(state), "only unfinished builds are recovered");
         let message = format!(
             "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
@@ -81,8 +119,38 @@ impl Manager {
         let failure = Failure::errored(INTERRUPTED, message);
         let ending = Ending { state: StageState::Failed, detail: INTERRUPTED.to_owned() };
         let decided = Some((Verdict::Errored, Some(failure.to_message(state.word()))));
-        self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await?;
-        self.clean_up_after(id, state).await
+        self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
+    }
+
+    /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves
+    /// the rest to the next start.
+    async fn clean_up_in_background(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
+        let schedule = self.history().build(id).await?.schedule;
+        let cleaning = Cleaning::enter(self, schedule);
+        let (manager, id) = (self.clone(), id.to_owned());
+        self.inner().tasks.spawn(async move {
+            let _cleaning = cleaning;
+            let cleaned = async {
+                while let Err(error) = manager.clean_up_after(&id, state).await {
+                    tracing::error!(build = id, "cannot write the history: {error}");
+                    tokio::time::sleep(INSIST).await;
+                }
+            };
+            tokio::select! {
+                () = cleaned => {}
+                () = manager.inner().closing.cancelled() => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether an earlier manager's build of a schedule is still being cleaned up.
+    pub(super) fn is_recovering(&self, schedule: &str) -> bool {
+        self.recovering().contains(schedule)
+    }
+
+    fn recovering(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.inner().recovering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It has its verdict, and keeps it.
@@ -100,7 +168,7 @@ impl Manager {
     }
 
     /// What follows the end of a schedule's build; nothing where it is in the file no more.
-    fn policy(&self, schedule: &str) -> Option<RetryPolicy> {
+    pub(super) fn policy(&self, schedule: &str) -> Option<RetryPolicy> {
         let schedule = self.schedule(schedule).ok().filter(|_| self.inner().serves)?;
         Some(schedule.retry)
     }

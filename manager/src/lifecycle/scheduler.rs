@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use image_manager_proto::v1::Trigger;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ const BEAT: Duration = Duration::from_secs(5);
 const SLOW_BEAT: Duration = Duration::from_secs(30);
 /// A remembered instant this far ahead was written under a wrong clock.
 const FUTURE: TimeDelta = TimeDelta::days(1);
-/// How often what builds left behind is taken away.
+/// How often what builds left behind is taken away; the first time at once.
 const RECONCILE: Duration = Duration::from_mins(5);
 
 /// Starts the heartbeat; it ends when `stop` is cancelled.
@@ -51,7 +51,7 @@ pub async fn start_scheduler(manager: Manager, stop: CancellationToken) -> Resul
         let mut beat = interval(clock::pause(SLOW_BEAT));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pause = clock::pause(RECONCILE);
-        let mut reconcile = interval_at(Instant::now() + pause, pause);
+        let mut reconcile = interval(pause);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -119,6 +119,10 @@ impl Manager {
                 }
                 continue;
             };
+            if self.is_recovering(name) {
+                // Its turn comes when an earlier manager's build has ended, with one run for all that it missed.
+                continue;
+            }
             if state.paused {
                 self.history().schedule_passed(name, now.timestamp_millis()).await?;
                 continue;
@@ -137,6 +141,8 @@ impl Manager {
             match self.trigger(name, options).await {
                 Ok(build) => tracing::info!(build = build.id, schedule = name, due = %due.fire_time, "fired"),
                 Err(TriggerError::History(error)) => return Err(error),
+                // The next start catches up.
+                Err(TriggerError::Stopping) => return Ok(()),
                 Err(error) => {
                     tracing::warn!(schedule = name, due = %due.fire_time, "not fired: {error}");
                     self.history().schedule_passed(name, now.timestamp_millis()).await?;
@@ -174,4 +180,57 @@ impl Manager {
 fn is_due(retry: &OwedRetry, now: DateTime<Utc>) -> bool {
     let ahead = retry.due_at.saturating_sub(now.timestamp_millis());
     ahead <= 0 || u128::from(ahead.unsigned_abs()) > RetryPolicy::LONGEST_PAUSE.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cloud::Cloud;
+    use crate::cloud::local::{LocalCloud, LocalSettings};
+    use crate::gateway::{Gateway, GatewaySettings};
+    use crate::history::History;
+    use crate::lifecycle::{Parts, Settings};
+    use crate::schedules;
+
+    #[tokio::test]
+    async fn a_run_that_falls_due_while_the_manager_stops_is_caught_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let text = "[schedule.web]\ncron = \"* * * * *\"\nimage.elements = [\"debian\"]\n";
+        let local = LocalCloud::new(LocalSettings::new(at("state"), "owner".to_owned())).unwrap();
+        let clouds = BTreeMap::from([("local".to_owned(), Arc::new(local) as Arc<dyn Cloud>)]);
+        let gateway = GatewaySettings::default();
+        let manager = Manager::new(Parts {
+            settings: Settings {
+                state: at("state"),
+                scratch: at("scratch"),
+                dib: at("disk-image-create"),
+                elements: Vec::new(),
+                agent: at("agent"),
+                concurrent_builds: 1,
+                gateway,
+                reattach: Duration::from_secs(1),
+                agent_endpoint: None,
+                room: 0,
+            },
+            history: History::open(&at("history.db")).unwrap(),
+            owner: "owner".to_owned(),
+            gateway: Gateway::new(gateway),
+            gateway_address: "127.0.0.1:50051".parse().unwrap(),
+            fingerprint: String::new(),
+            clouds,
+            schedules: schedules::parse(Path::new("schedules.toml"), text).unwrap(),
+            serves: true,
+        });
+        manager.remember_schedules().await.unwrap();
+        let since = || async { manager.history().schedule_states().await.unwrap()["web"].since };
+        let before = since().await;
+        assert!(manager.wind_down(Duration::from_secs(1)).await);
+        manager.beat(clock::now() + TimeDelta::hours(1)).await.unwrap();
+        assert_eq!(since().await, before, "the next start fires it");
+        assert!(manager.history().unfinished().await.unwrap().is_empty());
+    }
 }

@@ -62,3 +62,29 @@ fn what_a_clean_up_leaves_is_tried_again() {
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }
+
+/// A request that was under way when a manager was killed: what came of it may come after the first look.
+#[test]
+fn what_was_never_seen_is_looked_for_once_more() {
+    let place = Place::tiny("image.environment = { TINY_BUILD_FAIL = \"package\" }");
+    place.expect(&["run", "tiny"], 1);
+    let id = place.latest()["id"].as_str().unwrap().to_owned();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let closed = i64::try_from(now).unwrap() - 60_000;
+    let history = rusqlite::Connection::open(place.state().join("image-manager.db")).unwrap();
+    history
+        .execute(
+            "INSERT INTO resource (build_id, cloud, kind, name, state, created_at, updated_at)
+             VALUES (?1, 'local', 'image', 'image-manager-late', 'gone', ?2, ?2)",
+            rusqlite::params![id, closed],
+        )
+        .unwrap();
+    drop(history);
+    let late = place.state().join("images/image-manager-late.qcow2");
+    fs::create_dir_all(late.parent().unwrap()).unwrap();
+    fs::write(&late, "late").unwrap();
+    let serving = place.serve();
+    wait_for("what came late to go", PATIENCE, || (!late.exists()).then_some(()));
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}

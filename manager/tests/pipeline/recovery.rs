@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::harness::{Place, Serving};
+use super::control::Control;
+use super::harness::{Place, Serving, tiny_schedule, wait_for};
 
 fn trigger(serving: &Serving<'_>, place: &Place) {
     // A second `run` asks the manager that serves, and follows it; it is not needed any more once it has asked.
@@ -111,4 +112,47 @@ fn what_waited_does_not_block_a_run() {
     });
     assert_eq!(again.terminate(), Some(0));
     place.assert_nothing_left();
+}
+
+/// A server of an interrupted build is on a cloud whose Keystone takes connections and says nothing.
+#[test]
+fn a_cloud_that_does_not_answer_holds_up_no_other() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let far = "[schedule.far]\ncloud = \"far\"\nimage.elements = [\"tiny\"]\nserver.flavor = \"any\"\n";
+    let fails = tiny_schedule("tiny", "image.environment = { TINY_BUILD_FAIL = \"package\" }");
+    let place = Place::new(&fails);
+    place.expect(&["run", "tiny"], 1);
+    std::fs::write(place.path().join("schedules.toml"), format!("{fails}{far}")).unwrap();
+    let clouds = place.path().join("clouds.yaml");
+    let auth = format!(
+        "{{auth_url: 'http://{}/v3', username: u, password: p, project_name: p, user_domain_name: d, \
+         project_domain_name: d}}",
+        silent.local_addr().unwrap()
+    );
+    std::fs::write(&clouds, format!("clouds: {{far: {{auth: {auth}}}}}\n")).unwrap();
+    let history = rusqlite::Connection::open(place.state().join("image-manager.db")).unwrap();
+    history
+        .execute_batch(
+            "UPDATE build SET schedule = 'far', cloud = 'far', state = 'cleaning_up', finished_at = NULL;
+             INSERT INTO resource (build_id, cloud, kind, name, external_id, state, created_at, updated_at)
+             SELECT id, 'far', 'server', 'image-manager-' || id, 's', 'created', 1, 1 FROM build;",
+        )
+        .unwrap();
+    drop(history);
+
+    let clouds = [("OS_CLIENT_CONFIG_FILE", clouds.to_str().unwrap())];
+    let serving = place.serve_in(&["--agent-endpoint", "127.0.0.1:50051"], &clouds);
+    let control = Control::of(&serving);
+    let built = control.trigger("tiny").unwrap().id;
+    wait_for("the other schedule's build", Duration::from_mins(1), || {
+        let builds = place.history();
+        let build = builds.iter().find(|build| build["id"] == built.as_str())?;
+        (build["state"] == "failed").then_some(())
+    });
+    let refused = control.trigger("far").unwrap_err();
+    assert!(refused.message().contains("is being built already"), "{refused}");
+    drop(control);
+    assert_eq!(serving.terminate(), Some(0));
+    let far = place.history().into_iter().find(|build| build["schedule"] == "far").unwrap();
+    assert_eq!(far["state"], "cleaning_up", "the next start goes on with it");
 }

@@ -58,3 +58,33 @@ fn a_retry_survives_the_manager_and_a_row_of_failures_pauses() {
     assert_eq!(place.history().len(), 3);
     place.assert_nothing_left();
 }
+
+#[test]
+fn a_schedule_that_is_taken_out_while_it_is_built_owes_nothing() {
+    let more = "retry = 1\nretry_backoff = \"10s\"\n\
+                image.environment = { TINY_BUILD_FAIL = \"space\", TINY_BUILD_SECONDS = \"8\" }";
+    let (tiny, other) = (tiny_schedule("tiny", more), tiny_schedule("other", ""));
+    let place = Place::new(&format!("{tiny}{other}"));
+    let file = place.path().join("schedules.toml");
+    let serving = place.serve();
+    let control = Control::of(&serving);
+    let names = |count: usize| {
+        wait_for("the changed file", Duration::from_mins(1), || {
+            let schedules = control.schedules().schedules;
+            (schedules.len() == count).then_some(schedules)
+        })
+    };
+    control.trigger("tiny").unwrap();
+    place.wait_for_state(&["building"], Duration::from_mins(1));
+    std::fs::write(&file, &other).unwrap();
+    names(1);
+    let builds = ended(&place, 1);
+    assert_eq!(builds[0]["reason"], "scratch_full");
+
+    std::fs::write(&file, format!("{tiny}{other}")).unwrap();
+    for schedule in names(2) {
+        assert!(schedule.retry_at.is_none() && !schedule.paused, "{schedule:?}");
+    }
+    assert_eq!(serving.terminate(), Some(0));
+    assert_eq!(place.history().len(), 1);
+}
