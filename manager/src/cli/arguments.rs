@@ -218,12 +218,15 @@ pub(crate) struct BackupArguments {
 pub(crate) struct SweepArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// Cloud of clouds.yaml
+    /// Cloud of clouds.yaml, or local: this host
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: String,
     /// Only list
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// For local: where builds get their scratch directories [default: scratch in the state directory]
+    #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_SCRATCH")]
+    pub(crate) scratch: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) logging: LogArguments,
 }

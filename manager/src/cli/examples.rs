@@ -79,7 +79,11 @@ docs/operations.md says how to restore it.";
 pub(super) const SWEEP: &str = "\
 Examples:
   image-manager sweep --cloud mycloud --dry-run
-  image-manager sweep --cloud mycloud";
+  image-manager sweep --cloud mycloud
+  image-manager sweep --cloud local
+
+A manager takes away by itself what its history knows of. This finds the rest, by its mark: after a history was
+lost, or an older copy of it was put back.";
 
 /// For `completions`.
 pub(super) const COMPLETIONS: &str = "\

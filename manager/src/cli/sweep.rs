@@ -1,13 +1,17 @@
 //! `image-manager sweep`: what a cloud still has of builds that have ended.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::arguments::SweepArguments;
 use super::instance::open_history;
 use super::text;
 use super::{Exit, Outcome, Trouble, logging};
+use crate::builder::{self, Leftovers};
+use crate::cloud::local::{LocalCloud, LocalSettings};
 use crate::cloud::openstack::OpenStackCloud;
-use crate::cloud::{Cloud as _, Removal, Resource, ResourceKind};
+use crate::cloud::{Cloud as _, CloudError, Removal, Resource, ResourceKind, Trouble as CloudTrouble};
 use crate::history::History;
 use crate::schedules::LOCAL;
 
@@ -16,15 +20,9 @@ const APART: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
     logging::start(&arguments.logging, "error")?;
-    if arguments.cloud == LOCAL {
-        return Err(Trouble::usage(
-            "the local cloud needs no sweep: every start of the manager takes away what is left there",
-        ));
-    }
     let history = open_history(&arguments.state.state)?;
-    let owner = history.owner().await.map_err(Trouble::errored)?;
-    let cloud = OpenStackCloud::open(&arguments.cloud, owner).map_err(Trouble::usage)?;
-    let found = leaks(&cloud, &history).await?;
+    let place = Place::of(&arguments, &history).await?;
+    let found = leaks(&place, &history).await?;
     if arguments.dry_run || found.is_empty() {
         for resource in &found {
             text::print(&format!("{}\n", line(resource)));
@@ -33,11 +31,11 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
         return Ok(Exit::Done);
     }
     tokio::time::sleep(APART).await;
-    let again = leaks(&cloud, &history).await?;
+    let again = leaks(&place, &history).await?;
     let mut held = 0;
     for resource in again.iter().filter(|resource| found.contains(resource)) {
         let what = line(resource);
-        let fate = match cloud.remove(resource).await {
+        let fate = match place.remove(resource).await {
             Ok(Removal::Gone) => "removed".to_owned(),
             Ok(Removal::Held(why)) => {
                 held += 1;
@@ -53,14 +51,89 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
     Ok(if held == 0 { Exit::Done } else { Exit::Errored })
 }
 
+/// Where is swept.
+enum Place {
+    OpenStack(OpenStackCloud),
+    /// This host: images, servers, and below the directory for scratch directories what builds work with.
+    Host {
+        cloud: LocalCloud,
+        scratch: PathBuf,
+    },
+}
+
+impl Place {
+    async fn of(arguments: &SweepArguments, history: &History) -> Result<Self, Trouble> {
+        let owner = history.owner().await.map_err(Trouble::errored)?;
+        if arguments.cloud != LOCAL {
+            return OpenStackCloud::open(&arguments.cloud, owner)
+                .map(Self::OpenStack)
+                .map_err(Trouble::usage);
+        }
+        let state = arguments.state.state.canonicalize().map_err(Trouble::errored)?;
+        let scratch = arguments.scratch.clone().unwrap_or_else(|| state.join("scratch"));
+        let scratch = std::path::absolute(scratch).map_err(Trouble::errored)?;
+        let cloud = LocalCloud::new(LocalSettings::new(state, owner)).map_err(Trouble::errored)?;
+        Ok(Self::Host { cloud, scratch })
+    }
+
+    async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
+        match self {
+            Self::OpenStack(cloud) => cloud.inventory().await,
+            Self::Host { cloud, scratch } => {
+                let mut found = cloud.inventory().await?;
+                // A server holds the image that it boots from.
+                found.sort_by_key(|resource| resource.kind != ResourceKind::Server);
+                let left = builder::leftovers(scratch).map_err(|error| {
+                    CloudError::new(CloudTrouble::Configuration, format!("{}: {error}", scratch.display()))
+                })?;
+                found.extend(scratches(scratch, &left));
+                Ok(found)
+            }
+        }
+    }
+
+    async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        match self {
+            Self::OpenStack(cloud) => cloud.remove(resource).await,
+            Self::Host { .. } if resource.kind == ResourceKind::Scratch => {
+                match builder::clean(Path::new(&resource.name), &resource.build_id).await {
+                    Ok(_) => Ok(Removal::Gone),
+                    Err(error) => Ok(Removal::Held(error.to_string())),
+                }
+            }
+            Self::Host { cloud, .. } => cloud.remove(resource).await,
+        }
+    }
+}
+
+/// Builds that have a directory, a mount or a loop device below the directory for scratch directories: only what is
+/// named like a build is one's. Processes of a build work there.
+fn scratches(root: &Path, left: &Leftovers) -> Vec<Resource> {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let files = left.loops.iter().map(|(_, file)| file);
+    let paths = left.scratches.iter().chain(&left.mounts).chain(files);
+    let builds = paths.filter_map(|path| {
+        let name = path.strip_prefix(&root).ok()?.components().next()?.as_os_str().to_str()?;
+        uuid::Uuid::parse_str(name).is_ok().then(|| name.to_owned())
+    });
+    let builds: BTreeSet<String> = builds.collect();
+    let resource = |build: String| Resource {
+        kind: ResourceKind::Scratch,
+        name: root.join(&build).display().to_string(),
+        external_id: None,
+        build_id: build,
+    };
+    builds.into_iter().map(resource).collect()
+}
+
 fn line(resource: &Resource) -> String {
     let id = resource.external_id.as_deref().unwrap_or_default();
     format!("{:<14} {}  {id}", resource.kind.as_str(), resource.name)
 }
 
 /// What carries our mark and belongs to no unfinished build.
-async fn leaks(cloud: &OpenStackCloud, history: &History) -> Result<Vec<Resource>, Trouble> {
-    let found = cloud.inventory().await.map_err(Trouble::errored)?;
+async fn leaks(place: &Place, history: &History) -> Result<Vec<Resource>, Trouble> {
+    let found = place.inventory().await.map_err(Trouble::errored)?;
     // Asked after the cloud was: a build that began meanwhile has made nothing that was found.
     let live = history.unfinished().await.map_err(Trouble::errored)?;
     let mut leaks = Vec::new();

@@ -200,21 +200,37 @@ impl History {
         .map_err(|_| HistoryError::Closed)?
     }
 
-    /// This installation's id, made at first use: what the manager owns in a cloud carries it.
+    /// This installation's id, made at first use: what the manager owns in a cloud carries it. It is kept in a file
+    /// beside the history, too, so that one who begins with a new history still knows what is theirs.
     pub async fn owner(&self) -> Result<String, HistoryError> {
+        let kept = self.readers.path.with_file_name("owner");
         let found = self.read(|connection| Ok(owner(connection)?)).await?;
-        if let Some(found) = found {
-            return Ok(found);
+        let Some(writer) = &self.writer else { return found.ok_or(HistoryError::Closed) };
+        let owner = if let Some(found) = found {
+            found
+        } else {
+            let fresh = kept_owner(&kept).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+            writer
+                .run("owner", |connection| {
+                    connection
+                        .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('owner', ?1)", [&fresh])?;
+                    Ok(owner(connection)?.unwrap_or(fresh))
+                })
+                .await?
+        };
+        if kept_owner(&kept).as_ref() != Some(&owner)
+            && let Err(error) = std::fs::write(&kept, &owner)
+        {
+            // The history has it.
+            tracing::warn!("cannot keep {}: {error}", kept.display());
         }
-        self.writer()?
-            .run("owner", |connection| {
-                let fresh = uuid::Uuid::new_v4().to_string();
-                connection
-                    .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('owner', ?1)", [&fresh])?;
-                Ok(owner(connection)?.unwrap_or(fresh))
-            })
-            .await
+        Ok(owner)
     }
+}
+
+fn kept_owner(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    uuid::Uuid::parse_str(text.trim()).is_ok().then(|| text.trim().to_owned())
 }
 
 fn owner(connection: &Connection) -> rusqlite::Result<Option<String>> {

@@ -70,7 +70,7 @@ const MISTAKES: &[Mistake] = &[
         "Usage: image-manager logs",
     ),
     wrong(&["completions", "csh"], "invalid value 'csh'", "<SHELL>", "bash, zsh, fish"),
-    wrong(&["sweep", "--cloud", "local"], "needs no sweep", "local cloud", "every start of the manager"),
+    wrong(&["sweep", "--cloud", "local"], "there is no history in", "state", "--state, or build something"),
     wrong(&["show", "latest"], "there is no history in", "state", "--state, or build something first with"),
     wrong(&["run", "tiny", "--state", "a-file"], "it is a file", "--state a-file", "a directory"),
     // Doors and secrets.

@@ -88,3 +88,32 @@ fn what_was_never_seen_is_looked_for_once_more() {
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }
+
+/// The server of a manager that was killed, and whose history was lost.
+#[test]
+fn what_no_history_knows_is_swept() {
+    let place = Place::tiny("image.environment = { TINY_CANARY = \"cloud-init-hanging\" }");
+    let serving = place.serve();
+    Control::of(&serving).trigger("tiny").unwrap();
+    place.wait_for_state(&["verifying"], PATIENCE);
+    serving.kill();
+    for file in ["image-manager.db", "image-manager.db-wal", "image-manager.db-shm"] {
+        let _ = fs::remove_file(place.state().join(file));
+    }
+    let owner = fs::read_to_string(place.state().join("owner")).unwrap();
+    let builds = "scratch/0199aaaa-0000-7000-8000-000000000001";
+    fs::create_dir_all(place.state().join(builds)).unwrap();
+    fs::create_dir_all(place.state().join("scratch/somebodys")).unwrap();
+
+    let serving = place.serve();
+    assert_eq!(fs::read_to_string(place.state().join("owner")).unwrap(), owner);
+    assert!(!place.leaks().is_empty(), "the new manager knows of nothing");
+    let listed = place.expect(&["sweep", "--cloud", "local", "--dry-run"], 0);
+    assert!(listed.contains("3 left over on local") && listed.contains(builds), "{listed}");
+    let swept = place.expect(&["sweep", "--cloud", "local"], 0);
+    assert_eq!(swept.matches("  removed\n").count(), 3, "{swept}");
+    assert_eq!(serving.terminate(), Some(0));
+    assert!(place.state().join("scratch/somebodys").exists(), "it is not named like a build");
+    fs::remove_dir(place.state().join("scratch/somebodys")).unwrap();
+    place.assert_nothing_left();
+}
