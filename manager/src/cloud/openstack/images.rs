@@ -262,7 +262,10 @@ fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) 
         ("visibility", json!("private")),
         ("os_hidden", json!(true)),
         ("min_disk", json!(virtual_size.div_ceil(1 << 30))),
-        ("min_ram", json!(0)),
+        (
+            "min_ram",
+            json!(new.properties.get("min_ram").and_then(|mib| mib.parse::<u32>().ok()).unwrap_or(0)),
+        ),
     ]);
     Value::Object(properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
@@ -311,14 +314,14 @@ mod tests {
         let now = DateTime::from_timestamp(1_795_000_000, 5).unwrap();
         let body = description(
             "i",
-            &new_image(&[("os_distro", "debian"), ("hw_qemu_guest_agent", "no")]),
+            &new_image(&[("os_distro", "debian"), ("hw_qemu_guest_agent", "no"), ("min_ram", "512")]),
             (2 << 30) + 1,
             now,
         );
         assert_eq!(
             body,
             json!({"id": "i", "name": "image-manager-b", "disk_format": "qcow2", "container_format": "bare",
-                "visibility": "private", "os_hidden": true, "min_disk": 3, "min_ram": 0, "os_type": "linux",
+                "visibility": "private", "os_hidden": true, "min_disk": 3, "min_ram": 512, "os_type": "linux",
                 "architecture": std::env::consts::ARCH, "hw_qemu_guest_agent": "no", "os_distro": "debian",
                 "image_manager_image": "i", "image_build_date": "2026-11-18T11:06:40Z"})
         );

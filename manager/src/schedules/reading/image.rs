@@ -13,7 +13,7 @@ const COMPRESSIONS: [(&str, Compression); 3] =
 
 /// What Glance keeps about an image by itself; setting it would end the promise that only verified images are
 /// seen.
-const GLANCE_ATTRIBUTES: [&str; 23] = [
+const GLANCE_ATTRIBUTES: [&str; 22] = [
     "id",
     "name",
     "status",
@@ -28,7 +28,6 @@ const GLANCE_ATTRIBUTES: [&str; 23] = [
     "disk_format",
     "container_format",
     "min_disk",
-    "min_ram",
     "created_at",
     "updated_at",
     "file",
@@ -40,6 +39,8 @@ const GLANCE_ATTRIBUTES: [&str; 23] = [
 ];
 
 const LONGEST_PROPERTY: usize = 255;
+/// The one attribute of Glance's own that the schedule sets: Nova boots the image on no flavor with less.
+const MIN_RAM: &str = "min_ram";
 
 impl<'a> Reader<'a> {
     /// `image`. Without elements there is nothing to build, which is only said when the table is a schedule's
@@ -144,7 +145,12 @@ impl<'a> Reader<'a> {
             } else if let Some(text) = self.string(&table, entry.key) {
                 if text.value.len() > LONGEST_PROPERTY {
                     let title = format!("`{}` is longer than {LONGEST_PROPERTY} bytes", text.name);
-                    self.findings.add(text.span, title, "too long", None);
+                    self.findings.add(text.span.clone(), title, "too long", None);
+                }
+                if entry.key == MIN_RAM && text.value.parse::<u32>().is_err() {
+                    let help = "write the least memory of its servers in MiB, such as \"512\"".to_owned();
+                    let title = format!("`{}` is no number of MiB", text.name);
+                    self.findings.add(text.span, title, "not a whole number", Some(help));
                 }
                 properties.insert(entry.key.to_owned(), text.value.to_owned());
             }

@@ -103,6 +103,7 @@ fn names() {
             "visibility: property `visibility`",
             "the manager sets it",
         ),
+        ("image.properties.min_ram = \"1 GiB\"", "\"1 GiB\"", "in MiB"),
         ("image.properties.image_manager_owner = \"x\"", "image_manager_owner", "the manager sets it"),
         ("publish = {}", "publish: `publish.name` is missing", "verify only"),
         ("publish.name = \".hidden\"", "\".hidden\": `publish.name`", "not beginning with a dot"),
