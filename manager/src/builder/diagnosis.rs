@@ -139,7 +139,8 @@ fn sign(lines: &[&str], reader: &LogReader) -> Option<BuilderError> {
         let message = match *reason {
             "scratch_full" => format!("the disk that the build works on is full{}", place(reader.running())),
             "mirror_unreachable" => {
-                format!("a package mirror did not deliver{}: {line}", place(reader.running()))
+                let place = place(reader.running());
+                format!("a mirror, or another place to download from, did not deliver{place}: {line}")
             }
             _ => format!("there is no package {}{}", package(line), place(reader.running())),
         };
