@@ -1,8 +1,10 @@
 //! Check `disk`: the root file system has grown to its disk, has room, and can be written.
 //!
-//! Grown is judged in two steps, because two things grow: the last partition must reach nearly to the
-//! end of the disk, and the file system must fill nearly its partition. So neither a boot partition nor
-//! a gap at the disk's start needs a guess. Growing happens during the boot (initramfs, systemd or
+//! Grown is judged from the disk upwards, because each layer grows by itself: the root's own partition must reach
+//! nearly to the end of the disk, what lies upon it (LVM, LUKS) must fill it nearly, and the file system its
+//! device. So neither a boot partition nor a gap at the disk's start needs a guess. A partition behind the root's
+//! took the room that root was to have, or keeps it from it. Volumes beside the root's are the image's own choice;
+//! what is in no volume is not. Growing happens during the boot (initramfs, systemd or
 //! cloud-init) after the agent has started, so a bad look is repeated for a while; and as long as cloud-init is
 //! under way, which takes many minutes on a slow machine.
 
@@ -19,7 +21,7 @@ use crate::text::{self, bytes};
 
 mod layout;
 mod probe;
-pub use layout::{Device, Root};
+pub use layout::{Device, Layer, Root};
 pub use probe::Probe;
 
 /// So long growing and mounting may take after the agent has started, without cloud-init.
@@ -135,7 +137,8 @@ fn verdict(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
             format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size_bytes));
         return (Inconclusive, summary);
     }
-    if let Some(failure) = growth_failure(settings, root, seen.device.as_ref()) {
+    let growth = growth(settings, root, seen.device.as_ref());
+    if let Growth::Missing(failure) = growth {
         return (Fail, failure);
     }
     if root.free_bytes < settings.min_free_bytes {
@@ -148,6 +151,7 @@ fn verdict(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
     }
     match &seen.probe {
         Some(Probe::Failed(why)) => (Fail, format!("root file system cannot be written: {why}")),
+        Some(Probe::Written(_)) if let Growth::Unknown(why) = growth => (Inconclusive, why),
         Some(Probe::Written(took)) => {
             let summary = format!(
                 "{} of {} free on {}, 1 MiB written in {} ms",
@@ -167,6 +171,12 @@ fn slack(size: u64) -> u64 {
     (size / 100).max(16 * MIB)
 }
 
+/// What LVM (a MiB, and less than an extent) and LUKS (16 MiB) keep of the device that they lie upon, and more than
+/// enough of it.
+fn layer_slack(size: u64) -> u64 {
+    slack(size).max(32 * MIB)
+}
+
 /// What a file system keeps for itself: inode tables and journal.
 fn overhead(size: u64) -> u64 {
     let journal = if size < 1024 * MIB { 16 * MIB } else { 64 * MIB };
@@ -179,25 +189,62 @@ fn covered(root: &Root, device: &Device) -> u64 {
     device.file_system_bytes.unwrap_or_else(|| root.total_bytes.saturating_add(overhead(device.bytes)))
 }
 
-fn growth_failure(settings: &DiskCheck, root: &Root, device: Option<&Device>) -> Option<String> {
-    let size = bytes(root.total_bytes);
+/// Whether the root file system has grown.
+enum Growth {
+    Done,
+    /// It has not, and this says where.
+    Missing(String),
+    /// It cannot be told, and this says why.
+    Unknown(String),
+}
+
+fn growth(settings: &DiskCheck, root: &Root, device: Option<&Device>) -> Growth {
+    let missing = |disk: u64, what: &str| {
+        let (size, disk) = (bytes(root.total_bytes), bytes(disk));
+        Growth::Missing(format!("root file system is {size} on a {disk} disk: it did not grow{what}"))
+    };
     let Some(device) = device else {
         // Nothing is known of the disk but what the manager says.
         let disk = settings.disk_size_bytes;
+        if disk == 0 {
+            let source = text::or(&root.source, "its source");
+            return Growth::Unknown(format!(
+                "whether the root file system has grown is unknown: {source} is no disk that the kernel tells of"
+            ));
+        }
         let grown = root.total_bytes.saturating_add(overhead(disk)).saturating_add(slack(disk)) >= disk;
-        return (!grown)
-            .then(|| format!("root file system is {size} on a {} disk: it did not grow", bytes(disk)));
+        return if grown { Growth::Done } else { missing(disk, "") };
     };
-    let disk = if settings.disk_size_bytes == 0 { device.disk_bytes } else { settings.disk_size_bytes };
-    let unused = disk.saturating_sub(device.used_end);
-    let what = if unused > slack(disk) {
-        format!("{} of the disk are in no partition", bytes(unused))
-    } else if covered(root, device).saturating_add(slack(device.bytes)) < device.bytes {
-        format!("its device {} has {}", device.name, bytes(device.bytes))
-    } else {
-        return None;
-    };
-    Some(format!("root file system is {size} on a {} disk: it did not grow ({what})", bytes(disk)))
+    if let Some(what) = not_grown(root, device) {
+        return missing(device.disk_bytes, &format!(" ({what})"));
+    }
+    match &device.upon_several {
+        Some(name) => Growth::Unknown(format!(
+            "whether the root file system has grown is unknown: its device {name} lies upon several others"
+        )),
+        None => Growth::Done,
+    }
+}
+
+/// The lowest layer that leaves room of the one below it.
+fn not_grown(root: &Root, device: &Device) -> Option<String> {
+    let unused = device.disk_bytes.saturating_sub(device.end);
+    if unused > slack(device.disk_bytes) {
+        let (unused, partition) = (bytes(unused), device.partition());
+        return Some(match &device.behind {
+            Some(behind) => {
+                format!("{partition} ends {unused} before the disk's end, and {behind} stands behind it")
+            }
+            None => format!("{unused} of the disk are in no partition"),
+        });
+    }
+    let leaves = |layer: &&Layer| layer.taken.saturating_add(layer_slack(layer.bytes)) < layer.bytes;
+    if let Some(layer) = device.below.iter().rev().find(leaves) {
+        let unused = bytes(layer.bytes.saturating_sub(layer.taken));
+        return Some(format!("{unused} of {} are in no volume", layer.name));
+    }
+    (covered(root, device).saturating_add(slack(device.bytes)) < device.bytes)
+        .then(|| format!("its device {} has {}", device.name, bytes(device.bytes)))
 }
 
 fn as_json(seen: &Observation) -> Value {
@@ -226,7 +273,13 @@ fn as_json(seen: &Observation) -> Value {
                 "bytes": device.bytes,
                 "disk": device.disk,
                 "disk_bytes": device.disk_bytes,
-                "used_end_bytes": device.used_end,
+                "end_bytes": device.end,
+                "behind": device.behind,
+                "below": device.below.iter().map(|layer| json!({
+                    "name": layer.name,
+                    "bytes": layer.bytes,
+                    "taken_bytes": layer.taken,
+                })).collect::<Vec<_>>(),
                 "file_system_bytes": device.file_system_bytes,
             }),
         );

@@ -40,8 +40,10 @@ pub struct Observation {
     pub missing: u64,
     /// Files that hold nothing but zeros, or cannot be read.
     pub damaged: u64,
-    /// Some of the changed and missing files.
+    /// Some of the changed files.
     pub changed_names: Vec<String>,
+    /// Some of the missing ones.
+    pub missing_names: Vec<String>,
     /// Some of the damaged ones, with what is wrong.
     pub damaged_names: Vec<String>,
     /// Every file was looked at before the time was up.
@@ -154,7 +156,7 @@ impl Observation {
 
     fn missing(&mut self, path: &str) {
         self.missing += 1;
-        note(&mut self.changed_names, path, "missing");
+        note(&mut self.missing_names, path, "missing");
     }
 }
 
@@ -201,6 +203,7 @@ pub fn judge(settings: &PackagesCheck, seen: &Observation) -> Judgement {
         "missing": seen.missing,
         "damaged": seen.damaged,
         "changed_files": seen.changed_names,
+        "missing_files": seen.missing_names,
         "damaged_files": seen.damaged_names,
         "complete": seen.complete,
     });
@@ -216,6 +219,15 @@ pub fn judge(settings: &PackagesCheck, seen: &Observation) -> Judgement {
             seen.changed,
             settings.max_changed,
             first(&seen.changed_names)
+        );
+        (CheckOutcome::Fail, text)
+    } else if seen.complete && database::are_too_many_missing(seen.same + seen.changed, seen.missing) {
+        // Only of a whole look: of half a one the packages that an element emptied may be the first.
+        let text = format!(
+            "{} of {} packaged files are missing, more than half of them: {}",
+            seen.missing,
+            seen.same + seen.changed + seen.missing,
+            first(&seen.missing_names)
         );
         (CheckOutcome::Fail, text)
     } else if !seen.complete {
@@ -257,7 +269,27 @@ mod tests {
         let damaged = Observation { damaged: 1, damaged_names: vec!["/b: blank".to_owned()], ..good() };
         assert_eq!(judged(&damaged, 9).0, CheckOutcome::Fail);
         assert!(judged(&damaged, 9).1.contains("/b: blank"));
-        assert_eq!(judged(&Observation { missing: 9, ..good() }, 0).0, CheckOutcome::Pass);
+    }
+
+    #[test]
+    fn elements_take_some_files_away_and_not_most() {
+        let missing = |missing| Observation {
+            missing,
+            same: 10_000,
+            missing_names: vec!["/usr/bin/gone: missing".to_owned()],
+            ..good()
+        };
+        assert_eq!(judged(&missing(9_000), 0).0, CheckOutcome::Pass);
+        let (outcome, summary) = judged(&missing(15_000), 0);
+        assert_eq!(outcome, CheckOutcome::Fail);
+        assert_eq!(
+            summary,
+            "15000 of 25000 packaged files are missing, more than half of them: /usr/bin/gone: missing"
+        );
+        let half = Observation { complete: false, ..missing(15_000) };
+        assert_eq!(judged(&half, 0).0, CheckOutcome::Inconclusive);
+        // Of a handful, as a tiny image has, it says nothing.
+        assert_eq!(judged(&Observation { missing: 25, ..good() }, 0).0, CheckOutcome::Pass);
     }
 
     #[test]

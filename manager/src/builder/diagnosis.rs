@@ -1,8 +1,11 @@
 //! What went wrong, from the way DIB ended and from what it said last. Pure.
 
+use self::signs::SIGNS;
 use super::BuilderError;
 use super::log_reader::{LogReader, Script, without_timestamp};
 use super::output::Tail;
+
+mod signs;
 
 /// Lines of evidence.
 const EVIDENCE_LINES: usize = 30;
@@ -15,55 +18,6 @@ pub(super) enum Exit {
     /// By this signal.
     Signal(i32),
 }
-
-/// A cause that a line of the output gives away: looks like, reason, whether the definition is to blame.
-type Sign = (&'static [&'static str], &'static str, bool);
-
-/// In the order in which they count: where the disk is full everything else is a consequence, and where a
-/// mirror does not answer packages are missing.
-const SIGNS: [Sign; 3] = [
-    (&["No space left on device", "Disk quota exceeded"], "scratch_full", false),
-    (
-        &[
-            "Failed to fetch ",
-            "Temporary failure resolving",
-            "Temporary failure in name resolution",
-            "Could not resolve",
-            "Could not connect to ",
-            "Unable to connect to ",
-            "Cannot initiate the connection to ",
-            "E: Failed getting release file",
-            "E: Invalid Release file",
-            "E: Couldn't download packages",
-            "Hash Sum mismatch",
-            "does not have a Release file",
-            "Cannot download repomd.xml",
-            "Failed to download metadata for repo",
-            "All mirrors were tried",
-            "curl: (5)",
-            "curl: (6)",
-            "curl: (7)",
-            "curl: (22)",
-            "curl: (28)",
-            "curl: (35)",
-            "curl: (56)",
-        ],
-        "mirror_unreachable",
-        false,
-    ),
-    (
-        &[
-            "E: Unable to locate package ",
-            "has no installation candidate",
-            "Unable to find a match: ",
-            "No match for argument: ",
-            "No package ",
-            "Couldn't find these debs: ",
-        ],
-        "dib_package_missing",
-        true,
-    ),
-];
 
 /// What the build failed of. `exit` is how DIB ended; a code of 0 means that it ended well and yet there is
 /// no image.
@@ -180,12 +134,13 @@ fn sign(lines: &[&str], reader: &LogReader) -> Option<BuilderError> {
     let of_script: Vec<&str> = reader.script_lines().collect();
     let lines = if reader.running().is_some() { &of_script } else { lines };
     SIGNS.iter().find_map(|(looks, reason, image_at_fault)| {
-        let line = lines.iter().rev().find(|line| looks.iter().any(|look| line.contains(look)))?;
+        let line = lines.iter().rev().find(|line| looks.iter().any(|look| signs::shows(line, look)))?;
         let line = line.trim_start_matches("> ").trim();
         let message = match *reason {
             "scratch_full" => format!("the disk that the build works on is full{}", place(reader.running())),
             "mirror_unreachable" => {
-                format!("a package mirror did not deliver{}: {line}", place(reader.running()))
+                let place = place(reader.running());
+                format!("a mirror, or another place to download from, did not deliver{place}: {line}")
             }
             _ => format!("there is no package {}{}", package(line), place(reader.running())),
         };
@@ -332,6 +287,14 @@ mod tests {
             ("Package 'vim' has no installation candidate", 100, "dib_package_missing"),
             ("No match for argument: vim", 1, "dib_package_missing"),
             ("tar: x: Cannot write: No space left on device\nE: Failed to fetch x", 2, "scratch_full"),
+            (
+                "fatal: unable to access 'https://x/': The requested URL returned error: 404",
+                128,
+                "dib_hook_failed",
+            ),
+            ("Server returned an unexpected response code. [404]", 44, "dib_hook_failed"),
+            ("Failed to connect to bus: No such file or directory", 1, "dib_hook_failed"),
+            ("2026-01-01 00:00:00 ERROR 404: Not Found.", 8, "dib_hook_failed"),
             ("/dev/mapper/control: open failed: No such device", 1, "device_mapper_missing"),
             ("qemu-img: Unknown file format 'qcow3'", 1, "dib_format_unknown"),
             ("sudo losetup: cannot find an unused loop device", 1, "dib_failed"),
@@ -356,6 +319,44 @@ mod tests {
             );
             assert_eq!(error.image_at_fault, at_fault, "{lines}: {error}");
             assert!(!error.evidence.is_empty() || lines.starts_with("contain"), "{lines}");
+        }
+    }
+
+    /// As the tools write them.
+    #[test]
+    fn a_network_that_fails_is_not_the_images_fault() {
+        let lines = [
+            "fatal: unable to access 'https://x/': Failed to connect to x port 443 after 9 ms: Couldn't connect to server",
+            "fatal: unable to access 'https://x/': The requested URL returned error: 503",
+            "error: RPC failed; curl 18 transfer closed with outstanding read data remaining",
+            "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502",
+            "Server returned an unexpected response code. [503]",
+            "E: Couldn't download http://m/debian/dists/bookworm/main/binary-amd64/Packages",
+            "E: Failed getting release signature file http://m/debian/dists/bookworm/Release.gpg",
+            "Connecting to x (x)|10.0.0.1|:443... failed: Connection refused.",
+            "Connecting to x (x)|10.0.0.1|:443... failed: Connection timed out.",
+            "wget: unable to resolve host address 'x'",
+            "2026-01-01 00:00:00 ERROR 503: Service Unavailable.",
+            "curl: (18) transfer closed with 1 bytes remaining to read",
+            "curl: (52) Empty reply from server",
+            "curl: (55) Send failure: Broken pipe",
+            "curl: (92) HTTP/2 stream 1 was not closed cleanly: INTERNAL_ERROR (err 2)",
+            "Error: initializing source docker://q/i: pinging container registry q: Get \"https://q/v2/\": \
+             dial tcp: lookup q on 10.0.0.1:53: no such host",
+            "Error: initializing source docker://q/i: pinging container registry q: Get \"https://q/v2/\": \
+             dial tcp 10.0.0.1:443: i/o timeout",
+            "Error: reading blob sha256:1: Get \"https://q/v2/\": net/http: TLS handshake timeout",
+            "Error: copying system image: received unexpected HTTP status: 503 Service Unavailable",
+            "WARNING: Retrying: NewConnectionError('<x>: Failed to establish a new connection: [Errno 101] x')",
+        ];
+        for line in lines {
+            let log = format!("dib-run-parts Running /tmp/in_target.d/install.d/50-x\n{line}");
+            let error = diagnose_log(&log, Exit::Code(1));
+            assert_eq!(
+                (error.reason, error.image_at_fault),
+                ("mirror_unreachable", false),
+                "{line}: {error}"
+            );
         }
     }
 

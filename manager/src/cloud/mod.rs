@@ -13,10 +13,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::schedules::ServerSpec;
+
+/// What [`Cloud::save_disk`] may take: all of the disk is written anew.
+pub const SAVE_DISK: Duration = Duration::from_mins(15);
 
 /// The kinds of things that a cloud makes and that must be taken away again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -279,7 +283,8 @@ pub trait Cloud: Send + Sync {
     /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
     async fn stop(&self, server: &Server) -> Result<(), CloudError>;
 
-    /// Writes the stopped server's disk to `to` as one qcow2 file of its own, for a look inside.
+    /// Writes the stopped server's disk to `to` as one qcow2 file of its own, for a look inside, within [`SAVE_DISK`].
+    /// Dropped or failed it leaves no part of it there.
     async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError>;
 
     /// Gives a verified image its public name. At no moment is the name without a verified image.

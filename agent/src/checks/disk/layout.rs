@@ -71,39 +71,73 @@ impl Root {
     }
 }
 
-/// The device under the root file system, and its disk.
+/// The device under the root file system, what it lies upon, and its disk.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Device {
     /// The kernel's name, for example `vda1`.
     pub name: String,
     /// Size of the device.
     pub bytes: u64,
+    /// What it lies upon (LVM, LUKS), the topmost first; the last one is a partition of the disk, or the disk.
+    pub below: Vec<Layer>,
+    /// The one of these that lies upon several devices, so that nothing is known further down.
+    pub upon_several: Option<String>,
     /// The kernel's name of the whole disk, for example `vda`; the same when it has no partitions.
     pub disk: String,
     /// Size of the disk.
     pub disk_bytes: u64,
-    /// Where the last partition ends; the disk's size when it has none.
-    pub used_end: u64,
+    /// Where the root's own partition ends; the disk's size when it has none.
+    pub end: u64,
+    /// The first partition that stands behind the root's own.
+    pub behind: Option<String>,
     /// How much of the device the file system covers, what it keeps for itself included. `None`: a file
     /// system whose header is not known here.
     pub file_system_bytes: Option<u64>,
 }
 
+/// A device that others lie upon.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layer {
+    /// The kernel's name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Size of all that lies upon it: not of the root's device alone, for a volume group may hold others.
+    pub taken: u64,
+}
+
 impl Device {
     pub(super) fn of(guest: &Guest, root: &Root) -> Option<Self> {
         let folder = folder_of(guest, root)?;
-        let below = lowest(&folder);
-        let disk = if below.join("partition").exists() { below.parent()?.to_owned() } else { below };
-        let disk_bytes = number(&disk, "size")?.saturating_mul(SECTOR);
+        let (stack, is_the_end) = stack(&folder);
+        let lowest = stack.last()?.clone();
+        let is_partition = lowest.join("partition").exists();
+        let disk = if is_partition { lowest.parent()?.to_owned() } else { lowest.clone() };
+        let disk_bytes = size(&disk)?;
+        let end = if is_partition { end(&lowest)? } else { disk_bytes };
+        let below = stack.windows(2).filter_map(|pair| match pair {
+            [above, below] => {
+                Some(Layer { name: name(below), bytes: size(below)?, taken: taken(below).or(size(above))? })
+            }
+            _ => None,
+        });
         let name_of_device = name(&folder);
         Some(Self {
             file_system_bytes: ext_bytes(&guest.path("/dev").join(name_of_device.replace('!', "/"))),
             name: name_of_device,
-            bytes: number(&folder, "size")?.saturating_mul(SECTOR),
+            bytes: size(&folder)?,
+            below: below.collect(),
+            upon_several: (!is_the_end).then(|| name(&lowest)),
             disk: name(&disk),
             disk_bytes,
-            used_end: last_end(&disk).unwrap_or(disk_bytes),
+            end,
+            behind: is_partition.then(|| first_behind(&disk, end)).flatten(),
         })
+    }
+
+    /// The name of what lies on the disk itself: the root's partition.
+    pub(super) fn partition(&self) -> &str {
+        self.below.last().map_or(&self.name, |layer| &layer.name)
     }
 }
 
@@ -137,24 +171,51 @@ fn folder_of(guest: &Guest, root: &Root) -> Option<PathBuf> {
     })
 }
 
-/// Down through LVM, LUKS and the like while there is only one device below.
-fn lowest(folder: &Path) -> PathBuf {
-    let mut here = folder.to_owned();
-    for _ in 0..DEEPEST {
-        let Ok(slaves) = fs::read_dir(here.join("slaves")) else { break };
-        let slaves: Vec<PathBuf> = slaves.flatten().map(|slave| slave.path()).collect();
-        let [only] = slaves.as_slice() else { break };
-        let Ok(below) = fs::canonicalize(only) else { break };
-        here = below;
+/// Down through LVM, LUKS and the like while there is only one device below. False: there are several.
+fn stack(folder: &Path) -> (Vec<PathBuf>, bool) {
+    let mut stack = vec![folder.to_owned()];
+    while let Some(here) = stack.last() {
+        let below = linked(here, "slaves");
+        match below.as_slice() {
+            [] => break,
+            [only] if stack.len() < DEEPEST => stack.push(only.clone()),
+            _ => return (stack, false),
+        }
     }
-    here
+    (stack, true)
 }
 
-fn last_end(disk: &Path) -> Option<u64> {
+/// The devices that a device names in `slaves` (below it) or `holders` (upon it).
+fn linked(device: &Path, which: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(device.join(which)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect()
+}
+
+/// Size of all that lies upon a device. `None`: it does not say.
+fn taken(device: &Path) -> Option<u64> {
+    let sizes =
+        linked(device, "holders").iter().filter_map(|holder| size(holder)).reduce(u64::saturating_add);
+    sizes.filter(|bytes| *bytes > 0)
+}
+
+/// The partition that begins next at or behind this place.
+fn first_behind(disk: &Path, place: u64) -> Option<String> {
     let entries = fs::read_dir(disk).ok()?.flatten().map(|entry| entry.path());
     let partitions = entries.filter(|path| path.join("partition").exists());
-    let ends = partitions.filter_map(|path| number(&path, "start")?.checked_add(number(&path, "size")?));
-    ends.max().map(|sectors| sectors.saturating_mul(SECTOR))
+    let starts = partitions.filter_map(|path| Some((start(&path)?, path)));
+    starts.filter(|(start, _)| *start >= place).min().map(|(_, path)| name(&path))
+}
+
+fn start(partition: &Path) -> Option<u64> {
+    number(partition, "start")?.checked_mul(SECTOR)
+}
+
+fn size(device: &Path) -> Option<u64> {
+    number(device, "size")?.checked_mul(SECTOR)
+}
+
+fn end(partition: &Path) -> Option<u64> {
+    start(partition)?.checked_add(size(partition)?)
 }
 
 fn number(folder: &Path, file: &str) -> Option<u64> {

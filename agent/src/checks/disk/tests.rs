@@ -5,7 +5,7 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-fn seen(total: u64, partition: u64, used_end: u64, disk: u64) -> Observation {
+fn seen(total: u64, partition: u64, end: u64, disk: u64) -> Observation {
     Observation {
         root: Some(Root {
             source: "/dev/vda1".to_owned(),
@@ -21,8 +21,8 @@ fn seen(total: u64, partition: u64, used_end: u64, disk: u64) -> Observation {
             bytes: partition,
             disk: "vda".to_owned(),
             disk_bytes: disk,
-            used_end,
-            file_system_bytes: None,
+            end,
+            ..Device::default()
         }),
         probe: Some(Probe::Written(Duration::from_millis(17))),
         ..Observation::default()
@@ -109,7 +109,63 @@ fn the_manager_s_size_counts() {
     let unknown = |total| Observation { device: None, ..seen(total, 0, 0, 0) };
     assert_eq!(judged(&settings, &unknown(GIB)).0, CheckOutcome::Fail);
     assert_eq!(judged(&settings, &unknown(4 * GIB - 200 * MIB)).0, CheckOutcome::Pass);
-    assert_eq!(judged(&DiskCheck::default(), &unknown(GIB)).0, CheckOutcome::Pass);
+    let (outcome, summary) = judged(&DiskCheck::default(), &unknown(GIB));
+    assert_eq!(outcome, CheckOutcome::Inconclusive, "nobody knows the disk's size");
+    assert_eq!(
+        summary,
+        "whether the root file system has grown is unknown: /dev/vda1 is no disk that the kernel tells of"
+    );
+    let mut full = unknown(GIB);
+    full.root.as_mut().unwrap().free_bytes = 0;
+    let settings = DiskCheck { min_free_bytes: 1, ..DiskCheck::default() };
+    assert_eq!(judged(&settings, &full).0, CheckOutcome::Fail, "what is known counts");
+    let larger = seen(4 * GIB, 4 * GIB, 4 * GIB, 8 * GIB);
+    let settings = DiskCheck { disk_size_bytes: 4 * GIB, ..DiskCheck::default() };
+    assert_eq!(judged(&settings, &larger).0, CheckOutcome::Fail, "the disk is larger than was asked for");
+}
+
+/// Root on an LV of a group that has a whole partition.
+fn on_lvm(volume: u64, taken: u64) -> Observation {
+    let mut seen = seen(volume - 100 * MIB, volume, 10 * GIB, 10 * GIB);
+    let device = seen.device.as_mut().unwrap();
+    device.name = "dm-0".to_owned();
+    device.below = vec![Layer { name: "vda3".to_owned(), bytes: 9 * GIB, taken }];
+    seen
+}
+
+#[test]
+fn a_volume_that_did_not_grow_in_its_partition_fails() {
+    let judged = |seen: &Observation| judged(&DiskCheck::default(), seen);
+    let (outcome, summary) = judged(&on_lvm(2 * GIB, 2 * GIB));
+    assert_eq!(outcome, CheckOutcome::Fail);
+    assert_eq!(
+        summary,
+        "root file system is 1.9 GiB on a 10.0 GiB disk: it did not grow (7.0 GiB of vda3 are in no volume)"
+    );
+    assert_eq!(judged(&on_lvm(9 * GIB - 5 * MIB, 9 * GIB - 5 * MIB)).0, CheckOutcome::Pass);
+    assert_eq!(judged(&on_lvm(5 * GIB, 9 * GIB - 5 * MIB)).0, CheckOutcome::Pass, "beside other volumes");
+    // Not even the partition, which is said first.
+    let mut seen = on_lvm(2 * GIB, 2 * GIB);
+    seen.device.as_mut().unwrap().end = 4 * GIB;
+    assert!(judged(&seen).1.ends_with("(6.0 GiB of the disk are in no partition)"));
+}
+
+#[test]
+fn a_partition_behind_the_root_keeps_it_from_growing() {
+    let mut seen = seen(2 * GIB - 50 * MIB, 2 * GIB, 2 * GIB + MIB, 10 * GIB);
+    seen.device.as_mut().unwrap().behind = Some("vda2".to_owned());
+    let (outcome, summary) = judged(&DiskCheck::default(), &seen);
+    assert_eq!(outcome, CheckOutcome::Fail);
+    assert!(summary.ends_with("(vda1 ends 8.0 GiB before the disk's end, and vda2 stands behind it)"));
+}
+
+#[test]
+fn what_lies_upon_several_devices_cannot_be_told() {
+    let mut seen = grown();
+    seen.device.as_mut().unwrap().upon_several = Some("md0".to_owned());
+    let (outcome, summary) = judged(&DiskCheck::default(), &seen);
+    assert_eq!(outcome, CheckOutcome::Inconclusive);
+    assert!(summary.ends_with("its device md0 lies upon several others"), "{summary}");
 }
 
 #[test]
@@ -151,23 +207,39 @@ fn the_last_root_mount_counts() {
     assert!(Root::parse("nonsense").is_none());
 }
 
-/// A made-up sysfs: `vda` of 8192 sectors with `vda1` at 2048, and an LVM volume upon `vda1`.
-fn sysfs(guest: &Guest) {
-    let disk = guest.path("/sys/devices/pci/block/vda");
-    for (folder, size) in [(disk.clone(), "8192"), (disk.join("vda1"), "4096")] {
-        fs::create_dir_all(folder.join("slaves")).unwrap();
-        fs::write(folder.join("size"), size).unwrap();
+/// A device in a made-up sysfs, sizes in sectors.
+fn block(guest: &Guest, path: &str, numbers: &str, size: u64) -> std::path::PathBuf {
+    let folder = guest.path("/sys/devices").join(path);
+    for inner in ["slaves", "holders"] {
+        fs::create_dir_all(folder.join(inner)).unwrap();
     }
-    fs::write(disk.join("vda1/start"), "2048\n").unwrap();
-    fs::write(disk.join("vda1/partition"), "1\n").unwrap();
-    let volume = guest.path("/sys/devices/virtual/block/dm-0");
-    fs::create_dir_all(volume.join("slaves")).unwrap();
-    fs::write(volume.join("size"), "4000").unwrap();
-    symlink(disk.join("vda1"), volume.join("slaves/vda1")).unwrap();
+    fs::write(folder.join("size"), format!("{size}\n")).unwrap();
     fs::create_dir_all(guest.path("/sys/dev/block")).unwrap();
-    for (numbers, to) in [("254:0", disk.clone()), ("254:1", disk.join("vda1")), ("253:0", volume)] {
-        symlink(to, guest.path("/sys/dev/block").join(numbers)).unwrap();
-    }
+    symlink(&folder, guest.path("/sys/dev/block").join(numbers)).unwrap();
+    folder
+}
+
+fn partition(guest: &Guest, number: u64, start: u64, size: u64) -> std::path::PathBuf {
+    let folder = block(guest, &format!("pci/block/vda/vda{number}"), &format!("254:{number}"), size);
+    fs::write(folder.join("start"), format!("{start}\n")).unwrap();
+    fs::write(folder.join("partition"), format!("{number}\n")).unwrap();
+    folder
+}
+
+fn lay(upper: &std::path::Path, lower: &std::path::Path) {
+    symlink(lower, upper.join("slaves").join(lower.file_name().unwrap())).unwrap();
+    symlink(upper, lower.join("holders").join(upper.file_name().unwrap())).unwrap();
+}
+
+/// `vda` of 8192 sectors with `vda1` from 2048 to 6144, and an LVM volume upon that.
+fn sysfs(guest: &Guest) {
+    block(guest, "pci/block/vda", "254:0", 8192);
+    let partition = partition(guest, 1, 2048, 4096);
+    lay(&block(guest, "virtual/block/dm-0", "253:0", 4000), &partition);
+}
+
+fn device(guest: &Guest, numbers: &str) -> Option<Device> {
+    Device::of(guest, &Root { numbers: numbers.to_owned(), ..Root::default() })
 }
 
 #[test]
@@ -176,15 +248,49 @@ fn the_disk_is_found_under_the_device() {
     let guest = Guest::below(folder.path());
     sysfs(&guest);
     let of = |numbers: &str| {
-        Device::of(&guest, &Root { numbers: numbers.to_owned(), ..Root::default() }).map(|device| {
-            (device.name, device.bytes / 512, device.disk, device.disk_bytes / 512, device.used_end / 512)
+        device(&guest, numbers).map(|device| {
+            (device.name, device.bytes / 512, device.disk, device.disk_bytes / 512, device.end / 512)
         })
     };
     let vda = || "vda".to_owned();
     assert_eq!(of("254:1"), Some(("vda1".to_owned(), 4096, vda(), 8192, 6144)));
-    assert_eq!(of("254:0").map(|found| found.2), Some(vda()));
+    assert_eq!(of("254:0").map(|found| (found.2, found.4)), Some((vda(), 8192)));
     assert_eq!(of("253:0"), Some(("dm-0".to_owned(), 4000, vda(), 8192, 6144)));
     assert_eq!(of("0:44"), None);
+}
+
+#[test]
+fn the_stack_is_walked_down_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::below(folder.path());
+    sysfs(&guest);
+    let dm_0 = guest.path("/sys/devices/virtual/block/dm-0");
+    // LUKS upon the volume, and another volume beside it.
+    lay(&block(&guest, "virtual/block/dm-1", "253:1", 3900), &dm_0);
+    let partition_1 = guest.path("/sys/devices/pci/block/vda/vda1");
+    lay(&block(&guest, "virtual/block/dm-2", "253:2", 50), &partition_1);
+    let crypt = device(&guest, "253:1").unwrap();
+    let layer = |name: &str, bytes: u64, taken: u64| Layer {
+        name: name.to_owned(),
+        bytes: bytes * 512,
+        taken: taken * 512,
+    };
+    assert_eq!(crypt.below, [layer("dm-0", 4000, 3900), layer("vda1", 4096, 4050)]);
+    assert_eq!(crypt.partition(), "vda1");
+    assert_eq!((crypt.upon_several, crypt.behind), (None, None));
+    assert_eq!(device(&guest, "254:1").unwrap().below, []);
+
+    // A boot partition before the root's is nothing to it; of those behind it the first is told.
+    partition(&guest, 15, 64, 1000);
+    assert_eq!(device(&guest, "254:1").unwrap().behind, None);
+    partition(&guest, 3, 7000, 100);
+    partition(&guest, 2, 6144, 800);
+    assert_eq!(device(&guest, "253:1").unwrap().behind.as_deref(), Some("vda2"));
+
+    // A volume over two partitions.
+    lay(&dm_0, &guest.path("/sys/devices/pci/block/vda/vda2"));
+    let wide = device(&guest, "253:1").unwrap();
+    assert_eq!((wide.upon_several.as_deref(), wide.below.len()), (Some("dm-0"), 1));
 }
 
 #[test]

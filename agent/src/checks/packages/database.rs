@@ -31,6 +31,18 @@ const LEFT_OUT: [&str; 8] = [
     "usr/share/groff/",
 ];
 
+/// So many hundredths of the files may an image's elements have taken away (time zones, drivers), documentation
+/// aside; more is no element's doing.
+const MOST_MISSING: u64 = 50;
+/// And so many in any case.
+const MISSING_IN_ANY_CASE: u64 = 25;
+
+/// More of an image's files are missing than elements take away; `there` are those that are not missing.
+pub fn are_too_many_missing(there: u64, missing: u64) -> bool {
+    let all = there.saturating_add(missing);
+    missing > MISSING_IN_ANY_CASE && missing.saturating_mul(100) > all.saturating_mul(MOST_MISSING)
+}
+
 /// What a file should hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected<'a> {

@@ -23,8 +23,6 @@ const NAMES: usize = 20;
 const PIECE: usize = 64 * 1024;
 /// So many hundredths of the files may an image's elements have changed; more is no element's doing.
 const MOST_CHANGED: u64 = 5;
-/// And so many hundredths may they have taken away (time zones, drivers), documentation aside.
-const MOST_MISSING: u64 = 50;
 /// And so many in any case.
 const IN_ANY_CASE: u64 = 25;
 
@@ -54,10 +52,9 @@ impl Counts {
     /// More is wrong than elements do.
     pub(super) fn is_damaged(&self) -> bool {
         let there = self.same + self.changed;
-        let many = |count: u64, of: u64, most: u64| count > IN_ANY_CASE && count * 100 > of * most;
         self.damaged > 0
-            || many(self.changed, there, MOST_CHANGED)
-            || many(self.missing, there + self.missing, MOST_MISSING)
+            || self.changed > IN_ANY_CASE && self.changed * 100 > there * MOST_CHANGED
+            || database::are_too_many_missing(there, self.missing)
     }
 
     fn note(&mut self, what: &str, path: &str) {

@@ -22,6 +22,7 @@ mod publish;
 mod qemu;
 mod qmp;
 mod removal;
+mod save;
 mod servers;
 
 use std::collections::BTreeSet;
@@ -305,9 +306,7 @@ impl Cloud for LocalCloud {
             let message = format!("server {} runs; its disk can be saved once it is stopped", server.name);
             return Err(CloudError::new(Trouble::Unavailable, message));
         }
-        let part = images::part(to);
-        self.programs.flatten(&self.servers.home(&server.name).join(qemu::DISK), &part).await?;
-        tokio::fs::rename(&part, to).await.map_err(|error| io_error("cannot rename to", to, &error))
+        save::disk(&self.programs, &self.servers.home(&server.name), to).await
     }
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {

@@ -8,13 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::cloud::{CloudError, Trouble};
+use crate::cloud::{CloudError, SAVE_DISK, Trouble};
 use crate::programs::{self, is_executable};
 
 /// What `qemu-img info` and `create` may take, with a busy disk.
 const QUICK: Duration = Duration::from_mins(1);
-/// What `qemu-img convert` may take.
-const CONVERT: Duration = Duration::from_mins(15);
 /// Bytes of a program's output that are kept.
 const OUTPUT: u64 = 256 << 10;
 
@@ -79,7 +77,7 @@ impl Programs {
     pub(super) async fn flatten(&self, disk: &Path, to: &Path) -> Result<(), CloudError> {
         let arguments = ["convert", "-f", "qcow2", "-O", "qcow2", "--"].map(OsStr::new);
         let rest = [disk.as_os_str(), to.as_os_str()];
-        self.qemu_img_run([arguments.as_slice(), &rest].concat(), CONVERT).await.map(drop)
+        self.qemu_img_run([arguments.as_slice(), &rest].concat(), SAVE_DISK).await.map(drop)
     }
 
     async fn qemu_img_run(&self, arguments: Vec<&OsStr>, deadline: Duration) -> Result<Vec<u8>, CloudError> {

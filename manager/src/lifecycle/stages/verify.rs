@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
 use super::{judgement, second_opinion};
+use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::driver::{Done, Driver};
@@ -20,6 +21,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long failed checks may be repeated from here.
 const SECOND_OPINION: Duration = Duration::from_mins(5);
+
+/// How long the server may take to shut down, by force at last, before its disk is kept.
+const SHUTTING_DOWN: Duration = Duration::from_mins(5);
 
 /// What is known of the verification under way.
 struct Verification {
@@ -193,7 +197,7 @@ async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
     let late = async {
         Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long")
     };
-    driver.bounded(Duration::from_mins(10), late, work).await
+    driver.bounded(SHUTTING_DOWN + SAVE_DISK, late, work).await
 }
 
 async fn note_hello(driver: &Driver, hello: &v1::Hello) {

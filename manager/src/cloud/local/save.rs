@@ -1,0 +1,140 @@
+//! A stopped server's disk as one file, for the user. Until it is whole it is in the server's own directory, which
+//! the server's row in the ledger stands for, so that a killed manager leaves nothing; where the user's file is
+//! on another file system it is beside that one. Whatever ends the work early takes the half file with it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::images;
+use super::io_error;
+use super::programs::Programs;
+use super::qemu::DISK;
+use crate::cloud::CloudError;
+
+/// The file in the server's directory.
+const KEPT: &str = "kept.qcow2";
+
+/// Writes the disk of the server in `home` to `to`.
+pub(super) async fn disk(programs: &Programs, home: &Path, to: &Path) -> Result<(), CloudError> {
+    let half = Half(place(home, to).map_err(|error| io_error("cannot write", to, &error))?);
+    programs.flatten(&home.join(DISK), &half.0).await?;
+    fs::rename(&half.0, to).map_err(|error| io_error("cannot rename to", to, &error))
+}
+
+/// Where to write until it is whole. It is tried, for a rename does not cross mounts of one device either.
+fn place(home: &Path, to: &Path) -> io::Result<PathBuf> {
+    let (inside, beside) = (home.join(KEPT), images::part(to));
+    let empty = Half(inside.clone());
+    File::create(&inside)?;
+    match fs::rename(&inside, &beside) {
+        Ok(()) => {
+            fs::remove_file(&beside)?;
+            Ok(inside)
+        }
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            drop(empty);
+            Ok(beside)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A file that goes with this value. Once it has been renamed there is none.
+struct Half(PathBuf);
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cloud::local::{LocalCloud, LocalSettings};
+    use crate::cloud::{Cloud as _, Server};
+
+    /// A cloud whose `qemu-img` writes something and then goes on as the script says, and a stopped server.
+    fn bench(state: &Path, then: &str) -> (LocalCloud, Server, PathBuf) {
+        let tool = state.join("qemu-img-stand-in");
+        fs::write(&tool, format!("#!/bin/sh\nfor to; do :; done\necho half >\"$to\"\n{then}\n")).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = LocalSettings { qemu_img: Some(tool), ..LocalSettings::new(state, "owner") };
+        let cloud = LocalCloud::new(settings).unwrap();
+        let home = cloud.servers.home("image-manager-1");
+        fs::create_dir_all(&home).unwrap();
+        let server = Server {
+            id: "1".to_owned(),
+            name: "image-manager-1".to_owned(),
+            flavor: String::new(),
+            console_log: state.join("console.log"),
+        };
+        (cloud, server, home)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let names = fs::read_dir(directory).unwrap().flatten();
+        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    /// Somewhere on the file system of the state directory, and on another one.
+    fn places() -> BTreeMap<&'static str, tempfile::TempDir> {
+        let mut places = BTreeMap::from([("same", tempfile::tempdir().unwrap())]);
+        if let Ok(other) = tempfile::tempdir_in("/dev/shm") {
+            places.insert("other", other);
+        }
+        places
+    }
+
+    #[tokio::test]
+    async fn a_whole_disk_is_moved_to_its_place() {
+        for (which, place) in places() {
+            let state = tempfile::tempdir().unwrap();
+            let (cloud, server, home) = bench(state.path(), "exit 0");
+            cloud.save_disk(&server, &place.path().join("disk")).await.unwrap();
+            assert_eq!(names(place.path()), ["disk"], "{which}");
+            assert_eq!(names(&home), [""; 0], "{which}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cancel_or_a_failure_leaves_no_half_file() {
+        for (which, place) in places() {
+            let state = tempfile::tempdir().unwrap();
+            let (cloud, server, home) = bench(state.path(), "exec sleep 60");
+            let to = place.path().join("disk");
+            let work = cloud.save_disk(&server, &to);
+            let half = async {
+                while !names(place.path()).iter().chain(&names(&home)).any(|name| name != "disk.qcow2") {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            };
+            tokio::select! {
+                ended = work => panic!("{which}: {ended:?}"),
+                () = half => {}
+            }
+            assert_eq!(names(place.path()), [""; 0], "{which}");
+            assert_eq!(names(&home), [""; 0], "{which}");
+
+            let (cloud, server, home) = bench(state.path(), "exit 1");
+            let error = cloud.save_disk(&server, &to).await.unwrap_err();
+            assert!(error.message.contains("qemu-img convert failed"), "{which}: {error}");
+            assert_eq!((names(place.path()), names(&home)), (vec![], vec![]), "{which}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_that_cannot_be_written_is_told_before_the_work() {
+        let state = tempfile::tempdir().unwrap();
+        let (cloud, server, home) = bench(state.path(), "exit 0");
+        let error = cloud.save_disk(&server, &state.path().join("nowhere/disk")).await.unwrap_err();
+        assert!(error.message.contains("cannot write") && error.message.contains("nowhere/disk"), "{error}");
+        assert_eq!(names(&home), [""; 0]);
+    }
+}
