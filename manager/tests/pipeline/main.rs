@@ -29,6 +29,7 @@ mod retrying;
 mod road;
 mod serving;
 mod shell;
+mod starting;
 mod stopping;
 mod take_up;
 mod usage;
