@@ -83,6 +83,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         manager: manager.clone(),
         path: arguments.host.schedules.schedules.clone(),
         gateway: manager.settings().agent_endpoint.is_none().then_some(instance.gateway_address),
+        chosen: arguments.host.gateway.is_none().then_some(instance.gateway_address),
     };
     tokio::spawn(reloader.run(hangup, firing.clone()));
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
