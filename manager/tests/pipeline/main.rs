@@ -12,6 +12,7 @@
 
 mod canaries;
 mod control;
+mod crowd;
 mod documents;
 mod durability;
 mod grpc;
