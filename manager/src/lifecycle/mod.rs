@@ -28,7 +28,7 @@ pub use comparison::{boot_time, compare};
 pub use console::plain_line;
 pub use events::Notice;
 pub use failure::Failure;
-pub use manager::{Manager, Parts, TriggerError, TriggerOptions};
+pub use manager::{Manager, PREFLIGHT, Parts, TriggerError, TriggerOptions};
 pub use retention::{Retention, start_retention};
 pub use scheduler::start_scheduler;
 pub use settings::{Settings, files};
