@@ -4,6 +4,7 @@
 //! queues builds; one `driver` task then owns a build and moves it along its `stages`. Each move is committed
 //! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
 
+mod agent_log;
 mod artifact;
 mod comparison;
 mod console;
