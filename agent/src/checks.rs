@@ -27,8 +27,8 @@ pub use mirrors::Mirrors;
 
 /// When a check's request names no time.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
-/// No check takes longer, whatever its request says.
-const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+/// No check takes longer, whatever its request says. The manager takes no schedule that asks for more.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest summary, in characters.
 const SUMMARY: usize = 500;
 

@@ -72,6 +72,9 @@ pub struct Times {
     pub removal_report: Duration,
 }
 
+/// [`Times::session`] of the agent in an image. The manager takes no schedule that waits longer for it.
+pub const LONGEST_SESSION: Duration = Duration::from_hours(2);
+
 impl Default for Times {
     fn default() -> Self {
         Self {
@@ -81,7 +84,7 @@ impl Default for Times {
             connect: Duration::from_secs(5),
             redial: (Duration::from_millis(250), Duration::from_secs(5)),
             refused: (Duration::from_secs(2), Duration::from_secs(30)),
-            session: Duration::from_hours(2),
+            session: LONGEST_SESSION,
             farewell: Duration::from_secs(5),
             removal_report: Duration::from_mins(1),
         }

@@ -11,10 +11,13 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use super::Trouble;
+use crate::lifecycle::PREFLIGHT;
 use crate::operator::ApiToken;
 
 /// How long the manager may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The same where it asks the cloud first: longer than it gives that, so that its answer says what is wrong there.
+const ANSWER_TO_TRIGGER: Duration = PREFLIGHT.saturating_add(ANSWER);
 
 /// A connection to a manager; cheap to clone.
 #[derive(Clone)]
@@ -54,8 +57,17 @@ impl Client {
     pub(crate) async fn trigger(&mut self, schedule: &str) -> Result<v1::Build, Trouble> {
         let message = v1::TriggerBuildRequest { schedule: schedule.to_owned(), trigger: Trigger::Cli.into() };
         let mut request = self.request(message);
-        request.set_timeout(ANSWER);
-        self.inner.trigger_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
+        // Ours ends first, and knows what was asked.
+        request.set_timeout(ANSWER_TO_TRIGGER.saturating_add(ANSWER));
+        let answer = tokio::time::timeout(ANSWER_TO_TRIGGER, self.inner.trigger_build(request)).await;
+        let late = |_| {
+            Trouble::errored(format!(
+                "the manager did not say within {} whether it takes the build: `image-manager history` shows whether \
+                 it did, its log why it takes so long",
+                humantime::format_duration(ANSWER_TO_TRIGGER)
+            ))
+        };
+        answer.map_err(late)?.map(tonic::Response::into_inner).map_err(trouble)
     }
 
     /// The events of a build, logs included.
@@ -75,9 +87,12 @@ impl Client {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn trouble(status: Status) -> Trouble {
     match status.code() {
-        Code::NotFound | Code::InvalidArgument | Code::Unauthenticated | Code::FailedPrecondition => {
-            Trouble::usage(status.message())
-        }
+        // What it says itself is for whoever writes the header.
+        Code::Unauthenticated => Trouble::usage(
+            "the manager asks for its API token, and none or another was brought: give --api-token-file FILE (or set \
+             IMAGE_MANAGER_API_TOKEN_FILE), the file that `serve` was given",
+        ),
+        Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition => Trouble::usage(status.message()),
         _ => Trouble::errored(status.message()),
     }
 }

@@ -1,6 +1,6 @@
 //! Putting a manager together from the command line, for the verbs that build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -167,7 +167,10 @@ impl Instance {
         let settings = settings(host, &lock.directory, concurrent_builds);
         let listener = listen(gateway, "--gateway").await?;
         let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
-        let history = History::open(&settings.database()).map_err(Trouble::errored)?;
+        let database = settings.database();
+        // Looks the file through, which takes seconds for a large one.
+        let history = tokio::task::spawn_blocking(move || History::open(&database)).await;
+        let history = history.map_err(Trouble::errored)?.map_err(Trouble::errored)?;
         let owner = history.owner().await.map_err(Trouble::errored)?;
         let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;
         let gateway = Gateway::new(settings.gateway);
@@ -230,8 +233,7 @@ pub(crate) async fn prove_reach(
     clouds: &Clouds,
     gateway: SocketAddr,
 ) -> Result<(), Trouble> {
-    for schedule in schedules.schedules.iter().filter(|schedule| needed(schedule) && schedule.cloud != LOCAL)
-    {
+    for schedule in one_of_each_cloud(schedules, needed) {
         let Some(cloud) = clouds.get(&schedule.cloud) else { continue };
         match cloud.agent_endpoint(gateway).await {
             Err(error) if error.trouble == CloudTrouble::Configuration => {
@@ -243,6 +245,16 @@ pub(crate) async fn prove_reach(
         }
     }
     Ok(())
+}
+
+/// A schedule of each cloud but `local`: what is asked of a cloud may take it seconds to answer.
+fn one_of_each_cloud<'a>(
+    schedules: &'a Schedules,
+    needed: &(dyn Fn(&Schedule) -> bool + Sync),
+) -> Vec<&'a Schedule> {
+    let mut seen = BTreeSet::from([LOCAL]);
+    let all = schedules.schedules.iter();
+    all.filter(|schedule| needed(schedule) && seen.insert(schedule.cloud.as_str())).collect()
 }
 
 /// Binds a port; a taken one is named with its flag.
@@ -297,4 +309,26 @@ fn find_agent() -> PathBuf {
     // Cargo's own layout first: what lies beside a debug build is a dynamic agent.
     let checkout = beside.parent().map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
     checkout.filter(|path| path.exists()).unwrap_or_else(|| beside.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cloud_of_many_schedules_is_asked_once() {
+        let schedule = |name: &str, cloud: &str| {
+            format!(
+                "[schedule.{name}]\nimage.elements = [\"e\"]\ncloud = \"{cloud}\"\nserver.flavor = \"m\"\n"
+            )
+        };
+        let text = [("a", "one"), ("b", "one"), ("c", "two"), ("d", "one"), ("e", "two"), ("f", "one")];
+        let text: String = text.iter().map(|(name, cloud)| schedule(name, cloud)).collect();
+        let schedules = schedules::parse(Path::new("schedules.toml"), &text).unwrap();
+        let asked = |needed: &(dyn Fn(&Schedule) -> bool + Sync)| -> Vec<String> {
+            one_of_each_cloud(&schedules, needed).iter().map(|schedule| schedule.name.clone()).collect()
+        };
+        assert_eq!(asked(&|_| true), ["a", "c"]);
+        assert_eq!(asked(&|schedule| schedule.name.as_str() > "a"), ["b", "c"]);
+    }
 }

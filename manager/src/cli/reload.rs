@@ -1,7 +1,8 @@
 //! Reading schedules.toml anew when it has changed, or when SIGHUP asks for it.
 //!
 //! A file with mistakes changes nothing: the schedules stay as they are, and what is wrong is in the log and in
-//! ListSchedules until the file is right again. Builds under way keep the schedule that they began with.
+//! ListSchedules until the file is right again. A file that is right and cannot be used for want of something else
+//! (clouds.yaml, room on the disk) is tried again. Builds under way keep the schedule that they began with.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,16 +10,18 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::Signal;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::instance::{clouds, prove_reach};
 use crate::lifecycle::Manager;
-use crate::schedules;
+use crate::schedules::{self, LOCAL, LoadError, LoadErrorReason, Schedules};
 
 /// How often the file is looked at. A change counts once two looks have found the same, so that a file is not
 /// read while it is being written.
 const LOOK: Duration = Duration::from_secs(2);
+/// Pause before a file is tried again that could not be used for a reason outside it.
+const PAUSE: Duration = Duration::from_secs(20);
 
 /// What a look found: the content's digest; `None` when the file cannot be read.
 type Content = Option<[u8; 32]>;
@@ -29,6 +32,54 @@ pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     /// Where the gateway listens; `None` when servers are told another address.
     pub(crate) gateway: Option<SocketAddr>,
+    /// Where it listens, when nobody said where but the schedules that there were at the start.
+    pub(crate) chosen: Option<SocketAddr>,
+}
+
+/// Why a file is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    why: String,
+    /// Another try of the same file may go better.
+    passing: bool,
+}
+
+impl Refusal {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    fn passing(why: impl ToString) -> Self {
+        Self { why: why.to_string(), passing: true }
+    }
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        let passing = matches!(error.reason, LoadErrorReason::Unreadable(_));
+        Self { why: error.render(false), passing }
+    }
+}
+
+/// What was dealt with, so that the same file is not read again and again.
+#[derive(Default)]
+struct Dealt {
+    content: Option<Content>,
+    /// When it is tried again all the same, and what was in the way.
+    again: Option<(Instant, Refusal)>,
+}
+
+impl Dealt {
+    fn wants(&self, found: Option<Content>, now: Instant) -> bool {
+        self.content != found || self.again.as_ref().is_some_and(|(when, _)| now >= *when)
+    }
+
+    /// Whether the log has this refusal of this content already.
+    fn told(&self, found: Option<Content>, refusal: &Refusal) -> bool {
+        self.content == found && self.again.as_ref().is_some_and(|(_, earlier)| earlier == refusal)
+    }
+
+    fn note(found: Option<Content>, refused: Option<Refusal>, now: Instant) -> Self {
+        let again = refused.filter(|refusal| refusal.passing).map(|refusal| (now + PAUSE, refusal));
+        Self { content: found, again }
+    }
 }
 
 impl Reloader {
@@ -36,8 +87,7 @@ impl Reloader {
     pub(crate) async fn run(self, mut hangup: Option<Signal>, stop: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What the last look found, and what was dealt with.
-        let (mut found, mut done): (Option<Content>, Option<Content>) = (None, None);
+        let (mut found, mut dealt): (Option<Content>, Dealt) = (None, Dealt::default());
         loop {
             let asked = async {
                 match &mut hangup {
@@ -54,9 +104,13 @@ impl Reloader {
             if asked {
                 tracing::info!("SIGHUP: reading {} anew", self.path.display());
             }
-            if asked || (before == found && done != found) {
-                self.reload().await;
-                done = found;
+            if asked || (before == found && dealt.wants(found, Instant::now())) {
+                let refused = self.reload().await.err();
+                if let Some(refusal) = refused.as_ref().filter(|refusal| asked || !dealt.told(found, refusal))
+                {
+                    self.log(refusal);
+                }
+                dealt = Dealt::note(found, refused, Instant::now());
             }
         }
     }
@@ -66,31 +120,87 @@ impl Reloader {
         Some(Sha256::digest(&bytes).into())
     }
 
-    async fn reload(&self) {
-        match self.try_reload().await {
-            Ok(()) => {}
-            Err(why) => {
-                tracing::error!(
-                    "{} is not used; the schedules stay as they were:\n{why}",
-                    self.path.display()
-                );
-                self.manager.refuse_schedules(why);
-            }
-        }
+    fn log(&self, refusal: &Refusal) {
+        let then = if refusal.passing { "; it is tried again" } else { "" };
+        let (path, why) = (self.path.display(), &refusal.why);
+        tracing::error!("{path} is not used; the schedules stay as they were{then}:\n{why}");
     }
 
-    async fn try_reload(&self) -> Result<(), String> {
+    async fn reload(&self) -> Result<(), Refusal> {
+        let done = self.try_reload().await;
+        if let Err(refusal) = &done {
+            self.manager.refuse_schedules(refusal.why.clone());
+        }
+        done
+    }
+
+    async fn try_reload(&self) -> Result<(), Refusal> {
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || schedules::load(&path)).await;
-        let loaded = loaded.map_err(|error| error.to_string())?.map_err(|error| error.render(false))?;
+        let loaded = loaded.map_err(Refusal::passing)??;
+        if let Some(why) = self.chosen.and_then(|gateway| out_of_reach(&loaded, gateway)) {
+            return Err(Refusal { why, passing: false });
+        }
         let everything = |_: &schedules::Schedule| true;
         let owner = self.manager.owner();
-        let added = clouds(&loaded, &everything, owner, &self.manager.clouds()).map_err(|t| t.to_string())?;
+        // What clouds.yaml, a name server or the disk lacks now may be there later, with the same file.
+        let added = clouds(&loaded, &everything, owner, &self.manager.clouds()).map_err(Refusal::passing)?;
         if let Some(gateway) = self.gateway {
-            prove_reach(&loaded, &everything, &added, gateway)
-                .await
-                .map_err(|trouble| trouble.to_string())?;
+            prove_reach(&loaded, &everything, &added, gateway).await.map_err(Refusal::passing)?;
         }
-        self.manager.replace_schedules(loaded, added).await.map_err(|error| error.to_string())
+        self.manager.replace_schedules(loaded, added).await.map_err(Refusal::passing)
+    }
+}
+
+/// Why no agent could call: while all schedules were local, the gateway was opened to this host only.
+fn out_of_reach(schedules: &Schedules, gateway: SocketAddr) -> Option<String> {
+    let far = schedules.schedules.iter().find(|schedule| schedule.cloud != LOCAL)?;
+    gateway.ip().is_loopback().then(|| {
+        format!(
+            "schedule {:?}: servers of the cloud {:?} cannot reach the gateway on {gateway}, which was opened to this \
+             host only because every schedule was local: restart the manager, or give --gateway 0.0.0.0:{}",
+            far.name,
+            far.cloud,
+            gateway.port()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_for_this_host_refuses_schedules_of_clouds() {
+        let parse = |cloud: &str| {
+            let text = format!("[schedule.a]\nimage.elements = [\"e\"]\n{cloud}");
+            schedules::parse(Path::new("schedules.toml"), &text).unwrap()
+        };
+        let (local, far) = (parse(""), parse("cloud = \"mycloud\"\nserver.flavor = \"m\""));
+        let (here, everywhere) = ("127.0.0.1:50051".parse().unwrap(), "0.0.0.0:50051".parse().unwrap());
+        let why = out_of_reach(&far, here).unwrap();
+        for part in ["\"a\"", "\"mycloud\"", "restart the manager, or give --gateway 0.0.0.0:50051"] {
+            assert!(why.contains(part), "{why}");
+        }
+        assert_eq!(out_of_reach(&local, here), None);
+        assert_eq!(out_of_reach(&far, everywhere), None);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let now = Instant::now();
+        let (one, two) = (Some(Some([1; 32])), Some(Some([2; 32])));
+        let fresh = Dealt::default();
+        assert!(fresh.wants(one, now));
+        for refused in [None, Some(Refusal { why: "mistakes".to_owned(), passing: false })] {
+            let dealt = Dealt::note(one, refused, now);
+            assert!(!dealt.wants(one, now + PAUSE * 2) && dealt.wants(two, now));
+        }
+        let (full, other) = (Refusal::passing("the disk is full"), Refusal::passing("no clouds.yaml"));
+        let dealt = Dealt::note(one, Some(full.clone()), now);
+        assert!(!dealt.wants(one, now + PAUSE / 2) && dealt.wants(one, now + PAUSE));
+        assert!(dealt.told(one, &full) && !dealt.told(one, &other) && !dealt.told(two, &full));
     }
 }

@@ -4,9 +4,11 @@
 //! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
 //! SIGHUP reads schedules.toml anew.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::ServeArguments;
@@ -18,28 +20,54 @@ use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
+use crate::webhook::Webhook;
 
 /// How long builds that were told to end may take for that and their clean-up.
 const CLEAN_UP: Duration = Duration::from_mins(2);
 
-pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
-    logging::start(&arguments.logging, "info")?;
+/// What serving needs, open.
+struct Opened {
+    lock: StateLock,
+    token: Option<ApiToken>,
+    listener: TcpListener,
+    operator: SocketAddr,
+    webhook: Option<Webhook>,
+    instance: Instance,
+}
+
+async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     clock::check().map_err(Trouble::usage)?;
-    let schedules = load_schedules(&arguments.host.schedules.schedules)?;
+    let path = arguments.host.schedules.schedules.clone();
+    // A file system that hangs must not hang the signals too.
+    let schedules = tokio::task::spawn_blocking(move || load_schedules(&path)).await;
+    let schedules = schedules.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
     ApiToken::guard(arguments.operator, token.as_ref()).map_err(Trouble::usage)?;
     let directory = &arguments.host.state.state;
     let lock = StateLock::take(directory)?.ok_or_else(|| taken(directory))?;
     let listener = listen(arguments.operator, "--operator").await?;
-    let operator_address = listener.local_addr().map_err(Trouble::errored)?;
-    let webhook = webhook::of(&arguments.webhook, operator_address)?;
+    let operator = listener.local_addr().map_err(Trouble::errored)?;
+    let webhook = webhook::of(&arguments.webhook, operator)?;
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
-    let mut instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
-    let manager = instance.manager.clone();
+    let instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
+    Ok(Opened { lock, token, listener, operator, webhook, instance })
+}
+
+pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
+    logging::start(&arguments.logging, "info")?;
+    // Before anything else: until then each of them kills, and SIGHUP would do so in a way that systemd takes for
+    // an end in order.
     let mut signals = Signals::new()?;
     let hangup = signals.take_hangup();
+    let opened = tokio::select! {
+        opened = open(&arguments) => opened?,
+        // Nothing was begun.
+        () = told_to_stop(&mut signals) => return Ok(Exit::Done),
+    };
+    let Opened { lock, token, listener, operator: operator_address, webhook, mut instance } = opened;
+    let manager = instance.manager.clone();
     let firing = CancellationToken::new();
 
     manager.remember_schedules().await.map_err(Trouble::errored)?;
@@ -50,6 +78,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         manager: manager.clone(),
         path: arguments.host.schedules.schedules.clone(),
         gateway: manager.settings().agent_endpoint.is_none().then_some(instance.gateway_address),
+        chosen: arguments.host.gateway.is_none().then_some(instance.gateway_address),
     };
     tokio::spawn(reloader.run(hangup, firing.clone()));
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };

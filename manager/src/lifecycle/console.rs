@@ -11,6 +11,9 @@ const CHUNK: u64 = 256 * 1024;
 /// Most of the end that is looked at for evidence, in bytes.
 const TAIL: u64 = 16 * 1024;
 
+/// Most that is told of a line, in bytes: a console may go on for ever without ending one.
+const LINE: usize = 8 * 1024;
+
 /// Follows a file that grows.
 pub(super) struct ConsoleTail {
     path: PathBuf,
@@ -29,10 +32,12 @@ impl ConsoleTail {
         let Ok(bytes) = read_from(&self.path, self.offset, CHUNK).await else { return Vec::new() };
         self.offset += bytes.len() as u64;
         self.partial.push_str(&String::from_utf8_lossy(&bytes));
-        let Some(end) = self.partial.rfind('\n') else { return Vec::new() };
-        let rest = self.partial.split_off(end + 1);
+        let rest = self.partial.split_off(self.partial.rfind('\n').map_or(0, |end| end + 1));
         let whole = std::mem::replace(&mut self.partial, rest);
-        whole.lines().map(plain_line).filter(|line| !line.is_empty()).collect()
+        // One byte more than is told: what follows is not taken for a part of what is.
+        self.partial.truncate(self.partial.ceil_char_boundary(LINE + 1));
+        let begin = |line: &str| plain_line(line.get(..line.floor_char_boundary(LINE)).unwrap_or_default());
+        whole.lines().map(begin).filter(|line| !line.is_empty()).collect()
     }
 }
 
@@ -109,5 +114,20 @@ mod tests {
         std::fs::write(&path, "one\ntwo\n\nthree\n").unwrap();
         assert_eq!(tail.new_lines().await, ["two", "three"]);
         assert_eq!(last_lines(&path, 2).await, "two\nthree");
+    }
+    #[tokio::test]
+    async fn a_line_without_an_end_takes_no_more_memory_than_is_told_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        let mut tail = ConsoleTail::new(&path);
+        let mut said = "ä".repeat(2 << 20);
+        std::fs::write(&path, &said).unwrap();
+        for _ in 0..4 << 20 >> 18 {
+            assert!(tail.new_lines().await.is_empty());
+            assert!(tail.partial.len() <= LINE + 2, "{}", tail.partial.len());
+        }
+        said.push_str("tail\nnext\n");
+        std::fs::write(&path, &said).unwrap();
+        assert_eq!(tail.new_lines().await, ["ä".repeat(LINE / 2), "next".to_owned()]);
     }
 }

@@ -25,7 +25,7 @@ use crate::history::{History, HistoryError, Named as _, NewBuild};
 use crate::schedules::{Schedule, Schedules};
 
 /// How long whoever asks for a build waits for the cloud to say whether it can take it.
-const PREFLIGHT: Duration = Duration::from_mins(1);
+pub const PREFLIGHT: Duration = Duration::from_mins(1);
 
 /// A build was asked for and not queued.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! queues builds; one `driver` task then owns a build and moves it along its `stages`. Each move is committed
 //! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
 
+mod agent_log;
 mod artifact;
 mod comparison;
 mod console;
@@ -28,7 +29,7 @@ pub use comparison::{boot_time, compare};
 pub use console::plain_line;
 pub use events::Notice;
 pub use failure::Failure;
-pub use manager::{Manager, Parts, TriggerError, TriggerOptions};
+pub use manager::{Manager, PREFLIGHT, Parts, TriggerError, TriggerOptions};
 pub use retention::{Retention, start_retention};
 pub use scheduler::start_scheduler;
 pub use settings::{Settings, files};

@@ -196,9 +196,11 @@ fn trigger_status(error: TriggerError) -> Status {
         }
         TriggerError::Stopping => Status::unavailable(text),
         TriggerError::Cloud { error, .. } => match error.trouble {
-            Trouble::Unavailable | Trouble::Timeout => Status::unavailable(text),
+            Trouble::Configuration => Status::failed_precondition(text),
             Trouble::NoRoom => Status::resource_exhausted(text),
-            _ => Status::failed_precondition(text),
+            Trouble::Unavailable | Trouble::Timeout | Trouble::Fault | Trouble::Corrupt => {
+                Status::unavailable(text)
+            }
         },
         TriggerError::History(error) => history_status(error),
     }
@@ -213,5 +215,24 @@ pub(super) fn history_status(error: HistoryError) -> Status {
         HistoryError::Ambiguous(_) => Status::invalid_argument(text),
         HistoryError::Unfinished(_) => Status::already_exists(text),
         _ => Status::internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::CloudError;
+
+    #[test]
+    fn only_what_the_user_must_change_is_a_precondition() {
+        let code = |trouble| {
+            let error = CloudError::new(trouble, "x");
+            trigger_status(TriggerError::Cloud { cloud: "c".to_owned(), error }).code()
+        };
+        assert_eq!(code(Trouble::Configuration), Code::FailedPrecondition);
+        assert_eq!(code(Trouble::NoRoom), Code::ResourceExhausted);
+        for trouble in [Trouble::Unavailable, Trouble::Timeout, Trouble::Fault, Trouble::Corrupt] {
+            assert_eq!(code(trouble), Code::Unavailable, "{trouble:?}");
+        }
     }
 }

@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use chrono::Utc;
 use image_manager_proto::v1::BuildState;
 
 use super::access::ApiToken;
@@ -21,6 +20,10 @@ use crate::schedules::{Schedule, planner};
 
 /// The value of a gauge for a schedule; none where it does not apply.
 type Value<'a> = &'a dyn Fn(&Schedule) -> Option<f64>;
+
+/// So many of the next fire times are looked at for the longest time between two: a week of an entry that fires
+/// seven times a day.
+const FIRES: usize = 50;
 
 /// Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -153,7 +156,7 @@ fn schedule_gauges(
         ),
         (
             "image_manager_schedule_interval_seconds",
-            "Time between the next two fire times; absent for a schedule on demand only.",
+            "Longest time between fire times, now and among the next ones; absent for a schedule on demand only.",
             &interval,
         ),
         (
@@ -161,7 +164,7 @@ fn schedule_gauges(
             "When the schedule fires next; absent for a schedule that is paused or on demand only.",
             &|schedule| {
                 let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
-                next_fires(schedule).first().filter(|_| !paused).copied()
+                next_fire(schedule).filter(|_| !paused)
             },
         ),
         ("image_manager_schedule_paused", "1 while the schedule is paused.", &|schedule| {
@@ -188,21 +191,16 @@ fn schedule_gauges(
     }
 }
 
-/// The next two fire times, in seconds since the epoch.
-fn next_fires(schedule: &Schedule) -> Vec<f64> {
-    let seconds = |time: chrono::DateTime<Utc>| {
-        std::time::SystemTime::from(time)
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64())
-    };
-    planner::next_fires(schedule, crate::clock::now(), 2).into_iter().map(seconds).collect()
+/// The next fire time, in seconds since the epoch.
+fn next_fire(schedule: &Schedule) -> Option<f64> {
+    let fire = planner::next_fires(schedule, crate::clock::now(), 1).into_iter().next()?;
+    let since = std::time::SystemTime::from(fire).duration_since(std::time::UNIX_EPOCH);
+    Some(since.map_or(0.0, |since| since.as_secs_f64()))
 }
 
 fn interval(schedule: &Schedule) -> Option<f64> {
-    match next_fires(schedule).as_slice() {
-        [first, second] => Some(second - first),
-        _ => None,
-    }
+    let gap = planner::longest_gap(schedule, crate::clock::now(), FIRES)?;
+    Some(gap.to_std().unwrap_or_default().as_secs_f64())
 }
 
 fn deliveries(page: &mut Exposition, counts: &Counts) {

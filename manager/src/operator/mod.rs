@@ -4,6 +4,7 @@
 mod access;
 pub(crate) mod charts;
 mod control;
+mod door;
 mod exposition;
 mod guard;
 mod metrics;

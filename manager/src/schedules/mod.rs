@@ -62,14 +62,14 @@
 //! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums say; only when it is named, for the server reads all of its disk |
 //! | `checks.packages.max_changed` | number | `25` | so many may differ, because elements changed them |
 //! | `checks.*.required` | bool | `true` | whether the verdict depends on it |
-//! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take |
+//! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take; at most 1h |
 //! | `publish.name` | string | not published | the name that the verified image gets; one schedule a name and cloud |
 //! | `publish.keep` | number | `3` | older images that stay beside the current one |
 //! | `publish.visibility` | string | `"private"` | `private`, `shared`, `community`, `public` |
 //! | `timeouts.build` | duration | `"1h"` | disk-image-builder |
 //! | `timeouts.upload` | duration | `"30m"` | until the image is active |
-//! | `timeouts.boot` | duration | `"10m"` | from the server's creation until the agent attaches |
-//! | `timeouts.verify` | duration | `"10m"` | until the agent is gone again |
+//! | `timeouts.boot` | duration | `"10m"` | from the server's creation until the agent attaches; at most 2h, as long as the agent waits |
+//! | `timeouts.verify` | duration | `"10m"` | until the agent is gone again; at most 2h |
 //! | `timeouts.total` | duration | `"2h"`, more if the stages need it | everything but queue and clean-up |
 
 pub mod cron;

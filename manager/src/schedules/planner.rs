@@ -34,6 +34,9 @@ const FIXED_TIMES_SKIPPED: usize = 2880;
 /// How far back the latest fire time is looked for, in growing steps; then everything.
 const LOOK_BACK_HOURS: [i64; 4] = [1, 24, 32 * 24, 366 * 24];
 
+/// A gap that began earlier is found among those to come.
+const LONGEST_GAP_LOOKED_BACK: TimeDelta = TimeDelta::days(32);
+
 /// A run that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
@@ -47,13 +50,26 @@ pub struct Due {
 pub fn next_fires(schedule: &Schedule, after: DateTime<Utc>, n: usize) -> Vec<DateTime<Utc>> {
     let Some(cron) = &schedule.cron else { return Vec::new() };
     let jitter = jitter_of(schedule);
-    let start = after.checked_sub_signed(jitter);
-    let following =
-        |from: &DateTime<Utc>| next_fire(cron, schedule.timezone, *from).filter(|next| next > from);
-    std::iter::successors(start.as_ref().and_then(following), following)
-        .take(n)
-        .filter_map(|fire| fire.checked_add_signed(jitter))
-        .collect()
+    let Some(start) = after.checked_sub_signed(jitter) else { return Vec::new() };
+    let fires = fires_after(cron, schedule.timezone, start).take(n);
+    fires.filter_map(|fire| fire.checked_add_signed(jitter)).collect()
+}
+
+/// The longest time that lies between two fire times, of the one that `now` is in and the `n` after it. Of an entry
+/// for workdays it is the weekend. `None` for a schedule without a cron entry, or that fires once only.
+pub fn longest_gap(schedule: &Schedule, now: DateTime<Utc>, n: usize) -> Option<TimeDelta> {
+    let (cron, zone) = (schedule.cron.as_ref()?, schedule.timezone);
+    let now = now.checked_sub_signed(jitter_of(schedule))?;
+    let since = now.checked_sub_signed(LONGEST_GAP_LOOKED_BACK)?;
+    let latest = latest_fire(cron, zone, since, now);
+    let fires: Vec<_> = latest.into_iter().chain(fires_after(cron, zone, now).take(n)).collect();
+    fires.iter().zip(fires.iter().skip(1)).map(|(earlier, later)| *later - *earlier).max()
+}
+
+/// The fire times after an instant, without jitter.
+fn fires_after(cron: &Cron, zone: Tz, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+    let following = move |from: &DateTime<Utc>| next_fire(cron, zone, *from).filter(|next| next > from);
+    std::iter::successors(following(&after), following)
 }
 
 /// Whether a run is due in `(since, now]`: one at most, however many fire times lie in it. `since` is the last

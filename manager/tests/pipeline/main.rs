@@ -12,6 +12,7 @@
 
 mod canaries;
 mod control;
+mod crowd;
 mod documents;
 mod durability;
 mod grpc;
@@ -29,6 +30,7 @@ mod retrying;
 mod road;
 mod serving;
 mod shell;
+mod starting;
 mod stopping;
 mod take_up;
 mod usage;

@@ -2,6 +2,7 @@
 //! code that `docs/exit-codes.md` gives.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use super::harness::{Place, text, tiny_schedule};
 
@@ -226,4 +227,39 @@ fn doors_that_somebody_else_has_are_named() {
     assert!(said.contains("one manager a state directory"), "{said}");
     let said = place.expect(&["run", "tiny", "--keep-disk", "disk.qcow2"], 64);
     assert!(said.contains("--keep-disk works only for a build in the foreground"), "{said}");
+}
+
+#[test]
+fn a_manager_that_wants_a_token_says_with_which_flag() {
+    let place = place();
+    for (name, token) in [("token", "0123456789abcdef0123456789abcdef"), ("another", "fedcba9876543210")] {
+        std::fs::write(place.path().join(name), token).unwrap();
+    }
+    let serving = place.serve_with(&["--api-token-file", "token"]);
+    for more in [&[][..], &["--api-token-file", "another"]] {
+        let said = place.expect(&[&["run", "tiny"], more].concat(), 64);
+        for part in ["API token", "--api-token-file", "IMAGE_MANAGER_API_TOKEN_FILE"] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+    }
+    assert_eq!(serving.terminate(), Some(0));
+}
+
+#[test]
+fn a_cloud_that_does_not_answer_is_named_beside_a_manager_too() {
+    let place = place();
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let auth = format!("http://{}/v3", silent.local_addr().unwrap());
+    let entry = format!("{{ auth_url: \"{auth}\", username: u, password: p, project_name: x }}");
+    let clouds = place.path().join("clouds.yaml");
+    std::fs::write(&clouds, format!("clouds:\n  faraway:\n    auth: {entry}\n")).unwrap();
+    let environment = [("OS_CLIENT_CONFIG_FILE", clouds.to_str().unwrap())];
+    let endpoint = ["--schedules", "far.toml", "--agent-endpoint", "192.0.2.1:50051"];
+    let serving = place.serve_in(&endpoint, &environment);
+    let began = Instant::now();
+    let said = place.expect(&["run", "far", "--schedules", "far.toml"], 2);
+    assert!(said.contains("faraway") && !said.contains("Timeout expired"), "{:?}: {said}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(85), "the manager answers first: {:?}", began.elapsed());
+    assert_eq!(serving.terminate(), Some(0));
 }

@@ -59,3 +59,30 @@ fn a_changed_file_is_read_and_a_broken_one_is_not_used() {
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }
+
+#[test]
+fn a_good_file_is_used_once_what_it_needs_is_there() {
+    let place = Place::tiny("");
+    let clouds = place.path().join("clouds.yaml");
+    let serving = place.serve_in(
+        &["--agent-endpoint", "192.0.2.1:50051"],
+        &[("OS_CLIENT_CONFIG_FILE", clouds.to_str().unwrap())],
+    );
+    let control = Control::of(&serving);
+    let far = tiny_schedule("far", "cloud = \"faraway\"").replace("server =", "server.flavor = \"m1\"\n#");
+    fs::write(place.path().join("schedules.toml"), format!("{}{far}", tiny_schedule("tiny", ""))).unwrap();
+    let error = wait_for("the refusal", PATIENCE, || {
+        let error = control.schedules().schedules_error;
+        (!error.is_empty()).then_some(error)
+    });
+    assert!(error.contains("\"far\"") && error.contains("clouds.yaml"), "{error}");
+    assert_eq!(names(&control), ["tiny"]);
+
+    let entry = "{ auth_url: \"http://192.0.2.1:5000/v3\", username: u, password: p, project_name: x }";
+    fs::write(&clouds, format!("clouds:\n  faraway:\n    auth: {entry}\n")).unwrap();
+    wait_for("the file to be used", PATIENCE, || (names(&control) == ["tiny", "far"]).then_some(()));
+    assert_eq!(control.schedules().schedules_error, "");
+    let log = place.serve_log();
+    assert_eq!(log.matches("the schedules stay as they were").count(), 1, "told once:\n{log}");
+    assert_eq!(serving.terminate(), Some(0));
+}

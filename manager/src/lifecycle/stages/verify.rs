@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use image_manager_proto::v1;
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
@@ -12,6 +11,7 @@ use super::{judgement, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
+use crate::lifecycle::agent_log::AgentLog;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
@@ -28,6 +28,7 @@ const SHUTTING_DOWN: Duration = Duration::from_mins(5);
 /// What is known of the verification under way.
 struct Verification {
     booted: Booted,
+    log: AgentLog,
     report: Option<v1::Report>,
     removal: Option<v1::RemovalReport>,
     /// When the agent's stream broke, and why.
@@ -37,8 +38,9 @@ struct Verification {
 /// Follows the agent to its last word and judges what it found.
 pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result<Done<()>, Failure> {
     let limit = driver.schedule.timeouts.verify;
-    let mut verification = Verification { booted, report: None, removal: None, lost: None };
-    note_hello(driver, &verification.booted.hello).await;
+    let log = AgentLog::new(driver.directory().join(files::AGENT_LOG));
+    let mut verification = Verification { booted, log, report: None, removal: None, lost: None };
+    note_hello(driver, &mut verification.log, &verification.booted.hello).await;
     let late = async {
         Failure::errored(
             "verify_timeout",
@@ -112,7 +114,7 @@ async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), 
 async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
     match event {
         AgentEvent::Attached { hello, stream, .. } => {
-            note_hello(driver, &hello).await;
+            note_hello(driver, &mut verification.log, &hello).await;
             verification.booted.stream = stream;
             if hello.boot_id != verification.booted.hello.boot_id {
                 let boot = hello.boot_id;
@@ -126,6 +128,7 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
         AgentEvent::Result(result) => {
             note(
                 driver,
+                &mut verification.log,
                 json!({"event": "check_result", "name": result.name, "outcome": result.outcome().word(),
                 "summary": result.summary}),
             )
@@ -136,6 +139,7 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
         AgentEvent::Report { report, accept } => {
             note(
                 driver,
+                &mut verification.log,
                 json!({"event": "report", "results": report.results.iter().map(|result| json!({
                 "name": result.name, "outcome": result.outcome().word(), "summary": result.summary,
                 "observations": result.observations.as_ref().map(observations::to_json)}))
@@ -150,6 +154,7 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
         AgentEvent::Removal(removal) => {
             note(
                 driver,
+                &mut verification.log,
                 json!({"event": "removal", "complete": removal.complete, "paths": removal.paths.iter()
                 .map(|path| json!({"path": path.path, "fate": path.fate().word(), "detail": path.detail}))
                 .collect::<Vec<_>>()}),
@@ -160,11 +165,11 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
             verification.removal = Some(removal);
         }
         AgentEvent::Goodbye => {
-            note(driver, json!({"event": "goodbye"})).await;
+            note(driver, &mut verification.log, json!({"event": "goodbye"})).await;
             return Ok(true);
         }
         AgentEvent::Detached { why, stream } => {
-            note(driver, json!({"event": "detached", "why": why})).await;
+            note(driver, &mut verification.log, json!({"event": "detached", "why": why})).await;
             if stream != verification.booted.stream {
                 return Ok(false);
             }
@@ -200,9 +205,10 @@ async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
     driver.bounded(SHUTTING_DOWN + SAVE_DISK, late, work).await
 }
 
-async fn note_hello(driver: &Driver, hello: &v1::Hello) {
+async fn note_hello(driver: &Driver, log: &mut AgentLog, hello: &v1::Hello) {
     note(
         driver,
+        log,
         json!({"event": "attached", "boot_id": hello.boot_id, "agent_version": hello.agent_version,
             "kernel": hello.kernel_release, "operating_system": hello.operating_system,
             "uptime_seconds": super::boot::seconds(hello.uptime.as_ref())}),
@@ -211,20 +217,14 @@ async fn note_hello(driver: &Driver, hello: &v1::Hello) {
 }
 
 /// Appends what the agent said to its log and tells watchers.
-async fn note(driver: &Driver, mut what: serde_json::Value) {
+async fn note(driver: &Driver, log: &mut AgentLog, mut what: serde_json::Value) {
     if let Some(object) = what.as_object_mut() {
         object.insert("time".to_owned(), json!(chrono::Utc::now().to_rfc3339()));
     }
     let line = what.to_string();
     driver.manager.events().log(&driver.id, v1::LogSource::Agent, &line);
-    let path = driver.directory().join(files::AGENT_LOG);
-    let append = async {
-        let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(&path).await?;
-        file.write_all(format!("{line}\n").as_bytes()).await?;
-        file.flush().await
-    };
     // The history has all of it too; a log that cannot be written ends no build.
-    if let Err(error) = append.await {
-        tracing::warn!(build = driver.id, "{}: {error}", path.display());
+    if let Err(error) = log.append(&line).await {
+        tracing::warn!(build = driver.id, "{}: {error}", log.path().display());
     }
 }

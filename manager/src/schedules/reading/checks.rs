@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use image_manager_agent::checks::LONGEST_TIMEOUT;
+
 use super::Reader;
 use super::keys::known_keys;
 use super::rules::{DATASOURCE, HOST_NAME, TARGET};
@@ -15,7 +17,6 @@ const LONG_TIMEOUT: Duration = Duration::from_mins(10);
 const ONLY_WHEN_NAMED: [&str; 1] = ["packages"];
 /// So many packaged files elements change at most, as experience has it.
 const USUALLY_CHANGED: u32 = 25;
-const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
 const LARGEST_SIZE: u64 = 1 << 50;
 const MOST_INODES: u64 = 1 << 40;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use image_manager_agent::LONGEST_SESSION;
 use toml::de::DeTable;
 
 use super::rules::{CLOUD, PUBLISH_NAME, SCHEDULE_NAME};
@@ -189,9 +190,16 @@ impl<'a> Reader<'a> {
     fn timeouts(&mut self, schedule: &Table<'a>, whole: bool) -> Timeouts {
         let table =
             self.table(schedule, "timeouts").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
-        let mut read = |key| self.duration(&table, key, Duration::from_secs(1)..=LONGEST_TIMEOUT);
-        let total = read("total");
-        let stages = ["build", "upload", "boot", "verify"].map(|key| (key, read(key)));
+        let mut read = |key, longest| self.duration(&table, key, Duration::from_secs(1)..=longest);
+        let total = read("total", LONGEST_TIMEOUT);
+        // An agent that nobody answers for so long leaves.
+        let stages = [
+            ("build", LONGEST_TIMEOUT),
+            ("upload", LONGEST_TIMEOUT),
+            ("boot", LONGEST_SESSION),
+            ("verify", LONGEST_SESSION),
+        ];
+        let stages = stages.map(|(key, longest)| (key, read(key, longest)));
         if let Some(total) = total.filter(|_| whole) {
             let longer = stages.iter().filter(|(_, stage)| stage.is_some_and(|stage| stage > total));
             if let Some(((key, Some(stage)), entry)) = longer.clone().next().zip(table.get("total")) {

@@ -78,6 +78,9 @@ fn times_sizes_and_durations() {
         ),
         ("server.memory = 1024", "1024: `server.memory` must be a size with its unit", "write \"1024 MiB\""),
         ("server.memory = \"1 gig\"", "gig: `server.memory`: `1 gig` is not a size", "\"500 MiB\""),
+        ("checks.dns.timeout = \"61m\"", "\"61m\": `checks.dns.timeout` must be from 1s to 1h", "too much"),
+        ("timeouts.boot = \"121m\"", "\"121m\": `timeouts.boot` must be from 1s to 2h", "too much"),
+        ("timeouts.verify = \"3h\"", "\"3h\": `timeouts.verify` must be from 1s to 2h", "too much"),
         ("checks.disk.timeout = \"0s\"", "\"0s\": `checks.disk.timeout`", "too little"),
     ]);
 }

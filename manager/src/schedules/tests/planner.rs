@@ -5,7 +5,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use proptest::prelude::*;
 
 use super::super::cron::Cron;
-use super::super::planner::{Due, MISSED_COUNT_LIMIT, due, next_fires};
+use super::super::planner::{Due, MISSED_COUNT_LIMIT, due, longest_gap, next_fires};
 use super::{fires_by, one, utc};
 
 #[test]
@@ -36,12 +36,33 @@ fn one_run_however_many_fire_times_were_missed() {
 }
 
 #[test]
+fn the_longest_gap_is_the_one_that_an_image_may_be_old() {
+    let (tuesday, saturday) = ("2026-11-24T12:00:00Z", "2026-11-28T12:00:00Z");
+    let table = [
+        ("0 3 * * *", saturday, TimeDelta::hours(24)),
+        ("0 3 * * 1-5", saturday, TimeDelta::hours(72)),
+        ("0 3 * * 1-5", tuesday, TimeDelta::hours(72)),
+        // Longer ago than fifty fire times reach, and under way now.
+        ("*/15 8-18 * * 1-5", saturday, TimeDelta::minutes(61 * 60 + 15)),
+        ("*/15 8-18 * * 1-5", tuesday, TimeDelta::minutes(13 * 60 + 15)),
+        // In a leap year.
+        ("0 3 1 1,2 *", saturday, TimeDelta::days(335)),
+    ];
+    for (entry, now, expected) in table {
+        let gap = longest_gap(&fires_by(entry, "UTC"), utc(now), 50);
+        assert_eq!(gap, Some(expected), "{entry} at {now}");
+    }
+    assert_eq!(longest_gap(&one(""), utc(saturday), 50), None);
+}
+
+#[test]
 fn extreme_instants_do_not_panic() {
     for entry in ["* * * * *", "0 3 * * *"] {
         let mut schedule = fires_by(entry, "Europe/Berlin");
         schedule.jitter = Duration::from_hours(24);
         for instant in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH] {
             let _ = next_fires(&schedule, instant, 2);
+            let _ = longest_gap(&schedule, instant, 2);
             let _ = due(&schedule, DateTime::<Utc>::MIN_UTC, instant);
         }
     }

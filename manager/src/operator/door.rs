@@ -1,0 +1,241 @@
+//! The operator port's door: connections are few, and say something soon or go. It stands before any token, so
+//! whoever reaches the port cannot take the manager's file descriptors.
+//!
+//! When all places are taken, whoever has been answered nothing goes first, then whoever was answered longest ago. An
+//! open stream is answered at least as often as it is pinged, so those who only hold a place go before it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+/// Most connections that are open at once.
+const PLACES: usize = 512;
+/// How long a connection may be silent before its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// Connections that have said something and wait to be served.
+const WAITING: usize = 16;
+/// Pause when the system gives no connection (no file descriptors, say).
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often the log hears of the same trouble.
+const TELL: Duration = Duration::from_mins(1);
+
+/// All open connections.
+struct Door {
+    opened: Instant,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    visits: BTreeMap<u64, Visit>,
+    /// When the log was last told of a crowd.
+    told: Option<Instant>,
+}
+
+/// An open connection, as the door sees it.
+struct Visit {
+    end: CancellationToken,
+    answered: Arc<AtomicU64>,
+}
+
+/// An open connection's place. It is given back when this is dropped.
+struct Seat {
+    door: Arc<Door>,
+    number: u64,
+    end: CancellationToken,
+    /// When something was last written to it, in milliseconds of the door's life; 0 is never.
+    answered: Arc<AtomicU64>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.door.open().visits.remove(&self.number);
+    }
+}
+
+impl Seat {
+    fn answered(&self) {
+        let now = u64::try_from(self.door.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.answered.store(now.max(1), Ordering::Relaxed);
+    }
+}
+
+impl Door {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Whole even after a panic elsewhere: each change is a single step.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a connection a place, if need be somebody else's.
+    fn enter(self: &Arc<Self>) -> Seat {
+        let mut open = self.open();
+        if open.visits.len() >= PLACES {
+            let longest = open.visits.iter().min_by_key(|(_, visit)| visit.answered.load(Ordering::Relaxed));
+            let longest = longest.map(|(number, _)| *number);
+            if let Some(visit) = longest.and_then(|number| open.visits.remove(&number)) {
+                visit.end.cancel();
+            }
+            if open.told.is_none_or(|told| told.elapsed() >= TELL) {
+                open.told = Some(Instant::now());
+                tracing::warn!(
+                    "more than {PLACES} connections at the operator port: those that were answered nothing, or \
+                     longest ago, are ended"
+                );
+            }
+        }
+        let number = open.next;
+        open.next += 1;
+        let (end, answered) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
+        open.visits.insert(number, Visit { end: end.clone(), answered: Arc::clone(&answered) });
+        Seat { door: Arc::clone(self), number, end, answered }
+    }
+}
+
+/// Takes connections until `stop`. Those that have said something are in the channel that is returned.
+pub(super) fn receive(
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> mpsc::Receiver<io::Result<Connection>> {
+    let (admitted, receiver) = mpsc::channel(WAITING);
+    let door = Arc::new(Door { opened: Instant::now(), open: Mutex::default() });
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = take_all(&door, &listener, &admitted) => {}
+        }
+    });
+    receiver
+}
+
+async fn take_all(door: &Arc<Door>, listener: &TcpListener, admitted: &mpsc::Sender<io::Result<Connection>>) {
+    let mut told: Option<Instant> = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tokio::spawn(first_byte(door.enter(), stream, peer, admitted.clone()));
+            }
+            Err(error) => {
+                if told.is_none_or(|told| told.elapsed() >= TELL) {
+                    told = Some(Instant::now());
+                    tracing::warn!("the operator port cannot take a connection: {error}");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn first_byte(
+    seat: Seat,
+    stream: TcpStream,
+    peer: SocketAddr,
+    admitted: mpsc::Sender<io::Result<Connection>>,
+) {
+    // Without it, the end of an answer waits 40 ms for the client's acknowledgement of what came before.
+    let _ = stream.set_nodelay(true);
+    let mut byte = [0];
+    let said = tokio::select! {
+        () = seat.end.cancelled() => return,
+        said = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut byte)) => said,
+    };
+    if !matches!(said, Ok(Ok(1..))) {
+        tracing::debug!(%peer, "ended a connection at the operator port that said nothing");
+        return;
+    }
+    let end = seat.end.clone();
+    let leave = Box::pin(end.clone().cancelled_owned());
+    tokio::select! {
+        () = end.cancelled() => {}
+        // Fails only when nobody serves any more.
+        _ = admitted.send(Ok(Connection { stream, leave, gone: false, seat })) => {}
+    }
+}
+
+/// A connection that has said something.
+pub(super) struct Connection {
+    stream: TcpStream,
+    leave: Pin<Box<WaitForCancellationFutureOwned>>,
+    gone: bool,
+    seat: Seat,
+}
+
+impl Connection {
+    fn must_leave(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.gone = self.gone || self.leave.as_mut().poll(context).is_ready();
+        if self.gone {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another"));
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.must_leave(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.must_leave(context)?;
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.seat.answered();
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.must_leave(context)?;
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.seat.answered();
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.must_leave(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.must_leave(context)?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
