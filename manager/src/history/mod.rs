@@ -203,13 +203,14 @@ impl History {
     /// This installation's id, made at first use: what the manager owns in a cloud carries it. It is kept in a file
     /// beside the history, too, so that one who begins with a new history still knows what is theirs.
     pub async fn owner(&self) -> Result<String, HistoryError> {
-        let kept = self.readers.path.with_file_name("owner");
+        let file = self.readers.path.with_file_name("owner");
         let found = self.read(|connection| Ok(owner(connection)?)).await?;
         let Some(writer) = &self.writer else { return found.ok_or(HistoryError::Closed) };
+        let kept = kept_owner(&file);
         let owner = if let Some(found) = found {
             found
         } else {
-            let fresh = kept_owner(&kept).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+            let fresh = kept.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
             writer
                 .run("owner", |connection| {
                     connection
@@ -218,11 +219,11 @@ impl History {
                 })
                 .await?
         };
-        if kept_owner(&kept).as_ref() != Some(&owner)
-            && let Err(error) = std::fs::write(&kept, &owner)
+        if kept.as_ref() != Some(&owner)
+            && let Err(error) = std::fs::write(&file, &owner)
         {
             // The history has it.
-            tracing::warn!("cannot keep {}: {error}", kept.display());
+            tracing::warn!("cannot keep {}: {error}", file.display());
         }
         Ok(owner)
     }

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 use super::events::Notice;
 use super::failure::Failure;
 use super::ledger::BuildLedger;
-use super::recovery::INSIST;
 use super::stages::boot::Booted;
 use super::stages::{boot, build, publish, upload, verify};
 use super::state::{end_of, is_end, may_move};
@@ -25,6 +24,9 @@ use crate::schedules::Schedule;
 
 /// How long the whole clean-up of a build may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
+
+/// Pause before a move towards the end is tried again.
+pub(super) const INSIST: Duration = Duration::from_secs(5);
 
 /// Owns a build from the queue, or from where an earlier manager was, to its end.
 pub(super) struct Driver {

@@ -70,11 +70,11 @@ impl Manager {
 
     /// Takes away what builds left behind whose clean-up did not come to its end. Returns what is left.
     pub async fn reconcile(&self) -> Vec<String> {
+        self.look_again().await;
         let rows = match self.history().leftover_resources().await {
             Ok(rows) => rows,
             Err(error) => return vec![error.to_string()],
         };
-        self.look_again().await;
         let mut left = Vec::new();
         for row in rows {
             self.metrics().leak(row.id);

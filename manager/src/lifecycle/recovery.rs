@@ -2,20 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use image_manager_proto::v1::{BuildState, StageState, Verdict};
 
-use super::driver::{announce_end, clean_up};
+use super::driver::{INSIST, announce_end, clean_up};
 use super::failure::Failure;
 use super::state::{end_of, is_end};
 use super::take_up::Start;
 use super::{Manager, TriggerError};
 use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
 use crate::schedules::RetryPolicy;
-
-/// Pause before a move towards the end is tried again.
-pub(super) const INSIST: Duration = Duration::from_secs(5);
 
 /// A schedule's entry among those whose last build is still being cleaned up.
 struct Cleaning {
