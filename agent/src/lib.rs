@@ -18,11 +18,13 @@ pub mod fuzzing;
 mod guest;
 mod http;
 mod identity;
+pub mod log_fields;
 mod removal;
 mod resolver;
 mod session;
 mod text;
 mod tls;
+pub mod visible;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //!
 //! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
-//! What time it is, and where a program is, all of them may ask.
+//! What time it is, and where a program is, all of them may ask; what others said they show through `untrusted`.
 
 pub mod builder;
 pub mod cli;
@@ -16,4 +16,5 @@ pub mod lifecycle;
 pub mod operator;
 pub mod programs;
 pub mod schedules;
+mod untrusted;
 pub mod webhook;

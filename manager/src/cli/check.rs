@@ -11,6 +11,6 @@ use crate::schedules;
 pub(crate) fn run(arguments: &CheckArguments) -> Outcome {
     let path = arguments.file.as_ref().unwrap_or(&arguments.schedules.schedules);
     let found = load_schedules(path)?;
-    text::print(&schedules::describe(&found, Utc::now()));
+    text::print_document(&schedules::describe(&found, Utc::now()));
     Ok(Exit::Done)
 }

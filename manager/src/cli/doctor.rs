@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Exit;
 use super::arguments::DoctorArguments;
 use super::instance::settings;
-use super::text::{self, Style};
+use super::text::{self, Screen, Style, line};
 use crate::lifecycle::Settings;
 use crate::programs::{find, is_executable};
 use crate::schedules;
@@ -50,32 +50,36 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     findings.push(schedules_file(&arguments.host.schedules.schedules));
     let style = Style::of_stdout();
     let lacking = findings.iter().filter(|finding| finding.trouble.is_some()).count();
+    let mut out = Screen::default();
     for finding in &findings {
-        text::print(&line(finding, style));
+        write(&mut out, finding, style);
     }
-    text::print(&format!("  {} {}\n", style.dim("i"), accelerator()));
+    line!(out, "  ", style.dim("i"), " ", accelerator());
+    out.blank();
     if lacking == 0 {
-        text::print("\nnothing is missing: `image-manager run SCHEDULE` can build\n");
-        return Exit::Done;
+        line!(out, "nothing is missing: `image-manager run SCHEDULE` can build");
+    } else {
+        line!(
+            out,
+            format_args!(
+                "{lacking} of {} are missing; in a checkout, `setup/install build` mends all that can be installed",
+                findings.len()
+            )
+        );
     }
-    text::print(&format!(
-        "\n{lacking} of {} are missing; in a checkout, `setup/install build` mends all that can be installed\n",
-        findings.len()
-    ));
-    Exit::Errored
+    text::print(&out);
+    if lacking == 0 { Exit::Done } else { Exit::Errored }
 }
 
-fn line(finding: &Finding, style: Style) -> String {
+fn write(out: &mut Screen, finding: &Finding, style: Style) {
     use image_manager_proto::v1::CheckOutcome;
     match &finding.trouble {
-        None => format!("  {} {}\n", style.outcome_mark(CheckOutcome::Pass), finding.what),
-        Some(trouble) => format!(
-            "  {} {}: {}\n      mend it with: {}\n",
-            style.outcome_mark(CheckOutcome::Fail),
-            finding.what,
-            trouble.wrong,
-            style.bold(&trouble.mend)
-        ),
+        None => line!(out, "  ", style.outcome_mark(CheckOutcome::Pass), " ", finding.what),
+        Some(trouble) => {
+            let mark = style.outcome_mark(CheckOutcome::Fail);
+            line!(out, "  ", mark, format_args!(" {}: {}", finding.what, trouble.wrong));
+            line!(out, "      mend it with: ", style.bold(&trouble.mend));
+        }
     }
 }
 

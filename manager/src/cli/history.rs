@@ -6,9 +6,10 @@ use image_manager_proto::v1;
 
 use super::arguments::{HistoryArguments, ListFormat};
 use super::instance::open_history;
-use super::text::{self, Style};
+use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{BuildFilter, Named as _};
+use crate::untrusted::{Untrusted, csv};
 
 pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     let (directory, state) = split_state(&arguments.state)?;
@@ -40,8 +41,8 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     }
     match arguments.format {
         ListFormat::Table => text::print(&table(&builds, Style::of_stdout())),
-        ListFormat::Json => text::print(&json::list(&builds)),
-        ListFormat::Csv => text::print(&csv(&builds)),
+        ListFormat::Json => text::print_document(&json::list(&builds)),
+        ListFormat::Csv => text::print_document(&csv(&builds)),
     }
     Ok(Exit::Done)
 }
@@ -94,9 +95,11 @@ const LAYOUTS: [&[Column]; 5] = [
 /// Between two columns.
 const GAP: usize = 2;
 
-fn table(builds: &[v1::Build], style: Style) -> String {
+fn table(builds: &[v1::Build], style: Style) -> Screen {
+    let mut out = Screen::default();
     if builds.is_empty() {
-        return "no builds\n".to_owned();
+        line!(out, "no builds");
+        return out;
     }
     let layouts = LAYOUTS.iter().map(|columns| Layout::new(columns, builds));
     let fits = |layout: &Layout| style.width().is_none_or(|most| layout.width() <= most);
@@ -108,15 +111,18 @@ fn table(builds: &[v1::Build], style: Style) -> String {
             break;
         }
     }
-    let Some(layout) = last else { return String::new() };
+    let Some(layout) = last else { return out };
     let cut = |line: String| style.width().map_or_else(|| line.clone(), |most| text::shortened(&line, most));
-    let mut out = style.dim(&cut(layout.line(&layout.names)));
-    out.push('\n');
+    line!(out, style.dim(&cut(layout.line(&layout.names))));
     for (row, build) in layout.rows.iter().zip(builds) {
-        out.push_str(&style.by_state(build.state(), &cut(layout.line(row))));
-        out.push('\n');
+        line!(out, style.by_state(build.state(), &cut(layout.line(row))));
     }
     out
+}
+
+/// As wide as it is shown.
+fn seen(cell: &str) -> String {
+    Untrusted::from(cell).in_one_line().into_owned()
 }
 
 /// The cells of a table and the columns' widths.
@@ -130,7 +136,7 @@ impl Layout {
     fn new(columns: &[Column], builds: &[v1::Build]) -> Self {
         let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let rows: Vec<Vec<String>> =
-            builds.iter().map(|build| columns.iter().map(|(_, cell)| cell(build)).collect()).collect();
+            builds.iter().map(|build| columns.iter().map(|(_, cell)| seen(&cell(build))).collect()).collect();
         let width = |column: usize| {
             let cells = rows.iter().chain([&names]).filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
@@ -149,7 +155,6 @@ impl Layout {
     }
 }
 
-/// RFC 4180: a field with a comma, a quote or a line end is quoted.
 fn csv(builds: &[v1::Build]) -> String {
     let mut out =
         "id,schedule,cloud,state,verdict,reason,trigger,created_at,started_at,finished_at,size_bytes\n"
@@ -168,15 +173,7 @@ fn csv(builds: &[v1::Build]) -> String {
             when::rfc3339(build.finished_at.as_ref()),
             build.image.as_ref().map(|image| image.size_bytes.to_string()).unwrap_or_default(),
         ];
-        let quoted = fields.map(|field| {
-            if field.contains([',', '"', '\n', '\r']) {
-                format!("\"{}\"", field.replace('"', "\"\""))
-            } else {
-                field
-            }
-        });
-        out.push_str(&quoted.join(","));
-        out.push('\n');
+        out.push_str(&csv::row(fields.map(Untrusted::from)));
     }
     out
 }
@@ -210,12 +207,14 @@ mod tests {
         };
         for width in [20, 60, 80, 100, 120, 200] {
             let said = table(std::slice::from_ref(&build), Style::of_width(width));
+            let said = said.as_str();
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
             assert_eq!(width >= 60, said.contains("failed"), "{width}\n{said}");
             assert_eq!(width >= 100, said.contains("dib_missing_package"), "{width}\n{said}");
         }
         let piped = table(&[build], Style::plain());
+        let piped = piped.as_str();
         assert!(piped.contains("52cee028ec3c") && piped.contains("2026-11-01 00:00:00Z"), "{piped}");
         assert!(piped.contains("92.0 s") && piped.contains(" d ago"), "{piped}");
     }

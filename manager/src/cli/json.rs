@@ -13,6 +13,8 @@ use serde_json::{Map, Value as Json};
 
 use image_manager_proto::v1;
 
+use crate::untrusted::json::pretty;
+
 fn pool() -> Option<&'static DescriptorPool> {
     static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(image_manager_proto::FILE_DESCRIPTOR_SET).ok()).as_ref()
@@ -31,12 +33,6 @@ pub(crate) fn message(name: &str, message: &impl Message) -> String {
 /// Builds as a JSON list, pretty, with a line end.
 pub(crate) fn list(builds: &[v1::Build]) -> String {
     pretty(&Json::Array(builds.iter().map(build_value).collect()))
-}
-
-fn pretty(json: &Json) -> String {
-    let mut text = serde_json::to_string_pretty(json).unwrap_or_default();
-    text.push('\n');
-    text
 }
 
 fn build_value(build: &v1::Build) -> Json {

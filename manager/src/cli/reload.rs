@@ -123,7 +123,9 @@ impl Reloader {
     fn log(&self, refusal: &Refusal) {
         let then = if refusal.passing { "; it is tried again" } else { "" };
         let (path, why) = (self.path.display(), &refusal.why);
-        tracing::error!("{path} is not used; the schedules stay as they were{then}:\n{why}");
+        tracing::error!("{path} is not used; the schedules stay as they were{then}:");
+        // An event is one line.
+        why.lines().filter(|line| !line.is_empty()).for_each(|line| tracing::error!("{line}"));
     }
 
     async fn reload(&self) -> Result<(), Refusal> {

@@ -26,7 +26,6 @@ mod stop;
 mod take_up;
 
 pub use comparison::{boot_time, compare};
-pub use console::plain_line;
 pub use events::Notice;
 pub use failure::Failure;
 pub use manager::{Manager, PREFLIGHT, Parts, TriggerError, TriggerOptions};

@@ -17,6 +17,7 @@ use crate::history::{HistoryError, Named as _, ScheduleState};
 use crate::lifecycle::metrics::{BUCKETS, Counts, Delivery, VERDICTS};
 use crate::lifecycle::{Manager, state};
 use crate::schedules::{Schedule, planner};
+use crate::untrusted::Untrusted;
 
 /// The value of a gauge for a schedule; none where it does not apply.
 type Value<'a> = &'a dyn Fn(&Schedule) -> Option<f64>;
@@ -51,7 +52,10 @@ async fn page(State(scraped): State<Scraped>, headers: HeaderMap) -> Response {
     }
     match render(&scraped.manager).await {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+        Err(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Untrusted::from(format!("{error}\n")).in_lines().into_owned())
+                .into_response()
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::error::{Answer, Refusal};
 use super::login::local;
 use crate::history::Named as _;
 use crate::lifecycle::{TriggerError, TriggerOptions};
+use crate::untrusted::json;
 
 /// What `POST /build` asks for, as a form or as JSON.
 #[derive(Debug, Deserialize)]
@@ -35,11 +36,11 @@ pub(super) async fn trigger(State(web): State<Web>, request: Request) -> Respons
     match kind.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
         "application/json" => match Bytes::from_request(request, &()).await {
             Ok(body) => trigger_json(&web, &body).await,
-            Err(rejection) => rejection.into_response(),
+            Err(rejection) => refused(rejection.status(), &rejection.body_text()),
         },
         "application/x-www-form-urlencoded" => match Form::from_request(request, &()).await {
             Ok(Form(wanted)) => trigger_form(&web, &wanted).await.into_response(),
-            Err(rejection) => rejection.into_response(),
+            Err(rejection) => refused(rejection.status(), &rejection.body_text()),
         },
         _ => Refusal {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -47,6 +48,11 @@ pub(super) async fn trigger(State(web): State<Web>, request: Request) -> Respons
         }
         .into_response(),
     }
+}
+
+/// The body could not be read; what is said repeats it.
+fn refused(status: StatusCode, why: &str) -> Response {
+    Refusal { status, message: why.to_owned() }.into_response()
 }
 
 async fn trigger_form(web: &Web, wanted: &Wanted) -> Answer {
@@ -86,7 +92,7 @@ async fn trigger_json(web: &Web, body: &[u8]) -> Response {
 
 fn answer(status: StatusCode, location: Option<String>, json: &serde_json::Value) -> Response {
     let mut response =
-        (status, [(header::CONTENT_TYPE, "application/json")], format!("{json}\n")).into_response();
+        (status, [(header::CONTENT_TYPE, "application/json")], json::compact(json) + "\n").into_response();
     if let Some(location) = location.and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(header::LOCATION, location);
     }
