@@ -17,14 +17,14 @@ use tonic::{Code, Request, Status, Streaming};
 use super::harness::{Place, wait_for};
 
 /// What the server was handed.
-struct Handed {
+pub(super) struct Handed {
     endpoint: String,
-    token: String,
+    pub(super) token: String,
     build: String,
 }
 
 /// Waits for a server of the place and reads what it was handed from its config drive.
-fn handed(place: &Place) -> Handed {
+pub(super) fn handed(place: &Place) -> Handed {
     let meta: Json = wait_for("a config drive", Duration::from_mins(1), || {
         let servers = fs::read_dir(place.state().join("servers")).ok()?;
         let drive = servers.flatten().find_map(|server| {
@@ -47,9 +47,14 @@ fn handed(place: &Place) -> Handed {
     }
 }
 
-type Attached = (mpsc::Sender<AgentMessage>, Streaming<ManagerMessage>);
+pub(super) type Attached = (mpsc::Sender<AgentMessage>, Streaming<ManagerMessage>);
 
-async fn attach(place: &Place, handed: &Handed, token: &str, boot: &str) -> Result<Attached, Status> {
+pub(super) async fn attach(
+    place: &Place,
+    handed: &Handed,
+    token: &str,
+    boot: &str,
+) -> Result<Attached, Status> {
     let ca = fs::read(place.state().join("tls/cert.pem")).unwrap();
     let tls = ClientTlsConfig::new()
         .ca_certificate(tonic::transport::Certificate::from_pem(ca))
@@ -75,7 +80,7 @@ async fn attach(place: &Place, handed: &Handed, token: &str, boot: &str) -> Resu
     Ok((say, heard))
 }
 
-fn message(kind: agent_message::Kind) -> AgentMessage {
+pub(super) fn message(kind: agent_message::Kind) -> AgentMessage {
     AgentMessage { kind: Some(kind) }
 }
 

@@ -33,5 +33,6 @@ mod shell;
 mod starting;
 mod stopping;
 mod take_up;
+mod untrusted;
 mod usage;
 mod webhook;
