@@ -55,7 +55,7 @@ impl ShownLog {
         let mut out = String::with_capacity(text.len());
         for line in text.lines() {
             match self.lines {
-                Lines::Text => out.push_str(&in_lines(&plain_line(line))),
+                Lines::Text => out.push_str(&in_lines(&without_escapes(line))),
                 Lines::Json => out.push_str(&json::escaped(line)),
             }
             out.push('\n');
@@ -64,8 +64,12 @@ impl ShownLog {
     }
 }
 
-/// A line without escape sequences and control characters.
+/// A line without escape sequences, control characters, and white space at its end.
 pub(crate) fn plain_line(line: &str) -> String {
+    without_escapes(line).trim_end().to_owned()
+}
+
+fn without_escapes(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -75,7 +79,7 @@ pub(crate) fn plain_line(line: &str) -> String {
             out.push(c);
         }
     }
-    out.trim_end().to_owned()
+    out
 }
 
 /// Skips the rest of an escape sequence (ECMA-48: CSI has parameters and ends with a letter or one of `@~`).

@@ -19,6 +19,8 @@
 
 mod chat;
 pub(crate) mod csv;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 pub(crate) mod html;
 pub(crate) mod json;
 mod label;

@@ -1,7 +1,9 @@
-//! No sink without its escape: what clippy cannot see is looked for in the sources.
+//! Each sink shows everything, and no sink is without its escape: what clippy cannot see is looked for in the sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
 
 /// Ways to show text unescaped, and the files that may: each is the one way into its sink.
 const WAYS: [(&str, &[&str]); 8] = [
@@ -65,5 +67,17 @@ fn there_is_no_way_around_the_escapes() {
                 "{file} has no {way:?} any more: take it out here"
             );
         }
+    }
+}
+
+proptest! {
+    /// Whatever is said, every sink shows all of it and obeys nothing; the fuzz target `build_log` goes on with it.
+    #[test]
+    fn every_sink_shows_what_is_said(
+        text in "([\\PC]|[\\x00-\\x20\\x7f-\\u{9f}<>&`@\"\\\\=\\]()\\[m0-9;]|[\u{200b}-\u{202e}\u{2066}\u{e0041}]){0,60}",
+        noise: Vec<u8>,
+    ) {
+        super::fuzzing::shown(text.as_bytes());
+        super::fuzzing::shown(&noise);
     }
 }

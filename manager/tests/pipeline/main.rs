@@ -31,6 +31,7 @@ mod road;
 mod serving;
 mod shell;
 mod starting;
+mod steering;
 mod stopping;
 mod take_up;
 mod untrusted;
