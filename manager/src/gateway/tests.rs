@@ -425,3 +425,27 @@ async fn an_agent_that_does_not_read_is_given_up() {
     assert_eq!(why, "it does not read its stream");
     honest.finish(&mut session).await;
 }
+
+/// A TLS handshake with the gateway, with these versions offered.
+async fn shake(place: &Place, versions: &[&'static rustls::SupportedProtocolVersion]) -> std::io::Result<()> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(place.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("image-manager").unwrap();
+    let stream = TcpStream::connect(place.address).await?;
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(drop)
+}
+
+#[tokio::test]
+async fn only_tls_1_3_is_spoken() {
+    let place = Place::new(|_| {}).await;
+    let error = shake(&place, &[&rustls::version::TLS12]).await.expect_err("TLS 1.2 came in");
+    assert!(error.to_string().contains("ProtocolVersion"), "{error}");
+    place.wait_for_log("no TLS").await;
+    shake(&place, &[&rustls::version::TLS13]).await.unwrap();
+}
