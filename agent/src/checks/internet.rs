@@ -130,7 +130,11 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
         let mut seen = TargetSeen { target: target.to_string(), tries, ..TargetSeen::default() };
         match timeout(patience, try_once(means, &target, &mut seen)).await {
             Ok(Ok(())) => seen.error.clear(),
-            Ok(Err(error)) => seen.error = error,
+            Ok(Err(Denied::Failed(why))) => seen.error = why,
+            Ok(Err(Denied::Local(why))) => {
+                // It stays so: nothing more is tried.
+                return TargetSeen { error: why, not_asked: !means.named, took: started.elapsed(), ..seen };
+            }
             Err(_) if seen.error.is_empty() => {
                 seen.error = format!("no answer in {}", text::seconds(patience));
             }
@@ -143,15 +147,8 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
     }
 }
 
-async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Result<(), String> {
-    let addresses = match address::of(means.getent.as_deref(), target, means.named).await {
-        Ok(addresses) => addresses,
-        Err(Denied::NotFound(why)) => return Err(why),
-        Err(Denied::Local(why)) => {
-            seen.not_asked = !means.named;
-            return Err(why);
-        }
-    };
+async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Result<(), Denied> {
+    let addresses = address::of(means.getent.as_deref(), target, means.named).await?;
     let several = addresses.len() > 1;
     for address in addresses {
         let address = SocketAddr::new(address, target.port);
@@ -166,7 +163,7 @@ async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Resu
             Err(_) => seen.error = format!("no answer in {}", text::seconds(patience)),
         }
     }
-    Err(std::mem::take(&mut seen.error))
+    Err(Denied::Failed(std::mem::take(&mut seen.error)))
 }
 
 async fn talk(means: &Means, target: &Target, address: SocketAddr) -> Result<Option<u16>, String> {

@@ -78,6 +78,8 @@ pub struct Order {
     pub log: PathBuf,
     /// The static agent binary.
     pub agent: PathBuf,
+    /// The fingerprint of the manager's certificate; baked into the image: the agent obeys no other manager.
+    pub fingerprint: String,
     /// How long it may take.
     pub timeout: Duration,
     /// Seconds that each phase took in this schedule's last builds; empty: built-in weights.

@@ -40,7 +40,7 @@ pub use queries::{BuildFilter, Page, timestamp};
 pub use reports::ReportQuery;
 pub use room::RoomTaken;
 pub use schedule_state::ScheduleState;
-pub use trail::{ArtifactRecord, Introduction, Trail};
+pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
 use writer::Writer;
 
 /// How long a connection waits for another process's lock.

@@ -115,8 +115,8 @@ impl Driver {
                 let image = upload::take_up(self, &artifact, image).await?;
                 self.with_image(image).await
             }
-            Start::Booting { image, server, agent } => {
-                let booted = boot::take_up(self, server, &agent).await?;
+            Start::Booting { image, server, agent, claim } => {
+                let booted = boot::take_up(self, server, &agent, claim.as_ref()).await?;
                 self.with_server(&image, booted).await
             }
             Start::Publishing(image) => self.publish(&image).await,

@@ -10,12 +10,12 @@ use std::path::Path;
 use super::{MOST_ADDRESSES, PATIENCE, Target};
 use crate::{resolver, text};
 
-/// Why no address of a target is asked.
+/// Why a target was not reached.
 #[derive(Debug, PartialEq)]
 pub(super) enum Denied {
-    /// None was found.
-    NotFound(String),
-    /// All that were found are the host's own or the link's.
+    /// No address was found, or none answered.
+    Failed(String),
+    /// Nothing was asked: all addresses that were found are the host's own or the link's.
     Local(String),
 }
 
@@ -25,11 +25,11 @@ pub(super) async fn of(getent: Option<&Path>, target: &Target, named: bool) -> R
     if let Ok(address) = host.parse::<IpAddr>() {
         return permitted(host, vec![address], named);
     }
-    let missing = || Denied::NotFound("no getent to ask the guest's resolver with".to_owned());
+    let missing = || Denied::Failed("no getent to ask the guest's resolver with".to_owned());
     let lookup = resolver::look_up(getent.ok_or_else(missing)?, host, PATIENCE).await;
     if lookup.addresses.is_empty() {
         let why = format!("{host} does not resolve: {}", text::or(&lookup.error, "no addresses"));
-        return Err(Denied::NotFound(why));
+        return Err(Denied::Failed(why));
     }
     permitted(host, lookup.addresses, named && is_localhost(host))
 }

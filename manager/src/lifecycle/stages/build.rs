@@ -153,6 +153,7 @@ async fn order(driver: &Driver) -> Result<Order, Failure> {
         cache: settings.cache(),
         log: driver.directory().join(files::BUILD_LOG),
         agent: settings.agent.clone(),
+        fingerprint: driver.manager.inner().fingerprint.clone(),
         timeout: driver.schedule.timeouts.build,
         phase_weights: driver.manager.history().phases(&driver.schedule.name).await?,
     })

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{judgement, second_opinion};
+use super::{claim, judgement, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -73,6 +73,8 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     driver.record_checks(checks.clone()).await?;
     let verdict = judgement::judge(&checks, &removal);
     let kept = keep_disk(driver, &booted).await;
+    // Whoever came with the token until now makes the verdict nobody's, also a bad one.
+    claim::uncontested(&booted.session)?;
     verdict?;
     kept?;
     Ok(Done { value: (), detail: judgement::summary(&checks) })
@@ -113,17 +115,12 @@ async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), 
 /// Takes up one event. True when the agent is done.
 async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
     match event {
-        AgentEvent::Attached { hello, stream, .. } => {
+        AgentEvent::Contested(contest) => return Err(claim::contested(&contest)),
+        AgentEvent::Attached { hello, stream, admit, .. } => {
             note_hello(driver, &mut verification.log, &hello).await;
             verification.booted.stream = stream;
-            if hello.boot_id != verification.booted.hello.boot_id {
-                let boot = hello.boot_id;
-                return Err(Failure::errored(
-                    "server_rebooted",
-                    format!("the server rebooted (boot {boot})"),
-                ));
-            }
             verification.lost = None;
+            let _ = admit.send(());
         }
         AgentEvent::Result(result) => {
             note(
