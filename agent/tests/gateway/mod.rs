@@ -150,7 +150,7 @@ impl Stream {
     }
 
     /// Whether the agent ends the stream.
-    pub(crate) async fn is_given_up(mut self) -> bool {
+    pub(crate) async fn gives_up(&mut self) -> bool {
         let end = async { while let Ok(Some(_)) = self.inbox.message().await {} };
         timeout(PATIENCE, end).await.is_ok()
     }
@@ -213,7 +213,8 @@ impl TestServer {
         put(root, "meta_data.json", meta);
         // Made by the manager that the metadata names, unless a test says otherwise.
         let named = serde_json::from_str::<serde_json::Value>(meta).unwrap_or_default();
-        let pin = named["meta"]["image_manager_fingerprint"].as_str().unwrap_or_default();
+        let pin = named.pointer("/meta/image_manager_fingerprint").and_then(serde_json::Value::as_str);
+        let pin = pin.unwrap_or_default();
         put(root, "etc/image-manager/manager", &format!("{pin}\n"));
         let milliseconds = Duration::from_millis;
         let config = Config {

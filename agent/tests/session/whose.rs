@@ -38,7 +38,7 @@ async fn a_key_is_proved_to_this_manager_in_this_stream() {
         for nonce in &nonces {
             stream.say(ManagerKind::Challenge(Challenge { nonce: nonce.clone() })).await;
         }
-        assert!(stream.is_given_up().await);
+        assert!(stream.gives_up().await);
     }
     agent.abort();
 }

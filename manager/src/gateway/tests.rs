@@ -147,9 +147,14 @@ impl Agent {
         }
     }
 
-    /// Is taken in, hears out what it is asked for, reports, and is done, as an honest agent.
-    async fn finish(mut self, session: &mut Session) {
+    /// Is taken in and does its work.
+    async fn finish(self, session: &mut Session) {
         admit(session).await;
+        self.work(session).await;
+    }
+
+    /// Hears out what it is asked for, reports, and is done, as an honest agent.
+    async fn work(mut self, session: &mut Session) {
         let mut results = Vec::new();
         loop {
             match self.hear().await.unwrap() {
@@ -415,6 +420,7 @@ async fn an_agent_that_does_not_read_is_given_up() {
     .await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let honest = place.attach(token.expose(), "boot-1").await.unwrap();
+    admit(&mut session).await;
     // More than fits into all windows and queues on the way.
     let many = (0..400).map(|number| check(&format!("{number}{}", "x".repeat(60_000)))).collect();
     let (other, mut others) = place.session(many);
@@ -439,7 +445,7 @@ async fn an_agent_that_does_not_read_is_given_up() {
         () = beat => unreachable!(),
     };
     assert_eq!(why, "it does not read its stream");
-    honest.finish(&mut session).await;
+    honest.work(&mut session).await;
 }
 
 /// A TLS handshake with the gateway, with these versions offered.

@@ -124,8 +124,8 @@ fn guest_with(root: &std::path::Path, mirrors: &[String], address: &str) -> Gues
     for folder in ["/etc/apt", "/usr/bin"] {
         std::fs::create_dir_all(guest.path(folder)).unwrap();
     }
-    let lines: String = mirrors.iter().map(|mirror| format!("deb {mirror} stable main\n")).collect();
-    std::fs::write(guest.path("/etc/apt/sources.list"), lines).unwrap();
+    let lines: Vec<String> = mirrors.iter().map(|mirror| format!("deb {mirror} stable main")).collect();
+    std::fs::write(guest.path("/etc/apt/sources.list"), lines.join("\n")).unwrap();
     let getent = guest.path("/usr/bin/getent");
     std::fs::write(&getent, format!("#!/bin/sh\necho \"{address} STREAM x\"\n")).unwrap();
     std::fs::set_permissions(&getent, std::fs::Permissions::from_mode(0o755)).unwrap();
