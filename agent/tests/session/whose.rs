@@ -1,5 +1,6 @@
 //! Whose the agent is: it proves its key to its manager, and obeys no other.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,6 +10,10 @@ use image_manager_proto::v1::agent_message::Kind;
 use image_manager_proto::v1::manager_message::Kind as ManagerKind;
 use image_manager_proto::{NONCE, proof_message};
 use ring::signature::{ED25519, UnparsedPublicKey};
+use rustls::pki_types::PrivateKeyDer;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::gateway::{Gateway, TestServer, ended, meta_data, put};
 
@@ -99,4 +104,29 @@ fn the_program_removes_itself_before_a_rogue_manager() {
     );
     assert!(server.left().is_empty(), "{:?}", server.left());
     assert!(listener.accept().is_err(), "it has dialled");
+}
+
+/// It has the certificate that the image names, and speaks what no manager speaks.
+#[tokio::test]
+async fn a_manager_that_speaks_tls_1_2_gets_no_token() {
+    let certified = rcgen::generate_simple_self_signed(vec!["manager".to_owned()]).unwrap();
+    let fingerprint = format!("{:x}", Sha256::digest(certified.cert.der()));
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = TestServer::new(&meta_data(listener.local_addr().unwrap(), &fingerprint));
+    let agent = server.start();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    for _ in 0..2 {
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(acceptor.accept(stream).await.is_err(), "the agent has taken TLS 1.2");
+    }
+    agent.abort();
 }

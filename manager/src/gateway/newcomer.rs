@@ -61,7 +61,7 @@ impl Newcomer {
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("no proof came in time")))
             .inspect_err(|status| {
-                self.gateway.inner.refusals.note(Refused::NoProof, peer, status.message())
+                self.gateway.inner.refusals.note(Refused::NoProof, peer, status.message());
             })?;
         self.gateway.check_proof(self.token, &self.claimant, (&nonce, &signature), peer)
     }

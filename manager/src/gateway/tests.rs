@@ -167,12 +167,7 @@ impl Agent {
             }
         }
         self.say(agent_message::Kind::Report(Report { results })).await;
-        let accept = loop {
-            match next(session).await {
-                AgentEvent::Report { accept, .. } => break accept,
-                other => panic!("{other:?}"),
-            }
-        };
+        let AgentEvent::Report { accept, .. } = next(session).await else { panic!("no report") };
         accept.send(()).unwrap();
         assert!(matches!(self.hear().await.unwrap(), manager_message::Kind::ReportAccepted(_)));
         self.say(agent_message::Kind::Goodbye(Goodbye {})).await;

@@ -10,6 +10,9 @@ use super::*;
 
 const BUILD: &str = "build-1";
 
+/// Makes a signature from an earlier nonce and this one's.
+type Make<'a> = Box<dyn Fn(&[u8], &[u8]) -> Vec<u8> + 'a>;
+
 fn key() -> Ed25519KeyPair {
     let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap()
@@ -183,7 +186,6 @@ async fn wrong_and_replayed_proofs_contest() {
     let place = Place::new(|_| {}).await;
     let print = place.fingerprint.clone();
     let (honest_key, other_key) = (key(), key());
-    type Make<'a> = Box<dyn Fn(&[u8], &[u8]) -> Vec<u8> + 'a>;
     let proofs: [(&str, Make<'_>); 6] = [
         ("another key's", Box::new(|_, nonce| prove(&other_key, nonce, &print, BUILD))),
         ("replayed", Box::new(|before, _| prove(&honest_key, before, &print, BUILD))),
