@@ -35,6 +35,7 @@ use tokio::time::Instant;
 pub use guest::Guest;
 pub use identity::{AgentKey, Identity, IdentityError};
 pub use removal::{PATHS, remove};
+pub use session::MOST_CHECKS;
 
 /// Everything that the agent's behaviour depends on and that a test may want to be different.
 #[derive(Debug, Clone)]

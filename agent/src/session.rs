@@ -43,6 +43,7 @@ use crate::{Config, End, removal, text};
 
 use backoff::Backoff;
 use board::Board;
+pub use board::MOST_CHECKS;
 use farewell::Farewell;
 
 /// Largest message of the manager that is taken.
