@@ -15,6 +15,7 @@ pub mod history;
 pub mod lifecycle;
 pub mod operator;
 pub mod programs;
+pub mod readiness;
 pub mod schedules;
 mod untrusted;
 pub mod webhook;

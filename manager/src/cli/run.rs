@@ -1,6 +1,7 @@
 //! `image-manager run`: one build now, in the foreground, or by the manager that serves the state directory.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, Trigger};
@@ -8,7 +9,7 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_schedules};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_definition};
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
@@ -22,7 +23,13 @@ pub(crate) async fn run(arguments: RunArguments) -> Outcome {
     // The report at the end says what went wrong; log lines would tear the progress bar.
     logging::start(&arguments.logging, "error")?;
     let directory = arguments.host.state.state.clone();
-    let schedules = load_schedules(&arguments.host.schedules.schedules)?;
+    let host = arguments.host.clone();
+    let wanted = arguments.schedule.clone();
+    // Reads files and runs a program.
+    let loaded = tokio::task::spawn_blocking(move || {
+        load_definition(&host, &|schedule: &Schedule| schedule.name == wanted)
+    });
+    let (schedules, _) = loaded.await.map_err(Trouble::errored)??;
     if schedules.get(&arguments.schedule).is_none() {
         let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
         return Err(Trouble::usage(format!(
@@ -32,10 +39,40 @@ pub(crate) async fn run(arguments: RunArguments) -> Outcome {
             names.join(", ")
         )));
     }
+    if let Some(file) = &arguments.keep_disk {
+        let cloud = schedules.get(&arguments.schedule).map_or(LOCAL, |schedule| schedule.cloud.as_str());
+        if cloud != LOCAL {
+            return Err(Trouble::usage(format!(
+                "--keep-disk works only on the cloud \"local\", and schedule {:?} is on {cloud:?}",
+                arguments.schedule
+            )));
+        }
+        writable(file)?;
+    }
     match StateLock::take(&directory)? {
         Some(lock) => here(&arguments, &lock, schedules).await,
         None => by_the_manager(&arguments).await,
     }
+}
+
+/// Before anything is built for it: whether the disk can be written there.
+fn writable(file: &Path) -> Result<(), Trouble> {
+    let refused = |why: String| Trouble::usage(format!("--keep-disk {}: {why}", file.display()));
+    if file.is_dir() {
+        return Err(refused("it is a directory; name the file to write in it".to_owned()));
+    }
+    let absolute = std::path::absolute(file).map_err(|error| refused(error.to_string()))?;
+    let directory = absolute.parent().unwrap_or(Path::new("/"));
+    // Tried, because permissions do not tell: the file system may be read-only.
+    let trial = directory.join(format!(".image-manager-{}", std::process::id()));
+    let tried = std::fs::File::create_new(&trial);
+    let tried = tried.and_then(|_| std::fs::remove_file(&trial));
+    tried.map_err(|error| {
+        refused(format!(
+            "{} cannot be written: {error}; name a file in a directory that can",
+            directory.display()
+        ))
+    })
 }
 
 /// Nobody serves the state directory: this process is the manager until the build has ended.

@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::ServeArguments;
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules};
+use super::arguments::{HostArguments, ServeArguments};
+use super::instance::{
+    Builds, Instance, StateLock, gateway_address, holder, listen, load_definition, settings,
+};
 use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, webhook};
@@ -20,6 +22,8 @@ use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
 use crate::operator::{self, ApiToken, Operator};
+use crate::readiness::{self, Mending};
+use crate::schedules::{Schedule, Schedules};
 use crate::webhook::Webhook;
 
 /// How long builds that were told to end may take for that and their clean-up.
@@ -37,10 +41,10 @@ struct Opened {
 
 async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     clock::check().map_err(Trouble::usage)?;
-    let path = arguments.host.schedules.schedules.clone();
+    let host = arguments.host.clone();
     // A file system that hangs must not hang the signals too.
-    let schedules = tokio::task::spawn_blocking(move || load_schedules(&path)).await;
-    let schedules = schedules.map_err(Trouble::errored)??;
+    let loaded = tokio::task::spawn_blocking(move || look_at(&host)).await;
+    let schedules = loaded.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
     ApiToken::guard(arguments.operator, token.as_ref()).map_err(Trouble::usage)?;
@@ -53,6 +57,20 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     Ok(Opened { lock, token, listener, operator, webhook, instance })
+}
+
+/// The schedules, when `check` would find no mistake; what this host lacks for them is in the log, and may be mended
+/// while the manager serves.
+fn look_at(host: &HostArguments) -> Result<Schedules, Trouble> {
+    let everything = |_: &Schedule| true;
+    let (schedules, definition) = load_definition(host, &everything)?;
+    let state = std::path::absolute(&host.state.state).map_err(Trouble::usage)?;
+    for finding in readiness::findings(&schedules, &definition, &settings(host, &state, 1), &everything) {
+        if let Some(Mending { wrong, mend }) = finding.trouble {
+            tracing::error!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what);
+        }
+    }
+    Ok(schedules)
 }
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {

@@ -279,6 +279,16 @@ impl Driver {
         }
     }
 
+    /// What is left of `timeouts.total`; `None` before it counts.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether somebody ends the build, or the manager stops.
+    pub(super) fn is_told_to_stop(&self) -> bool {
+        self.stop.is_requested()
+    }
+
     /// Fails when the build must end for a reason outside its stage, now.
     pub(super) async fn not_interrupted(&self) -> Result<(), Failure> {
         tokio::select! {

@@ -19,8 +19,10 @@ mod grpc;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod hostile;
+mod keeping;
 mod mistakes;
 mod monitoring;
+mod readiness;
 mod reading;
 mod real_debian;
 mod reconciling;

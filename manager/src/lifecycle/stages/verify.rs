@@ -76,8 +76,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     // Whoever came with the token until now makes the verdict nobody's, also a bad one.
     claim::uncontested(&booted.session)?;
     verdict?;
-    kept?;
-    Ok(Done { value: (), detail: judgement::summary(&checks) })
+    Ok(Done { value: (), detail: judgement::summary(&checks) + &kept? })
 }
 
 async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), Failure> {
@@ -188,18 +187,28 @@ async fn lost(driver: &Driver, booted: &Booted, why: &str, reattach: Duration) -
     .with_evidence(console_evidence(driver, &booted.server).await)
 }
 
-/// For a look inside: the server is shut down in order, so that its disk is whole.
-async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
-    let Some(to) = &driver.keep_disk else { return Ok(()) };
+/// For a look inside: the server is shut down in order, so that its disk is whole. What goes wrong with it says nothing
+/// about the image: it is told, as the end of the stage's detail, and the build goes on. Only who cancels the build ends
+/// it here.
+async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<String, Failure> {
+    let Some(to) = &driver.keep_disk else { return Ok(String::new()) };
     let work = async {
         driver.cloud.stop(&booted.server).await?;
-        driver.cloud.save_disk(&booted.server, to).await?;
-        Ok(())
+        driver.cloud.save_disk(&booted.server, to).await.map_err(Failure::from)
     };
-    let late = async {
-        Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long")
-    };
-    driver.bounded(SHUTTING_DOWN + SAVE_DISK, late, work).await
+    // Publishing must have its time yet.
+    let left = driver.time_left().map_or(Duration::MAX, |left| left / 2);
+    let limit = left.min(SHUTTING_DOWN + SAVE_DISK);
+    let late = async { Failure::errored("cloud_timeout", "it took too long") };
+    match driver.bounded(limit, late, work).await {
+        Ok(()) => Ok(format!("; the disk is in {}", to.display())),
+        Err(failure) if driver.is_told_to_stop() => Err(failure),
+        Err(failure) => {
+            let why = format!("the disk could not be kept in {}: {}", to.display(), failure.message);
+            tracing::warn!(build = driver.id, "{why}");
+            Ok(format!("; {why}"))
+        }
+    }
 }
 
 async fn note_hello(driver: &Driver, log: &mut AgentLog, hello: &v1::Hello) {
