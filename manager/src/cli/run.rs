@@ -10,8 +10,9 @@ use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
 use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_definition};
-use super::{Exit, Outcome, Trouble, logging};
+use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
+use crate::history::UNEXPLAINED;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
 use crate::schedules::{LOCAL, Schedule, Schedules};
@@ -103,7 +104,7 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
 async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Followed, Trouble> {
     manager.recover().await.map_err(Trouble::errored)?;
     manager.end_waiting(&arguments.schedule).await.map_err(Trouble::errored)?;
-    let options = TriggerOptions {
+    let mut options = TriggerOptions {
         keep_disk: arguments
             .keep_disk
             .as_deref()
@@ -112,6 +113,23 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map_err(Trouble::usage)?,
         ..TriggerOptions::by(Trigger::Cli)
     };
+    let first = follow_here(arguments, manager, options.clone()).await?;
+    let Followed::Ended(build) = &first else { return Ok(first) };
+    let owed = manager.history().owed_retry(&arguments.schedule).await.map_err(Trouble::errored)?;
+    if owed.is_none_or(|owed| owed.build_id != build.id) {
+        return Ok(first);
+    }
+    text::print("\nIt is built once more now: only the same failure twice is the image's.\n");
+    options.trigger = Trigger::Retry;
+    options.retry_of = Some(build.id.clone());
+    follow_here(arguments, manager, options).await
+}
+
+async fn follow_here(
+    arguments: &RunArguments,
+    manager: &Manager,
+    options: TriggerOptions,
+) -> Result<Followed, Trouble> {
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
     let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
     let cancel = || {
@@ -151,7 +169,17 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         tokio::spawn(async move { client.cancel(&id).await });
     };
     match follow::follow(events, arguments.verbose, cancel).await? {
-        Followed::Ended(build) => Ok(exit_of(&build)),
+        Followed::Ended(build) => {
+            let reason = build.failure.as_ref().map(|failure| failure.reason.as_str());
+            if reason == Some(UNEXPLAINED) && build.retry_of.is_empty() {
+                let schedule = &build.schedule;
+                text::print(&format!(
+                    "\nThe manager builds it once more by itself, unless the schedule is paused: \
+                     image-manager history --schedule {schedule}\n"
+                ));
+            }
+            Ok(exit_of(&build))
+        }
         Followed::Abandoned => Ok(Exit::Cancelled),
     }
 }

@@ -5,6 +5,7 @@
 //! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
 
 mod builds;
+mod definition;
 mod follow_up;
 mod glance;
 mod integrity;
@@ -32,7 +33,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 pub use builds::{Ending, NewBuild};
-pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry};
+pub use definition::DefinitionPast;
+pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry, UNEXPLAINED};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use outbox::{OutboxEntry, OutboxKind};

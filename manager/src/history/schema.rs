@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_week_sums.sql"),
     include_str!("migrations/0008_unseen.sql"),
     include_str!("migrations/0009_claims.sql"),
+    include_str!("migrations/0010_definition.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

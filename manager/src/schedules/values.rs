@@ -78,6 +78,9 @@ impl RetryPolicy {
     /// The longest pause before a retry.
     pub const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
+    /// Of a build in the foreground: no retry, no pausing; what is owed in any case comes at once.
+    pub const FOREGROUND: Self = Self { retries: 0, backoff: Duration::ZERO, pause_after: 0 };
+
     /// The pause before the retry of the `attempt`th build, counted from 1; `None` when it is not retried.
     pub fn pause_after_attempt(&self, attempt: u32) -> Option<Duration> {
         if attempt == 0 || attempt > self.retries {

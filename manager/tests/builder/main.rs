@@ -49,6 +49,7 @@ echo "Build completed successfully""#;
         match event {
             Event::Line(line) => lines.extend([line.as_str(), "\n"]),
             Event::Progress(done, _) => progress.push(done),
+            Event::Expanded(_) => {}
         }
     }
     assert_eq!(lines, log);

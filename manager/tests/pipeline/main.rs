@@ -30,6 +30,7 @@ mod recovery;
 mod reloading;
 mod retrying;
 mod road;
+mod second_build;
 mod serving;
 mod shell;
 mod starting;
