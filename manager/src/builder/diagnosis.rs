@@ -178,6 +178,13 @@ fn sign(lines: &[&str], script: Option<&Script>) -> Option<BuilderError> {
                 "mirror_unreachable",
                 format!("a mirror, or another place to download from, did not deliver{place}: {line}"),
             ),
+            Cause::NoVersion => host(
+                "mirror_unreachable",
+                format!(
+                    "pip was offered no version at all{place}; it does not say whether its index failed or has no \
+                     such package (pip -v does): {line}"
+                ),
+            ),
             Cause::NoPackage => {
                 definition("dib_package_missing", format!("there is no package {}{place}", package(line)))
             }

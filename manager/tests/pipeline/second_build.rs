@@ -75,7 +75,10 @@ fn a_script_that_fails_for_no_known_cause_is_built_once_more() {
     assert_eq!((state, reason), ("failed", "dib_hook_failed"), "{message}");
     let evidence = builds[0]["failure"]["evidence"].as_str().unwrap();
     assert!(evidence.starts_with("nothing in the definition has changed since build "), "{evidence}");
-    assert!(evidence.contains(builds[1]["id"].as_str().unwrap()) && evidence.contains("configure-broken"), "{evidence}");
+    assert!(
+        evidence.contains(builds[1]["id"].as_str().unwrap()) && evidence.contains("configure-broken"),
+        "{evidence}"
+    );
     assert!(!control.schedules().schedules[0].paused);
 
     // A changed element is a changed definition.

@@ -70,11 +70,10 @@ fn usual(case: &str) -> &'static str {
     let (fault, what) = case.split_once('-').unwrap_or((case, ""));
     match (fault, what) {
         ("429", _) => LIMIT,
-        ("503" | "cut" | "reset", _) => MIRROR,
+        ("503" | "cut" | "reset", _) | ("404", "package" | "packages") => MIRROR,
         ("damaged" | "longer" | "syncing" | "base", _) => SUMS,
         ("stale" | "future" | "certificate", _) => CLOCK,
         ("foreign", _) | ("no", "keyring") => HOST,
-        ("404", "package" | "packages") => MIRROR,
         ("404", "indexes") | ("no", "such-suite") | ("script", _) => RELEASE,
         ("no", "such-package") | ("package", "missing") => PACKAGE,
         _ => HOOK,

@@ -19,6 +19,8 @@ pub(super) enum Cause {
     Inconsistent,
     /// Cannot be reached, breaks off, or fails on the other side (5xx).
     Unreachable,
+    /// pip had an index that failed, or that has no such package: it says the same of both.
+    NoVersion,
     /// The definition asks for a package that does not exist.
     NoPackage,
 }
@@ -28,12 +30,13 @@ type Sign = (Cause, &'static [&'static str]);
 
 /// In the order in which they count: where the disk is full everything else is a consequence, a certificate that
 /// is not valid yet or a limit is why a mirror does not deliver, and where it does not deliver packages are missing.
-pub(super) const SIGNS: [Sign; 6] = [
+pub(super) const SIGNS: [Sign; 7] = [
     (Cause::DiskFull, &["No space left on device", "Disk quota exceeded"]),
     (Cause::Clock, &CLOCK),
     (Cause::RateLimit, &RATE_LIMIT),
     (Cause::Inconsistent, &INCONSISTENT),
     (Cause::Unreachable, &NETWORK),
+    (Cause::NoVersion, &["(from versions: none)"]),
     (
         Cause::NoPackage,
         &[
@@ -127,7 +130,7 @@ const INCONSISTENT: [&str; 18] = [
 
 /// What cannot be reached, or fails on the other side (5xx). What is not there (404) is a wrong address, so the
 /// definition's fault; apt's and curl's words for it do not tell the two apart.
-const NETWORK: [&str; 88] = [
+const NETWORK: [&str; 87] = [
     // apt
     "Failed to fetch ",
     "Temporary failure resolving",
@@ -216,8 +219,7 @@ const NETWORK: [&str; 88] = [
     "writing blob: * unexpected EOF",
     "parsing image configuration: unexpected EOF",
     "invalid status code from registry 5",
-    // pip; of an index that fails it says no more than of a package that does not exist, so that stays unknown
-    "(from versions: none)",
+    // pip
     "Failed to establish a new connection",
     "Connection broken: ",
     "error responses'))",

@@ -167,3 +167,83 @@ fn the_unexplained_says_how_it_ended() {
     assert!(diagnose_log("", Exit::Signal(9)).message.contains("signal 9"));
     assert!(diagnose_log("", Exit::Code(0)).message.contains("without an image"));
 }
+
+/// What comes of a log in which DIB's element runs this hook, which says this.
+fn said_in(hook: &str, lines: &str, code: i32) -> BuilderError {
+    let log = format!(
+        "Copying hooks /opt/dib/elements/containerfile/{hook}\ndib-run-parts Running /x/hooks/{hook}\n{lines}"
+    );
+    diagnose_log(&log, Exit::Code(code))
+}
+
+#[test]
+fn a_program_that_the_host_lacks_is_named_with_its_package() {
+    let lines = "/x/hooks/root.d/08-containerfile: line 129: podman: command not found\n\
+                 Cleaning up container dib-tmp-export-1\n\
+                 /x/hooks/root.d/08-containerfile: line 92: podman: command not found\n\
+                 Cleaning up build image dib-tmp-work-image-1\n\
+                 /x/hooks/root.d/08-containerfile: line 94: podman: command not found";
+    let error = said_in("root.d/08-containerfile", lines, 127);
+    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false));
+    assert!(
+        error.message.starts_with("podman is not installed on this host, and element containerfile"),
+        "{error}"
+    );
+    let inside = said_in("install.d/50-x", lines, 127);
+    assert_eq!((inside.reason, inside.image_at_fault), ("dib_hook_failed", true), "the image lacks it");
+    let shell = said_in("root.d/08-debootstrap", "sh: 1: debootstrap: not found", 127);
+    assert!(shell.message.ends_with("apt-get install --no-install-recommends debootstrap"), "{shell}");
+}
+
+/// Words that the recorded tools have no case for: newer versions, proxies, upstreams of other kinds.
+#[test]
+fn what_the_recorded_tools_do_not_say_is_known_too() {
+    let cases = [
+        ("rate_limited", "Server returned an unexpected response code. [429]"),
+        ("rate_limited", "error: RPC failed; HTTP 429 curl 22 The requested URL returned error: 429"),
+        (
+            "rate_limited",
+            "npm ERR! code E429\nnpm ERR! 429 Too Many Requests - GET https://registry.example/x",
+        ),
+        ("rate_limited", ">>> Status code: 429 for http://m/repodata/repomd.xml (IP: 10.0.0.1)"),
+        ("mirror_unreachable", ">>> Status code: 503 for http://m/hello.rpm (IP: 10.0.0.1)"),
+        (
+            "mirror_unreachable",
+            ">>> Curl error (56): Failure when receiving data from the peer for http://m/x",
+        ),
+        ("mirror_unreachable", ">>> No more mirrors to try - All mirrors were already tried without success"),
+        ("mirror_unreachable", "npm ERR! code ECONNREFUSED"),
+        (
+            "mirror_inconsistent",
+            ">>> Downloading successful, but checksum doesn't match. Calculated: a(sha256)",
+        ),
+        ("mirror_inconsistent", "ERROR: Image '/cache/CentOS.qcow2' failed sha256sum check!"),
+        ("clock_differs", "error: RPC failed; curl 60 SSL certificate problem: certificate is not yet valid"),
+        (
+            "clock_differs",
+            "Get \"https://q/v2/\": tls: x509: certificate has expired or is not yet valid: current",
+        ),
+        (
+            "clock_differs",
+            "  Sub-process /usr/bin/sqv returned an error code (1): Not live until 2026-01-01T00:00:00Z",
+        ),
+        ("dib_package_missing", "Failed to resolve the transaction:\nNo match for argument: vim"),
+        (
+            "dib_hook_failed",
+            "curl: (60) SSL certificate problem: self-signed certificate in certificate chain",
+        ),
+        ("dib_hook_failed", "configure: error: 429 tests failed"),
+    ];
+    for (reason, lines) in cases {
+        let error = said_in("pre-install.d/50-x", lines, 1);
+        assert_eq!(error.reason, reason, "{lines}: {error}");
+    }
+    let named = [
+        ("No provider of 'vim' found.", "vim"),
+        ("'vim' not found in package names. Trying capabilities.", "vim"),
+    ];
+    for (line, package) in named {
+        let error = said_in("install.d/01-package-installs", line, 104);
+        assert!(error.message.starts_with(&format!("there is no package {package} (")), "{error}");
+    }
+}
