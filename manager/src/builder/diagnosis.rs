@@ -6,12 +6,8 @@ use super::output::Tail;
 use super::{BuilderError, HOOK_FAILED};
 
 mod absent;
-#[cfg(test)]
-mod recorded;
 mod release;
 mod signs;
-#[cfg(test)]
-mod tests;
 
 /// Lines of evidence.
 const EVIDENCE_LINES: usize = 30;
@@ -266,3 +262,8 @@ fn telling<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> String {
     last.reverse();
     last.join("\n")
 }
+
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod tests;
