@@ -12,15 +12,15 @@ use super::harness::{Place, tiny_schedule, wait_for};
 
 /// A place whose builds fail as the file `failures` says, with an element of its own.
 fn place() -> (Place, PathBuf) {
-    let directory = tempfile::Builder::new().prefix("im-failures-").tempdir().unwrap().keep();
-    let failures = directory.join("failures");
+    let place = Place::new("");
+    let failures = place.path().join("failures");
     fs::write(&failures, "").unwrap();
     let more = format!(
         "cron = \"0 0 29 2 *\"\nretry_backoff = \"1s\"\npause_after = 2\n\
          image.environment = {{ TINY_BUILD_FAILURES = \"{}\" }}",
         failures.display()
     );
-    let place = Place::new(&tiny_schedule("tiny", &more));
+    fs::write(place.path().join("schedules.toml"), tiny_schedule("tiny", &more)).unwrap();
     fs::create_dir_all(place.path().join("own/tiny/install.d")).unwrap();
     fs::write(place.path().join("own/tiny/install.d/50-tiny"), "true\n").unwrap();
     (place, failures)
@@ -91,7 +91,6 @@ fn a_script_that_fails_for_no_known_cause_is_built_once_more() {
     assert_eq!(serving.terminate(), Some(0));
     assert_eq!(place.history().len(), 8);
     place.assert_nothing_left();
-    fs::remove_dir_all(failures.parent().unwrap()).unwrap();
 }
 
 #[test]
@@ -118,7 +117,6 @@ fn a_second_build_in_the_foreground_follows_at_once_and_there_is_no_third() {
     assert_eq!((code, builds.len()), (Some(1), 6));
     assert_eq!(said(&builds[0]).1, "dib_hook_failed");
     place.assert_nothing_left();
-    fs::remove_dir_all(failures.parent().unwrap()).unwrap();
 }
 
 #[test]
@@ -146,5 +144,4 @@ fn a_second_build_that_is_owed_outlives_the_manager() {
     assert_eq!((&builds[0]["state"], &builds[0]["retry_of"]), (&"succeeded".into(), &builds[1]["id"]));
     assert_eq!(serving.terminate(), Some(0));
     assert_eq!(place.history().len(), 3);
-    fs::remove_dir_all(failures.parent().unwrap()).unwrap();
 }
