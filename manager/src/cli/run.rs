@@ -119,7 +119,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
     if owed.is_none_or(|owed| owed.build_id != build.id) {
         return Ok(first);
     }
-    text::print("\nIt is built once more now: only the same failure twice is the image's.\n");
+    text::print_document("\nIt is built once more now: only the same failure twice is the image's.\n");
     options.trigger = Trigger::Retry;
     options.retry_of = Some(build.id.clone());
     follow_here(arguments, manager, options).await
@@ -173,7 +173,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
             let reason = build.failure.as_ref().map(|failure| failure.reason.as_str());
             if reason == Some(UNEXPLAINED) && build.retry_of.is_empty() {
                 let schedule = &build.schedule;
-                text::print(&format!(
+                text::print_document(&format!(
                     "\nThe manager builds it once more by itself, unless the schedule is paused: \
                      image-manager history --schedule {schedule}\n"
                 ));
