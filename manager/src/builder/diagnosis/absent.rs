@@ -114,11 +114,11 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
     let file = line.split_once("keyring file (").and_then(|(_, rest)| rest.split(')').next());
     let packaged = |file: &str| {
         let name = file.strip_prefix("/usr/share/keyrings/")?.strip_suffix(".gpg")?;
-        name.ends_with("-keyring").then(|| name.to_owned())
+        name.ends_with("-keyring").then_some(if name == UBUNTU_KEY { UBUNTU } else { name }.to_owned())
     };
     let ubuntu = lines.iter().any(|line| line.contains("ubuntu"))
         || root.element.as_deref().is_some_and(|element| element.starts_with("ubuntu"));
-    let usual = if ubuntu { "ubuntu-archive-keyring" } else { "debian-archive-keyring" };
+    let usual = if ubuntu { UBUNTU } else { "debian-archive-keyring" };
     let package = file.and_then(packaged).unwrap_or_else(|| usual.to_owned());
     let text = format!(
         "this host has no key that the base system's archive is signed with{}: {}; an archive with a key of its own \
@@ -128,6 +128,10 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
     );
     Some(host("dib_missing", text))
 }
+
+/// Debian's package with Ubuntu's key (in trixie and later), and the key's own name.
+const UBUNTU: &str = "ubuntu-keyring";
+const UBUNTU_KEY: &str = "ubuntu-archive-keyring";
 
 /// The command that mends it.
 fn install(package: &str) -> String {
@@ -208,7 +212,11 @@ mod tests {
             ),
             (
                 vec!["E: Release signed by unknown key (key id 871920D1991BC93C)", "http://m/ubuntu noble"],
-                "ubuntu-archive-keyring",
+                "ubuntu-keyring",
+            ),
+            (
+                vec!["E: specified keyring file (/usr/share/keyrings/ubuntu-archive-keyring.gpg) not found"],
+                "ubuntu-keyring",
             ),
             (
                 vec!["E: specified keyring file (/usr/share/keyrings/kali-archive-keyring.gpg) not found"],
