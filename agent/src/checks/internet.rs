@@ -70,7 +70,8 @@ pub struct TargetSeen {
 }
 
 impl TargetSeen {
-    fn is_reached(&self) -> bool {
+    /// Whether it answered, and not with a failure of its own.
+    pub fn is_reached(&self) -> bool {
         self.error.is_empty() && self.status.is_none_or(|status| status < 500 || status == 501)
     }
 }

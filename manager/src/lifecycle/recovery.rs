@@ -2,16 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use image_manager_proto::v1::{BuildState, StageState, Verdict};
 
 use super::driver::{INSIST, announce_end, clean_up};
 use super::failure::Failure;
+use super::stages::{judgement, second_opinion};
 use super::state::{end_of, is_end};
 use super::take_up::Start;
 use super::{Manager, TriggerError};
 use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
 use crate::schedules::RetryPolicy;
+
+/// How long the failed network checks of one build may be repeated, while the manager starts.
+const LAST_OPINION: Duration = Duration::from_secs(20);
 
 /// A schedule's entry among those whose last build is still being cleaned up.
 struct Cleaning {
@@ -112,10 +117,23 @@ impl Manager {
             "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
             state.word()
         );
-        let failure = Failure::errored(INTERRUPTED, message);
-        let ending = Ending { state: StageState::Failed, detail: INTERRUPTED.to_owned() };
-        let decided = Some((Verdict::Errored, Some(failure.to_message(state.word()))));
+        let mut failure = Failure::errored(INTERRUPTED, message);
+        if state == BuildState::Verifying {
+            failure = self.decided(id, failure).await?;
+        }
+        let ending = Ending { state: StageState::Failed, detail: failure.reason.clone() };
+        let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
+    }
+
+    /// A required check that had failed before the manager was gone decides. One of the network is repeated from here
+    /// first, by the schedule as it is now; it counts for nothing when the schedule asks for other checks.
+    async fn decided(&self, id: &str, interrupted: Failure) -> Result<Failure, HistoryError> {
+        let build = self.history().build(id).await?;
+        let schedule = self.schedule(&build.schedule).ok();
+        let checks = second_opinion::settle(schedule.as_ref(), build.checks, LAST_OPINION).await;
+        self.history().record_checks(id, checks.clone()).await?;
+        Ok(judgement::outweigh(interrupted, &checks))
     }
 
     /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves

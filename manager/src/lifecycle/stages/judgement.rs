@@ -1,10 +1,13 @@
-//! The verdict: a pure function of what the agent reported.
+//! The verdict: a pure function of what the schedule asked for and what the agent reported.
 
-use image_manager_proto::v1::{self, CheckOutcome, PathFate};
+use image_manager_proto::v1::{self, CheckOutcome, PathFate, Verdict};
 
 use crate::history::{Named as _, observations};
 use crate::lifecycle::failure::Failure;
 use crate::schedules::CheckSpec;
+
+/// Endings that say whose results these are: nothing that was reported may count after them.
+const IDENTITY: [&str; 2] = ["wrong_image", "agent_contested"];
 
 /// A result as the build keeps it.
 pub(super) fn check(specs: &[CheckSpec], result: &v1::CheckResult) -> v1::Check {
@@ -19,40 +22,107 @@ pub(super) fn check(specs: &[CheckSpec], result: &v1::CheckResult) -> v1::Check 
     }
 }
 
-/// All results of a report, in the schedule's order.
-pub(super) fn checks(specs: &[CheckSpec], report: &v1::Report) -> Vec<v1::Check> {
-    specs
-        .iter()
-        .filter_map(|spec| report.results.iter().find(|result| result.name == spec.name))
-        .map(|result| check(specs, result))
-        .collect()
+/// All results, those that the schedule asked for in its order, and after them what nobody asked for: nothing is left
+/// out here, so that [`judge`] sees what was reported.
+pub(super) fn checks(specs: &[CheckSpec], results: &[v1::CheckResult]) -> Vec<v1::Check> {
+    let place = |result: &v1::CheckResult| specs.iter().position(|spec| spec.name == result.name);
+    let mut ordered: Vec<&v1::CheckResult> = results.iter().collect();
+    ordered.sort_by_key(|result| place(result).unwrap_or(specs.len()));
+    ordered.into_iter().map(|result| check(specs, result)).collect()
 }
 
-/// The rules: required + fail is FAILED; required + anything but pass is ERRORED, for then it is not known
-/// whether the image is good; an agent that stays in the image is FAILED. A fail outweighs what is unknown.
-pub(super) fn judge(checks: &[v1::Check], removal: &v1::RemovalReport) -> Result<(), Failure> {
-    let required = |outcome: &dyn Fn(CheckOutcome) -> bool| -> Vec<&v1::Check> {
-        checks.iter().filter(|check| check.required && outcome(check.outcome())).collect()
-    };
-    let failed = required(&|outcome| outcome == CheckOutcome::Fail);
-    if !failed.is_empty() {
-        return Err(
-            Failure::failed("check_failed", sentence("failed", &failed)).with_evidence(evidence(&failed))
-        );
+/// The rules, over what the schedule asked for: required + fail is FAILED; an agent that stays in the image is FAILED;
+/// anything but exactly one result for each requested check, or a required one that did not pass, is ERRORED, for then
+/// it is not known whether the image is good. A fail outweighs what is unknown.
+pub(super) fn judge(
+    specs: &[CheckSpec],
+    checks: &[v1::Check],
+    removal: &v1::RemovalReport,
+) -> Result<(), Failure> {
+    if let Some(failure) = known_failure(checks) {
+        return Err(failure);
     }
-    if !removal.complete {
+    let left = not_removed(removal);
+    if !left.is_empty() {
         return Err(Failure::failed(
             "agent_not_removed",
-            "the agent could not remove all of itself: whoever boots the image would have it",
+            "it is not shown that the agent removed all of itself: whoever boots the image would have the rest",
         )
-        .with_evidence(kept(removal)));
+        .with_evidence(left.join("\n")));
     }
-    let unknown = required(&|outcome| outcome != CheckOutcome::Pass);
+    let strange = mismatches(specs, checks);
+    if !strange.is_empty() {
+        let message = format!("the report does not answer what was asked: {}", strange.join("; "));
+        return Err(Failure::errored("check_inconclusive", message).with_evidence(strange.join("\n")));
+    }
+    let unknown: Vec<&v1::Check> =
+        checks.iter().filter(|check| check.required && check.outcome() != CheckOutcome::Pass).collect();
     if !unknown.is_empty() {
         return Err(Failure::errored("check_inconclusive", sentence("gave no answer", &unknown))
             .with_evidence(evidence(&unknown)));
     }
     Ok(())
+}
+
+/// FAILED when a required check is known to have failed, whatever else is known.
+pub(in crate::lifecycle) fn known_failure(checks: &[v1::Check]) -> Option<Failure> {
+    let failed: Vec<&v1::Check> =
+        checks.iter().filter(|check| check.required && check.outcome() == CheckOutcome::Fail).collect();
+    let failure = Failure::failed("check_failed", sentence("failed", &failed));
+    (!failed.is_empty()).then(|| failure.with_evidence(evidence(&failed)))
+}
+
+/// The end of a build that came before the agent's last word: a required check that is known to have failed decides.
+/// Not when somebody cancelled the build, and not when the results may be another image's or another agent's.
+pub(in crate::lifecycle) fn outweigh(later: Failure, checks: &[v1::Check]) -> Failure {
+    if !may_be_outweighed(&later) {
+        return later;
+    }
+    let Some(mut known) = known_failure(checks) else { return later };
+    known.message = format!("{}; then {}: {}", known.message, later.reason, later.message);
+    let all = [later.evidence, known.evidence.clone()].join("\n\n");
+    known.with_evidence(all.trim())
+}
+
+/// Whether what the checks found counts at such an end.
+pub(super) fn may_be_outweighed(later: &Failure) -> bool {
+    later.verdict == Verdict::Errored && !IDENTITY.contains(&later.reason.as_str())
+}
+
+/// Where the results are not exactly one for each requested check, in words; empty when they are.
+fn mismatches(specs: &[CheckSpec], checks: &[v1::Check]) -> Vec<String> {
+    let results_of = |name: &str| checks.iter().filter(|check| check.name == name).count();
+    let asked = specs.iter().filter_map(|spec| match results_of(&spec.name) {
+        0 => Some(format!("no result of the check {}", spec.name)),
+        1 => None,
+        many => Some(format!("{many} results of the check {}", spec.name)),
+    });
+    let strange = checks.iter().filter(|check| !specs.iter().any(|spec| spec.name == check.name));
+    let strange =
+        strange.map(|check| format!("a result of the check {:?}, which was not asked for", check.name));
+    asked.chain(strange).collect()
+}
+
+/// What keeps a removal from being complete, a line each; empty when each path that the agent can have is named once,
+/// as removed or absent, and the agent says that nothing of it is left.
+pub(super) fn not_removed(removal: &v1::RemovalReport) -> Vec<String> {
+    let mut left: Vec<String> = removal
+        .paths
+        .iter()
+        .filter(|path| !matches!(path.fate(), PathFate::Removed | PathFate::Absent))
+        .map(|path| format!("{} ({}): {}", path.path, path.fate().word(), path.detail))
+        .collect();
+    for path in image_manager_agent::PATHS {
+        match removal.paths.iter().filter(|named| named.path == path).count() {
+            0 => left.push(format!("{path}: missing from the removal report")),
+            1 => {}
+            many => left.push(format!("{path}: named {many} times in the removal report")),
+        }
+    }
+    if left.is_empty() && !removal.complete {
+        left.push("the agent says that something of it is left, and not what".to_owned());
+    }
+    left
 }
 
 /// One line about the checks: "4 of 4 checks passed".
@@ -76,72 +146,5 @@ fn evidence(checks: &[&v1::Check]) -> String {
     each.collect::<Vec<_>>().join("\n\n")
 }
 
-fn kept(removal: &v1::RemovalReport) -> String {
-    let kept = removal.paths.iter().filter(|path| path.fate() == PathFate::Kept);
-    kept.map(|path| format!("{}: {}", path.path, path.detail)).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use image_manager_proto::v1::Verdict;
-    use proptest::prelude::*;
-
-    fn one(outcome: CheckOutcome, required: bool) -> v1::Check {
-        v1::Check { name: "disk".into(), outcome: outcome.into(), required, ..v1::Check::default() }
-    }
-
-    fn removed() -> v1::RemovalReport {
-        v1::RemovalReport { complete: true, paths: Vec::new() }
-    }
-
-    fn verdict(checks: &[v1::Check]) -> Verdict {
-        judge(checks, &removed()).map_or_else(|failure| failure.verdict, |()| Verdict::Passed)
-    }
-
-    #[test]
-    fn rules() {
-        use CheckOutcome::{Fail, Inconclusive, Pass, Skipped, Unspecified};
-        let cases: &[(&[(CheckOutcome, bool)], Verdict)] = &[
-            (&[], Verdict::Passed),
-            (&[(Pass, true)], Verdict::Passed),
-            (&[(Pass, true), (Fail, false)], Verdict::Passed),
-            (&[(Pass, true), (Fail, true)], Verdict::Failed),
-            (&[(Inconclusive, true), (Fail, true)], Verdict::Failed),
-            (&[(Inconclusive, true)], Verdict::Errored),
-            (&[(Skipped, true)], Verdict::Errored),
-            (&[(Unspecified, true)], Verdict::Errored),
-            (&[(Inconclusive, false)], Verdict::Passed),
-        ];
-        for (checks, expected) in cases {
-            let checks: Vec<_> = checks.iter().map(|(outcome, required)| one(*outcome, *required)).collect();
-            assert_eq!(verdict(&checks), *expected, "{checks:?}");
-        }
-    }
-
-    #[test]
-    fn an_agent_that_stays_fails_the_image() {
-        let removal = v1::RemovalReport {
-            complete: false,
-            paths: vec![v1::RemovedPath {
-                path: "/x".into(),
-                fate: PathFate::Kept.into(),
-                detail: "read-only file system".into(),
-            }],
-        };
-        let failure = judge(&[one(CheckOutcome::Pass, true)], &removal).unwrap_err();
-        assert_eq!(failure.verdict, Verdict::Failed);
-        assert_eq!(failure.evidence, "/x: read-only file system");
-    }
-
-    proptest! {
-        /// It passes only when every required check passed.
-        #[test]
-        fn a_pass_means_all_required_passed(outcomes in prop::collection::vec((0..5_i32, any::<bool>()), 0..8)) {
-            let checks: Vec<_> = outcomes.iter()
-                .map(|(outcome, required)| one(CheckOutcome::try_from(*outcome).unwrap(), *required)).collect();
-            let all = checks.iter().filter(|c| c.required).all(|c| c.outcome() == CheckOutcome::Pass);
-            prop_assert_eq!(verdict(&checks) == Verdict::Passed, all);
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,6 @@ pub(super) mod build;
 mod claim;
 pub(super) mod judgement;
 pub(super) mod publish;
-mod second_opinion;
+pub(super) mod second_opinion;
 pub(super) mod upload;
 pub(super) mod verify;

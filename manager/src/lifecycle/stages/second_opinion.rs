@@ -1,6 +1,18 @@
-//! A network check that failed inside the server is repeated from the manager's own host, with the agent's
-//! own code. When all of it fails here too, the fault is not the image's, and the outcome becomes
-//! inconclusive. What works here and not in the server stays the image's failure.
+//! A network check that failed inside the server is looked at once more from the manager's own host, with the agent's
+//! own code: when the network is down, the image is not to blame.
+//!
+//! Nobody but the operator chooses whom the host calls. What the schedule names, what its `image.environment` names as
+//! a mirror, and what the host's own package sources name is repeated; never an address of the host itself or of its
+//! link, nor a name that leads to one. What only the image names is called by nobody else. It is the image's fault,
+//! unless the network is dead: then the host's and the schedule's mirrors do not answer from here either.
+//!
+//! | what failed in the server | from the manager's host | the check |
+//! | --- | --- | --- |
+//! | something repeated | some of it works | stays failed |
+//! | only what can be repeated | none of it works | inconclusive |
+//! | something that only the image names | a trusted mirror works | stays failed |
+//! | something that only the image names | no trusted mirror works, or there is none | inconclusive |
+//! | a loopback address, which is the server itself | is not asked | stays failed |
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,109 +20,172 @@ use std::time::Duration;
 
 use image_manager_agent::Guest;
 use image_manager_agent::checks::internet::{Scheme, Target};
-use image_manager_agent::checks::{Judgement, Mirrors, dns, internet};
+use image_manager_agent::checks::{Mirrors, dns, internet};
 use image_manager_proto::v1::{self, CheckOutcome, DnsCheck, InternetCheck};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::history::observations;
-use crate::lifecycle::driver::Driver;
-use crate::schedules::CheckKind;
+use crate::schedules::{CheckKind, Schedule};
+
+mod addresses;
 
 /// How long a repetition may take. The server had its check's whole time; here nothing is booting.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long finding out where names lead may take.
+const RESOLVING: Duration = Duration::from_secs(5);
 /// Most names or targets that are repeated.
 const MOST: usize = 16;
+/// The checks that can fail because of a network.
+const NETWORK: [&str; 2] = ["dns", "internet"];
 
 /// Repeats what failed; returns the checks with the outcomes that count.
-pub(super) async fn ask(driver: &Driver, checks: Vec<v1::Check>) -> Vec<v1::Check> {
+pub(super) async fn ask(schedule: &Schedule, checks: Vec<v1::Check>) -> Vec<v1::Check> {
     let host = Guest::below("/");
-    let trusted = Trusted::of(&host, &driver.schedule.image.environment);
+    let trusted = Trusted::of(&host, &schedule.image.environment);
     let mut judged = Vec::with_capacity(checks.len());
     for mut check in checks {
-        let spec = driver.schedule.checks.iter().find(|spec| spec.name == check.name);
+        let spec = schedule.checks.iter().find(|spec| spec.name == check.name);
         if check.outcome() == CheckOutcome::Fail
             && let Some(spec) = spec
-            && let Some(here) = repeat(&spec.kind, &check, &host, &trusted, Instant::now() + PATIENCE).await
+            && let Some(opinion) = repeat(&spec.kind, &check, &host, &trusted, PATIENCE).await
         {
-            note(&mut check, &here);
+            opinion.note(&mut check);
         }
         judged.push(check);
     }
     judged
 }
 
-/// Adds to a check what the same examination gave here.
-fn note(check: &mut v1::Check, here: &Repeated) {
-    let mut observed = check.observations.take().unwrap_or_default();
-    let said = serde_json::json!({ "outcome": if here.all_fail { "fail" } else { "pass" }, "summary": here.summary });
-    let entry = observations::from_json(&serde_json::json!({ "from_the_managers_host": said }));
-    observed.fields.extend(entry.fields);
-    check.observations = Some(observed);
-    if here.all_fail {
-        check.summary = format!("{}; nor from the manager's host: {}", check.summary, here.summary);
-        check.set_outcome(CheckOutcome::Inconclusive);
-    } else {
-        check.summary = format!("{} (from the manager's host it works)", check.summary);
+/// The checks that can be counted on when a build ends early: a network check that failed only once it was repeated
+/// within `limit`, by the schedule that asked for it. Those that could not be repeated are left out.
+pub(in crate::lifecycle) async fn settle(
+    schedule: Option<&Schedule>,
+    checks: Vec<v1::Check>,
+    limit: Duration,
+) -> Vec<v1::Check> {
+    let (open, mut settled): (Vec<_>, Vec<_>) = checks
+        .into_iter()
+        .filter(|check| check.outcome() != CheckOutcome::Unspecified)
+        .partition(|check| check.outcome() == CheckOutcome::Fail && NETWORK.contains(&check.name.as_str()));
+    let Some(schedule) = schedule else { return settled };
+    let asked = |check: &v1::Check| schedule.checks.iter().any(|spec| spec.name == check.name);
+    let open: Vec<v1::Check> = open.into_iter().filter(asked).collect();
+    if let Ok(repeated) = timeout(limit, ask(schedule, open)).await {
+        settled.extend(repeated);
     }
+    settled
 }
 
-/// What the repetition gave.
-struct Repeated {
-    /// Nothing of what failed in the server works here.
-    all_fail: bool,
+/// What looking at it from here says of a failed check.
+#[derive(Debug, PartialEq)]
+struct Opinion {
+    /// The image is not to blame, as far as is known.
+    excused: bool,
+    /// What was seen from here, to follow the check's own summary.
     summary: String,
 }
 
-/// `None`: not a network check, or nothing that could be repeated.
+impl Opinion {
+    fn blamed(summary: impl Into<String>) -> Option<Self> {
+        Some(Self { excused: false, summary: summary.into() })
+    }
+
+    fn excused(summary: impl Into<String>) -> Option<Self> {
+        Some(Self { excused: true, summary: summary.into() })
+    }
+
+    /// Adds it to the check.
+    fn note(&self, check: &mut v1::Check) {
+        let outcome = if self.excused { "inconclusive" } else { "fail" };
+        let said = serde_json::json!({ "outcome": outcome, "summary": self.summary });
+        let entry = observations::from_json(&serde_json::json!({ "from_the_managers_host": said }));
+        check.observations.get_or_insert_default().fields.extend(entry.fields);
+        check.summary = format!("{}; {}", check.summary, self.summary);
+        if self.excused {
+            check.set_outcome(CheckOutcome::Inconclusive);
+        }
+    }
+}
+
+/// What an examination from here gave.
+struct Here {
+    works: bool,
+    summary: String,
+}
+
+/// `None`: not a network check, or it does not say what failed.
 async fn repeat(
     kind: &CheckKind,
     check: &v1::Check,
     host: &Guest,
     trusted: &Trusted,
-    deadline: Instant,
-) -> Option<Repeated> {
+    patience: Duration,
+) -> Option<Opinion> {
     let seen = check.observations.as_ref()?;
-    match kind {
-        CheckKind::Dns { names } => {
-            let asked =
-                allowed(dns::repetition(seen)?.names, |name| names.is_empty() || names.contains(name))?;
-            let settings = DnsCheck { names: asked };
-            let found = dns::observe(&settings, host, deadline).await;
-            let works = found.names.iter().any(|name| !name.lookup.addresses.is_empty());
-            Some(repeated(works, dns::judge(&settings, &found)))
-        }
-        CheckKind::Internet { targets } => {
-            let asked = allowed(internet::repetition(seen)?.targets, |target| {
-                trusted.may_be_called(target, targets)
-            })?;
-            let settings = InternetCheck { targets: asked };
-            let found = internet::observe(&settings, host, deadline).await;
-            let judgement = internet::judge(&settings, &found);
-            let works = judgement.outcome == CheckOutcome::Pass
-                || internet::repetition(&judgement.observations)
-                    .is_none_or(|left| left.targets.len() < settings.targets.len());
-            Some(repeated(works, judgement))
-        }
-        CheckKind::Disk { .. } | CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => None,
+    let failed = match kind {
+        CheckKind::Dns { .. } => dns::repetition(seen)?.names,
+        CheckKind::Internet { .. } => internet::repetition(seen)?.targets,
+        CheckKind::Disk { .. } | CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => return None,
+    };
+    let (mine, foreign) = trusted.divide(kind, failed, host).await;
+    if let Some(own) = foreign.iter().find(|what| addresses::is_own(what)) {
+        return Opinion::blamed(format!("{own} is the server itself, and is not asked from anywhere else"));
     }
+    let mut nor = String::new();
+    if !mine.is_empty() {
+        let here = examine(kind, mine, host, patience).await;
+        if here.works {
+            return Opinion::blamed(format!("from the manager's host it works: {}", here.summary));
+        }
+        nor = format!("nor from the manager's host: {}", here.summary);
+    }
+    if foreign.is_empty() {
+        return Opinion::excused(nor);
+    }
+    let only = foreign.join(", ");
+    let here = trusted.examine(kind, host, patience).await;
+    if here.works {
+        return Opinion::blamed(format!(
+            "the network works from the manager's host ({}), and only the image names {only}",
+            here.summary
+        ));
+    }
+    let [section, key] = key_of(kind);
+    Opinion::excused(format!(
+        "only the image names {only}, and the manager's host has nothing else that answers and proves that the \
+         network works: {}; name in checks.{section}.{key} what the image must reach",
+        if nor.is_empty() { here.summary } else { nor }
+    ))
 }
 
-fn repeated(works: bool, judgement: Judgement) -> Repeated {
-    Repeated { all_fail: !works, summary: judgement.summary }
+fn key_of(kind: &CheckKind) -> [&'static str; 2] {
+    if matches!(kind, CheckKind::Dns { .. }) { ["dns", "names"] } else { ["internet", "targets"] }
 }
 
-/// The image under test must not choose what the manager's host talks to: only what passes `may` is repeated.
-fn allowed(found: Vec<String>, may: impl Fn(&String) -> bool) -> Option<Vec<String>> {
-    let mut kept: Vec<String> = found.into_iter().filter(may).collect();
-    kept.truncate(MOST);
-    (!kept.is_empty()).then_some(kept)
+/// Asks from here for names or targets.
+async fn examine(kind: &CheckKind, what: Vec<String>, host: &Guest, patience: Duration) -> Here {
+    let deadline = Instant::now() + patience;
+    if matches!(kind, CheckKind::Dns { .. }) {
+        let settings = DnsCheck { names: what };
+        let found = dns::observe(&settings, host, deadline).await;
+        let works = found.names.iter().any(|name| !name.lookup.addresses.is_empty());
+        Here { works, summary: dns::judge(&settings, &found).summary }
+    } else {
+        let settings = InternetCheck { targets: what };
+        let found = internet::observe(&settings, host, deadline).await;
+        let works = found.targets.iter().any(internet::TargetSeen::is_reached);
+        Here { works, summary: internet::judge(&settings, &found).summary }
+    }
 }
 
 /// Mirrors that the manager's host goes to by itself, or that the schedule builds from. An image has them when
 /// its elements took them over, often with a port or an address in digits (a cache of packages on the site).
 #[derive(Debug, Default)]
 struct Trusted {
+    /// All of them.
     mirrors: Vec<Target>,
+    /// Those of the schedule, as they are written.
+    of_the_schedule: Vec<String>,
 }
 
 impl Trusted {
@@ -118,127 +193,109 @@ impl Trusted {
     fn of(host: &Guest, environment: &BTreeMap<String, String>) -> Self {
         // DIB_DISTRIBUTION_MIRROR, DIB_DEBIAN_SECURITY_MIRROR, and what other elements call theirs.
         let named = environment.iter().filter(|(name, _)| name.contains("MIRROR")).map(|(_, value)| value);
-        let hosts = Mirrors::of(host).addresses;
-        let mirrors = hosts.iter().chain(named).filter_map(|address| Target::parse(address).ok());
-        Self { mirrors: mirrors.filter(is_elsewhere).collect() }
+        let named = named.filter_map(|address| Target::parse(address).ok());
+        let of_the_schedule: Vec<Target> = named
+            .filter(|target| target.scheme != Scheme::Tcp && !addresses::is_local_host(&target.host))
+            .collect();
+        let of_the_host = Mirrors::of(host).addresses;
+        let of_the_host = of_the_host.iter().filter_map(|address| Target::parse(address).ok());
+        let mut mirrors = of_the_schedule.clone();
+        mirrors.extend(of_the_host.filter(|target| !addresses::is_local_host(&target.host)));
+        Self { mirrors, of_the_schedule: of_the_schedule.iter().map(ToString::to_string).collect() }
     }
 
-    /// What the schedule names may be called; or, when it names nothing, a plain web address, or a trusted
-    /// mirror. Of a mirror the path does not count: the security archive is often beside the main one.
+    /// Of what failed: what may be asked for from here, and what may not.
+    async fn divide(
+        &self,
+        kind: &CheckKind,
+        failed: Vec<String>,
+        host: &Guest,
+    ) -> (Vec<String>, Vec<String>) {
+        let (mut mine, mut foreign): (Vec<String>, Vec<String>) = match kind {
+            CheckKind::Dns { names } => {
+                failed.into_iter().partition(|name| self.may_be_looked_up(name, names))
+            }
+            CheckKind::Internet { targets } => {
+                failed.into_iter().partition(|target| self.may_be_called(target, targets))
+            }
+            _ => (Vec::new(), failed),
+        };
+        mine.truncate(MOST);
+        if matches!(kind, CheckKind::Internet { .. }) {
+            let local = addresses::leading_here(&mine, host, Instant::now() + RESOLVING).await;
+            let (left, kept) = mine.into_iter().partition(|target| local.contains(target));
+            foreign.extend::<Vec<String>>(left);
+            mine = kept;
+        }
+        (mine, foreign)
+    }
+
+    /// A name of the schedule's; or, when it gives none, the host of a trusted mirror.
+    fn may_be_looked_up(&self, name: &str, named: &[String]) -> bool {
+        if addresses::is_local_host(name) {
+            return false;
+        }
+        let same = |known: &str| known.eq_ignore_ascii_case(name);
+        named.iter().any(|known| same(known)) || self.mirrors.iter().any(|mirror| same(&mirror.host))
+    }
+
+    /// A target of the schedule's, or a trusted mirror. Of a mirror the path does not count: the security archive is
+    /// often beside the main one.
     fn may_be_called(&self, found: &str, named: &[String]) -> bool {
         let Ok(target) = Target::parse(found) else { return false };
+        if addresses::is_local_host(&target.host) {
+            return false;
+        }
         if !named.is_empty() {
             // Compared as read, for the agent says `https://a.example/` of `https://a.example`.
             return named.iter().any(|name| Target::parse(name).as_ref() == Ok(&target));
         }
         let same = |mirror: &Target| {
-            (mirror.scheme, &mirror.host, mirror.port) == (target.scheme, &target.host, target.port)
+            (mirror.scheme, mirror.port) == (target.scheme, target.port)
+                && mirror.host.eq_ignore_ascii_case(&target.host)
         };
-        is_web(found) || target.scheme != Scheme::Tcp && self.mirrors.iter().any(same)
+        self.mirrors.iter().any(same)
     }
-}
 
-/// Not this very machine, which the same address means elsewhere: in the server it is the server itself.
-fn is_elsewhere(target: &Target) -> bool {
-    target.host != "localhost" && !target.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
+    /// Whether anything that is trusted answers from here: what proves that the network works.
+    async fn examine(&self, kind: &CheckKind, host: &Guest, patience: Duration) -> Here {
+        // The names that are asked for are the schedule's own where it has some: they say nothing of the network.
+        let of_the_schedule = match kind {
+            CheckKind::Dns { .. } => self.hosts(),
+            _ => self.of_the_schedule.clone(),
+        };
+        if self.mirrors.is_empty() {
+            let summary = "neither its package sources nor image.environment name a mirror".to_owned();
+            return Here { works: false, summary };
+        }
+        let of_the_host = async {
+            match kind {
+                // Asked for as the host's own package manager asks, through its proxy.
+                CheckKind::Internet { .. } => Some(examine(kind, Vec::new(), host, patience).await),
+                _ => None,
+            }
+        };
+        let of_the_schedule = async {
+            let any = !of_the_schedule.is_empty();
+            if any { Some(examine(kind, of_the_schedule, host, patience).await) } else { None }
+        };
+        let (schedule, host) = tokio::join!(of_the_schedule, of_the_host);
+        let all: Vec<Here> = schedule.into_iter().chain(host).collect();
+        let works = all.iter().any(|here| here.works);
+        let told = all.into_iter().filter(|here| here.works == works).map(|here| here.summary);
+        Here { works, summary: told.collect::<Vec<_>>().join("; ") }
+    }
 
-/// A plain web address by name, as package mirrors have: no port of its own, no address in digits.
-fn is_web(target: &str) -> bool {
-    let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
-    let Some(host) = rest.and_then(|rest| rest.split('/').next()) else { return false };
-    !host.contains([':', '@', '[']) && host.contains(|c: char| c.is_ascii_alphabetic()) && host != "localhost"
+    /// The names of the trusted mirrors' hosts.
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<String> = self.mirrors.iter().map(|mirror| mirror.host.clone()).collect();
+        hosts.retain(|host| host.parse::<IpAddr>().is_err());
+        hosts.sort();
+        hosts.dedup();
+        hosts.truncate(MOST);
+        hosts
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(sources: &str, environment: &[(&str, &str)]) -> (tempfile::TempDir, Guest, Trusted) {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("etc/apt")).unwrap();
-        std::fs::write(root.path().join("etc/apt/sources.list"), sources).unwrap();
-        let host = Guest::below(root.path());
-        let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let trusted = Trusted::of(&host, &pairs.collect());
-        (root, host, trusted)
-    }
-
-    #[test]
-    fn the_image_does_not_choose_whom_the_host_calls() {
-        let nobody = Trusted::default();
-        let may = |found: &str, named: &[&str]| {
-            let named: Vec<String> = named.iter().map(|&name| name.to_owned()).collect();
-            nobody.may_be_called(found, &named)
-        };
-        assert!(may("http://mirror.example/debian", &[]));
-        assert!(!may("tcp://10.0.0.1:22", &[]));
-        assert!(!may("http://mirror.example/debian", &["tcp://a:1"]));
-        assert!(may("tcp://10.0.0.1:22", &["tcp://10.0.0.1:22"]));
-        // As the agent writes what the schedule has without a path.
-        assert!(may("https://a.example/", &["https://a.example"]));
-        assert!(!may("https://a.example/other", &["https://a.example"]));
-        for bad in ["http://169.254.169.254/latest", "http://localhost/x", "http://a:8080/", "ftp://a.b/"] {
-            assert!(!may(bad, &[]), "{bad}");
-        }
-        let found = || vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(allowed(found(), |item| item == "b"), Some(vec!["b".to_owned()]));
-        assert_eq!(allowed(found(), |_| false), None);
-    }
-
-    #[test]
-    fn mirrors_of_the_host_and_of_the_schedule_may_be_called() {
-        let (_root, _, trusted) = of(
-            "deb http://10.0.0.5:3142/debian bookworm main\ndeb http://127.0.0.1:3142/debian bookworm main\n",
-            &[
-                ("DIB_DEBIAN_SECURITY_MIRROR", "http://user:secret@proxy:8081/security"),
-                ("DIB_DISTRIBUTION_MIRROR_UBUNTU_IGNORE", "http://(security|archive)"),
-                ("DIB_RELEASE", "http://10.0.0.9:1/"),
-            ],
-        );
-        for good in
-            ["http://10.0.0.5:3142/debian", "http://10.0.0.5:3142/debian-security", "http://proxy:8081/x"]
-        {
-            assert!(trusted.may_be_called(good, &[]), "{good}");
-            assert!(
-                !trusted.may_be_called(good, &["tcp://a:1".to_owned()]),
-                "the schedule names others: {good}"
-            );
-        }
-        for bad in [
-            "http://10.0.0.5:22/debian",
-            "https://10.0.0.5:3142/debian",
-            "tcp://10.0.0.5:3142",
-            "http://127.0.0.1:3142/debian",
-            "http://10.0.0.9:1/",
-        ] {
-            assert!(!trusted.may_be_called(bad, &[]), "{bad}");
-        }
-    }
-
-    /// A mirror of the site that is down, by digits and port.
-    #[tokio::test]
-    async fn a_mirror_of_the_host_that_is_down_is_not_the_images_fault() {
-        // 0.0.0.0 is this machine, and yet not loopback; the port is closed by the time it is called.
-        let closed = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
-        let mirror = format!("http://0.0.0.0:{closed}/debian");
-        let (_root, host, trusted) = of(&format!("deb {mirror} bookworm main\n"), &[]);
-        let observed = serde_json::json!({ "unreached": [mirror] });
-        let mut check = v1::Check {
-            name: "internet".to_owned(),
-            required: true,
-            observations: Some(observations::from_json(&observed)),
-            ..v1::Check::default()
-        };
-        check.set_outcome(CheckOutcome::Fail);
-        let kind = CheckKind::Internet { targets: Vec::new() };
-        let soon = Instant::now() + Duration::from_secs(1);
-        let nobody = Trusted::default();
-        assert!(repeat(&kind, &check, &host, &nobody, soon).await.is_none(), "it is nobody's mirror");
-        let here = repeat(&kind, &check, &host, &trusted, soon).await.unwrap();
-        note(&mut check, &here);
-        let removed = v1::RemovalReport { complete: true, ..v1::RemovalReport::default() };
-        let failure = super::super::judgement::judge(&[check], &removed).unwrap_err();
-        assert_eq!(failure.reason, "check_inconclusive", "{}", failure.message);
-    }
-}
+mod tests;

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long failed checks may be repeated from here.
 const SECOND_OPINION: Duration = Duration::from_mins(5);
 
+/// The same for a build that has ended early: the manager may be waiting for it to stop.
+const LAST_OPINION: Duration = Duration::from_mins(1);
+
 /// How long the server may take to shut down, by force at last, before its disk is kept.
 const SHUTTING_DOWN: Duration = Duration::from_mins(5);
 
@@ -29,17 +32,30 @@ const SHUTTING_DOWN: Duration = Duration::from_mins(5);
 struct Verification {
     booted: Booted,
     log: AgentLog,
+    /// The newest result of each check that has ended.
+    results: Vec<v1::CheckResult>,
     report: Option<v1::Report>,
     removal: Option<v1::RemovalReport>,
     /// When the agent's stream broke, and why.
     lost: Option<(Instant, String)>,
 }
 
+impl Verification {
+    /// Keeps a result in place of an earlier one of the same check. The gateway lets requested checks only through.
+    fn remember(&mut self, result: v1::CheckResult) {
+        match self.results.iter_mut().find(|known| known.name == result.name) {
+            Some(known) => *known = result,
+            None => self.results.push(result),
+        }
+    }
+}
+
 /// Follows the agent to its last word and judges what it found.
 pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result<Done<()>, Failure> {
     let limit = driver.schedule.timeouts.verify;
     let log = AgentLog::new(driver.directory().join(files::AGENT_LOG));
-    let mut verification = Verification { booted, log, report: None, removal: None, lost: None };
+    let mut verification =
+        Verification { booted, log, results: Vec::new(), report: None, removal: None, lost: None };
     note_hello(driver, &mut verification.log, &verification.booted.hello).await;
     let late = async {
         Failure::errored(
@@ -48,35 +64,62 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
         )
     };
     let followed = driver.bounded(limit, late, follow(driver, &mut verification)).await;
-    let Verification { booted, report, removal, .. } = verification;
-    if followed.is_ok() {
-        fetch_console(driver, &booted.server).await;
-    }
-    if let Err(failure) = followed {
-        if failure.evidence.is_empty() {
-            return Err(failure.with_evidence(console_evidence(driver, &booted.server).await));
+    let Verification { booted, results, report, removal, .. } = verification;
+    let outcome = match followed {
+        Ok(()) => conclude(driver, &booted, report, removal).await,
+        Err(failure) if failure.evidence.is_empty() => {
+            Err(failure.with_evidence(console_evidence(driver, &booted.server).await))
         }
-        return Err(failure);
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(done) => Ok(done),
+        Err(failure) => Err(decided(driver, &results, failure).await),
     }
+}
+
+/// Judges what the agent said to its end.
+async fn conclude(
+    driver: &Driver,
+    booted: &Booted,
+    report: Option<v1::Report>,
+    removal: Option<v1::RemovalReport>,
+) -> Result<Done<()>, Failure> {
+    fetch_console(driver, &booted.server).await;
     let (Some(report), Some(removal)) = (report, removal) else {
         return Err(Failure::errored(
             "agent_lost",
             "the agent said goodbye without a report and a removal report",
         ));
     };
+    let specs = &driver.schedule.checks;
     let asked =
-        async { Ok(second_opinion::ask(driver, judgement::checks(&driver.schedule.checks, &report)).await) };
+        async { Ok(second_opinion::ask(&driver.schedule, judgement::checks(specs, &report.results)).await) };
     let late = async {
         Failure::errored("verify_timeout", "repeating failed checks from the manager's host took too long")
     };
     let checks = driver.bounded(SECOND_OPINION, late, asked).await?;
     driver.record_checks(checks.clone()).await?;
-    let verdict = judgement::judge(&checks, &removal);
-    let kept = keep_disk(driver, &booted).await;
+    let verdict = judgement::judge(specs, &checks, &removal);
+    let kept = keep_disk(driver, booted).await;
     // Whoever came with the token until now makes the verdict nobody's, also a bad one.
     claim::uncontested(&booted.session)?;
     verdict?;
     Ok(Done { value: (), detail: judgement::summary(&checks) + &kept? })
+}
+
+/// Why the build ends, when it ends before its verdict: a required check that had failed by then decides. A network
+/// check counts as failed only once it was repeated from here.
+async fn decided(driver: &Driver, results: &[v1::CheckResult], later: Failure) -> Failure {
+    if !judgement::may_be_outweighed(&later) {
+        return later;
+    }
+    let known = judgement::checks(&driver.schedule.checks, results);
+    let checks = second_opinion::settle(Some(&driver.schedule), known, LAST_OPINION).await;
+    if let Err(error) = driver.record_checks(checks.clone()).await {
+        tracing::warn!(build = driver.id, "the results of its checks are not written: {error}");
+    }
+    judgement::outweigh(later, &checks)
 }
 
 async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), Failure> {
@@ -130,6 +173,8 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
             )
             .await;
             let check = judgement::check(&driver.schedule.checks, &result);
+            // Before it is written: it counts also when it cannot be.
+            verification.remember(result);
             driver.record_checks(vec![check]).await?;
         }
         AgentEvent::Report { report, accept } => {
@@ -142,7 +187,8 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
                 .collect::<Vec<_>>()}),
             )
             .await;
-            driver.record_checks(judgement::checks(&driver.schedule.checks, &report)).await?;
+            report.results.iter().for_each(|result| verification.remember(result.clone()));
+            driver.record_checks(judgement::checks(&driver.schedule.checks, &report.results)).await?;
             verification.report = Some(report);
             // Only now may the agent remove itself. If its stream broke meanwhile, it reports again.
             let _ = accept.send(());
@@ -156,7 +202,8 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
                 .collect::<Vec<_>>()}),
             )
             .await;
-            let record = v1::Removal { complete: removal.complete, paths: removal.paths.clone() };
+            let complete = judgement::not_removed(&removal).is_empty();
+            let record = v1::Removal { complete, paths: removal.paths.clone() };
             driver.manager.history().record_removal(&driver.id, record).await?;
             verification.removal = Some(removal);
         }

@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::schedules::CheckKind;
+
+fn one(name: &str, outcome: CheckOutcome, required: bool) -> v1::Check {
+    v1::Check { name: name.to_owned(), outcome: outcome.into(), required, ..v1::Check::default() }
+}
+
+fn spec(name: &str, required: bool) -> CheckSpec {
+    let kind = CheckKind::Packages { max_changed: 0 };
+    CheckSpec { name: name.to_owned(), required, timeout: Duration::from_secs(1), kind }
+}
+
+fn removed() -> v1::RemovalReport {
+    let path = |path: &str| v1::RemovedPath {
+        path: path.to_owned(),
+        fate: PathFate::Removed.into(),
+        detail: String::new(),
+    };
+    v1::RemovalReport { complete: true, paths: image_manager_agent::PATHS.map(path).to_vec() }
+}
+
+fn verdict(specs: &[CheckSpec], checks: &[v1::Check]) -> Verdict {
+    judge(specs, checks, &removed()).map_or_else(|failure| failure.verdict, |()| Verdict::Passed)
+}
+
+#[test]
+fn rules() {
+    use CheckOutcome::{Fail, Inconclusive, Pass, Skipped, Unspecified};
+    let cases: &[(&[(CheckOutcome, bool)], Verdict)] = &[
+        (&[], Verdict::Passed),
+        (&[(Pass, true)], Verdict::Passed),
+        (&[(Pass, true), (Fail, false)], Verdict::Passed),
+        (&[(Pass, true), (Fail, true)], Verdict::Failed),
+        (&[(Inconclusive, true), (Fail, true)], Verdict::Failed),
+        (&[(Inconclusive, true)], Verdict::Errored),
+        (&[(Skipped, true)], Verdict::Errored),
+        (&[(Unspecified, true)], Verdict::Errored),
+        (&[(Inconclusive, false)], Verdict::Passed),
+    ];
+    for (checks, expected) in cases {
+        let names = ["a", "b"];
+        let specs: Vec<_> =
+            names.iter().zip(*checks).map(|(name, (_, required))| spec(name, *required)).collect();
+        let checks: Vec<_> = names
+            .iter()
+            .zip(*checks)
+            .map(|(name, (outcome, required))| one(name, *outcome, *required))
+            .collect();
+        assert_eq!(verdict(&specs, &checks), *expected, "{checks:?}");
+    }
+}
+
+#[test]
+fn absence_is_not_success() {
+    let specs = [spec("disk", true), spec("dns", false)];
+    let pass = |name: &str| one(name, CheckOutcome::Pass, true);
+    let reports: [(&[v1::Check], &str); 4] = [
+        (&[], "no result of the check disk"),
+        (&[pass("disk")], "no result of the check dns"),
+        (&[pass("disk"), pass("disk"), pass("dns")], "2 results of the check disk"),
+        (&[pass("disk"), pass("dns"), pass("other")], "\"other\", which was not asked for"),
+    ];
+    for (checks, why) in reports {
+        let failure = judge(&specs, checks, &removed()).unwrap_err();
+        assert_eq!((failure.verdict, failure.reason.as_str()), (Verdict::Errored, "check_inconclusive"));
+        assert!(failure.message.contains(why), "{}", failure.message);
+    }
+}
+
+#[test]
+fn results_are_not_dropped_on_the_way_to_the_verdict() {
+    let specs = [spec("disk", true), spec("dns", true)];
+    let result = |name: &str| v1::CheckResult { name: name.to_owned(), ..v1::CheckResult::default() };
+    let all = checks(&specs, &[result("x"), result("dns"), result("disk"), result("dns")]);
+    let names: Vec<_> = all.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["disk", "dns", "dns", "x"]);
+}
+
+#[test]
+fn a_known_failure_decides() {
+    let checks = [one("disk", CheckOutcome::Fail, true), one("cloud_init", CheckOutcome::Unspecified, true)];
+    for reason in ["verify_timeout", "agent_lost", "total_timeout", "interrupted", "server_stopped"] {
+        let failure = outweigh(Failure::errored(reason, "late").with_evidence("console"), &checks);
+        assert_eq!((failure.verdict, failure.reason.as_str()), (Verdict::Failed, "check_failed"), "{reason}");
+        assert!(failure.message.ends_with(&format!("then {reason}: late")), "{}", failure.message);
+        assert!(failure.evidence.starts_with("console\n\ndisk (fail)"), "{}", failure.evidence);
+    }
+    assert_eq!(outweigh(Failure::cancelled(), &checks).reason, "cancelled");
+    for reason in ["wrong_image", "agent_contested"] {
+        assert_eq!(outweigh(Failure::errored(reason, ""), &checks).reason, reason);
+    }
+    let optional = [one("disk", CheckOutcome::Fail, false)];
+    assert_eq!(outweigh(Failure::errored("agent_lost", ""), &optional).reason, "agent_lost");
+}
+
+#[test]
+fn an_agent_that_stays_fails_the_image() {
+    let mut removal = removed();
+    removal.complete = false;
+    removal.paths[1].set_fate(PathFate::Kept);
+    "read-only file system".clone_into(&mut removal.paths[1].detail);
+    let failure = judge(&[spec("a", true)], &[one("a", CheckOutcome::Pass, true)], &removal).unwrap_err();
+    assert_eq!(failure.verdict, Verdict::Failed);
+    assert_eq!(failure.evidence, format!("{} (kept): read-only file system", image_manager_agent::PATHS[1]));
+}
+
+#[test]
+fn a_removal_names_every_path_once() {
+    let last = image_manager_agent::PATHS.len() - 1;
+    let spoiled: [(&dyn Fn(&mut v1::RemovalReport), &str); 5] = [
+        (&|removal| removal.paths.clear(), "missing from the removal report"),
+        (&|removal| drop(removal.paths.pop()), "image-manager-agent: missing from the removal report"),
+        (&|removal| removal.paths.push(removal.paths[0].clone()), "named 2 times"),
+        (&|removal| removal.paths[0].set_fate(PathFate::Kept), "(kept)"),
+        (&|removal| removal.paths[0].set_fate(PathFate::Unspecified), "(unspecified)"),
+    ];
+    for (spoil, why) in spoiled {
+        let mut removal = removed();
+        spoil(&mut removal);
+        let failure = judge(&[], &[], &removal).unwrap_err();
+        assert_eq!((failure.verdict, failure.reason.as_str()), (Verdict::Failed, "agent_not_removed"));
+        assert!(failure.evidence.contains(why), "{why}: {}", failure.evidence);
+    }
+    let mut absent = removed();
+    absent.paths[last].set_fate(PathFate::Absent);
+    assert!(judge(&[], &[], &absent).is_ok());
+    absent.complete = false;
+    assert!(judge(&[], &[], &absent).is_err());
+}
+
+proptest! {
+    /// It passes only when there is exactly one result for each check that was asked for, and every required one
+    /// passed.
+    #[test]
+    fn a_pass_means_all_that_was_asked_for(
+        asked in prop::collection::vec(any::<bool>(), 0..5),
+        reported in prop::collection::vec((0..6_usize, 0..5_i32), 0..8),
+    ) {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let specs: Vec<_> = names.iter().zip(&asked).map(|(name, required)| spec(name, *required)).collect();
+        let results: Vec<_> = reported.iter().map(|(name, outcome)| v1::CheckResult {
+            name: names[*name].to_owned(), outcome: *outcome, ..v1::CheckResult::default()
+        }).collect();
+        let one_each = results.len() == specs.len()
+            && specs.iter().all(|spec| results.iter().any(|result| result.name == spec.name));
+        let all = specs.iter().filter(|spec| spec.required).all(|spec| {
+            results.iter().any(|result| result.name == spec.name && result.outcome() == CheckOutcome::Pass)
+        });
+        prop_assert_eq!(verdict(&specs, &checks(&specs, &results)) == Verdict::Passed, one_each && all);
+    }
+}
