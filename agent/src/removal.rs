@@ -56,9 +56,9 @@ pub fn remove(root: &Path) -> RemovalReport {
             Err(error) if error.kind() == ErrorKind::NotFound => (PathFate::Absent, String::new()),
             // A parent that is no folder: the path is not there either.
             Err(error) if error.kind() == ErrorKind::NotADirectory => (PathFate::Absent, String::new()),
-            // What is left in it is not the agent's.
+            // The folder is others', and nothing of the agent is in it any more.
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
-                (PathFate::Kept, "others have files in it".to_owned())
+                (PathFate::Absent, "others have files in it".to_owned())
             }
             Err(error) => {
                 complete = false;
@@ -79,8 +79,12 @@ fn take_away(path: &Path) -> io::Result<()> {
     }
     for name in IN_FOLDERS {
         let inner = path.join(name);
-        // What cannot be removed makes the folder refuse, too.
-        let _ = fs::remove_file(&inner).or_else(|_| fs::remove_dir(&inner));
+        let gone = fs::remove_file(&inner).or_else(|_| fs::remove_dir(&inner));
+        if let Err(error) = gone
+            && fs::symlink_metadata(&inner).is_ok()
+        {
+            return Err(io::Error::other(format!("{name} in it: {error}")));
+        }
     }
     fs::remove_dir(path)
 }
@@ -175,9 +179,21 @@ mod tests {
         }
         let report = remove(root.path());
         assert!(report.complete, "nothing of the agent is left");
-        assert_eq!((report.paths[4].fate(), report.paths[5].fate()), (PathFate::Kept, PathFate::Kept));
+        assert_eq!((report.paths[4].fate(), report.paths[5].fate()), (PathFate::Absent, PathFate::Absent));
+        assert_eq!(report.paths[4].detail, "others have files in it");
         assert_eq!((report.paths[2].fate(), report.paths[3].fate()), (PathFate::Removed, PathFate::Removed));
         assert!(fs::symlink_metadata(link).is_ok() && state.exists() && schedules.exists());
+    }
+
+    #[test]
+    fn what_is_left_of_the_agent_in_a_folder_is_told() {
+        let root = installed();
+        // A folder that is not empty refuses, also for root.
+        fs::create_dir_all(root.path().join("run/image-manager/drive/mounted")).unwrap();
+        let report = remove(root.path());
+        assert!(!report.complete);
+        assert_eq!(report.paths[6].fate(), PathFate::Kept);
+        assert!(report.paths[6].detail.starts_with("drive in it: "), "{}", report.paths[6].detail);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! * `/run/cloud-init/status.json`: `v1` with `datasource`, the running `stage`, and for each stage
 //!   `start`, `finished` (seconds by the clock), `errors` and, since 23.4, `recoverable_errors`;
 //! * `/run/cloud-init/result.json`: written at the end, and the end itself;
+//! A configuration file that cloud-init could not read is in none of them; those are read here once more.
+//!
 //! * `/run/cloud-init/enabled` or `disabled`: what the systemd generator decided.
 
 use std::time::Duration;
@@ -19,11 +21,15 @@ use super::Judgement;
 use crate::guest::Guest;
 use crate::text;
 
+mod configuration;
 mod status;
+mod yaml;
 pub use status::{Stage, Status};
 
 /// Written when cloud-init has come to its end.
 pub(super) const RESULT: &str = "/run/cloud-init/result.json";
+/// The datasource that cloud-init takes when it finds none.
+const FALLBACK: &str = "None";
 const PERIOD: Duration = Duration::from_millis(500);
 /// So long an image without any trace of cloud-init may take to show one.
 const GRACE: Duration = Duration::from_secs(10);
@@ -43,6 +49,8 @@ pub struct Observation {
     pub finished: bool,
     /// Why the files could not be read.
     pub unreadable: String,
+    /// Configuration files that cloud-init could not read, each with the reason.
+    pub ignored: Vec<String>,
     /// How long it was waited for.
     pub waited: Duration,
     /// Time since the kernel started when this was seen.
@@ -69,6 +77,7 @@ pub async fn observe(_settings: &CloudInitCheck, guest: &Guest, deadline: Instan
         }
         let hopeless = seen.disabled || (!seen.installed && seen.waited >= GRACE);
         if seen.finished || hopeless || now + PERIOD >= deadline {
+            seen.ignored = configuration::unreadable(guest).await;
             return seen;
         }
         sleep(PERIOD).await;
@@ -131,11 +140,26 @@ fn verdict(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, Stri
     if !seen.finished {
         return (Fail, format!("cloud-init has not finished after {after}: {}", status.progress()));
     }
-    if !settings.datasource.is_empty() && !status.is_from(&settings.datasource) {
-        let seen = text::or(&status.datasource, "none");
-        return (Fail, format!("cloud-init's datasource is {seen}, not {}", settings.datasource));
+    if let Some((stage, missing)) = status.incomplete() {
+        return (
+            Fail,
+            format!("cloud-init's stage {stage} {missing}, though cloud-init has come to its end"),
+        );
     }
-    let datasource = text::or(&status.datasource, "no datasource");
+    if let Some(first) = seen.ignored.first() {
+        let more = match seen.ignored.len() {
+            1 => String::new(),
+            many => format!(" (and {} more)", many - 1),
+        };
+        return (
+            Fail,
+            format!("cloud-init cannot read its configuration file {}{more}", text::one_line(first)),
+        );
+    }
+    if let Some(why) = wrong_datasource(settings, status) {
+        return (Fail, why);
+    }
+    let datasource = &status.datasource;
     let recoverable = status.all_recoverable_errors();
     match recoverable.first() {
         Some((stage, first)) => {
@@ -151,6 +175,26 @@ fn verdict(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, Stri
     }
 }
 
+/// No datasource at all, only the fallback, or not the one that is expected.
+fn wrong_datasource(settings: &CloudInitCheck, status: &Status) -> Option<String> {
+    let expected = settings.datasource.as_str();
+    if !expected.is_empty() {
+        let seen = text::or(&status.datasource, "none");
+        let why = || format!("cloud-init's datasource is {seen}, not {expected}");
+        return (!status.is_from(expected)).then(why);
+    }
+    if status.datasource.is_empty() {
+        return Some("cloud-init found no datasource".to_owned());
+    }
+    status.is_from(FALLBACK).then(|| {
+        let seen = &status.datasource;
+        format!(
+            "cloud-init found no datasource and fell back to {seen}; where that is meant, write \
+             datasource = \"None\" in checks.cloud_init"
+        )
+    })
+}
+
 fn as_json(seen: &Observation) -> Value {
     let mut observed = json!({
         "installed": seen.installed,
@@ -162,6 +206,9 @@ fn as_json(seen: &Observation) -> Value {
     let Some(fields) = observed.as_object_mut() else { return observed };
     if !seen.unreadable.is_empty() {
         fields.insert("unreadable".to_owned(), json!(seen.unreadable));
+    }
+    if !seen.ignored.is_empty() {
+        fields.insert("unreadable_configuration".to_owned(), json!(seen.ignored));
     }
     if let Some(status) = &seen.status {
         let texts = |all: Vec<(&str, &str)>| {

@@ -36,6 +36,8 @@ pub struct Observation {
     pub nameservers: Vec<String>,
     /// How long all of it took.
     pub waited: Duration,
+    /// Why there was no name.
+    pub nothing: String,
 }
 
 /// What was seen of one name.
@@ -59,21 +61,46 @@ pub fn repetition(observations: &Struct) -> Option<DnsCheck> {
 /// Asks for the names until all resolve or the time is up.
 pub async fn observe(settings: &DnsCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
-    let names = if settings.names.is_empty() { Mirrors::of(guest).hosts() } else { settings.names.clone() };
-    let mut seen = Observation { getent: resolver::find(guest), ..Observation::default() };
+    let (names, nothing) = if settings.names.is_empty() {
+        let mirrors = Mirrors::settled(guest, deadline).await;
+        (mirrors.hosts(), mirrors.nothing("checks.dns.names"))
+    } else {
+        (settings.names.iter().map(|name| vec![name.clone()]).collect(), String::new())
+    };
+    let mut seen = Observation { getent: resolver::find(guest), nothing, ..Observation::default() };
     if let Some(getent) = seen.getent.clone() {
         let mut tasks = JoinSet::new();
         for (index, name) in names.into_iter().take(MOST_NAMES).enumerate() {
             let getent = getent.clone();
-            tasks.spawn(async move { (index, ask(getent, name, deadline).await) });
+            tasks.spawn(async move { (index, ask_any(getent, name, deadline).await) });
         }
         let mut all = tasks.join_all().await;
         all.sort_by_key(|(index, _)| *index);
-        seen.names = all.into_iter().map(|(_, name)| name).collect();
+        seen.names = all.into_iter().flat_map(|(_, names)| names).collect();
     }
     seen.nameservers = nameservers(guest);
     seen.waited = started.elapsed();
     seen
+}
+
+/// Asks for alternatives side by side until one resolves: then that one is told of, else all are.
+async fn ask_any(getent: PathBuf, names: Vec<String>, deadline: Instant) -> Vec<NameSeen> {
+    let mut tasks = JoinSet::new();
+    for (index, name) in names.into_iter().take(MOST_NAMES).enumerate() {
+        let getent = getent.clone();
+        tasks.spawn(async move { (index, ask(getent, name, deadline).await) });
+    }
+    let mut missed = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            // The others end with the set.
+            Ok((_, name)) if !name.lookup.addresses.is_empty() => return vec![name],
+            Ok(missing) => missed.push(missing),
+            Err(error) => tracing::warn!("a name's task: {error}"),
+        }
+    }
+    missed.sort_by_key(|(index, _)| *index);
+    missed.into_iter().map(|(_, name)| name).collect()
 }
 
 async fn ask(getent: PathBuf, name: String, deadline: Instant) -> NameSeen {
@@ -123,7 +150,7 @@ pub fn judge(_settings: &DnsCheck, seen: &Observation) -> Judgement {
         let summary = "no getent to ask the guest's resolver with".to_owned();
         (CheckOutcome::Inconclusive, summary)
     } else if seen.names.is_empty() {
-        (CheckOutcome::Skipped, "no names given, and no package mirrors configured".to_owned())
+        (CheckOutcome::Skipped, seen.nothing.clone())
     } else if let Some(first) = bad.first() {
         (CheckOutcome::Fail, failure(seen, &unresolved, first))
     } else {
@@ -187,6 +214,7 @@ mod tests {
             names: names.iter().map(name).collect(),
             nameservers: vec!["10.0.2.3".to_owned()],
             waited: Duration::from_secs(3),
+            nothing: "nothing to ask for".to_owned(),
         }
     }
 

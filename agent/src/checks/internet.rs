@@ -19,11 +19,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::mirrors::{Mirror, Via};
 use super::{Judgement, Mirrors, observations, pause};
 use crate::guest::Guest;
 use crate::{http, resolver, text, tls};
 
 mod address;
+mod proxy;
 mod target;
 use address::Denied;
 pub use target::{Scheme, Target};
@@ -48,6 +50,8 @@ pub struct Observation {
     pub targets: Vec<TargetSeen>,
     /// How long all of it took.
     pub waited: Duration,
+    /// Why there was no target.
+    pub nothing: String,
 }
 
 /// What was seen of one target.
@@ -65,7 +69,8 @@ pub struct TargetSeen {
     pub error: String,
     /// How many times it was tried.
     pub tries: u32,
-    /// It was not asked, because it is of the server itself or of its link, and the schedule does not name it.
+    /// It was not asked, because it is of the server itself or of its link, and the schedule does not name it; or
+    /// because the check does not know the way there.
     pub not_asked: bool,
 }
 
@@ -95,16 +100,44 @@ struct Means {
 pub async fn observe(settings: &InternetCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     let named = !settings.targets.is_empty();
-    let targets = if named { settings.targets.clone() } else { Mirrors::of(guest).addresses };
+    let (targets, nothing) = if named {
+        let alone = |target: &String| Mirror { addresses: vec![target.clone()], via: Via::Direct };
+        (settings.targets.iter().map(alone).collect(), String::new())
+    } else {
+        let mirrors = Mirrors::settled(guest, deadline).await;
+        let nothing = mirrors.nothing("checks.internet.targets");
+        (mirrors.all, nothing)
+    };
     let means = Arc::new(Means { getent: resolver::find(guest), tls: trust(), named });
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().take(MOST_TARGETS).enumerate() {
         let means = Arc::clone(&means);
-        tasks.spawn(async move { (index, reach(&means, &target, deadline).await) });
+        tasks.spawn(async move { (index, reach_any(&means, target, deadline).await) });
     }
     let mut all = tasks.join_all().await;
     all.sort_by_key(|(index, _)| *index);
-    Observation { targets: all.into_iter().map(|(_, seen)| seen).collect(), waited: started.elapsed() }
+    let targets = all.into_iter().flat_map(|(_, seen)| seen).collect();
+    Observation { targets, waited: started.elapsed(), nothing }
+}
+
+/// Goes to alternatives side by side until one answers: then that one is told of, else all are.
+async fn reach_any(means: &Arc<Means>, mirror: Mirror, deadline: Instant) -> Vec<TargetSeen> {
+    let mut tasks = JoinSet::new();
+    for (index, address) in mirror.addresses.into_iter().take(MOST_TARGETS).enumerate() {
+        let (means, via) = (Arc::clone(means), mirror.via.clone());
+        tasks.spawn(async move { (index, reach(&means, &address, &via, deadline).await) });
+    }
+    let mut missed = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            // The others end with the set.
+            Ok((_, seen)) if seen.is_reached() => return vec![seen],
+            Ok(missing) => missed.push(missing),
+            Err(error) => tracing::warn!("a target's task: {error}"),
+        }
+    }
+    missed.sort_by_key(|(index, _)| *index);
+    missed.into_iter().map(|(_, seen)| seen).collect()
 }
 
 fn trust() -> Result<Arc<ClientConfig>, String> {
@@ -115,13 +148,17 @@ fn trust() -> Result<Arc<ClientConfig>, String> {
     }
 }
 
-async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
+async fn reach(means: &Means, target: &str, via: &Via, deadline: Instant) -> TargetSeen {
     let target = match Target::parse(target) {
         Ok(target) => target,
         Err(error) => {
             return TargetSeen { target: text::one_line(target), error, ..TargetSeen::default() };
         }
     };
+    if let Via::Unknown(way) = via {
+        let error = format!("it is reached by {way}, which the check does not do");
+        return TargetSeen { target: target.to_string(), error, not_asked: true, ..TargetSeen::default() };
+    }
     let mut wait = FIRST_PAUSE;
     let mut tries = 0;
     loop {
@@ -129,7 +166,7 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
         let started = Instant::now();
         let patience = PATIENCE.min(deadline.saturating_duration_since(started));
         let mut seen = TargetSeen { target: target.to_string(), tries, ..TargetSeen::default() };
-        match timeout(patience, try_once(means, &target, &mut seen)).await {
+        match timeout(patience, try_once(means, &target, via, &mut seen)).await {
             Ok(Ok(())) => seen.error.clear(),
             Ok(Err(Denied::Failed(why))) => seen.error = why,
             Ok(Err(Denied::Local(why))) => {
@@ -148,14 +185,22 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
     }
 }
 
-async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Result<(), Denied> {
-    let addresses = address::of(means.getent.as_deref(), target, means.named).await?;
+async fn try_once(means: &Means, target: &Target, via: &Via, seen: &mut TargetSeen) -> Result<(), Denied> {
+    // A proxy resolves the target's name itself.
+    let proxy = match via {
+        Via::Proxy { host, port } => {
+            Some(Target { scheme: Scheme::Http, host: host.clone(), port: *port, path: "/".to_owned() })
+        }
+        Via::Direct | Via::Unknown(_) => None,
+    };
+    let first = proxy.as_ref().unwrap_or(target);
+    let addresses = address::of(means.getent.as_deref(), first, means.named).await?;
     let several = addresses.len() > 1;
     for address in addresses {
-        let address = SocketAddr::new(address, target.port);
+        let address = SocketAddr::new(address, first.port);
         seen.address = Some(address);
         let patience = if several { ADDRESS_PATIENCE } else { PATIENCE };
-        match timeout(patience, talk(means, target, address)).await {
+        match timeout(patience, talk(means, target, proxy.is_some(), address)).await {
             Ok(Ok(status)) => {
                 seen.status = status;
                 return Ok(());
@@ -167,11 +212,26 @@ async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Resu
     Err(Denied::Failed(std::mem::take(&mut seen.error)))
 }
 
-async fn talk(means: &Means, target: &Target, address: SocketAddr) -> Result<Option<u16>, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| text::with_causes(&error))?;
+async fn talk(
+    means: &Means,
+    target: &Target,
+    by_proxy: bool,
+    address: SocketAddr,
+) -> Result<Option<u16>, String> {
+    let mut stream = TcpStream::connect(address).await.map_err(|error| text::with_causes(&error))?;
     let host = target.host_header();
+    if by_proxy && target.scheme != Scheme::Http {
+        proxy::tunnel(&mut stream, target).await?;
+    }
     let status = match target.scheme {
         Scheme::Tcp => return Ok(None),
+        Scheme::Http if by_proxy => {
+            let status = http::status(stream, &host, &target.to_string()).await;
+            if status.as_ref().is_ok_and(|status| status.as_u16() == 407) {
+                return Err("the proxy asks for a password".to_owned());
+            }
+            status
+        }
         Scheme::Http => http::status(stream, &host, &target.path).await,
         Scheme::Https => {
             let name = ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
@@ -197,12 +257,15 @@ pub fn judge(_settings: &InternetCheck, seen: &Observation) -> Judgement {
     let (outcome, summary) = match (asked.as_slice(), bad.first()) {
         ([], _) if !skipped.is_empty() => {
             let which: Vec<String> = skipped.iter().map(|seen| seen.target.clone()).collect();
-            let why =
-                "nothing outside to ask for: the image's package sources name only its own host or link";
-            let summary = format!("{why} ({}); name targets in checks.internet.targets", text::list(&which));
+            let why = skipped.first().map_or("", |seen| seen.error.as_str());
+            let summary = format!(
+                "of the image's package sources none can be asked ({}): {why}; name targets in \
+                 checks.internet.targets",
+                text::list(&which)
+            );
             (CheckOutcome::Skipped, summary)
         }
-        ([], _) => (CheckOutcome::Skipped, "no targets given, and no package mirrors configured".to_owned()),
+        ([], _) => (CheckOutcome::Skipped, seen.nothing.clone()),
         (_, Some(first)) => {
             let verb = if unreached.len() == 1 { "does" } else { "do" };
             let why = match first.status {

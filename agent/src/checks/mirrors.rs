@@ -1,151 +1,173 @@
 //! The package mirrors that the guest is configured to use: where it will go for its updates, so what
-//! it should be able to reach.
+//! it should be able to reach. Read when they are asked for, after cloud-init, which may write them.
 
 use std::fs;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
+use super::cloud_init;
+use super::internet::Target;
 use crate::guest::Guest;
+
+mod apt;
+mod apt_conf;
+mod repos;
+mod variables;
 
 /// Most mirrors that are kept.
 const MOST: usize = 16;
+/// Most notes on what could not be used.
+const MOST_NOTES: usize = 8;
+/// How often it is looked whether cloud-init has ended.
+const PERIOD: Duration = Duration::from_millis(500);
+/// What is left of a check's time, at least, for asking: half of it, and no more than this.
+const FOR_ASKING: Duration = Duration::from_secs(30);
 
-/// Addresses of package mirrors, each once, without a slash at the end.
+/// How the guest's package manager goes to a mirror.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Via {
+    /// By itself.
+    #[default]
+    Direct,
+    /// Through a proxy.
+    Proxy {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// In a way that the check does not know, for people.
+    Unknown(String),
+}
+
+impl Via {
+    /// By what a package manager's configuration calls its proxy.
+    fn of(proxy: &str) -> Self {
+        let rest = match proxy.split_once("://") {
+            None => proxy,
+            Some(("http", rest)) => rest,
+            Some((scheme, _)) => return Self::Unknown(format!("a proxy by {scheme}://")),
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority.contains('@') {
+            return Self::Unknown("a proxy that takes a password".to_owned());
+        }
+        match Target::parse(&format!("http://{authority}/")) {
+            Ok(target) => Self::Proxy { host: target.host, port: target.port },
+            Err(error) => Self::Unknown(format!("a proxy that is {error}")),
+        }
+    }
+}
+
+/// Mirrors of which any one will do: the package manager goes to the next when one does not answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mirror {
+    /// `http://...` or `https://...`, without a slash at the end.
+    pub addresses: Vec<String>,
+    /// How they are reached.
+    pub via: Via,
+}
+
+/// The package mirrors of a guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mirrors {
-    /// `http://...` or `https://...`.
-    pub addresses: Vec<String>,
+    /// Each once.
+    pub all: Vec<Mirror>,
+    /// What is configured and cannot be asked for, and why.
+    pub left_out: Vec<String>,
 }
 
 impl Mirrors {
-    /// Reads the guest's configuration of apt, and of dnf and yum.
+    /// Reads the guest's configuration of apt, of dnf and yum, and of zypper.
     pub fn of(guest: &Guest) -> Self {
         let mut mirrors = Self::default();
-        if let Ok(text) = guest.read("/etc/apt/sources.list") {
-            mirrors.read_list(&text);
-        }
-        for (folder, extension) in [
-            ("/etc/apt/sources.list.d", "list"),
-            ("/etc/apt/sources.list.d", "sources"),
-            ("/etc/yum.repos.d", "repo"),
-        ] {
-            for name in files(guest, folder, extension) {
-                let Ok(text) = guest.read(format!("{folder}/{name}")) else { continue };
-                match extension {
-                    "list" => mirrors.read_list(&text),
-                    "sources" => mirrors.read_deb822(&text),
-                    _ => mirrors.read_repo(&text),
-                }
-            }
-        }
+        apt::read(guest, &mut mirrors);
+        repos::read(guest, &mut mirrors);
         mirrors
     }
 
-    /// The host names of the mirrors, each once. Addresses are no names.
-    pub fn hosts(&self) -> Vec<String> {
-        let mut hosts: Vec<String> = Vec::new();
-        for address in &self.addresses {
-            let host = address.parse::<hyper::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-            let is_name = |host: &String| !host.starts_with('[') && host.parse::<IpAddr>().is_err();
-            if let Some(host) = host.filter(|host| is_name(host) && !hosts.contains(host)) {
-                hosts.push(host);
+    /// The same, once cloud-init has ended or so much of the time until the deadline is gone that the rest is needed.
+    pub(super) async fn settled(guest: &Guest, deadline: Instant) -> Self {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let latest = deadline - FOR_ASKING.min(left / 2);
+        while cloud_init::is_under_way(guest) && Instant::now() + PERIOD < latest {
+            sleep(PERIOD).await;
+        }
+        Self::of(guest)
+    }
+
+    /// All addresses.
+    pub fn addresses(&self) -> Vec<String> {
+        self.all.iter().flat_map(|mirror| mirror.addresses.clone()).collect()
+    }
+
+    /// The host names to resolve, of which any one in a list will do: a proxy's, where it resolves the mirror's.
+    /// Addresses are no names.
+    pub fn hosts(&self) -> Vec<Vec<String>> {
+        let mut all: Vec<Vec<String>> = Vec::new();
+        for mirror in &self.all {
+            let hosts: Vec<String> = match &mirror.via {
+                Via::Proxy { host, .. } => vec![host.clone()],
+                Via::Direct => {
+                    let targets = mirror.addresses.iter().filter_map(|address| Target::parse(address).ok());
+                    targets.map(|target| target.host).collect()
+                }
+                Via::Unknown(_) => Vec::new(),
+            };
+            // One that needs no resolver will do, too.
+            if hosts.is_empty() || hosts.iter().any(|host| host.parse::<IpAddr>().is_ok()) {
+                continue;
+            }
+            let mut names: Vec<String> = Vec::new();
+            for host in hosts {
+                if !names.contains(&host) {
+                    names.push(host);
+                }
+            }
+            if !all.contains(&names) {
+                all.push(names);
             }
         }
-        hosts
+        all
     }
 
-    fn add(&mut self, address: &str) {
-        let address = address.trim_end_matches('/').to_owned();
-        let usable = address.starts_with("http://") || address.starts_with("https://");
-        // A variable that only the package manager knows.
-        if usable
-            && !address.contains('$')
-            && self.addresses.len() < MOST
-            && !self.addresses.contains(&address)
-        {
-            self.addresses.push(address);
-        }
+    /// Why there is nothing to ask for, with the key that names something.
+    pub(super) fn nothing(&self, key: &str) -> String {
+        let why = if self.left_out.is_empty() {
+            "the image's package sources name no mirror".to_owned()
+        } else {
+            format!("of the image's package sources none can be used ({})", self.left_out.join("; "))
+        };
+        format!("nothing to ask for: {why}; name something in {key}")
     }
 
-    fn add_all(&mut self, addresses: &[&str]) {
+    /// Adds alternatives that are web addresses and that no other has yet.
+    fn add(&mut self, addresses: impl IntoIterator<Item = String>, via: Via) {
+        let mut kept: Vec<String> = Vec::new();
         for address in addresses {
-            self.add(address);
+            let address = address.trim_end_matches('/').to_owned();
+            let web = address.starts_with("http://") || address.starts_with("https://");
+            if web && kept.len() < MOST && !kept.contains(&address) {
+                kept.push(address);
+            }
+        }
+        let mirror = Mirror { addresses: kept, via };
+        let room = self.all.iter().map(|mirror| mirror.addresses.len()).sum::<usize>() < MOST;
+        if !mirror.addresses.is_empty() && room && !self.all.contains(&mirror) {
+            self.all.push(mirror);
         }
     }
 
-    /// One line: `deb [options] ADDRESS suite component...`.
-    fn read_list(&mut self, text: &str) {
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            let Some((kind, rest)) = line.split_once(char::is_whitespace) else { continue };
-            if !matches!(kind, "deb" | "deb-src") {
-                continue;
-            }
-            let rest = rest.trim_start();
-            let rest = match rest.strip_prefix('[') {
-                Some(options) => options.split_once(']').map_or("", |(_, rest)| rest),
-                None => rest,
-            };
-            if let Some(address) = rest.split_whitespace().next() {
-                self.add(address);
-            }
-        }
-    }
-
-    /// Paragraphs of `Key: value`, in which `URIs` may go on over lines and `Enabled` may say no.
-    fn read_deb822(&mut self, text: &str) {
-        let mut addresses: Vec<&str> = Vec::new();
-        let mut enabled = true;
-        let mut in_addresses = false;
-        for line in text.lines().chain([""]) {
-            if line.starts_with('#') {
-                continue;
-            }
-            if line.trim().is_empty() {
-                if enabled {
-                    self.add_all(&addresses);
-                }
-                (addresses, enabled, in_addresses) = (Vec::new(), true, false);
-                continue;
-            }
-            let value = if line.starts_with([' ', '\t']) {
-                line
-            } else {
-                let (key, value) = line.split_once(':').unwrap_or((line, ""));
-                in_addresses = key.trim().eq_ignore_ascii_case("URIs");
-                if key.trim().eq_ignore_ascii_case("Enabled") {
-                    let value = value.trim().to_ascii_lowercase();
-                    enabled = !matches!(value.as_str(), "no" | "false" | "without" | "off" | "disable" | "0");
-                }
-                value
-            };
-            if in_addresses {
-                addresses.extend(value.split_whitespace());
-            }
-        }
-    }
-
-    /// Sections with `baseurl=ADDRESS...` and perhaps `enabled=0`.
-    fn read_repo(&mut self, text: &str) {
-        let mut addresses: Vec<&str> = Vec::new();
-        let mut enabled = true;
-        for line in text.lines().chain(["["]) {
-            let line = line.trim();
-            if line.starts_with('[') {
-                if enabled {
-                    self.add_all(&addresses);
-                }
-                (addresses, enabled) = (Vec::new(), true);
-            }
-            let Some((key, value)) = line.split_once('=') else { continue };
-            match key.trim() {
-                "baseurl" => addresses.extend(value.split_whitespace()),
-                "enabled" => enabled = !matches!(value.trim(), "0" | "no" | "False" | "false"),
-                _ => {}
-            }
+    fn leave_out(&mut self, why: String) {
+        if self.left_out.len() < MOST_NOTES && !self.left_out.contains(&why) {
+            self.left_out.push(why);
         }
     }
 }
 
+/// The files of a folder with this extension, by name.
 fn files(guest: &Guest, folder: &str, extension: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(guest.path(folder)) else { return Vec::new() };
     let mut names: Vec<String> = entries
@@ -158,64 +180,4 @@ fn files(guest: &Guest, folder: &str, extension: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(with: impl Fn(&mut Mirrors, &str), text: &str) -> Vec<String> {
-        let mut mirrors = Mirrors::default();
-        with(&mut mirrors, text);
-        mirrors.addresses
-    }
-
-    #[test]
-    fn one_line_sources_are_read() {
-        let text = "# deb http://no.example/debian x main\n\
-            deb http://mirror.example/debian/ trixie main # the mirror\n\
-            deb [arch=amd64 signed-by=/x.gpg] https://one.example/debian trixie main\n\
-            deb-src http://mirror.example/debian trixie main\n\
-            deb cdrom:[Debian]/ trixie main\ndeb file:/srv trixie main\ndeb\nrpm http://x y\n";
-        assert_eq!(
-            read(Mirrors::read_list, text),
-            ["http://mirror.example/debian", "https://one.example/debian"]
-        );
-    }
-
-    #[test]
-    fn deb822_sources_are_read() {
-        let text = "Types: deb\nURIs: http://a.example/debian\n https://b.example/debian/\n# comment\n\
-            Suites: trixie\n\nTypes: deb\nEnabled: no\nURIs: http://off.example/\n\n\
-            uris:\thttp://c.example\nEnabled: yes\n";
-        assert_eq!(
-            read(Mirrors::read_deb822, text),
-            ["http://a.example/debian", "https://b.example/debian", "http://c.example"]
-        );
-    }
-
-    #[test]
-    fn repositories_of_dnf_are_read() {
-        let text = "[base]\nname=Base\nbaseurl=https://a.example/os https://b.example/os\nenabled=1\n\
-            [off]\nbaseurl=https://off.example/\nenabled=0\n\
-            [var]\nbaseurl=https://x.example/$releasever/os\n[last]\nbaseurl = http://c.example\n";
-        assert_eq!(
-            read(Mirrors::read_repo, text),
-            ["https://a.example/os", "https://b.example/os", "http://c.example"]
-        );
-    }
-
-    #[test]
-    fn the_guest_s_files_are_found() {
-        let root = tempfile::tempdir().unwrap();
-        let guest = Guest::below(root.path());
-        assert_eq!(Mirrors::of(&guest), Mirrors::default());
-        fs::create_dir_all(guest.path("/etc/apt/sources.list.d")).unwrap();
-        fs::write(guest.path("/etc/apt/sources.list"), "deb http://a.example:81/x y z\n").unwrap();
-        let put = |name: &str, text: &str| {
-            fs::write(guest.path("/etc/apt/sources.list.d").join(name), text).unwrap();
-        };
-        put("debian.sources", "Types: deb\nURIs: https://b.example/debian\n");
-        put("x.list", "deb http://a.example/other y z\ndeb http://10.0.0.1/x y z\n");
-        put("x.list.save", "deb http://saved.example/ y z\n");
-        assert_eq!(Mirrors::of(&guest).addresses.len(), 4);
-        assert_eq!(Mirrors::of(&guest).hosts(), ["a.example", "b.example"]);
-    }
-}
+mod tests;

@@ -107,7 +107,7 @@ fn the_kernel_panics() {
 fn what_fails_from_here_too_is_not_the_images_fault() {
     // Nothing listens on this port, neither in the server nor here.
     let place = Place::tiny(
-        "publish.name = \"tiny\"\nchecks = { internet = { targets = [\"tcp://127.0.0.1:9\"], timeout = \"5s\" }, disk = false, dns = false, \
+        "publish.name = \"tiny\"\nchecks = { internet = { targets = [\"tcp://nobody.invalid:9\"], timeout = \"5s\" }, disk = false, dns = false, \
          cloud_init = false }",
     );
     let build = canary_in(&place, 2, "check_inconclusive");

@@ -95,6 +95,18 @@ impl Status {
         self.stages.iter().any(|stage| stage.name == "modules-final" && stage.finished.is_some())
     }
 
+    /// The first of the stages that has not both started and finished, and what it has not done.
+    pub fn incomplete(&self) -> Option<(&'static str, &'static str)> {
+        ORDER.iter().find_map(|name| {
+            let stage = self.stages.iter().find(|stage| stage.name == *name);
+            match stage.map(|stage| (stage.start, stage.finished)) {
+                None | Some((None, _)) => Some((*name, "has never started")),
+                Some((Some(_), None)) => Some((*name, "has not finished")),
+                Some((Some(_), Some(_))) => None,
+            }
+        })
+    }
+
     /// Where it stands, for people.
     pub fn progress(&self) -> String {
         if !self.stage.is_empty() {

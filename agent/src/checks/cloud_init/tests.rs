@@ -136,6 +136,84 @@ fn what_is_not_there_is_said() {
     assert!(Status::parse("{", None).is_err() && Status::parse("{}", None).is_err());
 }
 
+#[test]
+fn each_stage_must_start_and_finish() {
+    for stage in ORDER_OF_STAGES {
+        for (gap, why) in [
+            (r#"{"errors": [], "start": null, "finished": null}"#, "has never started"),
+            (r#"{"errors": [], "start": null, "finished": 9.0}"#, "has never started"),
+            (r#"{"errors": [], "start": 7.5, "finished": null}"#, "has not finished"),
+        ] {
+            let mut whole: Value = serde_json::from_str(&done()).unwrap();
+            whole["v1"][stage] = serde_json::from_str(gap).unwrap();
+            let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&whole.to_string(), true));
+            assert_eq!(outcome, CheckOutcome::Fail, "{stage} {gap}");
+            assert!(summary.contains(&format!("stage {stage} {why}")), "{summary}");
+        }
+        let mut whole: Value = serde_json::from_str(&done()).unwrap();
+        whole["v1"].as_object_mut().unwrap().remove(stage);
+        let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&whole.to_string(), true));
+        assert!(outcome == CheckOutcome::Fail && summary.contains("has never started"), "{summary}");
+    }
+}
+
+#[test]
+fn the_fallback_is_no_datasource_unless_it_is_expected() {
+    for datasource in ["DataSourceNone", "", "DataSourceNone [seed=x]"] {
+        let mut whole: Value = serde_json::from_str(&done()).unwrap();
+        whole["v1"]["datasource"] = json!(datasource);
+        let mut found = seen(&whole.to_string(), true);
+        found.status.as_mut().unwrap().datasource = datasource.to_owned();
+        let (outcome, summary) = judged(&CloudInitCheck::default(), &found);
+        assert!(
+            outcome == CheckOutcome::Fail && summary.contains("no datasource"),
+            "{datasource:?}: {summary}"
+        );
+        let meant = CloudInitCheck { datasource: "None".to_owned(), ..CloudInitCheck::default() };
+        let expected = if datasource.is_empty() { CheckOutcome::Fail } else { CheckOutcome::Pass };
+        assert_eq!(judged(&meant, &found).0, expected, "{datasource:?}");
+    }
+}
+
+/// What the check says of a guest that came to a good end, with these configuration files.
+async fn with_files(files: &[(&str, &[u8])]) -> (CheckOutcome, String) {
+    let root = tempfile::tempdir().unwrap();
+    let guest = Guest::below(root.path());
+    let result = br#"{"v1": {"datasource": "x", "errors": []}}"#;
+    let done = done();
+    let own: [(&str, &[u8]); 2] = [("/run/cloud-init/status.json", done.as_bytes()), (RESULT, result)];
+    for (path, bytes) in own.iter().chain(files) {
+        fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
+        fs::write(guest.path(path), bytes).unwrap();
+    }
+    let settings = CloudInitCheck::default();
+    let found = observe(&settings, &guest, Instant::now() + Duration::from_secs(5)).await;
+    judged(&settings, &found)
+}
+
+#[tokio::test]
+async fn a_configuration_file_that_cannot_be_read_fails_and_is_named() {
+    let good: &[u8] = b"datasource_list: [ConfigDrive]\n";
+    let fine = [("/etc/cloud/cloud.cfg", good), ("/etc/cloud/cloud.cfg.d/README", b"- \xff" as &[u8])];
+    assert_eq!(with_files(&fine).await.0, CheckOutcome::Pass);
+    for (path, bytes, why) in [
+        ("/etc/cloud/cloud.cfg", b"users: [default\n" as &[u8], "line"),
+        ("/etc/cloud/cloud.cfg.d/05_logging.cfg", b"- a list\n", "a list"),
+        ("/etc/cloud/cloud.cfg.d/99.cfg", b"a: 1\nb: \xff\n", "line 2 is not UTF-8"),
+        ("/run/cloud-init/cloud.cfg", b"words\n", "a text"),
+    ] {
+        let (outcome, summary) = with_files(&[("/etc/cloud/x", b""), (path, bytes)]).await;
+        assert_eq!(outcome, CheckOutcome::Fail, "{path}");
+        assert!(summary.contains(path) && summary.contains(why), "{summary}");
+    }
+    let elsewhere = [
+        ("/etc/cloud/cloud.cfg", b"conf_d: /etc/own\n" as &[u8]),
+        ("/etc/cloud/cloud.cfg.d/unused.cfg", b"- not read\n"),
+        ("/etc/own/1.cfg", b"- read\n"),
+    ];
+    assert!(with_files(&elsewhere).await.1.contains("/etc/own/1.cfg: line 1: a list"));
+}
+
 #[tokio::test]
 async fn the_guest_is_watched_until_the_end() {
     let root = tempfile::tempdir().unwrap();

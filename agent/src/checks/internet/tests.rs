@@ -15,7 +15,11 @@ fn seen(targets: &[(&str, Option<u16>, &str)]) -> Observation {
         tries: 1,
         not_asked: false,
     };
-    Observation { targets: targets.iter().map(target).collect(), waited: Duration::from_secs(9) }
+    Observation {
+        targets: targets.iter().map(target).collect(),
+        waited: Duration::from_secs(9),
+        nothing: "nothing to ask for".to_owned(),
+    }
 }
 
 fn judged(seen: &Observation) -> (CheckOutcome, String) {
@@ -178,4 +182,56 @@ async fn a_schedule_may_name_a_loopback_address_but_a_name_does_not_lead_there()
     assert_eq!(judgement.outcome, CheckOutcome::Fail);
     assert!(judgement.summary.contains("127.0.0.1"), "{}", judgement.summary);
     assert_eq!(asked.lock().unwrap().len(), 2, "asked all the same");
+}
+
+/// The addresses of these mirrors as [`Mirror`]s, of which any one will do.
+fn alternatives(addresses: &[String], via: Via) -> Mirror {
+    Mirror { addresses: addresses.to_vec(), via }
+}
+
+fn means() -> Arc<Means> {
+    Arc::new(Means { getent: None, tls: trust(), named: true })
+}
+
+#[tokio::test]
+async fn one_of_a_list_of_mirrors_will_do() {
+    let there = serve("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (good, bad) = (format!("http://{there}/"), format!("http://{closed}/"));
+    let soon = Instant::now() + Duration::from_millis(900);
+    let seen = reach_any(&means(), alternatives(&[bad.clone(), good.clone()], Via::Direct), soon).await;
+    assert_eq!(seen.iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), [good]);
+    let seen = reach_any(&means(), alternatives(&[bad.clone(), bad], Via::Direct), soon).await;
+    assert!(seen.len() == 2 && !seen[0].is_reached());
+}
+
+#[tokio::test]
+async fn a_mirror_is_reached_through_its_proxy() {
+    let soon = || Instant::now() + Duration::from_millis(900);
+    let via = |at: SocketAddr| Via::Proxy { host: at.ip().to_string(), port: at.port() };
+    let plain = ["http://mirror.example/debian".to_owned()];
+    let (proxy, asked) = serve_and_note("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let seen = reach_any(&means(), alternatives(&plain, via(proxy)), soon()).await;
+    assert!(seen[0].is_reached(), "{seen:?}");
+    assert_eq!(*asked.lock().unwrap(), ["HEAD http://mirror.example/debian HTTP/1.1"]);
+
+    let refuses = serve("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").await;
+    let seen = reach_any(&means(), alternatives(&plain, via(refuses)), soon()).await;
+    assert!(seen[0].error.contains("password"), "{seen:?}");
+
+    let secure = ["https://mirror.example/debian".to_owned()];
+    let (proxy, asked) = serve_and_note("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+    let seen = reach_any(&means(), alternatives(&secure, via(proxy)), soon()).await;
+    assert!(seen[0].error.contains("the proxy refuses mirror.example:443"), "{seen:?}");
+    assert_eq!(asked.lock().unwrap()[0], "CONNECT mirror.example:443 HTTP/1.1");
+
+    let unknown = Via::Unknown("a proxy by socks5h://".to_owned());
+    let seen = reach_any(&means(), alternatives(&plain, unknown), soon()).await;
+    let judgement = judge(&InternetCheck::default(), &Observation { targets: seen, ..seen_nothing() });
+    assert_eq!(judgement.outcome, CheckOutcome::Skipped);
+    assert!(judgement.summary.contains("socks5h") && judgement.summary.contains("checks.internet.targets"));
+}
+
+fn seen_nothing() -> Observation {
+    seen(&[])
 }

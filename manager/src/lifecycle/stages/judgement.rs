@@ -110,7 +110,10 @@ pub(super) fn not_removed(removal: &v1::RemovalReport) -> Vec<String> {
         .paths
         .iter()
         .filter(|path| !matches!(path.fate(), PathFate::Removed | PathFate::Absent))
-        .map(|path| format!("{} ({}): {}", path.path, path.fate().word(), path.detail))
+        .map(|path| {
+            let fate = Some(path.fate().word()).filter(|word| !word.is_empty()).unwrap_or("fate not told");
+            format!("{} ({fate}): {}", path.path, path.detail)
+        })
         .collect();
     for path in image_manager_agent::PATHS {
         match removal.paths.iter().filter(|named| named.path == path).count() {

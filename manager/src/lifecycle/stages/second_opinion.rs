@@ -197,7 +197,7 @@ impl Trusted {
         let of_the_schedule: Vec<Target> = named
             .filter(|target| target.scheme != Scheme::Tcp && !addresses::is_local_host(&target.host))
             .collect();
-        let of_the_host = Mirrors::of(host).addresses;
+        let of_the_host = Mirrors::of(host).addresses();
         let of_the_host = of_the_host.iter().filter_map(|address| Target::parse(address).ok());
         let mut mirrors = of_the_schedule.clone();
         mirrors.extend(of_the_host.filter(|target| !addresses::is_local_host(&target.host)));

@@ -20,10 +20,25 @@ const USUALLY_CHANGED: u32 = 25;
 const LARGEST_SIZE: u64 = 1 << 50;
 const MOST_INODES: u64 = 1 << 40;
 
+/// A check that is asked for.
+pub(super) struct Asked {
+    pub(super) spec: CheckSpec,
+    /// Its timeout is written down, here or in `[defaults]`.
+    pub(super) timed: bool,
+}
+
+impl Asked {
+    /// The check in a stage of that length. A timeout that nobody has written adapts to it.
+    pub(super) fn within(self, verify: Duration) -> CheckSpec {
+        let timeout = if self.timed { self.spec.timeout } else { self.spec.timeout.min(verify) };
+        CheckSpec { timeout, ..self.spec }
+    }
+}
+
 impl<'a> Reader<'a> {
     /// `checks`, by these rules: nothing given asks for all of the usual ones; an empty table of the schedule asks for
     /// none; else those that are named, here or in `[defaults]`; `false` takes one away.
-    pub(super) fn checks(&mut self, schedule: &Table<'a>) -> Vec<CheckSpec> {
+    pub(super) fn checks(&mut self, schedule: &Table<'a>) -> Vec<Asked> {
         let empty = Table::new(None, None, schedule.span.clone());
         let all = known_keys("checks");
         let usual = || all.iter().filter(|name| !ONLY_WHEN_NAMED.contains(name));
@@ -54,7 +69,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    fn check(&mut self, name: &str, table: &Table<'a>) -> Option<CheckSpec> {
+    fn check(&mut self, name: &str, table: &Table<'a>) -> Option<Asked> {
         let kind = match name {
             "disk" => CheckKind::Disk {
                 min_free: self.size(table, "min_free", 0..=LARGEST_SIZE).unwrap_or(0),
@@ -83,11 +98,13 @@ impl<'a> Reader<'a> {
             _ => DEFAULT_TIMEOUT,
         };
         let allowed = Duration::from_secs(1)..=LONGEST_TIMEOUT;
-        Some(CheckSpec {
+        let timeout = self.duration(table, "timeout", allowed);
+        let spec = CheckSpec {
             name: name.to_owned(),
             required: self.flag(table, "required").unwrap_or(true),
-            timeout: self.duration(table, "timeout", allowed).unwrap_or(default_timeout),
+            timeout: timeout.unwrap_or(default_timeout),
             kind,
-        })
+        };
+        Some(Asked { spec, timed: timeout.is_some() })
     }
 }

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use image_manager_agent::LONGEST_SESSION;
 use toml::de::DeTable;
 
+use super::checks::Asked;
 use super::rules::{CLOUD, PUBLISH_NAME, SCHEDULE_NAME};
 use super::{Reader, Text, keys};
 use crate::schedules::cron::Cron;
@@ -15,7 +16,7 @@ use crate::schedules::layers::{Entry, Table};
 use crate::schedules::places::ElementPlaces;
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
-use crate::schedules::{LOCAL, Publish, RetryPolicy, Schedule, Timeouts};
+use crate::schedules::{CheckSpec, LOCAL, Publish, RetryPolicy, Schedule, Timeouts};
 
 /// Most schedules of a file.
 const MOST_SCHEDULES: usize = 500;
@@ -90,6 +91,8 @@ impl<'a> Reader<'a> {
     /// Reads a schedule; without a name it is `[defaults]`, where nothing has to be complete.
     fn schedule(&mut self, table: &Table<'a>, name: Option<&str>) -> Schedule {
         self.refuse_unknown_keys(table, keys::known_keys(""));
+        let checks = self.checks(table);
+        let timeouts = self.timeouts(table, &checks, name.is_some());
         Schedule {
             name: name.unwrap_or_default().to_owned(),
             cron: self.cron(table),
@@ -98,9 +101,9 @@ impl<'a> Reader<'a> {
             cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| LOCAL.to_owned()),
             image: self.image(table, name.is_some()),
             server: self.server(table),
-            checks: self.checks(table),
+            checks: checks.into_iter().map(|check| check.within(timeouts.verify)).collect(),
             publish: self.publish(table),
-            timeouts: self.timeouts(table, name.is_some()),
+            timeouts,
             retry: self.retry(table),
         }
     }
@@ -190,8 +193,8 @@ impl<'a> Reader<'a> {
     }
 
     /// `timeouts`. What is not written adapts to what is: a stage is never longer than a written total, and an
-    /// unwritten total has room for all stages.
-    fn timeouts(&mut self, schedule: &Table<'a>, whole: bool) -> Timeouts {
+    /// unwritten total has room for all stages. `verify` has room for each check.
+    fn timeouts(&mut self, schedule: &Table<'a>, checks: &[Asked], whole: bool) -> Timeouts {
         let table =
             self.table(schedule, "timeouts").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
         let mut read = |key, longest| self.duration(&table, key, Duration::from_secs(1)..=longest);
@@ -214,13 +217,37 @@ impl<'a> Reader<'a> {
         }
         let most = total.unwrap_or(Duration::MAX);
         let [build, upload, boot, verify] = stages.map(|(_, stage)| stage);
+        let longest = checks.iter().filter(|check| check.timed).max_by_key(|check| check.spec.timeout);
+        if let Some(longest) = longest.filter(|_| whole) {
+            self.refuse_check_longer_than(&table, ("verify", verify), &longest.spec);
+            self.refuse_check_longer_than(
+                &table,
+                ("total", total.filter(|_| verify.is_none())),
+                &longest.spec,
+            );
+        }
         let or_minutes = |stage: Option<Duration>, minutes| {
             stage.unwrap_or_else(|| Duration::from_mins(minutes).min(most))
         };
         let (build, upload) = (or_minutes(build, 60), or_minutes(upload, 30));
-        let (boot, verify) = (or_minutes(boot, 10), or_minutes(verify, 10));
+        let room = longest.map_or(Duration::ZERO, |check| check.spec.timeout).min(most);
+        let (boot, verify) = (or_minutes(boot, 10), verify.unwrap_or_else(|| or_minutes(None, 10).max(room)));
         let total = total.unwrap_or_else(|| Duration::from_hours(2).max(build + upload + boot + verify));
         Timeouts { build, upload, boot, verify, total }
+    }
+
+    /// A check that outlives its stage never says what it found.
+    fn refuse_check_longer_than(
+        &mut self,
+        table: &Table<'a>,
+        limit: (&str, Option<Duration>),
+        check: &CheckSpec,
+    ) {
+        let (key, Some(limit)) = limit else { return };
+        let Some(entry) = table.get(key).filter(|_| check.timeout > limit) else { return };
+        let title = format!("`timeouts.{key}` is shorter than `checks.{}.timeout`", check.name);
+        let help = format!("the check `{}` alone may take {}", check.name, show_duration(check.timeout));
+        self.findings.add(entry.value.span(), title, "too short", Some(help));
     }
 }
 

@@ -94,7 +94,29 @@ fn times_sizes_and_durations() {
         ("timeouts.boot = \"121m\"", "\"121m\": `timeouts.boot` must be from 1s to 2h", "too much"),
         ("timeouts.verify = \"3h\"", "\"3h\": `timeouts.verify` must be from 1s to 2h", "too much"),
         ("checks.disk.timeout = \"0s\"", "\"0s\": `checks.disk.timeout`", "too little"),
+        (
+            "timeouts.verify = \"5m\"\nchecks.cloud_init.timeout = \"6m\"",
+            "\"5m\": `timeouts.verify` is shorter than `checks.cloud_init.timeout`; too short",
+            "the check `cloud_init` alone may take 6m",
+        ),
+        (
+            "timeouts.total = \"5m\"\nchecks = { disk.timeout = \"6m\", dns.timeout = \"1m\" }",
+            "\"5m\": `timeouts.total` is shorter than `checks.disk.timeout`",
+            "6m",
+        ),
     ]);
+}
+
+#[test]
+fn a_check_that_outlives_its_stage_is_found_across_defaults() {
+    let text = |defaults: &str, own: &str| format!("[defaults]\n{defaults}\n[schedule.a]\n{ELEMENTS}{own}\n");
+    let (short, long) = ("timeouts.verify = \"5m\"", "checks.packages.timeout = \"20m\"");
+    for (defaults, own) in [(short, long), (long, short), (&*format!("{short}\n{long}"), "")] {
+        let found = mistakes(&text(defaults, own));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("\"5m\": `timeouts.verify` is shorter than `checks.packages.timeout`"));
+    }
+    assert!(read(&text(long, "checks.packages = false")).get("a").is_some(), "nobody asks for it");
 }
 
 #[test]

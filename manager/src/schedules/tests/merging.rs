@@ -78,6 +78,20 @@ fn unwritten_timeouts_adapt_to_the_written() {
 }
 
 #[test]
+fn checks_and_their_stage_adapt_to_each_other() {
+    let minutes = |lines: &str| {
+        let schedule = one(lines);
+        let cloud_init = schedule.checks.iter().find(|check| check.name == "cloud_init").unwrap();
+        (schedule.timeouts.verify.as_secs() / 60, cloud_init.timeout.as_secs() / 60)
+    };
+    assert_eq!(minutes(""), (10, 10));
+    assert_eq!(minutes("timeouts.verify = \"3m\"\n"), (3, 3));
+    assert_eq!(minutes("checks.cloud_init.timeout = \"25m\"\n"), (25, 25));
+    assert_eq!(minutes("timeouts.verify = \"5m\"\nchecks.cloud_init.timeout = \"5m\"\n"), (5, 5));
+    assert_eq!(minutes("timeouts.total = \"4m\"\n"), (4, 4));
+}
+
+#[test]
 fn schedules_keep_the_file_s_order() {
     let text: String = ["zeta", "alpha", "mid"]
         .map(|name| format!("[schedule.{name}]\nimage.elements = [\"vm\"]\n"))

@@ -116,7 +116,7 @@ fn a_removal_names_every_path_once() {
         (&|removal| drop(removal.paths.pop()), "image-manager-agent: missing from the removal report"),
         (&|removal| removal.paths.push(removal.paths[0].clone()), "named 2 times"),
         (&|removal| removal.paths[0].set_fate(PathFate::Kept), "(kept)"),
-        (&|removal| removal.paths[0].set_fate(PathFate::Unspecified), "(unspecified)"),
+        (&|removal| removal.paths[0].set_fate(PathFate::Unspecified), "(fate not told)"),
     ];
     for (spoil, why) in spoiled {
         let mut removal = removed();
