@@ -47,3 +47,34 @@ fn a_second_signal_hurries() {
     assert_eq!(place.latest()["reason"], "interrupted");
     place.assert_nothing_left();
 }
+
+/// A check that failed before the manager was gone decides, also when the agent never came to its last word.
+#[test]
+fn a_known_failure_decides_when_the_manager_stops_or_is_killed() {
+    let place = Place::tiny(
+        "image.environment = { TINY_CANARY = \"cloud-init-hanging\" }\n\
+         checks = { disk = { min_free = \"100 GiB\", timeout = \"10s\" }, cloud_init = {} }",
+    );
+    for signal in ["TERM", "KILL"] {
+        let serving = place.serve_with(&["--grace", "0s"]);
+        Control::of(&serving).trigger("tiny").unwrap();
+        wait_for("the disk's failure", Duration::from_mins(3), || {
+            let latest = place.latest();
+            let checks = latest["checks"].as_array()?.clone();
+            let failed = |check: &serde_json::Value| check["name"] == "disk" && check["outcome"] == "fail";
+            (latest["state"] == "verifying" && checks.iter().any(failed)).then_some(())
+        });
+        serving.signal(signal);
+        serving.ended();
+        if signal == "KILL" {
+            let next = place.serve();
+            place.wait_for_state(&["failed"], Duration::from_mins(2));
+            assert_eq!(next.terminate(), Some(0));
+        }
+        let build = place.latest();
+        assert_eq!((&build["state"], &build["reason"]), (&"failed".into(), &"check_failed".into()), "{signal}");
+        let message = build["failure"]["message"].as_str().unwrap();
+        assert!(message.contains("then interrupted"), "{message}");
+    }
+    place.assert_nothing_left();
+}
