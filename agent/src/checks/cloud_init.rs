@@ -7,9 +7,9 @@
 //! * `/run/cloud-init/status.json`: `v1` with `datasource`, the running `stage`, and for each stage
 //!   `start`, `finished` (seconds by the clock), `errors` and, since 23.4, `recoverable_errors`;
 //! * `/run/cloud-init/result.json`: written at the end, and the end itself;
-//! A configuration file that cloud-init could not read is in none of them; those are read here once more.
-//!
 //! * `/run/cloud-init/enabled` or `disabled`: what the systemd generator decided.
+//!
+//! A configuration file that cloud-init could not read is in none of them; those are read here once more.
 
 use std::time::Duration;
 

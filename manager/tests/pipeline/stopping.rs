@@ -72,7 +72,11 @@ fn a_known_failure_decides_when_the_manager_stops_or_is_killed() {
             assert_eq!(next.terminate(), Some(0));
         }
         let build = place.latest();
-        assert_eq!((&build["state"], &build["reason"]), (&"failed".into(), &"check_failed".into()), "{signal}");
+        assert_eq!(
+            (&build["state"], &build["reason"]),
+            (&"failed".into(), &"check_failed".into()),
+            "{signal}"
+        );
         let message = build["failure"]["message"].as_str().unwrap();
         assert!(message.contains("then interrupted"), "{message}");
     }

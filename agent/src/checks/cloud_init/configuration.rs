@@ -63,10 +63,9 @@ async fn trouble(guest: &Guest, file: &str) -> Option<String> {
     };
     match yaml::look(&text) {
         Ok(()) => None,
-        Err(Trouble::Meaning(why)) => Some(why),
         // PyYAML takes a little that YAML's grammar does not allow, such as a `]` at the line's beginning.
         Err(Trouble::Syntax(_)) if python_reads(guest, file).await == Some(true) => None,
-        Err(Trouble::Syntax(why)) => Some(why),
+        Err(Trouble::Syntax(why) | Trouble::Meaning(why)) => Some(why),
     }
 }
 
@@ -103,7 +102,7 @@ fn names(guest: &Guest, folder: &str) -> Vec<String> {
         // What a link leads to counts, and one that leads nowhere does not.
         .filter(|entry| entry.path().is_file())
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".cfg"))
+        .filter(|name| name.rsplit_once('.').is_some_and(|(_, last)| last == "cfg"))
         .collect();
     names.sort();
     names.truncate(MOST_FILES);

@@ -40,17 +40,13 @@ impl Variables {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
             filled.push_str(before);
-            let (value, left) = match after.strip_prefix('{') {
-                Some(inner) => {
-                    let (inner, left) = inner.split_once('}').unwrap_or((inner, ""));
-                    (self.braced(inner)?, left)
-                }
-                None => {
-                    let end =
-                        after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                    let (name, left) = after.split_at_checked(end).unwrap_or((after, ""));
-                    (self.value(name)?, left)
-                }
+            let (value, left) = if let Some(inner) = after.strip_prefix('{') {
+                let (inner, left) = inner.split_once('}').unwrap_or((inner, ""));
+                (self.braced(inner)?, left)
+            } else {
+                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+                let (name, left) = after.split_at_checked(end).unwrap_or((after, ""));
+                (self.value(name)?, left)
             };
             filled.push_str(&value);
             rest = left;

@@ -86,12 +86,12 @@ struct Opinion {
 }
 
 impl Opinion {
-    fn blamed(summary: impl Into<String>) -> Option<Self> {
-        Some(Self { excused: false, summary: summary.into() })
+    fn blamed(summary: impl Into<String>) -> Self {
+        Self { excused: false, summary: summary.into() }
     }
 
-    fn excused(summary: impl Into<String>) -> Option<Self> {
-        Some(Self { excused: true, summary: summary.into() })
+    fn excused(summary: impl Into<String>) -> Self {
+        Self { excused: true, summary: summary.into() }
     }
 
     /// Adds it to the check.
@@ -129,33 +129,35 @@ async fn repeat(
     };
     let (mine, foreign) = trusted.divide(kind, failed, host).await;
     if let Some(own) = foreign.iter().find(|what| addresses::is_own(what)) {
-        return Opinion::blamed(format!("{own} is the server itself, and is not asked from anywhere else"));
+        return Some(Opinion::blamed(format!(
+            "{own} is the server itself, and is not asked from anywhere else"
+        )));
     }
     let mut nor = String::new();
     if !mine.is_empty() {
         let here = examine(kind, mine, host, patience).await;
         if here.works {
-            return Opinion::blamed(format!("from the manager's host it works: {}", here.summary));
+            return Some(Opinion::blamed(format!("from the manager's host it works: {}", here.summary)));
         }
         nor = format!("nor from the manager's host: {}", here.summary);
     }
     if foreign.is_empty() {
-        return Opinion::excused(nor);
+        return Some(Opinion::excused(nor));
     }
     let only = foreign.join(", ");
     let here = trusted.examine(kind, host, patience).await;
     if here.works {
-        return Opinion::blamed(format!(
+        return Some(Opinion::blamed(format!(
             "the network works from the manager's host ({}), and only the image names {only}",
             here.summary
-        ));
+        )));
     }
     let [section, key] = key_of(kind);
-    Opinion::excused(format!(
+    Some(Opinion::excused(format!(
         "only the image names {only}, and the manager's host has nothing else that answers and proves that the \
          network works: {}; name in checks.{section}.{key} what the image must reach",
         if nor.is_empty() { here.summary } else { nor }
-    ))
+    )))
 }
 
 fn key_of(kind: &CheckKind) -> [&'static str; 2] {

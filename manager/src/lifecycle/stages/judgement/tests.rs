@@ -111,7 +111,8 @@ fn an_agent_that_stays_fails_the_image() {
 #[test]
 fn a_removal_names_every_path_once() {
     let last = image_manager_agent::PATHS.len() - 1;
-    let spoiled: [(&dyn Fn(&mut v1::RemovalReport), &str); 5] = [
+    type Spoil<'a> = &'a dyn Fn(&mut v1::RemovalReport);
+    let spoiled: [(Spoil<'_>, &str); 5] = [
         (&|removal| removal.paths.clear(), "missing from the removal report"),
         (&|removal| drop(removal.paths.pop()), "image-manager-agent: missing from the removal report"),
         (&|removal| removal.paths.push(removal.paths[0].clone()), "named 2 times"),

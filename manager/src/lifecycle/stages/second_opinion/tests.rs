@@ -9,9 +9,11 @@ fn host_with(sources: &str, names: &[(&str, &str)]) -> (tempfile::TempDir, Guest
         std::fs::create_dir_all(root.path().join(folder)).unwrap();
     }
     std::fs::write(root.path().join("etc/apt/sources.list"), sources).unwrap();
-    let answers: String = names.iter().map(|(name, at)| format!("{name}) echo '{at} STREAM';;\n")).collect();
+    let answers: Vec<String> =
+        names.iter().map(|(name, at)| format!("{name}) echo '{at} STREAM';;\n")).collect();
     let getent = root.path().join("usr/bin/getent");
-    std::fs::write(&getent, format!("#!/bin/sh\ncase $2 in\n{answers}*) exit 2;;\nesac\n")).unwrap();
+    std::fs::write(&getent, format!("#!/bin/sh\ncase $2 in\n{}*) exit 2;;\nesac\n", answers.concat()))
+        .unwrap();
     std::fs::set_permissions(&getent, std::fs::Permissions::from_mode(0o755)).unwrap();
     let guest = Guest::below(root.path());
     (root, guest)
