@@ -108,10 +108,11 @@ fn an_agent_that_stays_fails_the_image() {
     assert_eq!(failure.evidence, format!("{} (kept): read-only file system", image_manager_agent::PATHS[1]));
 }
 
+type Spoil<'a> = &'a dyn Fn(&mut v1::RemovalReport);
+
 #[test]
 fn a_removal_names_every_path_once() {
     let last = image_manager_agent::PATHS.len() - 1;
-    type Spoil<'a> = &'a dyn Fn(&mut v1::RemovalReport);
     let spoiled: [(Spoil<'_>, &str); 5] = [
         (&|removal| removal.paths.clear(), "missing from the removal report"),
         (&|removal| drop(removal.paths.pop()), "image-manager-agent: missing from the removal report"),
