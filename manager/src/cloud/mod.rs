@@ -79,7 +79,9 @@ impl ResourceKind {
             }
             Self::Image if cloud == "local" => "the image file and its record",
             Self::Image => "the image with its data and properties",
-            Self::Server if cloud == "local" => "the QEMU process, overlay disk, config drive and sockets",
+            Self::Server if cloud == "local" => {
+                "QEMU and its network's processes, overlay disk, config drive and sockets"
+            }
             Self::Server => "the server with its disk, config drive, ports and addresses",
             Self::SecurityGroup => "the group with its rules",
             Self::KeyPair => "the key pair and its private key here",

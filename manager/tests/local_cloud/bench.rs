@@ -176,6 +176,14 @@ impl Bench {
             .collect()
     }
 
+    /// Those among them that are a QEMU, not what started it, nor its network.
+    pub(crate) fn qemus(&self) -> Vec<i32> {
+        let is_qemu = |pid: &i32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("qemu-system"))
+        };
+        self.pids().into_iter().filter(is_qemu).collect()
+    }
+
     pub(crate) fn kill(&self) {
         for pid in self.pids() {
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();

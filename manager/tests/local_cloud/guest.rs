@@ -10,8 +10,19 @@ use image_manager::cloud::{Cloud, ServerStatus};
 
 use crate::bench::Bench;
 
-/// The tiny image with a script in the agent's place, or `None` when its sources are not here.
-fn tiny_image(bench: &Bench, canary: &str) -> Option<PathBuf> {
+/// Shows the config drive on the console.
+const SHOWS_ITS_DRIVE: &str = "#!/bin/sh\n\
+    exec >/dev/console 2>&1\n\
+    mkdir -p /run/drive\n\
+    until drive=$(findfs LABEL=config-2); do sleep 0.2; done\n\
+    until mount -t iso9660 -o ro \"$drive\" /run/drive; do sleep 0.2; done\n\
+    cd /run/drive && find . -type f -exec ls -l {} +\n\
+    cat openstack/latest/meta_data.json openstack/latest/user_data\n\
+    echo; cat /sys/class/net/eth0/address\n\
+    echo agent-done\n";
+
+/// The tiny image with a program in the agent's place, or `None` when its sources are not here.
+pub(crate) fn tiny_image(bench: &Bench, canary: &str, program: &str) -> Option<PathBuf> {
     let script = std::env::var_os("IMAGE_MANAGER_TINY_IMAGE").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../testbed/tiny-image/build"),
         PathBuf::from,
@@ -21,15 +32,6 @@ fn tiny_image(bench: &Bench, canary: &str) -> Option<PathBuf> {
         return None;
     }
     let agent = bench.state.join("agent");
-    let program = "#!/bin/sh\n\
-        exec >/dev/console 2>&1\n\
-        mkdir -p /run/drive\n\
-        until drive=$(findfs LABEL=config-2); do sleep 0.2; done\n\
-        until mount -t iso9660 -o ro \"$drive\" /run/drive; do sleep 0.2; done\n\
-        cd /run/drive && find . -type f -exec ls -l {} +\n\
-        cat openstack/latest/meta_data.json openstack/latest/user_data\n\
-        echo; cat /sys/class/net/eth0/address\n\
-        echo agent-done\n";
     fs::write(&agent, program).unwrap();
     fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
     let image = bench.state.join("artifact.qcow2");
@@ -45,7 +47,7 @@ fn tiny_image(bench: &Bench, canary: &str) -> Option<PathBuf> {
 #[tokio::test]
 async fn a_guest_reads_its_config_drive_and_shuts_down_in_order() {
     let bench = Bench::new();
-    let Some(file) = tiny_image(&bench, "") else { return };
+    let Some(file) = tiny_image(&bench, "", SHOWS_ITS_DRIVE) else { return };
     let image = bench.upload("image-manager-1", file).await.unwrap();
     let started = Instant::now();
     let server = bench.boot(&image).await;
@@ -70,7 +72,7 @@ async fn a_guest_reads_its_config_drive_and_shuts_down_in_order() {
 #[tokio::test]
 async fn a_panic_of_the_guest_ends_the_server_and_is_told() {
     let bench = Bench::new();
-    let Some(file) = tiny_image(&bench, "kernel-panic") else { return };
+    let Some(file) = tiny_image(&bench, "kernel-panic", SHOWS_ITS_DRIVE) else { return };
     let image = bench.upload("image-manager-1", file).await.unwrap();
     let server = bench.boot(&image).await;
     let ServerStatus::Stopped(text) = bench.end_of(&server).await else { panic!("it panics") };

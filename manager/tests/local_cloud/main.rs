@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod doors;
 mod guest;
 mod recovery;
 

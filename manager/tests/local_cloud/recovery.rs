@@ -16,7 +16,6 @@ async fn another_manager_finds_and_removes_a_running_server_by_its_name() {
     let image = bench.empty_image().await;
     let server = bench.boot(&image).await;
     let home = bench.state.join("servers/image-manager-1");
-    fs::remove_file(home.join("qemu.pid")).unwrap();
     let second = cloud(&bench.state);
     assert_eq!(second.server_status(&server).await.unwrap(), ServerStatus::Active);
     let listed: Vec<_> = second.inventory().await.unwrap().into_iter().map(|row| row.external_id).collect();
@@ -56,7 +55,7 @@ async fn servers_outlive_a_manager_that_is_killed() {
     }
     manager.kill().unwrap();
     manager.wait().unwrap();
-    assert_eq!(bench.pids().len(), 1, "QEMU runs on");
+    assert_eq!(bench.qemus().len(), 1, "QEMU runs on");
     let found = bench.cloud.inventory().await.unwrap();
     assert_eq!(found.len(), 2);
     for resource in found.iter().rev() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::sync::watch;
 
-use super::qemu::{EVENTS, LOG};
+use super::qemu::{EVENTS, LOG, SOCKETS};
 use super::qmp::Qmp;
 
 /// Bytes that a serial console may have.
@@ -41,10 +41,10 @@ pub(super) fn watch_over(
 ) -> watch::Receiver<Option<Ending>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
-        let log = directory.join(LOG);
+        let (log, sockets) = (directory.join(LOG), directory.join(SOCKETS));
         let reason = tokio::spawn(async move {
             loop {
-                if let Ok(mut qmp) = Qmp::connect(&directory, EVENTS).await {
+                if let Ok(mut qmp) = Qmp::connect(&sockets, EVENTS).await {
                     return qmp.last_reason().await;
                 }
                 tokio::time::sleep(TRY_AGAIN).await;

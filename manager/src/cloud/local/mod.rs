@@ -6,6 +6,9 @@
 //! <state>/servers/<name>/                 a server
 //! ```
 //!
+//! QEMU runs as a user of its own in a network of its own: `confinement` has what it is started through, `network` what
+//! its guest reaches.
+//!
 //! A server always has a config drive, whatever its schedule says: there is no metadata service here.
 //!
 //! Nothing of it is known only to this process: what a manager that was killed left behind is found by
@@ -13,9 +16,12 @@
 
 mod busy;
 mod config_drive;
+mod confinement;
 mod guard;
 mod images;
 mod iso9660;
+mod needs;
+mod network;
 mod processes;
 mod programs;
 mod publish;
@@ -37,6 +43,8 @@ use chrono::Utc;
 use sysinfo::{MemoryRefreshKind, System};
 use tokio::sync::{Mutex, watch};
 
+pub use self::needs::{Lack, Need, needs};
+
 use self::busy::Busy;
 use self::images::Store;
 use self::programs::Programs;
@@ -49,7 +57,7 @@ use crate::schedules::ServerSpec;
 
 /// How names of images and servers begin that no ledger row need be known for.
 const PREFIX: &str = "image-manager-";
-/// Where a guest in QEMU's user network reaches this host's 127.0.0.1.
+/// Where a guest in QEMU's user network reaches the gateway on this host.
 const HOST_SEEN_BY_GUESTS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// Bytes of memory that QEMU takes besides the guest's; under emulation it keeps translated code there.
 const QEMU_MEMORY: u64 = 256 << 20;
@@ -204,14 +212,14 @@ impl Cloud for LocalCloud {
     }
 
     async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError> {
-        self.programs.qemu()?;
-        self.programs.qemu_img()?;
+        let programs = self.programs.clone();
         let (state, least, memory) = (
             self.settings.state_dir.clone(),
             self.settings.min_free,
             server.memory.saturating_add(QEMU_MEMORY),
         );
         blocking(move || {
+            needs::require(&programs)?;
             require("memory", "this host", available_memory()?, memory)?;
             let found = nix::sys::statvfs::statvfs(&state)
                 .map_err(|error| io_error("cannot look at", &state, &error.into()))?;

@@ -27,6 +27,17 @@ impl Process {
         self.pid
     }
 
+    /// Clock ticks after the machine's start, and the number for those of one tick: a process that was started by
+    /// another comes after it.
+    pub(super) fn age(&self) -> (u64, i32) {
+        (self.started, self.pid)
+    }
+
+    /// The process that started it, or that took it over.
+    pub(super) fn parent(&self) -> Option<i32> {
+        stat(self.pid).map(|stat| stat.parent)
+    }
+
     /// The value after `-name`.
     pub(super) fn name(&self) -> Option<String> {
         let value = self.arguments.iter().skip_while(|argument| *argument != b"-name").nth(1)?;
@@ -41,6 +52,11 @@ impl Process {
             .any(|argument| argument.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/')))
     }
 
+    /// Whether an argument is this path.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        self.arguments.iter().any(|argument| argument == path.as_os_str().as_bytes())
+    }
+
     /// Whether it was started by this program's path.
     pub(super) fn is(&self, program: &Path) -> bool {
         self.arguments.first().is_some_and(|first| first == program.as_os_str().as_bytes())
@@ -48,22 +64,28 @@ impl Process {
 
     /// Whether it still runs. A zombie does not.
     pub(super) fn runs(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
+        stat(self.pid).is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
 
-    /// Sends a signal and waits for the end. True when it has ended.
+    /// Sends a signal until the end comes. True when it has.
     pub(super) async fn end(&self, signal: Signal, patience: Duration) -> bool {
-        if self.runs() {
-            // It may end between the look and the signal.
+        // Again and again: the first process of a namespace does not hear one before it has said that it will.
+        // It may end between the look and the signal.
+        let tell = || {
             let _ = kill(Pid::from_raw(self.pid), signal);
-        }
-        self.ended_within(patience).await
+        };
+        self.wait(patience, tell).await
     }
 
     /// Waits for the end. True when it has come.
     pub(super) async fn ended_within(&self, patience: Duration) -> bool {
+        self.wait(patience, || ()).await
+    }
+
+    async fn wait(&self, patience: Duration, at_each_look: impl Fn()) -> bool {
         let deadline = Instant::now() + patience;
         while self.runs() {
+            at_each_look();
             if Instant::now() >= deadline {
                 return false;
             }
@@ -80,20 +102,27 @@ pub(super) fn all() -> Vec<Process> {
 }
 
 fn read(pid: i32) -> Option<Process> {
-    let (_, started) = stat(pid)?;
+    let started = stat(pid)?.started;
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let arguments: Vec<Vec<u8>> =
         line.strip_suffix(b"\0")?.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
     Some(Process { pid, started, arguments })
 }
 
-/// State and start time.
-fn stat(pid: i32) -> Option<(char, u64)> {
+/// What `/proc/<pid>/stat` says.
+struct Stat {
+    state: char,
+    parent: i32,
+    started: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before the last parenthesis may have blanks in it.
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let parent = fields.next()?.parse().ok()?;
+    Some(Stat { state, parent, started: fields.nth(17)?.parse().ok()? })
 }
 
 #[cfg(test)]

@@ -16,6 +16,33 @@ const QUICK: Duration = Duration::from_mins(1);
 /// Bytes of a program's output that are kept.
 const OUTPUT: u64 = 256 << 10;
 
+/// A program that the local cloud calls.
+pub(super) struct Needed {
+    pub(super) name: &'static str,
+    /// What it does, after "it".
+    pub(super) purpose: &'static str,
+    /// The Debian package that has it.
+    pub(super) package: &'static str,
+}
+
+const fn needed(name: &'static str, purpose: &'static str, package: &'static str) -> Needed {
+    Needed { name, purpose, package }
+}
+
+const QEMU: &str = "qemu-system-x86_64";
+const QEMU_IMG: &str = "qemu-img";
+
+/// All programs that the local cloud calls.
+pub(super) const NEEDED: [Needed; 7] = [
+    needed(QEMU, "boots images on the local cloud", "qemu-system-x86"),
+    needed(QEMU_IMG, "makes and converts disks", "qemu-utils"),
+    needed("pasta", "gives each server a network of its own, without this host's loopback", "passt"),
+    needed("ip", "closes this host's addresses to the server's network", "iproute2"),
+    needed("nsenter", "starts QEMU in that network", "util-linux"),
+    needed("unshare", "gives QEMU processes and mounts of its own", "util-linux"),
+    needed("setpriv", "starts QEMU as a user without rights", "util-linux"),
+];
+
 /// The programs of QEMU: given, or found on `PATH` whenever they are needed, so that an installation while
 /// the manager runs is seen.
 #[derive(Debug, Clone)]
@@ -27,12 +54,27 @@ pub(super) struct Programs {
 impl Programs {
     /// `qemu-system-x86_64`.
     pub(super) fn qemu(&self) -> Result<PathBuf, CloudError> {
-        find(self.qemu.as_deref(), "qemu-system-x86_64")
+        self.find(QEMU)
     }
 
     /// `qemu-img`.
     pub(super) fn qemu_img(&self) -> Result<PathBuf, CloudError> {
-        find(self.qemu_img.as_deref(), "qemu-img")
+        self.find(QEMU_IMG)
+    }
+
+    /// One of [`NEEDED`].
+    pub(super) fn find(&self, name: &str) -> Result<PathBuf, CloudError> {
+        let given = match name {
+            QEMU => self.qemu.as_deref(),
+            QEMU_IMG => self.qemu_img.as_deref(),
+            _ => None,
+        };
+        find(given, name)
+    }
+
+    /// One of [`NEEDED`] that is not QEMU's.
+    pub(super) fn of_the_host(name: &str) -> Result<PathBuf, CloudError> {
+        find(None, name)
     }
 
     /// The virtual size in bytes by `qemu-img info`. The header must have been looked at before.
@@ -144,10 +186,9 @@ fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
             Some(program) => format!("{} is no program", program.display()),
             None => format!("{name} is not on PATH"),
         };
-        CloudError::new(
-            Trouble::Configuration,
-            format!("{missing}; on Debian: apt-get install qemu-system-x86 qemu-utils"),
-        )
+        let package = NEEDED.iter().find(|needed| needed.name == name).map_or(name, |needed| needed.package);
+        let message = format!("{missing}; on Debian: apt-get install --no-install-recommends {package}");
+        CloudError::new(Trouble::Configuration, message)
     })
 }
 
@@ -160,7 +201,7 @@ mod tests {
         let error = find(Some(Path::new("/nowhere/qemu")), "qemu-img").unwrap_err();
         assert_eq!(error.trouble, Trouble::Configuration);
         assert!(error.message.contains("/nowhere/qemu is no program"));
-        assert!(error.message.contains("apt-get install qemu-system-x86 qemu-utils"));
+        assert!(error.message.ends_with("apt-get install --no-install-recommends qemu-utils"));
         assert!(find(None, "no-such-program-here").is_err());
         assert!(find(None, "sh").unwrap().ends_with("sh"));
     }

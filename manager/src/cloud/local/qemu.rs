@@ -1,21 +1,35 @@
 //! The command line of a server's QEMU.
 //!
-//! Files of the server are named relative to its directory, where QEMU runs: so no path is too long for a
-//! socket, and no comma in one ends an option. Only the pid file has its whole path: by it and by `-name`
-//! a later manager process knows the process as its own.
+//! The server's files are open when QEMU starts (`launch.sh`), so its user need not reach them. It runs in the
+//! directory of its sockets: no path is too long for one. Only a directory for firmware, which is not there, has its
+//! whole path: by it and by `-name` a later manager process knows the process as its own.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// The files in a server's directory.
 pub(super) const DISK: &str = "disk.qcow2";
 pub(super) const CONFIG_DRIVE: &str = "config.iso";
+pub(super) const LOG: &str = "qemu.log";
+/// The directory of the sockets, and the only one that QEMU's user may write in.
+pub(super) const SOCKETS: &str = "sockets";
 pub(super) const ORDERS: &str = "qmp.sock";
 pub(super) const EVENTS: &str = "events.sock";
-pub(super) const PID_FILE: &str = "qemu.pid";
-pub(super) const LOG: &str = "qemu.log";
+/// Where QEMU looks for firmware before it looks where it has it. There is none.
+const FIRMWARE: &str = "firmware";
 
+/// The descriptors that [`DESCRIPTORS`] go by inside QEMU.
+const IMAGE_FILE: &str = "/dev/fdset/1";
+const DISK_FILE: &str = "/dev/fdset/2";
+const CONFIG_FILE: &str = "/dev/fdset/3";
+const CONSOLE_FILE: &str = "/dev/fdset/4";
+/// The files that `launch.sh` opens. QEMU opens a disk to read only before it opens it to write.
+const DESCRIPTORS: [&str; 5] = ["fd=3,set=1", "fd=4,set=2", "fd=5,set=2", "fd=6,set=3", "fd=7,set=4"];
+
+/// The device of KVM.
+const DEVICE: &str = "/dev/kvm";
 /// What a QEMU may not do after it has started, as libvirt sets it.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
@@ -29,12 +43,34 @@ pub(super) enum Acceleration {
 }
 
 impl Acceleration {
-    /// KVM where the processor says that it can and the device opens. The device alone proves nothing: on a
-    /// host without `vmx` or `svm` it may open, and every guest hangs.
+    /// KVM where the processor says that it can and the device opens, also for QEMU's user. The device alone proves
+    /// nothing: on a host without `vmx` or `svm` it may open, and every guest hangs.
     pub(super) fn of_this_host() -> Self {
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let opens = || OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
-        if has_virtualization(&cpus) && opens() { Self::Kvm } else { Self::Tcg }
+        let opens = || OpenOptions::new().read(true).write(true).open(DEVICE).is_ok();
+        let for_others = || std::fs::metadata(DEVICE).is_ok_and(|device| access(device.mode()).is_some());
+        if has_virtualization(&cpus) && opens() && for_others() { Self::Kvm } else { Self::Tcg }
+    }
+
+    /// The group that QEMU's user must be in to use it.
+    pub(super) fn group(self) -> Option<u32> {
+        let device = std::fs::metadata(DEVICE).ok().filter(|_| self == Self::Kvm)?;
+        (access(device.mode())? == Access::Group).then(|| device.gid())
+    }
+}
+
+/// Who besides root may read and write a device.
+#[derive(Debug, PartialEq, Eq)]
+enum Access {
+    Everybody,
+    Group,
+}
+
+fn access(mode: u32) -> Option<Access> {
+    match (mode & 0o006, mode & 0o060) {
+        (0o006, _) => Some(Access::Everybody),
+        (_, 0o060) => Some(Access::Group),
+        _ => None,
     }
 }
 
@@ -55,8 +91,6 @@ pub(super) struct Machine<'a> {
     pub(super) cpus: u32,
     /// Its directory, absolute.
     pub(super) directory: &'a Path,
-    /// Where the serial console is written, absolute.
-    pub(super) console: &'a str,
     pub(super) acceleration: Acceleration,
     /// False where QEMU was built without seccomp.
     pub(super) sandbox: bool,
@@ -68,7 +102,10 @@ impl Machine<'_> {
         let mut line = Line::default();
         line.option("-name", self.name);
         line.option("-uuid", self.uuid);
-        line.option("-pidfile", self.directory.join(PID_FILE));
+        line.option("-L", self.directory.join(FIRMWARE));
+        for descriptor in DESCRIPTORS {
+            line.option("-add-fd", descriptor);
+        }
         if self.sandbox {
             line.option("-sandbox", SANDBOX);
         }
@@ -88,16 +125,22 @@ impl Machine<'_> {
         line.option("-m", format!("{}M", self.memory.div_ceil(1 << 20)));
         // `unsafe`: the disk is thrown away with the server, so what the guest flushes need not reach the
         // host's disk; an orderly end of QEMU still writes everything to the file.
-        line.option("-drive", format!("if=none,id=disk,file={DISK},format=qcow2,cache=unsafe,discard=unmap"));
+        line.option(
+            "-drive",
+            format!(
+                "if=none,id=disk,file={DISK_FILE},format=qcow2,cache=unsafe,discard=unmap,\
+                 backing.driver=qcow2,backing.file.driver=file,backing.file.filename={IMAGE_FILE}"
+            ),
+        );
         line.option("-device", "virtio-blk-pci,drive=disk,bootindex=0");
-        line.option("-drive", format!("if=none,id=config,file={CONFIG_DRIVE},format=raw,readonly=on"));
+        line.option("-drive", format!("if=none,id=config,file={CONFIG_FILE},format=raw,readonly=on"));
         line.option("-device", "virtio-blk-pci,drive=config");
         // IPv6 off: the config drive promises IPv4 only, and a guest that believes in both waits for it.
         line.option("-netdev", "user,id=net0,restrict=off,ipv6=off");
         line.option("-device", format!("virtio-net-pci,netdev=net0,mac={},romfile=", self.mac));
         line.option("-device", "virtio-rng-pci");
         line.option("-device", "pvpanic-pci");
-        line.option("-chardev", format!("file,id=console,path={}", self.console.replace(',', ",,")));
+        line.option("-chardev", format!("file,id=console,path={CONSOLE_FILE}"));
         line.option("-serial", "chardev:console");
         line.option("-chardev", "socket,id=agent,path=qga.sock,server=on,wait=off");
         line.option("-device", "virtio-serial-pci");
@@ -141,7 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_the_console_path_does_not_end_the_option() {
+    fn the_device_must_be_open_to_a_user_without_rights() {
+        assert_eq!(access(0o20666), Some(Access::Everybody));
+        assert_eq!(access(0o20660), Some(Access::Group));
+        assert_eq!(access(0o20640), None);
+        assert_eq!(access(0o20600), None);
+        assert_eq!(Acceleration::Tcg.group(), None);
+    }
+
+    #[test]
+    fn a_comma_in_a_path_ends_no_option() {
         let machine = Machine {
             name: "image-manager-1",
             uuid: "u",
@@ -149,13 +201,12 @@ mod tests {
             memory: (1 << 30) + 1,
             cpus: 2,
             directory: Path::new("/s,t/servers/image-manager-1"),
-            console: "/s,t/console.log",
             acceleration: Acceleration::Tcg,
             sandbox: true,
         };
         let line = machine.arguments().join(&OsString::from(" ")).into_string().unwrap();
-        assert!(line.contains("path=/s,,t/console.log"), "{line}");
-        assert!(line.contains("-pidfile /s,t/servers/image-manager-1/qemu.pid"));
+        assert!(line.contains(" -L /s,t/servers/image-manager-1/firmware "), "{line}");
+        assert_eq!(line.matches("/s,t").count(), 1, "{line}");
         assert!(line.contains("-name image-manager-1 ") && line.contains("-m 1025M"));
         assert!(line.contains("-sandbox") && line.contains("-no-reboot"));
     }

@@ -1,5 +1,6 @@
 //! Ending servers and removing them, whoever started them.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::network;
 use super::processes::{self, Process};
-use super::qemu::ORDERS;
+use super::qemu::{ORDERS, SOCKETS};
 use super::qmp::Qmp;
 use super::servers::Servers;
 use super::{blocking, io_error};
@@ -26,17 +28,20 @@ const KNOWN: Duration = Duration::from_secs(3);
 const ROUNDS: u32 = 3;
 
 impl Servers {
-    /// The QEMU of a server: has exactly this name, and its command line leads into the server's directory.
+    /// The QEMU of a server: has exactly this name, and its command line leads into the server's directory. So do
+    /// those of what it is started through, which wait for it, and of its network, which has a log there.
     pub(super) async fn process(&self, name: &str) -> Result<Option<Process>, CloudError> {
         let (home, name) = (self.home(name), Some(name.to_owned()));
         blocking(move || {
-            let ours = |process: &Process| process.name() == name && process.mentions(&home);
-            Ok(processes::all().into_iter().find(ours))
+            let log = home.join(network::LOG);
+            let ours =
+                |process: &Process| process.name() == name && process.mentions(&home) && !process.names(&log);
+            Ok(processes::all().into_iter().filter(ours).max_by_key(Process::age))
         })
         .await
     }
 
-    /// All processes of a server, also a `qemu-img` at work on its disk.
+    /// All processes of a server, also a `qemu-img` at work on its disk. QEMU comes first: with it go the others.
     async fn processes(&self, name: &str) -> Result<Vec<Process>, CloudError> {
         let (home, name) = (self.home(name), Some(name.to_owned()));
         let qemu_img = self.programs.qemu_img().ok();
@@ -45,7 +50,9 @@ impl Servers {
                 let by = |tool: &Option<PathBuf>| tool.as_ref().is_some_and(|path| process.is(path));
                 process.mentions(&home) && (process.name() == name || by(&qemu_img))
             };
-            Ok(processes::all().into_iter().filter(ours).collect())
+            let mut ours: Vec<Process> = processes::all().into_iter().filter(ours).collect();
+            ours.sort_by_key(|process| Reverse(process.age()));
+            Ok(ours)
         })
         .await
     }
@@ -87,6 +94,10 @@ impl Servers {
             return Err(CloudError::new(Trouble::Timeout, message));
         }
         self.settle(name, KNOWN).await;
+        for process in self.processes(name).await? {
+            // Its network, and the shell that waited for it: a removal finds what is left of them.
+            process.ended_within(KNOWN).await;
+        }
         Ok(())
     }
 
@@ -127,5 +138,5 @@ impl Servers {
 }
 
 async fn order(home: &Path, command: &str) -> io::Result<()> {
-    Qmp::connect(home, ORDERS).await?.order(command).await.map(drop)
+    Qmp::connect(&home.join(SOCKETS), ORDERS).await?.order(command).await.map(drop)
 }

@@ -4,15 +4,18 @@
 //! server.json   what it is; written before anything else
 //! config.iso    config drive; holds a token, as the directory is for its owner only
 //! disk.qcow2    overlay on the image
-//! qmp.sock events.sock qga.sock qemu.pid qemu.log
+//! qemu.log      what QEMU says
+//! network.log   what its network says
+//! sockets/      qmp.sock events.sock qga.sock: the only place that QEMU's user may write in
 //! ```
 //!
 //! QEMU is meant to outlive a manager that dies: the next one finds it by its command line.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{PipeWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +23,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Child;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::busy::Busy;
 use super::config_drive::{self, Instance};
+use super::confinement::{Account, Launch};
 use super::guard::{self, Ending};
+use super::network::{Network, Plan};
 use super::programs::{Programs, clean_command};
 use super::qemu::{self, Acceleration, Machine};
 use super::qmp::Qmp;
@@ -39,6 +45,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Bytes of QEMU's messages that become evidence.
 const EVIDENCE: u64 = 16 << 10;
 const RECORD: &str = "server.json";
+/// The key of a server's metadata under which its agent finds whom to dial.
+const ENDPOINT: &str = "image_manager_endpoint";
 
 /// What is known of a server, in its directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -134,34 +142,39 @@ impl Servers {
             }
         })
         .await?;
-        self.programs.overlay(image, &home.join(qemu::DISK), new.spec.disk).await?;
-        self.start(new, id, &home).await?;
+        let disk = home.join(qemu::DISK);
+        self.programs.overlay(image, &disk, new.spec.disk).await?;
+        fs::set_permissions(&disk, fs::Permissions::from_mode(0o600))
+            .map_err(|error| io_error("cannot close", &disk, &error))?;
+        self.start(new, id, image).await?;
         Ok(id)
     }
 
-    async fn start(&self, new: &NewServer, id: Uuid, home: &Path) -> Result<(), CloudError> {
+    async fn start(&self, new: &NewServer, id: Uuid, image: &Path) -> Result<(), CloudError> {
         let sandbox = self.sandbox.load(Ordering::Relaxed);
-        let Err(failure) = self.try_start(new, id, home, sandbox).await else { return Ok(()) };
+        let Err(failure) = self.try_start(new, id, image, sandbox).await else { return Ok(()) };
         let evidence = failure.evidence.to_ascii_lowercase();
         if !sandbox || !(evidence.contains("sandbox") || evidence.contains("seccomp")) {
             return Err(failure);
         }
         tracing::warn!(server = new.name, "this QEMU has no seccomp; servers run without its sandbox");
         self.sandbox.store(false, Ordering::Relaxed);
-        self.try_start(new, id, home, false).await
+        self.try_start(new, id, image, false).await
     }
 
     async fn try_start(
         &self,
         new: &NewServer,
         id: Uuid,
-        home: &Path,
+        image: &Path,
         sandbox: bool,
     ) -> Result<(), CloudError> {
-        let console = new.console_log.to_str().ok_or_else(|| {
-            let message = format!("the console's path {} is not UTF-8", new.console_log.display());
-            CloudError::new(Trouble::Configuration, message)
-        })?;
+        let home = &self.home(&new.name);
+        let account = Account::find()?;
+        let endpoint = new.metadata.get(ENDPOINT).and_then(|endpoint| endpoint.parse().ok());
+        let plan = blocking(move || Ok(Plan::of_this_host(endpoint))).await?;
+        let network = Network::start(account, &new.name, home, &plan).await?;
+        let acceleration = Acceleration::of_this_host();
         let machine = Machine {
             name: &new.name,
             uuid: &id.to_string(),
@@ -169,29 +182,28 @@ impl Servers {
             memory: new.spec.memory,
             cpus: new.spec.cpus,
             directory: home,
-            console,
-            acceleration: Acceleration::of_this_host(),
+            acceleration,
             sandbox,
         };
-        let program = self.programs.qemu()?;
+        let launch = Launch {
+            programs: &self.programs,
+            account,
+            group: acceleration.group(),
+            network: network.holder,
+            resolver: network.resolver.as_deref(),
+            home,
+            image,
+            console: &new.console_log,
+            arguments: machine.arguments(),
+        };
         let log = home.join(qemu::LOG);
-        let child = File::create(&log)
-            .and_then(|file| {
-                clean_command(&program)
-                    .args(machine.arguments())
-                    .current_dir(home)
-                    .stdin(Stdio::null())
-                    .stdout(file.try_clone()?)
-                    .stderr(file)
-                    .process_group(0)
-                    .spawn()
-            })
-            .map_err(|error| io_error("cannot start", &program, &error))?;
+        let child = spawn(launch.command_line()?, home, &log, network.end)?;
         // From here to the next line nothing waits: no process is unknown when this future is dropped.
         let mut ending = guard::watch_over(child, home.to_path_buf(), new.console_log.clone());
         self.with_started(|all| {
             all.insert(new.name.clone(), Started { ending: ending.clone(), by_force: false })
         });
+        let sockets = home.join(qemu::SOCKETS);
         let evidence = || guard::tail(&log, EVIDENCE).unwrap_or_default();
         tokio::select! {
             ended = ending.wait_for(Option::is_some) => {
@@ -200,7 +212,7 @@ impl Servers {
                 let message = format!("QEMU did not start server {}: {text}: {}", new.name, evidence.trim());
                 Err(CloudError::new(Trouble::Fault, message).with_evidence(evidence))
             }
-            answer = tokio::time::timeout(START, answers(home)) => answer.map_err(|_| {
+            answer = tokio::time::timeout(START, answers(&sockets)) => answer.map_err(|_| {
                 let message = format!("QEMU of server {} did not answer within {} s", new.name, START.as_secs());
                 CloudError::new(Trouble::Timeout, message).with_evidence(evidence())
             }),
@@ -264,9 +276,41 @@ impl Servers {
     }
 }
 
+/// Starts what ends with QEMU. Its standard input is the end of the network's pipe, which it holds until then.
+fn spawn(line: Vec<OsString>, home: &Path, log: &Path, end: PipeWriter) -> Result<Child, CloudError> {
+    let mut words = line.into_iter();
+    let program = PathBuf::from(words.next().unwrap_or_default());
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(log)
+        .and_then(|file| {
+            clean_command(&program)
+                .args(words)
+                .current_dir(home.join(qemu::SOCKETS))
+                .stdin(Stdio::from(end))
+                .stdout(file.try_clone()?)
+                .stderr(file)
+                .process_group(0)
+                .spawn()
+        })
+        .map_err(|error| io_error("cannot start", &program, &error))
+}
+
 /// Makes what is in a server's directory before its disk.
 fn furnish(home: &Path, record: &Record, drive: &[u8], console: &Path) -> Result<(), CloudError> {
-    DirBuilder::new().mode(0o700).create(home).map_err(|error| io_error("cannot make", home, &error))?;
+    let account = Account::find()?;
+    let sockets = home.join(qemu::SOCKETS);
+    for directory in [home, &sockets] {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| io_error("cannot make", directory, &error))?;
+    }
+    chown(&sockets, Some(account.user), Some(account.group))
+        .map_err(|error| io_error("cannot give to QEMU's user", &sockets, &error))?;
     let text = serde_json::to_vec_pretty(record).unwrap_or_default();
     for (name, bytes) in [(RECORD, text.as_slice()), (qemu::CONFIG_DRIVE, drive)] {
         let file = home.join(name);
@@ -285,9 +329,9 @@ fn furnish(home: &Path, record: &Record, drive: &[u8], console: &Path) -> Result
 }
 
 /// Waits until QEMU takes orders.
-async fn answers(home: &Path) {
+async fn answers(sockets: &Path) {
     loop {
-        if let Ok(mut qmp) = Qmp::connect(home, qemu::ORDERS).await
+        if let Ok(mut qmp) = Qmp::connect(sockets, qemu::ORDERS).await
             && qmp.order("query-status").await.is_ok()
         {
             return;

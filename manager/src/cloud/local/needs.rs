@@ -1,0 +1,131 @@
+//! What the local cloud needs of this host, in one place: for `doctor`, and before a build is started.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::confinement::{Account, MAKE_USER, USER};
+use super::network::Plan;
+use super::programs::{self, Programs};
+use crate::cloud::{CloudError, Trouble};
+
+/// What `pasta` may take to make a network and end it.
+const TRIAL: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// One thing that the local cloud needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The program, user or ability.
+    pub what: String,
+    /// What is wrong with it and what mends that; `None`: it is there.
+    pub lack: Option<Lack>,
+}
+
+/// What is wrong with a need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What was found, or was not.
+    pub wrong: String,
+    /// The command or the setting that mends it.
+    pub mend: String,
+}
+
+impl Need {
+    fn met(what: String) -> Self {
+        Self { what, lack: None }
+    }
+
+    fn lacking(what: impl Into<String>, wrong: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), lack: Some(Lack { wrong: wrong.into(), mend: mend.into() }) }
+    }
+}
+
+/// Everything that the local cloud needs of this host, with the programs on `PATH`: the programs, QEMU's user, and that
+/// a network can be made for a server, which is tried. Takes a tenth of a second, and 20 s at the very most.
+pub fn needs() -> Vec<Need> {
+    found(&Programs { qemu: None, qemu_img: None })
+}
+
+/// The first thing that is missing, as a refusal that names what mends it.
+pub(super) fn require(programs: &Programs) -> Result<(), CloudError> {
+    let first = found(programs).into_iter().find_map(|need| Some((need.what, need.lack?)));
+    first.map_or(Ok(()), |(what, lack)| {
+        let message = format!("{what}: {}; mend it with: {}", lack.wrong, lack.mend);
+        Err(CloudError::new(Trouble::Configuration, message))
+    })
+}
+
+fn found(programs: &Programs) -> Vec<Need> {
+    let mut needs: Vec<Need> = programs::NEEDED.iter().map(|needed| program(programs, needed)).collect();
+    let account = Account::find();
+    needs.push(match &account {
+        Ok(account) => Need::met(format!("user {USER} (id {}), as which QEMU runs", account.user)),
+        Err(error) => Need::lacking(format!("user {USER}"), error.message.clone(), MAKE_USER),
+    });
+    // Without what it is made with there is nothing to be tried.
+    if let (Ok(account), true) = (account, needs.iter().all(|need| need.lack.is_none())) {
+        needs.push(network(account));
+    }
+    needs
+}
+
+fn program(programs: &Programs, needed: &programs::Needed) -> Need {
+    let package = format!("apt-get install --no-install-recommends {}", needed.package);
+    match programs.find(needed.name) {
+        Ok(path) => Need::met(format!("{} ({})", needed.name, path.display())),
+        Err(_) => Need::lacking(needed.name, format!("not found; it {}", needed.purpose), package),
+    }
+}
+
+/// Whether this host lets QEMU's user have a network of its own.
+fn network(account: Account) -> Need {
+    const WHAT: &str = "a network of its own for each server";
+    match try_network(account) {
+        Ok(()) => Need::met(WHAT.to_owned()),
+        Err(said) => Need::lacking(
+            WHAT,
+            format!("pasta cannot make one: {said}"),
+            "an IPv4 default route (ip route), and user namespaces (sysctl kernel.unprivileged_userns_clone=1 \
+             user.max_user_namespaces=10000)",
+        ),
+    }
+}
+
+fn try_network(account: Account) -> Result<(), String> {
+    let programs = ["setpriv", "pasta", "ip"].map(Programs::of_the_host);
+    let [Ok(setpriv), Ok(pasta), Ok(_)] = programs else { return Err("a program is missing".to_owned()) };
+    let plan = Plan::of_this_host(None);
+    let mut child = Command::new(setpriv)
+        .args(account.setpriv(None))
+        .arg("--")
+        .arg(pasta)
+        .args(plan.arguments())
+        .args(["--", "/bin/sh", "-c", &plan.script(), "network"])
+        .current_dir(Path::new("/"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let deadline = Instant::now() + TRIAL;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK),
+            ended => {
+                // It may have ended by itself just now.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(match ended {
+                    Err(error) => error.to_string(),
+                    _ => format!("it did not end within {} s", TRIAL.as_secs()),
+                });
+            }
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    Err(child.stderr.take().map(super::network::said).unwrap_or_default())
+}

@@ -1,0 +1,160 @@
+//! What a guest, and a QEMU that its guest has taken over, can reach of this host.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use image_manager::cloud::{Cloud as _, ServerStatus};
+
+use crate::bench::Bench;
+use crate::guest::tiny_image;
+
+/// Listens and says a word to whoever comes, until the test's process ends.
+fn listener(address: &str, word: &'static str) -> u16 {
+    let listener = TcpListener::bind(address).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A guest may have given up.
+            let _ = stream.and_then(|mut stream| stream.write_all(word.as_bytes()));
+        }
+    });
+    port
+}
+
+/// The address by which this host goes outside.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: it only asks for the way.
+    socket.connect("203.0.113.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The Debian mirror, when this host reaches it.
+fn outside() -> Option<SocketAddr> {
+    let address = ("deb.debian.org", 80).to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)?;
+    TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok().map(|_| address)
+}
+
+/// What a guest tries: `tried NAME [what was said]`, and `joined NAME` when the connection was made.
+fn program(tries: &[(&str, String)]) -> String {
+    let lines = tries.iter().map(|(name, target)| {
+        format!("said=$(nc -w 4 {target} </dev/null) && echo joined {name}; echo \"tried {name} [$said]\"\n")
+    });
+    format!(
+        "#!/bin/sh\nexec >/dev/console 2>&1\n\
+         until ip route | grep -q default; do sleep 0.2; done\n{}\
+         nslookup deb.debian.org >/run/names && echo \"resolved deb.debian.org\"\n\
+         echo all-tried\n",
+        lines.collect::<String>()
+    )
+}
+
+#[tokio::test]
+async fn a_guest_reaches_the_gateway_and_the_outside_and_nothing_else_of_this_host() {
+    let bench = Bench::new();
+    let gateway = listener("127.0.0.1:0", "gateway");
+    let other = listener("127.0.0.1:0", "other");
+    let everywhere = listener("0.0.0.0:0", "everywhere");
+    let (outside, own) = (outside(), own_address());
+    let mut tries = vec![
+        ("gateway", format!("10.0.2.2 {gateway}")),
+        ("other", format!("10.0.2.2 {other}")),
+        ("everywhere", format!("10.0.2.2 {everywhere}")),
+        ("metadata", "169.254.169.254 80".to_owned()),
+    ];
+    tries.extend(own.map(|own| ("own", format!("{own} {everywhere}"))));
+    tries.extend(outside.map(|outside| ("outside", format!("{} 80", outside.ip()))));
+    let Some(file) = tiny_image(&bench, "", &program(&tries)) else { return };
+    let image = bench.upload("image-manager-1", file).await.unwrap();
+    let mut new = bench.server(&image);
+    new.metadata.insert("image_manager_endpoint".into(), format!("10.0.2.2:{gateway}"));
+    let server = bench.cloud.boot(&new, &bench.ledger).await.unwrap();
+    let console = bench.console_says(&server, "all-tried").await;
+    println!(
+        "{}",
+        console
+            .lines()
+            .filter(|line| line.contains("tried") || line.contains("joined"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    assert!(console.contains("tried gateway [gateway]"), "{console}");
+    for closed in ["other", "everywhere", "own"] {
+        assert!(!console.contains(&format!("tried {closed} [{closed}]")), "{closed}: {console}");
+        assert!(!console.contains("[everywhere]"), "{closed}: {console}");
+    }
+    assert!(!console.contains("joined metadata"), "the metadata of this host's own cloud: {console}");
+    if outside.is_some() {
+        assert!(console.contains("joined outside"), "{console}");
+        assert!(console.contains("resolved deb.debian.org"), "{console}");
+    }
+    bench.clean_up().await;
+}
+
+fn status_line(pid: i32, key: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim_start_matches(':').split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn qemu_is_a_user_of_its_own_without_rights() {
+    let bench = Bench::new();
+    let image = bench.empty_image().await;
+    let server = bench.boot(&image).await;
+    let pid = bench.qemus()[0];
+    let user = nix::unistd::User::from_name("image-manager-qemu").unwrap().expect("setup/install makes it");
+    assert_ne!(user.uid.as_raw(), 0);
+    assert_eq!(status_line(pid, "Uid"), [user.uid.as_raw(); 4].map(|id| id.to_string()).join(" "));
+    for rights in ["CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status_line(pid, rights), "0000000000000000", "{rights}");
+    }
+    assert_eq!(status_line(pid, "NoNewPrivs"), "1");
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    assert_ne!(fs::read_link(format!("/proc/{pid}/ns/net")).unwrap(), own);
+    assert_ne!(
+        fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap(),
+        fs::read_link("/proc/self/ns/pid").unwrap()
+    );
+    // Nothing of the server is anybody's to read, and only its sockets lie where that user may write.
+    let home = bench.state.join("servers/image-manager-1");
+    assert_closed(&home);
+    assert_eq!(bench.status(&server).await, ServerStatus::Active);
+    bench.clean_up().await;
+}
+
+fn assert_closed(directory: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let found = entry.path().symlink_metadata().unwrap();
+        if found.is_dir() {
+            assert_eq!(found.mode() & 0o777, 0o700, "{}", entry.path().display());
+            continue;
+        }
+        assert_eq!(found.mode() & 0o007, 0, "{}", entry.path().display());
+        assert_eq!(found.uid(), 0, "{}", entry.path().display());
+    }
+}
+
+#[tokio::test]
+async fn a_network_goes_with_its_qemu_and_the_end_is_told() {
+    let bench = Bench::new();
+    let image = bench.empty_image().await;
+    let server = bench.boot(&image).await;
+    assert!(bench.pids().len() > bench.qemus().len(), "QEMU has a network of its own");
+    let qemu = nix::unistd::Pid::from_raw(bench.qemus()[0]);
+    nix::sys::signal::kill(qemu, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let ServerStatus::Error(text) = bench.end_of(&server).await else { panic!("it was killed") };
+    assert!(text.contains("signal 9"), "{text}");
+    for _ in 0..100 {
+        if bench.pids().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bench.pids(), [0; 0], "nobody has ended its network");
+    bench.clean_up().await;
+}
