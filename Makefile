@@ -56,6 +56,9 @@ install:
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \
 		> $(SHARE)/bash-completion/completions/image-manager
 	mkdir -p $(DESTDIR)/etc/systemd/system
+	install -D -m 644 packaging/image-manager.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/image-manager.conf
+	test -n "$(DESTDIR)" || getent passwd image-manager-qemu >/dev/null || \
+		useradd --system --user-group --no-create-home --shell /usr/sbin/nologin image-manager-qemu
 	sed 's|/usr/local|$(PREFIX)|' packaging/image-manager.service > $(DESTDIR)/etc/systemd/system/image-manager.service
 
 # Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.

@@ -37,22 +37,36 @@ pub(super) fn virtual_size(file: &Path) -> Result<u64, Refusal> {
     parse(&header)
 }
 
+/// Refuses a server's disk whose data is in another file. Its QEMU could write that into the header, once the guest has
+/// taken it over; a backing file in there does not count, since whoever reads the disk is told which one it has.
+pub(super) fn refuse_data_file(file: &Path) -> Result<(), Refusal> {
+    let mut header = Vec::with_capacity(HEADER);
+    File::open(file)?.take(HEADER as u64).read_to_end(&mut header)?;
+    features(&header).map(drop)
+}
+
 fn parse(header: &[u8]) -> Result<u64, Refusal> {
-    let version = number::<4>(header, 4)?;
-    if header.get(..4) != Some(b"QFI\xfb") || !(2..=3).contains(&version) {
-        return Err(Refusal::NotQcow2);
-    }
+    let features = features(header)?;
     if number::<8>(header, 8)? != 0 {
         return Err(Refusal::NotAlone("backing file"));
-    }
-    let features = if version == 3 { number::<8>(header, 72)? } else { 0 };
-    if features & EXTERNAL_DATA != 0 {
-        return Err(Refusal::NotAlone("data file"));
     }
     if features & CORRUPT != 0 {
         return Err(Refusal::Corrupt);
     }
     number::<8>(header, 24)
+}
+
+/// The incompatible features, without external data.
+fn features(header: &[u8]) -> Result<u64, Refusal> {
+    let version = number::<4>(header, 4)?;
+    if header.get(..4) != Some(b"QFI\xfb") || !(2..=3).contains(&version) {
+        return Err(Refusal::NotQcow2);
+    }
+    let features = if version == 3 { number::<8>(header, 72)? } else { 0 };
+    if features & EXTERNAL_DATA != 0 {
+        return Err(Refusal::NotAlone("data file"));
+    }
+    Ok(features)
 }
 
 /// A big-endian number of `N` bytes.
@@ -79,6 +93,12 @@ mod tests {
     fn the_virtual_size_is_read_of_both_versions() {
         assert_eq!(parse(&header(3, 0, 0)).unwrap(), 1024);
         assert_eq!(parse(&header(2, 0, 4)).unwrap(), 1024, "version 2 has no feature bits");
+    }
+
+    #[test]
+    fn a_disk_may_begin_with_an_image_but_have_its_data_nowhere_else() {
+        assert!(features(&header(3, 1, 0)).is_ok());
+        assert!(matches!(features(&header(3, 1, 4)), Err(Refusal::NotAlone("data file"))));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Definition, Finding};
 use crate::builder::check_room;
+use crate::cloud::local;
 use crate::lifecycle::Settings;
 use crate::programs::{find, is_executable};
 use crate::schedules::{LOCAL, Schedule, Schedules};
@@ -24,8 +25,6 @@ struct Program {
 #[derive(Clone, Copy)]
 enum When {
     Always,
-    /// Those that boot on this host.
-    Local,
     /// Those with one of these elements. Where nobody knows what the elements expand to, their names count.
     Elements(&'static [&'static str]),
 }
@@ -44,13 +43,7 @@ const fn with(
 }
 
 /// The names are those that disk-image-builder and the scripts of its elements call outside of the image.
-const PROGRAMS: [Program; 17] = [
-    Program {
-        names: &["qemu-system-x86_64"],
-        purpose: "boots images on the local cloud",
-        package: "qemu-system-x86",
-        when: When::Local,
-    },
+const PROGRAMS: [Program; 16] = [
     always(&["qemu-img"], "makes and converts disks", "qemu-utils"),
     always(&["sudo"], "is called by disk-image-builder, even as root", "sudo"),
     always(&["sgdisk"], "partitions images", "gdisk"),
@@ -113,11 +106,15 @@ pub fn findings(
     let local = needed.is_empty() || needed.iter().any(|schedule| schedule.cloud == LOCAL);
     let wanted = |when| match when {
         When::Always => true,
-        When::Local => local,
         When::Elements(names) => names.iter().any(|name| elements.contains(name)),
     };
     let mut findings: Vec<Finding> =
         PROGRAMS.iter().filter(|program| wanted(program.when)).map(on_path).collect();
+    if local {
+        let of_the_cloud = local::needs().into_iter().map(Finding::from);
+        // Both need some programs.
+        findings.extend(of_the_cloud.filter(|need| !findings.contains(need)).collect::<Vec<_>>());
+    }
     findings.push(dib(settings, definition.unknown.as_deref()));
     findings.push(agent(settings));
     findings.extend(settings.elements.iter().map(|path| directory_of_elements(path)));

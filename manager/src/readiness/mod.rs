@@ -14,6 +14,8 @@ mod definition;
 mod elements;
 mod host;
 
+use crate::cloud::local;
+
 pub use definition::{Definition, definition};
 pub use host::findings;
 
@@ -44,5 +46,12 @@ impl Finding {
     /// Something is wrong with it.
     pub fn bad(what: impl Into<String>, wrong: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.into(), trouble: Some(Mending { wrong: wrong.into(), mend: mend.into() }) }
+    }
+}
+
+impl From<local::Need> for Finding {
+    fn from(need: local::Need) -> Self {
+        let trouble = need.lack.map(|lack| Mending { wrong: lack.wrong, mend: lack.mend });
+        Self { what: need.what, trouble }
     }
 }

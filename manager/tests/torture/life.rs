@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use nix::unistd::User;
 use rusqlite::{Connection, OpenFlags};
 
 use super::harness::{self, Place, repository, wait_for};
@@ -180,14 +181,23 @@ fn schedules() -> String {
     SCHEDULES.iter().map(of).collect()
 }
 
-/// A directory with what stands in for the slow programs; it comes first on PATH.
+/// A directory with what stands in for the slow programs; it comes first on PATH. QEMU's user can reach it: the
+/// place lets through who knows a name in it, and what is of the manager in there is closed by itself.
 fn stand_ins(place: &Place) -> std::path::PathBuf {
     let programs = place.path().join("programs");
     fs::create_dir(&programs).unwrap();
-    for program in ["disk-image-create", "qemu-system-x86_64"] {
-        symlink(repository().join("testbed/stand-ins").join(program), programs.join(program)).unwrap();
+    for (directory, mode) in [(place.path(), 0o711), (programs.as_path(), 0o755)] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
     }
-    fs::copy(harness::agent(), programs.join("agent")).unwrap();
+    symlink(repository().join("testbed/stand-ins/disk-image-create"), programs.join("disk-image-create"))
+        .unwrap();
+    // No link: a checkout may lie where only its owner can go.
+    let qemu = "qemu-system-x86_64";
+    fs::copy(repository().join("testbed/stand-ins").join(qemu), programs.join(qemu)).unwrap();
+    let agent = programs.join("agent");
+    fs::copy(harness::agent(), &agent).unwrap();
+    let user = User::from_name("image-manager-qemu").unwrap().unwrap();
+    chown(&agent, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     fs::write(programs.join("faults"), SERVER_FAULTS.to_string()).unwrap();
     programs
 }

@@ -314,7 +314,12 @@ impl Cloud for LocalCloud {
             let message = format!("server {} runs; its disk can be saved once it is stopped", server.name);
             return Err(CloudError::new(Trouble::Unavailable, message));
         }
-        save::disk(&self.programs, &self.servers.home(&server.name), to).await
+        let Some(record) = self.servers.record(&server.name) else {
+            let message = format!("server {} has no record of its image any more", server.name);
+            return Err(CloudError::new(Trouble::Fault, message));
+        };
+        let (home, image) = (self.servers.home(&server.name), self.store.file(&record.image));
+        save::disk(&self.programs, &home, &image, to).await
     }
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {

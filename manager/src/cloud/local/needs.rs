@@ -1,17 +1,18 @@
 //! What the local cloud needs of this host, in one place: for `doctor`, and before a build is started.
 
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
 use super::confinement::{Account, MAKE_USER, USER};
 use super::network::Plan;
-use super::programs::{self, Programs};
+use super::programs::{self, Programs, clean_command};
 use crate::cloud::{CloudError, Trouble};
 
-/// What `pasta` may take to make a network and end it.
-const TRIAL: Duration = Duration::from_secs(20);
-const LOOK: Duration = Duration::from_millis(10);
+/// Seconds that `pasta` may take to make a network and end it.
+const TRIAL: &str = "20";
+/// The exit code of `timeout` when they are over.
+const LATE: i32 = 124;
 
 /// One thing that the local cloud needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,36 +97,23 @@ fn try_network(account: Account) -> Result<(), String> {
     let programs = ["setpriv", "pasta", "ip"].map(Programs::of_the_host);
     let [Ok(setpriv), Ok(pasta), Ok(_)] = programs else { return Err("a program is missing".to_owned()) };
     let plan = Plan::of_this_host(None);
-    let mut child = Command::new(setpriv)
+    let deadline = ["--kill-after=2", TRIAL].map(OsString::from);
+    let tried = clean_command(Path::new("timeout"))
+        .into_std()
+        .args(deadline)
+        .arg(setpriv)
         .args(account.setpriv(None))
         .arg("--")
         .arg(pasta)
         .args(plan.arguments())
         .args(["--", "/bin/sh", "-c", &plan.script(), "network"])
-        .current_dir(Path::new("/"))
+        .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
+        .output()
         .map_err(|error| error.to_string())?;
-    let deadline = Instant::now() + TRIAL;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK),
-            ended => {
-                // It may have ended by itself just now.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(match ended {
-                    Err(error) => error.to_string(),
-                    _ => format!("it did not end within {} s", TRIAL.as_secs()),
-                });
-            }
-        }
-    };
-    if status.success() {
-        return Ok(());
+    match tried.status.code() {
+        Some(0) => Ok(()),
+        Some(LATE) => Err(format!("it did not end within {TRIAL} s")),
+        _ => Err(super::network::said(tried.stderr.as_slice())),
     }
-    Err(child.stderr.take().map(super::network::said).unwrap_or_default())
 }

@@ -85,7 +85,7 @@ impl Plan {
         };
         match endpoint {
             Some(SocketAddr::V4(here)) if *here.ip() == HOST_SEEN_BY_GUESTS => {
-                plan.forward = Some(here.port())
+                plan.forward = Some(here.port());
             }
             Some(SocketAddr::V4(there)) => plan.open.push((*there.ip(), "tcp", there.port())),
             _ => {}

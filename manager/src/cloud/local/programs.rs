@@ -1,6 +1,6 @@
 //! Finding QEMU's programs, and running `qemu-img`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) const NEEDED: [Needed; 7] = [
     needed("pasta", "gives each server a network of its own, without this host's loopback", "passt"),
     needed("ip", "closes this host's addresses to the server's network", "iproute2"),
     needed("nsenter", "starts QEMU in that network", "util-linux"),
-    needed("unshare", "gives QEMU processes and mounts of its own", "util-linux"),
+    needed("unshare", "contains disk-image-builder and QEMU", "util-linux"),
     needed("setpriv", "starts QEMU as a user without rights", "util-linux"),
 ];
 
@@ -115,10 +115,14 @@ impl Programs {
         self.qemu_img_run([arguments.as_slice(), &rest].concat(), QUICK).await.map(drop)
     }
 
-    /// Writes a disk with all that is behind it to one file of its own.
-    pub(super) async fn flatten(&self, disk: &Path, to: &Path) -> Result<(), CloudError> {
-        let arguments = ["convert", "-f", "qcow2", "-O", "qcow2", "--"].map(OsStr::new);
-        let rest = [disk.as_os_str(), to.as_os_str()];
+    /// Writes a disk that begins with `image` to one file of its own, whatever the disk's header says it begins with.
+    pub(super) async fn flatten(&self, disk: &Path, image: &Path, to: &Path) -> Result<(), CloudError> {
+        let mut from = OsString::from("driver=qcow2,file.driver=file,file.filename=");
+        from.push(without_commas(disk));
+        from.push(",backing.driver=qcow2,backing.file.driver=file,backing.file.filename=");
+        from.push(without_commas(image));
+        let arguments = ["convert", "-O", "qcow2", "--image-opts", "--"].map(OsStr::new);
+        let rest = [from.as_os_str(), to.as_os_str()];
         self.qemu_img_run([arguments.as_slice(), &rest].concat(), SAVE_DISK).await.map(drop)
     }
 
@@ -152,6 +156,11 @@ impl Programs {
         Err(CloudError::new(trouble, format!("qemu-img {verb} failed with {status}: {}", err.trim()))
             .with_evidence(err))
     }
+}
+
+/// A path as an option's value: there a comma ends it, and two are one.
+fn without_commas(path: &Path) -> OsString {
+    path.to_string_lossy().replace(',', ",,").into()
 }
 
 /// A command without this process's environment, which may hold credentials.

@@ -10,15 +10,24 @@ use super::images;
 use super::io_error;
 use super::programs::Programs;
 use super::qemu::DISK;
-use crate::cloud::CloudError;
+use crate::cloud::{CloudError, qcow2};
 
 /// The file in the server's directory.
 const KEPT: &str = "kept.qcow2";
 
-/// Writes the disk of the server in `home` to `to`.
-pub(super) async fn disk(programs: &Programs, home: &Path, to: &Path) -> Result<(), CloudError> {
+/// Writes the disk of the server in `home`, which began with `image`, to `to`. QEMU has written the disk as a user without
+/// rights, and is read here by root: so what its header says of other files does not count.
+pub(super) async fn disk(
+    programs: &Programs,
+    home: &Path,
+    image: &Path,
+    to: &Path,
+) -> Result<(), CloudError> {
     let half = Half(place(home, to).map_err(|error| io_error("cannot write", to, &error))?);
-    programs.flatten(&home.join(DISK), &half.0).await?;
+    let disk = home.join(DISK);
+    qcow2::refuse_data_file(&disk)
+        .map_err(|refusal| images::corrupt(format!("disk {} {refusal}", disk.display())))?;
+    programs.flatten(&disk, image, &half.0).await?;
     fs::rename(&half.0, to).map_err(|error| io_error("cannot rename to", to, &error))
 }
 
@@ -68,6 +77,12 @@ mod tests {
         let cloud = LocalCloud::new(settings).unwrap();
         let home = cloud.servers.home("image-manager-1");
         fs::create_dir_all(&home).unwrap();
+        let record =
+            r#"{"id":"1","name":"image-manager-1","build_id":"1","owner":"owner","image":"image-manager-1"}"#;
+        fs::write(home.join("server.json"), record).unwrap();
+        let mut header = vec![0; 104];
+        header[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        fs::write(home.join(DISK), header).unwrap();
         let server = Server {
             id: "1".to_owned(),
             name: "image-manager-1".to_owned(),
@@ -77,9 +92,11 @@ mod tests {
         (cloud, server, home)
     }
 
+    /// The files in a directory, but for those that a stopped server has.
     fn names(directory: &Path) -> Vec<String> {
         let names = fs::read_dir(directory).unwrap().flatten();
-        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| ![DISK, "server.json"].contains(&name.as_str())).collect()
     }
 
     /// Somewhere on the file system of the state directory, and on another one.
@@ -110,7 +127,7 @@ mod tests {
             let to = place.path().join("disk");
             let work = cloud.save_disk(&server, &to);
             let half = async {
-                while !names(place.path()).iter().chain(&names(&home)).any(|name| name != "disk.qcow2") {
+                while names(place.path()).is_empty() && names(&home).is_empty() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -199,7 +199,7 @@ impl Servers {
         let log = home.join(qemu::LOG);
         let child = spawn(launch.command_line()?, home, &log, network.end)?;
         // From here to the next line nothing waits: no process is unknown when this future is dropped.
-        let mut ending = guard::watch_over(child, home.to_path_buf(), new.console_log.clone());
+        let mut ending = guard::watch_over(child, home.clone(), new.console_log.clone());
         self.with_started(|all| {
             all.insert(new.name.clone(), Started { ending: ending.clone(), by_force: false })
         });
