@@ -1,14 +1,16 @@
 //! What a guest, and a QEMU that its guest has taken over, can reach of this host.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use image_manager::cloud::{Cloud as _, ServerStatus};
+use image_manager::cloud::{Cloud as _, NewServer, Removal, ServerStatus};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, server_row};
 use crate::guest::tiny_image;
 
 /// Listens and says a word to whoever comes, until the test's process ends.
@@ -91,6 +93,75 @@ async fn a_guest_reaches_the_gateway_and_the_outside_and_nothing_else_of_this_ho
         assert!(console.contains("joined outside"), "{console}");
         assert!(console.contains("resolved deb.debian.org"), "{console}");
     }
+    bench.clean_up().await;
+}
+
+/// What a listener says to whoever is in the network of a QEMU; `None`: it is not reached.
+fn heard_inside(qemu: i32, address: &str) -> Option<String> {
+    let address: SocketAddr = address.parse().unwrap();
+    inside(qemu, || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        let mut word = String::new();
+        stream.read_to_string(&mut word).ok()?;
+        Some(word)
+    })
+}
+
+/// Does something in the network of a QEMU.
+fn inside<T: Send>(qemu: i32, what: impl FnOnce() -> T + Send) -> T {
+    let enter = || {
+        let network = fs::File::open(format!("/proc/{qemu}/ns/net")).unwrap();
+        nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        what()
+    };
+    std::thread::scope(|scope| scope.spawn(enter).join().unwrap())
+}
+
+#[tokio::test]
+async fn a_qemu_that_its_guest_has_taken_over_reaches_no_more_than_the_guest() {
+    let bench = Bench::new();
+    let gateway = listener("127.0.0.1:0", "gateway");
+    let other = listener("127.0.0.1:0", "other");
+    let six = listener("[::1]:0", "six");
+    let everywhere = listener("0.0.0.0:0", "everywhere");
+    let name =
+        std::os::unix::net::SocketAddr::from_abstract_name(bench.state.to_str().unwrap().get(..60).unwrap());
+    let name = name.unwrap();
+    let _bound = UnixListener::bind_addr(&name).unwrap();
+    assert!(UnixStream::connect_addr(&name).is_ok());
+    let image = bench.empty_image().await;
+    let mut new = bench.server(&image);
+    let boot = async |endpoint: String, new: &mut NewServer| {
+        new.metadata.insert("image_manager_endpoint".into(), endpoint);
+        bench.cloud.boot(new, &bench.ledger).await.unwrap();
+        bench.qemus()[0]
+    };
+    let qemu = boot(format!("10.0.2.2:{gateway}"), &mut new).await;
+    assert_eq!(heard_inside(qemu, &format!("127.0.0.1:{gateway}")).as_deref(), Some("gateway"));
+    let mut closed = vec![
+        format!("127.0.0.1:{other}"),
+        format!("127.0.0.1:{everywhere}"),
+        format!("[::1]:{six}"),
+        format!("[::1]:{other}"),
+        format!("192.0.0.1:{other}"),
+        format!("192.0.0.2:{everywhere}"),
+        "169.254.169.254:80".to_owned(),
+    ];
+    closed.extend(own_address().map(|own| format!("{own}:{everywhere}")));
+    for address in closed {
+        assert_eq!(heard_inside(qemu, &address), None, "{address}");
+    }
+    assert!(inside(qemu, || UnixStream::connect_addr(&name)).is_err(), "an abstract socket of this host");
+    assert_eq!(bench.cloud.remove(&server_row("image-manager-1")).await.unwrap(), Removal::Gone);
+
+    // A gateway at an address of this host: that port of it, and no other.
+    let Some(own) = own_address() else { return bench.clean_up().await };
+    let second = listener("0.0.0.0:0", "second");
+    let qemu = boot(format!("{own}:{everywhere}"), &mut new).await;
+    assert_eq!(heard_inside(qemu, &format!("{own}:{everywhere}")).as_deref(), Some("everywhere"));
+    assert_eq!(heard_inside(qemu, &format!("{own}:{second}")), None);
+    assert_eq!(heard_inside(qemu, &format!("127.0.0.1:{everywhere}")), None);
     bench.clean_up().await;
 }
 

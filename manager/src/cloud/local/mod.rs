@@ -28,6 +28,7 @@ mod publish;
 mod qemu;
 mod qmp;
 mod removal;
+mod room;
 mod save;
 mod servers;
 
@@ -40,7 +41,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
-use sysinfo::{MemoryRefreshKind, System};
 use tokio::sync::{Mutex, watch};
 
 pub use self::needs::{Lack, Need, needs};
@@ -213,18 +213,11 @@ impl Cloud for LocalCloud {
 
     async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError> {
         let programs = self.programs.clone();
-        let (state, least, memory) = (
-            self.settings.state_dir.clone(),
-            self.settings.min_free,
-            server.memory.saturating_add(QEMU_MEMORY),
-        );
+        let (state, least) = (self.settings.state_dir.clone(), self.settings.min_free);
+        let memory = server.memory.saturating_add(QEMU_MEMORY);
         blocking(move || {
             needs::require(&programs)?;
-            require("memory", "this host", available_memory()?, memory)?;
-            let found = nix::sys::statvfs::statvfs(&state)
-                .map_err(|error| io_error("cannot look at", &state, &error.into()))?;
-            let free = found.blocks_available().saturating_mul(found.fragment_size());
-            require("disk space", &state.display().to_string(), free, least)
+            room::require(&state, least, memory)
         })
         .await
     }
@@ -362,26 +355,6 @@ fn check_name(name: &str) -> Result<(), CloudError> {
         return Ok(());
     }
     Err(CloudError::new(Trouble::Configuration, format!("{name:?} cannot be the name of an image or server")))
-}
-
-fn require(what: &str, place: &str, there: u64, needed: u64) -> Result<(), CloudError> {
-    if there >= needed {
-        return Ok(());
-    }
-    let (there, needed) = (in_mib(there), in_mib(needed));
-    Err(CloudError::new(Trouble::NoRoom, format!("{place} has {there} of free {what}, {needed} are needed")))
-}
-
-/// Bytes of memory that a new process may take here, also by the limit of a container.
-fn available_memory() -> Result<u64, CloudError> {
-    let mut system = System::new().map_err(|error| {
-        CloudError::new(Trouble::Fault, format!("cannot read how much memory is free: {error}"))
-    })?;
-    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    let free = system.available_memory();
-    // Not its `free_memory`: that counts the page cache, full after every build, as taken.
-    let within = |limits: sysinfo::CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
-    Ok(system.cgroup_limits().map_or(free, |limits| free.min(within(limits))))
 }
 
 /// Bytes for people, rounded up.

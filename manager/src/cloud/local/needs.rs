@@ -94,9 +94,10 @@ fn network(account: Account) -> Need {
 }
 
 fn try_network(account: Account) -> Result<(), String> {
-    let programs = ["setpriv", "pasta", "ip"].map(Programs::of_the_host);
-    let [Ok(setpriv), Ok(pasta), Ok(_)] = programs else { return Err("a program is missing".to_owned()) };
     let plan = Plan::of_this_host(None);
+    let found =
+        || Ok((Programs::of_the_host("setpriv")?, Programs::of_the_host("pasta")?, plan.holder(&[])?));
+    let (setpriv, pasta, holder) = found().map_err(|error: CloudError| error.message)?;
     let deadline = ["--kill-after=2", TRIAL].map(OsString::from);
     let tried = clean_command(Path::new("timeout"))
         .into_std()
@@ -106,7 +107,8 @@ fn try_network(account: Account) -> Result<(), String> {
         .arg("--")
         .arg(pasta)
         .args(plan.arguments())
-        .args(["--", "/bin/sh", "-c", &plan.script(), "network"])
+        .arg("--")
+        .args(holder)
         .current_dir("/")
         .stdin(Stdio::null())
         .output()

@@ -9,6 +9,7 @@
 //! A shell holds the namespace until its standard input ends. The other end of that pipe is QEMU's, so the network goes
 //! with its server, whatever becomes of the manager.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::{PipeWriter, Read};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -103,9 +104,17 @@ impl Plan {
         plan
     }
 
-    /// What the shell in the namespace does.
-    pub(super) fn script(&self) -> String {
-        let mut script = "set -e\nip -batch - <<'RULES'\n".to_owned();
+    /// The shell in the namespace: it sets the rules, says that they stand, and holds the namespace until its standard
+    /// input ends. `marks` are arguments by which it is known, and so is the `pasta` that runs it.
+    pub(super) fn holder(&self, marks: &[&OsStr]) -> Result<Vec<OsString>, CloudError> {
+        let shell = ["/bin/sh", "-c", &self.script()].map(OsString::from);
+        let ip = Programs::of_the_host("ip")?.into_os_string();
+        Ok(shell.into_iter().chain([ip]).chain(marks.iter().map(OsString::from)).collect())
+    }
+
+    /// What that shell does; its `$0` is the program `ip`.
+    fn script(&self) -> String {
+        let mut script = "set -e\n\"$0\" -batch - <<'RULES'\n".to_owned();
         for (address, protocol, port) in &self.open {
             let _ = writeln!(
                 script,
@@ -160,8 +169,8 @@ impl Network {
             .arg("--")
             .arg(&pasta)
             .args(plan.arguments())
-            .args(["--", "/bin/sh", "-c", &plan.script(), "network", "-name", name])
-            .arg(home.join(LOG))
+            .arg("--")
+            .args(plan.holder(&["-name".as_ref(), name.as_ref(), home.join(LOG).as_os_str()])?)
             .current_dir("/")
             .stdin(Stdio::from(held))
             .stdout(Stdio::piped())
