@@ -1,6 +1,9 @@
 //! Wrong usage and configuration: exit code 64, and what would be right.
 
-use super::harness::Place;
+use std::fs;
+use std::process::Command;
+
+use super::harness::{Place, text};
 
 #[test]
 fn six_mistakes_have_six_carets() {
@@ -33,6 +36,37 @@ fn doctor_names_what_is_missing_and_what_mends_it() {
     assert!(said.contains("apt-get install --no-install-recommends qemu-system-x86"), "{said}");
     assert!(said.contains("✘ disk-image-builder"), "{said}");
     assert!(said.contains("pip install diskimage-builder"), "{said}");
+}
+
+#[test]
+fn a_host_without_qemus_user_is_told_before_anything_is_built() {
+    let place = Place::tiny("");
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let others: Vec<&str> = users.lines().filter(|line| !line.starts_with("image-manager-qemu:")).collect();
+    let passwd = place.path().join("passwd");
+    fs::write(&passwd, others.join("\n") + "\n").unwrap();
+    for (arguments, code) in [(["doctor"].as_slice(), 2), (&["run", "tiny"], 64)] {
+        let inner = place.command(arguments);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/passwd && exec \"$@\""]).arg(&passwd);
+        command.arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(directory) = inner.get_current_dir() {
+            command.current_dir(directory);
+        }
+        let output = command.output().unwrap();
+        let said = super::harness::text(&output.stdout).to_owned()
+            + &super::harness::text(&output.stderr).to_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("there is no user image-manager-qemu"), "{said}");
+        assert!(said.contains("useradd --system"), "{said}");
+    }
+    assert_eq!(place.history(), [serde_json::Value::Null; 0], "there is no build");
 }
 
 #[test]

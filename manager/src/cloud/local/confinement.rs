@@ -36,7 +36,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Looks the user up. Fails when there is none, with the command that makes it.
+    /// Looks the user up. Fails when there is none; [`MAKE_USER`] makes it.
     pub(super) fn find() -> Result<Self, CloudError> {
         let refuse = |message: String| Err(CloudError::new(Trouble::Configuration, message));
         match User::from_name(USER) {
@@ -44,9 +44,7 @@ impl Account {
                 Ok(Self { user: found.uid.as_raw(), group: found.gid.as_raw() })
             }
             Ok(Some(_)) => refuse(format!("the user {USER} is root: QEMU needs a user without rights")),
-            Ok(None) => {
-                refuse(format!("there is no user {USER}, as which QEMU runs; make it with: {MAKE_USER}"))
-            }
+            Ok(None) => refuse(format!("there is no user {USER}, as which QEMU runs")),
             Err(error) => refuse(format!("cannot look up the user {USER}: {error}")),
         }
     }

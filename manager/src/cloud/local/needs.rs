@@ -62,7 +62,7 @@ fn found(programs: &Programs) -> Vec<Need> {
     let account = Account::find();
     needs.push(match &account {
         Ok(account) => Need::met(format!("user {USER} (id {}), as which QEMU runs", account.user)),
-        Err(error) => Need::lacking(format!("user {USER}"), error.message.clone(), MAKE_USER),
+        Err(error) => Need::lacking("QEMU's user", error.message.clone(), MAKE_USER),
     });
     // Without what it is made with there is nothing to be tried.
     if let (Ok(account), true) = (account, needs.iter().all(|need| need.lack.is_none())) {
