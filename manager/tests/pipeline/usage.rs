@@ -60,8 +60,7 @@ fn a_host_without_qemus_user_is_told_before_anything_is_built() {
             command.current_dir(directory);
         }
         let output = command.output().unwrap();
-        let said = super::harness::text(&output.stdout).to_owned()
-            + &super::harness::text(&output.stderr).to_owned();
+        let said = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains("there is no user image-manager-qemu"), "{said}");
         assert!(said.contains("useradd --system"), "{said}");
