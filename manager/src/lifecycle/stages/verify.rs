@@ -74,7 +74,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     };
     match outcome {
         Ok(done) => Ok(done),
-        Err(failure) => Err(decided(driver, &results, failure).await),
+        Err(failure) => Err(decided(driver, &booted, &results, failure).await),
     }
 }
 
@@ -110,9 +110,13 @@ async fn conclude(
 
 /// Why the build ends, when it ends before its verdict: a required check that had failed by then decides. A network
 /// check counts as failed only once it was repeated from here.
-async fn decided(driver: &Driver, results: &[v1::CheckResult], later: Failure) -> Failure {
+async fn decided(driver: &Driver, booted: &Booted, results: &[v1::CheckResult], later: Failure) -> Failure {
     if !judgement::may_be_outweighed(&later) {
         return later;
+    }
+    // Results under a token that two came with are nobody's.
+    if let Err(contested) = claim::uncontested(&booted.session) {
+        return contested;
     }
     let known = judgement::checks(&driver.schedule.checks, results);
     let checks = second_opinion::settle(Some(&driver.schedule), known, LAST_OPINION).await;
