@@ -38,8 +38,12 @@ install-test:
 agent:
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile agent --target $(HOST) -p image-manager-agent
 
+# Stripped: a sixth of the size. What it takes to read a backtrace or a core lies beside it, and is found by gdb.
 build:
 	cargo build --release -p image-manager
+	objcopy --only-keep-debug target/release/image-manager target/release/image-manager.debug
+	cd target/release && objcopy --strip-all --remove-section=.gnu_debuglink --add-gnu-debuglink=image-manager.debug image-manager image-manager.stripped
+	mv target/release/image-manager.stripped target/release/image-manager
 
 docs:
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
@@ -48,6 +52,7 @@ install: SHARE = $(DESTDIR)$(PREFIX)/share
 install:
 	@test -x target/release/image-manager && test -x $(AGENT) || { echo 'run `make agent build` first' >&2; exit 1; }
 	install -D -m 755 target/release/image-manager $(DESTDIR)$(PREFIX)/bin/image-manager
+	install -D -m 644 target/release/image-manager.debug $(DESTDIR)$(PREFIX)/lib/debug$(PREFIX)/bin/image-manager.debug
 	install -D -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/image-manager/image-manager-agent
 	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
 	cp -R elements $(SHARE)/image-manager/
@@ -67,6 +72,7 @@ bench:
 
 check:
 	cargo fmt --all --check
+	if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; fi
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo $(TESTER) --workspace --lib
 	cargo $(TESTER) -p image-manager-proto --test documentation

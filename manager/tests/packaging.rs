@@ -1,0 +1,52 @@
+//! What is installed beside the program.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file of the checkout.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+/// The most that `systemd-analyze security` may find exposed, of 10.
+const EXPOSURE: f64 = 5.0;
+
+#[test]
+fn the_unit_is_hardened_as_far_as_disk_image_builder_allows() {
+    // Works without systemd as the first process.
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(file("packaging/image-manager.service"))
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("systemd-analyze is in Debian's package systemd: setup/install test");
+    let text = String::from_utf8_lossy(&judged.stdout);
+    let overall = text.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| {
+        panic!("systemd-analyze: {text}{}", String::from_utf8_lossy(&judged.stderr));
+    });
+    let exposure: f64 =
+        overall.split(':').nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(exposure < EXPOSURE, "{overall}\n{text}");
+}
+
+#[test]
+fn each_of_pips_files_is_pinned_by_its_hash() {
+    for name in ["dib", "test"] {
+        let pinned = std::fs::read_to_string(file(&format!("setup/requirements-{name}.txt"))).unwrap();
+        let joined = pinned.replace("\\\n", " ");
+        let lines = joined.lines().filter(|line| !line.starts_with('#'));
+        for line in lines.clone() {
+            assert!(line.contains("==") && line.contains("--hash=sha256:"), "{line}");
+        }
+        // An index in the file would be asked instead of the one that this host is configured for.
+        assert!(lines.count() > 3 && !pinned.contains("://") && !pinned.contains("--index"), "{name}");
+        let wanted = std::fs::read_to_string(file(&format!("setup/requirements-{name}.in"))).unwrap();
+        for line in wanted.lines().filter(|line| !line.starts_with('#')) {
+            let package = line.split("==").next().unwrap();
+            assert!(joined.contains(&format!("\n{package}==")), "{package} is not pinned: setup/update-requirements");
+        }
+    }
+    let install = std::fs::read_to_string(file("setup/install")).unwrap();
+    assert!(install.contains("--require-hashes"));
+}
