@@ -44,7 +44,10 @@ fn each_of_pips_files_is_pinned_by_its_hash() {
         let wanted = std::fs::read_to_string(file(&format!("setup/requirements-{name}.in"))).unwrap();
         for line in wanted.lines().filter(|line| !line.starts_with('#')) {
             let package = line.split("==").next().unwrap();
-            assert!(joined.contains(&format!("\n{package}==")), "{package} is not pinned: setup/update-requirements");
+            assert!(
+                joined.contains(&format!("\n{package}==")),
+                "{package} is not pinned: setup/update-requirements"
+            );
         }
     }
     let install = std::fs::read_to_string(file("setup/install")).unwrap();

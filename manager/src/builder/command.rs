@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::diagnosis::{definition, host};
-use super::{BuilderError, Order};
+use super::{BuilderError, Order, view};
 
 /// The first process in the build's namespaces.
 const CONTAIN: &str = include_str!("contain.sh");
@@ -42,7 +42,7 @@ impl Layout {
     pub(super) fn of(scratch: &Path) -> Self {
         Self {
             root: scratch.to_owned(),
-            temporary: scratch.join("tmp"),
+            temporary: scratch.join(temporary(scratch)),
             home: scratch.join("home"),
             output: scratch.join("out"),
         }
@@ -52,6 +52,14 @@ impl Layout {
     pub(super) fn image(&self) -> PathBuf {
         self.output.join("image")
     }
+}
+
+/// The name of DIB's working directory in a scratch directory. With the random end of the build's id in it, since the
+/// kernel names the file behind a loop device from there on, once the namespace of the build is gone.
+pub(super) fn temporary(scratch: &Path) -> String {
+    let name = scratch.file_name().unwrap_or_default().to_string_lossy();
+    let end = name.char_indices().nth_back(11).map_or(0, |(start, _)| start);
+    format!("tmp-{}", name.get(end..).unwrap_or_default())
 }
 
 /// Refuses what DIB, which passes them through a shell unquoted, would not take as plain names, and a DIB
@@ -92,9 +100,11 @@ fn missing_program(program: &Path) -> String {
 pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std::io::Result<Command> {
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc"])
+        .args(["--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork", "--mount-proc"])
         .args(["--kill-child=KILL", "bash", "-c", CONTAIN, CONTAIN_NAME])
         .arg(format!("{MARKER}{}", order.build_id))
+        .args(view::arguments(order, layout)?)
+        .arg("--")
         .arg(std::path::absolute(&order.program)?)
         .args(arguments(order, layout))
         .env_clear()

@@ -2,11 +2,12 @@
 #
 # Runs disk-image-builder (DIB) as the first process of its own mount and PID namespaces:
 #
-#   unshare --mount --propagation private --pid --fork --mount-proc --kill-child=KILL \
-#       bash -c "$(cat contain.sh)" contain.sh MARKER DIB_BINARY ARGUMENT...
+#   unshare --mount --propagation private --pid --ipc --uts --fork --mount-proc --kill-child=KILL \
+#       bash -c "$(cat contain.sh)" contain.sh MARKER [hide|read|write PATH]... -- DIB_BINARY ARGUMENT...
 #
 # MARKER is not used: it stands in the command line, for a manager that comes back and looks for what it
-# left running. IMAGE_MANAGER_STAND_INS names the directory with the stand-ins for kpartx and dmsetup.
+# left running. What is to hide is covered; what is in it and to read or write is bound back, a directory always
+# before what lies in it. IMAGE_MANAGER_STAND_INS names the directory with the stand-ins for kpartx and dmsetup.
 #
 # TERM or INT ask DIB to stop and to clean up after itself. Whoever does not want to wait for that kills
 # unshare: the namespace dies with it, and every mount and process in it. Loop devices survive; their
@@ -15,8 +16,16 @@
 # Exits as DIB does.
 
 set -u
+# What hooks make goes into the image: its modes are not those of the manager's files.
+umask 022
 
 shift # MARKER
+sights=()
+while [ "$1" != -- ]; do
+    sights+=("$1" "$2")
+    shift 2
+done
+shift
 
 say() {
     printf '%s | contain: %s\n' "$(date --utc '+%Y-%m-%d %H:%M:%S.%3N')" "$*"
@@ -33,6 +42,54 @@ if [ -n "${IMAGE_MANAGER_STAND_INS:-}" ] && ! grep -q device-mapper /proc/misc; 
     done
 fi
 unset IMAGE_MANAGER_STAND_INS
+
+# Runs a command; without it the build would see what it must not.
+must() {
+    "$@" || {
+        say "cannot keep the host's files from the build: $*"
+        exit 126
+    }
+}
+
+# Opened before anything is covered: a descriptor still leads there afterwards.
+opened=()
+for ((i = 0; i < ${#sights[@]}; i += 2)); do
+    descriptor=
+    if [ "${sights[i]}" != hide ]; then
+        exec {descriptor}<"${sights[i + 1]}" || exit 126
+    fi
+    opened+=("$descriptor")
+done
+for ((i = 0; i < ${#sights[@]}; i += 2)); do
+    path=${sights[i + 1]} from=/proc/self/fd/${opened[i / 2]}
+    case ${sights[i]} in
+    hide)
+        if [ -d "$path" ]; then
+            must mount -t tmpfs -o size=16m,mode=0755 hidden "$path"
+        elif [ -e "$path" ]; then
+            must mount --bind /dev/null "$path"
+        fi
+        continue
+        ;;
+    esac
+    if [ ! -e "$path" ]; then
+        if [ -d "$from" ]; then
+            must mkdir -p "$path"
+        else
+            must mkdir -p "${path%/*}"
+            : >"$path" || exit 126
+        fi
+    fi
+    # As it is: the descriptor's name would be read as the path that is covered now.
+    must mount --no-canonicalize --rbind "$from" "$path"
+    [ "${sights[i]}" != read ] || must mount -o remount,bind,ro "$path"
+done
+for descriptor in "${opened[@]}"; do
+    [ -z "$descriptor" ] || exec {descriptor}<&-
+done
+must mount -t tmpfs -o mode=1777 private /dev/shm
+# From the old place ".." would lead to what is covered.
+must cd "$(pwd)"
 
 # A process group of its own, so that a signal for this one's whole group does not reach DIB's filter.
 set -m

@@ -37,6 +37,7 @@ mod room;
 mod run;
 mod staleness;
 mod stand_ins;
+mod view;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,6 +81,9 @@ pub struct Order {
     pub agent: PathBuf,
     /// The fingerprint of the manager's certificate; baked into the image: the agent obeys no other manager.
     pub fingerprint: String,
+    /// What no hook may see, besides home directories and other places of credentials: the state directory, other
+    /// builds, files with tokens. What of it the build needs is seen all the same.
+    pub private: Vec<PathBuf>,
     /// How long it may take.
     pub timeout: Duration,
     /// Seconds that each phase took in this schedule's last builds; empty: built-in weights.

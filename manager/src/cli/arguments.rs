@@ -128,6 +128,9 @@ pub(crate) struct HostArguments {
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
           value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
+    /// Files with tokens that other flags name: no build sees them.
+    #[arg(skip)]
+    pub(crate) private: Vec<PathBuf>,
 }
 
 /// Arguments of `serve`.

@@ -284,6 +284,7 @@ pub(crate) fn settings(host: &HostArguments, state: &Path, concurrent_builds: us
         dib: host.dib.as_deref().map_or_else(find_dib, absolute),
         elements: elements.iter().map(|path| absolute(path)).collect(),
         agent: host.agent.as_deref().map_or_else(find_agent, absolute),
+        private: host.private.iter().map(|path| absolute(path)).collect(),
         concurrent_builds,
         gateway: GatewaySettings {
             heartbeat_interval: host.heartbeat_timeout / BEATS,

@@ -73,7 +73,9 @@ fn look_at(host: &HostArguments) -> Result<Schedules, Trouble> {
     Ok(schedules)
 }
 
-pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
+pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
+    let secrets = [&arguments.api_token_file, &arguments.webhook.webhook_secret_file];
+    arguments.host.private = secrets.into_iter().flatten().cloned().collect();
     logging::start(&arguments.logging, "info")?;
     // Before anything else: until then each of them kills, and SIGHUP would do so in a way that systemd takes for
     // an end in order.

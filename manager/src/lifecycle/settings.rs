@@ -18,6 +18,9 @@ pub struct Settings {
     pub elements: Vec<PathBuf>,
     /// The static agent binary that goes into the images.
     pub agent: PathBuf,
+    /// Files that no build may see, besides the state directory and the scratch directories of others: those with
+    /// tokens.
+    pub private: Vec<PathBuf>,
     /// Builds that may run at once; further ones wait.
     pub concurrent_builds: usize,
     /// The agents' door.

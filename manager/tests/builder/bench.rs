@@ -65,6 +65,7 @@ impl Bench {
             log: at("build.log"),
             agent: at("agent"),
             fingerprint: "ab".repeat(32),
+            private: Vec::new(),
             timeout: Duration::from_mins(1),
             phase_weights: BTreeMap::new(),
         };

@@ -7,6 +7,7 @@ mod bench;
 mod ending;
 mod failures;
 mod real_debian;
+mod sight;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

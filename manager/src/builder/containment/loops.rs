@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::mounts;
+use crate::builder::command::temporary;
 
 /// How long one of the tools may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -31,6 +32,8 @@ pub(super) struct Loop {
 pub(super) struct Places {
     whole: PathBuf,
     within_mount: Option<PathBuf>,
+    /// A build has its scratch directory as a mount of its own, whose root it is.
+    within_scratch: PathBuf,
 }
 
 impl Places {
@@ -43,12 +46,15 @@ impl Places {
             }
             _ => None,
         };
-        Ok(Self { whole: directory.to_owned(), within_mount })
+        let within_scratch = Path::new("/").join(temporary(directory));
+        Ok(Self { whole: directory.to_owned(), within_mount, within_scratch })
     }
 
     /// Whether a file of this name may lie in the directory.
     pub(super) fn may_hold(&self, file: &Path) -> bool {
-        self.surely_holds(file) || self.within_mount.as_ref().is_some_and(|place| file.starts_with(place))
+        self.surely_holds(file)
+            || file.starts_with(&self.within_scratch)
+            || self.within_mount.as_ref().is_some_and(|place| file.starts_with(place))
     }
 
     fn surely_holds(&self, file: &Path) -> bool {

@@ -51,6 +51,11 @@ impl Store {
         let directory = state.join("images");
         let published = directory.join("published");
         fs::create_dir_all(&published).map_err(|error| io_error("cannot make", &published, &error))?;
+        // Published images are for others to read, where the state directory lets them in.
+        for open in [&directory, &published] {
+            fs::set_permissions(open, Permissions::from_mode(0o755))
+                .map_err(|error| io_error("cannot open to readers", open, &error))?;
+        }
         Ok(Self { directory })
     }
 

@@ -180,6 +180,7 @@ async fn order(driver: &Driver) -> Result<Order, Failure> {
         log: driver.directory().join(files::BUILD_LOG),
         agent: settings.agent.clone(),
         fingerprint: driver.manager.inner().fingerprint.clone(),
+        private: settings.private.iter().chain([&settings.state, &settings.scratch]).cloned().collect(),
         timeout: driver.schedule.timeouts.build,
         phase_weights: driver.manager.history().phases(&driver.schedule.name).await?,
     })

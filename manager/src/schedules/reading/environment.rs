@@ -20,6 +20,9 @@ const SECRET_WORDS: [&str; 10] = [
     "ACCESS_KEY",
 ];
 
+/// What begins the names of variables that schedules may set for the elements of ours.
+const OF_OUR_ELEMENTS: &str = "IMAGE_MANAGER_DEBIAN_";
+
 /// Directories that the manager gives to each build.
 const OWN_DIRECTORIES: [&str; 11] = [
     "HOME",
@@ -35,7 +38,7 @@ const OWN_DIRECTORIES: [&str; 11] = [
     "PWD",
 ];
 
-/// Variables that change which code runs.
+/// Variables that change which code runs, or what DIB, that runs as root, does on this host.
 const CODE_CHANGERS: [&str; 13] = [
     "PATH",
     "ENV",
@@ -51,6 +54,90 @@ const CODE_CHANGERS: [&str; 13] = [
     "PYTHONHOME",
     "PERL5LIB",
 ];
+
+/// Variables that programs of this host take options, programs or places of code from, by the beginning of the name.
+/// `TAR_OPTIONS=--checkpoint-action=exec=...` runs a command wherever DIB calls tar.
+const INTERPRETED: [&str; 62] = [
+    "APT_",
+    "AWK",
+    "BASH",
+    "BROWSER",
+    "BZIP",
+    "CARGO_",
+    "CURL_",
+    "DBUS_",
+    "DEBCONF_",
+    "DEBOOTSTRAP_",
+    "DEB_",
+    "DISPLAY",
+    "DOCKER_",
+    "DPKG_",
+    "EDITOR",
+    "FAKEROOT",
+    "GCONV_",
+    "GIT_",
+    "GLIBC_",
+    "GNUPG",
+    "GODEBUG",
+    "GPG_",
+    "GREP_",
+    "GZIP",
+    "HOSTALIASES",
+    "JAVA_",
+    "KRB5",
+    "LC_",
+    "LESS",
+    "LIBGUESTFS_",
+    "LOCALDOMAIN",
+    "LOCPATH",
+    "LVM_",
+    "MAGIC",
+    "MAKEFLAGS",
+    "MALLOC_",
+    "MKE2FS_",
+    "NODE_",
+    "NLSPATH",
+    "OPENSSL_",
+    "PAGER",
+    "PERL",
+    "PIP_",
+    "POSIXLY_CORRECT",
+    "PROMPT_COMMAND",
+    "PYTHON",
+    "QEMU_",
+    "READLINE",
+    "RES_OPTIONS",
+    "RPM_",
+    "RSYNC_",
+    "RUBY",
+    "SSH_",
+    "SSL_",
+    "SUDO_",
+    "SYSTEMD_",
+    "TAR_",
+    "TERM",
+    "VISUAL",
+    "WGETRC",
+    "XZ_",
+    "ZSTD_",
+];
+
+/// Variables that DIB puts into a shell's command line or into its arithmetic, which runs what stands in `a[$(...)]`,
+/// with the letters that their values have besides letters and digits.
+const TO_A_SHELL: [(&str, &str); 8] = [
+    ("DIB_BAREMETAL_INITRD_PATTERN", "._-*?[]"),
+    ("DIB_BAREMETAL_KERNEL_PATTERN", "._-*?[]"),
+    ("DIB_DEBUG_TRACE", ""),
+    ("DIB_DHCP_TIMEOUT", ""),
+    ("DIB_ELEMENT_MANIFEST_PATH", "._-/"),
+    ("DIB_INSTALLTYPE_", "._-"),
+    ("DIB_MIN_TMPFS", ""),
+    ("DIB_RELEASE", "._-/"),
+];
+/// The one variable that may have lines: YAML.
+const YAML: &str = "DIB_BLOCK_DEVICE_CONFIG";
+/// Options of the bootstrap programs that name commands for this host.
+const COMMAND_OPTIONS: [&str; 3] = ["-hook", "Pre-Invoke", "Post-Invoke"];
 
 /// Why a variable is refused: a label for the caret, and the help.
 struct Refusal {
@@ -75,6 +162,11 @@ impl<'a> Reader<'a> {
                 let title = format!("environment variable {} is not allowed", quoted(entry.key));
                 self.findings.add(entry.key_span, title, label, Some(help));
             } else if let Some(text) = self.string(&table, entry.key) {
+                if let Some(help) = wrong_value(entry.key, text.value) {
+                    let title =
+                        format!("the value of environment variable {} is not allowed", quoted(entry.key));
+                    self.findings.add(text.span, title, "would reach a shell", Some(help));
+                }
                 environment.insert(entry.key.to_owned(), text.value.to_owned());
             }
         }
@@ -94,7 +186,7 @@ fn refusal(name: &str) -> Option<Refusal> {
         let help = "capital letters, digits and `_`, not beginning with a digit, as in DIB_RELEASE";
         return refuse("not a variable's name", help);
     }
-    if name.starts_with("IMAGE_MANAGER_") {
+    if name.starts_with("IMAGE_MANAGER_") && !name.starts_with(OF_OUR_ELEMENTS) {
         return refuse("the manager sets it", "names with IMAGE_MANAGER_ belong to the manager");
     }
     if OWN_DIRECTORIES.contains(&name) {
@@ -106,7 +198,34 @@ fn refusal(name: &str) -> Option<Refusal> {
             "the build runs as root with the manager's own settings here",
         );
     }
+    if INTERPRETED.iter().any(|start| name.starts_with(start)) {
+        return refuse(
+            "programs of this host read it",
+            "programs that disk-image-builder calls on this host, as root, take options or code from it; set it in a \
+             hook of an element, where only that hook has it",
+        );
+    }
     None
+}
+
+/// What is wrong with a variable's value: the help.
+fn wrong_value(name: &str, value: &str) -> Option<String> {
+    let lines = name == YAML;
+    if value.contains(|letter: char| letter.is_control() && !(lines && matches!(letter, '\n' | '\t'))) {
+        return Some("write it in one line, without control characters".to_owned());
+    }
+    if value.contains(['$', '`']) {
+        return Some(
+            "disk-image-builder's scripts would replace what stands after `$` and in backquotes".to_owned(),
+        );
+    }
+    if name.ends_with("_EXTRA_ARGS") && COMMAND_OPTIONS.iter().any(|option| value.contains(option)) {
+        return Some("its commands would run on this host, as root; use a hook of an element".to_owned());
+    }
+    let (_, also) = TO_A_SHELL.iter().find(|(start, _)| name.starts_with(start))?;
+    let wrong = value.contains(|letter: char| !letter.is_ascii_alphanumeric() && !also.contains(letter));
+    let and = if also.is_empty() { String::new() } else { format!(" and `{also}`") };
+    wrong.then(|| format!("disk-image-builder gives it to a shell unquoted: letters, digits{and} only"))
 }
 
 /// `[A-Z_][A-Z0-9_]*`, at most 100 letters.

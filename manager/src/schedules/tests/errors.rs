@@ -176,6 +176,14 @@ fn environment_variables() {
         ("BASH_ENV", "changes which code runs"),
         ("ENV", "changes which code runs"),
         ("SHELLOPTS", "changes which code runs"),
+        ("TAR_OPTIONS", "programs of this host read it"),
+        ("GIT_SSH_COMMAND", "programs of this host read it"),
+        ("CURL_HOME", "programs of this host read it"),
+        ("PERL5OPT", "programs of this host read it"),
+        ("PYTHONSTARTUP", "programs of this host read it"),
+        ("XZ_OPT", "programs of this host read it"),
+        ("GZIP", "programs of this host read it"),
+        ("SSL_CERT_FILE", "programs of this host read it"),
         ("dib_release", "not a variable's name"),
         ("1X", "not a variable's name"),
         ("\"A B\"", "not a variable's name"),
@@ -188,6 +196,38 @@ fn environment_variables() {
         assert!(found[0].contains(label), "{found:#?}");
     }
     read("[schedule.a.image]\nelements = [\"vm\"]\nenvironment = { DIB_RELEASE = \"trixie\", _X1 = \"\" }\n");
+}
+
+#[test]
+fn values_of_environment_variables() {
+    for (name, value, help) in [
+        ("DIB_RELEASE", "x[$(touch /tmp/x)]", "after `$`"),
+        ("DIB_RELEASE", "`id`", "backquotes"),
+        ("DIB_RELEASE", "trixie; id", "letters, digits and"),
+        ("DIB_RELEASE", "trixie\\nid", "in one line"),
+        ("DIB_MIN_TMPFS", "a[0]", "letters, digits only"),
+        ("DIB_BAREMETAL_KERNEL_PATTERN", "vmlinuz*;id", "letters, digits and"),
+        ("DIB_ELEMENT_MANIFEST_PATH", "x; id", "letters, digits and"),
+        ("DIB_MMDEBSTRAP_EXTRA_ARGS", "--setup-hook=id", "as root"),
+        ("DIB_DEBOOTSTRAP_EXTRA_ARGS", "--aptopt=DPkg::Pre-Invoke=id", "as root"),
+    ] {
+        let text = format!("[schedule.a.image]\nelements = [\"vm\"]\nenvironment.{name} = \"{value}\"\n");
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{name} {value}: {found:#?}");
+        assert!(found[0].contains("is not allowed") && found[0].contains(help), "{found:#?}");
+    }
+    for (name, value) in [
+        ("DIB_RELEASE", "8-stream"),
+        ("DIB_BOOTLOADER_DEFAULT_CMDLINE", "net.ifnames=0 console=ttyS0,115200 panic=1"),
+        ("DIB_CLOUD_INIT_DATASOURCES", "OpenStack, ConfigDrive"),
+        ("DIB_DEBOOTSTRAP_EXTRA_ARGS", "--keyring=/usr/share/keyrings/x.gpg --arch amd64"),
+        ("DIB_DISTRIBUTION_MIRROR", "http://mirror.example/debian?a=b&c=d"),
+        ("DIB_BLOCK_DEVICE_CONFIG", "- local_loop:\\n    name: image0\\n"),
+        ("IMAGE_MANAGER_DEBIAN_KERNEL", "generic"),
+        ("ARCH", "amd64"),
+    ] {
+        read(&format!("[schedule.a.image]\nelements = [\"vm\"]\nenvironment.{name} = \"{value}\"\n"));
+    }
 }
 
 #[test]
