@@ -17,5 +17,6 @@ pub mod operator;
 pub mod programs;
 pub mod readiness;
 pub mod schedules;
+pub mod trust;
 mod untrusted;
 pub mod webhook;

@@ -23,6 +23,7 @@ use crate::history::History;
 use crate::lifecycle::{Manager, Parts, Settings};
 use crate::readiness::{Definition, definition};
 use crate::schedules::{self, LOCAL, LoadError, Schedule, Schedules};
+use crate::trust;
 
 /// Where disk-image-builder is looked for when it is not on PATH; `setup/install` puts it there.
 const DIB_HOME: &str = "/opt/image-manager/dib/bin/disk-image-create";
@@ -61,6 +62,7 @@ impl StateLock {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         // Absolute: programs that we start have other working directories.
         let directory = directory.canonicalize().map_err(failed)?;
+        trust::check(&directory, false).map_err(Trouble::usage)?;
         let file = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -108,7 +110,30 @@ pub(crate) fn holder(directory: &Path) -> Option<Holder> {
 
 /// Reads the schedules; their mistakes are printed with carets.
 pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
+    trust::check(path, false).map_err(Trouble::usage)?;
     schedules::load(path).map_err(|error| mistakes(&error))
+}
+
+/// What decides what a build runs as root, besides the schedules file and the state directory: elements, the agent and
+/// disk-image-builder.
+pub(crate) fn check_what_runs(settings: &Settings) -> Result<(), trust::Unsafe> {
+    settings.elements.iter().try_for_each(|directory| trust::check(directory, true))?;
+    trust::check(&settings.agent, false)?;
+    trust::check(&settings.dib, false)
+}
+
+/// Takes from others what they may read of the manager's own.
+fn close_to_readers(state: &Path) -> Result<(), Trouble> {
+    let inside =
+        ["image-manager.db", "image-manager.db-wal", "tls", "tls/key.pem", "builds", "cache", "scratch"];
+    for path in inside.iter().map(|name| state.join(name)).chain([state.to_owned()]) {
+        match trust::close_to_readers(&path) {
+            Ok(true) => tracing::warn!("{} could be read by others; it no longer can", path.display()),
+            Ok(false) => {}
+            Err(error) => return Err(Trouble::errored(format!("{}: {error}", path.display()))),
+        }
+    }
+    Ok(())
 }
 
 /// Opens the history of a state directory that must be there.
@@ -166,6 +191,8 @@ impl Instance {
             Builds::OneInForeground => (1, false),
         };
         let settings = settings(host, &lock.directory, concurrent_builds);
+        check_what_runs(&settings).map_err(Trouble::usage)?;
+        close_to_readers(&lock.directory)?;
         let listener = listen(gateway, "--gateway").await?;
         let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
         let database = settings.database();

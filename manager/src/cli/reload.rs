@@ -13,10 +13,11 @@ use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::instance::{clouds, prove_reach};
+use super::instance::{check_what_runs, clouds, prove_reach};
 use crate::lifecycle::Manager;
 use crate::readiness;
 use crate::schedules::{self, LOCAL, LoadError, LoadErrorReason, Schedules};
+use crate::trust;
 
 /// How often the file is looked at. A change counts once two looks have found the same, so that a file is not
 /// read while it is being written.
@@ -150,9 +151,14 @@ impl Reloader {
     }
 
     async fn try_reload(&self) -> Result<(), Refusal> {
-        let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || schedules::load(&path)).await;
-        let loaded = loaded.map_err(Refusal::passing)??;
+        let (path, settings) = (self.path.clone(), self.manager.settings().clone());
+        let loaded = tokio::task::spawn_blocking(move || {
+            // Mended outside the file, so it is tried again.
+            trust::check(&path, false).map_err(Refusal::passing)?;
+            check_what_runs(&settings).map_err(Refusal::passing)?;
+            schedules::load(&path).map_err(Refusal::from)
+        });
+        let loaded = loaded.await.map_err(Refusal::passing)??;
         let loaded = self.look_at_elements(loaded).await?;
         if let Some(why) = self.chosen.and_then(|gateway| out_of_reach(&loaded, gateway)) {
             return Err(Refusal { why, passing: false });

@@ -60,7 +60,8 @@ impl Bench {
             packages: Vec::new(),
             environment: BTreeMap::new(),
             qemu_img_options: String::new(),
-            scratch: at("work/scratch"),
+            // The kernel may name its files from the end of this name on.
+            scratch: at(&format!("work/{name}-{}", std::process::id())),
             cache: at("cache"),
             log: at("build.log"),
             agent: at("agent"),

@@ -21,7 +21,7 @@ look() {
     done
 }
 echo "found: $(look | tr '\n' ' ') end"
-echo "home: $(ls -A /root /home /etc/openstack /etc/image-manager 2>/dev/null | tr '\n' ' ') end"
+echo "home: $(find /root /home /etc/openstack /etc/image-manager -mindepth 1 2>/dev/null | tr '\n' ' ') end"
 echo "scratch: $([ -w "$HOME" ] && [ -w "$TMP_DIR" ] && touch "$DIB_IMAGE_CACHE/kept" && echo mine) end"
 for place in "$ELEMENTS" "$IMAGE_MANAGER_AGENT"; do
     [ -e "$place" ] || echo "missing: $place"

@@ -1,0 +1,164 @@
+//! Who can change what root runs: files that decide it must be nobody else's to write, as sshd and sudo ask it.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Others may write.
+const WRITABLE: u32 = 0o022;
+/// In such a directory only its owner may rename or remove a file.
+const STICKY: u32 = 0o1000;
+/// Others may read or list.
+const READABLE: u32 = 0o044;
+/// Most files of the directories that are looked through.
+const MOST: usize = 100_000;
+
+/// A path that somebody else can change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {why}, and it decides what root runs; mend it with: {mend}", path.display())]
+pub struct Unsafe {
+    /// The path.
+    pub path: PathBuf,
+    /// Who can change it: "can be written by others (mode 0775)".
+    pub why: String,
+    /// The command that mends it.
+    pub mend: String,
+}
+
+/// Looks at a path and at each directory above it, and where it is a directory and `whole`, at all that lies in it.
+/// What is not there is safe as far as the directories above it are; what they mean is told elsewhere.
+///
+/// # Errors
+/// The first path that somebody but root and this process's user can change.
+pub fn check(path: &Path, whole: bool) -> Result<(), Unsafe> {
+    let given = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = given.canonicalize().unwrap_or_else(|_| given.clone());
+    // A link can be turned by whoever can write where it lies.
+    for place in [&given, &real] {
+        for above in place.ancestors().skip(1) {
+            look(above, true)?;
+        }
+    }
+    look(&real, false)?;
+    if !whole {
+        return Ok(());
+    }
+    let (mut open, mut seen) = (vec![real], 0);
+    while let Some(directory) = open.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            if seen > MOST {
+                let why = format!("has more than {MOST} files, which is more than are looked at");
+                let mend = "name a directory that has elements only".to_owned();
+                return Err(Unsafe { path: path.to_owned(), why, mend });
+            }
+            let path = entry.path();
+            look(&path, false)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(path);
+            } else if entry.file_type().is_ok_and(|kind| kind.is_symlink())
+                && let Ok(target) = path.canonicalize()
+            {
+                check(&target, false)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let shown = path.display();
+    let refuse = |why, mend| Err(Unsafe { path: path.to_owned(), why, mend });
+    if found.uid() != 0 && found.uid() != nix::unistd::geteuid().as_raw() {
+        return refuse(
+            format!("belongs to another user (id {})", found.uid()),
+            format!("chown root:root {shown}"),
+        );
+    }
+    let sticky = above && found.mode() & STICKY != 0;
+    if (found.is_file() || found.is_dir()) && found.mode() & WRITABLE != 0 && !sticky {
+        let why = format!("can be written by others (mode {:04o})", found.mode() & 0o7777);
+        return refuse(why, format!("chmod go-w {shown}"));
+    }
+    Ok(())
+}
+
+/// Takes from others what they may read of a file that is this manager's alone. True when there was something to mend.
+///
+/// # Errors
+/// When its mode cannot be changed. One that is not there is as good as mended.
+pub fn close_to_readers(path: &Path) -> io::Result<bool> {
+    let found: Metadata = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if found.mode() & READABLE == 0 {
+        return Ok(false);
+    }
+    fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7777 & !READABLE))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_write_is_refused_with_what_mends_it() {
+        let place = tempfile::tempdir().unwrap();
+        let elements = place.path().join("elements");
+        let hook = elements.join("one/install.d/50-one");
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        fs::write(&hook, "").unwrap();
+        for path in [&elements, &elements.join("one"), &elements.join("one/install.d")] {
+            mode(path, 0o755);
+        }
+        mode(&hook, 0o755);
+        // /tmp, above it, is sticky.
+        check(&elements, true).unwrap();
+
+        mode(&hook, 0o775);
+        let refused = check(&elements, true).unwrap_err();
+        assert_eq!(refused.mend, format!("chmod go-w {}", hook.display()));
+        assert!(refused.to_string().contains("can be written by others (mode 0775)"), "{refused}");
+        mode(&hook, 0o755);
+        mode(&elements, 0o1777);
+        assert_eq!(check(&elements, false).unwrap_err().path, elements);
+        mode(&elements, 0o755);
+        mode(&elements.join("one"), 0o757);
+        assert_eq!(check(&hook, false).unwrap_err().path, elements.join("one"));
+        mode(&elements.join("one"), 0o755);
+
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&hook, Some(65534), None).unwrap();
+            assert_eq!(
+                check(&elements, true).unwrap_err().mend,
+                format!("chown root:root {}", hook.display())
+            );
+        }
+        check(&elements.join("not-there"), true).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_read_is_closed_to_them() {
+        let place = tempfile::tempdir().unwrap();
+        let token = place.path().join("token");
+        fs::write(&token, "").unwrap();
+        mode(&token, 0o644);
+        assert!(close_to_readers(&token).unwrap());
+        assert_eq!(fs::metadata(&token).unwrap().mode() & 0o777, 0o600);
+        assert!(!close_to_readers(&token).unwrap());
+        assert!(!close_to_readers(&place.path().join("none")).unwrap());
+        mode(place.path(), 0o755);
+        assert!(close_to_readers(place.path()).unwrap());
+        assert_eq!(fs::metadata(place.path()).unwrap().mode() & 0o777, 0o711);
+    }
+}
