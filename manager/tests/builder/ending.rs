@@ -219,8 +219,8 @@ async fn a_manager_that_is_going_to_be_killed() {
     let Some(mut bench) = Bench::new("unused", "") else { return };
     let at = |part: &str| Path::new(&directory).join(part);
     bench.order.program = at("bin/disk-image-create");
+    bench.order.scratch = at("work").join(&build_id);
     bench.order.build_id = build_id;
-    bench.order.scratch = at("work/scratch");
     bench.order.cache = at("cache");
     bench.order.log = at("build.log");
     let _ = bench.run_to_end().await;
