@@ -210,6 +210,7 @@ mod tests {
                 dib: at("disk-image-create"),
                 elements: Vec::new(),
                 agent: at("agent"),
+                private: Vec::new(),
                 concurrent_builds: 1,
                 gateway,
                 reattach: Duration::from_secs(1),

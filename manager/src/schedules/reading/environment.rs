@@ -134,8 +134,6 @@ const TO_A_SHELL: [(&str, &str); 8] = [
     ("DIB_MIN_TMPFS", ""),
     ("DIB_RELEASE", "._-/"),
 ];
-/// The one variable that may have lines: YAML.
-const YAML: &str = "DIB_BLOCK_DEVICE_CONFIG";
 /// Options of the bootstrap programs that name commands for this host.
 const COMMAND_OPTIONS: [&str; 3] = ["-hook", "Pre-Invoke", "Post-Invoke"];
 
@@ -208,12 +206,8 @@ fn refusal(name: &str) -> Option<Refusal> {
     None
 }
 
-/// What is wrong with a variable's value: the help.
+/// What is wrong with a variable's value, which has no control characters: the help.
 fn wrong_value(name: &str, value: &str) -> Option<String> {
-    let lines = name == YAML;
-    if value.contains(|letter: char| letter.is_control() && !(lines && matches!(letter, '\n' | '\t'))) {
-        return Some("write it in one line, without control characters".to_owned());
-    }
     if value.contains(['$', '`']) {
         return Some(
             "disk-image-builder's scripts would replace what stands after `$` and in backquotes".to_owned(),

@@ -204,7 +204,6 @@ fn values_of_environment_variables() {
         ("DIB_RELEASE", "x[$(touch /tmp/x)]", "after `$`"),
         ("DIB_RELEASE", "`id`", "backquotes"),
         ("DIB_RELEASE", "trixie; id", "letters, digits and"),
-        ("DIB_RELEASE", "trixie\\nid", "in one line"),
         ("DIB_MIN_TMPFS", "a[0]", "letters, digits only"),
         ("DIB_BAREMETAL_KERNEL_PATTERN", "vmlinuz*;id", "letters, digits and"),
         ("DIB_ELEMENT_MANIFEST_PATH", "x; id", "letters, digits and"),
@@ -222,7 +221,7 @@ fn values_of_environment_variables() {
         ("DIB_CLOUD_INIT_DATASOURCES", "OpenStack, ConfigDrive"),
         ("DIB_DEBOOTSTRAP_EXTRA_ARGS", "--keyring=/usr/share/keyrings/x.gpg --arch amd64"),
         ("DIB_DISTRIBUTION_MIRROR", "http://mirror.example/debian?a=b&c=d"),
-        ("DIB_BLOCK_DEVICE_CONFIG", "- local_loop:\\n    name: image0\\n"),
+        ("DIB_BLOCK_DEVICE_CONFIG", "file:///srv/disk.yaml"),
         ("IMAGE_MANAGER_DEBIAN_KERNEL", "generic"),
         ("ARCH", "amd64"),
     ] {
