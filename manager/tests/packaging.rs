@@ -1,5 +1,4 @@
 //! What is installed beside the program.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
