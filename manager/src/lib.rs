@@ -2,7 +2,7 @@
 //!
 //! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
-//! What time it is, and where a program is, all of them may ask.
+//! What time it is, where a program is, and how a refusal is logged, all of them may ask.
 
 pub mod builder;
 pub mod cli;
@@ -15,5 +15,6 @@ pub mod history;
 pub mod lifecycle;
 pub mod operator;
 pub mod programs;
+mod refusals;
 pub mod schedules;
 pub mod webhook;

@@ -6,6 +6,7 @@ use image_manager_proto::v1;
 
 use super::arguments::{HistoryArguments, ListFormat};
 use super::instance::open_history;
+use super::table::{Layout, csv_line};
 use super::text::{self, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{BuildFilter, Named as _};
@@ -91,65 +92,20 @@ const LAYOUTS: [&[Column]; 5] = [
     &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE],
 ];
-/// Between two columns.
-const GAP: usize = 2;
-
 fn table(builds: &[v1::Build], style: Style) -> String {
     if builds.is_empty() {
         return "no builds\n".to_owned();
     }
-    let layouts = LAYOUTS.iter().map(|columns| Layout::new(columns, builds));
-    let fits = |layout: &Layout| style.width().is_none_or(|most| layout.width() <= most);
-    let mut last = None;
-    for layout in layouts {
-        let enough = fits(&layout);
-        last = Some(layout);
-        if enough {
-            break;
-        }
-    }
-    let Some(layout) = last else { return String::new() };
-    let cut = |line: String| style.width().map_or_else(|| line.clone(), |most| text::shortened(&line, most));
-    let mut out = style.dim(&cut(layout.line(&layout.names)));
+    let Some(layout) = Layout::fitting(&LAYOUTS, builds, style) else { return String::new() };
+    let mut out = layout.head(style);
     out.push('\n');
-    for (row, build) in layout.rows.iter().zip(builds) {
-        out.push_str(&style.by_state(build.state(), &cut(layout.line(row))));
+    for (line, build) in layout.lines(style).zip(builds) {
+        out.push_str(&style.by_state(build.state(), &line));
         out.push('\n');
     }
     out
 }
 
-/// The cells of a table and the columns' widths.
-struct Layout {
-    names: Vec<String>,
-    rows: Vec<Vec<String>>,
-    widths: Vec<usize>,
-}
-
-impl Layout {
-    fn new(columns: &[Column], builds: &[v1::Build]) -> Self {
-        let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let rows: Vec<Vec<String>> =
-            builds.iter().map(|build| columns.iter().map(|(_, cell)| cell(build)).collect()).collect();
-        let width = |column: usize| {
-            let cells = rows.iter().chain([&names]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        let widths = (0..columns.len()).map(width).collect();
-        Self { names, rows, widths }
-    }
-
-    fn width(&self) -> usize {
-        self.widths.iter().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
-    }
-
-    fn line(&self, cells: &[String]) -> String {
-        let padded = cells.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    }
-}
-
-/// RFC 4180: a field with a comma, a quote or a line end is quoted.
 fn csv(builds: &[v1::Build]) -> String {
     let mut out =
         "id,schedule,cloud,state,verdict,reason,trigger,created_at,started_at,finished_at,size_bytes\n"
@@ -168,15 +124,7 @@ fn csv(builds: &[v1::Build]) -> String {
             when::rfc3339(build.finished_at.as_ref()),
             build.image.as_ref().map(|image| image.size_bytes.to_string()).unwrap_or_default(),
         ];
-        let quoted = fields.map(|field| {
-            if field.contains([',', '"', '\n', '\r']) {
-                format!("\"{}\"", field.replace('"', "\"\""))
-            } else {
-                field
-            }
-        });
-        out.push_str(&quoted.join(","));
-        out.push('\n');
+        out.push_str(&csv_line(fields));
     }
     out
 }

@@ -11,6 +11,7 @@ use super::follow::{self, Followed};
 use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_schedules};
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::Trouble as CloudTrouble;
+use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
 use crate::schedules::{LOCAL, Schedule, Schedules};
@@ -73,12 +74,12 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map(std::path::absolute)
             .transpose()
             .map_err(Trouble::usage)?,
-        ..TriggerOptions::by(Trigger::Cli)
+        ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
     let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
     let cancel = || {
-        manager.cancel(&build.id);
+        manager.cancel(&build.id, Principal::this_process());
     };
     follow::follow(events, arguments.verbose, cancel).await
 }

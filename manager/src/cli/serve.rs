@@ -4,8 +4,10 @@
 //! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
 //! SIGHUP reads schedules.toml anew.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -19,7 +21,7 @@ use super::{Exit, Outcome, Trouble, logging, webhook};
 use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
-use crate::operator::{self, ApiToken, Operator};
+use crate::operator::{self, Access, ApiToken, Operator};
 use crate::webhook::Webhook;
 
 /// How long builds that were told to end may take for that and their clean-up.
@@ -43,7 +45,8 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let schedules = schedules.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
-    ApiToken::guard(arguments.operator, token.as_ref()).map_err(Trouble::usage)?;
+    let history = arguments.host.state.state.join("image-manager.db");
+    Access::may_open(arguments.operator, token.as_ref(), &history).await.map_err(Trouble::usage)?;
     let directory = &arguments.host.state.state;
     let lock = StateLock::take(directory)?.ok_or_else(|| taken(directory))?;
     let listener = listen(arguments.operator, "--operator").await?;
@@ -83,12 +86,14 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
     tokio::spawn(reloader.run(hangup, firing.clone()));
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
     start_retention(manager.clone(), retention, firing.clone());
+    let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
+    let access = access.map_err(Trouble::errored)?;
     lock.sign(Some(operator_address))?;
     if let Some(webhook) = webhook {
         tokio::spawn(webhook.run(manager.clone(), instance.stop.clone()));
     }
     let mut serving = tokio::spawn(operator::serve(
-        Operator { manager: manager.clone(), token },
+        Operator { manager: manager.clone(), access: Arc::clone(&access) },
         listener,
         instance.stop.clone(),
     ));
@@ -99,6 +104,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         recovered,
         "serving"
     );
+    print_link(&access, operator_address).await;
     let failed = tokio::select! {
         () = told_to_stop(&mut signals) => None,
         ended = &mut instance.gateway => Some(format!("the gateway ended: {}", how(ended))),
@@ -117,6 +123,18 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
         return Ok(Exit::Done);
     }
     Err(Trouble::errored("not everything was cleaned up; the next start takes it up"))
+}
+
+/// On a terminal, whoever started the manager gets a link into the dashboard. A journal gets none.
+#[expect(clippy::print_stderr, reason = "for the person at the terminal; the log would keep it")]
+async fn print_link(access: &Access, operator: SocketAddr) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    match access.own_link().await {
+        Ok(path) => eprintln!("Dashboard, for one browser, within ten minutes: http://{operator}{path}"),
+        Err(error) => tracing::warn!("no link into the dashboard: {error}"),
+    }
 }
 
 /// Nothing may begin before what an earlier manager left is seen to, and that must be written down.

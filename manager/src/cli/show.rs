@@ -52,10 +52,13 @@ fn write_all(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::Res
         "schedule {} on cloud {}, asked for by {}, created {}, took {}",
         build.schedule,
         build.cloud,
-        build.trigger().word(),
+        who(build),
         when::both(build.created_at.as_ref()),
         when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
     )?;
+    if !build.cancelled_by.is_empty() {
+        writeln!(out, "cancelled by {}", build.cancelled_by)?;
+    }
     if let Some(failure) = &build.failure {
         write_failure(out, failure, style)?;
     }
@@ -89,6 +92,15 @@ fn write_all(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::Res
         }
     }
     Ok(())
+}
+
+/// Who asked for a build, and by which way where that says more.
+fn who(build: &v1::Build) -> String {
+    let way = build.trigger().word();
+    if build.requested_by.is_empty() || build.requested_by == way {
+        return way.to_owned();
+    }
+    format!("{} ({way})", build.requested_by)
 }
 
 fn write_failure(out: &mut String, failure: &v1::Failure, style: Style) -> std::fmt::Result {

@@ -45,6 +45,10 @@ pub(crate) fn of(arguments: &WebhookArguments, operator: SocketAddr) -> Result<O
         }
         return Ok(None);
     };
+    if let Some(path) = &arguments.webhook_secret_file {
+        // Whether it can be read at all is said below.
+        let _ = crate::operator::read_secret(path, "--webhook-secret-file").map_err(Trouble::usage)?;
+    }
     let secret = arguments.webhook_secret_file.as_deref().map(Secret::read).transpose();
     let format = match arguments.webhook_format {
         WebhookFormat::Json => Format::Json,

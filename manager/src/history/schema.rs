@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_room.sql"),
     include_str!("migrations/0007_week_sums.sql"),
     include_str!("migrations/0008_unseen.sql"),
+    include_str!("migrations/0009_operators.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

@@ -97,7 +97,7 @@ impl Manager {
     /// Nothing was made for it yet.
     async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
         let failure = Failure::errored(INTERRUPTED, why).to_message("queued");
-        let ending = Ending { state: StageState::Skipped, detail: String::new() };
+        let ending = Ending::new(StageState::Skipped, "");
         let verdict = Some((Verdict::Errored, Some(failure)));
         let moves = (BuildState::Queued, BuildState::Errored);
         self.history().finish(id, moves, verdict, ending, None).await?;
@@ -113,7 +113,7 @@ impl Manager {
             state.word()
         );
         let failure = Failure::errored(INTERRUPTED, message);
-        let ending = Ending { state: StageState::Failed, detail: INTERRUPTED.to_owned() };
+        let ending = Ending::new(StageState::Failed, INTERRUPTED);
         let decided = Some((Verdict::Errored, Some(failure.to_message(state.word()))));
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
@@ -157,8 +157,7 @@ impl Manager {
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
         let policy = self.policy(&build.schedule);
-        let follow_up =
-            self.history().finish(id, moves, None, Ending { state: ended, detail }, policy).await?;
+        let follow_up = self.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
         announce_end(self, id, &build.schedule, follow_up).await;
         Ok(())
     }

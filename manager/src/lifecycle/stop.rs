@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::history::INTERRUPTED;
+use crate::history::{INTERRUPTED, Principal};
 
 /// Who ended a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StopReason {
     /// Somebody cancelled it.
-    Cancelled,
+    Cancelled(Principal),
     /// The manager is going down.
     Shutdown,
 }
@@ -31,6 +31,14 @@ impl Stop {
         self.token.cancel();
     }
 
+    /// Who cancelled the build.
+    pub(super) fn cancelled_by(&self) -> Option<Principal> {
+        match self.reason.get() {
+            Some(StopReason::Cancelled(by)) => Some(by.clone()),
+            Some(StopReason::Shutdown) | None => None,
+        }
+    }
+
     /// Waits until the build is told to end, and says how that counts.
     pub(super) async fn requested(&self) -> Failure {
         self.token.cancelled().await;
@@ -39,7 +47,7 @@ impl Stop {
                 INTERRUPTED,
                 "the manager was told to stop while the build was under way; trigger it again",
             ),
-            Some(StopReason::Cancelled) | None => Failure::cancelled(),
+            Some(StopReason::Cancelled(_)) | None => Failure::cancelled(),
         }
     }
 }

@@ -1,0 +1,24 @@
+//! `image-manager login`: a link that lets one browser into the dashboard, once.
+
+use image_manager_proto::v1;
+
+use super::arguments::LoginArguments;
+use super::serving::{Answering, find};
+use super::text;
+use super::{Exit, Outcome, Trouble, when};
+use crate::operator::Role;
+
+#[expect(clippy::print_stderr, reason = "what to do with it is not part of it")]
+pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
+    let Answering::Manager { mut client, url } = find(&arguments.serving).await? else {
+        return Err(Trouble::usage(format!(
+            "no manager serves the state directory {}: start `image-manager serve` first",
+            arguments.serving.state.state.display()
+        )));
+    };
+    let role = arguments.role.map_or(v1::Role::Unspecified, |role| Role::from(role).message());
+    let link = client.login_link(role).await?;
+    text::print(&format!("{url}{}\n", link.path));
+    eprintln!("It lets one browser in, once, until {}.", when::exact(link.expires_at.as_ref()));
+    Ok(Exit::Done)
+}
