@@ -29,7 +29,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to the operator port.
     pub(crate) async fn connect(operator: SocketAddr, token: Option<&Path>) -> Result<Self, Trouble> {
-        let token = token.map(ApiToken::read).transpose().map_err(Trouble::usage)?;
+        let token = token.map(ApiToken::read_to_bring).transpose().map_err(Trouble::usage)?;
         let bearer =
             token.map(|token| format!("Bearer {}", token.expose()).parse()).transpose().map_err(|_| {
                 Trouble::usage("--api-token-file: the token has characters that no header can carry")

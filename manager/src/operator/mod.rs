@@ -15,7 +15,7 @@ mod watch;
 mod web;
 pub(crate) mod when;
 
-pub use access::{Access, AccessError, ApiToken, Role, read_secret};
+pub use access::{Access, AccessError, ApiToken, Role, guard_secret};
 pub(crate) use access::{
     TokenError, create as create_token, message as token_message, revoke as revoke_token,
 };

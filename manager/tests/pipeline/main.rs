@@ -21,6 +21,8 @@ mod harness;
 mod hostile;
 mod mistakes;
 mod monitoring;
+mod operators;
+mod operators_flood;
 mod reading;
 mod real_debian;
 mod reconciling;

@@ -27,7 +27,7 @@ pub(super) use refused::Refused;
 pub use role::Role;
 pub(super) use session::{NAME as SESSION, cookie, no_cookie};
 pub(super) use throttle::{Cost, Peer, Throttle};
-pub use token_file::{AccessError, ApiToken, read_secret};
+pub use token_file::{AccessError, ApiToken, guard_secret};
 
 use crate::history::{History, HistoryError, Principal};
 use crate::refusals::RefusalLog;

@@ -1,6 +1,6 @@
 //! Tokens and other secrets in files: nobody else may read them.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -77,18 +77,27 @@ pub enum AccessError {
 pub struct ApiToken(SecretString);
 
 impl ApiToken {
-    /// Reads the token from a file.
+    /// Reads the token that others must bring.
     ///
     /// # Errors
     /// When the file cannot be read, others can read it, or the token could be guessed.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
-        let text = read_secret(path, "--api-token-file")?
-            .map_err(|source| AccessError::File { path: path.to_owned(), source })?;
-        let token = text.expose_secret().trim();
-        if let Some(why) = strength::weakness(token) {
+        let (text, metadata) = read_file(path)?;
+        if let Some(why) = strength::weakness(text.expose_secret().trim()) {
             return Err(AccessError::Weak { path: path.to_owned(), why });
         }
-        Ok(Self(token.to_owned().into()))
+        guard_secret(path, "--api-token-file", &metadata)?;
+        Ok(Self(text.expose_secret().trim().to_owned().into()))
+    }
+
+    /// Reads a token to bring it: whether it is any good is for the manager to say.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or others can read it.
+    pub fn read_to_bring(path: &Path) -> Result<Self, AccessError> {
+        let (text, metadata) = read_file(path)?;
+        guard_secret(path, "--api-token-file", &metadata)?;
+        Ok(Self(text.expose_secret().trim().to_owned().into()))
     }
 
     /// The token's text, for a client of the same state directory.
@@ -97,36 +106,37 @@ impl ApiToken {
     }
 }
 
-/// The text of a file that holds a secret. The inner error is the system's own; what to do then depends on the file.
+fn read_file(path: &Path) -> Result<(SecretString, Metadata), AccessError> {
+    let read = || {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut text = String::new();
+        file.take(MOST).read_to_string(&mut text)?;
+        Ok((text.into(), metadata))
+    };
+    read().map_err(|source| AccessError::File { path: path.to_owned(), source })
+}
+
+/// Whether a file that holds a secret is its owner's alone.
 ///
 /// # Errors
 /// [`AccessError::Readable`] and [`AccessError::Owner`] when others can read or change it.
-pub fn read_secret(
-    path: &Path,
-    flag: &'static str,
-) -> Result<Result<SecretString, std::io::Error>, AccessError> {
-    let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
-    let (file, metadata) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return Ok(Err(error)),
-    };
-    let mode = metadata.permissions().mode();
+pub fn guard_secret(path: &Path, flag: &'static str, metadata: &Metadata) -> Result<(), AccessError> {
     let credential = std::env::var_os(CREDENTIALS).is_some_and(|directory| path.starts_with(directory));
     // A pipe (`<(pass show token)`) and the like are nobody else's.
-    if metadata.is_file() && !credential {
-        let own = nix::unistd::geteuid().as_raw();
-        let who =
-            if mode & 0o007 != 0 { Some("everybody") } else { (mode & 0o070 != 0).then_some("its group") };
-        if let Some(who) = who {
-            return Err(AccessError::Readable { flag, path: path.to_owned(), who });
-        }
-        let owner = metadata.uid();
-        if owner != 0 && owner != own {
-            return Err(AccessError::Owner { flag, path: path.to_owned(), owner, wanted: own });
-        }
+    if !metadata.is_file() || credential {
+        return Ok(());
     }
-    let mut text = String::new();
-    Ok(file.take(MOST).read_to_string(&mut text).map(|_| text.into()))
+    let mode = metadata.permissions().mode();
+    let who = if mode & 0o007 != 0 { Some("everybody") } else { (mode & 0o070 != 0).then_some("its group") };
+    if let Some(who) = who {
+        return Err(AccessError::Readable { flag, path: path.to_owned(), who });
+    }
+    let (owner, own) = (metadata.uid(), nix::unistd::geteuid().as_raw());
+    if owner != 0 && owner != own {
+        return Err(AccessError::Owner { flag, path: path.to_owned(), owner, wanted: own });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
