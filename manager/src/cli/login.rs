@@ -10,7 +10,7 @@ use crate::operator::Role;
 
 #[expect(clippy::print_stderr, reason = "what to do with it is not part of it")]
 pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
-    let Answering::Manager { mut client, url } = find(&arguments.serving).await? else {
+    let Answering::Manager { mut client, url } = find(&arguments.serving, false).await? else {
         return Err(Trouble::usage(format!(
             "no manager serves the state directory {}: start `image-manager serve` first",
             arguments.serving.state.state.display()

@@ -19,11 +19,11 @@ pub(super) enum Answering {
     History(History, StateLock),
 }
 
-/// Finds out who answers.
-pub(super) async fn find(arguments: &ServingArguments) -> Result<Answering, Trouble> {
+/// Finds out who answers. With `make` a state directory that is not there yet is made.
+pub(super) async fn find(arguments: &ServingArguments, make: bool) -> Result<Answering, Trouble> {
     let directory = &arguments.state.state;
     let path = directory.join("image-manager.db");
-    if !path.exists() && holder(directory).is_none() && !directory.is_dir() {
+    if !make && !directory.is_dir() {
         return Err(Trouble::usage(format!(
             "there is no state directory {}: name it with --state, or start `image-manager serve` first",
             directory.display()

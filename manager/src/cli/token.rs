@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: TokenArguments) -> Outcome {
 #[expect(clippy::print_stderr, reason = "what to do with it is not part of it")]
 async fn create(arguments: CreateTokenArguments) -> Outcome {
     let role = Role::from(arguments.role);
-    let text = match find(&arguments.serving).await? {
+    let text = match find(&arguments.serving, true).await? {
         Answering::Manager { mut client, .. } => {
             let lifetime = arguments.expires.map(prost_types::Duration::try_from).transpose();
             let request = v1::CreateTokenRequest {
@@ -49,7 +49,7 @@ async fn create(arguments: CreateTokenArguments) -> Outcome {
 }
 
 async fn revoke(arguments: RevokeTokenArguments) -> Outcome {
-    match find(&arguments.serving).await? {
+    match find(&arguments.serving, false).await? {
         Answering::Manager { mut client, .. } => client.revoke_token(&arguments.name).await?,
         Answering::History(history, _lock) => {
             revoke_token(&history, &arguments.name, Principal::this_process()).await.map_err(refused)?;

@@ -82,6 +82,14 @@ impl Visitor {
         *self.owner.get_or_init(|| socket_owner::of(ends)).await
     }
 
+    /// The same for whoever brought a wrong token: when many are looked up it is left open.
+    pub(super) async fn owner_at_leisure(&self) -> Option<u32> {
+        match self.owner.get() {
+            Some(known) => *known,
+            None => socket_owner::of_at_leisure(self.ends?).await,
+        }
+    }
+
     /// It brought a wrong token: it goes first when there is a crowd.
     pub(super) fn suspect(&self) {
         self.suspect.store(true, Ordering::Relaxed);

@@ -116,7 +116,7 @@ pub(super) async fn too_many(access: &Access, visitor: Option<&Visitor>) -> bool
     let Some(visitor) = visitor else { return false };
     visitor.suspect();
     access.refusals.note(Refused::WrongToken, Some(visitor.peer), "");
-    let owner = visitor.owner().await;
+    let owner = visitor.owner_at_leisure().await;
     let peer = owner.map_or_else(|| Peer::at(visitor.peer.ip()), Peer::Account);
     match access.throttle.wrong(peer) {
         Cost::Pause(pause) => {

@@ -142,7 +142,7 @@ fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
 fn a_link_lets_one_browser_in_once() {
     let place = Place::tiny("");
     let said = place.expect(&["login"], 64);
-    assert!(said.contains("start `image-manager serve` first"), "{said}");
+    assert!(said.contains("`image-manager serve` first"), "{said}");
     let serving = place.serve();
     let link = || {
         let output = place.run(&["login", "--role", "operator"]);

@@ -37,14 +37,29 @@ pub(in crate::operator) struct Ends {
 
 /// The uid that the other end's socket belongs to; `None` when it cannot be told.
 pub(in crate::operator) async fn of(ends: Ends) -> Option<u32> {
-    if !(ends.peer.ip().to_canonical().is_loopback() && ends.here.ip().to_canonical().is_loopback()) {
+    if !is_within(ends) {
         return None;
     }
     let look = async {
-        let _turn = TURNS.acquire().await.ok()?;
-        tokio::task::spawn_blocking(move || twice(ends)).await.ok()?
+        let turn = TURNS.acquire().await.ok()?;
+        let look = move || {
+            let uid = twice(ends);
+            drop(turn);
+            uid
+        };
+        tokio::task::spawn_blocking(look).await.ok()?
     };
     tokio::time::timeout(PATIENCE, look).await.ok()?
+}
+
+/// The same, but `None` at once when others are being looked up: for those who may be many.
+pub(in crate::operator) async fn of_at_leisure(ends: Ends) -> Option<u32> {
+    if TURNS.available_permits() == 0 { None } else { of(ends).await }
+}
+
+/// Whether both ends are on loopback.
+fn is_within(ends: Ends) -> bool {
+    ends.peer.ip().to_canonical().is_loopback() && ends.here.ip().to_canonical().is_loopback()
 }
 
 fn twice(ends: Ends) -> Option<u32> {
@@ -59,15 +74,23 @@ fn once(ends: Ends) -> Option<Row> {
         let Ok(file) = File::open(table) else { continue };
         let mut rest = BufReader::new(file.take(MOST));
         let mut line = String::new();
+        // Most lines need not be read further.
+        let port = format!(":{:04X} ", ends.peer.port());
         while rest.read_line(&mut line).ok()? > 0 {
-            found.note(&line, ends);
+            if line.contains(&port) {
+                found.note(&line, ends);
+            }
             line.clear();
         }
         if rest.into_inner().limit() == 0 {
             return None;
         }
+        // The addresses of a connection are its alone, whichever table each end is in.
+        if let Some(row) = found.only() {
+            return Some(row);
+        }
     }
-    found.only()
+    None
 }
 
 /// What the tables say of the other end's socket.
