@@ -5,6 +5,9 @@ use super::text::{self, Style};
 /// Between two columns.
 const GAP: usize = 2;
 
+/// A column of a table: its name, and what it says of a row.
+pub(super) type Column<T> = (&'static str, fn(&T) -> String);
+
 /// The cells of a table and the columns' widths.
 pub(super) struct Layout {
     names: Vec<String>,
@@ -14,7 +17,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Columns by name, and what each says of a row.
-    pub(super) fn new<T>(columns: &[(&str, fn(&T) -> String)], things: &[T]) -> Self {
+    pub(super) fn new<T>(columns: &[Column<T>], things: &[T]) -> Self {
         let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let rows: Vec<Vec<String>> =
             things.iter().map(|thing| columns.iter().map(|(_, cell)| cell(thing)).collect()).collect();
@@ -27,11 +30,7 @@ impl Layout {
     }
 
     /// The first of some layouts, from the widest to the narrowest, that fits the terminal; else the last.
-    pub(super) fn fitting<T>(
-        layouts: &[&[(&str, fn(&T) -> String)]],
-        things: &[T],
-        style: Style,
-    ) -> Option<Self> {
+    pub(super) fn fitting<T>(layouts: &[&[Column<T>]], things: &[T], style: Style) -> Option<Self> {
         let mut last = None;
         for columns in layouts {
             let layout = Self::new(columns, things);

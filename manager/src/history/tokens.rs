@@ -101,7 +101,7 @@ impl History {
 
     /// All tokens by name, those too whose time is over.
     pub async fn tokens(&self) -> Result<BTreeMap<String, TokenRecord>, HistoryError> {
-        self.read(|connection| all(connection)).await
+        self.read(all).await
     }
 }
 

@@ -63,6 +63,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
     let Operator { manager, access } = operator;
+    let refused = Arc::clone(&access);
     let web = Web::new(manager.clone(), Arc::clone(&access), stop.clone());
     let metrics = metrics::routes(manager.clone());
     let control = ImageManagerServer::new(Control { manager, access: Arc::clone(&access) })
@@ -101,10 +102,12 @@ pub async fn serve(
         .serve_with_incoming_shutdown(incoming, async move {
             ended.cancelled().await;
         });
-    tokio::select! {
+    let served = tokio::select! {
         result = server => Ok(result?),
         () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
-    }
+    };
+    refused.refusals.sum_up(true);
+    served
 }
 
 /// Says now and then how many were refused.
@@ -116,7 +119,6 @@ async fn sum_up(access: Arc<Access>, stop: CancellationToken) {
             _ = sums.tick() => access.refusals.sum_up(false),
         }
     }
-    access.refusals.sum_up(true);
 }
 
 async fn not_found(request: axum::extract::Request) -> axum::response::Response {

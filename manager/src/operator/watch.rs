@@ -95,13 +95,13 @@ fn snapshot(build: v1::Build) -> v1::BuildEvent {
 /// A stream that ends with an error once `until` is over.
 pub(super) struct Until<S, F> {
     stream: Pin<Box<S>>,
-    until: Pin<Box<F>>,
+    end: Pin<Box<F>>,
     over: bool,
 }
 
 impl<S, F> Until<S, F> {
     pub(super) fn new(stream: S, until: F) -> Self {
-        Self { stream: Box::pin(stream), until: Box::pin(until), over: false }
+        Self { stream: Box::pin(stream), end: Box::pin(until), over: false }
     }
 }
 
@@ -116,7 +116,7 @@ where
         if self.over {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(status) = self.until.as_mut().poll(context) {
+        if let Poll::Ready(status) = self.end.as_mut().poll(context) {
             self.over = true;
             return Poll::Ready(Some(Err(status)));
         }

@@ -180,7 +180,7 @@ mod tests {
     fn nobody_else_may_read_the_key() {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
-        drop(Key::of(directory.path()));
+        let _ = Key::of(directory.path());
         let file = std::fs::metadata(directory.path().join(FILE)).unwrap();
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }

@@ -103,19 +103,15 @@ pub(super) async fn by_link(
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
     }
     let session = web.access.keyring.take_link(&code).and_then(|who| web.access.keyring.begin_session(&who));
-    let mut response = match session {
-        Some(session) => {
-            ([(header::SET_COOKIE, cookie(&session, &headers))], Redirect::to("/")).into_response()
-        }
-        None => {
-            let visitor = visitor.map(|Extension(visitor)| visitor);
-            web.access.refusals.note(Refused::WrongLink, visitor.as_ref().map(|visitor| visitor.peer), "");
-            // A code can be guessed as little as a token, and costs as much.
-            gate::too_many(&web.access, visitor.as_ref()).await;
-            let why =
-                "That link was used already, or its time is over: `image-manager login` makes another one.";
-            form(StatusCode::UNAUTHORIZED, "/", Some(why))
-        }
+    let mut response = if let Some(session) = session {
+        ([(header::SET_COOKIE, cookie(&session, &headers))], Redirect::to("/")).into_response()
+    } else {
+        let visitor = visitor.map(|Extension(visitor)| visitor);
+        web.access.refusals.note(Refused::WrongLink, visitor.as_ref().map(|visitor| visitor.peer), "");
+        // A code can be guessed as little as a token, and costs as much.
+        gate::too_many(&web.access, visitor.as_ref()).await;
+        let why = "That link was used already, or its time is over: `image-manager login` makes another one.";
+        form(StatusCode::UNAUTHORIZED, "/", Some(why))
     };
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
