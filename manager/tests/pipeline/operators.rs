@@ -87,12 +87,12 @@ fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
     let as_ci = bearer(&operator);
     let as_ci = ["-H", as_ci.as_str()];
     assert_eq!(curl(true, &serving, "/build", &[&ask[..], &as_ci].concat()).0, 202);
-    let id = place.wait_for_state(&["building"], Duration::from_secs(60))["id"].as_str().unwrap().to_owned();
+    let id = place.wait_for_state(&["building"], Duration::from_mins(1))["id"].as_str().unwrap().to_owned();
     let (status, _) =
         curl(true, &serving, "/schedules/tiny/pause", &[&["-d", "next=/"][..], &as_ci].concat());
     assert_eq!(status, 303);
     assert_eq!(curl(false, &serving, &format!("/builds/{id}/cancel"), &["-X", "POST"]).0, 303);
-    let build = place.wait_for_state(&["cancelled"], Duration::from_secs(60));
+    let build = place.wait_for_state(&["cancelled"], Duration::from_mins(1));
     assert_eq!(
         (&build["requested_by"], &build["cancelled_by"]),
         (&"token ci".into(), &"root (uid 0)".into())
