@@ -87,7 +87,11 @@ impl Client {
     pub(crate) async fn create_token(&mut self, token: v1::CreateTokenRequest) -> Result<String, Trouble> {
         let mut request = self.request(token);
         request.set_timeout(ANSWER);
-        self.inner.create_token(request).await.map(|answer| answer.into_inner().text).map_err(trouble)
+        let refused = |status: Status| match status.code() {
+            Code::AlreadyExists => Trouble::usage(status.message()),
+            _ => trouble(status),
+        };
+        self.inner.create_token(request).await.map(|answer| answer.into_inner().text).map_err(refused)
     }
 
     /// Makes a token worthless.

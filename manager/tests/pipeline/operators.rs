@@ -219,15 +219,33 @@ fn a_revoked_token_ends_what_it_opened() {
     assert!(status == 303 && said.contains("location: /builds"), "{said}");
     let cookie = said.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
     let session = format!("cookie: {}", cookie.split(';').next().unwrap());
-    let follow = |header: &str| -> Child {
+    // As nobody: root would be let in without any of it.
+    let follow = |name: &str, header: &str| -> Child {
         let address = format!("http://{}/events", serving.operator);
-        Command::new("curl")
-            .args(["-s", "-N", "-m", "60", "-H", header, &address])
-            .stdout(Stdio::null())
+        let said = place.path().join(name);
+        let child = Command::new("setpriv")
+            .args([
+                "--reuid",
+                NOBODY,
+                "--clear-groups",
+                "curl",
+                "-s",
+                "-N",
+                "-m",
+                "60",
+                "-H",
+                header,
+                &address,
+            ])
+            .stdout(std::fs::File::create(&said).unwrap())
             .spawn()
-            .unwrap()
+            .unwrap();
+        wait_for("the stream", Duration::from_secs(20), || {
+            std::fs::read_to_string(&said).unwrap().contains("hello").then_some(())
+        });
+        child
     };
-    let mut streams = [follow(&session), follow(&bearer(&text))];
+    let mut streams = [follow("by-session", &session), follow("by-token", &bearer(&text))];
     assert_eq!(curl(true, &serving, "/", &["-H", &session]).0, 200);
     let began = Instant::now();
     for stream in &mut streams {
