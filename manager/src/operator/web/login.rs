@@ -110,7 +110,7 @@ pub(super) async fn by_link(
         web.access.refusals.note(Refused::WrongLink, visitor.as_ref().map(|visitor| visitor.peer), "");
         // A code can be guessed as little as a token, and costs as much.
         gate::too_many(&web.access, visitor.as_ref()).await;
-        let why = "That link was used already, or its time is over: `image-manager login` makes another one.";
+        let why = "That link was used already, or its time is over. To get another one, run image-manager login on the host.";
         form(StatusCode::UNAUTHORIZED, "/", Some(why))
     };
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
