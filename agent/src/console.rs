@@ -12,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::End;
 use crate::guest::Guest;
+use crate::log_fields::VisibleFields;
 
 struct PlainLine {
     guest: Guest,
@@ -40,11 +41,13 @@ where
 }
 
 /// Sends log lines to standard error from now on. A second call changes nothing.
+#[expect(clippy::disallowed_methods, reason = "the fields' formatter escapes what is logged")]
 pub(crate) fn install() {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
         .with_writer(io::stderr)
         .with_ansi(false)
+        .fmt_fields(VisibleFields)
         .event_format(PlainLine { guest: Guest::default() })
         .finish();
     // Fails only when there is one already, which is then as good.
@@ -54,6 +57,7 @@ pub(crate) fn install() {
 /// The end of the agent's life, for the last line.
 pub(crate) fn describe(end: End) -> &'static str {
     match end {
+        End::NotOurs => "the metadata is of another manager or build",
         End::NoIdentity => "no manager waits for this server",
         End::Reported => "the manager has the report",
         End::NobodyWaits => "no manager took a report, and none will wait any longer",

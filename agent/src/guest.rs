@@ -59,6 +59,11 @@ impl Guest {
         self.line("/etc/image-manager/build")
     }
 
+    /// Fingerprint of the certificate of the manager that made the image. Empty when the image has none.
+    pub fn manager_fingerprint(&self) -> String {
+        self.line("/etc/image-manager/manager")
+    }
+
     /// As `uname -r` prints it.
     pub fn kernel_release(&self) -> String {
         self.line("/proc/sys/kernel/osrelease")

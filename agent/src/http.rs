@@ -1,8 +1,8 @@
-//! One HTTP GET over a stream that is already connected.
+//! One HTTP request, GET or HEAD, over a stream that is already connected. Redirects are not followed.
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -16,7 +16,7 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
-/// The GET got no answer.
+/// The request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error(transparent)]
@@ -34,22 +34,25 @@ pub(crate) async fn get<S>(stream: S, host: &str, path: &str) -> Result<Response
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    exchange(stream, host, path, true).await
+    exchange(stream, Method::GET, host, path).await
 }
 
-/// Sends a GET and reads the answer's status only.
+/// Sends a HEAD and reads the answer's status: whoever is asked hands out nothing, and nothing happens there.
 pub(crate) async fn status<S>(stream: S, host: &str, path: &str) -> Result<StatusCode, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    Ok(exchange(stream, host, path, false).await?.status)
+    Ok(exchange(stream, Method::HEAD, host, path).await?.status)
 }
 
-async fn exchange<S>(stream: S, host: &str, path: &str, whole: bool) -> Result<Response, HttpError>
+async fn exchange<S>(stream: S, method: Method, host: &str, path: &str) -> Result<Response, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = Request::get(path)
+    let whole = method == Method::GET;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("image-manager-agent/", env!("CARGO_PKG_VERSION")))
         .header(header::ACCEPT, "*/*")

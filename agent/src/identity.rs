@@ -11,8 +11,13 @@
 //! appear late and the network later, so both are tried in turn until one answers. When neither has done
 //! so after [`crate::Times::identity`], this is not a server under test: an image that was published with
 //! the agent still in it must not keep it for ever.
+//!
+//! Whoever gives a server its metadata may be anybody: a neighbour that answers for the metadata service, or a user of
+//! an image that got out with the agent in it. The agent obeys the manager that made its image and no other, so the
+//! build's id and the certificate's fingerprint are in the image, and metadata must name the same.
 
 mod drive;
+mod key;
 mod service;
 
 use std::fs;
@@ -20,6 +25,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -28,6 +34,8 @@ use tokio::time::{Instant, sleep};
 use crate::guest::Guest;
 use crate::{Config, text};
 
+pub use key::AgentKey;
+
 const ENDPOINT: &str = "image_manager_endpoint";
 const TOKEN: &str = "image_manager_token";
 const FINGERPRINT: &str = "image_manager_fingerprint";
@@ -35,7 +43,8 @@ const BUILD: &str = "image_manager_build";
 const OWNER: &str = "image_manager_owner";
 const KEYS: [&str; 5] = [ENDPOINT, TOKEN, FINGERPRINT, BUILD, OWNER];
 
-/// In the cache only: the boot that it is good for.
+/// In the cache only: the agent's key, and the boot that all of it is good for.
+const KEY: &str = "agent_key";
 const BOOT_ID: &str = "boot_id";
 const CACHE: &str = "/run/image-manager/identity.json";
 
@@ -58,6 +67,18 @@ pub struct Identity {
     pub build: String,
     /// The manager's installation id.
     pub owner: String,
+    /// What this agent proves itself with; not from the metadata.
+    pub key: Arc<AgentKey>,
+}
+
+impl Identity {
+    /// Why this is not of the manager and the build that made the image. `None`: it is.
+    pub(crate) fn foreign(&self, guest: &Guest) -> Option<&'static str> {
+        if bytes_of(&guest.manager_fingerprint()) != Some(self.fingerprint) {
+            return Some("another manager than the one that made this image");
+        }
+        (guest.image_build_id() != self.build).then_some("another build than the one that made this image")
+    }
 }
 
 /// There is metadata for the agent, and it cannot be used.
@@ -96,6 +117,9 @@ pub enum IdentityError {
         /// What it should be.
         expected: &'static str,
     },
+    /// The kernel gives no random bytes for the agent's key.
+    #[error("the system has no randomness for the agent's key")]
+    NoRandomness,
 }
 
 /// What a source of metadata says.
@@ -188,10 +212,11 @@ pub(crate) fn parse(text: &str, origin: &str) -> Result<Option<Identity>, Identi
     if !KEYS.iter().any(|key| meta.contains_key(*key)) {
         return Ok(None);
     }
-    from_keys(meta, origin).map(Some)
+    let key = AgentKey::generate().ok_or(IdentityError::NoRandomness)?;
+    from_keys(meta, origin, key).map(Some)
 }
 
-fn from_keys(meta: &Map<String, Value>, origin: &str) -> Result<Identity, IdentityError> {
+fn from_keys(meta: &Map<String, Value>, origin: &str, key: AgentKey) -> Result<Identity, IdentityError> {
     let value = |key: &'static str| {
         let value = meta.get(key).ok_or_else(|| IdentityError::Missing { origin: origin.to_owned(), key })?;
         let value = value.as_str().map(str::trim).unwrap_or_default();
@@ -206,10 +231,11 @@ fn from_keys(meta: &Map<String, Value>, origin: &str) -> Result<Identity, Identi
     Ok(Identity {
         endpoint: endpoint.parse().map_err(|_| malformed(origin, ENDPOINT, "an address as ip:port"))?,
         token: SecretString::from(token),
-        fingerprint: fingerprint_of(fingerprint)
+        fingerprint: bytes_of(fingerprint)
             .ok_or_else(|| malformed(origin, FINGERPRINT, "a SHA-256 in hexadecimal digits"))?,
         build,
         owner,
+        key: Arc::new(key),
     })
 }
 
@@ -218,7 +244,7 @@ fn malformed(origin: &str, key: &'static str, expected: &'static str) -> Identit
 }
 
 /// 64 hexadecimal digits in either case, with or without colons between the bytes.
-fn fingerprint_of(text: &str) -> Option<[u8; 32]> {
+fn bytes_of(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| *c != ':')
@@ -239,11 +265,12 @@ fn cached(guest: &Guest) -> Option<Identity> {
     if boot_id.is_empty() || boot_id != guest.boot_id() {
         return None;
     }
-    from_keys(kept, CACHE).ok()
+    let key = AgentKey::from_seed(kept.get(KEY)?.as_str()?)?;
+    from_keys(kept, CACHE, key).ok()
 }
 
-/// Keeps the identity for an agent that is started again in this boot. It holds the token: only root may
-/// read it, and `/run` does not outlive the boot.
+/// Keeps the identity for an agent that is started again in this boot. It holds the token and the key: only
+/// root may read it, and `/run` does not outlive the boot.
 fn keep(guest: &Guest, identity: &Identity) -> std::io::Result<()> {
     let path = guest.path(CACHE);
     let folder = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
@@ -254,6 +281,7 @@ fn keep(guest: &Guest, identity: &Identity) -> std::io::Result<()> {
         FINGERPRINT: crate::tls::hex(&identity.fingerprint),
         BUILD: identity.build,
         OWNER: identity.owner,
+        KEY: identity.key.seed(),
         BOOT_ID: guest.boot_id(),
     });
     let new = path.with_extension("new");

@@ -2,7 +2,7 @@
 //! that manager, runs the checks that the manager requests, reports, and removes itself.
 //!
 //! ```text
-//!  identity ── none ───────────────────────────────┐
+//!  identity ── none, or another manager's ─────────┐
 //!     │                                            v
 //!     └── some ──> session (checks) ── accepted ──> removal ──> exit 0
 //! ```
@@ -18,11 +18,13 @@ pub mod fuzzing;
 mod guest;
 mod http;
 mod identity;
+pub mod log_fields;
 mod removal;
 mod resolver;
 mod session;
 mod text;
 mod tls;
+pub mod visible;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,8 +33,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use guest::Guest;
-pub use identity::{Identity, IdentityError};
+pub use identity::{AgentKey, Identity, IdentityError};
 pub use removal::{PATHS, remove};
+pub use session::MOST_CHECKS;
 
 /// Everything that the agent's behaviour depends on and that a test may want to be different.
 #[derive(Debug, Clone)]
@@ -107,6 +110,8 @@ impl Default for Config {
 pub enum End {
     /// This server is not under test.
     NoIdentity,
+    /// It is under test by another manager, or for another build, than the one that made the image.
+    NotOurs,
     /// The manager has the report, and the stream ended well or could not be had any more.
     Reported,
     /// No manager took the report within [`Times::session`].
@@ -128,6 +133,11 @@ pub async fn run(config: &Config) -> Result<End, IdentityError> {
         removal::remove_and_log(&config.guest.root).await;
         return Ok(End::NoIdentity);
     };
+    if let Some(whose) = identity.foreign(&config.guest) {
+        tracing::warn!("the instance metadata names {whose}: removing myself");
+        removal::remove_and_log(&config.guest.root).await;
+        return Ok(End::NotOurs);
+    }
     tracing::info!("build {} of manager {} at {}", identity.build, identity.owner, identity.endpoint);
     Ok(session::run(config, &identity, started + config.times.session).await)
 }

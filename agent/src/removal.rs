@@ -25,10 +25,11 @@ use crate::guest::Guest;
 use crate::text;
 
 /// All that an image has of the agent, in the order in which it goes.
-pub const PATHS: [&str; 7] = [
+pub const PATHS: [&str; 8] = [
     "/etc/systemd/system/sysinit.target.wants/image-manager-agent.service",
     "/etc/systemd/system/image-manager-agent.service",
     "/etc/image-manager/build",
+    "/etc/image-manager/manager",
     "/etc/image-manager",
     "/var/lib/image-manager",
     "/run/image-manager",
@@ -136,7 +137,8 @@ mod tests {
         put("/etc/image-manager/build", "0199");
         put("/run/image-manager/identity.json", "{}");
         fs::create_dir_all(guest.path("/run/image-manager/drive")).unwrap();
-        put(PATHS[6], "ELF");
+        put("/etc/image-manager/manager", "ab");
+        put(PATHS[7], "ELF");
         put("/etc/systemd/system/other.service", "[Unit]");
         root
     }
@@ -151,7 +153,7 @@ mod tests {
         let root = installed();
         let report = remove(root.path());
         assert!(report.complete);
-        assert_eq!(fates(&report), [Removed, Removed, Removed, Removed, Absent, Removed, Removed]);
+        assert_eq!(fates(&report), [Removed, Removed, Removed, Removed, Removed, Absent, Removed, Removed]);
         assert!(!root.path().join("usr/local/sbin/image-manager-agent").exists());
         assert!(!root.path().join("etc/systemd/system/sysinit.target.wants").exists());
         assert!(root.path().join("etc/systemd/system/other.service").exists());
@@ -173,8 +175,8 @@ mod tests {
         }
         let report = remove(root.path());
         assert!(report.complete, "nothing of the agent is left");
-        assert_eq!((report.paths[3].fate(), report.paths[4].fate()), (PathFate::Kept, PathFate::Kept));
-        assert_eq!(report.paths[2].fate(), PathFate::Removed);
+        assert_eq!((report.paths[4].fate(), report.paths[5].fate()), (PathFate::Kept, PathFate::Kept));
+        assert_eq!((report.paths[2].fate(), report.paths[3].fate()), (PathFate::Removed, PathFate::Removed));
         assert!(fs::symlink_metadata(link).is_ok() && state.exists() && schedules.exists());
     }
 
@@ -197,8 +199,8 @@ mod tests {
         symlink("sbin", root.path().join("usr/local/sbin")).unwrap();
         let report = remove(root.path());
         assert!(!report.complete);
-        assert_eq!(report.paths[6].fate(), PathFate::Kept);
-        assert!(report.paths[6].detail.contains("symbolic link"), "{}", report.paths[6].detail);
+        assert_eq!(report.paths[7].fate(), PathFate::Kept);
+        assert!(report.paths[7].detail.contains("symbolic link"), "{}", report.paths[7].detail);
         assert_eq!(report.paths[0].fate(), PathFate::Removed, "the others go all the same");
     }
 }

@@ -1,10 +1,10 @@
 //! The session with the manager, over as many streams as it takes.
 //!
 //! ```text
-//!              ┌────────────── pause <──────────────┐
-//!              v                                    │ lost, refused, unreachable
-//!            dial ──> Hello ──> Welcome ──> conversation ──> farewell ──> end
-//!              │                                            (RemovalReport, Goodbye)
+//!              ┌─────────────────── pause <──────────────────┐
+//!              v                                             │ lost, refused, unreachable
+//!            dial ──> Hello ──> Proof ──> Welcome ──> conversation ──> farewell ──> end
+//!              │                                                     (RemovalReport, Goodbye)
 //!              └── deadline: nobody waits for us any more ──> removal ──> end
 //! ```
 //!
@@ -43,6 +43,7 @@ use crate::{Config, End, removal, text};
 
 use backoff::Backoff;
 use board::Board;
+pub use board::MOST_CHECKS;
 use farewell::Farewell;
 
 /// Largest message of the manager that is taken.
@@ -212,6 +213,7 @@ impl Session<'_> {
             uptime: guest.uptime().try_into().ok(),
             kernel_release: guest.kernel_release(),
             operating_system: guest.operating_system(),
+            public_key: self.identity.key.public(),
         }
     }
 }
@@ -236,7 +238,7 @@ fn refusal(status: &Status) -> String {
         Code::Unauthenticated | Code::PermissionDenied => {
             "it gave this server another token, or no build waits for this server any more"
         }
-        Code::AlreadyExists => "the agent of another boot is attached in this server's name",
+        Code::AlreadyExists => "another agent has come with this server's token",
         Code::InvalidArgument | Code::FailedPrecondition => "agent and manager do not understand each other",
         _ => "there is no manager for agents at this address",
     };

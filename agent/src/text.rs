@@ -1,9 +1,11 @@
 //! Text for people: the console, summaries and observations. All of it may hold what others said, so it
-//! is cut to a limit and has no control characters.
+//! is cut to a limit and has no control characters, nor others that are not seen.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use crate::visible::is_hidden;
 
 /// Longest line that is made of what others said.
 const LINE: usize = 300;
@@ -13,10 +15,10 @@ pub(crate) fn one_line(said: &str) -> String {
     bounded(&said.split_whitespace().collect::<Vec<_>>().join(" "), LINE)
 }
 
-/// At most so many characters, without control characters but with line ends.
+/// At most so many characters, without those that would not be seen as themselves, but with line ends.
 pub(crate) fn bounded(said: &str, limit: usize) -> String {
     let mut kept: String =
-        said.chars().filter(|c| !c.is_control() || *c == '\n').take(limit.saturating_add(1)).collect();
+        said.chars().filter(|c| !is_hidden(*c) || *c == '\n').take(limit.saturating_add(1)).collect();
     if kept.chars().count() > limit {
         kept = kept.chars().take(limit.saturating_sub(1)).collect();
         kept.push('…');
@@ -88,6 +90,7 @@ mod tests {
     #[test]
     fn others_text_is_tamed() {
         assert_eq!(one_line("a\r\n\tb\u{1b}[31m c"), "a b[31m c");
+        assert_eq!(one_line("\u{202e}a\u{200b}b\u{2028}c\u{9b}2J"), "ab c2J");
         assert_eq!(one_line(&"x".repeat(1000)).chars().count(), LINE);
     }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod gateway;
+#[path = "session/whose.rs"]
+mod whose;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -72,10 +74,10 @@ async fn the_good_road() {
         report.results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
         ["dns", "internet"]
     );
-    assert_eq!(server.left().len(), 5, "nothing goes before the report is accepted");
+    assert_eq!(server.left().len(), 6, "nothing goes before the report is accepted");
     let removal = stream.accept().await;
     assert!(removal.complete);
-    assert_eq!(removal.paths.iter().filter(|path| path.fate() == PathFate::Removed).count(), 5);
+    assert_eq!(removal.paths.iter().filter(|path| path.fate() == PathFate::Removed).count(), 6);
     assert_eq!(ended(agent).await.unwrap(), End::Reported);
     assert!(server.left().is_empty());
 }
@@ -163,7 +165,7 @@ async fn the_removal_is_told_over_another_stream() {
     let (stream, _) = gateway.welcome(0).await;
     let removal = stream.farewell().await;
     assert!(removal.complete);
-    assert_eq!(removal.paths.iter().filter(|path| path.fate() == PathFate::Removed).count(), 5);
+    assert_eq!(removal.paths.iter().filter(|path| path.fate() == PathFate::Removed).count(), 6);
     assert_eq!(ended(agent).await.unwrap(), End::Reported);
 }
 
@@ -226,7 +228,7 @@ async fn unusable_keys_remove_nothing() {
     let server = TestServer::new(&meta_data(gateway.address, "not-a-fingerprint"));
     let error = ended(server.start()).await.unwrap_err();
     assert!(matches!(error, IdentityError::Malformed { key: "image_manager_fingerprint", .. }), "{error}");
-    assert_eq!(server.left().len(), 5);
+    assert_eq!(server.left().len(), 6);
 }
 
 async fn metadata_service(answer: String) -> std::net::SocketAddr {
@@ -247,6 +249,7 @@ async fn the_metadata_service_is_asked_and_remembered() {
     let mut gateway = Gateway::start().await;
     let mut server = TestServer::new("");
     let body = meta_data(gateway.address, &gateway.fingerprint);
+    put(server.folder.path(), "etc/image-manager/manager", &gateway.fingerprint);
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     server.config.meta_data = None;
     server.config.metadata_service = metadata_service(answer).await;

@@ -3,9 +3,14 @@
 
 use std::path::Path;
 
-pub use crate::builder::fuzzing::build_log;
 pub use crate::gateway::fuzzing::agent_messages;
 use crate::schedules::{describe, next_fires, parse};
+
+/// Reads an output of disk-image-builder's, and shows it wherever text is shown.
+pub fn build_log(bytes: &[u8]) {
+    crate::builder::fuzzing::build_log(bytes);
+    crate::untrusted::fuzzing::shown(bytes);
+}
 
 /// Reads a text as schedules.toml, and shows what comes of it.
 pub fn schedules(text: &str) {

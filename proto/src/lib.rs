@@ -10,5 +10,23 @@ pub mod v1 {
     tonic::include_proto!("image_manager.v1");
 }
 
+/// Length of the nonce in a [`v1::Challenge`], in bytes.
+pub const NONCE: usize = 32;
+
+/// What an agent signs in its [`v1::Proof`]: `fingerprint` is that of the manager's certificate, in lower-case
+/// hexadecimal digits. Each part has its length in front, so no two sets of parts give the same bytes.
+#[must_use]
+pub fn proof_message(nonce: &[u8], fingerprint: &str, build_id: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    for part in
+        [b"image-manager agent proof 1".as_slice(), nonce, fingerprint.as_bytes(), build_id.as_bytes()]
+    {
+        // Everything here is short; a length that did not fit would make a proof that nobody accepts.
+        message.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        message.extend_from_slice(part);
+    }
+    message
+}
+
 /// The encoded `FileDescriptorSet` of all interfaces with their comments, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,10 +1,11 @@
 //! Check `internet`: targets outside answer.
 //!
 //! A target that answers at all proves the road to it: a mirror that says 404 or redirects was reached.
-//! Only a server's own failure (5xx) counts as none, because it is what proxies and portals say, too.
+//! Only a server's own failure (5xx) counts as none, because it is what proxies and portals say, too; not 501,
+//! the answer of one that has no HEAD. More than a HEAD is asked of nobody, and no redirect is followed.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ use super::{Judgement, Mirrors, observations, pause};
 use crate::guest::Guest;
 use crate::{http, resolver, text, tls};
 
+mod address;
 mod target;
+use address::Denied;
 pub use target::{Scheme, Target};
 
 /// Most targets of one check.
@@ -62,11 +65,13 @@ pub struct TargetSeen {
     pub error: String,
     /// How many times it was tried.
     pub tries: u32,
+    /// It was not asked, because it is of the server itself or of its link, and the schedule does not name it.
+    pub not_asked: bool,
 }
 
 impl TargetSeen {
     fn is_reached(&self) -> bool {
-        self.error.is_empty() && self.status.is_none_or(|status| status < 500)
+        self.error.is_empty() && self.status.is_none_or(|status| status < 500 || status == 501)
     }
 }
 
@@ -81,14 +86,16 @@ pub fn repetition(observations: &Struct) -> Option<InternetCheck> {
 struct Means {
     getent: Option<PathBuf>,
     tls: Result<Arc<ClientConfig>, String>,
+    /// The targets are the schedule's own, and not the image's choice.
+    named: bool,
 }
 
 /// Goes to the targets until all answer or the time is up.
 pub async fn observe(settings: &InternetCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
-    let targets =
-        if settings.targets.is_empty() { Mirrors::of(guest).addresses } else { settings.targets.clone() };
-    let means = Arc::new(Means { getent: resolver::find(guest), tls: trust() });
+    let named = !settings.targets.is_empty();
+    let targets = if named { settings.targets.clone() } else { Mirrors::of(guest).addresses };
+    let means = Arc::new(Means { getent: resolver::find(guest), tls: trust(), named });
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().take(MOST_TARGETS).enumerate() {
         let means = Arc::clone(&means);
@@ -123,7 +130,11 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
         let mut seen = TargetSeen { target: target.to_string(), tries, ..TargetSeen::default() };
         match timeout(patience, try_once(means, &target, &mut seen)).await {
             Ok(Ok(())) => seen.error.clear(),
-            Ok(Err(error)) => seen.error = error,
+            Ok(Err(Denied::Failed(why))) => seen.error = why,
+            Ok(Err(Denied::Local(why))) => {
+                // It stays so: nothing more is tried.
+                return TargetSeen { error: why, not_asked: !means.named, took: started.elapsed(), ..seen };
+            }
             Err(_) if seen.error.is_empty() => {
                 seen.error = format!("no answer in {}", text::seconds(patience));
             }
@@ -136,8 +147,8 @@ async fn reach(means: &Means, target: &str, deadline: Instant) -> TargetSeen {
     }
 }
 
-async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Result<(), String> {
-    let addresses = addresses(means.getent.as_deref(), &target.host).await?;
+async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Result<(), Denied> {
+    let addresses = address::of(means.getent.as_deref(), target, means.named).await?;
     let several = addresses.len() > 1;
     for address in addresses {
         let address = SocketAddr::new(address, target.port);
@@ -152,19 +163,7 @@ async fn try_once(means: &Means, target: &Target, seen: &mut TargetSeen) -> Resu
             Err(_) => seen.error = format!("no answer in {}", text::seconds(patience)),
         }
     }
-    Err(std::mem::take(&mut seen.error))
-}
-
-async fn addresses(getent: Option<&Path>, host: &str) -> Result<Vec<IpAddr>, String> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
-    let getent = getent.ok_or("no getent to ask the guest's resolver with")?;
-    let lookup = resolver::look_up(getent, host, PATIENCE).await;
-    if lookup.addresses.is_empty() {
-        return Err(format!("{host} does not resolve: {}", text::or(&lookup.error, "no addresses")));
-    }
-    Ok(lookup.addresses.into_iter().take(MOST_ADDRESSES).collect())
+    Err(Denied::Failed(std::mem::take(&mut seen.error)))
 }
 
 async fn talk(means: &Means, target: &Target, address: SocketAddr) -> Result<Option<u16>, String> {
@@ -186,14 +185,22 @@ async fn talk(means: &Means, target: &Target, address: SocketAddr) -> Result<Opt
 
 /// What an observation means.
 pub fn judge(_settings: &InternetCheck, seen: &Observation) -> Judgement {
-    let bad: Vec<&TargetSeen> = seen.targets.iter().filter(|target| !target.is_reached()).collect();
+    let (skipped, asked): (Vec<&TargetSeen>, Vec<_>) = seen.targets.iter().partition(|seen| seen.not_asked);
+    let bad: Vec<&TargetSeen> = asked.iter().copied().filter(|target| !target.is_reached()).collect();
     let unreached: Vec<String> = bad.iter().map(|target| target.target.clone()).collect();
     let observed = json!({
         "targets": seen.targets.iter().map(target_as_json).collect::<Vec<_>>(),
         UNREACHED: unreached,
         "waited_seconds": seen.waited.as_secs_f64(),
     });
-    let (outcome, summary) = match (seen.targets.as_slice(), bad.first()) {
+    let (outcome, summary) = match (asked.as_slice(), bad.first()) {
+        ([], _) if !skipped.is_empty() => {
+            let which: Vec<String> = skipped.iter().map(|seen| seen.target.clone()).collect();
+            let why =
+                "nothing outside to ask for: the image's package sources name only its own host or link";
+            let summary = format!("{why} ({}); name targets in checks.internet.targets", text::list(&which));
+            (CheckOutcome::Skipped, summary)
+        }
         ([], _) => (CheckOutcome::Skipped, "no targets given, and no package mirrors configured".to_owned()),
         (_, Some(first)) => {
             let verb = if unreached.len() == 1 { "does" } else { "do" };
@@ -221,6 +228,7 @@ fn target_as_json(target: &TargetSeen) -> Value {
         "status": target.status,
         "milliseconds": u64::try_from(target.took.as_millis()).unwrap_or(u64::MAX),
         "error": target.error,
+        "not_asked": target.not_asked,
         "tries": target.tries,
     })
 }

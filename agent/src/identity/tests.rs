@@ -72,9 +72,9 @@ fn an_error_names_the_key_and_never_the_value() {
 fn fingerprints_may_have_colons() {
     let with_colons: Vec<String> =
         PRINT.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect();
-    assert_eq!(fingerprint_of(&with_colons.join(":")), fingerprint_of(PRINT));
-    assert!(fingerprint_of(PRINT).is_some());
-    assert!(fingerprint_of(&PRINT[1..]).is_none());
+    assert_eq!(bytes_of(&with_colons.join(":")), bytes_of(PRINT));
+    assert!(bytes_of(PRINT).is_some());
+    assert!(bytes_of(&PRINT[1..]).is_none());
 }
 
 #[test]
@@ -88,6 +88,10 @@ fn the_cache_is_private_and_of_this_boot_only() {
     let again = cached(&guest).unwrap();
     assert_eq!(again.fingerprint, identity.fingerprint);
     assert_eq!(again.token.expose_secret(), "s3cret");
+    assert_eq!(again.key.public(), identity.key.public(), "the same agent, started again");
+    let other = parse(&meta(&[(KEY, Some(identity.key.seed()))]), "x").unwrap().unwrap();
+    assert_ne!(other.key.public(), identity.key.public(), "metadata gives nobody a key");
+    assert!(!format!("{identity:?}").contains(identity.key.seed()));
 
     let file = guest.path(CACHE);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

@@ -8,8 +8,10 @@ use tokio::task::{Id, JoinSet};
 use crate::checks;
 use crate::guest::Guest;
 
-/// Most checks of one session. With the bounds of their observations they fit into one message.
-const MOST_CHECKS: usize = 16;
+/// Most checks that run in one session. With the bounds of their observations they fit into one message.
+pub const MOST_CHECKS: usize = 16;
+/// Most requests beyond them that are answered, so that the manager hears of each.
+const MOST_REFUSED: usize = 64;
 
 pub(super) struct Board {
     guest: Guest,
@@ -35,8 +37,14 @@ impl Board {
         if let Some(slot) = self.slots.iter().find(|slot| slot.name == request.name) {
             return slot.result.clone();
         }
-        if self.slots.len() == MOST_CHECKS {
-            return Some(inconclusive(request.name, "too many checks"));
+        if self.slots.len() >= MOST_CHECKS {
+            let refused =
+                inconclusive(request.name.clone(), &format!("an agent runs {MOST_CHECKS} checks at most"));
+            // In the report, too: without it the manager would wait for its result.
+            if self.slots.len() < MOST_CHECKS + MOST_REFUSED {
+                self.slots.push(Slot { name: request.name, result: Some(refused.clone()) });
+            }
+            return Some(refused);
         }
         tracing::info!("check {}", crate::text::one_line(&request.name));
         let name = request.name.clone();
@@ -71,7 +79,7 @@ impl Board {
 
     /// Whether so many checks have been requested, and all have ended.
     pub(super) fn is_complete(&self, checks: u32) -> bool {
-        let wanted = usize::try_from(checks).unwrap_or(usize::MAX).min(MOST_CHECKS);
+        let wanted = usize::try_from(checks).unwrap_or(usize::MAX).min(MOST_CHECKS + MOST_REFUSED);
         self.slots.len() >= wanted && self.slots.iter().all(|slot| slot.result.is_some())
     }
 }
@@ -112,10 +120,28 @@ mod tests {
         for number in 0..MOST_CHECKS {
             assert!(board.request(request(&number.to_string())).is_none());
         }
-        assert_eq!(board.request(request("more")).unwrap().outcome(), CheckOutcome::Inconclusive);
+        for number in 0..MOST_REFUSED + 10 {
+            let refused = board.request(request(&format!("more{number}"))).unwrap();
+            assert_eq!(refused.outcome(), CheckOutcome::Inconclusive);
+        }
         for _ in 0..MOST_CHECKS {
             board.ended().await;
         }
         assert!(board.is_complete(1000));
+        assert_eq!(board.results().len(), MOST_CHECKS + MOST_REFUSED);
+    }
+
+    #[tokio::test]
+    async fn a_check_too_many_is_in_the_report() {
+        let mut board = Board::new(Guest::default());
+        for number in 0..=MOST_CHECKS {
+            board.request(request(&number.to_string()));
+        }
+        assert!(!board.is_complete(17));
+        for _ in 0..MOST_CHECKS {
+            board.ended().await;
+        }
+        assert!(board.is_complete(17));
+        assert_eq!(board.results().last().unwrap().name, "16");
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use image_manager_proto::v1::agent_message::Kind;
 use image_manager_proto::v1::manager_message::Kind as ManagerKind;
 use image_manager_proto::v1::{
-    AgentMessage, CheckRequest, CheckResult, Goodbye, Heartbeat, ManagerMessage, Report, Welcome,
+    AgentMessage, Challenge, CheckRequest, CheckResult, Goodbye, Heartbeat, ManagerMessage, Proof, Report,
+    Welcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +32,8 @@ struct Conversation<'s, 'a> {
     /// Names of the checks whose results this stream has carried.
     told: HashSet<String>,
     reported: bool,
+    /// The key of this stream's Hello has been proved.
+    proved: bool,
     interval: Duration,
     silence: Duration,
     next_beat: Instant,
@@ -47,6 +50,7 @@ pub(super) async fn run(session: &mut Session<'_>, line: Line) -> Ended {
         checks: None,
         told: HashSet::new(),
         reported: false,
+        proved: false,
         interval: INTERVAL,
         silence: patience,
         next_beat: now + INTERVAL,
@@ -87,6 +91,7 @@ impl Conversation<'_, '_> {
     fn hear(&mut self, message: ManagerMessage) -> Result<(), Ended> {
         self.dead_at = Instant::now() + self.silence;
         match message.kind {
+            Some(ManagerKind::Challenge(challenge)) => self.challenged(&challenge),
             Some(ManagerKind::Welcome(welcome)) => self.welcomed(&welcome),
             Some(ManagerKind::CheckRequest(request)) => self.requested(request),
             Some(ManagerKind::ReportAccepted(_)) => {
@@ -100,6 +105,18 @@ impl Conversation<'_, '_> {
             // What this agent does not know is a newer manager's, and a sign of life.
             Some(ManagerKind::Heartbeat(_)) | None => Ok(()),
         }
+    }
+
+    /// Proves the key of the Hello, once in a stream.
+    fn challenged(&mut self, challenge: &Challenge) -> Result<(), Ended> {
+        if self.proved || self.checks.is_some() {
+            return Err(Ended::Lost("it asks for a proof where none is due".to_owned()));
+        }
+        self.proved = true;
+        let identity = self.session.identity;
+        let signature = identity.key.prove(&challenge.nonce, &identity.fingerprint, &identity.build);
+        let signature = signature.ok_or_else(|| Ended::Lost("its challenge is none".to_owned()))?;
+        self.say(Kind::Proof(Proof { signature }))
     }
 
     fn welcomed(&mut self, welcome: &Welcome) -> Result<(), Ended> {

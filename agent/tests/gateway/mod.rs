@@ -149,6 +149,12 @@ impl Stream {
         }
     }
 
+    /// Whether the agent ends the stream.
+    pub(crate) async fn gives_up(&mut self) -> bool {
+        let end = async { while let Ok(Some(_)) = self.inbox.message().await {} };
+        timeout(PATIENCE, end).await.is_ok()
+    }
+
     pub(crate) async fn request(&self, request: CheckRequest) {
         self.say(ManagerKind::CheckRequest(request)).await;
     }
@@ -203,8 +209,13 @@ impl TestServer {
         put(root, "etc/image-manager/build", "0199-build\n");
         put(root, PATHS[0].trim_start_matches('/'), "link");
         put(root, PATHS[1].trim_start_matches('/'), "[Unit]");
-        put(root, PATHS[6].trim_start_matches('/'), "ELF");
+        put(root, PATHS[7].trim_start_matches('/'), "ELF");
         put(root, "meta_data.json", meta);
+        // Made by the manager that the metadata names, unless a test says otherwise.
+        let named = serde_json::from_str::<serde_json::Value>(meta).unwrap_or_default();
+        let pin = named.pointer("/meta/image_manager_fingerprint").and_then(serde_json::Value::as_str);
+        let pin = pin.unwrap_or_default();
+        put(root, "etc/image-manager/manager", &format!("{pin}\n"));
         let milliseconds = Duration::from_millis;
         let config = Config {
             guest: Guest::below(root),

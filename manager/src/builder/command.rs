@@ -158,6 +158,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         set("OVERWRITE_OLD_IMAGE", "1".as_ref()),
         set("IMAGE_MANAGER_AGENT", std::path::absolute(&order.agent)?.as_os_str()),
         set("IMAGE_MANAGER_BUILD", order.build_id.as_ref()),
+        set("IMAGE_MANAGER_FINGERPRINT", order.fingerprint.as_ref()),
     ]);
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));

@@ -1,9 +1,10 @@
 //! Reads progress out of DIB's output. Pure: the caller says what time it is.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Expanded;
 use super::phases::{Phase, Weights};
 use super::staleness::{Missed, Staleness};
 
@@ -19,6 +20,8 @@ const MOST_LOOPS: usize = 64;
 pub(super) struct Script {
     /// The element that brought it, when the log told.
     pub(super) element: Option<String>,
+    /// Whether that is one of disk-image-builder's own.
+    pub(super) of_dib: bool,
     /// The phase, `install`.
     pub(super) phase: String,
     /// The file's name, `01-package-installs`.
@@ -32,8 +35,12 @@ pub(super) struct LogReader {
     phase: Phase,
     phase_since: Duration,
     finished_phases: BTreeMap<String, f64>,
-    /// Element of each hook, by phase and script.
-    hooks: HashMap<(String, String), String>,
+    /// Where elements are looked for besides DIB's own.
+    elements_path: Vec<PathBuf>,
+    /// Element of each hook, by phase and script, and whether it is DIB's own.
+    hooks: HashMap<(String, String), (String, bool)>,
+    /// What DIB works with; no elements until it has said them.
+    expanded: Expanded,
     /// Hooks of each phase.
     totals: HashMap<String, usize>,
     done: usize,
@@ -54,7 +61,9 @@ impl LogReader {
             phase: Phase::FIRST,
             phase_since: Duration::ZERO,
             finished_phases: BTreeMap::new(),
+            elements_path: Vec::new(),
             hooks: HashMap::new(),
+            expanded: Expanded::default(),
             totals: HashMap::new(),
             done: 0,
             running: None,
@@ -67,6 +76,14 @@ impl LogReader {
         }
     }
 
+    /// With these directories of elements that are not DIB's own.
+    pub(super) fn with_elements_path(mut self, directories: &[PathBuf]) -> Self {
+        let absolute =
+            |directory: &PathBuf| std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+        self.elements_path = directories.iter().map(absolute).collect();
+        self
+    }
+
     /// Takes in one line of output that came `now` after the start.
     pub(super) fn line(&mut self, now: Duration, line: &str) {
         let text = without_timestamp(line);
@@ -77,6 +94,11 @@ impl LogReader {
             self.hook(Path::new(hook));
         } else if let Some(directory) = text.strip_prefix("Running hooks from ") {
             self.enter_named(now, phase_of_directory(Path::new(directory)));
+        } else if let Some(version) = text.strip_prefix("diskimage-builder version ") {
+            version.clone_into(&mut self.expanded.version);
+        } else if let Some(elements) = text.strip_prefix("Expanded element dependencies to: ") {
+            self.expanded.elements =
+                elements.split_whitespace().take(MOST_HOOKS).map(str::to_owned).collect();
         } else if let Some((_, device)) = text.split_once("New block device [") {
             self.block_device(device.trim_end_matches(']'));
         } else if text.starts_with("Calculating image size") {
@@ -132,6 +154,11 @@ impl LogReader {
         self.running.as_ref()
     }
 
+    /// What DIB works with, once it has said so.
+    pub(super) fn expanded(&self) -> Option<&Expanded> {
+        Some(&self.expanded).filter(|expanded| !expanded.elements.is_empty())
+    }
+
     /// The last lines since that script was started, without their timestamps.
     pub(super) fn script_lines(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.script_lines.iter().map(String::as_str)
@@ -179,7 +206,11 @@ impl LogReader {
         if !runs || Phase::named(phase).is_none() || self.hooks.len() >= MOST_HOOKS {
             return;
         }
-        self.hooks.insert((phase.to_owned(), name.to_owned()), element.to_owned());
+        let of_dib = !file
+            .ancestors()
+            .nth(3)
+            .is_some_and(|elements| self.elements_path.iter().any(|own| own == elements));
+        self.hooks.insert((phase.to_owned(), name.to_owned()), (element.to_owned(), of_dib));
         *self.totals.entry(phase.to_owned()).or_default() += 1;
     }
 
@@ -190,8 +221,9 @@ impl LogReader {
         self.script_ended();
         self.enter_named(now, Some(phase));
         let (phase, name) = (phase.to_owned(), name.to_owned());
-        let element = self.hooks.get(&(phase.clone(), name.clone())).cloned();
-        self.running = Some(Script { element, phase, name });
+        let hook = self.hooks.get(&(phase.clone(), name.clone())).cloned();
+        let (element, of_dib) = hook.map_or((None, false), |(element, of_dib)| (Some(element), of_dib));
+        self.running = Some(Script { element, of_dib, phase, name });
     }
 
     fn script_ended(&mut self) {
@@ -307,6 +339,7 @@ mod tests {
         }
         let script = Script {
             element: Some("agent-install".to_owned()),
+            of_dib: true,
             phase: "install".to_owned(),
             name: "60-agent-install".to_owned(),
         };

@@ -78,6 +78,8 @@ pub struct Order {
     pub log: PathBuf,
     /// The static agent binary.
     pub agent: PathBuf,
+    /// The fingerprint of the manager's certificate; baked into the image: the agent obeys no other manager.
+    pub fingerprint: String,
     /// How long it may take.
     pub timeout: Duration,
     /// Seconds that each phase took in this schedule's last builds; empty: built-in weights.
@@ -108,15 +110,30 @@ pub enum Event {
     Line(String),
     /// 0 to 1, and the phase with its script.
     Progress(f64, String),
+    /// Which elements it works with; told once, before the first script runs.
+    Expanded(Expanded),
 }
+
+/// What DIB works with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// DIB's version, as it says it.
+    pub version: String,
+    /// The elements, those that others depend on included.
+    pub elements: Vec<String>,
+}
+
+/// The reason of a script that failed for no known cause.
+pub const HOOK_FAILED: &str = "dib_hook_failed";
 
 /// disk-image-builder made nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct BuilderError {
     /// One snake_case word: `dib_missing`, `dib_element_unknown`, `dib_hook_failed`, `dib_package_missing`,
-    /// `dib_os_missing`, `dib_element_conflict`, `dib_format_unknown`, `device_mapper_missing`, `dib_failed`,
-    /// `scratch_full`, `image_damaged`, `mirror_unreachable`, `build_timeout`, `cancelled`, `build_log`.
+    /// `dib_release_unknown`, `dib_os_missing`, `dib_element_conflict`, `dib_format_unknown`,
+    /// `device_mapper_missing`, `dib_failed`, `scratch_full`, `image_damaged`, `mirror_unreachable`,
+    /// `mirror_inconsistent`, `rate_limited`, `clock_differs`, `build_timeout`, `cancelled`, `build_log`.
     pub reason: &'static str,
     /// Whether the image definition is to blame (the verdict is FAILED), not the host (ERRORED).
     pub image_at_fault: bool,

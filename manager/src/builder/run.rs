@@ -154,6 +154,7 @@ struct Build<'a> {
     tail: Tail,
     reader: LogReader,
     shown: (f64, String),
+    told_expanded: bool,
     cause: Option<Cause>,
     stop: Stop,
 }
@@ -178,8 +179,9 @@ impl<'a> Build<'a> {
             log,
             lines: Lines::default(),
             tail: Tail::default(),
-            reader: LogReader::new(&order.phase_weights),
+            reader: LogReader::new(&order.phase_weights).with_elements_path(&order.elements_path),
             shown: (-1.0, String::new()),
+            told_expanded: false,
             cause: None,
             stop: Stop::No,
         }
@@ -283,6 +285,12 @@ impl<'a> Build<'a> {
         for line in lines {
             self.reader.line(now, &line);
             self.tail.push(&line);
+            if !self.told_expanded
+                && let Some(expanded) = self.reader.expanded()
+            {
+                self.told_expanded = true;
+                (self.events)(Event::Expanded(expanded.clone()));
+            }
             (self.events)(Event::Line(line));
             // What ends the build with success is told when the image has been looked at.
             if !self.reader.succeeded() {

@@ -45,7 +45,7 @@ pub(crate) enum Verb {
     /// Build, boot and verify one schedule now, and wait for the verdict
     #[command(after_help = examples::RUN)]
     Run(RunArguments),
-    /// Check schedules.toml: every mistake with line and caret, or the next fire times
+    /// Check schedules.toml: every mistake with line and caret, what this host lacks for it, the next fire times
     #[command(after_help = examples::CHECK)]
     Check(CheckArguments),
     /// List builds, newest first
@@ -116,10 +116,11 @@ pub(crate) struct HostArguments {
     /// The program disk-image-create of disk-image-builder [default: the one on PATH, else in /opt/image-manager/dib]
     #[arg(long, value_name = "PROGRAM", env = "IMAGE_MANAGER_DIB")]
     pub(crate) dib: Option<PathBuf>,
-    /// Directories with elements, besides disk-image-builder's own [default: elements beside the schedules file]
+    /// Directories with elements, besides disk-image-builder's own [default: elements beside the schedules
+    /// file, and those that came with this program]
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_ELEMENTS", value_delimiter = ':')]
     pub(crate) elements: Vec<PathBuf>,
-    /// Static agent binary that goes into the images [default: beside this program]
+    /// Static agent binary that goes into the images [default: the one that came with this program]
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_AGENT")]
     pub(crate) agent: Option<PathBuf>,
     /// Where builds get their scratch directories [default: scratch in the state directory]
@@ -202,8 +203,11 @@ pub(crate) struct RunArguments {
 pub(crate) struct CheckArguments {
     /// File to check [default: as --schedules]
     pub(crate) file: Option<PathBuf>,
+    /// Look at the file alone, not at what this host has: for a host that does not build
+    #[arg(long)]
+    pub(crate) file_only: bool,
     #[command(flatten)]
-    pub(crate) schedules: SchedulesArgument,
+    pub(crate) host: HostArguments,
 }
 
 /// Arguments of `doctor`.

@@ -1,13 +1,12 @@
 //! `image-manager audit`: who did what.
 
-use serde_json::json;
-
 use super::arguments::{AuditArguments, ListFormat};
 use super::instance::open_history;
-use super::table::{Layout, csv_line};
-use super::text::{self, Style};
+use super::table::{self, Column};
+use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, when};
 use crate::history::{AuditRow, timestamp};
+use crate::untrusted::{Untrusted, csv, json};
 
 pub(crate) async fn run(arguments: AuditArguments) -> Outcome {
     let since = arguments.since.as_deref().map(|since| when::parse_time(since, "--since")).transpose();
@@ -16,51 +15,38 @@ pub(crate) async fn run(arguments: AuditArguments) -> Outcome {
     let rows = history.audit(since, arguments.limit).await.map_err(Trouble::errored)?;
     match arguments.format {
         ListFormat::Table => text::print(&table(&rows, Style::of_stdout())),
-        ListFormat::Json => text::print(&json(&rows)),
-        ListFormat::Csv => text::print(&csv(&rows)),
+        ListFormat::Json => text::print_document(&listed(&rows)),
+        ListFormat::Csv => text::print_document(&separated(&rows)),
     }
     Ok(Exit::Done)
 }
 
-/// A column of the table: its name, and what it says of a row.
-type Column = (&'static str, fn(&AuditRow) -> String);
-
-const TIME: Column = ("TIME", |row| when::exact(Some(&timestamp(row.at))));
-const WHO: Column = ("WHO", |row| row.principal.clone());
-const ACTION: Column = ("ACTION", |row| row.action.clone());
-const SUBJECT: Column = ("OF", |row| row.subject.clone());
-const BUILD: Column = ("BUILD", |row| row.build_id.clone());
+const TIME: Column<AuditRow> = ("TIME", |row| when::exact(Some(&timestamp(row.at))));
+const WHO: Column<AuditRow> = ("WHO", |row| row.principal.clone());
+const ACTION: Column<AuditRow> = ("ACTION", |row| row.action.clone());
+const SUBJECT: Column<AuditRow> = ("OF", |row| row.subject.clone());
+const BUILD: Column<AuditRow> = ("BUILD", |row| row.build_id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
-const SHORT_BUILD: Column = ("BUILD", |row| row.build_id.chars().take(18).collect());
-const DETAIL: Column = ("DETAIL", |row| row.detail.clone());
+const SHORT_BUILD: Column<AuditRow> = ("BUILD", |row| row.build_id.chars().take(18).collect());
+const DETAIL: Column<AuditRow> = ("DETAIL", |row| row.detail.clone());
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column]; 4] = [
+const LAYOUTS: [&[Column<AuditRow>]; 4] = [
     &[TIME, WHO, ACTION, SUBJECT, BUILD, DETAIL],
     &[TIME, WHO, ACTION, SUBJECT, SHORT_BUILD],
     &[TIME, WHO, ACTION, SUBJECT],
     &[WHO, ACTION, SUBJECT],
 ];
 
-fn table(rows: &[AuditRow], style: Style) -> String {
-    if rows.is_empty() {
-        return "nothing was done\n".to_owned();
-    }
-    let Some(layout) = Layout::fitting(&LAYOUTS, rows, style) else { return String::new() };
-    let mut out = layout.head(style);
-    out.push('\n');
-    for line in layout.lines(style) {
-        out.push_str(&line);
-        out.push('\n');
-    }
-    out
+fn table(rows: &[AuditRow], style: Style) -> Screen {
+    table::of(&LAYOUTS, rows, "nothing was done", style, |_, text| style.plain_text(text))
 }
 
-fn json(rows: &[AuditRow]) -> String {
+fn listed(rows: &[AuditRow]) -> String {
     let rows: Vec<_> = rows
         .iter()
         .map(|row| {
-            json!({
+            serde_json::json!({
                 "id": row.id,
                 "time": when::rfc3339(Some(&timestamp(row.at))),
                 "principal": row.principal,
@@ -71,23 +57,24 @@ fn json(rows: &[AuditRow]) -> String {
             })
         })
         .collect();
-    let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
-    text.push('\n');
-    text
+    json::pretty(&rows)
 }
 
-fn csv(rows: &[AuditRow]) -> String {
+fn separated(rows: &[AuditRow]) -> String {
     let mut out = "id,time,principal,action,subject,build_id,detail\n".to_owned();
     for row in rows {
-        out.push_str(&csv_line([
-            row.id.to_string(),
-            when::rfc3339(Some(&timestamp(row.at))),
-            row.principal.clone(),
-            row.action.clone(),
-            row.subject.clone(),
-            row.build_id.clone(),
-            row.detail.clone(),
-        ]));
+        out.push_str(&csv::row(
+            [
+                row.id.to_string(),
+                when::rfc3339(Some(&timestamp(row.at))),
+                row.principal.clone(),
+                row.action.clone(),
+                row.subject.clone(),
+                row.build_id.clone(),
+                row.detail.clone(),
+            ]
+            .map(Untrusted::from),
+        ));
     }
     out
 }
@@ -109,9 +96,10 @@ mod tests {
         };
         for width in [40, 60, 80, 100, 200] {
             let said = table(std::slice::from_ref(&row), Style::of_width(width));
+            let said = said.as_str();
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("browser of token alice"), "{width}\n{said}");
         }
-        assert!(table(&[row], Style::plain()).contains("52cee028ec3c"));
+        assert!(table(&[row], Style::plain()).as_str().contains("52cee028ec3c"));
     }
 }

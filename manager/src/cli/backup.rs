@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: BackupArguments) -> Outcome {
     let to = std::path::absolute(&arguments.file).map_err(Trouble::usage)?;
     let copied = tokio::task::spawn_blocking(move || copy(&from, &to)).await;
     let (builds, size) = copied.map_err(Trouble::errored)??;
-    text::print(&format!("{builds} builds in {} ({})\n", arguments.file.display(), HumanBytes(size)));
+    text::say!(format_args!("{builds} builds in {} ({})", arguments.file.display(), HumanBytes(size)));
     Ok(Exit::Done)
 }
 

@@ -1,14 +1,12 @@
 //! `image-manager compare`: what differs between two builds.
 
-use std::fmt::Write as _;
-
 use image_manager_proto::v1::{self, CheckOutcome, CompareBuildsResponse};
 
 use super::arguments::{CompareArguments, OneFormat};
 use super::instance::open_history;
 use super::report::took;
 use super::show::not_found;
-use super::text::{self, Style};
+use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{History, Named as _};
 use crate::lifecycle::compare;
@@ -28,7 +26,7 @@ pub(crate) async fn run(arguments: CompareArguments) -> Outcome {
     let comparison = compare(&history, state, &a, &b).await.map_err(Trouble::errored)?;
     match arguments.format {
         OneFormat::Text => text::print(&render(&comparison, Style::of_stdout())),
-        OneFormat::Json => text::print(&json::message("CompareBuildsResponse", &comparison)),
+        OneFormat::Json => text::print_document(&json::message("CompareBuildsResponse", &comparison)),
     }
     Ok(Exit::Done)
 }
@@ -43,42 +41,33 @@ async fn before(history: &History, id: &str) -> Result<String, Trouble> {
     })
 }
 
-fn render(comparison: &CompareBuildsResponse, style: Style) -> String {
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_all(&mut out, comparison, style);
-    out
-}
-
-fn write_all(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
+fn render(comparison: &CompareBuildsResponse, style: Style) -> Screen {
+    let mut out = Screen::default();
     let builds = [("A", &comparison.a), ("B", &comparison.b)];
     for (letter, build) in builds.into_iter().filter_map(|(letter, build)| Some((letter, build.as_ref()?))) {
         let state = style.by_state(build.state(), build.state().word());
-        writeln!(
-            out,
-            "{letter}  {}  {} on {}, created {}, {state}",
-            build.id,
-            build.schedule,
-            build.cloud,
-            when::both(build.created_at.as_ref())
-        )?;
+        let created = when::both(build.created_at.as_ref());
+        let (id, schedule, cloud) = (&build.id, &build.schedule, &build.cloud);
+        line!(out, format_args!("{letter}  {id}  {schedule} on {cloud}, created {created}, "), state);
     }
     for note in &comparison.notes {
-        writeln!(out, "{} {note}", style.bold("note:"))?;
+        line!(out, style.bold("note:"), " ", *note);
     }
-    write_figures(out, comparison, style)?;
-    write_checks(out, comparison, style)?;
-    write_packages(out, comparison, style)
+    write_figures(&mut out, comparison, style);
+    write_checks(&mut out, comparison, style);
+    write_packages(&mut out, comparison, style);
+    out
 }
 
-fn write_figures(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
-    writeln!(out, "\n{}", style.bold(&format!("{:<16} {:>13} {:>13}", "", "A", "B")))?;
+fn write_figures(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
+    out.blank();
+    line!(out, style.bold(&format!("{:<16} {:>13} {:>13}", "", "A", "B")));
     for stage in &comparison.stages {
         let (a, b) = (took(stage.duration_a.as_ref()), took(stage.duration_b.as_ref()));
-        writeln!(out, "{:<16} {a:>13} {b:>13}", stage.name)?;
+        line!(out, format_args!("{:<16} {a:>13} {b:>13}", stage.name));
     }
     let (a, b) = (took(comparison.boot_a.as_ref()), took(comparison.boot_b.as_ref()));
-    writeln!(out, "{:<16} {a:>13} {b:>13}", "boot to agent")?;
+    line!(out, format_args!("{:<16} {a:>13} {b:>13}", "boot to agent"));
     let size = |build: &Option<v1::Build>| {
         build.as_ref().and_then(|build| build.image.as_ref()).map(|image| image.size_bytes)
     };
@@ -92,13 +81,14 @@ fn write_figures(out: &mut String, comparison: &CompareBuildsResponse, style: St
         (Some(_), Some(_)) => "  the same".to_owned(),
         _ => String::new(),
     };
-    writeln!(out, "{:<16} {:>13} {:>13}{change}", "image size", print(a), print(b))
+    line!(out, format_args!("{:<16} {:>13} {:>13}{change}", "image size", print(a), print(b)));
 }
 
-fn write_checks(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
-    writeln!(out, "\n{}", style.bold("checks"))?;
+fn write_checks(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
+    out.blank();
+    line!(out, style.bold("checks"));
     if comparison.checks.is_empty() {
-        return writeln!(out, "  no outcome differs");
+        line!(out, "  no outcome differs");
     }
     let word = |outcome: CheckOutcome| match outcome {
         CheckOutcome::Unspecified => "not run",
@@ -106,28 +96,30 @@ fn write_checks(out: &mut String, comparison: &CompareBuildsResponse, style: Sty
     };
     for check in &comparison.checks {
         let (a, b) = (check.outcome_a(), check.outcome_b());
-        writeln!(out, "  {} {:<16} {} -> {}", style.outcome_mark(b), check.name, word(a), word(b))?;
+        let rest = format!(" {:<16} {} -> {}", check.name, word(a), word(b));
+        line!(out, "  ", style.outcome_mark(b), rest);
     }
-    Ok(())
 }
 
-fn write_packages(out: &mut String, comparison: &CompareBuildsResponse, style: Style) -> std::fmt::Result {
+fn write_packages(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
+    out.blank();
     let (Some(in_a), Some(in_b)) = (comparison.packages_a, comparison.packages_b) else {
-        return writeln!(out, "\n{}\n  cannot be compared, see the note above", style.bold("packages"));
+        line!(out, style.bold("packages"));
+        line!(out, "  cannot be compared, see the note above");
+        return;
     };
-    writeln!(out, "\n{}  {in_a} in A, {in_b} in B", style.bold("packages"))?;
+    line!(out, style.bold("packages"), format_args!("  {in_a} in A, {in_b} in B"));
     if comparison.packages.is_empty() {
-        return writeln!(out, "  the same, in the same versions");
+        line!(out, "  the same, in the same versions");
     }
     for change in &comparison.packages {
         let name = &change.package;
         match (change.version_a.as_str(), change.version_b.as_str()) {
-            ("", b) => writeln!(out, "  {} {name} {b}", style.added("+"))?,
-            (a, "") => writeln!(out, "  {} {name} {a}", style.removed("-"))?,
-            (a, b) => writeln!(out, "  {} {name} {a} -> {b}", style.dim("~"))?,
+            ("", b) => line!(out, "  ", style.added("+"), format_args!(" {name} {b}")),
+            (a, "") => line!(out, "  ", style.removed("-"), format_args!(" {name} {a}")),
+            (a, b) => line!(out, "  ", style.dim("~"), format_args!(" {name} {a} -> {b}")),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -156,12 +148,14 @@ mod tests {
             ..CompareBuildsResponse::default()
         };
         let said = render(&comparison, Style::plain());
+        let said = said.as_str();
         for line in ["  + curl 8.1\n", "  ~ bash 5.1 -> 5.2\n", "  - zsh 5.9\n", "10.00 MiB more"] {
             assert!(said.contains(line), "{line} is not in {said}");
         }
         comparison.packages_b = None;
         comparison.notes = vec!["the packages of build 01 are not known: why".into()];
         let said = render(&comparison, Style::plain());
+        let said = said.as_str();
         assert!(
             said.contains("note: the packages of build 01") && said.contains("cannot be compared"),
             "{said}"

@@ -15,6 +15,7 @@ use super::arguments::{Arguments, CompletionsArguments, Shell};
 use super::{Exit, Outcome, Trouble, text};
 use crate::history::{BuildFilter, History, Named as _};
 use crate::schedules;
+use crate::untrusted::Untrusted;
 
 /// The variable by which the shell's script asks for candidates.
 const ASKS: &str = "IMAGE_MANAGER_COMPLETE";
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &CompletionsArguments) -> Outcome {
         .map_or_else(|_| PROGRAM.to_owned(), |path| path.to_string_lossy().into_owned());
     let mut script = Vec::new();
     shell.write_registration(ASKS, PROGRAM, PROGRAM, &program, &mut script).map_err(Trouble::errored)?;
-    text::print(&String::from_utf8_lossy(&script));
+    text::print_document(&String::from_utf8_lossy(&script));
     Ok(Exit::Done)
 }
 
@@ -61,10 +62,15 @@ pub(crate) fn answer() -> Option<ExitCode> {
 pub(crate) fn schedule_names() -> Vec<CompletionCandidate> {
     let path = given("--schedules", "IMAGE_MANAGER_SCHEDULES", "schedules.toml");
     let Ok(found) = schedules::load(&path) else { return Vec::new() };
-    let candidate = |schedule: &schedules::Schedule| {
-        CompletionCandidate::new(&schedule.name).help(Some(format!("on {}", schedule.cloud).into()))
-    };
+    let candidate =
+        |schedule: &schedules::Schedule| candidate_of(&schedule.name, &format!("on {}", schedule.cloud));
     found.schedules.iter().map(candidate).collect()
+}
+
+/// The shell shows it on the terminal.
+fn candidate_of(value: &str, help: &str) -> CompletionCandidate {
+    let [value, help] = [value, help].map(|text| Untrusted::from(text).in_one_line().into_owned());
+    CompletionCandidate::new(value).help(Some(help.into()))
 }
 
 /// Ids of the newest builds, and `latest`.
@@ -89,7 +95,7 @@ fn newest(database: &Path) -> Option<Vec<CompletionCandidate>> {
     let latest = CompletionCandidate::new("latest").help(Some("the newest build".into()));
     let candidates = page.builds.iter().map(|build| {
         let help = format!("{}, {}", build.schedule, build.state().word());
-        CompletionCandidate::new(&build.id).help(Some(help.into()))
+        candidate_of(&build.id, &help)
     });
     Some(std::iter::once(latest).chain(candidates).collect())
 }

@@ -1,158 +1,103 @@
 //! `image-manager doctor`: what this host lacks, each with the command that mends it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use image_manager_proto::v1::CheckOutcome;
+
 use super::Exit;
-use super::arguments::DoctorArguments;
+use super::arguments::{DoctorArguments, HostArguments};
 use super::instance::settings;
-use super::text::{self, Style};
+use super::text::{self, Screen, Style, line};
+use crate::cloud::openstack::OpenStackCloud;
 use crate::lifecycle::Settings;
-use crate::programs::{find, is_executable};
-use crate::schedules;
-
-/// One thing that was looked at.
-struct Finding {
-    what: String,
-    trouble: Option<Mending>,
-}
-
-/// What is wrong and what mends it.
-struct Mending {
-    wrong: String,
-    mend: String,
-}
-
-/// A program, what it is for, and the Debian package that has it.
-const PROGRAMS: [(&str, &str, &str); 10] = [
-    ("qemu-system-x86_64", "boots images on the local cloud", "qemu-system-x86"),
-    ("qemu-img", "makes and converts disks", "qemu-utils"),
-    ("debootstrap", "makes a Debian root for disk-image-builder", "debootstrap"),
-    ("sudo", "disk-image-builder calls it, even as root", "sudo"),
-    ("sgdisk", "partitions images", "gdisk"),
-    ("sfdisk", "partitions images", "fdisk"),
-    ("mkfs.ext4", "makes file systems", "e2fsprogs"),
-    ("kpartx", "maps partitions", "kpartx"),
-    ("losetup", "attaches images as loop devices", "mount"),
-    ("unshare", "contains disk-image-builder", "util-linux"),
-];
+use crate::readiness::{self, Definition, Finding};
+use crate::schedules::{self, LOCAL, Schedule, Schedules};
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
-    let state = std::path::absolute(&arguments.host.state.state)
-        .unwrap_or_else(|_| arguments.host.state.state.clone());
-    let settings = settings(&arguments.host, &state, 1);
-    let mut findings: Vec<Finding> =
-        PROGRAMS.iter().map(|(program, purpose, package)| on_path(program, purpose, package)).collect();
-    findings.push(dib(&settings));
-    findings.push(agent(&settings));
-    findings.extend(settings.elements.iter().map(|path| elements(path)));
-    findings.push(root());
-    findings.push(room(&settings));
-    findings.push(schedules_file(&arguments.host.schedules.schedules));
+    let host = &arguments.host;
+    let state = std::path::absolute(&host.state.state).unwrap_or_else(|_| host.state.state.clone());
+    let findings = findings(host, &settings(host, &state, 1));
     let style = Style::of_stdout();
-    let lacking = findings.iter().filter(|finding| finding.trouble.is_some()).count();
-    for finding in &findings {
-        text::print(&line(finding, style));
+    let mut out = Screen::default();
+    show(&mut out, &findings.iter().collect::<Vec<_>>(), style);
+    line!(out, "  ", style.dim("i"), " ", accelerator());
+    out.blank();
+    let lacks = lacking(&findings).len();
+    if lacks == 0 {
+        line!(out, "nothing is missing: `image-manager run SCHEDULE` can build");
+    } else {
+        line!(
+            out,
+            format_args!(
+                "{lacks} of {} are missing; in a checkout, `setup/install build` mends all that can be installed",
+                findings.len()
+            )
+        );
     }
-    text::print(&format!("  {} {}\n", style.dim("i"), accelerator()));
-    if lacking == 0 {
-        text::print("\nnothing is missing: `image-manager run SCHEDULE` can build\n");
-        return Exit::Done;
-    }
-    text::print(&format!(
-        "\n{lacking} of {} are missing; in a checkout, `setup/install build` mends all that can be installed\n",
-        findings.len()
-    ));
-    Exit::Errored
+    text::print(&out);
+    if lacks == 0 { Exit::Done } else { Exit::Errored }
 }
 
-fn line(finding: &Finding, style: Style) -> String {
-    use image_manager_proto::v1::CheckOutcome;
-    match &finding.trouble {
-        None => format!("  {} {}\n", style.outcome_mark(CheckOutcome::Pass), finding.what),
-        Some(trouble) => format!(
-            "  {} {}: {}\n      mend it with: {}\n",
-            style.outcome_mark(CheckOutcome::Fail),
-            finding.what,
-            trouble.wrong,
-            style.bold(&trouble.mend)
-        ),
-    }
+/// What the file's schedules need; of a file that cannot be used, what every build needs.
+fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
+    let everything = |_: &Schedule| true;
+    let path = &host.schedules.schedules;
+    let unusable = || {
+        let mend = format!("image-manager check {}", path.display());
+        Finding::bad(path.display().to_string(), "has mistakes", mend)
+    };
+    let Ok(found) = schedules::load(path) else {
+        let mut findings =
+            readiness::findings(&Schedules::none(path), &Definition::default(), settings, &everything);
+        findings.push(unusable());
+        return findings;
+    };
+    let definition = readiness::definition(&found, settings, &everything);
+    let mut findings = readiness::findings(&found, &definition, settings, &everything);
+    findings.extend(clouds(&found));
+    findings.push(if definition.mistakes.is_empty() {
+        Finding::good(format!("{} ({} schedules)", path.display(), found.schedules.len()))
+    } else {
+        unusable()
+    });
+    findings
 }
 
-fn good(what: String) -> Finding {
-    Finding { what, trouble: None }
+/// The schedules' clouds, as far as this host's clouds.yaml and variables tell: nothing is asked of them.
+pub(crate) fn clouds(schedules: &Schedules) -> Vec<Finding> {
+    let names = schedules.schedules.iter().map(|schedule| schedule.cloud.as_str());
+    let names: BTreeSet<&str> = names.filter(|name| *name != LOCAL).collect();
+    names
+        .into_iter()
+        .map(|name| match OpenStackCloud::open(name, "") {
+            Ok(_) => Finding::good(format!("cloud {name} is configured")),
+            Err(error) => {
+                let mend = format!(
+                    "describe it in clouds.yaml; then `image-manager doctor --cloud {name}` tries it"
+                );
+                Finding::bad(format!("cloud {name}"), error.to_string(), mend)
+            }
+        })
+        .collect()
 }
 
-fn bad(what: impl Into<String>, wrong: impl Into<String>, mend: impl Into<String>) -> Finding {
-    Finding { what: what.into(), trouble: Some(Mending { wrong: wrong.into(), mend: mend.into() }) }
+/// Those in which something is wrong.
+pub(crate) fn lacking(findings: &[Finding]) -> Vec<&Finding> {
+    findings.iter().filter(|finding| finding.trouble.is_some()).collect()
 }
 
-fn on_path(program: &str, purpose: &str, package: &str) -> Finding {
-    match find(program) {
-        Some(path) => good(format!("{program} ({})", path.display())),
-        None => bad(
-            program,
-            format!("not found; it {purpose}"),
-            format!("apt-get install --no-install-recommends {package}"),
-        ),
-    }
-}
-
-fn dib(settings: &Settings) -> Finding {
-    if is_executable(&settings.dib) {
-        return good(format!("disk-image-builder ({})", settings.dib.display()));
-    }
-    bad(
-        "disk-image-builder",
-        format!("no disk-image-create on PATH, nor {}", settings.dib.display()),
-        "python3 -m venv /opt/image-manager/dib && /opt/image-manager/dib/bin/pip install diskimage-builder setuptools",
-    )
-}
-
-fn agent(settings: &Settings) -> Finding {
-    if is_executable(&settings.agent) {
-        return good(format!("agent binary ({})", settings.agent.display()));
-    }
-    bad("agent binary", format!("not at {}", settings.agent.display()), "make agent, or name it with --agent")
-}
-
-fn elements(path: &Path) -> Finding {
-    if path.join("agent-install").is_dir() {
-        return good(format!("elements ({})", path.display()));
-    }
-    bad(
-        "elements",
-        format!("no agent-install in {}", path.display()),
-        "name the directory with --elements, or IMAGE_MANAGER_ELEMENTS",
-    )
-}
-
-fn root() -> Finding {
-    if nix::unistd::geteuid().is_root() {
-        return good("runs as root, as disk-image-builder needs".to_owned());
-    }
-    bad("root", "disk-image-builder mounts and uses loop devices", "run image-manager as root")
-}
-
-fn room(settings: &Settings) -> Finding {
-    // The nearest directory that is there: the state directory may not be made yet.
-    let there = settings.scratch.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    match crate::builder::check_room(there, settings.room) {
-        Ok(()) => good(format!("room to build in {}", there.display())),
-        Err(error) => {
-            bad("room", error.to_string(), "free some, or name another place with --scratch and --state")
+/// A line for each; where something is wrong one more, with what mends it.
+pub(crate) fn show(out: &mut Screen, findings: &[&Finding], style: Style) {
+    for finding in findings {
+        match &finding.trouble {
+            None => line!(out, "  ", style.outcome_mark(CheckOutcome::Pass), " ", finding.what),
+            Some(trouble) => {
+                let mark = style.outcome_mark(CheckOutcome::Fail);
+                line!(out, "  ", mark, format_args!(" {}: {}", finding.what, trouble.wrong));
+                line!(out, "      mend it with: ", style.bold(&trouble.mend));
+            }
         }
-    }
-}
-
-fn schedules_file(path: &Path) -> Finding {
-    match schedules::load(path) {
-        Ok(found) => good(format!("{} ({} schedules)", path.display(), found.schedules.len())),
-        Err(_) => bad(
-            path.display().to_string(),
-            "cannot be used",
-            format!("image-manager check {}", path.display()),
-        ),
     }
 }
 

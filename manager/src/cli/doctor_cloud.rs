@@ -4,7 +4,7 @@ use image_manager_proto::v1::CheckOutcome;
 
 use super::arguments::DoctorArguments;
 use super::instance::{gateway_address, load_schedules, open_history};
-use super::text::{self, Style};
+use super::text::{Style, say};
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::openstack::{OpenStackCloud, Proof, UNPROVABLE};
 
@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     let schedules = load_schedules(&arguments.host.schedules.schedules)?;
     let style = Style::of_stdout();
     let mut wrong = 0;
-    text::print(&format!("cloud {name}\n"));
+    say!("cloud ", name);
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let mut proofs = cloud.diagnose(gateway).await;
     if let Some(endpoint) = arguments.host.agent_endpoint
@@ -30,12 +30,14 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     let inside = proofs.first().is_some_and(|proof| proof.found.is_ok());
     wrong += print(&proofs, style);
     for schedule in schedules.schedules.iter().filter(|schedule| inside && schedule.cloud == name) {
-        text::print(&format!("\nschedule {}\n", schedule.name));
+        say!();
+        say!("schedule ", schedule.name);
         wrong += print(&cloud.diagnose_schedule(&schedule.server, schedule.publish.as_ref()).await, style);
     }
-    text::print("\nwhat cannot be proved from here:\n");
+    say!();
+    say!("what cannot be proved from here:");
     for what in UNPROVABLE {
-        text::print(&format!("  {} {what}\n", style.dim("?")));
+        say!("  ", style.dim("?"), " ", what);
     }
     Ok(if wrong == 0 { Exit::Done } else { Exit::Errored })
 }
@@ -47,7 +49,7 @@ fn print(proofs: &[Proof], style: Style) -> usize {
             Ok(found) => (CheckOutcome::Pass, found.clone()),
             Err(error) => (CheckOutcome::Fail, error.to_string()),
         };
-        text::print(&format!("  {} {}: {found}\n", style.outcome_mark(outcome), proof.what));
+        say!("  ", style.outcome_mark(outcome), format_args!(" {}: {found}", proof.what));
     }
     proofs.iter().filter(|proof| proof.found.is_err()).count()
 }

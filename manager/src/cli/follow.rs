@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::progress::Progress;
 use super::signals::Signals;
-use super::text::{self, Style};
+use super::text::{self, Screen, Style};
 use super::{Trouble, show};
 use crate::lifecycle::state;
 
@@ -34,7 +34,10 @@ pub(crate) async fn follow(
                 Some(Ok(event)) => {
                     if let Some(ended) = take(&mut progress, event) {
                         progress.finish();
-                        text::print(&format!("\n{}", show::render(&ended, Style::of_stdout())));
+                        let mut screen = Screen::default();
+                        screen.blank();
+                        screen.append(&show::render(&ended, Style::of_stdout()));
+                        text::print(&screen);
                         return Ok(Followed::Ended(Box::new(ended)));
                     }
                 }
@@ -47,7 +50,7 @@ pub(crate) async fn follow(
                     return Ok(Followed::Abandoned);
                 }
                 cancelled = true;
-                progress.say("cancelling and cleaning up; once more leaves that to the next start");
+                progress.say(&[&"cancelling and cleaning up; once more leaves that to the next start"]);
                 cancel();
             }
         }

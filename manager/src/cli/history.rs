@@ -6,10 +6,11 @@ use image_manager_proto::v1;
 
 use super::arguments::{HistoryArguments, ListFormat};
 use super::instance::open_history;
-use super::table::{Layout, csv_line};
-use super::text::{self, Style};
+use super::table::{self, Column};
+use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{BuildFilter, Named as _};
+use crate::untrusted::{Untrusted, csv};
 
 pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     let (directory, state) = split_state(&arguments.state)?;
@@ -41,8 +42,8 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     }
     match arguments.format {
         ListFormat::Table => text::print(&table(&builds, Style::of_stdout())),
-        ListFormat::Json => text::print(&json::list(&builds)),
-        ListFormat::Csv => text::print(&csv(&builds)),
+        ListFormat::Json => text::print_document(&json::list(&builds)),
+        ListFormat::Csv => text::print_document(&csv(&builds)),
     }
     Ok(Exit::Done)
 }
@@ -69,41 +70,29 @@ fn split_state(values: &[String]) -> Result<(PathBuf, Option<v1::BuildState>), T
     Ok((directory, state))
 }
 
-/// A column of the table: its name, and what it says of a build.
-type Column = (&'static str, fn(&v1::Build) -> String);
-
-const ID: Column = ("BUILD", |build| build.id.clone());
+const ID: Column<v1::Build> = ("BUILD", |build| build.id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
-const SHORT_ID: Column = ("BUILD", |build| build.id.chars().take(18).collect());
-const SCHEDULE: Column = ("SCHEDULE", |build| build.schedule.clone());
-const CLOUD: Column = ("CLOUD", |build| build.cloud.clone());
-const STATE: Column = ("STATE", |build| build.state().word().to_owned());
-const TRIGGER: Column = ("TRIGGER", |build| build.trigger().word().to_owned());
-const CREATED: Column = ("CREATED", |build| when::exact(build.created_at.as_ref()));
-const AGE: Column = ("AGE", |build| when::ago(build.created_at.as_ref()));
-const TOOK: Column = ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
-const REASON: Column = ("REASON", |build| build.reason.clone());
+const SHORT_ID: Column<v1::Build> = ("BUILD", |build| build.id.chars().take(18).collect());
+const SCHEDULE: Column<v1::Build> = ("SCHEDULE", |build| build.schedule.clone());
+const CLOUD: Column<v1::Build> = ("CLOUD", |build| build.cloud.clone());
+const STATE: Column<v1::Build> = ("STATE", |build| build.state().word().to_owned());
+const TRIGGER: Column<v1::Build> = ("TRIGGER", |build| build.trigger().word().to_owned());
+const CREATED: Column<v1::Build> = ("CREATED", |build| when::exact(build.created_at.as_ref()));
+const AGE: Column<v1::Build> = ("AGE", |build| when::ago(build.created_at.as_ref()));
+const TOOK: Column<v1::Build> =
+    ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
+const REASON: Column<v1::Build> = ("REASON", |build| build.reason.clone());
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column]; 5] = [
+const LAYOUTS: [&[Column<v1::Build>]; 5] = [
     &[ID, SCHEDULE, CLOUD, STATE, TRIGGER, CREATED, AGE, TOOK, REASON],
     &[ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE],
 ];
-fn table(builds: &[v1::Build], style: Style) -> String {
-    if builds.is_empty() {
-        return "no builds\n".to_owned();
-    }
-    let Some(layout) = Layout::fitting(&LAYOUTS, builds, style) else { return String::new() };
-    let mut out = layout.head(style);
-    out.push('\n');
-    for (line, build) in layout.lines(style).zip(builds) {
-        out.push_str(&style.by_state(build.state(), &line));
-        out.push('\n');
-    }
-    out
+fn table(builds: &[v1::Build], style: Style) -> Screen {
+    table::of(&LAYOUTS, builds, "no builds", style, |build, text| style.by_state(build.state(), text))
 }
 
 fn csv(builds: &[v1::Build]) -> String {
@@ -124,7 +113,7 @@ fn csv(builds: &[v1::Build]) -> String {
             when::rfc3339(build.finished_at.as_ref()),
             build.image.as_ref().map(|image| image.size_bytes.to_string()).unwrap_or_default(),
         ];
-        out.push_str(&csv_line(fields));
+        out.push_str(&csv::row(fields.map(Untrusted::from)));
     }
     out
 }
@@ -158,12 +147,14 @@ mod tests {
         };
         for width in [20, 60, 80, 100, 120, 200] {
             let said = table(std::slice::from_ref(&build), Style::of_width(width));
+            let said = said.as_str();
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
             assert_eq!(width >= 60, said.contains("failed"), "{width}\n{said}");
             assert_eq!(width >= 100, said.contains("dib_missing_package"), "{width}\n{said}");
         }
         let piped = table(&[build], Style::plain());
+        let piped = piped.as_str();
         assert!(piped.contains("52cee028ec3c") && piped.contains("2026-11-01 00:00:00Z"), "{piped}");
         assert!(piped.contains("92.0 s") && piped.contains(" d ago"), "{piped}");
     }

@@ -21,7 +21,8 @@ use crate::cloud::{Cloud, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, GatewaySettings, ServeError, serve as serve_gateway};
 use crate::history::History;
 use crate::lifecycle::{Manager, Parts, Settings};
-use crate::schedules::{self, LOCAL, Schedule, Schedules};
+use crate::readiness::{Definition, definition};
+use crate::schedules::{self, LOCAL, LoadError, Schedule, Schedules};
 
 /// Where disk-image-builder is looked for when it is not on PATH; `setup/install` puts it there.
 const DIB_HOME: &str = "/opt/image-manager/dib/bin/disk-image-create";
@@ -107,7 +108,7 @@ pub(crate) fn holder(directory: &Path) -> Option<Holder> {
 
 /// Reads the schedules; their mistakes are printed with carets.
 pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
-    schedules::load(path).map_err(|error| Trouble::mistakes(error.render(Style::of_stderr().colours())))
+    schedules::load(path).map_err(|error| mistakes(&error))
 }
 
 /// Opens the history of a state directory that must be there.
@@ -272,8 +273,11 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
 
 /// What the command line says about the host, with defaults found where the program was installed.
 pub(crate) fn settings(host: &HostArguments, state: &Path, concurrent_builds: usize) -> Settings {
-    let beside = host.schedules.schedules.parent().unwrap_or_else(|| Path::new("")).join("elements");
-    let elements = if host.elements.is_empty() { vec![beside] } else { host.elements.clone() };
+    let elements = if host.elements.is_empty() {
+        find_elements(&host.schedules.schedules)
+    } else {
+        host.elements.clone()
+    };
     Settings {
         state: state.to_owned(),
         scratch: host.scratch.as_deref().map_or_else(|| state.join("scratch"), absolute),
@@ -301,14 +305,57 @@ fn find_dib() -> PathBuf {
     crate::programs::find("disk-image-create").unwrap_or_else(|| PathBuf::from(DIB_HOME))
 }
 
-/// The agent beside this program, or where cargo puts the static one of a checkout.
+/// The elements: beside the schedules file come first, so that a site's own override ours; then those that `make
+/// install` put beside the program, or those of the checkout that it was built in.
+fn find_elements(schedules: &Path) -> Vec<PathBuf> {
+    let beside = schedules.parent().unwrap_or_else(|| Path::new("")).join("elements");
+    let prefix = above_program(2);
+    let installed = prefix.map(|prefix| prefix.join("share/image-manager/elements"));
+    let checkout = above_program(3).map(|checkout| checkout.join("elements"));
+    let mut found: Vec<PathBuf> = Vec::new();
+    for directory in [Some(beside.clone()), installed, checkout].into_iter().flatten() {
+        // Absolute: what is beside the file may be the checkout's.
+        let Ok(directory) = directory.canonicalize() else { continue };
+        let ours = directory.starts_with(absolute(&beside)) || directory.join("agent-install").is_dir();
+        if directory.is_dir() && ours && !found.contains(&directory) {
+            found.push(directory);
+        }
+    }
+    if found.is_empty() { vec![beside] } else { found }
+}
+
+/// The agent: where `make install` puts it, where cargo puts the static one of a checkout, or beside this program.
 fn find_agent() -> PathBuf {
     let name = "image-manager-agent";
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
-    let Some(beside) = beside else { return PathBuf::from(name) };
-    // Cargo's own layout first: what lies beside a debug build is a dynamic agent.
-    let checkout = beside.parent().map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
-    checkout.filter(|path| path.exists()).unwrap_or_else(|| beside.join(name))
+    let installed = above_program(2).map(|prefix| prefix.join("lib/image-manager").join(name));
+    // Before what lies beside a debug build, which is a dynamic agent.
+    let checkout = above_program(2).map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
+    let beside = above_program(1).map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
+    [installed, checkout].into_iter().flatten().find(|path| path.exists()).unwrap_or(beside)
+}
+
+/// So many levels above this program: its directory, the prefix that it is installed under (or the target directory of
+/// a checkout), the checkout.
+fn above_program(levels: usize) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    program.ancestors().nth(levels).map(Path::to_owned)
+}
+
+/// Reads the schedules and asks disk-image-builder's resolver about those that are needed: mistakes in either are
+/// printed with carets.
+pub(crate) fn load_definition(
+    host: &HostArguments,
+    needed: &(dyn Fn(&Schedule) -> bool + Sync),
+) -> Result<(Schedules, Definition), Trouble> {
+    let schedules = load_schedules(&host.schedules.schedules)?;
+    let settings = settings(host, &absolute(&host.state.state), 1);
+    let definition = definition(&schedules, &settings, needed).into_result(&schedules);
+    let definition = definition.map_err(|error| mistakes(&error))?;
+    Ok((schedules, definition))
+}
+
+fn mistakes(error: &LoadError) -> Trouble {
+    Trouble::mistakes(error.render(Style::of_stderr().colours()))
 }
 
 #[cfg(test)]

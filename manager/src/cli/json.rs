@@ -13,6 +13,8 @@ use serde_json::{Map, Value as Json};
 
 use image_manager_proto::v1;
 
+use crate::untrusted::json::pretty;
+
 fn pool() -> Option<&'static DescriptorPool> {
     static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(image_manager_proto::FILE_DESCRIPTOR_SET).ok()).as_ref()
@@ -36,12 +38,6 @@ pub(crate) fn list(builds: &[v1::Build]) -> String {
 /// Messages of one kind as a JSON list, pretty, with a line end.
 pub(crate) fn messages(name: &str, messages: &[impl Message]) -> String {
     pretty(&Json::Array(messages.iter().map(|message| value(name, message)).collect()))
-}
-
-fn pretty(json: &Json) -> String {
-    let mut text = serde_json::to_string_pretty(json).unwrap_or_default();
-    text.push('\n');
-    text
 }
 
 fn build_value(build: &v1::Build) -> Json {

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
+use image_manager_agent::log_fields::VisibleFields;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use super::Trouble;
+use super::log_filter::LogFilter;
 use super::rotation::RotatingFile;
 use super::text::Style;
+use crate::untrusted::json::EscapedLines;
 
 /// The first two print user_data and tokens when they may; the third tells of its own insides.
 const CAPPED: &str = "openstack=info,osauth=info,tokio_cron_scheduler=warn";
@@ -31,8 +34,8 @@ pub(crate) enum LogFormat {
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArguments {
     /// What to log: error, warn, info, debug, or a filter such as "info,dib=warn" [default: info for serve, else error]
-    #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG", value_parser = log_filter)]
-    pub(crate) log: Option<String>,
+    #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG")]
+    pub(crate) log: Option<LogFilter>,
     /// How a log line is written
     #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -43,9 +46,10 @@ pub(crate) struct LogArguments {
 
 /// Sets logging up; `default` is the filter when none is given.
 pub(crate) fn start(arguments: &LogArguments, default: &str) -> Result<(), Trouble> {
-    let wanted = arguments.log.as_deref().unwrap_or(default);
+    let wanted = arguments.log.as_ref().map_or_else(|| default.to_owned(), |log| log.directives(default));
     let filter = EnvFilter::builder().parse_lossy(format!("{wanted},{CAPPED}"));
     let format = arguments.log_format;
+    #[expect(clippy::disallowed_methods, reason = "the layer escapes what is logged")]
     let errors = layer(format, io::stderr, Style::of_stderr().colours());
     let file = match &arguments.log_file {
         None => None,
@@ -67,16 +71,22 @@ pub(crate) fn start(arguments: &LogArguments, default: &str) -> Result<(), Troub
     Ok(())
 }
 
+/// What is logged is escaped here: in text by the fields' formatter, in JSON by the writer.
 fn layer<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_writer(writer).with_ansi(colours);
     match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => {
-            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        LogFormat::Text => {
+            fmt::layer().fmt_fields(VisibleFields).with_writer(writer).with_ansi(colours).boxed()
         }
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(EscapedLines(writer))
+            .boxed(),
     }
 }
 
@@ -101,12 +111,4 @@ impl<'a> MakeWriter<'a> for Shared {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
-}
-
-/// A filter that tracing-subscriber understands.
-fn log_filter(text: &str) -> Result<String, String> {
-    let parsed = EnvFilter::builder().parse(text);
-    parsed.map(|_| text.to_owned()).map_err(|error| {
-        format!("{error}; expected error, warn, info or debug, or a filter such as \"info,dib=warn\"")
-    })
 }

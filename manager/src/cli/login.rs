@@ -8,7 +8,6 @@ use super::text;
 use super::{Exit, Outcome, Trouble, when};
 use crate::operator::Role;
 
-#[expect(clippy::print_stderr, reason = "what to do with it is not part of it")]
 pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
     let Answering::Manager { mut client, url } = find(&arguments.serving, false).await? else {
         return Err(Trouble::usage(format!(
@@ -18,7 +17,7 @@ pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
     };
     let role = arguments.role.map_or(v1::Role::Unspecified, |role| Role::from(role).message());
     let link = client.login_link(role).await?;
-    text::print(&format!("{url}{}\n", link.path));
-    eprintln!("It lets one browser in, once, until {}.", when::exact(link.expires_at.as_ref()));
+    text::say!(url, link.path);
+    text::remark(&format!("It lets one browser in, once, until {}.", when::exact(link.expires_at.as_ref())));
     Ok(Exit::Done)
 }

@@ -1,6 +1,5 @@
 //! `image-manager logs`: a build's logs, from their files.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::arguments::LogsArguments;
@@ -8,7 +7,8 @@ use super::instance::open_history;
 use super::show::not_found;
 use super::text;
 use super::{Exit, Outcome, Trouble};
-use crate::lifecycle::{files, plain_line, state};
+use crate::lifecycle::{files, state};
+use crate::untrusted::log_file::{Lines, ShownLog};
 
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -25,7 +25,8 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     };
     let path = files::directory(&arguments.state.state, &id).join(file);
     let mut offset = 0;
-    let mut out = Out::new();
+    let lines = if file == files::AGENT_LOG { Lines::Json } else { Lines::Text };
+    let mut out = if arguments.raw { Out::Raw } else { Out::Shown(ShownLog::new(lines)) };
     loop {
         // Asked before the file is read: what was written before the end is printed.
         let build = history.build(&id).await.map_err(Trouble::errored)?;
@@ -53,39 +54,25 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Where a log goes: to a file or a pipe as it is; to a terminal line by line, without what would steer it.
-struct Out {
-    terminal: bool,
-    /// The line that is not whole yet.
-    partial: Vec<u8>,
+/// How a log is printed: as it may be shown, or as it is.
+enum Out {
+    Shown(ShownLog),
+    Raw,
 }
 
 impl Out {
-    fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal(), partial: Vec::new() }
-    }
-
     fn take(&mut self, chunk: &[u8]) {
-        if !self.terminal {
-            return text::print_bytes(chunk);
-        }
-        self.partial.extend_from_slice(chunk);
-        if let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') {
-            let rest = self.partial.split_off(end + 1);
-            let whole = std::mem::replace(&mut self.partial, rest);
-            text::print(&tame(&whole));
+        match self {
+            Self::Shown(log) => text::print_document(&log.take(chunk)),
+            Self::Raw => text::print_raw(chunk),
         }
     }
 
     fn finish(&mut self) {
-        if !self.partial.is_empty() {
-            text::print(&tame(&std::mem::take(&mut self.partial)));
+        if let Self::Shown(log) = self {
+            text::print_document(&log.finish());
         }
     }
-}
-
-fn tame(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).lines().fold(String::new(), |out, line| out + &plain_line(line) + "\n")
 }
 
 async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec<u8>>> {
@@ -99,14 +86,4 @@ async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec
     let mut chunk = Vec::new();
     file.take(CHUNK).read_to_end(&mut chunk).await?;
     Ok((!chunk.is_empty()).then_some(chunk))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_does_not_steer_the_terminal() {
-        assert_eq!(tame(b"\x1b[2Jone\n\x1b]0;title\x07two\r\n\xff\n"), "one\n0;titletwo\n\u{fffd}\n");
-    }
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &ManArguments) -> Outcome {
 fn print_first() -> Outcome {
     let mut page = Vec::new();
     Man::new(Arguments::command()).render(&mut page).map_err(Trouble::errored)?;
-    text::print(&String::from_utf8_lossy(&page));
+    text::print_document(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }
 
@@ -28,6 +28,6 @@ fn write_all(directory: &Path) -> Outcome {
         |error: std::io::Error| Trouble::usage(format!("cannot write to {}: {error}", directory.display()));
     std::fs::create_dir_all(directory).map_err(failed)?;
     clap_mangen::generate_to(Arguments::command(), directory).map_err(failed)?;
-    text::print(&format!("wrote image-manager.1 and a page for each verb to {}\n", directory.display()));
+    text::say!(format_args!("wrote image-manager.1 and a page for each verb to {}", directory.display()));
     Ok(Exit::Done)
 }

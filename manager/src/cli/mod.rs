@@ -14,6 +14,7 @@ mod follow;
 mod history;
 mod instance;
 mod json;
+mod log_filter;
 mod logging;
 mod login;
 mod logs;
@@ -43,6 +44,7 @@ use clap::Parser as _;
 use arguments::{Arguments, Verb};
 
 use crate::operator::when;
+use crate::untrusted::Untrusted;
 
 /// How the program ends. The README lists the codes; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +118,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // clap's own exit code for wrong usage is 2, which here means something else.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            // Nothing can be done about a closed terminal.
-            let _ = error.print();
+            if exit == Exit::Done {
+                #[expect(clippy::disallowed_methods, reason = "the help is ours")]
+                // Nothing can be done about a closed terminal.
+                let _ = error.print();
+            } else {
+                text::complain_in_full(&seen(error).to_string());
+            }
             return exit.into();
         }
     };
@@ -136,12 +143,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+/// The mistake as it is when the arguments have nothing hidden in them: clap repeats them as they are.
+fn seen(error: clap::Error) -> clap::Error {
+    let shown = std::env::args_os().map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        Untrusted::from(&argument).in_one_line().into_owned()
+    });
+    Arguments::try_parse_from(shown).err().unwrap_or(error)
+}
+
 fn report(trouble: &Trouble) -> ExitCode {
     if trouble.whole {
-        eprintln!("{}", trouble.message.trim_end());
+        text::complain_in_full(&trouble.message);
     } else {
-        eprintln!("error: {}", trouble.message);
+        text::complain(&trouble.message);
     }
     trouble.exit.into()
 }

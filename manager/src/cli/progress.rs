@@ -1,15 +1,16 @@
 //! Showing a build's progress: a bar on a terminal, plain lines otherwise.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use image_manager_proto::v1::{self, CheckOutcome, LogSource, StageState};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::text::{self, Style};
+use super::text::{self, Part, Screen, Style};
 use super::when;
 use crate::history::Named as _;
+use crate::untrusted::Untrusted;
+use crate::untrusted::log_file::plain_line;
 
 /// The bar has this many steps.
 const STEPS: u64 = 1000;
@@ -34,7 +35,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// A bar when standard error is a terminal.
     pub(crate) fn new(verbose: bool) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = text::stderr_is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
             dress(&bar, WAITING);
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -51,34 +52,36 @@ impl Progress {
     }
 
     /// A line above the bar.
-    pub(crate) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, parts: &[&dyn Part]) {
+        let mut screen = Screen::default();
+        screen.line(parts);
         match &self.bar {
-            Some(bar) => bar.suspend(|| text::print(&format!("{line}\n"))),
-            None => text::print(&format!("{line}\n")),
+            Some(bar) => bar.suspend(|| text::print(&screen)),
+            None => text::print(&screen),
         }
     }
 
     /// The build has moved: tells the stages that have ended since.
     pub(crate) fn build(&mut self, build: &v1::Build) {
         if self.told.insert("build".to_owned()) {
-            self.say(&format!("build {} of {} on {}", build.id, build.schedule, build.cloud));
+            let (id, schedule, cloud) = (&build.id, &build.schedule, &build.cloud);
+            self.say(&[&format_args!("build {id} of {schedule} on {cloud}")]);
         }
         for stage in &build.stages {
             let ended = matches!(stage.state(), StageState::Done | StageState::Failed);
             if ended && self.told.insert(stage.name.clone()) {
                 let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
                 let mark = self.style.stage_mark(stage.state());
-                self.say(&format!("{mark} {:<12} {took:>12}  {}", stage.name, stage.detail));
+                self.say(&[&mark, &format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail)]);
             }
             if stage.state() == StageState::Running && self.told.insert(format!("{} began", stage.name)) {
                 match &self.bar {
                     Some(bar) => {
                         bar.reset();
                         dress(bar, WAITING);
-                        bar.set_prefix(stage.name.clone());
-                        bar.set_message("");
+                        label(bar, &stage.name, "");
                     }
-                    None => self.say(&format!("  {} …", stage.name)),
+                    None => self.say(&[&format_args!("  {} …", stage.name)]),
                 }
             }
         }
@@ -87,8 +90,7 @@ impl Progress {
     /// The stage under way has come this far.
     pub(crate) fn stage(&mut self, progress: &v1::Progress) {
         if let Some(bar) = &self.bar {
-            bar.set_prefix(progress.stage.clone());
-            bar.set_message(progress.detail.clone());
+            label(bar, &progress.stage, &progress.detail);
             if progress.fraction >= 0.0 {
                 if bar.position() == 0 {
                     dress(bar, MEASURED);
@@ -102,7 +104,7 @@ impl Progress {
             } else {
                 String::new()
             };
-            self.say(&format!("    {} {percent}{}", progress.stage, progress.detail));
+            self.say(&[&format_args!("    {} {percent}{}", progress.stage, progress.detail)]);
         }
     }
 
@@ -117,7 +119,7 @@ impl Progress {
             LogSource::Agent => "[agent]",
             LogSource::Unspecified => "",
         };
-        self.say(&self.style.dim(&format!("{prefix} {}", line.line)));
+        self.say(&[&self.style.dim(&format!("{prefix} {}", plain_line(&line.line)))]);
     }
 
     /// A check has ended. The same outcome is told once, though it comes again with the report.
@@ -127,7 +129,7 @@ impl Progress {
             return;
         }
         let mark = self.style.outcome_mark(outcome);
-        self.say(&format!("  {mark} {:<12} {}", check.name, check.summary));
+        self.say(&[&"  ", &mark, &format_args!(" {:<12} {}", check.name, check.summary)]);
     }
 
     /// Takes the bar away.
@@ -136,6 +138,13 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The stage, and what it is at: the bar shows both as they are.
+#[expect(clippy::disallowed_methods, reason = "escaped here")]
+fn label(bar: &ProgressBar, stage: &str, detail: &str) {
+    bar.set_prefix(Untrusted::from(stage).in_one_line().into_owned());
+    bar.set_message(Untrusted::from(detail).in_one_line().into_owned());
 }
 
 fn dress(bar: &ProgressBar, template: &str) {

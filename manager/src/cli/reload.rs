@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::instance::{clouds, prove_reach};
 use crate::lifecycle::Manager;
+use crate::readiness;
 use crate::schedules::{self, LOCAL, LoadError, LoadErrorReason, Schedules};
 
 /// How often the file is looked at. A change counts once two looks have found the same, so that a file is not
@@ -123,7 +124,9 @@ impl Reloader {
     fn log(&self, refusal: &Refusal) {
         let then = if refusal.passing { "; it is tried again" } else { "" };
         let (path, why) = (self.path.display(), &refusal.why);
-        tracing::error!("{path} is not used; the schedules stay as they were{then}:\n{why}");
+        tracing::error!("{path} is not used; the schedules stay as they were{then}:");
+        // An event is one line.
+        why.lines().filter(|line| !line.is_empty()).for_each(|line| tracing::error!("{line}"));
     }
 
     async fn reload(&self) -> Result<(), Refusal> {
@@ -134,10 +137,23 @@ impl Reloader {
         done
     }
 
+    /// An element that is missing now may be there later, with the same file.
+    async fn look_at_elements(&self, loaded: Schedules) -> Result<Schedules, Refusal> {
+        let settings = self.manager.settings().clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let definition = readiness::definition(&loaded, &settings, &|_| true);
+            let mistakes = definition.into_result(&loaded).err();
+            (loaded, mistakes)
+        });
+        let (loaded, mistakes) = looked.await.map_err(Refusal::passing)?;
+        mistakes.map_or(Ok(loaded), |error| Err(Refusal { why: error.render(false), passing: true }))
+    }
+
     async fn try_reload(&self) -> Result<(), Refusal> {
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || schedules::load(&path)).await;
         let loaded = loaded.map_err(Refusal::passing)??;
+        let loaded = self.look_at_elements(loaded).await?;
         if let Some(why) = self.chosen.and_then(|gateway| out_of_reach(&loaded, gateway)) {
             return Err(Refusal { why, passing: false });
         }

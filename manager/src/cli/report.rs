@@ -1,12 +1,10 @@
 //! `image-manager report`: what a time range's builds say about each schedule.
 
-use std::fmt::Write as _;
-
 use image_manager_proto::v1::{self, Durations, ScheduleReport, TrendPoint};
 
 use super::arguments::{ReportArguments, ReportFormat};
 use super::instance::open_history;
-use super::text::{self, Style};
+use super::text::{self, Painted, Part, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, report_page, when};
 use crate::history::ReportQuery;
 
@@ -29,80 +27,92 @@ pub(crate) async fn run(arguments: ReportArguments) -> Outcome {
     let report = history.report(query).await.map_err(Trouble::errored)?;
     match arguments.format {
         ReportFormat::Text => text::print(&render(&report, Style::of_stdout())),
-        ReportFormat::Json => text::print(&json::message("GetReportResponse", &report)),
-        ReportFormat::Html => text::print(&report_page::render(&report)),
+        ReportFormat::Json => text::print_document(&json::message("GetReportResponse", &report)),
+        ReportFormat::Html => text::print_document(&report_page::render(&report)),
     }
     Ok(Exit::Done)
 }
 
-fn render(report: &v1::GetReportResponse, style: Style) -> String {
-    let mut out = style.dim(&format!(
-        "builds created from {} to {}",
-        when::exact(report.since.as_ref()),
-        when::exact(report.until.as_ref())
-    ));
-    out.push('\n');
+fn render(report: &v1::GetReportResponse, style: Style) -> Screen {
+    let mut out = Screen::default();
+    let (since, until) = (when::exact(report.since.as_ref()), when::exact(report.until.as_ref()));
+    line!(out, style.dim(&format!("builds created from {since} to {until}")));
     if report.schedules.is_empty() {
-        out.push_str("\nno build ended in this range; a longer one: --since 90d\n");
+        out.blank();
+        line!(out, "no build ended in this range; a longer one: --since 90d");
     }
     for schedule in &report.schedules {
-        // Writing to a String cannot fail.
-        let _ = write_schedule(&mut out, schedule, style);
+        out.blank();
+        write_schedule(&mut out, schedule, style);
     }
     out
 }
 
-fn write_schedule(out: &mut String, report: &ScheduleReport, style: Style) -> std::fmt::Result {
+fn write_schedule(out: &mut Screen, report: &ScheduleReport, style: Style) {
     let builds = if report.builds == 1 { "build" } else { "builds" };
-    writeln!(out, "\n{}  {} {builds}, {}", style.bold(&report.schedule), report.builds, success(report))?;
-    writeln!(
+    let count = format!("  {} {builds}, {}", report.builds, success(report));
+    line!(out, style.bold(&report.schedule), count);
+    line!(
         out,
-        "  {} passed, {} failed, {} errored, {} cancelled",
-        report.passed, report.failed, report.errored, report.cancelled
-    )?;
-    let marks: String = report.points.iter().map(|point| style.verdict_mark(worst(point))).collect();
-    if !marks.is_empty() {
-        let each = if report.points.len() as u64 == report.builds { "a build" } else { "several builds" };
-        writeln!(out, "  {marks}  {}", style.dim(&format!("oldest to newest, each mark {each}")))?;
-    }
+        format_args!(
+            "  {} passed, {} failed, {} errored, {} cancelled",
+            report.passed, report.failed, report.errored, report.cancelled
+        )
+    );
+    write_marks(out, report, style);
     if let Some(passed) = &report.last_passed_at {
-        writeln!(out, "  last good image  {}", when::both(Some(passed)))?;
+        line!(out, format_args!("  last good image  {}", when::both(Some(passed))));
     }
     if report.errored > 0 {
-        writeln!(
+        let (flaky, errored) = (report.flaky, report.errored);
+        line!(
             out,
-            "  flaky            {} of {} that errored passed when built again",
-            report.flaky, report.errored
-        )?;
+            format_args!("  flaky            {flaky} of {errored} that errored passed when built again")
+        );
     }
     if let Some(mean) = &report.mean_time_between_failures {
-        writeln!(out, "  between failures {} on average", took(Some(mean)))?;
+        line!(out, format_args!("  between failures {} on average", took(Some(mean))));
     }
-    writeln!(out, "  {}", style.dim(&format!("{:<15} {:>13} {:>13}", "", "median", "95 % within")))?;
+    line!(out, "  ", style.dim(&format!("{:<15} {:>13} {:>13}", "", "median", "95 % within")));
     for stage in &report.stages {
-        line(out, &stage.name, &took(stage.p50.as_ref()), &took(stage.p95.as_ref()))?;
+        write_times(out, &stage.name, &took(stage.p50.as_ref()), &took(stage.p95.as_ref()));
     }
     for (name, durations) in [("whole build", &report.total), ("boot to agent", &report.boot)] {
         if let Some(Durations { p50, p95 }) = durations {
-            line(out, name, &took(p50.as_ref()), &took(p95.as_ref()))?;
+            write_times(out, name, &took(p50.as_ref()), &took(p95.as_ref()));
         }
     }
     if let Some(sizes) = &report.sizes {
         let size = |bytes| indicatif::HumanBytes(bytes).to_string();
-        writeln!(
+        line!(
             out,
-            "  {:<15} {:>13}  from {} to {}",
-            "image size",
-            size(sizes.p50_bytes),
-            size(sizes.min_bytes),
-            size(sizes.max_bytes)
-        )?;
+            format_args!(
+                "  {:<15} {:>13}  from {} to {}",
+                "image size",
+                size(sizes.p50_bytes),
+                size(sizes.min_bytes),
+                size(sizes.max_bytes)
+            )
+        );
     }
-    Ok(())
 }
 
-fn line(out: &mut String, name: &str, p50: &str, p95: &str) -> std::fmt::Result {
-    writeln!(out, "  {name:<15} {p50:>13} {p95:>13}")
+/// A mark for each point, oldest first.
+fn write_marks(out: &mut Screen, report: &ScheduleReport, style: Style) {
+    let marks: Vec<Painted> = report.points.iter().map(|point| style.verdict_mark(worst(point))).collect();
+    if marks.is_empty() {
+        return;
+    }
+    let each = if report.points.len() as u64 == report.builds { "a build" } else { "several builds" };
+    let legend = style.dim(&format!("oldest to newest, each mark {each}"));
+    let mut parts: Vec<&dyn Part> = vec![&"  "];
+    parts.extend(marks.iter().map(|mark| mark as &dyn Part));
+    parts.extend([&"  " as &dyn Part, &legend]);
+    out.line(&parts);
+}
+
+fn write_times(out: &mut Screen, name: &str, p50: &str, p95: &str) {
+    line!(out, format_args!("  {name:<15} {p50:>13} {p95:>13}"));
 }
 
 /// "95.2 % success", or why there is no such figure.
@@ -154,6 +164,7 @@ mod tests {
             ..v1::GetReportResponse::default()
         };
         let said = render(&report, Style::plain());
+        let said = said.as_str();
         assert!(said.contains("debian  3 builds, 100.0 % success"), "{said}");
         assert!(said.contains("✔?✔"), "{said}");
         assert!(said.contains("1 of 1 that errored passed when built again"), "{said}");

@@ -1,102 +1,98 @@
 //! The report as one HTML file that needs nothing else: for a mail, a ticket, a shelf.
 
-use std::fmt::Write as _;
-
 use image_manager_proto::v1::{GetReportResponse, ScheduleReport};
+use maud::{DOCTYPE, Markup, html};
 
 use super::report::{success, took};
 use super::when;
-use crate::operator::charts::{self, escape};
+use crate::operator::charts;
+use crate::untrusted::html::{Ours, page};
 
-const STYLE: &str = include_str!("report_page.css");
+const STYLE: Ours = Ours(include_str!("report_page.css"));
 
 pub(super) fn render(report: &GetReportResponse) -> String {
     let range = format!("{} to {}", when::exact(report.since.as_ref()), when::exact(report.until.as_ref()));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Image builds, {range}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
-         <h1>Image builds</h1>\n<p class=\"range\">created from {range}</p>\n",
-        charts::STYLE
-    );
-    if report.schedules.is_empty() {
-        out.push_str("<p>No build ended in this range.</p>\n");
-    }
-    for schedule in &report.schedules {
-        // Writing to a String cannot fail.
-        let _ = write_schedule(&mut out, schedule);
-    }
-    out.push_str("</main>\n</body>\n</html>\n");
-    out
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Image builds, " (range) }
+                style { (STYLE) (charts::STYLE) }
+            }
+            body {
+                main {
+                    h1 { "Image builds" }
+                    p.range { "created from " (range) }
+                    @if report.schedules.is_empty() { p { "No build ended in this range." } }
+                    @for schedule in &report.schedules { (section(schedule)) }
+                }
+            }
+        }
+    };
+    page(markup) + "\n"
 }
 
-fn write_schedule(out: &mut String, report: &ScheduleReport) -> std::fmt::Result {
-    writeln!(out, "<section>\n<h2>{}</h2>", escape(&report.schedule))?;
-    writeln!(
-        out,
-        "<p><strong>{}</strong> in {} builds: {} passed, {} failed, {} errored, {} cancelled.</p>",
-        success(report),
-        report.builds,
-        report.passed,
-        report.failed,
-        report.errored,
-        report.cancelled
-    )?;
-    writeln!(out, "<div class=\"strip\">{}</div>", charts::verdicts(&report.points))?;
-    writeln!(out, "<dl>")?;
-    if report.last_passed_at.is_some() {
-        fact(out, "last good image", &when::exact(report.last_passed_at.as_ref()))?;
+fn section(report: &ScheduleReport) -> Markup {
+    let size = |bytes| indicatif::HumanBytes(bytes).to_string();
+    html! {
+        section {
+            h2 { (report.schedule) }
+            p {
+                strong { (success(report)) } " in " (report.builds) " builds: " (report.passed) " passed, "
+                (report.failed) " failed, " (report.errored) " errored, " (report.cancelled) " cancelled."
+            }
+            div.strip { (charts::verdicts(&report.points)) }
+            dl {
+                @if let Some(passed) = &report.last_passed_at {
+                    (fact("last good image", &when::exact(Some(passed))))
+                }
+                (fact("errored, then passed", &format!("{} of {}", report.flaky, report.errored)))
+                @if let Some(mean) = &report.mean_time_between_failures {
+                    (fact("mean time between failures", &took(Some(mean))))
+                }
+                @if let Some(sizes) = &report.sizes {
+                    (fact("image size, median", &format!("{} (from {} to {})", size(sizes.p50_bytes), size(sizes.min_bytes), size(sizes.max_bytes))))
+                }
+            }
+            (times(report))
+            div.charts {
+                @for (title, chart) in [
+                    ("Stages", charts::stage_times(&report.points)),
+                    ("Boot until the agent's first word", charts::boot_times(&report.points)),
+                    ("Image size", charts::image_sizes(&report.points)),
+                ] {
+                    figure { figcaption { (title) } (chart) }
+                }
+            }
+        }
     }
-    fact(out, "errored, then passed", &format!("{} of {}", report.flaky, report.errored))?;
-    if let Some(mean) = &report.mean_time_between_failures {
-        fact(out, "mean time between failures", &took(Some(mean)))?;
-    }
-    if let Some(sizes) = &report.sizes {
-        let size = |bytes| indicatif::HumanBytes(bytes).to_string();
-        let text = format!(
-            "{} (from {} to {})",
-            size(sizes.p50_bytes),
-            size(sizes.min_bytes),
-            size(sizes.max_bytes)
-        );
-        fact(out, "image size, median", &text)?;
-    }
-    writeln!(out, "</dl>")?;
-    write_times(out, report)?;
-    writeln!(out, "<div class=\"charts\">")?;
-    for (title, chart) in [
-        ("Stages", charts::stage_times(&report.points)),
-        ("Boot until the agent's first word", charts::boot_times(&report.points)),
-        ("Image size", charts::image_sizes(&report.points)),
-    ] {
-        writeln!(out, "<figure>\n<figcaption>{title}</figcaption>\n{chart}\n</figure>")?;
-    }
-    writeln!(out, "</div>\n</section>")
 }
 
-fn fact(out: &mut String, name: &str, value: &str) -> std::fmt::Result {
-    writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(value))
+fn fact(name: &str, value: &str) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
 }
 
-fn write_times(out: &mut String, report: &ScheduleReport) -> std::fmt::Result {
-    writeln!(
-        out,
-        "<table>\n<thead><tr><th scope=\"col\">time of</th><th scope=\"col\">median</th>\
-         <th scope=\"col\">95 % within</th></tr></thead>\n<tbody>"
-    )?;
+fn times(report: &ScheduleReport) -> Markup {
     let stages = report.stages.iter().map(|stage| (stage.name.as_str(), &stage.p50, &stage.p95));
     let whole = report.total.iter().map(|total| ("whole build", &total.p50, &total.p95));
     let boot = report.boot.iter().map(|boot| ("boot to agent", &boot.p50, &boot.p95));
-    for (name, p50, p95) in stages.chain(whole).chain(boot) {
-        let (p50, p95) = (took(p50.as_ref()), took(p95.as_ref()));
-        writeln!(
-            out,
-            "<tr><th scope=\"row\">{}</th><td>{p50}</td><td>{p95}</td></tr>",
-            escape(&name.replace('_', " "))
-        )?;
+    html! {
+        table {
+            thead { tr { th scope="col" { "time of" } th scope="col" { "median" } th scope="col" { "95 % within" } } }
+            tbody {
+                @for (name, p50, p95) in stages.chain(whole).chain(boot) {
+                    tr {
+                        th scope="row" { (name.replace('_', " ")) }
+                        td { (took(p50.as_ref())) }
+                        td { (took(p95.as_ref())) }
+                    }
+                }
+            }
+        }
     }
-    writeln!(out, "</tbody>\n</table>")
 }
 
 #[cfg(test)]

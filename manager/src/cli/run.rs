@@ -1,6 +1,7 @@
 //! `image-manager run`: one build now, in the foreground, or by the manager that serves the state directory.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, Trigger};
@@ -8,10 +9,10 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_schedules};
-use super::{Exit, Outcome, Trouble, logging};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_definition};
+use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
-use crate::history::Principal;
+use crate::history::{Principal, UNEXPLAINED};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
 use crate::schedules::{LOCAL, Schedule, Schedules};
@@ -23,7 +24,13 @@ pub(crate) async fn run(arguments: RunArguments) -> Outcome {
     // The report at the end says what went wrong; log lines would tear the progress bar.
     logging::start(&arguments.logging, "error")?;
     let directory = arguments.host.state.state.clone();
-    let schedules = load_schedules(&arguments.host.schedules.schedules)?;
+    let host = arguments.host.clone();
+    let wanted = arguments.schedule.clone();
+    // Reads files and runs a program.
+    let loaded = tokio::task::spawn_blocking(move || {
+        load_definition(&host, &|schedule: &Schedule| schedule.name == wanted)
+    });
+    let (schedules, _) = loaded.await.map_err(Trouble::errored)??;
     if schedules.get(&arguments.schedule).is_none() {
         let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
         return Err(Trouble::usage(format!(
@@ -33,10 +40,40 @@ pub(crate) async fn run(arguments: RunArguments) -> Outcome {
             names.join(", ")
         )));
     }
+    if let Some(file) = &arguments.keep_disk {
+        let cloud = schedules.get(&arguments.schedule).map_or(LOCAL, |schedule| schedule.cloud.as_str());
+        if cloud != LOCAL {
+            return Err(Trouble::usage(format!(
+                "--keep-disk works only on the cloud \"local\", and schedule {:?} is on {cloud:?}",
+                arguments.schedule
+            )));
+        }
+        writable(file)?;
+    }
     match StateLock::take(&directory)? {
         Some(lock) => here(&arguments, &lock, schedules).await,
         None => by_the_manager(&arguments).await,
     }
+}
+
+/// Before anything is built for it: whether the disk can be written there.
+fn writable(file: &Path) -> Result<(), Trouble> {
+    let refused = |why: String| Trouble::usage(format!("--keep-disk {}: {why}", file.display()));
+    if file.is_dir() {
+        return Err(refused("it is a directory; name the file to write in it".to_owned()));
+    }
+    let absolute = std::path::absolute(file).map_err(|error| refused(error.to_string()))?;
+    let directory = absolute.parent().unwrap_or(Path::new("/"));
+    // Tried, because permissions do not tell: the file system may be read-only.
+    let trial = directory.join(format!(".image-manager-{}", std::process::id()));
+    let tried = std::fs::File::create_new(&trial);
+    let tried = tried.and_then(|_| std::fs::remove_file(&trial));
+    tried.map_err(|error| {
+        refused(format!(
+            "{} cannot be written: {error}; name a file in a directory that can",
+            directory.display()
+        ))
+    })
 }
 
 /// Nobody serves the state directory: this process is the manager until the build has ended.
@@ -67,7 +104,7 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
 async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Followed, Trouble> {
     manager.recover().await.map_err(Trouble::errored)?;
     manager.end_waiting(&arguments.schedule).await.map_err(Trouble::errored)?;
-    let options = TriggerOptions {
+    let mut options = TriggerOptions {
         keep_disk: arguments
             .keep_disk
             .as_deref()
@@ -76,6 +113,23 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map_err(Trouble::usage)?,
         ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
+    let first = follow_here(arguments, manager, options.clone()).await?;
+    let Followed::Ended(build) = &first else { return Ok(first) };
+    let owed = manager.history().owed_retry(&arguments.schedule).await.map_err(Trouble::errored)?;
+    if owed.is_none_or(|owed| owed.build_id != build.id) {
+        return Ok(first);
+    }
+    text::print_document("\nIt is built once more now: only the same failure twice is the image's.\n");
+    options.trigger = Trigger::Retry;
+    options.retry_of = Some(build.id.clone());
+    follow_here(arguments, manager, options).await
+}
+
+async fn follow_here(
+    arguments: &RunArguments,
+    manager: &Manager,
+    options: TriggerOptions,
+) -> Result<Followed, Trouble> {
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
     let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
     let cancel = || {
@@ -115,7 +169,17 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         tokio::spawn(async move { client.cancel(&id).await });
     };
     match follow::follow(events, arguments.verbose, cancel).await? {
-        Followed::Ended(build) => Ok(exit_of(&build)),
+        Followed::Ended(build) => {
+            let reason = build.failure.as_ref().map(|failure| failure.reason.as_str());
+            if reason == Some(UNEXPLAINED) && build.retry_of.is_empty() {
+                let schedule = &build.schedule;
+                text::print_document(&format!(
+                    "\nThe manager builds it once more by itself, unless the schedule is paused: \
+                     image-manager history --schedule {schedule}\n"
+                ));
+            }
+            Ok(exit_of(&build))
+        }
         Followed::Abandoned => Ok(Exit::Cancelled),
     }
 }

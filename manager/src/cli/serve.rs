@@ -4,7 +4,6 @@
 //! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
 //! SIGHUP reads schedules.toml anew.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,15 +12,19 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::ServeArguments;
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen, load_schedules};
+use super::arguments::{HostArguments, ServeArguments};
+use super::instance::{
+    Builds, Instance, StateLock, gateway_address, holder, listen, load_definition, settings,
+};
 use super::reload::Reloader;
 use super::signals::Signals;
-use super::{Exit, Outcome, Trouble, logging, webhook};
+use super::{Exit, Outcome, Trouble, logging, text, webhook};
 use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
 use crate::operator::{self, Access, ApiToken, Operator};
+use crate::readiness::{self, Mending};
+use crate::schedules::{Schedule, Schedules};
 use crate::webhook::Webhook;
 
 /// How long builds that were told to end may take for that and their clean-up.
@@ -39,10 +42,10 @@ struct Opened {
 
 async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     clock::check().map_err(Trouble::usage)?;
-    let path = arguments.host.schedules.schedules.clone();
+    let host = arguments.host.clone();
     // A file system that hangs must not hang the signals too.
-    let schedules = tokio::task::spawn_blocking(move || load_schedules(&path)).await;
-    let schedules = schedules.map_err(Trouble::errored)??;
+    let loaded = tokio::task::spawn_blocking(move || look_at(&host)).await;
+    let schedules = loaded.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
     let history = arguments.host.state.state.join("image-manager.db");
@@ -56,6 +59,20 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     Ok(Opened { lock, token, listener, operator, webhook, instance })
+}
+
+/// The schedules, when `check` would find no mistake; what this host lacks for them is in the log, and may be mended
+/// while the manager serves.
+fn look_at(host: &HostArguments) -> Result<Schedules, Trouble> {
+    let everything = |_: &Schedule| true;
+    let (schedules, definition) = load_definition(host, &everything)?;
+    let state = std::path::absolute(&host.state.state).map_err(Trouble::usage)?;
+    for finding in readiness::findings(&schedules, &definition, &settings(host, &state, 1), &everything) {
+        if let Some(Mending { wrong, mend }) = finding.trouble {
+            tracing::error!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what);
+        }
+    }
+    Ok(schedules)
 }
 
 pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
@@ -126,13 +143,14 @@ pub(crate) async fn run(arguments: ServeArguments) -> Outcome {
 }
 
 /// On a terminal, whoever started the manager gets a link into the dashboard. A journal gets none.
-#[expect(clippy::print_stderr, reason = "for the person at the terminal; the log would keep it")]
 async fn print_link(access: &Access, operator: SocketAddr) {
-    if !std::io::stderr().is_terminal() {
+    if !text::stderr_is_terminal() {
         return;
     }
     match access.own_link().await {
-        Ok(path) => eprintln!("Dashboard, for one browser, within ten minutes: http://{operator}{path}"),
+        Ok(path) => {
+            text::remark(&format!("Dashboard, for one browser, within ten minutes: http://{operator}{path}"));
+        }
         Err(error) => tracing::warn!("no link into the dashboard: {error}"),
     }
 }

@@ -1,13 +1,12 @@
 //! `image-manager show`: one build for people, also the report at the end of `run`.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use image_manager_proto::v1;
 
 use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
-use super::text::{self, Style};
+use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
@@ -21,7 +20,7 @@ pub(crate) async fn run(arguments: ShowArguments) -> Outcome {
     let build = history.build(&id).await.map_err(Trouble::errored)?;
     match arguments.format {
         OneFormat::Text => text::print(&render(&build, Style::of_stdout())),
-        OneFormat::Json => text::print(&json::one(&build)),
+        OneFormat::Json => text::print_document(&json::one(&build)),
     }
     Ok(Exit::Done)
 }
@@ -37,61 +36,54 @@ pub(super) fn not_found(error: HistoryError) -> Trouble {
 }
 
 /// A build for people. What failed comes first.
-pub(crate) fn render(build: &v1::Build, style: Style) -> String {
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_all(&mut out, build, style);
-    out
-}
-
-fn write_all(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::Result {
+pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
+    let mut out = Screen::default();
     let state = style.by_state(build.state(), &build.state().word().to_uppercase());
-    writeln!(out, "build {}  {}", build.id, style.bold(&state))?;
-    writeln!(
+    line!(out, format_args!("build {}  ", build.id), state.bold(style));
+    line!(
         out,
-        "schedule {} on cloud {}, asked for by {}, created {}, took {}",
-        build.schedule,
-        build.cloud,
-        who(build),
-        when::both(build.created_at.as_ref()),
-        when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
-    )?;
+        format_args!(
+            "schedule {} on cloud {}, asked for by {}, created {}, took {}",
+            build.schedule,
+            build.cloud,
+            who(build),
+            when::both(build.created_at.as_ref()),
+            when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
+        )
+    );
     if !build.cancelled_by.is_empty() {
-        writeln!(out, "cancelled by {}", build.cancelled_by)?;
+        line!(out, format_args!("cancelled by {}", build.cancelled_by));
     }
     if let Some(failure) = &build.failure {
-        write_failure(out, failure, style)?;
+        write_failure(&mut out, failure, style);
     }
-    writeln!(out, "\n{}", style.bold("stages"))?;
+    head(&mut out, "stages", style);
     for stage in &build.stages {
         let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
         let mark = style.stage_mark(stage.state());
-        writeln!(out, "  {mark} {:<12} {took:>12}  {}", stage.name, stage.detail)?;
+        line!(out, "  ", mark, format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail));
     }
     if !build.checks.is_empty() {
-        writeln!(out, "\n{}", style.bold("checks"))?;
+        head(&mut out, "checks", style);
         for check in &build.checks {
-            write_check(out, check, style)?;
+            write_check(&mut out, check, style);
         }
     }
     if let Some(agent) = &build.agent {
-        write_agent(out, agent, style)?;
+        write_agent(&mut out, agent, style);
     }
-    write_image(out, build, style)?;
+    write_image(&mut out, build, style);
     if !build.resources.is_empty() {
-        writeln!(out, "\n{}", style.bold("resources"))?;
+        head(&mut out, "resources", style);
         for resource in &build.resources {
-            writeln!(
-                out,
-                "  {:<9} {:<8} {} ({})",
-                resource.state, resource.kind, resource.name, resource.cloud
-            )?;
+            let (state, kind) = (&resource.state, &resource.kind);
+            line!(out, format_args!("  {state:<9} {kind:<8} {} ({})", resource.name, resource.cloud));
             if let Some(kind) = ResourceKind::parse(&resource.kind) {
-                writeln!(out, "      {}", style.dim(kind.covers(&resource.cloud)))?;
+                line!(out, "      ", style.dim(kind.covers(&resource.cloud)));
             }
         }
     }
-    Ok(())
+    out
 }
 
 /// Who asked for a build, and by which way where that says more.
@@ -103,73 +95,71 @@ fn who(build: &v1::Build) -> String {
     format!("{} ({way})", build.requested_by)
 }
 
-fn write_failure(out: &mut String, failure: &v1::Failure, style: Style) -> std::fmt::Result {
-    let head = format!("{} while {}", failure.reason, failure.stage);
-    writeln!(out, "\n{}: {}", style.bold(&head), failure.message)?;
-    for line in failure.evidence.lines() {
-        writeln!(out, "  {} {line}", style.dim("|"))?;
-    }
-    Ok(())
+fn head(out: &mut Screen, title: &str, style: Style) {
+    out.blank();
+    line!(out, style.bold(title));
 }
 
-fn write_check(out: &mut String, check: &v1::Check, style: Style) -> std::fmt::Result {
+fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
+    let head = format!("{} while {}", failure.reason, failure.stage);
+    out.blank();
+    line!(out, style.bold(&head), format_args!(": {}", failure.message));
+    for said in failure.evidence.lines() {
+        line!(out, "  ", style.dim("|"), " ", said);
+    }
+}
+
+fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     let mark = style.outcome_mark(check.outcome());
     let word =
         if check.outcome() == v1::CheckOutcome::Unspecified { "not run" } else { check.outcome().word() };
     let took = check.duration.and_then(|duration| Duration::try_from(duration).ok()).map(when::took);
+    let took = took.unwrap_or_default();
     let optional = if check.required { "" } else { " (not required)" };
-    writeln!(
-        out,
-        "  {mark} {:<12} {word:<12} {:>8}  {}{optional}",
-        check.name,
-        took.unwrap_or_default(),
-        check.summary
-    )?;
+    let rest = format!(" {:<12} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
+    line!(out, "  ", mark, rest);
     let json = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
     for (key, value) in json.as_object().into_iter().flatten() {
         let mut value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let room = style.width().map_or(VALUE_LIMIT, |width| width.saturating_sub(8 + key.len()).max(16));
         value = text::shortened(&value, room.min(VALUE_LIMIT));
-        writeln!(out, "      {}", style.dim(&format!("{key}: {value}")))?;
+        line!(out, "      ", style.dim(&format!("{key}: {value}")));
     }
-    Ok(())
 }
 
-fn write_agent(out: &mut String, agent: &v1::Agent, style: Style) -> std::fmt::Result {
+fn write_agent(out: &mut Screen, agent: &v1::Agent, style: Style) {
     let removal = match &agent.removal {
         Some(removal) if removal.complete => "removed itself completely",
         Some(_) => "could NOT remove all of itself",
         None => "has not reported its removal",
     };
-    writeln!(
-        out,
-        "\n{} {} attached {}, {removal}",
-        style.bold("agent"),
-        agent.version,
-        when::both(agent.attached_at.as_ref())
-    )?;
+    out.blank();
+    let attached = when::both(agent.attached_at.as_ref());
+    line!(out, style.bold("agent"), format_args!(" {} attached {attached}, {removal}", agent.version));
     for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
-        writeln!(out, "  {:<8} {}{detail}", path.fate().word(), path.path)?;
+        line!(out, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
     }
-    Ok(())
 }
 
-fn write_image(out: &mut String, build: &v1::Build, style: Style) -> std::fmt::Result {
+fn write_image(out: &mut Screen, build: &v1::Build, style: Style) {
     if let Some(image) = &build.image {
-        writeln!(out, "\n{} {}", style.bold("image"), image.name)?;
-        writeln!(
+        out.blank();
+        line!(out, style.bold("image"), " ", image.name);
+        line!(
             out,
-            "  {} ({} bytes), a disk of {}, id {}\n  sha512 {}",
-            indicatif::HumanBytes(image.size_bytes),
-            image.size_bytes,
-            indicatif::HumanBytes(image.virtual_size_bytes),
-            image.id,
-            image.sha512
-        )?;
+            format_args!(
+                "  {} ({} bytes), a disk of {}, id {}",
+                indicatif::HumanBytes(image.size_bytes),
+                image.size_bytes,
+                indicatif::HumanBytes(image.virtual_size_bytes),
+                image.id,
+            )
+        );
+        line!(out, "  sha512 ", image.sha512);
     }
     if let Some(server) = &build.server {
-        writeln!(out, "{} {} ({}), id {}", style.bold("server"), server.name, server.flavor, server.id)?;
+        let rest = format!(" {} ({}), id {}", server.name, server.flavor, server.id);
+        line!(out, style.bold("server"), rest);
     }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::arguments::SweepArguments;
 use super::instance::open_history;
-use super::text;
+use super::text::say;
 use super::{Exit, Outcome, Trouble, logging};
 use crate::builder::{self, Leftovers};
 use crate::cloud::local::{LocalCloud, LocalSettings};
@@ -25,9 +25,9 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
     let found = leaks(&place, &history).await?;
     if arguments.dry_run || found.is_empty() {
         for resource in &found {
-            text::print(&format!("{}\n", line(resource)));
+            say!(line(resource));
         }
-        text::print(&format!("{} left over on {}\n", found.len(), arguments.cloud));
+        say!(format_args!("{} left over on {}", found.len(), arguments.cloud));
         return Ok(Exit::Done);
     }
     tokio::time::sleep(APART).await;
@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
                 format!("not removed: {error}")
             }
         };
-        text::print(&format!("{what}  {fate}\n"));
+        say!(format_args!("{what}  {fate}"));
     }
     Ok(if held == 0 { Exit::Done } else { Exit::Errored })
 }

@@ -7,11 +7,12 @@ use super::arguments::{
 };
 use super::instance::open_history;
 use super::serving::{Answering, find};
-use super::table::{Layout, csv_line};
-use super::text::{self, Style};
+use super::table::{self, Column};
+use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{HistoryError, Principal};
 use crate::operator::{Role, TokenError, create_token, revoke_token, token_message};
+use crate::untrusted::{Untrusted, csv};
 
 pub(crate) async fn run(arguments: TokenArguments) -> Outcome {
     match arguments.what {
@@ -21,7 +22,6 @@ pub(crate) async fn run(arguments: TokenArguments) -> Outcome {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "what to do with it is not part of it")]
 async fn create(arguments: CreateTokenArguments) -> Outcome {
     let role = Role::from(arguments.role);
     let text = match find(&arguments.serving, true).await? {
@@ -40,11 +40,11 @@ async fn create(arguments: CreateTokenArguments) -> Outcome {
             made.map_err(refused)?.text
         }
     };
-    text::print(&format!("{text}\n"));
-    eprintln!(
+    text::say!(text);
+    text::remark(&format!(
         "This is the token {} ({role}); it is not shown again. Programs bring it as `authorization: Bearer TOKEN`.",
         arguments.name
-    );
+    ));
     Ok(Exit::Done)
 }
 
@@ -55,7 +55,7 @@ async fn revoke(arguments: RevokeTokenArguments) -> Outcome {
             revoke_token(&history, &arguments.name, Principal::this_process()).await.map_err(refused)?;
         }
     }
-    text::print(&format!("the token {} is worth nothing any more\n", arguments.name));
+    text::say!(format_args!("the token {} is worth nothing any more", arguments.name));
     Ok(Exit::Done)
 }
 
@@ -77,23 +77,20 @@ async fn list(arguments: ListTokensArguments) -> Outcome {
     let tokens: Vec<v1::Token> = tokens.values().map(token_message).collect();
     match arguments.format {
         ListFormat::Table => text::print(&table(&tokens, Style::of_stdout())),
-        ListFormat::Json => text::print(&json::messages("Token", &tokens)),
-        ListFormat::Csv => text::print(&csv(&tokens)),
+        ListFormat::Json => text::print_document(&json::messages("Token", &tokens)),
+        ListFormat::Csv => text::print_document(&separated(&tokens)),
     }
     Ok(Exit::Done)
 }
 
-/// A column of the table: its name, and what it says of a token.
-type Column = (&'static str, fn(&v1::Token) -> String);
-
-const NAME: Column = ("TOKEN", |token| token.name.clone());
-const ROLE: Column = ("ROLE", |token| role(token).to_owned());
-const EXPIRES: Column = ("EXPIRES", expires);
-const CREATED: Column = ("CREATED", |token| when::exact(token.created_at.as_ref()));
-const BY: Column = ("BY", |token| token.created_by.clone());
+const NAME: Column<v1::Token> = ("TOKEN", |token| token.name.clone());
+const ROLE: Column<v1::Token> = ("ROLE", |token| role(token).to_owned());
+const EXPIRES: Column<v1::Token> = ("EXPIRES", expires);
+const CREATED: Column<v1::Token> = ("CREATED", |token| when::exact(token.created_at.as_ref()));
+const BY: Column<v1::Token> = ("BY", |token| token.created_by.clone());
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column]; 3] =
+const LAYOUTS: [&[Column<v1::Token>]; 3] =
     [&[NAME, ROLE, EXPIRES, CREATED, BY], &[NAME, ROLE, EXPIRES, BY], &[NAME, ROLE, EXPIRES]];
 
 fn role(token: &v1::Token) -> &'static str {
@@ -106,30 +103,23 @@ fn expires(token: &v1::Token) -> String {
     if over { "expired".to_owned() } else { when::exact(Some(&end)) }
 }
 
-fn table(tokens: &[v1::Token], style: Style) -> String {
-    if tokens.is_empty() {
-        return "no tokens\n".to_owned();
-    }
-    let Some(layout) = Layout::fitting(&LAYOUTS, tokens, style) else { return String::new() };
-    let mut out = layout.head(style);
-    out.push('\n');
-    for line in layout.lines(style) {
-        out.push_str(&line);
-        out.push('\n');
-    }
-    out
+fn table(tokens: &[v1::Token], style: Style) -> Screen {
+    table::of(&LAYOUTS, tokens, "no tokens", style, |_, text| style.plain_text(text))
 }
 
-fn csv(tokens: &[v1::Token]) -> String {
+fn separated(tokens: &[v1::Token]) -> String {
     let mut out = "name,role,created_at,created_by,expires_at\n".to_owned();
     for token in tokens {
-        out.push_str(&csv_line([
-            token.name.clone(),
-            role(token).to_owned(),
-            when::rfc3339(token.created_at.as_ref()),
-            token.created_by.clone(),
-            when::rfc3339(token.expires_at.as_ref()),
-        ]));
+        out.push_str(&csv::row(
+            [
+                token.name.clone(),
+                role(token).to_owned(),
+                when::rfc3339(token.created_at.as_ref()),
+                token.created_by.clone(),
+                when::rfc3339(token.expires_at.as_ref()),
+            ]
+            .map(Untrusted::from),
+        ));
     }
     out
 }

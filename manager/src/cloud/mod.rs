@@ -11,7 +11,7 @@ mod qcow2;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -276,6 +276,11 @@ pub trait Cloud: Send + Sync {
 
     /// What the server does now.
     async fn server_status(&self, server: &Server) -> Result<ServerStatus, CloudError>;
+
+    /// Why whoever calls from `peer` cannot be the server. `None`: it can be, or the cloud cannot tell.
+    async fn stranger(&self, _server: &Server, _peer: IpAddr) -> Result<Option<String>, CloudError> {
+        Ok(None)
+    }
 
     /// Brings `server.console_log` up to date. Where the console is live already this does nothing.
     async fn save_console(&self, server: &Server) -> Result<(), CloudError>;

@@ -10,16 +10,21 @@ use image_manager_proto::v1::agent_gateway_server::{AgentGateway, AgentGatewaySe
 use image_manager_proto::v1::{AgentMessage, Hello, ManagerMessage, agent_message};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::conversation::Conversation;
+use super::claim::KEY;
 use super::door::{Bounds, Door, Visitor, Welcomed};
+use super::newcomer::Newcomer;
 use super::refusals::Refused;
-use super::{Attached, Certificate, Expectation, Gateway, MESSAGE_LIMIT, MESSAGES, TokenHash};
+use super::{
+    Attached, Certificate, Claimant, Conflict, Contest, Expectation, Gateway, MESSAGE_LIMIT, MESSAGES, Slot,
+    TokenHash,
+};
 
 /// Messages to one agent that may wait on its stream.
 const OUTGOING: usize = 64;
@@ -53,6 +58,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let tls = certificate.acceptor().map_err(ServeError::Certificate)?;
+    let _ = gateway.inner.fingerprint.set(certificate.fingerprint.clone());
     let settings = gateway.inner.settings;
     let bounds = Bounds {
         connections: settings.connections,
@@ -94,7 +100,7 @@ pub(super) struct Place {
     pub(super) events: mpsc::Sender<super::AgentEvent>,
     /// Lets its connection stay.
     #[expect(dead_code, reason = "it is held, not read")]
-    welcomed: Option<Welcomed>,
+    pub(super) welcomed: Option<Welcomed>,
 }
 
 #[tonic::async_trait]
@@ -108,24 +114,31 @@ impl AgentGateway for Gateway {
         let visitor = request.extensions().get::<Visitor>().cloned();
         let peer = visitor.as_ref().map(|visitor| visitor.peer);
         let token = self.authenticate(&request, peer)?;
+        let deadline = Instant::now() + self.inner.settings.hello_timeout;
         let mut incoming = request.into_inner();
-        let hello = tokio::time::timeout(self.inner.settings.hello_timeout, first_hello(&mut incoming))
+        let hello = timeout_at(deadline, first_hello(&mut incoming))
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("no Hello came in time")))
             .inspect_err(|status| self.inner.refusals.note(Refused::NoHello, peer, status.message()))?;
-        let welcomed = visitor.map(|visitor| visitor.welcome());
-        let place = Place { welcomed, ..self.take_place(token, &hello, peer)? };
+        let claimant = Claimant::of(&hello, peer);
+        self.expect(token, &claimant, peer)?;
         let (outgoing, answers) = mpsc::channel(OUTGOING);
-        let conversation = Conversation { gateway: self.clone(), token, place, outgoing };
-        tokio::spawn(conversation.run(hello, peer, incoming));
+        let newcomer = Newcomer { gateway: self.clone(), token, claimant, visitor, outgoing, deadline };
+        // What is asked of it now is asked on the stream of answers.
+        tokio::spawn(newcomer.come_in(hello, incoming));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 }
 
 async fn first_hello(incoming: &mut Streaming<AgentMessage>) -> Result<Hello, Status> {
     match incoming.message().await?.and_then(|message| message.kind) {
-        Some(agent_message::Kind::Hello(hello)) if !hello.boot_id.is_empty() => Ok(hello),
-        Some(agent_message::Kind::Hello(_)) => Err(Status::invalid_argument("Hello without a boot id")),
+        Some(agent_message::Kind::Hello(hello)) if hello.boot_id.is_empty() => {
+            Err(Status::invalid_argument("Hello without a boot id"))
+        }
+        Some(agent_message::Kind::Hello(hello)) if ![0, KEY].contains(&hello.public_key.len()) => {
+            Err(Status::invalid_argument("the key in Hello is none of Ed25519"))
+        }
+        Some(agent_message::Kind::Hello(hello)) => Ok(hello),
         _ => Err(Status::invalid_argument("the first message must be Hello")),
     }
 }
@@ -153,30 +166,70 @@ impl Gateway {
         }
     }
 
-    /// Takes the one place of a session. The same boot may take it over (its old connection is dead, or it
-    /// would not dial again); another boot may not while one is attached.
+    /// Whether somebody may be the agent of a session, as far as its Hello says.
+    fn expect(&self, token: TokenHash, claimant: &Claimant, peer: Option<SocketAddr>) -> Result<(), Status> {
+        let mut slots = self.slots();
+        let slot = slots.get_mut(&token).ok_or_else(over)?;
+        self.compare(slot, claimant, peer)
+    }
+
+    /// Compares whoever comes with the one to whom the token is bound. Another one contests it, for good.
+    fn compare(&self, slot: &mut Slot, claimant: &Claimant, peer: Option<SocketAddr>) -> Result<(), Status> {
+        let conflict = slot.claim.as_ref().and_then(|first| first.conflict(claimant));
+        let Some(conflict) = conflict else {
+            return if slot.contest.borrow().is_none() { Ok(()) } else { Err(bound()) };
+        };
+        self.contest(slot, claimant, conflict, peer);
+        Err(bound())
+    }
+
+    fn contest(&self, slot: &mut Slot, second: &Claimant, conflict: Conflict, peer: Option<SocketAddr>) {
+        let build = format!("build {}", slot.expectation.build_id);
+        self.inner.refusals.note(Refused::SecondAgent, peer, &build);
+        let contest = Contest { first: slot.claim.clone(), second: second.clone(), conflict };
+        slot.contest.send_if_modified(|before| {
+            let is_first = before.is_none();
+            *before = before.take().or(Some(contest));
+            is_first
+        });
+    }
+
+    /// Whether a signature proves the key of a Hello. A wrong one contests the token: an honest agent has its key.
+    pub(super) fn check_proof(
+        &self,
+        token: TokenHash,
+        claimant: &Claimant,
+        (nonce, signature): (&[u8], &[u8]),
+        peer: Option<SocketAddr>,
+    ) -> Result<(), Status> {
+        let fingerprint = self.inner.fingerprint.get().map(String::as_str).unwrap_or_default();
+        let mut slots = self.slots();
+        let slot = slots.get_mut(&token).ok_or_else(over)?;
+        if claimant.proves(signature, nonce, fingerprint, &slot.expectation.build_id) {
+            return Ok(());
+        }
+        self.contest(slot, claimant, Conflict::WrongProof, peer);
+        Err(Status::permission_denied("the proof is wrong"))
+    }
+
+    /// Takes the one place of a session, binding its token to the first who does. That one may take it over from its
+    /// own earlier stream (whose connection is dead, or it would not dial again).
     pub(super) fn take_place(
         &self,
         token: TokenHash,
-        hello: &Hello,
+        claimant: &Claimant,
         peer: Option<SocketAddr>,
     ) -> Result<Place, Status> {
         let stream = self.inner.next_stream.fetch_add(1, Ordering::Relaxed);
         let end = CancellationToken::new();
         let mut slots = self.slots();
-        let Some(slot) = slots.get_mut(&token) else {
-            return Err(Status::unauthenticated("the build that handed out this token has ended"));
-        };
-        if let Some(attached) = &slot.attached {
-            if attached.boot_id != hello.boot_id {
-                slot.refused = slot.refused.saturating_add(1);
-                let build = format!("build {}", slot.expectation.build_id);
-                self.inner.refusals.note(Refused::SecondAgent, peer, &build);
-                return Err(Status::already_exists("another boot's agent is attached with this token"));
-            }
-            attached.end.cancel();
+        let slot = slots.get_mut(&token).ok_or_else(over)?;
+        // Once more: another may have come while this one proved its key.
+        self.compare(slot, claimant, peer)?;
+        slot.claim.get_or_insert_with(|| claimant.clone());
+        if let Some(before) = slot.attached.replace(Attached { stream, end: end.clone() }) {
+            before.end.cancel();
         }
-        slot.attached = Some(Attached { boot_id: hello.boot_id.clone(), stream, end: end.clone() });
         Ok(Place {
             stream,
             end,
@@ -205,4 +258,12 @@ impl Gateway {
             _ => false,
         }
     }
+}
+
+fn over() -> Status {
+    Status::unauthenticated("the build that handed out this token has ended")
+}
+
+fn bound() -> Status {
+    Status::already_exists("this token is bound to another agent")
 }

@@ -1,7 +1,5 @@
 //! One attached stream: the protocol's order, heartbeats, and its end.
 
-use std::net::SocketAddr;
-
 use image_manager_proto::v1::{
     AgentMessage, CheckOutcome, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted, Welcome,
     agent_message, manager_message,
@@ -11,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tonic::{Status, Streaming};
 
 use super::attach::Place;
-use super::{AgentEvent, Gateway, GatewaySettings, TokenHash};
+use super::{AgentEvent, Claimant, Gateway, GatewaySettings, TokenHash};
 
 /// Longest text of an agent that is kept, in characters.
 const TEXT: usize = 1024;
@@ -25,6 +23,7 @@ pub(super) struct Conversation {
     pub(super) gateway: Gateway,
     pub(super) token: TokenHash,
     pub(super) place: Place,
+    pub(super) claimant: Claimant,
     pub(super) outgoing: Outgoing,
 }
 
@@ -40,8 +39,8 @@ pub(super) enum End {
 
 impl Conversation {
     /// Talks to the agent until one side ends it, then gives the place back.
-    pub(super) async fn run(self, hello: Hello, peer: Option<SocketAddr>, incoming: Streaming<AgentMessage>) {
-        let end = self.talk(hello, peer, incoming).await;
+    pub(super) async fn run(self, hello: Hello, incoming: Streaming<AgentMessage>) {
+        let end = self.talk(hello, incoming).await;
         let mine = self.gateway.leave_place(self.token, self.place.stream);
         let why = match end {
             End::Goodbye => return,
@@ -63,21 +62,17 @@ impl Conversation {
     #[cfg(fuzzing)]
     pub(super) fn for_fuzzing(gateway: &Gateway, token: TokenHash, outgoing: Outgoing) -> Option<Self> {
         let hello = Hello { boot_id: "boot".to_owned(), ..Hello::default() };
-        let place = gateway.take_place(token, &hello, None).ok()?;
-        Some(Self { gateway: gateway.clone(), token, place, outgoing })
+        let claimant = Claimant::of(&hello, None);
+        let place = gateway.take_place(token, &claimant, None).ok()?;
+        Some(Self { gateway: gateway.clone(), token, place, claimant, outgoing })
     }
 
     fn settings(&self) -> &GatewaySettings {
         &self.gateway.inner.settings
     }
 
-    async fn talk(
-        &self,
-        hello: Hello,
-        peer: Option<SocketAddr>,
-        mut incoming: Streaming<AgentMessage>,
-    ) -> End {
-        if let Err(end) = self.greet(hello, peer).await {
+    async fn talk(&self, hello: Hello, mut incoming: Streaming<AgentMessage>) -> End {
+        if let Err(end) = self.greet(hello).await {
             return end;
         }
         let mut beat = interval(self.settings().heartbeat_interval);
@@ -119,7 +114,7 @@ impl Conversation {
         }
     }
 
-    async fn greet(&self, mut hello: Hello, peer: Option<SocketAddr>) -> Result<(), End> {
+    async fn greet(&self, mut hello: Hello) -> Result<(), End> {
         for said in [
             &mut hello.agent_version,
             &mut hello.boot_id,
@@ -129,7 +124,10 @@ impl Conversation {
         ] {
             clean(said);
         }
-        self.tell(AgentEvent::Attached { hello, peer, stream: self.place.stream }).await?;
+        let (admit, admitted) = oneshot::channel();
+        let (claimant, stream) = (self.claimant.clone(), self.place.stream);
+        self.tell(AgentEvent::Attached { hello, claimant, stream, admit }).await?;
+        self.wait_for_admission(admitted).await?;
         let welcome = Welcome {
             checks: u32::try_from(self.place.expectation.checks.len()).unwrap_or(u32::MAX),
             heartbeat_interval: prost_types::Duration::try_from(self.settings().heartbeat_interval).ok(),
@@ -140,6 +138,16 @@ impl Conversation {
             self.say(manager_message::Kind::CheckRequest(check.clone())).await?;
         }
         Ok(())
+    }
+
+    /// Nothing is asked of an agent before the build has taken it in.
+    async fn wait_for_admission(&self, admitted: oneshot::Receiver<()>) -> Result<(), End> {
+        let patience = tokio::time::timeout(self.settings().heartbeat_timeout, admitted);
+        let admitted = tokio::select! {
+            () = self.place.end.cancelled() => false,
+            admitted = patience => matches!(admitted, Ok(Ok(()))),
+        };
+        if admitted { Ok(()) } else { Err(End::Gone("the build did not take it in".to_owned())) }
     }
 
     pub(super) async fn hear(
@@ -180,6 +188,7 @@ impl Conversation {
                 Err(End::Goodbye)
             }
             Some(Kind::Hello(_)) => refuse("a second Hello".to_owned()),
+            Some(Kind::Proof(_)) => refuse("a proof that nobody asked for".to_owned()),
             None => refuse("an empty message".to_owned()),
         }
     }
@@ -223,14 +232,14 @@ impl Conversation {
 }
 
 /// What an image says reaches people's terminals: no control characters, no endless lines.
-fn clean(text: &mut String) {
+pub(super) fn clean(text: &mut String) {
     text.retain(|c| !c.is_control());
     if let Some((end, _)) = text.char_indices().nth(TEXT) {
         text.truncate(end);
     }
 }
 
-fn message(kind: manager_message::Kind) -> ManagerMessage {
+pub(super) fn message(kind: manager_message::Kind) -> ManagerMessage {
     ManagerMessage { kind: Some(kind) }
 }
 

@@ -20,7 +20,7 @@ pub fn agent_messages(bytes: &[u8]) {
 async fn hear(mut bytes: &[u8], token: &Token) {
     let gateway = Gateway::new(GatewaySettings::default());
     let check = |name: &str| CheckRequest { name: name.to_owned(), ..CheckRequest::default() };
-    let mut session = gateway.open(token.hash(), "build", vec![check("disk"), check("dns")]);
+    let mut session = gateway.open(token.hash(), "build", vec![check("disk"), check("dns")], None);
     let (outgoing, _answers) = mpsc::channel(4);
     let Some(conversation) = Conversation::for_fuzzing(&gateway, token.hash(), outgoing) else { return };
     let (mut accepted, mut heard) = (None, 0);
@@ -55,6 +55,9 @@ fn check_event(event: &AgentEvent) {
             assert!(removal.paths.len() <= 64, "too many paths");
             assert!(removal.paths.iter().all(|path| sound(&path.path) && sound(&path.detail)), "{removal:?}");
         }
-        AgentEvent::Attached { .. } | AgentEvent::Goodbye | AgentEvent::Detached { .. } => {}
+        AgentEvent::Attached { .. }
+        | AgentEvent::Contested(_)
+        | AgentEvent::Goodbye
+        | AgentEvent::Detached { .. } => {}
     }
 }

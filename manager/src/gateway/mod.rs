@@ -7,25 +7,28 @@
 
 mod attach;
 mod certificate;
+mod claim;
 mod conversation;
 mod door;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod newcomer;
 mod refusals;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use image_manager_proto::v1;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use attach::{ServeError, serve};
 pub use certificate::{Certificate, CertificateError};
+pub use claim::{Claimant, Conflict, Contest};
+pub(crate) use token::hex;
 pub use token::{Token, TokenHash};
 
 /// Events of one session that may wait for their reader.
@@ -44,7 +47,7 @@ pub struct GatewaySettings {
     pub heartbeat_interval: Duration,
     /// Who is silent for this long is dead.
     pub heartbeat_timeout: Duration,
-    /// How long a new stream may take to say Hello.
+    /// How long a new stream may take to say Hello and to prove its key.
     pub hello_timeout: Duration,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
@@ -68,15 +71,20 @@ impl Default for GatewaySettings {
 /// What an agent did, in the order in which it did it.
 #[derive(Debug)]
 pub enum AgentEvent {
-    /// It attached, or attached anew.
+    /// It attached, or attached anew. It hears Welcome and the checks when `admit` is fired: the first time, after
+    /// the commit of what binds the token to it.
     Attached {
         /// Its first message.
         hello: v1::Hello,
-        /// Where it called from.
-        peer: Option<SocketAddr>,
+        /// What the token is bound to.
+        claimant: Claimant,
         /// Number of its stream.
         stream: u64,
+        /// To be fired when it may go on; dropped, its stream ends.
+        admit: oneshot::Sender<()>,
     },
+    /// Somebody else came with its token: nothing that was or will be heard can be trusted.
+    Contested(Box<Contest>),
     /// A check has ended.
     Result(v1::CheckResult),
     /// Its last word. The agent hears ReportAccepted when `accept` is fired, after the commit.
@@ -109,15 +117,17 @@ struct Expectation {
 struct Slot {
     expectation: Expectation,
     events: mpsc::Sender<AgentEvent>,
-    /// The stream that is attached now: its boot id, and the means to end it.
+    /// The stream that is attached now, and the means to end it.
     attached: Option<Attached>,
-    refused: u32,
+    /// To whom the token is bound.
+    claim: Option<Claimant>,
+    /// Set once, when somebody else comes with it.
+    contest: watch::Sender<Option<Contest>>,
     /// Messages of the agent other than heartbeats, over all of its streams.
     heard: u32,
 }
 
 struct Attached {
-    boot_id: String,
     stream: u64,
     end: tokio_util::sync::CancellationToken,
 }
@@ -127,6 +137,8 @@ struct Inner {
     slots: Mutex<HashMap<TokenHash, Slot>>,
     next_stream: std::sync::atomic::AtomicU64,
     unknown_tokens: std::sync::atomic::AtomicU64,
+    /// Of the certificate with which it is served.
+    fingerprint: OnceLock<String>,
     refusals: Arc<refusals::RefusalLog>,
 }
 
@@ -141,6 +153,8 @@ pub struct Session {
     gateway: Gateway,
     token: TokenHash,
     events: mpsc::Receiver<AgentEvent>,
+    /// Beside the events, whose queue may be full.
+    contest: watch::Receiver<Option<Contest>>,
 }
 
 impl Gateway {
@@ -152,19 +166,27 @@ impl Gateway {
                 slots: Mutex::default(),
                 next_stream: std::sync::atomic::AtomicU64::new(1),
                 unknown_tokens: std::sync::atomic::AtomicU64::new(0),
+                fingerprint: OnceLock::new(),
                 refusals: Arc::default(),
             }),
         }
     }
 
-    /// Opens a session: whoever presents the token with this hash is this build's agent and is asked for
-    /// `checks`.
-    pub fn open(&self, hash: TokenHash, build_id: &str, checks: Vec<v1::CheckRequest>) -> Session {
+    /// Opens a session: whoever is first to present the token with this hash is this build's agent and is asked for
+    /// `checks`. `claim`: who was first already, at an earlier manager.
+    pub fn open(
+        &self,
+        hash: TokenHash,
+        build_id: &str,
+        checks: Vec<v1::CheckRequest>,
+        claim: Option<Claimant>,
+    ) -> Session {
         let (sender, events) = mpsc::channel(EVENTS);
+        let (contested, contest) = watch::channel(None);
         let expectation = Expectation { build_id: build_id.to_owned(), checks };
-        let slot = Slot { expectation, events: sender, attached: None, refused: 0, heard: 0 };
+        let slot = Slot { expectation, events: sender, attached: None, claim, contest: contested, heard: 0 };
         self.slots().insert(hash, slot);
-        Session { gateway: self.clone(), token: hash, events }
+        Session { gateway: self.clone(), token: hash, events, contest }
     }
 
     /// How many attempts with a token that nobody handed out were refused since the start.
@@ -184,27 +206,33 @@ impl Gateway {
 }
 
 impl Session {
-    /// The next thing that the agent does. Never ends by itself: the caller has a deadline.
+    /// The next thing that the agent does. Never ends by itself: the caller has a deadline. Once the session is
+    /// contested it says nothing else.
     pub async fn next(&mut self) -> Option<AgentEvent> {
-        self.events.recv().await
+        tokio::select! {
+            biased;
+            contest = contested(&mut self.contest) => Some(AgentEvent::Contested(Box::new(contest))),
+            event = self.events.recv() => event,
+        }
     }
 
-    /// Counts refused attempts, also while somebody else listens to the session.
-    pub fn refusals(&self) -> Refusals {
-        Refusals { gateway: self.gateway.clone(), token: self.token }
+    /// Who else has come with the token until now, if anybody has.
+    pub fn contest(&self) -> Option<Contest> {
+        self.contest.borrow().clone()
     }
 }
 
-/// Attempts with a session's token that were refused.
-pub struct Refusals {
-    gateway: Gateway,
-    token: TokenHash,
-}
-
-impl Refusals {
-    /// How many there were (a second boot while the first one is attached).
-    pub fn count(&self) -> u32 {
-        self.gateway.slots().get(&self.token).map_or(0, |slot| slot.refused)
+/// Waits until the session is contested.
+async fn contested(contest: &mut watch::Receiver<Option<Contest>>) -> Contest {
+    loop {
+        let now = contest.borrow_and_update().clone();
+        if let Some(contest) = now {
+            return contest;
+        }
+        if contest.changed().await.is_err() {
+            // The session is over; its events say so.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -17,10 +17,12 @@ pub(super) enum Refused {
     NoToken,
     /// No running build has handed out its token.
     UnknownToken,
-    /// Another boot's agent is attached.
+    /// Its token is bound to another agent.
     SecondAgent,
     /// What it said first was no Hello, or did not come in time.
     NoHello,
+    /// It did not prove its key, or not in time.
+    NoProof,
 }
 
 impl Refusal for Refused {
@@ -30,8 +32,11 @@ impl Refusal for Refused {
             Self::Tls => "ended a connection: no TLS",
             Self::NoToken => "refused an agent: it brought no bearer token",
             Self::UnknownToken => "refused an agent: no running build has handed out its token",
-            Self::SecondAgent => "refused an agent: another boot's agent is attached with its token",
+            Self::SecondAgent => {
+                "refused an agent: its token is bound to another agent, or its proof is wrong"
+            }
             Self::NoHello => "refused an agent: it did not say Hello",
+            Self::NoProof => "refused an agent: it did not prove its key",
         }
     }
 }

@@ -9,7 +9,7 @@ use super::audit::{self, About, Action};
 use super::follow_up::take_retry;
 use super::names::Named as _;
 use super::points::Point;
-use super::{History, HistoryError, Principal, now_ms, observations, outbox, reports};
+use super::{Claim, History, HistoryError, Principal, now_ms, observations, outbox, reports};
 
 /// A build to be queued.
 #[derive(Debug, Clone)]
@@ -146,14 +146,15 @@ impl History {
             .await
     }
 
-    /// Records the agent at its first attach.
-    pub async fn record_agent(&self, id: &str, version: &str, boot_id: &str) -> Result<(), HistoryError> {
-        let (id, version, boot_id) = (id.to_owned(), version.to_owned(), boot_id.to_owned());
+    /// Records the agent at its first attach, with what the server's token is bound to from now on.
+    pub async fn record_agent(&self, id: &str, version: &str, claim: Claim) -> Result<(), HistoryError> {
+        let (id, version) = (id.to_owned(), version.to_owned());
         self.writer()?
             .run("record:agent", move |tx| {
                 tx.execute(
-                    "UPDATE build SET agent_version = ?2, agent_boot_id = ?3, agent_attached_at = ?4 WHERE id = ?1",
-                    params![id, version, boot_id, now_ms()],
+                    "UPDATE build SET agent_version = ?2, agent_boot_id = ?3, agent_attached_at = ?4,
+                            agent_key = ?5, agent_address = ?6 WHERE id = ?1",
+                    params![id, version, claim.boot_id, claim.at_ms, claim.key, claim.address],
                 )?;
                 Ok(())
             })

@@ -1,8 +1,8 @@
-//! What follows the end of a build: a retry that is owed, or a schedule that pauses itself. Both are part of
+//! What follows the end of a build: a retry or a second build that is owed, or a schedule that pauses itself. All are part of
 //! the commit that ends the build, so that a crash neither loses nor doubles them.
 
 use image_manager_proto::v1;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::audit::{About, Action, append};
 use super::builds::{Ending, advance, set_verdict};
@@ -14,6 +14,10 @@ use crate::schedules::RetryPolicy;
 /// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
 /// does not count among those that make it pause.
 pub const INTERRUPTED: &str = "interrupted";
+
+/// The reason of a build whose script failed for no known cause, though its definition is that of one that passed. It
+/// is built once more by itself, whatever the schedule's `retry` says.
+pub const UNEXPLAINED: &str = "dib_hook_unexplained";
 
 /// What follows the end of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +61,12 @@ impl History {
             .await
     }
 
+    /// The retry that is owed to a schedule.
+    pub async fn owed_retry(&self, schedule: &str) -> Result<Option<OwedRetry>, HistoryError> {
+        let schedule = schedule.to_owned();
+        self.read(move |connection| Ok(owed(connection, &schedule)?)).await
+    }
+
     /// Forgets a retry that cannot be made.
     pub async fn drop_retry(&self, schedule: &str) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
@@ -75,13 +85,17 @@ fn follow_up(
     end: v1::BuildState,
     policy: Option<RetryPolicy>,
 ) -> Result<FollowUp, HistoryError> {
-    let (schedule, attempt, reason): (String, u32, Option<String>) =
-        tx.query_row("SELECT schedule, attempt, failure_reason FROM build WHERE id = ?1", [id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
+    let (schedule, attempt, reason, is_second): (String, u32, Option<String>, bool) = tx.query_row(
+        "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0)
+         FROM build b LEFT JOIN build first ON first.id = b.retry_of WHERE b.id = ?1",
+        [id, UNEXPLAINED],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
     let reason = reason.unwrap_or_default();
     let bad = matches!(end, v1::BuildState::Failed | v1::BuildState::Errored);
-    let counts = bad && reason != INTERRUPTED;
+    // It is the second one that tells; a third there is not.
+    let second = end == v1::BuildState::Errored && reason == UNEXPLAINED && !is_second;
+    let counts = bad && reason != INTERRUPTED && !second;
     if end == v1::BuildState::Succeeded || counts {
         tx.execute(
             "UPDATE schedule_state SET failures = CASE WHEN ?2 THEN failures + 1 ELSE 0 END WHERE schedule = ?1",
@@ -94,8 +108,13 @@ fn follow_up(
             Ok((row.get::<_, u32>(0)?, row.get::<_, bool>(1)?))
         })
         .optional()?;
-    // A schedule that nobody remembers is gone from the file.
-    let Some((failures, false)) = state else { return Ok(FollowUp::default()) };
+    let (failures, retries) = match state {
+        Some((_, true)) => return Ok(FollowUp::default()),
+        Some((failures, false)) => (failures, policy.retries),
+        // Only a build in the foreground has a policy for a schedule that nobody remembers.
+        None => (0, 0),
+    };
+    let policy = RetryPolicy { retries, ..policy };
     if counts && policy.pause_after > 0 && failures >= policy.pause_after {
         let paused = format!(
             "{failures} builds in a row did not pass, the last one for {reason}: mend the cause, then resume it"
@@ -110,6 +129,7 @@ fn follow_up(
         return Ok(FollowUp { retry_at: None, paused: Some(paused) });
     }
     let pause = if end == v1::BuildState::Errored { policy.pause_after_attempt(attempt) } else { None };
+    let pause = pause.or(second.then_some(policy.backoff));
     let Some(pause) = pause else { return Ok(FollowUp::default()) };
     let due_at = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
     tx.execute(
@@ -117,6 +137,15 @@ fn follow_up(
         params![schedule, id, attempt.saturating_add(1), due_at],
     )?;
     Ok(FollowUp { retry_at: Some(due_at), paused: None })
+}
+
+/// The retry that is owed to a schedule.
+pub(super) fn owed(connection: &Connection, schedule: &str) -> rusqlite::Result<Option<OwedRetry>> {
+    connection
+        .query_row("SELECT build_id, due_at FROM retry WHERE schedule = ?1", [schedule], |row| {
+            Ok(OwedRetry { build_id: row.get(0)?, due_at: row.get(1)? })
+        })
+        .optional()
 }
 
 /// Takes the retry that a new build is, or that it makes needless. Returns the new build's number.
@@ -180,6 +209,10 @@ mod tests {
         }
 
         async fn end(&self, id: &str, end: S, reason: &str) -> FollowUp {
+            self.end_by(id, end, reason, POLICY).await
+        }
+
+        async fn end_by(&self, id: &str, end: S, reason: &str, policy: RetryPolicy) -> FollowUp {
             let verdict = match end {
                 S::Succeeded => Verdict::Passed,
                 S::Failed => Verdict::Failed,
@@ -189,7 +222,7 @@ mod tests {
             let failure = v1::Failure { reason: reason.to_owned(), ..v1::Failure::default() };
             let ending = Ending::new(StageState::Done, "");
             let verdict = Some((verdict, (end != S::Succeeded).then_some(failure)));
-            self.history.finish(id, (S::Queued, end), verdict, ending, Some(POLICY)).await.unwrap()
+            self.history.finish(id, (S::Queued, end), verdict, ending, Some(policy)).await.unwrap()
         }
 
         async fn state(&self) -> crate::history::ScheduleState {
@@ -260,5 +293,31 @@ mod tests {
         bench.history.set_paused("web", true, Principal::Manager).await.unwrap();
         let state = bench.state().await;
         assert_eq!((state.retry, state.pause_reason.as_str()), (None, "paused on request"));
+    }
+
+    #[tokio::test]
+    async fn an_unexplained_failure_is_built_once_more_whatever_the_policy_says() {
+        let none = RetryPolicy { retries: 0, pause_after: 1, ..POLICY };
+        let bench = Bench::new().await;
+        bench.queue("1", None).await.unwrap();
+        let first = bench.end_by("1", S::Errored, UNEXPLAINED, none).await;
+        assert!(first.retry_at.is_some() && first.paused.is_none(), "{first:?}");
+        let state = bench.state().await;
+        assert_eq!(
+            (state.failures, state.retry.unwrap().build_id.as_str()),
+            (0, "1"),
+            "the second one tells"
+        );
+        assert_eq!(bench.history.owed_retry("web").await.unwrap().unwrap().build_id, "1");
+        bench.queue("2", Some("1")).await.unwrap();
+        assert_eq!(bench.history.owed_retry("web").await.unwrap(), None);
+        let second = bench.end_by("2", S::Errored, UNEXPLAINED, RetryPolicy { pause_after: 0, ..none }).await;
+        assert_eq!(second, FollowUp::default(), "and there is no third");
+        assert_eq!(bench.state().await.failures, 1);
+        bench.queue("3", None).await.unwrap();
+        assert!(bench.end_by("3", S::Errored, UNEXPLAINED, none).await.retry_at.is_some());
+        bench.queue("4", Some("3")).await.unwrap();
+        let failed = bench.end_by("4", S::Failed, "dib_hook_failed", none).await;
+        assert!(failed.retry_at.is_none() && failed.paused.is_some(), "{failed:?}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod builds;
+mod definition;
 mod follow_up;
 mod glance;
 mod integrity;
@@ -36,7 +37,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
-pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry};
+pub use definition::DefinitionPast;
+pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry, UNEXPLAINED};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use outbox::{OutboxEntry, OutboxKind};
@@ -46,7 +48,7 @@ pub use reports::ReportQuery;
 pub use room::RoomTaken;
 pub use schedule_state::ScheduleState;
 pub use tokens::{NewToken, TokenRecord};
-pub use trail::{ArtifactRecord, Introduction, Trail};
+pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
 use writer::Writer;
 
 /// How long a connection waits for another process's lock.

@@ -16,7 +16,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_room.sql"),
     include_str!("migrations/0007_week_sums.sql"),
     include_str!("migrations/0008_unseen.sql"),
-    include_str!("migrations/0009_operators.sql"),
+    include_str!("migrations/0009_claims.sql"),
+    include_str!("migrations/0010_definition.sql"),
+    include_str!("migrations/0011_operators.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

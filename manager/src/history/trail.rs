@@ -28,6 +28,19 @@ pub struct Introduction {
     pub fingerprint: String,
 }
 
+/// What a server's token is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The agent's public key as hexadecimal digits; empty for an agent that has none.
+    pub key: String,
+    /// The address that it called from; empty when it is not known.
+    pub address: String,
+    /// Its boot.
+    pub boot_id: String,
+    /// When it attached, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
 /// What can be gone on from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail {
@@ -35,6 +48,8 @@ pub struct Trail {
     pub artifact: Option<ArtifactRecord>,
     /// How its server's agent introduces itself.
     pub introduction: Option<Introduction>,
+    /// The agent that has attached already.
+    pub claim: Option<Claim>,
     /// How often a later manager has taken the build up.
     pub taken_up: u32,
 }
@@ -80,11 +95,13 @@ impl History {
         self.read(move |connection| {
             let text =
                 "SELECT artifact_file, artifact_sha512, schedule_digest, agent_token_hash, agent_endpoint,
-                        agent_fingerprint, taken_up FROM build WHERE id = ?1";
+                        agent_fingerprint, taken_up, agent_key, agent_address, agent_boot_id, agent_attached_at
+                 FROM build WHERE id = ?1";
             let found = connection.query_row(text, [&id], |row| {
                 let word = |index: usize| row.get::<_, Option<String>>(index);
                 let artifact = word(0)?.zip(word(1)?).zip(word(2)?);
                 let agent = word(3)?.zip(word(4)?).zip(word(5)?);
+                let claim = word(7)?.zip(word(8)?).zip(word(9)?).zip(row.get::<_, Option<i64>>(10)?);
                 Ok(Trail {
                     artifact: artifact.map(|((file, sha512), schedule_digest)| ArtifactRecord {
                         file: PathBuf::from(file),
@@ -96,6 +113,7 @@ impl History {
                         endpoint,
                         fingerprint,
                     }),
+                    claim: claim.map(|(((key, address), boot_id), at_ms)| Claim { key, address, boot_id, at_ms }),
                     taken_up: row.get(6)?,
                 })
             });

@@ -61,7 +61,7 @@ pub(super) fn digest_of(schedule: &Schedule) -> String {
     hexadecimal(&Sha256::digest(format!("{what:?}").as_bytes()))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use crate::untrusted::log_file::plain_line;
+
 /// Most that is read at once, in bytes.
 const CHUNK: u64 = 256 * 1024;
 /// Most of the end that is looked at for evidence, in bytes.
@@ -62,46 +64,9 @@ pub(super) async fn last_lines(path: &Path, lines: usize) -> String {
     if kept.is_empty() { "(the console has said nothing)".to_owned() } else { kept.join("\n") }
 }
 
-/// A line without escape sequences and control characters.
-pub fn plain_line(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\x1b' {
-            skip_escape(&mut chars);
-        } else if c == '\t' || !c.is_control() {
-            out.push(c);
-        }
-    }
-    out.trim_end().to_owned()
-}
-
-/// Skips the rest of an escape sequence (ECMA-48: CSI has parameters and ends with a letter or one of `@~`).
-fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match chars.next() {
-        Some('[') => {
-            for c in chars.by_ref() {
-                if c.is_ascii_alphabetic() || matches!(c, '@' | '~') {
-                    break;
-                }
-            }
-        }
-        Some('(' | ')') => {
-            chars.next();
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn colours_and_cursor_moves_go() {
-        assert_eq!(plain_line("\x1b[0;32m  OK  \x1b[0m] Started \x1b(Bx\r"), "  OK  ] Started x");
-        assert_eq!(plain_line("\x1bc\x1b[?7l\x1b[2JSeaBIOS"), "SeaBIOS");
-    }
 
     #[tokio::test]
     async fn a_line_is_told_once_it_is_whole() {

@@ -115,8 +115,8 @@ impl Driver {
                 let image = upload::take_up(self, &artifact, image).await?;
                 self.with_image(image).await
             }
-            Start::Booting { image, server, agent } => {
-                let booted = boot::take_up(self, server, &agent).await?;
+            Start::Booting { image, server, agent, claim } => {
+                let booted = boot::take_up(self, server, &agent, claim.as_ref()).await?;
                 self.with_server(&image, booted).await
             }
             Start::Publishing(image) => self.publish(&image).await,
@@ -279,6 +279,16 @@ impl Driver {
                 ),
             ),
         }
+    }
+
+    /// What is left of `timeouts.total`; `None` before it counts.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether somebody ends the build, or the manager stops.
+    pub(super) fn is_told_to_stop(&self) -> bool {
+        self.stop.is_requested()
     }
 
     /// Fails when the build must end for a reason outside its stage, now.

@@ -162,9 +162,10 @@ impl Manager {
         Ok(())
     }
 
-    /// What follows the end of a schedule's build; nothing where it is in the file no more.
+    /// What follows the end of a schedule's build; nothing where it is in the file no more. In the foreground nothing
+    /// but the second build of one whose failure is unexplained.
     pub(super) fn policy(&self, schedule: &str) -> Option<RetryPolicy> {
-        let schedule = self.schedule(schedule).ok().filter(|_| self.inner().serves)?;
-        Some(schedule.retry)
+        let schedule = self.schedule(schedule).ok()?;
+        Some(if self.inner().serves { schedule.retry } else { RetryPolicy::FOREGROUND })
     }
 }

@@ -39,6 +39,11 @@ impl Stop {
         }
     }
 
+    /// Whether the build was told to end.
+    pub(super) fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Waits until the build is told to end, and says how that counts.
     pub(super) async fn requested(&self) -> Failure {
         self.token.cancelled().await;

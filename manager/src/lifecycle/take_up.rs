@@ -15,7 +15,7 @@ use super::Manager;
 use super::artifact::{HashedFile, digest_of};
 use super::settings::resource_name;
 use crate::cloud::{Image, Server};
-use crate::history::{HistoryError, Introduction, Named as _, Trail};
+use crate::history::{Claim, HistoryError, Introduction, Named as _, Trail};
 use crate::schedules::Schedule;
 
 /// How often a build is taken up.
@@ -27,8 +27,8 @@ pub(super) enum Start {
     Queue,
     /// With the upload of what was built; the image, when it was uploaded already.
     Uploading { artifact: HashedFile, image: Option<Image> },
-    /// With a server whose agent is to come.
-    Booting { image: Image, server: Server, agent: Introduction },
+    /// With a server whose agent is to come; the claim, when it has come before.
+    Booting { image: Image, server: Server, agent: Introduction, claim: Option<Claim> },
     /// With giving the verified image its name.
     Publishing(Image),
 }
@@ -116,7 +116,8 @@ fn where_to(
             if agent.fingerprint != manager.inner().fingerprint {
                 return Err("its agent expects another certificate than this manager's".to_owned());
             }
-            Ok(Start::Booting { image: image.ok_or("its image is not known")?, server, agent })
+            let image = image.ok_or("its image is not known")?;
+            Ok(Start::Booting { image, server, agent, claim: trail.claim })
         }
         BuildState::Publishing => Ok(Start::Publishing(image.ok_or("its image is not known")?)),
         _ => Err("what it was doing cannot be gone on with".to_owned()),

@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use image_manager_proto::v1::TrendPoint;
+use maud::Render;
 
 use self::axis::Axis;
 use super::when;
+use crate::untrusted::html::Ours;
 
 /// The style sheet of the charts.
-pub(crate) const STYLE: &str = include_str!("charts/charts.css");
+pub(crate) const STYLE: Ours = Ours(include_str!("charts/charts.css"));
 
 /// Width of a chart in its own units; a page scales it.
 const WIDTH: f64 = 480.0;
@@ -35,8 +37,18 @@ const STAGES: [(&str, &str); 6] = [
     ("cleaning_up", "clean up"),
 ];
 
-/// A text that may stand in HTML and SVG.
-pub(crate) fn escape(text: &str) -> String {
+/// A chart. It is markup as it is: made here only, of numbers and of texts that are escaped.
+#[derive(Debug)]
+pub(crate) struct Drawing(String);
+
+impl Render for Drawing {
+    fn render_to(&self, out: &mut String) {
+        out.push_str(&self.0);
+    }
+}
+
+/// A text that may stand in SVG.
+fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -52,7 +64,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// How the builds ended, oldest first: a bar for each point, divided by verdict when it is of several builds.
-pub(crate) fn verdicts(points: &[TrendPoint]) -> String {
+pub(crate) fn verdicts(points: &[TrendPoint]) -> Drawing {
     const HEIGHT: f64 = 28.0;
     let mut out = open("How the builds ended, oldest first", HEIGHT + 22.0);
     let slots = Slots::new(points.len(), 0.0, WIDTH);
@@ -78,7 +90,7 @@ pub(crate) fn verdicts(points: &[TrendPoint]) -> String {
 }
 
 /// How long the stages took, stacked.
-pub(crate) fn stage_times(points: &[TrendPoint]) -> String {
+pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
     let stages: Vec<[f64; STAGES.len()]> = points.iter().map(stage_seconds).collect();
     let most = stages.iter().map(|stages| stages.iter().sum()).fold(0.0, f64::max);
     let axis = Axis::seconds(0.0, most);
@@ -110,14 +122,14 @@ pub(crate) fn stage_times(points: &[TrendPoint]) -> String {
 }
 
 /// The time from asking for a server to the agent's first word.
-pub(crate) fn boot_times(points: &[TrendPoint]) -> String {
+pub(crate) fn boot_times(points: &[TrendPoint]) -> Drawing {
     let values: Vec<Option<f64>> = points.iter().map(|point| point.boot.as_ref().map(seconds)).collect();
     let (least, most) = span(&values);
     line("Boot until the agent's first word", points, &values, &Axis::seconds(least, most), took)
 }
 
 /// The size of the image files.
-pub(crate) fn image_sizes(points: &[TrendPoint]) -> String {
+pub(crate) fn image_sizes(points: &[TrendPoint]) -> Drawing {
     let size = |point: &TrendPoint| (point.size_bytes > 0).then(|| number(point.size_bytes));
     let values: Vec<Option<f64>> = points.iter().map(size).collect();
     let (least, most) = span(&values);
@@ -131,7 +143,7 @@ fn line(
     values: &[Option<f64>],
     axis: &Axis,
     print: impl Fn(f64) -> String,
-) -> String {
+) -> Drawing {
     let mut out = open(label, BOTTOM + 22.0);
     grid(&mut out, axis);
     let slots = Slots::new(points.len(), LEFT, RIGHT);
@@ -190,9 +202,9 @@ fn open(label: &str, height: f64) -> String {
     )
 }
 
-fn close(mut svg: String) -> String {
+fn close(mut svg: String) -> Drawing {
     svg.push_str("</svg>");
-    svg
+    Drawing(svg)
 }
 
 fn rect(out: &mut String, class: &str, (x, width): (f64, f64), y: f64, height: f64) {
@@ -301,6 +313,7 @@ mod tests {
 
     fn all(points: &[TrendPoint]) -> [String; 4] {
         [verdicts(points), stage_times(points), boot_times(points), image_sizes(points)]
+            .map(|drawing| drawing.0)
     }
 
     #[test]

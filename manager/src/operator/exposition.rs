@@ -3,6 +3,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::untrusted::Untrusted;
+
 /// A page of metrics that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Exposition {
@@ -22,7 +24,7 @@ impl Exposition {
         for (number, (label, text)) in labels.iter().enumerate() {
             self.text.push(if number == 0 { '{' } else { ',' });
             // Writing to a string does not fail.
-            let _ = write!(self.text, "{label}=\"{}\"", escape(text));
+            let _ = write!(self.text, "{label}=\"{}\"", Untrusted::from(*text).for_label());
         }
         if !labels.is_empty() {
             self.text.push('}');
@@ -41,10 +43,6 @@ impl Exposition {
     pub(super) fn finish(self) -> String {
         self.text
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::history::{HistoryError, Named as _, ScheduleState};
 use crate::lifecycle::metrics::{BUCKETS, Counts, Delivery, VERDICTS};
 use crate::lifecycle::{Manager, state};
 use crate::schedules::{Schedule, planner};
+use crate::untrusted::Untrusted;
 
 /// The value of a gauge for a schedule; none where it does not apply.
 type Value<'a> = &'a dyn Fn(&Schedule) -> Option<f64>;
@@ -35,7 +36,10 @@ pub(super) fn routes(manager: Manager) -> Router {
 async fn page(State(manager): State<Manager>) -> Response {
     match render(&manager).await {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+        Err(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Untrusted::from(format!("{error}\n")).in_lines().into_owned())
+                .into_response()
+        }
     }
 }
 

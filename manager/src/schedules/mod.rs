@@ -78,6 +78,7 @@ mod diagnostics;
 mod layers;
 mod loading;
 mod overview;
+mod places;
 pub mod planner;
 mod quantities;
 mod reading;
@@ -90,7 +91,9 @@ pub mod values;
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
 pub use overview::describe;
+pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
+pub(crate) use suggestions::nearest;
 pub use values::{
     CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, RetryPolicy, Schedule, Schedules,
     ServerSpec, Timeouts, User,

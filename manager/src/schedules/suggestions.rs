@@ -4,7 +4,7 @@
 const LONGEST_WORD: usize = 64;
 
 /// The candidate nearest to `word`, if any is near enough to be a slip of the fingers.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length == 0 || length > LONGEST_WORD {
         return None;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cron::Cron;
+use super::places::Places;
 
 /// The cloud that needs no clouds.yaml: QEMU on this host.
 pub const LOCAL: &str = "local";
@@ -16,9 +17,16 @@ pub struct Schedules {
     pub path: PathBuf,
     /// In the file's order; names are unique.
     pub schedules: Vec<Schedule>,
+    /// Where in the file things stand, for mistakes that only the host can find.
+    pub(super) places: Places,
 }
 
 impl Schedules {
+    /// A file without schedules.
+    pub fn none(path: &std::path::Path) -> Self {
+        Self { path: path.to_owned(), schedules: Vec::new(), places: Places::default() }
+    }
+
     /// The schedule with this name.
     pub fn get(&self, name: &str) -> Option<&Schedule> {
         self.schedules.iter().find(|schedule| schedule.name == name)
@@ -69,6 +77,9 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// The longest pause before a retry.
     pub const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+    /// Of a build in the foreground: no retry, no pausing; what is owed in any case comes at once.
+    pub const FOREGROUND: Self = Self { retries: 0, backoff: Duration::ZERO, pause_after: 0 };
 
     /// The pause before the retry of the `attempt`th build, counted from 1; `None` when it is not retried.
     pub fn pause_after_attempt(&self, attempt: u32) -> Option<Duration> {

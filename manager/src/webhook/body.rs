@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::Format;
 use crate::history::{Named as _, OutboxEntry, OutboxKind};
+use crate::untrusted::Untrusted;
 
 /// Lines of the evidence that go along.
 const EVIDENCE_LINES: usize = 10;
@@ -87,12 +88,15 @@ fn summary(build: &v1::Build) -> Json {
 }
 
 fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
-    let schedule = &notice.schedule;
-    let said = match (&notice.kind, build) {
+    let said = |text: &str| Untrusted::from(short(text)).for_chat();
+    let schedule = said(&notice.schedule);
+    let told = match (&notice.kind, build) {
         (OutboxKind::SchedulePaused { reason }, _) => {
-            format!("⏸ {schedule} has paused itself: {}", short(reason))
+            format!("⏸ {schedule} has paused itself: {}", said(reason))
         }
-        (OutboxKind::BuildEnded { build_id }, None) => format!("{schedule}: build {build_id} has ended"),
+        (OutboxKind::BuildEnded { build_id }, None) => {
+            format!("{schedule}: build {} has ended", said(build_id))
+        }
         (OutboxKind::BuildEnded { .. }, Some(build)) => {
             let (mark, verdict) = match build.verdict() {
                 Verdict::Passed => ("✔", "passed"),
@@ -102,11 +106,12 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
             let why = build
                 .failure
                 .as_ref()
-                .map(|failure| format!("\n{}: {}", failure.reason, short(&failure.message)));
+                .map(|failure| format!("\n{}: {}", said(&failure.reason), said(&failure.message)));
             format!("{mark} {schedule} {verdict}{}", why.unwrap_or_default())
         }
     };
-    format!("{said}\n{link}")
+    // The address is the manager's own; `&` in it is escaped as everywhere.
+    format!("{told}\n{}", Untrusted::from(link).for_chat())
 }
 
 fn short(text: &str) -> String {
@@ -176,5 +181,23 @@ mod tests {
         let paused = notice(OutboxKind::SchedulePaused { reason: "5 builds in a row".to_owned() });
         let text = body(&paused, None, "http://h", Format::Chat);
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
+    }
+    #[test]
+    fn what_others_said_calls_nobody_in_a_chat_room() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let mut build = failed();
+        if let Some(failure) = &mut build.failure {
+            failure.message =
+                "no match for app (from <module>) & <!channel>\n✔ web <https://evil.example|passed>"
+                    .to_owned();
+        }
+        let text = body(&told, Some(&build), "http://h", Format::Chat);
+        let shown = "no match for app (from &lt;module&gt;) &amp; &lt;!channel&gt;\\n✔ web \
+                     &lt;https://evil.example|passed&gt;";
+        let expected = format!("✘ web FAILED: the image is bad\ncheck_failed: {shown}\nhttp://h/builds/0199");
+        assert_eq!(text["text"], expected);
+        // Programs get it as it is.
+        let text = body(&told, Some(&build), "http://h", Format::Json);
+        assert!(text["build"]["message"].as_str().unwrap().contains("<!channel>\n"), "{text}");
     }
 }

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::history::{HistoryError, OutboxEntry, OutboxKind};
 use crate::lifecycle::Manager;
 use crate::lifecycle::metrics::Delivery;
+use crate::untrusted::json;
 
 /// How often it is looked what is to be sent.
 const LOOK: Duration = Duration::from_secs(1);
@@ -143,7 +144,7 @@ impl Webhook {
                 Err(error) => return Err(error),
             },
         };
-        let body = body::body(notice, build.as_ref(), &self.public_url, self.format).to_string();
+        let body = json::compact(&body::body(notice, build.as_ref(), &self.public_url, self.format));
         // By the real clock: the receiver compares it with its own.
         let time = Utc::now().timestamp();
         let mut request = self

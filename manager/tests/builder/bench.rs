@@ -64,6 +64,7 @@ impl Bench {
             cache: at("cache"),
             log: at("build.log"),
             agent: at("agent"),
+            fingerprint: "ab".repeat(32),
             timeout: Duration::from_mins(1),
             phase_weights: BTreeMap::new(),
         };

@@ -49,6 +49,7 @@ echo "Build completed successfully""#;
         match event {
             Event::Line(line) => lines.extend([line.as_str(), "\n"]),
             Event::Progress(done, _) => progress.push(done),
+            Event::Expanded(_) => {}
         }
     }
     assert_eq!(lines, log);
@@ -72,7 +73,7 @@ async fn of_the_managers_environment_only_the_allowed_is_seen() {
         log.lines().filter_map(|line| line.split_once(" | ")?.1.split_once('=')).collect();
     let allowed = "PATH HOME LANG TMP_DIR TMPDIR ELEMENTS_PATH DIB_IMAGE_CACHE DIB_LOCKFILES DIB_NO_TMPFS \
         DIB_QUIET DIB_NO_TIMESTAMP DIB_DEBUG_TRACE DIB_RELEASE OVERWRITE_OLD_IMAGE IMAGE_MANAGER_AGENT \
-        IMAGE_MANAGER_BUILD http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PWD OLDPWD SHLVL _";
+        IMAGE_MANAGER_BUILD IMAGE_MANAGER_FINGERPRINT http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PWD OLDPWD SHLVL _";
     // The test has it from cargo, as a manager has OS_PASSWORD from its unit.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !log.contains("CARGO"));
     for (name, _) in &seen {
@@ -86,6 +87,7 @@ async fn of_the_managers_environment_only_the_allowed_is_seen() {
     assert_eq!(value("DIB_RELEASE"), "bookworm");
     assert_eq!(value("DIB_DEBUG_TRACE"), "1");
     assert_eq!(value("DIB_NO_TMPFS"), "1");
+    assert_eq!(value("IMAGE_MANAGER_FINGERPRINT"), bench.order.fingerprint);
     bench.clean().await;
 }
 #[tokio::test]

@@ -61,10 +61,11 @@ fn reasons(source: &str, path: &Path, given: &mut BTreeSet<String>) {
     // Kinds of trouble with a word each; what a log line is a sign of; what became of a server.
     let tables: &[(&str, &str)] = &[
         ("cloud/mod.rs", "=>"),
-        ("builder/diagnosis.rs", "],"),
+        ("builder/mod.rs", "HOOK_FAILED: &str ="),
         ("stages/boot.rs", "("),
         ("lifecycle/failure.rs", "Unspecified,"),
         ("history/follow_up.rs", "INTERRUPTED: &str ="),
+        ("history/follow_up.rs", "UNEXPLAINED: &str ="),
         ("lifecycle/driver.rs", "reason:"),
     ];
     for (_, before) in tables.iter().filter(|(name, _)| path.ends_with(name)) {

@@ -17,14 +17,14 @@ use tonic::{Code, Request, Status, Streaming};
 use super::harness::{Place, wait_for};
 
 /// What the server was handed.
-struct Handed {
+pub(super) struct Handed {
     endpoint: String,
-    token: String,
+    pub(super) token: String,
     build: String,
 }
 
 /// Waits for a server of the place and reads what it was handed from its config drive.
-fn handed(place: &Place) -> Handed {
+pub(super) fn handed(place: &Place) -> Handed {
     let meta: Json = wait_for("a config drive", Duration::from_mins(1), || {
         let servers = fs::read_dir(place.state().join("servers")).ok()?;
         let drive = servers.flatten().find_map(|server| {
@@ -47,9 +47,14 @@ fn handed(place: &Place) -> Handed {
     }
 }
 
-type Attached = (mpsc::Sender<AgentMessage>, Streaming<ManagerMessage>);
+pub(super) type Attached = (mpsc::Sender<AgentMessage>, Streaming<ManagerMessage>);
 
-async fn attach(place: &Place, handed: &Handed, token: &str, boot: &str) -> Result<Attached, Status> {
+pub(super) async fn attach(
+    place: &Place,
+    handed: &Handed,
+    token: &str,
+    boot: &str,
+) -> Result<Attached, Status> {
     let ca = fs::read(place.state().join("tls/cert.pem")).unwrap();
     let tls = ClientTlsConfig::new()
         .ca_certificate(tonic::transport::Certificate::from_pem(ca))
@@ -75,7 +80,7 @@ async fn attach(place: &Place, handed: &Handed, token: &str, boot: &str) -> Resu
     Ok((say, heard))
 }
 
-fn message(kind: agent_message::Kind) -> AgentMessage {
+pub(super) fn message(kind: agent_message::Kind) -> AgentMessage {
     AgentMessage { kind: Some(kind) }
 }
 
@@ -119,18 +124,14 @@ async fn dies_after_the_last_check_but_before_its_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_and_second_agents_are_refused() {
+async fn strangers_are_refused_and_made_up_results_end_a_stream() {
     let place = place_without_agent();
     let mut run = place.command(&["run", "tiny", "--reattach", "5s"]).spawn().unwrap();
     let handed = handed(&place);
     let wrong = "0".repeat(64);
     let refused = attach(&place, &handed, &wrong, "boot-1").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
-    let honest = attach(&place, &handed, &handed.token, "boot-1").await.unwrap();
-    let second = attach(&place, &handed, &handed.token, "boot-2").await.unwrap_err();
-    assert_eq!(second.code(), Code::AlreadyExists);
-    // The honest one is unharmed; a result that nobody asked for ends its stream.
-    let (say, mut heard) = honest;
+    let (say, mut heard) = attach(&place, &handed, &handed.token, "boot-1").await.unwrap();
     say.send(result("made-up")).await.unwrap();
     let status = loop {
         match heard.message().await {
@@ -143,4 +144,63 @@ async fn strangers_and_second_agents_are_refused() {
     assert_eq!(run.wait().unwrap().code(), Some(2));
     assert_eq!(place.latest()["reason"], "agent_lost");
     place.assert_nothing_left();
+}
+
+/// What a contested build says; both who came are in it.
+fn assert_contested(place: &Place, boots: [&str; 2]) {
+    let build = place.latest();
+    assert_eq!(
+        (&build["state"], &build["reason"]),
+        (&"errored".into(), &"agent_contested".into()),
+        "{build:#}"
+    );
+    let evidence = build["failure"]["evidence"].as_str().unwrap();
+    for part in
+        boots.map(|boot| format!("boot id {boot}")).iter().map(String::as_str).chain(["from 127.0.0.1 at"])
+    {
+        assert!(evidence.contains(part), "{part}: {evidence}");
+    }
+    let message = build["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("rebooted") && message.contains("somebody else has the token"), "{message}");
+    place.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_makes_even_a_known_failure_nobodys_word() {
+    let place = place_without_agent();
+    let mut run = place.command(&["run", "tiny", "--reattach", "30s"]).spawn().unwrap();
+    let handed = handed(&place);
+    let (say, heard) = attach(&place, &handed, &handed.token, "boot-1").await.unwrap();
+    let outcome = CheckOutcome::Fail.into();
+    let failed = CheckResult { name: "disk".to_owned(), outcome, ..CheckResult::default() };
+    say.send(message(agent_message::Kind::CheckResult(failed))).await.unwrap();
+    wait_for("the result to be recorded", Duration::from_secs(20), || {
+        let checks = place.latest()["checks"].as_array().unwrap().clone();
+        checks.iter().any(|check| check["outcome"] == "fail").then_some(())
+    });
+    // The first stream breaks; the second comes in its name, with the token and without a key to prove.
+    drop((say, heard));
+    let second = attach(&place, &handed, &handed.token, "boot-1").await.unwrap_err();
+    assert_eq!(second.code(), Code::AlreadyExists);
+    assert_eq!(run.wait().unwrap().code(), Some(2));
+    assert_contested(&place, ["boot-1", "boot-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thief_beside_the_real_agent_contests() {
+    let place = Place::tiny("image.environment = { TINY_CANARY = \"cloud-init-hanging\" }");
+    let mut run = place.command(&["run", "tiny"]).spawn().unwrap();
+    let handed = handed(&place);
+    let boot = wait_for("the agent", Duration::from_mins(3), || {
+        let build = place.latest();
+        let attached = build["state"] == "verifying";
+        attached.then(|| build["agent"]["boot_id"].as_str().unwrap().to_owned())
+    });
+    let thief = attach(&place, &handed, &handed.token, &boot).await.unwrap_err();
+    assert_eq!(thief.code(), Code::AlreadyExists);
+    assert_eq!(run.wait().unwrap().code(), Some(2));
+    assert_contested(&place, [&boot, &boot]);
+    let evidence = place.latest()["failure"]["evidence"].as_str().unwrap().to_owned();
+    let (first, second) = evidence.split_once('\n').unwrap();
+    assert!(!first.contains("key none") && second.contains("key none"), "{evidence}");
 }

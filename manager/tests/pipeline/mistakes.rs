@@ -56,6 +56,10 @@ const MISTAKES: &[Mistake] = &[
         "1s to 1h",
     ),
     wrong(&["run", "tiny", "--log", "dib=loud"], "invalid value 'dib=loud'", "--log", "info,dib=warn"),
+    wrong(&["run", "tiny", "--log", "warnings"], "\"warnings\" is no level", "--log", "info,dib=warn"),
+    wrong(&["run", "tiny", "--log", ""], "a level is missing", "--log", "expected error, warn, info"),
+    wrong(&["run", "tiny", "--log", "dib"], "dib is no level", "--log", "dib=warn"),
+    wrong(&["run", "tiny", "--log", "info,dbi=warn"], "nothing here logs as", "\"dbi\"", "expected dib"),
     wrong(
         &["run", "tiny", "--log-file", "no/such/dir.log"],
         "No such file or directory",

@@ -88,6 +88,23 @@ fn the_log_is_text_or_json_and_has_the_output_of_dib() {
     assert!(log.contains("INFO dib: [DIB] ") && !log.contains('\u{1b}'), "{log}");
     let quiet = place.expect(&["run", "tiny", "--log", "info,dib=warn"], 1);
     assert!(!quiet.contains("[DIB]"), "{quiet}");
+    // Another word for a level is that level, and a part by itself silences no other.
+    for (filter, variable) in [(Some("warning"), ""), (None, "WARNING"), (Some("warn,dib=warning"), "")] {
+        let mut run = place.command(&["run", "tiny"]);
+        match filter {
+            Some(filter) => run.args(["--log", filter]),
+            None => run.env("IMAGE_MANAGER_LOG", variable),
+        };
+        let said = text(&run.output().unwrap().stderr);
+        assert!(said.contains(" WARN ") && said.contains("dib_package_missing"), "{filter:?}: {said}");
+        assert!(!said.contains(" INFO "), "{filter:?}: {said}");
+    }
+    let mut empty = place.command(&["run", "tiny"]);
+    let empty = empty.env("IMAGE_MANAGER_LOG", "").output().unwrap();
+    assert_eq!(empty.status.code(), Some(64), "{}", text(&empty.stderr));
+    let part = place.serve_with(&["--log", "dib=error"]);
+    assert_eq!(part.terminate(), Some(0));
+    assert!(place.serve_log().contains("INFO image_manager"), "{}", place.serve_log());
 
     place.assert_nothing_left();
 }

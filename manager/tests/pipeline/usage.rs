@@ -78,7 +78,7 @@ fn the_examples_are_right() {
         readme.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(examples.len(), 2);
     for example in examples {
-        let said = Place::new(example).expect(&["check"], 0);
+        let said = Place::new(example).expect(&["check", "--file-only"], 0);
         assert!(said.contains("web"), "{said}");
     }
     let shipped = super::harness::repository().join("schedules.toml");

@@ -16,7 +16,7 @@ const FAILS: &str = "pause_after = 0\nimage.environment = { TINY_BUILD_FAIL = \"
 
 /// What came.
 #[derive(Debug, Clone)]
-struct Heard {
+pub(super) struct Heard {
     headers: Vec<(String, String)>,
     body: String,
     at: Instant,
@@ -28,19 +28,19 @@ impl Heard {
         found.map_or_else(|| panic!("no {name} in {:?}", self.headers), |(_, value)| value.as_str())
     }
 
-    fn json(&self) -> Json {
+    pub(super) fn json(&self) -> Json {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// A receiver that gives these answers one after the other, then 204. 0 is no answer at all.
-struct Receiver {
+pub(super) struct Receiver {
     address: String,
     heard: Arc<Mutex<Vec<Heard>>>,
 }
 
 impl Receiver {
-    fn start(answers: &'static [u16]) -> Self {
+    pub(super) fn start(answers: &'static [u16]) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), answers)
     }
 
@@ -69,15 +69,15 @@ impl Receiver {
         Self { address, heard }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}/hooks/SECRET-IN-THE-PATH", self.address)
     }
 
-    fn heard(&self) -> Vec<Heard> {
+    pub(super) fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
     }
 
-    fn wait_for(&self, number: usize) -> Vec<Heard> {
+    pub(super) fn wait_for(&self, number: usize) -> Vec<Heard> {
         wait_for(&format!("{number} requests"), Duration::from_mins(2), || {
             let heard = self.heard();
             (heard.len() >= number).then_some(heard)

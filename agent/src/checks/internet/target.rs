@@ -7,9 +7,9 @@ use hyper::Uri;
 /// How to talk to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// A GET.
+    /// A HEAD.
     Http,
-    /// A GET over TLS, with the guest's certificate authorities.
+    /// A HEAD over TLS, with the guest's certificate authorities.
     Https,
     /// A connection, and nothing said.
     Tcp,
@@ -24,7 +24,7 @@ pub struct Target {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// What to get.
+    /// What is asked for.
     pub path: String,
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -11,6 +13,7 @@ fn seen(targets: &[(&str, Option<u16>, &str)]) -> Observation {
         took: Duration::from_millis(120),
         error: (*error).to_owned(),
         tries: 1,
+        not_asked: false,
     };
     Observation { targets: targets.iter().map(target).collect(), waited: Duration::from_secs(9) }
 }
@@ -54,16 +57,25 @@ fn what_failed_can_be_repeated_elsewhere() {
 }
 
 async fn serve(answer: &'static str) -> SocketAddr {
+    serve_and_note(answer).await.0
+}
+
+/// Serves, and keeps the first line of each request.
+async fn serve_and_note(answer: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 1024];
-            let _ = stream.read(&mut request).await;
+            let length = stream.read(&mut request).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&request[..length]).into_owned();
+            noted.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
-    address
+    (address, asked)
 }
 
 async fn examined(target: String) -> Judgement {
@@ -92,4 +104,78 @@ async fn what_is_not_there_is_said() {
     let judgement = examined(format!("tcp://{gone}")).await;
     assert!(judgement.summary.contains("refused"), "{}", judgement.summary);
     assert!(examined("gopher://x".to_owned()).await.summary.contains("neither http://"));
+}
+
+#[tokio::test]
+async fn a_target_is_asked_for_its_head_only_and_no_redirect_is_followed() {
+    let answer = "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n";
+    let (there, asked) = serve_and_note(answer).await;
+    assert_eq!(examined(format!("http://{there}/reboot?now=1")).await.outcome, CheckOutcome::Pass);
+    assert_eq!(*asked.lock().unwrap(), ["HEAD /reboot?now=1 HTTP/1.1"]);
+    // What the method is unknown to has answered, too.
+    let there = serve("HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(examined(format!("http://{there}/")).await.outcome, CheckOutcome::Pass);
+}
+
+/// A guest whose sources name these mirrors, and whose resolver gives this address for each name.
+fn guest_with(root: &std::path::Path, mirrors: &[String], address: &str) -> Guest {
+    use std::os::unix::fs::PermissionsExt as _;
+    let guest = Guest::below(root);
+    for folder in ["/etc/apt", "/usr/bin"] {
+        std::fs::create_dir_all(guest.path(folder)).unwrap();
+    }
+    let lines: Vec<String> = mirrors.iter().map(|mirror| format!("deb {mirror} stable main")).collect();
+    std::fs::write(guest.path("/etc/apt/sources.list"), lines.join("\n")).unwrap();
+    let getent = guest.path("/usr/bin/getent");
+    std::fs::write(&getent, format!("#!/bin/sh\necho \"{address} STREAM x\"\n")).unwrap();
+    std::fs::set_permissions(&getent, std::fs::Permissions::from_mode(0o755)).unwrap();
+    guest
+}
+
+async fn examined_in(guest: &Guest, targets: Vec<String>) -> Judgement {
+    let settings = InternetCheck { targets };
+    let deadline = Instant::now() + Duration::from_millis(600);
+    judge(&settings, &observe(&settings, guest, deadline).await)
+}
+
+#[tokio::test]
+async fn an_image_cannot_have_loopback_and_link_local_addresses_asked() {
+    let (there, asked) = serve_and_note("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let port = there.port();
+    for (mirror, resolved) in [
+        (format!("http://127.0.0.1:{port}/debian"), "192.0.2.1"),
+        (format!("http://127.9.9.9:{port}/debian"), "192.0.2.1"),
+        (format!("http://[::ffff:127.0.0.1]:{port}/debian"), "192.0.2.1"),
+        (format!("http://[::1]:{port}/debian"), "192.0.2.1"),
+        (format!("http://0.0.0.0:{port}/debian"), "192.0.2.1"),
+        (format!("http://localhost:{port}/debian"), "127.0.0.1"),
+        (format!("http://mirror.example:{port}/debian"), "127.0.0.1"),
+        (format!("http://mirror.example:{port}/debian"), "::ffff:127.0.0.1"),
+        ("http://169.254.169.254/latest".to_owned(), "192.0.2.1"),
+        ("http://mirror.example/debian".to_owned(), "169.254.169.254"),
+        ("http://mirror.example/debian".to_owned(), "fe80::1"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let guest = guest_with(root.path(), std::slice::from_ref(&mirror), resolved);
+        let judgement = examined_in(&guest, Vec::new()).await;
+        assert_eq!(judgement.outcome, CheckOutcome::Skipped, "{mirror} {resolved}: {}", judgement.summary);
+        assert!(judgement.summary.contains("checks.internet.targets"), "{}", judgement.summary);
+        assert_eq!(repetition(&judgement.observations), None, "nobody else is to ask it either");
+    }
+    assert_eq!(asked.lock().unwrap().len(), 0, "{:?}", asked.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_schedule_may_name_a_loopback_address_but_a_name_does_not_lead_there() {
+    let (there, asked) = serve_and_note("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let root = tempfile::tempdir().unwrap();
+    let guest = guest_with(root.path(), &[], "127.0.0.1");
+    for named in [format!("http://{there}/"), format!("http://localhost:{}/", there.port())] {
+        assert_eq!(examined_in(&guest, vec![named]).await.outcome, CheckOutcome::Pass);
+    }
+    assert_eq!(asked.lock().unwrap().len(), 2);
+    let judgement = examined_in(&guest, vec![format!("http://mirror.example:{}/", there.port())]).await;
+    assert_eq!(judgement.outcome, CheckOutcome::Fail);
+    assert!(judgement.summary.contains("127.0.0.1"), "{}", judgement.summary);
+    assert_eq!(asked.lock().unwrap().len(), 2, "asked all the same");
 }

@@ -73,6 +73,9 @@ pub(crate) struct LogsArguments {
     /// Go on printing until the build has ended
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// The file's bytes as they are; otherwise, in a pipe too, nothing in the log steers a terminal
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// Which log.

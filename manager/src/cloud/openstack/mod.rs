@@ -31,6 +31,7 @@ mod keys;
 mod listing;
 mod network;
 mod pace;
+mod peer;
 mod places;
 mod ports;
 mod publishing;
@@ -45,7 +46,7 @@ mod volumes;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Mutex as PlainMutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -167,6 +168,10 @@ impl Cloud for OpenStackCloud {
 
     async fn server_status(&self, server: &Server) -> Result<ServerStatus, CloudError> {
         Box::pin(self.look_at(server)).await
+    }
+
+    async fn stranger(&self, server: &Server, peer: IpAddr) -> Result<Option<String>, CloudError> {
+        Box::pin(self.why_stranger(server, peer)).await
     }
 
     async fn save_console(&self, server: &Server) -> Result<(), CloudError> {

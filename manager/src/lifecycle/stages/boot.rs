@@ -1,15 +1,16 @@
 //! BOOTING: a server boots from the image; ends when its agent attaches.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, LogSource};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::claim;
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
-use crate::gateway::{AgentEvent, Refusals, Session, Token, TokenHash};
-use crate::history::{INTERRUPTED, Introduction, ReportQuery};
+use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
+use crate::history::{Claim, INTERRUPTED, Introduction, ReportQuery};
 use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
@@ -36,6 +37,14 @@ pub(in crate::lifecycle) struct Booted {
     pub(in crate::lifecycle) console: ConsoleTail,
 }
 
+/// An agent that has come, and waits to be taken in.
+struct Arrived {
+    hello: v1::Hello,
+    claimant: Claimant,
+    stream: u64,
+    admit: oneshot::Sender<()>,
+}
+
 /// Boots the image and waits for its agent.
 pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<Done<Booted>, Failure> {
     let limit = driver.schedule.timeouts.boot;
@@ -47,7 +56,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
         fingerprint: driver.manager.inner().fingerprint.clone(),
     };
     driver.manager.history().record_introduction(&driver.id, introduction.clone()).await?;
-    let session = driver.manager.inner().gateway.open(token.hash(), &driver.id, requests(driver));
+    let session = driver.manager.inner().gateway.open(token.hash(), &driver.id, requests(driver), None);
     let began = Instant::now();
 
     let asked = async {
@@ -56,7 +65,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
             name: resource_name(&driver.id),
             image: image.clone(),
             spec: driver.schedule.server.clone(),
-            metadata: metadata(driver, &token, introduction),
+            metadata: metadata(driver, &token, introduction.clone()),
             console_log: driver.console_log(),
             private_key: driver.directory().join(files::PRIVATE_KEY),
         };
@@ -73,7 +82,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<
     let record =
         v1::Server { id: server.id.clone(), name: server.name.clone(), flavor: server.flavor.clone() };
     driver.manager.history().record_server(&driver.id, record).await?;
-    attach(driver, server, session, began).await
+    attach(driver, server, session, (began, &introduction.endpoint)).await
 }
 
 /// Goes on with a server of an earlier manager, when its agent can come to this one. It has as much time as a
@@ -82,6 +91,7 @@ pub(in crate::lifecycle) async fn take_up(
     driver: &Driver,
     server: Server,
     agent: &Introduction,
+    earlier: Option<&Claim>,
 ) -> Result<Done<Booted>, Failure> {
     let cut = |why: String| {
         let what = "the manager was stopped or killed while the server booted, and";
@@ -93,13 +103,16 @@ pub(in crate::lifecycle) async fn take_up(
     }
     let token =
         TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
-    let session = driver.manager.inner().gateway.open(token, &driver.id, requests(driver));
+    let earlier = earlier.map(claim::from_record).transpose()?;
+    let session = driver.manager.inner().gateway.open(token, &driver.id, requests(driver), earlier);
     let began = Instant::now();
     let limit = driver.schedule.timeouts.boot;
     let late = async { Failure::errored("cloud_timeout", "the cloud does not say what the server does") };
     let asked = async { Ok(driver.cloud.server_status(&server).await?) };
     match driver.bounded(limit, late, asked).await? {
-        ServerStatus::Building | ServerStatus::Active => attach(driver, server, session, began).await,
+        ServerStatus::Building | ServerStatus::Active => {
+            attach(driver, server, session, (began, &here)).await
+        }
         ServerStatus::Missing => Err(cut("its server is not there any more".to_owned())),
         ServerStatus::Stopped(why) | ServerStatus::Error(why) => {
             Err(cut(format!("its server does not run any more: {why}")))
@@ -112,17 +125,21 @@ async fn attach(
     driver: &Driver,
     server: Server,
     mut session: Session,
-    began: Instant,
+    (began, endpoint): (Instant, &str),
 ) -> Result<Done<Booted>, Failure> {
     let mut console = ConsoleTail::new(&driver.console_log());
     let rest = driver.schedule.timeouts.boot.saturating_sub(began.elapsed());
-    let late = silent(driver, &server, session.refusals());
+    let late = silent(driver, &server);
     let work = wait_for_agent(driver, &server, &mut session, &mut console, began);
-    let (hello, peer, stream) = driver.bounded(rest, late, work).await?;
-    accept(driver, &hello).await?;
-    let from = peer.map(|peer| format!(" from {}", peer.ip())).unwrap_or_default();
+    let Arrived { hello, claimant, stream, admit } = driver.bounded(rest, late, work).await?;
+    accept(driver, &hello, &claimant).await?;
+    claim::check_address(driver, &server, endpoint, &claimant).await?;
+    claim::uncontested(&session)?;
+    // Only now, when no other can come in its place any more, is it asked for anything.
+    let _ = admit.send(());
+    let from = claimant.from();
     let detail = format!(
-        "agent {} attached{from} after {:.1} s, {:.1} s after its kernel started ({})",
+        "agent {} attached from {from} after {:.1} s, {:.1} s after its kernel started ({})",
         hello.agent_version,
         began.elapsed().as_secs_f64(),
         seconds(hello.uptime.as_ref()),
@@ -137,7 +154,7 @@ async fn wait_for_agent(
     session: &mut Session,
     console: &mut ConsoleTail,
     began: Instant,
-) -> Result<(v1::Hello, Option<SocketAddr>, u64), Failure> {
+) -> Result<Arrived, Failure> {
     let usual = usual_boot(driver).await;
     let mut said = "waiting for the agent".to_owned();
     let mut look = interval(LOOK);
@@ -145,7 +162,10 @@ async fn wait_for_agent(
     loop {
         tokio::select! {
             event = session.next() => match event {
-                Some(AgentEvent::Attached { hello, peer, stream }) => return Ok((hello, peer, stream)),
+                Some(AgentEvent::Attached { hello, claimant, stream, admit }) => {
+                    return Ok(Arrived { hello, claimant, stream, admit });
+                }
+                Some(AgentEvent::Contested(contest)) => return Err(claim::contested(&contest)),
                 Some(other) => tracing::debug!(build = driver.id, "before Hello: {other:?}"),
                 None => return Err(Failure::errored("gateway", "the gateway closed the session")),
             },
@@ -218,7 +238,7 @@ pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String
 }
 
 /// No agent came.
-async fn silent(driver: &Driver, server: &Server, refusals: Refusals) -> Failure {
+async fn silent(driver: &Driver, server: &Server) -> Failure {
     let limit = humantime::format_duration(driver.schedule.timeouts.boot);
     let status = timeout(EVIDENCE, driver.cloud.server_status(server)).await;
     if matches!(status, Ok(Ok(ServerStatus::Building))) {
@@ -227,15 +247,13 @@ async fn silent(driver: &Driver, server: &Server, refusals: Refusals) -> Failure
     }
     let mut hints = vec![
         "is the element agent-install in the image".to_owned(),
-        "does the console show the agent, and what does it say".to_owned(),
+        "does the console show the agent, and what does it say (it obeys only the manager, and the certificate in tls/, \
+         with which the image was built)"
+            .to_owned(),
         format!("can the server reach the manager's gateway at {}", driver.manager.inner().gateway_address),
     ];
     if driver.schedule.cloud != LOCAL {
         hints.push("do the security groups let it out to that port".to_owned());
-    }
-    let refused = refusals.count();
-    if refused > 0 {
-        hints.push(format!("{refused} attempts of another boot were refused"));
     }
     let strangers = driver.manager.inner().gateway.unknown_tokens();
     if strangers > 0 {
@@ -248,8 +266,9 @@ async fn silent(driver: &Driver, server: &Server, refusals: Refusals) -> Failure
 }
 
 /// The agent of another image proves nothing about this one.
-async fn accept(driver: &Driver, hello: &v1::Hello) -> Result<(), Failure> {
-    driver.manager.history().record_agent(&driver.id, &hello.agent_version, &hello.boot_id).await?;
+async fn accept(driver: &Driver, hello: &v1::Hello, claimant: &Claimant) -> Result<(), Failure> {
+    let claim = claim::to_record(claimant);
+    driver.manager.history().record_agent(&driver.id, &hello.agent_version, claim).await?;
     if hello.image_build_id != driver.id {
         return Err(Failure::errored(
             "wrong_image",

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use image_manager_proto::v1::LogSource;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::{self, Artifact, Event, Order, Proof};
+use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Order, Proof};
 use crate::history::{ArtifactRecord, RoomTaken};
 use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
+use crate::lifecycle::definition::Definition;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, room};
+use crate::lifecycle::{files, room, second_build};
 use crate::programs::is_executable;
 use crate::schedules::{Compression, ImageSpec};
 
@@ -59,7 +61,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     let name = order.scratch.display().to_string();
     let row = history.intend(&driver.id, HOST, "scratch", &name).await?;
     history.resource_created(row, &name).await?;
-    let artifact = build(driver, &order).await?;
+    let artifact = defined_build(driver, &order).await?;
 
     if let Some(manifest) = &artifact.manifest {
         // Nice to have: a build without its list of packages is still a build.
@@ -109,8 +111,29 @@ fn detail(driver: &Driver, artifact: &Artifact, size: u64, warning: Option<Strin
     text
 }
 
+/// Builds, and records what the image is defined by.
+async fn defined_build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
+    let definition = Definition::read(driver.manager.settings(), &driver.schedule.image).await;
+    let expanded = OnceLock::new();
+    let result = build(driver, order, &expanded).await?;
+    let digest = definition.zip(expanded.get()).map(|(definition, expanded)| definition.digest(expanded));
+    match result {
+        Ok(artifact) => {
+            if let Some(digest) = &digest {
+                driver.manager.history().record_definition(&driver.id, digest, None).await?;
+            }
+            Ok(artifact)
+        }
+        Err(error) => Err(second_build::judge(driver, error, digest.as_deref()).await?),
+    }
+}
+
 /// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.
-async fn build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
+async fn build(
+    driver: &Driver,
+    order: &Order,
+    expanded: &OnceLock<Expanded>,
+) -> Result<Result<Artifact, BuilderError>, Failure> {
     let cancel = CancellationToken::new();
     let events = driver.manager.events();
     let tell = |event: Event| match event {
@@ -120,11 +143,14 @@ async fn build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
             events.log(&driver.id, LogSource::Build, &line);
         }
         Event::Progress(fraction, detail) => events.progress(&driver.id, "building", fraction, &detail),
+        Event::Expanded(said) => {
+            let _ = expanded.set(said);
+        }
     };
     let work = builder::run(order, cancel.clone(), &tell);
     tokio::pin!(work);
     tokio::select! {
-        result = &mut work => Ok(result?),
+        result = &mut work => Ok(result),
         failure = driver.interrupted() => {
             cancel.cancel();
             // It has a deadline of its own for ending; its result does not matter any more.
@@ -153,6 +179,7 @@ async fn order(driver: &Driver) -> Result<Order, Failure> {
         cache: settings.cache(),
         log: driver.directory().join(files::BUILD_LOG),
         agent: settings.agent.clone(),
+        fingerprint: driver.manager.inner().fingerprint.clone(),
         timeout: driver.schedule.timeouts.build,
         phase_weights: driver.manager.history().phases(&driver.schedule.name).await?,
     })

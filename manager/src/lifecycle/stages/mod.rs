@@ -2,6 +2,7 @@
 
 pub(super) mod boot;
 pub(super) mod build;
+mod claim;
 pub(super) mod judgement;
 pub(super) mod publish;
 mod second_opinion;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{judgement, second_opinion};
+use super::{claim, judgement, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -73,9 +73,10 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
     driver.record_checks(checks.clone()).await?;
     let verdict = judgement::judge(&checks, &removal);
     let kept = keep_disk(driver, &booted).await;
+    // Whoever came with the token until now makes the verdict nobody's, also a bad one.
+    claim::uncontested(&booted.session)?;
     verdict?;
-    kept?;
-    Ok(Done { value: (), detail: judgement::summary(&checks) })
+    Ok(Done { value: (), detail: judgement::summary(&checks) + &kept? })
 }
 
 async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), Failure> {
@@ -113,17 +114,12 @@ async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), 
 /// Takes up one event. True when the agent is done.
 async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
     match event {
-        AgentEvent::Attached { hello, stream, .. } => {
+        AgentEvent::Contested(contest) => return Err(claim::contested(&contest)),
+        AgentEvent::Attached { hello, stream, admit, .. } => {
             note_hello(driver, &mut verification.log, &hello).await;
             verification.booted.stream = stream;
-            if hello.boot_id != verification.booted.hello.boot_id {
-                let boot = hello.boot_id;
-                return Err(Failure::errored(
-                    "server_rebooted",
-                    format!("the server rebooted (boot {boot})"),
-                ));
-            }
             verification.lost = None;
+            let _ = admit.send(());
         }
         AgentEvent::Result(result) => {
             note(
@@ -191,18 +187,28 @@ async fn lost(driver: &Driver, booted: &Booted, why: &str, reattach: Duration) -
     .with_evidence(console_evidence(driver, &booted.server).await)
 }
 
-/// For a look inside: the server is shut down in order, so that its disk is whole.
-async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<(), Failure> {
-    let Some(to) = &driver.keep_disk else { return Ok(()) };
+/// For a look inside: the server is shut down in order, so that its disk is whole. What goes wrong with it says nothing
+/// about the image: it is told, as the end of the stage's detail, and the build goes on. Only who cancels the build ends
+/// it here.
+async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<String, Failure> {
+    let Some(to) = &driver.keep_disk else { return Ok(String::new()) };
     let work = async {
         driver.cloud.stop(&booted.server).await?;
-        driver.cloud.save_disk(&booted.server, to).await?;
-        Ok(())
+        driver.cloud.save_disk(&booted.server, to).await.map_err(Failure::from)
     };
-    let late = async {
-        Failure::errored("cloud_timeout", "shutting the server down and keeping its disk took too long")
-    };
-    driver.bounded(SHUTTING_DOWN + SAVE_DISK, late, work).await
+    // Publishing must have its time yet.
+    let left = driver.time_left().map_or(Duration::MAX, |left| left / 2);
+    let limit = left.min(SHUTTING_DOWN + SAVE_DISK);
+    let late = async { Failure::errored("cloud_timeout", "it took too long") };
+    match driver.bounded(limit, late, work).await {
+        Ok(()) => Ok(format!("; the disk is in {}", to.display())),
+        Err(failure) if driver.is_told_to_stop() => Err(failure),
+        Err(failure) => {
+            let why = format!("the disk could not be kept in {}: {}", to.display(), failure.message);
+            tracing::warn!(build = driver.id, "{why}");
+            Ok(format!("; {why}"))
+        }
+    }
 }
 
 async fn note_hello(driver: &Driver, log: &mut AgentLog, hello: &v1::Hello) {

@@ -16,6 +16,7 @@ use crate::history::Named as _;
 use crate::history::Principal;
 use crate::lifecycle::{TriggerError, TriggerOptions};
 use crate::operator::access::Caller;
+use crate::untrusted::json;
 
 /// What `POST /build` asks for, as a form or as JSON.
 #[derive(Debug, Deserialize)]
@@ -38,11 +39,11 @@ pub(super) async fn trigger(State(web): State<Web>, caller: Caller, request: Req
     match kind.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
         "application/json" => match Bytes::from_request(request, &()).await {
             Ok(body) => trigger_json(&web, &body, by).await,
-            Err(rejection) => rejection.into_response(),
+            Err(rejection) => refused(rejection.status(), &rejection.body_text()),
         },
         "application/x-www-form-urlencoded" => match Form::from_request(request, &()).await {
             Ok(Form(wanted)) => trigger_form(&web, &wanted, by).await.into_response(),
-            Err(rejection) => rejection.into_response(),
+            Err(rejection) => refused(rejection.status(), &rejection.body_text()),
         },
         _ => Refusal {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -50,6 +51,11 @@ pub(super) async fn trigger(State(web): State<Web>, caller: Caller, request: Req
         }
         .into_response(),
     }
+}
+
+/// The body could not be read; what is said repeats it.
+fn refused(status: StatusCode, why: &str) -> Response {
+    Refusal { status, message: why.to_owned() }.into_response()
 }
 
 async fn trigger_form(web: &Web, wanted: &Wanted, by: Principal) -> Answer {
@@ -89,7 +95,7 @@ async fn trigger_json(web: &Web, body: &[u8], by: Principal) -> Response {
 
 fn answer(status: StatusCode, location: Option<String>, json: &serde_json::Value) -> Response {
     let mut response =
-        (status, [(header::CONTENT_TYPE, "application/json")], format!("{json}\n")).into_response();
+        (status, [(header::CONTENT_TYPE, "application/json")], json::compact(json) + "\n").into_response();
     if let Some(location) = location.and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -22,6 +22,7 @@ use super::log_file::{self, Log, Part};
 use crate::lifecycle::events::Told;
 use crate::lifecycle::state;
 use crate::operator::access::Caller;
+use crate::untrusted::Untrusted;
 
 /// Events that may wait for a slow browser.
 const WAITING: usize = 32;
@@ -177,8 +178,8 @@ impl Stream {
             self.send(Event::default().event("changed").data("{}")).await?;
         }
         if let Some(progress) = news.progress {
-            let told =
-                json!({"stage": progress.stage, "fraction": progress.fraction, "detail": progress.detail});
+            let shown = |text: &str| Untrusted::from(text).in_one_line().into_owned();
+            let told = json!({"stage": shown(&progress.stage), "fraction": progress.fraction, "detail": shown(&progress.detail)});
             self.send(Event::default().event("progress").data(told.to_string())).await?;
         }
         Ok(())

@@ -1,10 +1,11 @@
 //! What all pages share: head, navigation, foot.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
+use crate::untrusted::html;
 
 /// Where a page is in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,8 @@ impl Page {
 
     /// The whole page with another status.
     pub(super) fn with_status(&self, status: StatusCode, body: &Markup) -> Response {
-        (status, self.markup(body)).into_response()
+        let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        (status, html, html::page(self.markup(body))).into_response()
     }
 
     fn markup(&self, body: &Markup) -> Markup {

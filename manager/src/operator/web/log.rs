@@ -1,14 +1,18 @@
 //! The log on a build's page: its end, then line by line; or what a search found; and the whole file.
 
+use std::io;
 use std::path::PathBuf;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use image_manager_proto::v1;
 use maud::{Markup, html};
+use serde::Deserialize;
+use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc::Sender;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -16,6 +20,7 @@ use super::Web;
 use super::error::{Answer, Refusal};
 use super::log_file::{self, FOUND, Line, Log, Part};
 use crate::lifecycle::state;
+use crate::untrusted::log_file::{Lines, ShownLog};
 
 /// Longest text that is searched for, in bytes.
 const SEARCH_LIMIT: usize = 200;
@@ -176,38 +181,52 @@ fn path(web: &Web, id: &str, log: Log) -> PathBuf {
     web.manager.settings().build_directory(id).join(log.file())
 }
 
-/// `/builds/ID/logs/FILE`: a log as it is on the disk, as plain text.
-pub(super) async fn whole(State(web): State<Web>, Path((id, file)): Path<(String, String)>) -> Answer {
+/// How a whole log is sent.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whole {
+    /// The bytes as they are; otherwise nothing in them steers a terminal that shows them.
+    #[serde(default)]
+    raw: bool,
+}
+
+/// `/builds/ID/logs/FILE`: a log from its beginning to its end, as plain text.
+pub(super) async fn whole(
+    State(web): State<Web>,
+    Path((id, file)): Path<(String, String)>,
+    Query(how): Query<Whole>,
+) -> Answer {
     let log = Log::ALL.into_iter().find(|log| log.file() == file);
     let log = log.ok_or_else(|| {
         Refusal::not_found(format!("no log {file:?}; there are build.log, console.log and agent.jsonl"))
     })?;
     let id = web.manager.history().resolve(&id).await?;
-    let mut opened = tokio::fs::File::open(path(&web, &id, log)).await.map_err(|error| {
+    let opened = tokio::fs::File::open(path(&web, &id, log)).await.map_err(|error| {
         Refusal::not_found(format!(
             "build {id} has no {file} (it did not come that far, or it is no longer kept): {error}"
         ))
     })?;
+    let shown = (!how.raw).then(|| ShownLog::new(if log == Log::Agent { Lines::Json } else { Lines::Text }));
     let (sender, receiver) = tokio::sync::mpsc::channel(2);
-    tokio::spawn(async move {
-        loop {
-            let mut piece = Vec::with_capacity(PIECE);
-            let read = (&mut opened).take(PIECE as u64).read_to_end(&mut piece).await;
-            let last = !matches!(read, Ok(1..));
-            let piece = match read {
-                Ok(0) => return,
-                Ok(_) => Ok(piece),
-                Err(error) => Err(error),
-            };
-            // The browser may be gone.
-            if sender.send(piece).await.is_err() || last {
-                return;
-            }
-        }
-    });
+    tokio::spawn(send(opened, shown, sender));
     let body =
         Body::from_stream(ReceiverStream::new(receiver).map(|piece| piece.map(axum::body::Bytes::from)));
     Ok(plain(body, &format!("inline; filename=\"{file}\"")))
+}
+
+/// Reads a file piece by piece, and sends what may be shown of it.
+async fn send(mut file: File, mut shown: Option<ShownLog>, sender: Sender<io::Result<Vec<u8>>>) {
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = (&mut file).take(PIECE as u64).read_to_end(&mut piece).await;
+        let last = !matches!(read, Ok(1..));
+        if let Some(shown) = &mut shown {
+            piece = if last { shown.finish() } else { shown.take(&piece) }.into_bytes();
+        }
+        // The browser may be gone.
+        if sender.send(read.map(|_| piece)).await.is_err() || last {
+            return;
+        }
+    }
 }
 
 fn plain(body: Body, disposition: &str) -> Response {

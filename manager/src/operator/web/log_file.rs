@@ -9,7 +9,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::lifecycle::{files, plain_line};
+use crate::lifecycle::files;
+use crate::untrusted::Untrusted;
+use crate::untrusted::log_file::plain_line;
 
 /// Longest line that is shown, in bytes.
 const LINE: usize = 4096;
@@ -154,7 +156,7 @@ pub(super) fn search(log: Log, path: &Path, what: &str) -> io::Result<(Vec<(usiz
     }
 }
 
-/// A line as it is shown: without control characters, its time apart.
+/// A line as it is shown: everything in it is seen, its time apart. The page's script shows such lines, too.
 fn shown(log: Log, bytes: &[u8]) -> Line {
     let text = plain_line(&String::from_utf8_lossy(bytes));
     let mut line = match log {
@@ -167,6 +169,11 @@ fn shown(log: Log, bytes: &[u8]) -> Line {
     {
         line.text.truncate(end);
     }
+    // What the agent said may hold line breaks, once it is read as JSON.
+    line.text = match log {
+        Log::Agent => Untrusted::from(&line.text).in_one_line().into_owned(),
+        Log::Build | Log::Console => Untrusted::from(&line.text).in_lines().into_owned(),
+    };
     line
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use image_manager_proto::v1;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::figures;
 use super::schedule::success_rate;
-use crate::operator::charts;
+use crate::operator::charts::{self, Drawing};
 
 /// All of a schedule's trends.
 pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
@@ -15,25 +15,24 @@ pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
         (key_figures(report))
         div.charts {
             div {
-                (chart("How the builds ended", "oldest at the left", charts::verdicts(&report.points)))
-                (chart("How long the stages took", "stacked", charts::stage_times(&report.points)))
+                (chart("How the builds ended", "oldest at the left", &charts::verdicts(&report.points)))
+                (chart("How long the stages took", "stacked", &charts::stage_times(&report.points)))
             }
             div {
-                (chart("Boot time", "from the server's creation until the agent attached", charts::boot_times(&report.points)))
-                (chart("Size of the image", "the file", charts::image_sizes(&report.points)))
+                (chart("Boot time", "from the server's creation until the agent attached", &charts::boot_times(&report.points)))
+                (chart("Size of the image", "the file", &charts::image_sizes(&report.points)))
             }
         }
         (stages(report))
     }
 }
 
-fn chart(title: &str, says: &str, svg: String) -> Markup {
+fn chart(title: &str, says: &str, svg: &Drawing) -> Markup {
     html! {
         figure.chart-box {
             // The script puts what is pointed at into the second line.
             figcaption { strong { (title) } p.readout.muted { (says) } }
-            // The drawing is ours and escapes its texts.
-            (PreEscaped(svg))
+            (svg)
         }
     }
 }

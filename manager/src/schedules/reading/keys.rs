@@ -40,6 +40,8 @@ const SERVER: &[&str] = &[
     "user_data",
 ];
 const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
+/// A schedule asks for each of them once at most, so for no more than an agent takes.
+const _: () = assert!(CHECKS.len() <= image_manager_agent::MOST_CHECKS, "more checks than an agent takes");
 const PUBLISH: &[&str] = &["name", "keep", "visibility"];
 const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 

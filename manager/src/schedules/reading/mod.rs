@@ -1,6 +1,7 @@
 //! Reads the values of a table one by one, and notes every mistake instead of stopping at it.
 
 mod checks;
+mod clouds;
 mod environment;
 mod image;
 mod keys;
@@ -8,6 +9,7 @@ mod rules;
 mod schedule;
 mod server;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use self::keys::{home_of, known_keys};
 use self::rules::Rule;
 use super::diagnostics::{Findings, quoted};
 use super::layers::{Entry, Table};
+use super::places::ElementPlaces;
 use super::quantities::{QuantityError, parse_duration, parse_size, show_duration, show_size};
 use super::suggestions::nearest;
 
@@ -41,6 +44,8 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     /// The mistakes.
     pub findings: Findings,
+    /// Where each schedule's elements stand.
+    pub elements: BTreeMap<String, ElementPlaces>,
 }
 
 /// A string of the file.
@@ -56,7 +61,7 @@ struct Text<'a> {
 impl<'a> Reader<'a> {
     /// Reads from the file `text`.
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, findings: Findings::default() }
+        Self { text, findings: Findings::default(), elements: BTreeMap::new() }
     }
 
     /// The table `key`, with its unknown keys noted.

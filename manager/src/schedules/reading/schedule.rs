@@ -12,6 +12,7 @@ use super::{Reader, Text, keys};
 use crate::schedules::cron::Cron;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
+use crate::schedules::places::ElementPlaces;
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
 use crate::schedules::{LOCAL, Publish, RetryPolicy, Schedule, Timeouts};
@@ -80,6 +81,9 @@ impl<'a> Reader<'a> {
         };
         let table = Table::new(Some(own), defaults, entry.key_span.clone());
         let schedule = self.schedule(&table, Some(entry.key));
+        self.refuse_keys_of_the_other_cloud(&table, &schedule);
+        let places = element_places(&table);
+        self.elements.insert(schedule.name.clone(), places);
         Some((table, schedule))
     }
 
@@ -218,4 +222,13 @@ impl<'a> Reader<'a> {
         let total = total.unwrap_or_else(|| Duration::from_hours(2).max(build + upload + boot + verify));
         Timeouts { build, upload, boot, verify, total }
     }
+}
+
+/// Where the names in `image.elements` stand.
+fn element_places(schedule: &Table<'_>) -> ElementPlaces {
+    let image = schedule.get("image").and_then(|entry| entry.table());
+    let Some(entry) = image.and_then(|image| image.get("elements")) else { return ElementPlaces::default() };
+    let items = entry.value.get_ref().as_array().into_iter().flat_map(|array| array.iter());
+    let named = items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span())));
+    ElementPlaces { key: entry.key_span, items: named.collect() }
 }

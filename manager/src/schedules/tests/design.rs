@@ -83,7 +83,6 @@ fn everything_that_can_be_written_is_read() {
         jitter = "15m"
         cloud = "mycloud"
         [schedule.a.server]
-        cpus = 4
         flavor = "m1.small"
         network = "auto"
         security_groups = ["a", "b"]

@@ -54,7 +54,10 @@ fn every_row_has_its_type_default_meaning_and_an_example_that_is_right() {
         );
         let last = key.rsplit('.').next().unwrap();
         assert!(example.starts_with(&format!("{last} = ")), "{key}: {example}");
-        let base = "[schedule.a]\nserver = { flavor = \"f\" }\nimage = { elements = [\"vm\"] }\npublish = { name = \"p\" }\n";
+        let far = cells[3].starts_with("OpenStack") || key == "cloud";
+        let base = if far { "cloud = \"c\"\nserver = { flavor = \"f\" }\n" } else { "" };
+        let base =
+            format!("[schedule.a]\n{base}image = {{ elements = [\"vm\"] }}\npublish = {{ name = \"p\" }}\n");
         // The example in its table, beside what a whole schedule needs.
         let first = key.split('.').next().unwrap();
         let base: Vec<&str> = base.lines().filter(|line| !line.starts_with(first)).collect();
@@ -73,6 +76,9 @@ fn every_row_has_its_type_default_meaning_and_an_example_that_is_right() {
                 format!("{base}[schedule.a.image]\nelements = [\"vm\"]\n{example}\n")
             }
             "publish" if last != "name" => format!("{base}[schedule.a.publish]\nname = \"p\"\n{example}\n"),
+            "server" if far && last != "flavor" => {
+                format!("{base}[schedule.a.server]\nflavor = \"f\"\n{example}\n")
+            }
             table => format!("{base}[schedule.a.{table}]\n{example}\n"),
         };
         if let Err(error) = parse(Path::new("schedules.toml"), &text) {

@@ -34,12 +34,24 @@ fn keys_and_types() {
         ("checks.disk.min_fre = \"1 GiB\"", "min_fre: unknown key `min_fre` in `checks.disk`", "min_free"),
         ("cron = 3", "3: `cron` must be a string, not a number", "write \"3\""),
         ("server = \"big\"", "\"big\": `server` must be a table, not a string", "write `server = { ... }`"),
-        ("server.ssh_key = \"yes\"", "\"yes\": `server.ssh_key` must be true or false", "`true` or `false`"),
+        (
+            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = \"yes\" }",
+            "\"yes\": `server.ssh_key` must be true or false",
+            "`true` or `false`",
+        ),
         ("server.cpus = 0", "0: `server.cpus` must be from 1 to 64", "out of range"),
         ("server.cpus = 99999999999999999999", "9999", "out of range"),
         ("server.cpus = 1.5", "1.5: `server.cpus` must be a whole number", "from 1 to 64"),
-        ("server.security_groups = \"web\"", "\"web\": ", "write `security_groups = [\"web\"]`"),
-        ("server.security_groups = [1]", "1: `server.security_groups[]` must be a string", "write \"1\""),
+        (
+            "cloud = \"c\"\nserver = { flavor = \"f\", security_groups = \"web\" }",
+            "\"web\": ",
+            "write `security_groups = [\"web\"]`",
+        ),
+        (
+            "cloud = \"c\"\nserver = { flavor = \"f\", security_groups = [1] }",
+            "1: `server.security_groups[]` must be a string",
+            "write \"1\"",
+        ),
         ("checks.dns = true", "true: `checks.dns` must be a table", "`dns = false` for none"),
         ("cloud = \"\\u0007\"", "\"\\u0007\": `cloud` has a control character", ""),
         ("cloud = 2026-01-01", "2026-01-01: `cloud` must be a string, not a date", "write \"2026-01-01\""),
@@ -110,7 +122,11 @@ fn names() {
         ("image.properties.image_manager_owner = \"x\"", "image_manager_owner", "the manager sets it"),
         ("publish = {}", "publish: `publish.name` is missing", "verify only"),
         ("publish.name = \".hidden\"", "\".hidden\": `publish.name`", "not beginning with a dot"),
-        ("publish = { name = \"a\", visibility = \"pubic\" }", "\"pubic\"", "did you mean \"public\"?"),
+        (
+            "cloud = \"c\"\nserver.flavor = \"f\"\npublish = { name = \"a\", visibility = \"pubic\" }",
+            "\"pubic\"",
+            "did you mean \"public\"?",
+        ),
         ("publish = { name = \"a\", keep = -1 }", "-1: `publish.keep` must be from 0 to 100", ""),
         ("checks.dns.names = [\"-x\"]", "\"-x\": `checks.dns.names[]`", "a name to resolve"),
         ("checks.internet.targets = [\"ftp://x\"]", "\"ftp://x\"", "tcp://host:port"),
@@ -192,16 +208,14 @@ fn a_public_name_belongs_to_one_schedule_of_a_cloud() {
         found[0].starts_with("\"debian\": `b` publishes as `debian` on `local`, and so does `a`"),
         "{found:?}"
     );
-    read(&two("cloud = \"other\""));
+    read(&two("cloud = \"other\"\nserver.flavor = \"f\""));
     let text = format!("[defaults]\npublish.name = \"x\"\n[schedule.a]\n{ELEMENTS}[schedule.b]\n{ELEMENTS}");
     assert!(mistakes(&text)[0].starts_with("b: `b` publishes as `x`"));
 }
 
 #[test]
 fn a_mistake_of_the_defaults_is_told_once() {
-    let text = format!(
-        "[defaults]\njitter = 5\ncloud = 1\n[schedule.a]\n{ELEMENTS}cloud = \"x\"\n[schedule.b]\n{ELEMENTS}cloud = \"x\"\n"
-    );
+    let text = format!("[defaults]\njitter = 5\ncloud = 1\n[schedule.a]\n{ELEMENTS}[schedule.b]\n{ELEMENTS}");
     let found = mistakes(&text);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with("5: `jitter`") && found[1].starts_with("1: `cloud`"), "{found:#?}");
@@ -259,4 +273,29 @@ fn after_an_open_bracket_nothing_is_guessed() {
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with("corn: unknown key"), "{found:#?}");
     assert!(found[1].contains("missing comma") && found[1].contains("when this is mended"), "{found:#?}");
+}
+
+#[test]
+fn keys_of_the_other_kind_of_cloud_are_mistakes() {
+    assert_mistakes(&[
+        ("server.flavor = \"m\"", "flavor: `server.flavor` has no effect on the cloud `local`", "memory"),
+        ("server.network = \"n\"", "network: `server.network` has no effect", "`cloud`"),
+        (
+            "publish = { name = \"a\", visibility = \"public\" }",
+            "visibility: `publish.visibility`",
+            "is a file",
+        ),
+        (
+            "cloud = \"c\"\nserver = { flavor = \"f\", memory = \"1 GiB\" }",
+            "memory: `server.memory`",
+            "the flavor says",
+        ),
+        ("cloud = \"c\"", "a: `server.flavor` is missing: `a` is on OpenStack", "m1.small"),
+        ("cloud = \"c\"\nserver = { network = \"n\" }", "a: `server.flavor` is missing", "m1.small"),
+    ]);
+    // What `[defaults]` gives may be for other schedules.
+    read(&format!(
+        "[defaults]\nserver = {{ memory = \"1 GiB\", flavor = \"f\", network = \"n\" }}\npublish.visibility = \"shared\"\n\
+         [schedule.a]\n{ELEMENTS}publish.name = \"a\"\n[schedule.b]\n{ELEMENTS}cloud = \"c\"\n"
+    ));
 }

@@ -13,7 +13,7 @@ fn tables_merge_key_by_key_and_lists_are_replaced() {
         [defaults]
         cloud = "mycloud"
         image = { elements = ["debian-minimal", "vm"], packages = ["vim"], environment = { DIB_RELEASE = "trixie", A = "1" } }
-        server.memory = "2 GiB"
+        server = { memory = "2 GiB", flavor = "m1.small" }
         publish.keep = 7
         [schedule.a]
         publish.name = "a"

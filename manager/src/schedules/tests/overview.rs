@@ -5,7 +5,8 @@ use super::{read, utc};
 fn the_overview_shows_three_fire_times_in_the_schedule_s_zone() {
     let schedules = read(
         "[schedule.debian]\ncron = \"0 3 * * *\"\ntimezone = \"Europe/Berlin\"\nimage.elements = [\"vm\"]\n\
-         [schedule.later]\ncloud = \"mycloud\"\nimage.elements = [\"vm\"]\n",
+         [schedule.later]\ncloud = \"mycloud\"\nimage.elements = [\"vm\"]\n\
+         server.flavor = \"m1.small\"\n",
     );
     let expected = "\
 SCHEDULE  CLOUD    CRON       ZONE           NEXT

@@ -1,0 +1,214 @@
+//! Mistakes in the schedules' elements, as disk-image-builder would find them at the beginning of a build.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::elements::{Answer, Resolved, Unresolved, resolve};
+use crate::lifecycle::Settings;
+use crate::schedules::{LoadError, Mistake, Place, Schedule, Schedules, nearest};
+
+/// The element without which no build can pass.
+const AGENT: &str = "agent-install";
+/// Most names that a message lists.
+const LISTED: usize = 6;
+
+/// What disk-image-builder makes of the schedules' elements.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// What each schedule's elements expand to; without those that could not be resolved.
+    pub elements: BTreeMap<String, BTreeSet<String>>,
+    /// What is wrong, in the file's order.
+    pub mistakes: Vec<Mistake>,
+    /// Why disk-image-builder does not say.
+    pub unknown: Option<String>,
+}
+
+impl Definition {
+    /// The mistakes as those of the file; `Ok` when there are none.
+    pub fn into_result(self, schedules: &Schedules) -> Result<Self, LoadError> {
+        schedules.refuse(&self.mistakes)?;
+        Ok(self)
+    }
+}
+
+/// Asks disk-image-builder's resolver about the schedules that are `needed`. Takes a fraction of a second, however many
+/// there are; blocks.
+pub fn definition(
+    schedules: &Schedules,
+    settings: &Settings,
+    needed: &(dyn Fn(&Schedule) -> bool + Sync),
+) -> Definition {
+    let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
+    let lists: BTreeSet<&[String]> =
+        needed.iter().map(|schedule| schedule.image.elements.as_slice()).collect();
+    let lists: Vec<&[String]> = lists.into_iter().collect();
+    match resolve(&settings.dib, &settings.elements, &lists) {
+        Some(Ok(answer)) => judge(&needed, &lists, &answer),
+        Some(Err(why)) => Definition { unknown: Some(why), ..Definition::default() },
+        None => Definition::default(),
+    }
+}
+
+fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definition {
+    let by_list: BTreeMap<_, _> = lists.iter().copied().zip(&answer.lists).collect();
+    let mut definition = Definition::default();
+    for schedule in needed {
+        match by_list.get(schedule.image.elements.as_slice()) {
+            Some(Resolved::Elements { elements }) => {
+                let elements: BTreeSet<String> = elements.iter().cloned().collect();
+                if !elements.contains(AGENT) {
+                    definition.mistakes.push(no_agent(schedule));
+                }
+                definition.elements.insert(schedule.name.clone(), elements);
+            }
+            Some(Resolved::Error(error)) => definition.mistakes.extend(mistakes(schedule, error, answer)),
+            None => {}
+        }
+    }
+    definition
+}
+
+fn no_agent(schedule: &Schedule) -> Mistake {
+    Mistake {
+        schedule: schedule.name.clone(),
+        place: Place::Elements,
+        title: format!("the image of `{}` gets no agent", schedule.name),
+        label: format!("no `{AGENT}`, nor an element that needs it"),
+        help: format!("add \"{AGENT}\": without the agent's report no build can pass"),
+    }
+}
+
+fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mistake> {
+    let mistake = |place, title: String, label: &str, help: String| Mistake {
+        schedule: schedule.name.clone(),
+        place,
+        title,
+        label: label.to_owned(),
+        help,
+    };
+    match error {
+        Unresolved::Missing { gaps } if !gaps.is_empty() => {
+            gaps.iter().map(|(name, by)| missing(schedule, name, by, answer)).collect()
+        }
+        Unresolved::Missing { .. } => vec![mistake(
+            Place::Elements,
+            format!("the elements of `{}` need one that is not there", schedule.name),
+            "disk-image-builder does not find all of them",
+            "look at their element-deps files".to_owned(),
+        )],
+        Unresolved::NoOs => vec![mistake(
+            Place::Elements,
+            format!("no element of `{}` brings an operating system", schedule.name),
+            "no operating system",
+            format!("add one of {}", some(&answer.systems)),
+        )],
+        Unresolved::Conflict { twice } => twice
+            .iter()
+            .map(|(what, who)| {
+                mistake(
+                    Place::Elements,
+                    format!("the elements {} of `{}` exclude each other", who.join(" and "), schedule.name),
+                    &format!("more than one provides `{what}`"),
+                    format!("leave all but one away: each of them provides `{what}`"),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistake {
+    let known = answer.known.iter().map(String::as_str);
+    let guess = nearest(name, known).map(|guess| format!("did you mean \"{guess}\"?"));
+    let own = schedule.image.elements.iter().any(|element| element == name);
+    let (place, title) = if own {
+        (Place::Element(name.to_owned()), format!("there is no element `{name}`"))
+    } else {
+        (Place::Element(by.to_owned()), format!("the element `{by}` needs `{name}`, which is not there"))
+    };
+    Mistake {
+        schedule: schedule.name.clone(),
+        place,
+        title,
+        label: "not among the elements".to_owned(),
+        help: guess.unwrap_or_else(|| {
+            "neither disk-image-builder nor the directories of --elements have it".to_owned()
+        }),
+    }
+}
+
+/// The first few names.
+fn some(names: &[String]) -> String {
+    let mut text = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED {
+        text.push_str(", ...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::schedules::parse;
+
+    fn judged(elements: &str, resolved: &str) -> (String, Definition) {
+        let text = format!("[schedule.a]\nimage.elements = {elements}\n");
+        let schedules = parse(Path::new("schedules.toml"), &text).unwrap();
+        let needed: Vec<&Schedule> = schedules.schedules.iter().collect();
+        let list = schedules.schedules[0].image.elements.as_slice();
+        let answer = format!(
+            r#"{{"known": ["vm", "debian-minimal"], "systems": ["debian-minimal"], "lists": [{resolved}]}}"#
+        );
+        let definition = judge(&needed, &[list], &serde_json::from_str(&answer).unwrap());
+        let shown = schedules
+            .refuse(&definition.mistakes)
+            .map_or_else(|error| error.render(false), |()| String::new());
+        (shown, definition)
+    }
+
+    #[test]
+    fn mistakes_have_their_place_in_the_file() {
+        let cases = [
+            (
+                r#"["debian-minimal", "vmm"]"#,
+                r#"{"error": "missing", "gaps": [["vmm", ""]]}"#,
+                &["there is no element `vmm`", "schedules.toml:2:37", "did you mean \"vm\"?"][..],
+            ),
+            (
+                r#"["mine"]"#,
+                r#"{"error": "missing", "gaps": [["theirs", "mine"]]}"#,
+                &[
+                    "the element `mine` needs `theirs`, which is not there",
+                    "schedules.toml:2:19",
+                    "--elements",
+                ],
+            ),
+            (
+                r#"["vm"]"#,
+                r#"{"error": "no_os"}"#,
+                &[
+                    "no element of `a` brings an operating system",
+                    "schedules.toml:2:7",
+                    "add one of debian-minimal",
+                ],
+            ),
+            (
+                r#"["x", "y"]"#,
+                r#"{"error": "conflict", "twice": {"operating-system": ["x", "y"]}}"#,
+                &["the elements x and y of `a` exclude each other", "provides `operating-system`"],
+            ),
+            (
+                r#"["debian-minimal"]"#,
+                r#"{"elements": ["debian-minimal", "vm"]}"#,
+                &["the image of `a` gets no agent", "add \"agent-install\""],
+            ),
+        ];
+        for (elements, resolved, pieces) in cases {
+            let (shown, _) = judged(elements, resolved);
+            assert!(pieces.iter().all(|piece| shown.contains(piece)), "{shown}");
+            assert!(shown.contains("1 error in schedules.toml"), "{shown}");
+        }
+        let (shown, definition) = judged(r#"["own"]"#, r#"{"elements": ["own", "agent-install"]}"#);
+        assert_eq!((shown.as_str(), definition.elements["a"].len()), ("", 2));
+    }
+}

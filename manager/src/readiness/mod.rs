@@ -1,0 +1,48 @@
+//! Whether the builds of a schedules file can work on this host: one look that `check`, `doctor`, `serve`, `run` and
+//! reload share, so that they never say different things.
+//!
+//! ```text
+//!  elements   what disk-image-builder's own resolver makes of each schedule's elements
+//!  definition mistakes in that, shown at their place in the file: unknown elements, no operating system, no agent
+//!  host       programs, agent, elements directories, room; only what these schedules need
+//! ```
+//!
+//! A mistake in the definition refuses the file (exit code 64). What the host lacks is a [`Finding`] with the command
+//! that mends it: the file is right, and builds will end ERRORED until it is there.
+
+mod definition;
+mod elements;
+mod host;
+
+pub use definition::{Definition, definition};
+pub use host::findings;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is, and where it was found.
+    pub what: String,
+    /// What is wrong with it; `None`: nothing.
+    pub trouble: Option<Mending>,
+}
+
+/// What is wrong and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mending {
+    /// What is wrong, a lower-case fragment.
+    pub wrong: String,
+    /// A command, or what else to do.
+    pub mend: String,
+}
+
+impl Finding {
+    /// Nothing is wrong with it.
+    pub fn good(what: impl Into<String>) -> Self {
+        Self { what: what.into(), trouble: None }
+    }
+
+    /// Something is wrong with it.
+    pub fn bad(what: impl Into<String>, wrong: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), trouble: Some(Mending { wrong: wrong.into(), mend: mend.into() }) }
+    }
+}

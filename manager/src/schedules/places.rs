@@ -1,0 +1,71 @@
+//! Where things stand in the file: what a host finds wrong with a good file (an element that is not there) is shown with
+//! line and caret like the file's own mistakes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::diagnostics::{Findings, LoadError};
+use super::values::Schedules;
+
+/// What a mistake is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// `image.elements` as a whole.
+    Elements,
+    /// One of them.
+    Element(String),
+}
+
+/// A mistake in a file that can be read, found by a look at the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The schedule's name.
+    pub schedule: String,
+    /// What of it.
+    pub place: Place,
+    /// What is wrong, in one line.
+    pub title: String,
+    /// What stands beside the caret.
+    pub label: String,
+    /// What would be right.
+    pub help: String,
+}
+
+/// The file's text, and where the schedules' parts stand in it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Places {
+    pub(super) text: String,
+    /// By the schedule's name.
+    pub(super) schedules: BTreeMap<String, ElementPlaces>,
+}
+
+/// Where a schedule's elements stand; in `[defaults]` when they come from there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ElementPlaces {
+    /// The key `elements`.
+    pub(super) key: Range<usize>,
+    /// Each element's name.
+    pub(super) items: BTreeMap<String, Range<usize>>,
+}
+
+impl Schedules {
+    /// The mistakes as those of the file, each at its place; `Ok` when there are none. What several schedules have from
+    /// `[defaults]` is told once.
+    pub fn refuse(&self, mistakes: &[Mistake]) -> Result<(), LoadError> {
+        let mut findings = Findings::default();
+        for mistake in mistakes {
+            let places = self.places.schedules.get(&mistake.schedule).cloned().unwrap_or_default();
+            let of_element = match &mistake.place {
+                Place::Element(name) => places.items.get(name).cloned(),
+                Place::Elements => None,
+            };
+            findings.add(
+                of_element.unwrap_or(places.key),
+                mistake.title.as_str(),
+                mistake.label.as_str(),
+                Some(mistake.help.clone()),
+            );
+        }
+        findings.into_result(&self.path, &self.places.text)
+    }
+}

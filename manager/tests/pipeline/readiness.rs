@@ -1,0 +1,172 @@
+//! `check`, `doctor`, `serve`, `run` and reload look at the same things, with the real disk-image-builder's resolver.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::harness::{Place, agent, repository, text, wait_for};
+
+/// Where `setup/install` puts it.
+const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
+
+/// Elements with a mistake, and what is said.
+const WRONG: [(&str, &[&str]); 5] = [
+    (
+        r#"["debian-minimal", "vmm", "agent-install"]"#,
+        &["there is no element `vmm`", "schedules.toml:2:37", "did you mean \"vm\"?"],
+    ),
+    (
+        r#"["debian-minimal", "ubuntu-minimal", "agent-install"]"#,
+        &["exclude each other", "schedules.toml:2", "leave all but one away"],
+    ),
+    (r#"["vm", "agent-install"]"#, &["brings an operating system", "schedules.toml:2", "debian-minimal"]),
+    (r#"["debian-minimal", "vm"]"#, &["gets no agent", "schedules.toml:2", "add \"agent-install\""]),
+    (
+        r#"["debian-minimal", "agent-install", "mine"]"#,
+        &["the element `mine` needs `theirs`, which is not there", "schedules.toml:2", "--elements"],
+    ),
+];
+
+fn place(elements: &str) -> Place {
+    let place = Place::new(&format!("[schedule.web]\nimage.elements = {elements}\n"));
+    let mine = place.path().join("own/mine");
+    fs::create_dir_all(&mine).unwrap();
+    fs::write(mine.join("element-deps"), "theirs\n").unwrap();
+    place
+}
+
+fn said(place: &Place, arguments: &[&str], code: i32) -> String {
+    let elements =
+        format!("{}:{}", repository().join("elements").display(), place.path().join("own").display());
+    let mut command = place.command(arguments);
+    let output =
+        command.env("IMAGE_MANAGER_DIB", DIB).env("IMAGE_MANAGER_ELEMENTS", elements).output().unwrap();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{said}");
+    said
+}
+
+#[test]
+fn elements_that_cannot_be_built_are_mistakes_of_the_file_for_every_verb() {
+    for (elements, pieces) in WRONG {
+        let place = place(elements);
+        for verb in [&["check"][..], &["run", "web"], &["serve", "--operator", "127.0.0.1:0"]] {
+            let said = said(&place, verb, 64);
+            assert!(pieces.iter().all(|piece| said.contains(piece)), "{verb:?}: {said}");
+            assert!(said.contains("1 error in schedules.toml"), "{said}");
+        }
+        let doctor = said(&place, &["doctor"], 2);
+        assert!(doctor.contains("schedules.toml: has mistakes"), "{doctor}");
+        assert!(place.history().is_empty());
+    }
+}
+
+#[test]
+fn the_resolver_answers_within_two_seconds_for_any_number_of_schedules() {
+    let lists = (0..500).map(|number| {
+        format!("[schedule.s{number}]\nimage.elements = [\"debian-minimal\", \"vm\", \"agent-install\"]\nimage.packages = [\"p{number}\"]\n")
+    });
+    let place = place("[\"x\"]");
+    fs::write(place.path().join("schedules.toml"), lists.collect::<String>()).unwrap();
+    said(&place, &["check"], 0);
+    let began = Instant::now();
+    said(&place, &["check"], 0);
+    let all = began.elapsed();
+    let began = Instant::now();
+    said(&place, &["check", "--file-only"], 0);
+    let file = began.elapsed();
+    assert!(all.saturating_sub(file) < Duration::from_secs(2), "{all:?}, {file:?} for the file alone");
+}
+
+#[test]
+fn what_the_host_lacks_is_told_by_check_and_doctor_alike() {
+    let good = place(r#"["debian-minimal", "vm", "agent-install"]"#);
+    said(&good, &["check"], 0);
+    said(&good, &["doctor"], 0);
+    let far = place(r#"["debian-minimal", "vm", "agent-install"]"#);
+    let schedules = fs::read_to_string(far.path().join("schedules.toml")).unwrap();
+    fs::write(far.path().join("schedules.toml"), schedules + "cloud = \"faraway\"\nserver.flavor = \"f\"\n")
+        .unwrap();
+    let rpm = place(r#"["zypper-minimal", "opensuse-minimal", "agent-install"]"#);
+    for (place, pieces) in [
+        (&far, &["cloud faraway", "clouds.yaml"][..]),
+        (&rpm, &["zypper: not found", "apt-get install --no-install-recommends zypper"]),
+    ] {
+        for verb in ["check", "doctor"] {
+            let mut command = place.command(&[verb]);
+            command.env("IMAGE_MANAGER_DIB", DIB).env("HOME", place.path());
+            let output = command.env("PATH", path_without(&["zypper"], place.path())).output().unwrap();
+            let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            assert_eq!(output.status.code(), Some(2), "{verb}: {said}");
+            assert!(pieces.iter().all(|piece| said.contains(piece)), "{verb}: {said}");
+        }
+        place.expect(&["check", "--file-only"], 0);
+    }
+}
+
+/// A PATH with all that this host has but these.
+fn path_without(names: &[&str], place: &Path) -> PathBuf {
+    let directory = place.join("bin");
+    fs::create_dir_all(&directory).unwrap();
+    for file in ["/usr/bin", "/usr/sbin"].iter().flat_map(|path| fs::read_dir(path).unwrap()).flatten() {
+        if !names.iter().any(|name| file.file_name() == *name) {
+            // Both directories may have one.
+            let _ = std::os::unix::fs::symlink(file.path(), directory.join(file.file_name()));
+        }
+    }
+    directory
+}
+
+#[test]
+fn a_reload_takes_no_file_whose_elements_cannot_be_built() {
+    let place = place(r#"["debian-minimal", "vm", "agent-install"]"#);
+    let serving = place.serve_in(&[], &[("IMAGE_MANAGER_DIB", DIB)]);
+    let file = place.path().join("schedules.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("\"vm\"", "\"vmm\"")).unwrap();
+    wait_for("the refusal", Duration::from_mins(1), || {
+        place.serve_log().contains("there is no element `vmm`").then_some(())
+    });
+    assert_eq!(serving.terminate(), Some(0));
+}
+
+/// As `make install` lays it out, with a schedules file somewhere else and nothing in the environment.
+#[test]
+fn an_installed_program_finds_what_was_installed_with_it() {
+    let place = Place::tiny("");
+    let prefix = place.path().join("usr/local");
+    for directory in ["bin", "lib/image-manager", "share/image-manager"] {
+        fs::create_dir_all(prefix.join(directory)).unwrap();
+    }
+    let program = prefix.join("bin/image-manager");
+    fs::copy(env!("CARGO_BIN_EXE_image-manager"), &program).unwrap();
+    fs::copy(agent(), prefix.join("lib/image-manager/image-manager-agent")).unwrap();
+    let elements = prefix.join("share/image-manager/elements");
+    let copied = Command::new("cp").arg("-R").arg(repository().join("elements")).arg(&elements).status();
+    assert!(copied.unwrap().success());
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |arguments: &[&str], dib: &Path| {
+        let mut command = Command::new(&program);
+        command.args(arguments).current_dir(place.path()).env("NO_COLOR", "1").env("IMAGE_MANAGER_DIB", dib);
+        for name in ["IMAGE_MANAGER_AGENT", "IMAGE_MANAGER_ELEMENTS", "IMAGE_MANAGER_STATE"] {
+            command.env_remove(name);
+        }
+        let output = command.output().unwrap();
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        (output.status.code(), said)
+    };
+    let debian = "[schedule.web]\nimage.elements = [\"debian-minimal\", \"vm\", \"cloud-init-custom\", \"agent-install\"]\n";
+    let tiny = fs::read_to_string(place.path().join("schedules.toml")).unwrap();
+    fs::write(place.path().join("schedules.toml"), debian).unwrap();
+    let (code, said) = run(&["check"], Path::new(DIB));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run(&["doctor"], Path::new(DIB));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(elements.to_str().unwrap()), "{said}");
+    assert!(said.contains("lib/image-manager/image-manager-agent"), "{said}");
+    fs::write(place.path().join("schedules.toml"), tiny).unwrap();
+    let (code, said) = run(&["run", "tiny"], &repository().join("testbed/tiny-image/disk-image-create"));
+    assert_eq!(code, Some(0), "{said}");
+}
