@@ -2,7 +2,8 @@
 //!
 //! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
-//! What time it is, and where a program is, all of them may ask; what others said they show through `untrusted`.
+//! What time it is, where a program is, and how a refusal is logged, all of them may ask; what others said they show
+//! through `untrusted`.
 
 pub mod builder;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod lifecycle;
 pub mod operator;
 pub mod programs;
 pub mod readiness;
+mod refusals;
 pub mod schedules;
 pub mod trust;
 mod untrusted;

@@ -1,5 +1,6 @@
 //! What can be given on the command line. Every flag has an environment variable of the same name.
 
+mod access;
 mod reading;
 mod values;
 
@@ -9,6 +10,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
+pub(crate) use self::access::{
+    AuditArguments, CreateTokenArguments, ListTokensArguments, LoginArguments, RevokeTokenArguments,
+    ServingArguments, TokenArguments, TokenVerb,
+};
 pub(crate) use self::reading::{
     CompareArguments, HistoryArguments, ListFormat, LogsArguments, OneFormat, ReportArguments, ReportFormat,
     ShowArguments,
@@ -64,6 +69,15 @@ pub(crate) enum Verb {
     /// Copy the history to a new file, also while a manager serves
     #[command(after_help = examples::BACKUP)]
     Backup(BackupArguments),
+    /// Make, list and revoke the tokens that operators bring
+    #[command(after_help = examples::TOKEN)]
+    Token(TokenArguments),
+    /// Print a link that lets one browser into the dashboard, once
+    #[command(after_help = examples::LOGIN)]
+    Login(LoginArguments),
+    /// Print who triggered, cancelled, paused, resumed and published, and who made which token
+    #[command(after_help = examples::AUDIT)]
+    Audit(AuditArguments),
     /// Find and remove what an OpenStack cloud still has of builds that have ended
     #[command(after_help = examples::SWEEP)]
     Sweep(SweepArguments),
@@ -140,7 +154,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080",
           value_parser = address)]
     pub(crate) operator: SocketAddr,
-    /// File with the token that operators must bring; needed unless --operator is on loopback
+    /// File with a token that everybody must bring, root too; without it root and this account need none on loopback
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
     /// Builds that may run at once; further ones wait

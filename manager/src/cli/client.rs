@@ -29,7 +29,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to the operator port.
     pub(crate) async fn connect(operator: SocketAddr, token: Option<&Path>) -> Result<Self, Trouble> {
-        let token = token.map(ApiToken::read).transpose().map_err(Trouble::usage)?;
+        let token = token.map(ApiToken::read_to_bring).transpose().map_err(Trouble::usage)?;
         let bearer =
             token.map(|token| format!("Bearer {}", token.expose()).parse()).transpose().map_err(|_| {
                 Trouble::usage("--api-token-file: the token has characters that no header can carry")
@@ -82,6 +82,34 @@ impl Client {
         request.set_timeout(ANSWER);
         self.inner.cancel_build(request).await.map(|_| ()).map_err(trouble)
     }
+
+    /// Makes a token; returns its text.
+    pub(crate) async fn create_token(&mut self, token: v1::CreateTokenRequest) -> Result<String, Trouble> {
+        let mut request = self.request(token);
+        request.set_timeout(ANSWER);
+        let refused = |status: Status| match status.code() {
+            Code::AlreadyExists => Trouble::usage(status.message()),
+            _ => trouble(status),
+        };
+        self.inner.create_token(request).await.map(|answer| answer.into_inner().text).map_err(refused)
+    }
+
+    /// Makes a token worthless.
+    pub(crate) async fn revoke_token(&mut self, name: &str) -> Result<(), Trouble> {
+        let mut request = self.request(v1::RevokeTokenRequest { name: name.to_owned() });
+        request.set_timeout(ANSWER);
+        self.inner.revoke_token(request).await.map(|_| ()).map_err(trouble)
+    }
+
+    /// Makes a link for a browser.
+    pub(crate) async fn login_link(
+        &mut self,
+        role: v1::Role,
+    ) -> Result<v1::CreateLoginLinkResponse, Trouble> {
+        let mut request = self.request(v1::CreateLoginLinkRequest { role: role.into() });
+        request.set_timeout(ANSWER);
+        self.inner.create_login_link(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -89,10 +117,13 @@ fn trouble(status: Status) -> Trouble {
     match status.code() {
         // What it says itself is for whoever writes the header.
         Code::Unauthenticated => Trouble::usage(
-            "the manager asks for its API token, and none or another was brought: give --api-token-file FILE (or set \
-             IMAGE_MANAGER_API_TOKEN_FILE), the file that `serve` was given",
+            "the manager asks for an API token, and none or another was brought: give --api-token-file FILE (or set \
+             IMAGE_MANAGER_API_TOKEN_FILE), the file that `serve` was given or one with a token of `image-manager \
+             token create`",
         ),
-        Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition => Trouble::usage(status.message()),
+        Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied => {
+            Trouble::usage(status.message())
+        }
         _ => Trouble::errored(status.message()),
     }
 }

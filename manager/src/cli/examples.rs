@@ -86,6 +86,33 @@ Examples:
 A manager takes away by itself what its history knows of. This finds the rest, by its mark: after a history was
 lost, or an older copy of it was put back.";
 
+/// For `token`.
+pub(super) const TOKEN: &str = "\
+Examples:
+  image-manager token create ci --role operator --expires 90d
+  image-manager token create prometheus --role viewer > /etc/prometheus/image-manager-token
+  image-manager token list
+  image-manager token revoke ci
+
+A token is bound to nobody: whoever has it may do what its role allows. docs/operations.md says more.";
+
+/// For `login`.
+pub(super) const LOGIN: &str = "\
+Examples:
+  image-manager login
+  image-manager login --role viewer
+
+Root's own browser on this host needs no link; one that runs as somebody else, or that reaches this host by a tunnel,
+does. docs/operations.md says more.";
+
+/// For `audit`.
+pub(super) const AUDIT: &str = "\
+Examples:
+  image-manager audit --since 7d
+  image-manager audit --limit 1000 --format csv > audit.csv
+
+Rows are kept for ever, and cannot be changed or removed.";
+
 /// For `completions`.
 pub(super) const COMPLETIONS: &str = "\
 Example:

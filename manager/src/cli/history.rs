@@ -6,7 +6,8 @@ use image_manager_proto::v1;
 
 use super::arguments::{HistoryArguments, ListFormat};
 use super::instance::open_history;
-use super::text::{self, Screen, Style, line};
+use super::table::{self, Column};
+use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{BuildFilter, Named as _};
 use crate::untrusted::{Untrusted, csv};
@@ -69,90 +70,29 @@ fn split_state(values: &[String]) -> Result<(PathBuf, Option<v1::BuildState>), T
     Ok((directory, state))
 }
 
-/// A column of the table: its name, and what it says of a build.
-type Column = (&'static str, fn(&v1::Build) -> String);
-
-const ID: Column = ("BUILD", |build| build.id.clone());
+const ID: Column<v1::Build> = ("BUILD", |build| build.id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
-const SHORT_ID: Column = ("BUILD", |build| build.id.chars().take(18).collect());
-const SCHEDULE: Column = ("SCHEDULE", |build| build.schedule.clone());
-const CLOUD: Column = ("CLOUD", |build| build.cloud.clone());
-const STATE: Column = ("STATE", |build| build.state().word().to_owned());
-const TRIGGER: Column = ("TRIGGER", |build| build.trigger().word().to_owned());
-const CREATED: Column = ("CREATED", |build| when::exact(build.created_at.as_ref()));
-const AGE: Column = ("AGE", |build| when::ago(build.created_at.as_ref()));
-const TOOK: Column = ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
-const REASON: Column = ("REASON", |build| build.reason.clone());
+const SHORT_ID: Column<v1::Build> = ("BUILD", |build| build.id.chars().take(18).collect());
+const SCHEDULE: Column<v1::Build> = ("SCHEDULE", |build| build.schedule.clone());
+const CLOUD: Column<v1::Build> = ("CLOUD", |build| build.cloud.clone());
+const STATE: Column<v1::Build> = ("STATE", |build| build.state().word().to_owned());
+const TRIGGER: Column<v1::Build> = ("TRIGGER", |build| build.trigger().word().to_owned());
+const CREATED: Column<v1::Build> = ("CREATED", |build| when::exact(build.created_at.as_ref()));
+const AGE: Column<v1::Build> = ("AGE", |build| when::ago(build.created_at.as_ref()));
+const TOOK: Column<v1::Build> =
+    ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
+const REASON: Column<v1::Build> = ("REASON", |build| build.reason.clone());
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column]; 5] = [
+const LAYOUTS: [&[Column<v1::Build>]; 5] = [
     &[ID, SCHEDULE, CLOUD, STATE, TRIGGER, CREATED, AGE, TOOK, REASON],
     &[ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE],
 ];
-/// Between two columns.
-const GAP: usize = 2;
-
 fn table(builds: &[v1::Build], style: Style) -> Screen {
-    let mut out = Screen::default();
-    if builds.is_empty() {
-        line!(out, "no builds");
-        return out;
-    }
-    let layouts = LAYOUTS.iter().map(|columns| Layout::new(columns, builds));
-    let fits = |layout: &Layout| style.width().is_none_or(|most| layout.width() <= most);
-    let mut last = None;
-    for layout in layouts {
-        let enough = fits(&layout);
-        last = Some(layout);
-        if enough {
-            break;
-        }
-    }
-    let Some(layout) = last else { return out };
-    let cut = |line: String| style.width().map_or_else(|| line.clone(), |most| text::shortened(&line, most));
-    line!(out, style.dim(&cut(layout.line(&layout.names))));
-    for (row, build) in layout.rows.iter().zip(builds) {
-        line!(out, style.by_state(build.state(), &cut(layout.line(row))));
-    }
-    out
-}
-
-/// As wide as it is shown.
-fn seen(cell: &str) -> String {
-    Untrusted::from(cell).in_one_line().into_owned()
-}
-
-/// The cells of a table and the columns' widths.
-struct Layout {
-    names: Vec<String>,
-    rows: Vec<Vec<String>>,
-    widths: Vec<usize>,
-}
-
-impl Layout {
-    fn new(columns: &[Column], builds: &[v1::Build]) -> Self {
-        let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let rows: Vec<Vec<String>> =
-            builds.iter().map(|build| columns.iter().map(|(_, cell)| seen(&cell(build))).collect()).collect();
-        let width = |column: usize| {
-            let cells = rows.iter().chain([&names]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        let widths = (0..columns.len()).map(width).collect();
-        Self { names, rows, widths }
-    }
-
-    fn width(&self) -> usize {
-        self.widths.iter().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
-    }
-
-    fn line(&self, cells: &[String]) -> String {
-        let padded = cells.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    }
+    table::of(&LAYOUTS, builds, "no builds", style, |build, text| style.by_state(build.state(), text))
 }
 
 fn csv(builds: &[v1::Build]) -> String {

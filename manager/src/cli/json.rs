@@ -35,6 +35,11 @@ pub(crate) fn list(builds: &[v1::Build]) -> String {
     pretty(&Json::Array(builds.iter().map(build_value).collect()))
 }
 
+/// Messages of one kind as a JSON list, pretty, with a line end.
+pub(crate) fn messages(name: &str, messages: &[impl Message]) -> String {
+    pretty(&Json::Array(messages.iter().map(|message| value(name, message)).collect()))
+}
+
 fn build_value(build: &v1::Build) -> Json {
     value("Build", build)
 }
@@ -179,7 +184,7 @@ mod tests {
     fn every_key_is_in_the_documentation() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md");
         let text = std::fs::read_to_string(path).unwrap();
-        let mut names = vec!["Build", "GetReportResponse", "CompareBuildsResponse"]
+        let mut names = vec!["Build", "GetReportResponse", "CompareBuildsResponse", "Token"]
             .into_iter()
             .map(|name| format!("image_manager.v1.{name}"))
             .collect::<Vec<_>>();

@@ -1,6 +1,7 @@
 //! The command line, one file a verb.
 
 mod arguments;
+mod audit;
 mod backup;
 mod check;
 mod client;
@@ -15,6 +16,7 @@ mod instance;
 mod json;
 mod log_filter;
 mod logging;
+mod login;
 mod logs;
 mod man;
 mod progress;
@@ -24,12 +26,15 @@ mod report_page;
 mod rotation;
 mod run;
 mod serve;
+mod serving;
 mod show;
 mod signals;
 mod sweep;
+mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 mod webhook;
 
 use std::process::ExitCode;
@@ -175,6 +180,9 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             None => Ok(doctor::run(&doctor)),
         },
         Verb::Backup(backup) => backup::run(backup).await,
+        Verb::Token(token) => token::run(token).await,
+        Verb::Login(login) => login::run(login).await,
+        Verb::Audit(audit) => audit::run(audit).await,
         Verb::Sweep(sweep) => sweep::run(sweep).await,
         Verb::Completions(completions) => completions::run(&completions),
         Verb::Man(man) => man::run(&man),

@@ -12,7 +12,7 @@ use super::follow::{self, Followed};
 use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_definition};
 use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
-use crate::history::UNEXPLAINED;
+use crate::history::{Principal, UNEXPLAINED};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
 use crate::schedules::{LOCAL, Schedule, Schedules};
@@ -111,7 +111,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map(std::path::absolute)
             .transpose()
             .map_err(Trouble::usage)?,
-        ..TriggerOptions::by(Trigger::Cli)
+        ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
     let Followed::Ended(build) = &first else { return Ok(first) };
@@ -133,7 +133,7 @@ async fn follow_here(
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
     let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
     let cancel = || {
-        manager.cancel(&build.id);
+        manager.cancel(&build.id, Principal::this_process());
     };
     follow::follow(events, arguments.verbose, cancel).await
 }

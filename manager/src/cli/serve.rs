@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -17,11 +18,11 @@ use super::instance::{
 };
 use super::reload::Reloader;
 use super::signals::Signals;
-use super::{Exit, Outcome, Trouble, logging, webhook};
+use super::{Exit, Outcome, Trouble, logging, text, webhook};
 use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
-use crate::operator::{self, ApiToken, Operator};
+use crate::operator::{self, Access, ApiToken, Operator};
 use crate::readiness::{self, Mending};
 use crate::schedules::{Schedule, Schedules};
 use crate::webhook::Webhook;
@@ -47,7 +48,8 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let schedules = loaded.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
-    ApiToken::guard(arguments.operator, token.as_ref()).map_err(Trouble::usage)?;
+    let history = arguments.host.state.state.join("image-manager.db");
+    Access::may_open(arguments.operator, token.as_ref(), &history).await.map_err(Trouble::usage)?;
     let directory = &arguments.host.state.state;
     let lock = StateLock::take(directory)?.ok_or_else(|| taken(directory))?;
     let listener = listen(arguments.operator, "--operator").await?;
@@ -103,12 +105,14 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     tokio::spawn(reloader.run(hangup, firing.clone()));
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
     start_retention(manager.clone(), retention, firing.clone());
+    let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
+    let access = access.map_err(Trouble::errored)?;
     lock.sign(Some(operator_address))?;
     if let Some(webhook) = webhook {
         tokio::spawn(webhook.run(manager.clone(), instance.stop.clone()));
     }
     let mut serving = tokio::spawn(operator::serve(
-        Operator { manager: manager.clone(), token },
+        Operator { manager: manager.clone(), access: Arc::clone(&access) },
         listener,
         instance.stop.clone(),
     ));
@@ -119,6 +123,7 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
         recovered,
         "serving"
     );
+    print_link(&access, operator_address).await;
     let failed = tokio::select! {
         () = told_to_stop(&mut signals) => None,
         ended = &mut instance.gateway => Some(format!("the gateway ended: {}", how(ended))),
@@ -137,6 +142,19 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
         return Ok(Exit::Done);
     }
     Err(Trouble::errored("not everything was cleaned up; the next start takes it up"))
+}
+
+/// On a terminal, whoever started the manager gets a link into the dashboard. A journal gets none.
+async fn print_link(access: &Access, operator: SocketAddr) {
+    if !text::stderr_is_terminal() {
+        return;
+    }
+    match access.own_link().await {
+        Ok(path) => {
+            text::remark(&format!("Dashboard, for one browser, within ten minutes: http://{operator}{path}"));
+        }
+        Err(error) => tracing::warn!("no link into the dashboard: {error}"),
+    }
 }
 
 /// Nothing may begin before what an earlier manager left is seen to, and that must be written down.

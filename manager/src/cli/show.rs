@@ -46,11 +46,14 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
             "schedule {} on cloud {}, asked for by {}, created {}, took {}",
             build.schedule,
             build.cloud,
-            build.trigger().word(),
+            who(build),
             when::both(build.created_at.as_ref()),
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    if !build.cancelled_by.is_empty() {
+        line!(out, format_args!("cancelled by {}", build.cancelled_by));
+    }
     if let Some(failure) = &build.failure {
         write_failure(&mut out, failure, style);
     }
@@ -81,6 +84,15 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
         }
     }
     out
+}
+
+/// Who asked for a build, and by which way where that says more.
+fn who(build: &v1::Build) -> String {
+    let way = build.trigger().word();
+    if build.requested_by.is_empty() || build.requested_by == way {
+        return way.to_owned();
+    }
+    format!("{} ({way})", build.requested_by)
 }
 
 fn head(out: &mut Screen, title: &str, style: Style) {

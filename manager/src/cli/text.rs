@@ -158,6 +158,11 @@ impl Style {
         Painted { text: text.to_owned(), emphasis: None, code: self.colour.then_some(code) }
     }
 
+    /// As it is.
+    pub(crate) fn plain_text(self, text: &str) -> Painted {
+        Painted { text: text.to_owned(), emphasis: None, code: None }
+    }
+
     /// Less important.
     pub(crate) fn dim(self, text: &str) -> Painted {
         self.paint("2", text)
@@ -268,6 +273,13 @@ pub(crate) fn print_document(text: &str) {
 pub(crate) fn print_raw(bytes: &[u8]) {
     let mut out = out().lock();
     let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// Says a line on standard error that is no part of what was asked for.
+pub(crate) fn remark(message: &str) {
+    let mut error = error().lock();
+    // Nothing can be done about a closed terminal.
+    let _ = writeln!(error, "{}", Untrusted::from(message).in_one_line()).and_then(|()| error.flush());
 }
 
 /// Says on standard error what went wrong; further lines of the message are indented, so that none looks like one of

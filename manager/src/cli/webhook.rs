@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 
 use super::Trouble;
+use crate::operator::guard_secret;
 use crate::webhook::{Format, Secret, Webhook};
 
 /// How a webhook is told.
@@ -46,12 +47,17 @@ pub(crate) fn of(arguments: &WebhookArguments, operator: SocketAddr) -> Result<O
         return Ok(None);
     };
     let secret = arguments.webhook_secret_file.as_deref().map(Secret::read).transpose();
+    let secret = secret.map_err(Trouble::usage)?;
+    if let Some(path) = &arguments.webhook_secret_file {
+        let metadata = std::fs::metadata(path).map_err(Trouble::usage)?;
+        guard_secret(path, "--webhook-secret-file", &metadata).map_err(Trouble::usage)?;
+    }
     let format = match arguments.webhook_format {
         WebhookFormat::Json => Format::Json,
         WebhookFormat::Chat => Format::Chat,
     };
     let public_url = arguments.public_url.clone().unwrap_or_else(|| format!("http://{operator}"));
-    let webhook = Webhook::new(address, secret.map_err(Trouble::usage)?, format, &public_url);
+    let webhook = Webhook::new(address, secret, format, &public_url);
     webhook.map(Some).map_err(Trouble::usage)
 }
 

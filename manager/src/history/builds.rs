@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::audit::{self, About, Action};
 use super::follow_up::take_retry;
 use super::names::Named as _;
 use super::points::Point;
-use super::{Claim, History, HistoryError, now_ms, observations, outbox, reports};
+use super::{Claim, History, HistoryError, Principal, now_ms, observations, outbox, reports};
 
 /// A build to be queued.
 #[derive(Debug, Clone)]
@@ -19,8 +20,10 @@ pub struct NewBuild {
     pub schedule: String,
     /// The cloud's name.
     pub cloud: String,
-    /// Who asked.
+    /// By which way it was asked for.
     pub trigger: v1::Trigger,
+    /// Who asked.
+    pub requested_by: Principal,
     /// Names of its stages, in order.
     pub stages: Vec<&'static str>,
     /// Names of its checks, in order, and whether each is required.
@@ -39,6 +42,15 @@ pub struct Ending {
     pub state: v1::StageState,
     /// One line for people.
     pub detail: String,
+    /// Who ended the build; `None` when nobody did.
+    pub cancelled_by: Option<Principal>,
+}
+
+impl Ending {
+    /// An end that nobody asked for.
+    pub fn new(state: v1::StageState, detail: impl Into<String>) -> Self {
+        Self { state, detail: detail.into(), cancelled_by: None }
+    }
 }
 
 impl History {
@@ -106,21 +118,16 @@ impl History {
     /// Records the image that the build made.
     pub async fn record_image(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
         let id = id.to_owned();
+        self.writer()?.run("record:image", move |tx| set_image(tx, &id, &image)).await
+    }
+
+    /// Records that the image has its public name, and who is to be thanked for it: who asked for the build.
+    pub async fn record_published(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
+        let id = id.to_owned();
         self.writer()?
             .run("record:image", move |tx| {
-                tx.execute(
-                    "UPDATE build SET image_id = ?2, image_name = ?3, image_sha512 = ?4, image_size = ?5,
-                     image_virtual_size = ?6 WHERE id = ?1",
-                    params![
-                        id,
-                        image.id,
-                        image.name,
-                        image.sha512,
-                        signed(image.size_bytes),
-                        signed(image.virtual_size_bytes)
-                    ],
-                )?;
-                Ok(())
+                set_image(tx, &id, &image)?;
+                audit::published(tx, &id, &image.name)
             })
             .await
     }
@@ -207,6 +214,22 @@ impl History {
     }
 }
 
+fn set_image(tx: &Transaction<'_>, id: &str, image: &v1::Image) -> Result<(), HistoryError> {
+    tx.execute(
+        "UPDATE build SET image_id = ?2, image_name = ?3, image_sha512 = ?4, image_size = ?5,
+         image_virtual_size = ?6 WHERE id = ?1",
+        params![
+            id,
+            image.id,
+            image.name,
+            image.sha512,
+            signed(image.size_bytes),
+            signed(image.virtual_size_bytes)
+        ],
+    )?;
+    Ok(())
+}
+
 pub(super) fn set_verdict(
     tx: &Transaction<'_>,
     id: &str,
@@ -249,8 +272,8 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     }
     let attempt = take_retry(tx, &build.schedule, build.retry_of.as_deref())?;
     tx.execute(
-        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt)
-         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7)",
+        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by)
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8)",
         params![
             build.id,
             build.schedule,
@@ -258,9 +281,12 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
             build.trigger.word(),
             now_ms(),
             build.retry_of,
-            attempt
+            attempt,
+            build.requested_by.to_string()
         ],
     )?;
+    let about = About { detail: build.trigger.word(), ..About::build(&build.schedule, &build.id) };
+    audit::append(tx, &build.requested_by, Action::BuildTriggered, about)?;
     for (position, name) in (0_i64..).zip(&build.stages) {
         tx.execute(
             "INSERT INTO stage (build_id, position, name, state) VALUES (?1, ?2, ?3, 'pending')",
@@ -309,6 +335,9 @@ pub(super) fn advance(
             from: from.word().to_owned(),
             to: to.word().to_owned(),
         });
+    }
+    if let Some(by) = &ending.cancelled_by {
+        audit::cancelled(tx, id, by)?;
     }
     tx.execute(
         "UPDATE stage SET state = ?3, finished_at = ?4, detail = CASE WHEN ?5 = '' THEN detail ELSE ?5 END

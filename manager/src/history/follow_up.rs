@@ -4,10 +4,11 @@
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::audit::{About, Action, append};
 use super::builds::{Ending, advance, set_verdict};
 use super::names::Named as _;
 use super::points::Point;
-use super::{History, HistoryError, now_ms, outbox};
+use super::{History, HistoryError, Principal, now_ms, outbox};
 use crate::schedules::RetryPolicy;
 
 /// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
@@ -119,9 +120,11 @@ fn follow_up(
             "{failures} builds in a row did not pass, the last one for {reason}: mend the cause, then resume it"
         );
         tx.execute(
-            "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3 WHERE schedule = ?1",
-            params![schedule, paused, now_ms()],
+            "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3, paused_by = ?4 WHERE schedule = ?1",
+            params![schedule, paused, now_ms(), Principal::Manager.to_string()],
         )?;
+        let about = About { detail: &paused, ..About::build(&schedule, id) };
+        append(tx, &Principal::Manager, Action::SchedulePaused, about)?;
         outbox::of_pause(tx, &schedule, &paused)?;
         return Ok(FollowUp { retry_at: None, paused: Some(paused) });
     }
@@ -195,6 +198,7 @@ mod tests {
                 id: id.to_owned(),
                 schedule: "web".to_owned(),
                 cloud: "local".to_owned(),
+                requested_by: Principal::Cron,
                 trigger: if retry_of.is_some() { Trigger::Retry } else { Trigger::Cron },
                 stages: Vec::new(),
                 checks: Vec::new(),
@@ -216,7 +220,7 @@ mod tests {
                 _ => Verdict::Unspecified,
             };
             let failure = v1::Failure { reason: reason.to_owned(), ..v1::Failure::default() };
-            let ending = Ending { state: StageState::Done, detail: String::new() };
+            let ending = Ending::new(StageState::Done, "");
             let verdict = Some((verdict, (end != S::Succeeded).then_some(failure)));
             self.history.finish(id, (S::Queued, end), verdict, ending, Some(policy)).await.unwrap()
         }
@@ -281,12 +285,12 @@ mod tests {
 
         bench.queue("c", None).await.unwrap();
         assert_eq!(bench.end("c", S::Errored, "x").await, FollowUp::default(), "paused: nothing follows");
-        bench.history.set_paused("web", false).await.unwrap();
+        bench.history.set_paused("web", false, Principal::Manager).await.unwrap();
         let state = bench.state().await;
         assert_eq!((state.paused, state.failures, state.pause_reason.as_str()), (false, 0, ""));
         bench.queue("d", None).await.unwrap();
         assert!(bench.end("d", S::Errored, "x").await.retry_at.is_some());
-        bench.history.set_paused("web", true).await.unwrap();
+        bench.history.set_paused("web", true, Principal::Manager).await.unwrap();
         let state = bench.state().await;
         assert_eq!((state.retry, state.pause_reason.as_str()), (None, "paused on request"));
     }

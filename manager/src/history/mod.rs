@@ -4,6 +4,7 @@
 //! waits for the commit. Reads run on read-only connections of their own and never wait for the writer
 //! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
 
+mod audit;
 mod builds;
 mod definition;
 mod follow_up;
@@ -15,6 +16,7 @@ pub mod observations;
 mod outbox;
 mod parts;
 mod points;
+mod principal;
 mod queries;
 mod reports;
 mod room;
@@ -23,6 +25,7 @@ mod schema;
 mod successes;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod trail;
 mod writer;
 
@@ -32,16 +35,19 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
 pub use definition::DefinitionPast;
 pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry, UNEXPLAINED};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use outbox::{OutboxEntry, OutboxKind};
+pub use principal::Principal;
 pub use queries::{BuildFilter, Page, timestamp};
 pub use reports::ReportQuery;
 pub use room::RoomTaken;
 pub use schedule_state::ScheduleState;
+pub use tokens::{NewToken, TokenRecord};
 pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
 use writer::Writer;
 
@@ -115,6 +121,28 @@ pub enum HistoryError {
         from: String,
         /// The state asked for.
         to: String,
+    },
+    /// A token has this name.
+    #[error(
+        "there is a token {0:?} already: `image-manager token revoke {0}` takes it away, or choose another name"
+    )]
+    TokenThere(String),
+    /// No token has this name.
+    #[error("no token {0:?}; `image-manager token list` lists them")]
+    NoToken(String),
+    /// There are as many tokens as there may be.
+    #[error("there are {most} tokens, which is the most: revoke those that nobody uses")]
+    TooManyTokens {
+        /// The bound.
+        most: u32,
+    },
+    /// Somebody does more than the audit trail takes.
+    #[error("{who} has done {most} things within a minute, which is the most: wait a minute")]
+    TooMuch {
+        /// Who.
+        who: String,
+        /// The bound.
+        most: u32,
     },
     /// A variable that opens the door for tests is wrong.
     #[error("{0}")]

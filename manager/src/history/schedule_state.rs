@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
+use super::audit::{About, Action, append};
 use super::builds::unfinished_of;
 use super::follow_up::OwedRetry;
-use super::{History, HistoryError, now_ms};
+use super::{History, HistoryError, Principal, now_ms};
 
 /// What is remembered of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct ScheduleState {
     pub pause_reason: String,
     /// Since when, in milliseconds since the epoch.
     pub paused_at: Option<i64>,
+    /// Who paused it; empty when it is not paused.
+    pub paused_by: String,
     /// Builds in a row that did not pass.
     pub failures: u32,
     /// Its retry that is to come.
@@ -61,7 +64,7 @@ impl History {
     pub async fn schedule_states(&self) -> Result<BTreeMap<String, ScheduleState>, HistoryError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT s.schedule, s.since, s.paused, s.pause_reason, s.paused_at, s.failures, r.build_id, r.due_at
+                "SELECT s.schedule, s.since, s.paused, s.pause_reason, s.paused_at, s.failures, r.build_id, r.due_at, s.paused_by
                  FROM schedule_state s LEFT JOIN retry r ON r.schedule = s.schedule",
             )?;
             let rows = statement.query_map([], |row| {
@@ -72,6 +75,7 @@ impl History {
                     pause_reason: row.get(3)?,
                     paused_at: row.get(4)?,
                     failures: row.get(5)?,
+                    paused_by: row.get(8)?,
                     retry: owed.map(|(build_id, due_at)| OwedRetry { build_id, due_at }),
                 };
                 Ok((row.get(0)?, state))
@@ -111,21 +115,28 @@ impl History {
 
     /// Pauses or resumes a schedule. One that is paused already stays so for the reason that it has. Resuming
     /// counts from now: what was missed is not caught up, and its failures are forgotten.
-    pub async fn set_paused(&self, schedule: &str, paused: bool) -> Result<(), HistoryError> {
+    pub async fn set_paused(&self, schedule: &str, paused: bool, by: Principal) -> Result<(), HistoryError> {
         let schedule = schedule.to_owned();
         self.writer()?
             .run("schedules:paused", move |tx| {
+                let was: Option<bool> = tx
+                    .query_row("SELECT paused FROM schedule_state WHERE schedule = ?1", [&schedule], |row| row.get(0))
+                    .optional()?;
+                if was.is_some_and(|was| was != paused) {
+                    let action = if paused { Action::SchedulePaused } else { Action::ScheduleResumed };
+                    append(tx, &by, action, About::subject(&schedule))?;
+                }
                 if paused {
                     tx.execute(
-                        "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3
+                        "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3, paused_by = ?4
                          WHERE schedule = ?1 AND NOT paused",
-                        params![schedule, ON_REQUEST, now_ms()],
+                        params![schedule, ON_REQUEST, now_ms(), by.to_string()],
                     )?;
                     tx.execute("DELETE FROM retry WHERE schedule = ?1", [&schedule])?;
                 } else {
                     tx.execute(
                         "UPDATE schedule_state SET since = CASE WHEN paused THEN max(since, ?2) ELSE since END,
-                         paused = 0, pause_reason = '', paused_at = NULL, failures = 0 WHERE schedule = ?1",
+                         paused = 0, pause_reason = '', paused_at = NULL, paused_by = '', failures = 0 WHERE schedule = ?1",
                         params![schedule, now_ms()],
                     )?;
                 }

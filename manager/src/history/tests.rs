@@ -14,6 +14,7 @@ fn new_build(id: &str, schedule: &str) -> NewBuild {
         schedule: schedule.to_owned(),
         cloud: "local".to_owned(),
         trigger: Trigger::Cli,
+        requested_by: Principal::Manager,
         stages: vec!["building", "cleaning_up"],
         checks: vec![("disk".to_owned(), true)],
         fired_at: None,
@@ -22,7 +23,7 @@ fn new_build(id: &str, schedule: &str) -> NewBuild {
 }
 
 fn ending() -> Ending {
-    Ending { state: StageState::Done, detail: "done".to_owned() }
+    Ending::new(StageState::Done, "done")
 }
 
 /// Brings a build to its end.
@@ -140,7 +141,7 @@ async fn a_schedule_that_is_new_changed_or_back_counts_from_now() {
     assert!(since(history.clone()).await >= before, "another entry");
 
     history.reset_since("web", 1000).await.unwrap();
-    history.set_paused("web", true).await.unwrap();
+    history.set_paused("web", true, Principal::Manager).await.unwrap();
     history.remember_schedules(Vec::new()).await.unwrap();
     history.remember_schedules(entry("0 4 * * *")).await.unwrap();
     let state = history.schedule_states().await.unwrap()["web"].clone();

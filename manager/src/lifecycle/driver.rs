@@ -154,7 +154,7 @@ impl Driver {
             let (from, to) = (self.state.word().to_owned(), to.word().to_owned());
             return Err(HistoryError::IllegalMove { build: self.id.clone(), from, to }.into());
         }
-        let ending = Ending { state: StageState::Done, detail: self.incidents.append_to(&detail) };
+        let ending = Ending::new(StageState::Done, self.incidents.append_to(&detail));
         self.manager.history().advance(&self.id, self.state, to, ending).await?;
         self.arrived(to).await;
         Ok(())
@@ -209,7 +209,9 @@ impl Driver {
         detail: String,
     ) {
         loop {
-            let ending = Ending { state: ended, detail: detail.clone() };
+            let cancelled = matches!(verdict, Some((Verdict::Unspecified, _)));
+            let cancelled_by = if cancelled { self.stop.cancelled_by() } else { None };
+            let ending = Ending { state: ended, detail: detail.clone(), cancelled_by };
             match self.move_towards_end(to, verdict.clone(), ending).await {
                 Ok(follow_up) => {
                     self.arrived(to).await;

@@ -21,7 +21,7 @@ use super::stop::{Stop, StopReason};
 use super::take_up::Start;
 use crate::cloud::{Cloud, CloudError, Trouble};
 use crate::gateway::Gateway;
-use crate::history::{History, HistoryError, Named as _, NewBuild};
+use crate::history::{History, HistoryError, Named as _, NewBuild, Principal};
 use crate::schedules::{Schedule, Schedules};
 
 /// How long whoever asks for a build waits for the cloud to say whether it can take it.
@@ -69,8 +69,10 @@ pub enum TriggerError {
 /// What a trigger may ask for besides the schedule.
 #[derive(Debug, Clone)]
 pub struct TriggerOptions {
-    /// Who asks.
+    /// By which way it is asked for.
     pub trigger: v1::Trigger,
+    /// Who asks.
+    pub by: Principal,
     /// Milliseconds since the epoch up to which a cron entry's fire times are dealt with by this build.
     pub fired_at: Option<i64>,
     /// The errored build whose retry this is.
@@ -81,8 +83,8 @@ pub struct TriggerOptions {
 
 impl TriggerOptions {
     /// A plain trigger.
-    pub fn by(trigger: v1::Trigger) -> Self {
-        Self { trigger, fired_at: None, retry_of: None, keep_disk: None }
+    pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
+        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None }
     }
 }
 
@@ -273,6 +275,7 @@ impl Manager {
             schedule: schedule.name.clone(),
             cloud: schedule.cloud.clone(),
             trigger: options.trigger,
+            requested_by: options.by,
             stages: STAGES.iter().map(|stage| stage.word()).collect(),
             checks: schedule.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
             fired_at: options.fired_at,
@@ -339,9 +342,9 @@ impl Manager {
     }
 
     /// Tells a build to end. False when it is not under way.
-    pub fn cancel(&self, build_id: &str) -> bool {
+    pub fn cancel(&self, build_id: &str, by: Principal) -> bool {
         let stop = self.stops().get(build_id).cloned();
-        stop.inspect(|stop| stop.because(StopReason::Cancelled)).is_some()
+        stop.inspect(|stop| stop.because(StopReason::Cancelled(by))).is_some()
     }
 
     /// Takes no more builds; what waits in the queue waits on for the next start. Then gives those under way the

@@ -102,7 +102,7 @@ impl Manager {
     /// Nothing was made for it yet.
     async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
         let failure = Failure::errored(INTERRUPTED, why).to_message("queued");
-        let ending = Ending { state: StageState::Skipped, detail: String::new() };
+        let ending = Ending::new(StageState::Skipped, "");
         let verdict = Some((Verdict::Errored, Some(failure)));
         let moves = (BuildState::Queued, BuildState::Errored);
         self.history().finish(id, moves, verdict, ending, None).await?;
@@ -121,7 +121,7 @@ impl Manager {
         if state == BuildState::Verifying {
             failure = self.decided(id, failure).await?;
         }
-        let ending = Ending { state: StageState::Failed, detail: failure.reason.clone() };
+        let ending = Ending::new(StageState::Failed, failure.reason.clone());
         let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
@@ -175,8 +175,7 @@ impl Manager {
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
         let policy = self.policy(&build.schedule);
-        let follow_up =
-            self.history().finish(id, moves, None, Ending { state: ended, detail }, policy).await?;
+        let follow_up = self.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
         announce_end(self, id, &build.schedule, follow_up).await;
         Ok(())
     }

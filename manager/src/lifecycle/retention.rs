@@ -153,6 +153,7 @@ mod tests {
         for number in 0..count {
             let id = Uuid::now_v7().to_string();
             let new = NewBuild {
+                requested_by: crate::history::Principal::Manager,
                 id: id.clone(),
                 schedule: format!("s{number}"),
                 cloud: "local".into(),
@@ -163,7 +164,7 @@ mod tests {
                 retry_of: None,
             };
             history.create_build(new).await.unwrap();
-            let ending = || Ending { state: StageState::Done, detail: String::new() };
+            let ending = || Ending::new(StageState::Done, "");
             history.advance(&id, S::Queued, S::Building, ending()).await.unwrap();
             if number + 1 < count {
                 history.advance(&id, S::Building, S::CleaningUp, ending()).await.unwrap();

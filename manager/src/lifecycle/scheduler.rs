@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Manager;
 use super::manager::{TriggerError, TriggerOptions};
 use crate::clock;
-use crate::history::{HistoryError, OwedRetry};
+use crate::history::{HistoryError, OwedRetry, Principal};
 use crate::schedules::{RetryPolicy, Schedules, planner};
 
 /// How often it is looked what is due.
@@ -136,7 +136,7 @@ impl Manager {
             }
             let options = TriggerOptions {
                 fired_at: Some(now.timestamp_millis()),
-                ..TriggerOptions::by(Trigger::Cron)
+                ..TriggerOptions::new(Trigger::Cron, Principal::Cron)
             };
             match self.trigger(name, options).await {
                 Ok(build) => tracing::info!(build = build.id, schedule = name, due = %due.fire_time, "fired"),
@@ -154,8 +154,10 @@ impl Manager {
 
     /// Queues an errored build again. A fire of the cron entry that comes first makes it needless.
     async fn retry(&self, schedule: &str, retry: &OwedRetry) -> Result<(), HistoryError> {
-        let options =
-            TriggerOptions { retry_of: Some(retry.build_id.clone()), ..TriggerOptions::by(Trigger::Retry) };
+        let options = TriggerOptions {
+            retry_of: Some(retry.build_id.clone()),
+            ..TriggerOptions::new(Trigger::Retry, Principal::Retry)
+        };
         match self.trigger(schedule, options).await {
             Ok(build) => {
                 tracing::info!(build = build.id, schedule, retry_of = retry.build_id, "retried");

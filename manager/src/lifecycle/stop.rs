@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::history::INTERRUPTED;
+use crate::history::{INTERRUPTED, Principal};
 
 /// Who ended a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StopReason {
     /// Somebody cancelled it.
-    Cancelled,
+    Cancelled(Principal),
     /// The manager is going down.
     Shutdown,
 }
@@ -31,6 +31,14 @@ impl Stop {
         self.token.cancel();
     }
 
+    /// Who cancelled the build.
+    pub(super) fn cancelled_by(&self) -> Option<Principal> {
+        match self.reason.get() {
+            Some(StopReason::Cancelled(by)) => Some(by.clone()),
+            Some(StopReason::Shutdown) | None => None,
+        }
+    }
+
     /// Whether the build was told to end.
     pub(super) fn is_requested(&self) -> bool {
         self.token.is_cancelled()
@@ -44,7 +52,7 @@ impl Stop {
                 INTERRUPTED,
                 "the manager was told to stop while the build was under way; trigger it again",
             ),
-            Some(StopReason::Cancelled) | None => Failure::cancelled(),
+            Some(StopReason::Cancelled(_)) | None => Failure::cancelled(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The control service.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use image_manager_proto::v1::image_manager_server::ImageManager;
 use image_manager_proto::v1::{self, Trigger};
@@ -9,10 +11,11 @@ use tokio_stream::Stream;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
+use super::access::{Access, Caller, Role, TokenError};
 use super::watch;
 use crate::clock;
 use crate::cloud::Trouble;
-use crate::history::{BuildFilter, HistoryError, ReportQuery, ScheduleState, timestamp};
+use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState, timestamp};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions, compare};
 use crate::schedules::{Schedule, planner};
 
@@ -26,6 +29,7 @@ const NEXT_FIRES: usize = 3;
 /// Answers for one manager.
 pub(super) struct Control {
     pub(super) manager: Manager,
+    pub(super) access: Arc<Access>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -35,12 +39,13 @@ impl ImageManager for Control {
     type WatchBuildStream = Pin<Box<dyn Stream<Item = Result<v1::BuildEvent, Status>> + Send>>;
 
     async fn trigger_build(&self, request: Request<v1::TriggerBuildRequest>) -> Answer<v1::Build> {
+        let by = caller(&request)?.principal;
         let request = request.into_inner();
         let trigger = match request.trigger() {
             Trigger::Unspecified | Trigger::Cron | Trigger::Retry => Trigger::Grpc,
             other => other,
         };
-        let build = self.manager.trigger(&request.schedule, TriggerOptions::by(trigger)).await;
+        let build = self.manager.trigger(&request.schedule, TriggerOptions::new(trigger, by)).await;
         build.map(Response::new).map_err(trigger_status)
     }
 
@@ -77,16 +82,23 @@ impl ImageManager for Control {
     }
 
     async fn watch_build(&self, request: Request<v1::WatchBuildRequest>) -> Answer<Self::WatchBuildStream> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let id = self.resolve(&request.id).await?;
         let events =
             watch::build_events(self.manager.clone(), id, request.logs).await.map_err(history_status)?;
-        Ok(Response::new(Box::pin(events)))
+        let access = Arc::clone(&self.access);
+        let fallen = async move {
+            access.keyring.fallen(&caller).await;
+            Status::unauthenticated("the token was revoked, or its time is over")
+        };
+        Ok(Response::new(Box::pin(watch::Until::new(events, fallen))))
     }
 
     async fn cancel_build(&self, request: Request<v1::CancelBuildRequest>) -> Answer<v1::Build> {
+        let by = caller(&request)?.principal;
         let id = self.resolve(&request.into_inner().id).await?;
-        if !self.manager.cancel(&id) {
+        if !self.manager.cancel(&id, by) {
             return Err(Status::failed_precondition(format!("build {id} has ended already")));
         }
         Ok(Response::new(self.manager.history().build(&id).await.map_err(history_status)?))
@@ -106,11 +118,13 @@ impl ImageManager for Control {
     }
 
     async fn pause_schedule(&self, request: Request<v1::PauseScheduleRequest>) -> Answer<v1::Schedule> {
-        self.set_paused(&request.into_inner().schedule, true).await
+        let by = caller(&request)?.principal;
+        self.set_paused(&request.into_inner().schedule, true, by).await
     }
 
     async fn resume_schedule(&self, request: Request<v1::ResumeScheduleRequest>) -> Answer<v1::Schedule> {
-        self.set_paused(&request.into_inner().schedule, false).await
+        let by = caller(&request)?.principal;
+        self.set_paused(&request.into_inner().schedule, false, by).await
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
@@ -133,6 +147,68 @@ impl ImageManager for Control {
         let state = &self.manager.settings().state;
         compare(self.manager.history(), state, &a, &b).await.map(Response::new).map_err(history_status)
     }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        let by = caller(&request)?.principal;
+        let request = request.into_inner();
+        let role = Role::from_message(request.role()).ok_or_else(|| {
+            Status::invalid_argument("name the role: ROLE_VIEWER, ROLE_OPERATOR or ROLE_ADMIN")
+        })?;
+        let lifetime = request.lifetime.map(|lifetime| Duration::try_from(lifetime).unwrap_or_default());
+        let issued = self.access.keyring.create(&request.name, role, lifetime, by.clone()).await;
+        let issued = issued.map_err(token_status)?;
+        tracing::info!(token = request.name, %role, %by, "made a token");
+        Ok(Response::new(v1::CreateTokenResponse { token: Some(issued.what), text: issued.text }))
+    }
+
+    async fn list_tokens(&self, _request: Request<v1::ListTokensRequest>) -> Answer<v1::ListTokensResponse> {
+        let tokens = self.access.keyring.list().await.map_err(history_status)?;
+        Ok(Response::new(v1::ListTokensResponse { tokens }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Answer<v1::RevokeTokenResponse> {
+        let by = caller(&request)?.principal;
+        let name = request.into_inner().name;
+        self.access.keyring.revoke(&name, by.clone()).await.map_err(token_status)?;
+        tracing::info!(token = name, %by, "revoked a token");
+        Ok(Response::new(v1::RevokeTokenResponse {}))
+    }
+
+    async fn create_login_link(
+        &self,
+        request: Request<v1::CreateLoginLinkRequest>,
+    ) -> Answer<v1::CreateLoginLinkResponse> {
+        let caller = caller(&request)?;
+        let role = Role::from_message(request.into_inner().role()).unwrap_or(caller.role);
+        if !caller.may(role) {
+            let why = format!("{} is a {}: no link can be for more", caller.principal, caller.role);
+            return Err(Status::permission_denied(why));
+        }
+        let issued = self.access.keyring.link(&caller, role).await.map_err(history_status)?;
+        Ok(Response::new(issued.what))
+    }
+}
+
+/// Who asks. The gate has let nobody through of whom it does not know that.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| Status::internal("nobody knows who asks"))
+}
+
+/// The status of a token that cannot be made or revoked.
+fn token_status(error: TokenError) -> Status {
+    let text = error.to_string();
+    match error {
+        TokenError::Name(_) | TokenError::Lifetime => Status::invalid_argument(text),
+        TokenError::OfFile => Status::failed_precondition(text),
+        TokenError::Randomness(_) => Status::internal(text),
+        TokenError::History(error) => history_status(error),
+    }
 }
 
 impl Control {
@@ -140,10 +216,10 @@ impl Control {
         self.manager.history().resolve(text).await.map_err(history_status)
     }
 
-    async fn set_paused(&self, name: &str, paused: bool) -> Answer<v1::Schedule> {
+    async fn set_paused(&self, name: &str, paused: bool, by: Principal) -> Answer<v1::Schedule> {
         let schedule = self.manager.schedule(name).map_err(trigger_status)?;
         let history = self.manager.history();
-        history.set_paused(name, paused).await.map_err(history_status)?;
+        history.set_paused(name, paused, by).await.map_err(history_status)?;
         let states = history.schedule_states().await.map_err(history_status)?;
         Ok(Response::new(self.message(&schedule, states.get(name)).await?))
     }
@@ -168,6 +244,7 @@ impl Control {
             paused,
             pause_reason: state.map(|state| state.pause_reason.clone()).unwrap_or_default(),
             paused_at: state.and_then(|state| state.paused_at).map(timestamp),
+            paused_by: state.map(|state| state.paused_by.clone()).unwrap_or_default(),
             failures_in_a_row: state.map(|state| state.failures).unwrap_or_default(),
             retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
@@ -211,9 +288,10 @@ fn trigger_status(error: TriggerError) -> Status {
 pub(super) fn history_status(error: HistoryError) -> Status {
     let text = error.to_string();
     match error {
-        HistoryError::NoBuild(_) => Status::not_found(text),
+        HistoryError::NoBuild(_) | HistoryError::NoToken(_) => Status::not_found(text),
         HistoryError::Ambiguous(_) => Status::invalid_argument(text),
-        HistoryError::Unfinished(_) => Status::already_exists(text),
+        HistoryError::Unfinished(_) | HistoryError::TokenThere(_) => Status::already_exists(text),
+        HistoryError::TooMuch { .. } | HistoryError::TooManyTokens { .. } => Status::resource_exhausted(text),
         _ => Status::internal(text),
     }
 }

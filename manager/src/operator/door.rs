@@ -1,23 +1,29 @@
 //! The operator port's door: connections are few, and say something soon or go. It stands before any token, so
 //! whoever reaches the port cannot take the manager's file descriptors.
 //!
-//! When all places are taken, whoever has been answered nothing goes first, then whoever was answered longest ago. An
-//! open stream is answered at least as often as it is pinged, so those who only hold a place go before it.
+//! When all places are taken, whoever brought a wrong token goes first, then whoever has been answered nothing, then
+//! whoever was answered longest ago. An open stream is answered at least as often as it is pinged, so those who only
+//! hold a place go before it.
+//!
+//! Whose a connection of this host is, the kernel is asked once, when a request needs to know.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
+
+use super::access::socket_owner;
 
 /// Most connections that are open at once.
 const PLACES: usize = 512;
@@ -27,6 +33,11 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 const WAITING: usize = 16;
 /// Pause when the system gives no connection (no file descriptors, say).
 const PAUSE: Duration = Duration::from_millis(100);
+/// Most that is read of a connection before it is answered something: a request's head and a form are far less, and
+/// HTTP/2 answers as it reads.
+const UNANSWERED: usize = 192 * 1024;
+/// How long a connection that is to end has for its last answer.
+const LAST_ANSWER: Duration = Duration::from_millis(300);
 /// How often the log hears of the same trouble.
 const TELL: Duration = Duration::from_mins(1);
 
@@ -48,6 +59,50 @@ struct Open {
 struct Visit {
     end: CancellationToken,
     answered: Arc<AtomicU64>,
+    /// Whether it brought a wrong token.
+    suspect: Arc<AtomicBool>,
+}
+
+/// An open connection, as whoever answers its requests sees it.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    /// The other end's address.
+    pub(super) peer: SocketAddr,
+    /// The two ends; `None` when the system does not tell.
+    ends: Option<socket_owner::Ends>,
+    owner: Arc<OnceCell<Option<u32>>>,
+    suspect: Arc<AtomicBool>,
+    end: CancellationToken,
+}
+
+impl Visitor {
+    /// The account on this host that the other end belongs to; `None` when it cannot be told.
+    pub(super) async fn owner(&self) -> Option<u32> {
+        let ends = self.ends?;
+        *self.owner.get_or_init(|| socket_owner::of(ends)).await
+    }
+
+    /// The same for whoever brought a wrong token: when many are looked up it is left open.
+    pub(super) async fn owner_at_leisure(&self) -> Option<u32> {
+        match self.owner.get() {
+            Some(known) => *known,
+            None => socket_owner::of_at_leisure(self.ends?).await,
+        }
+    }
+
+    /// It brought a wrong token: it goes first when there is a crowd.
+    pub(super) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the connection once it has been answered.
+    pub(super) fn end_soon(&self) {
+        let end = self.end.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_ANSWER).await;
+            end.cancel();
+        });
+    }
 }
 
 /// An open connection's place. It is given back when this is dropped.
@@ -57,6 +112,7 @@ struct Seat {
     end: CancellationToken,
     /// When something was last written to it, in milliseconds of the door's life; 0 is never.
     answered: Arc<AtomicU64>,
+    suspect: Arc<AtomicBool>,
 }
 
 impl Drop for Seat {
@@ -82,7 +138,9 @@ impl Door {
     fn enter(self: &Arc<Self>) -> Seat {
         let mut open = self.open();
         if open.visits.len() >= PLACES {
-            let longest = open.visits.iter().min_by_key(|(_, visit)| visit.answered.load(Ordering::Relaxed));
+            let longest = open.visits.iter().min_by_key(|(_, visit)| {
+                (!visit.suspect.load(Ordering::Relaxed), visit.answered.load(Ordering::Relaxed))
+            });
             let longest = longest.map(|(number, _)| *number);
             if let Some(visit) = longest.and_then(|number| open.visits.remove(&number)) {
                 visit.end.cancel();
@@ -90,16 +148,19 @@ impl Door {
             if open.told.is_none_or(|told| told.elapsed() >= TELL) {
                 open.told = Some(Instant::now());
                 tracing::warn!(
-                    "more than {PLACES} connections at the operator port: those that were answered nothing, or \
-                     longest ago, are ended"
+                    "more than {PLACES} connections at the operator port: those that brought a wrong \
+                     token, were answered nothing, or longest ago, are ended"
                 );
             }
         }
         let number = open.next;
         open.next += 1;
         let (end, answered) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        open.visits.insert(number, Visit { end: end.clone(), answered: Arc::clone(&answered) });
-        Seat { door: Arc::clone(self), number, end, answered }
+        let suspect = Arc::new(AtomicBool::new(false));
+        let visit =
+            Visit { end: end.clone(), answered: Arc::clone(&answered), suspect: Arc::clone(&suspect) };
+        open.visits.insert(number, visit);
+        Seat { door: Arc::clone(self), number, end, answered, suspect }
     }
 }
 
@@ -155,12 +216,26 @@ async fn first_byte(
         return;
     }
     let end = seat.end.clone();
+    let visitor = Visitor {
+        peer,
+        ends: ends(&stream, peer),
+        owner: Arc::default(),
+        suspect: Arc::clone(&seat.suspect),
+        end: end.clone(),
+    };
     let leave = Box::pin(end.clone().cancelled_owned());
     tokio::select! {
         () = end.cancelled() => {}
         // Fails only when nobody serves any more.
-        _ = admitted.send(Ok(Connection { stream, leave, gone: false, seat })) => {}
+        _ = admitted.send(Ok(Connection { stream, leave, gone: false, unanswered: 0, visitor, seat })) => {}
     }
+}
+
+/// What the kernel is asked by.
+fn ends(stream: &TcpStream, peer: SocketAddr) -> Option<socket_owner::Ends> {
+    let here = stream.local_addr().ok()?;
+    let inode = nix::sys::stat::fstat(stream.as_fd()).ok()?.st_ino;
+    Some(socket_owner::Ends { peer, here, inode })
 }
 
 /// A connection that has said something.
@@ -168,6 +243,9 @@ pub(super) struct Connection {
     stream: TcpStream,
     leave: Pin<Box<WaitForCancellationFutureOwned>>,
     gone: bool,
+    /// Bytes that were read since something was written.
+    unanswered: usize,
+    visitor: Visitor,
     seat: Seat,
 }
 
@@ -177,14 +255,29 @@ impl Connection {
         if self.gone {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another"));
         }
+        if self.unanswered > UNANSWERED {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "it says too much before an answer",
+            ));
+        }
         Ok(())
+    }
+
+    fn answered(&mut self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.unanswered = 0;
+            self.seat.answered();
+        }
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Visitor;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Visitor {
+        self.visitor.clone()
+    }
 }
 
 impl AsyncRead for Connection {
@@ -194,7 +287,10 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.must_leave(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.unanswered += buffer.filled().len().saturating_sub(before);
+        read
     }
 }
 
@@ -206,9 +302,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         self.must_leave(context)?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.seat.answered();
-        }
+        self.answered(&written);
         written
     }
 
@@ -219,9 +313,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         self.must_leave(context)?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.seat.answered();
-        }
+        self.answered(&written);
         written
     }
 

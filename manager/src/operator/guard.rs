@@ -1,14 +1,15 @@
 //! What stands before everything on the operator port, gRPC included: a page of another site must not make a
 //! browser act here, and the answers tell browsers what they may do with them.
 //!
-//! Without a token the port trusts whoever reaches loopback. A browser on this host reaches it for every page
-//! that it shows, so two things are looked at:
-//! - `Host`: a name that an attacker points at 127.0.0.1 (DNS rebinding) is none of ours;
+//! Root is let in on loopback by the kernel's word, and root's browser reaches the port for every page that it
+//! shows. So two things are looked at:
+//! - `Host`, for those who bring neither token nor session (`gate.rs` asks): a name that an attacker points at
+//!   127.0.0.1 (DNS rebinding) is none of ours;
 //! - `Sec-Fetch-Site`, else `Origin`: what another site asks for, other than to read, is refused.
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -29,16 +30,13 @@ const HEADERS: [(&str, &str); 7] = [
     ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 
-/// How the port is guarded.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Guard {
-    /// Whether a token is asked for; then no other site's page has it, whatever name it was reached by.
-    pub(super) token: bool,
-}
+/// What is said to whoever brings no token and names another host.
+pub(super) const FOREIGN_HOST: &str = "without a token this port answers to localhost and 127.0.0.1 only: use one of \
+     them, or bring a token";
 
 /// Refuses what another site may have made a browser ask for; sets the headers of the answer.
-pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let refused = refusal(guard, request.method(), authority(&request), request.headers());
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    let refused = refusal(request.method(), authority(&request), request.headers());
     let mut response = match refused {
         None => next.run(request).await,
         Some(why) if is_grpc(request.headers()) => Status::permission_denied(why).into_http(),
@@ -59,29 +57,18 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// The host and port that was asked: HTTP/2 has them in the address, HTTP/1 in a header.
-fn authority(request: &Request) -> Option<&str> {
+pub(super) fn authority(request: &Request) -> Option<&str> {
     let of_address = request.uri().authority().map(axum::http::uri::Authority::as_str);
     of_address.or_else(|| text(request.headers(), header::HOST.as_str()))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// A header that is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Why a request is refused.
-fn refusal(
-    guard: Guard,
-    method: &Method,
-    authority: Option<&str>,
-    headers: &HeaderMap,
-) -> Option<&'static str> {
-    // A client that names no host is no browser.
-    if !guard.token && authority.is_some_and(|authority| !is_loopback(authority)) {
-        return Some(
-            "without an API token this port answers to localhost and 127.0.0.1 only: use one of them, or \
-             start the manager with --api-token-file",
-        );
-    }
+fn refusal(method: &Method, authority: Option<&str>, headers: &HeaderMap) -> Option<&'static str> {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return None;
     }
@@ -101,7 +88,7 @@ fn is_origin(origin: &str, authority: Option<&str>) -> bool {
 }
 
 /// Whether `host` or `host:port` can only be this machine.
-fn is_loopback(authority: &str) -> bool {
+pub(super) fn is_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
         None => authority.split_once(':').map_or(authority, |(host, _)| host),
@@ -116,32 +103,31 @@ fn is_loopback(authority: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn asks(token: bool, method: &Method, host: &str, headers: &[(&'static str, &str)]) -> bool {
+    fn asks(method: &Method, host: &str, headers: &[(&'static str, &str)]) -> bool {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect();
-        refusal(Guard { token }, method, Some(host), &headers).is_none()
+        refusal(method, Some(host), &headers).is_none()
     }
 
     #[test]
     fn a_name_that_points_here_is_not_ours() {
         for host in ["localhost:8080", "127.0.0.1", "127.0.0.9:80", "[::1]:8080", "LOCALHOST.", "a.localhost"]
         {
-            assert!(asks(false, &Method::GET, host, &[]), "{host}");
+            assert!(is_loopback(host), "{host}");
         }
         for host in
             ["evil.example:8080", "10.0.0.1", "localhost.evil.example", "127.0.0.1.evil.example", "", "["]
         {
-            assert!(!asks(false, &Method::GET, host, &[]), "{host}");
-            assert!(asks(true, &Method::GET, host, &[]), "with a token {host:?} is anybody's name for us");
+            assert!(!is_loopback(host), "{host}");
         }
     }
 
     #[test]
     fn another_site_may_only_read() {
         let here = "127.0.0.1:8080";
-        let post = |headers: &[(&'static str, &str)]| asks(false, &Method::POST, here, headers);
+        let post = |headers: &[(&'static str, &str)]| asks(&Method::POST, here, headers);
         assert!(post(&[]), "curl and gRPC clients");
         assert!(post(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:8080")]));
         assert!(post(&[("origin", "http://127.0.0.1:8080")]), "a browser without Sec-Fetch-Site");
@@ -150,6 +136,6 @@ mod tests {
         assert!(!post(&[("origin", "http://evil.example")]));
         assert!(!post(&[("origin", "http://127.0.0.1:9090")]));
         assert!(!post(&[("origin", "null")]));
-        assert!(asks(false, &Method::GET, here, &[("sec-fetch-site", "cross-site")]), "a link");
+        assert!(asks(&Method::GET, here, &[("sec-fetch-site", "cross-site")]), "a link");
     }
 }

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use image_manager_proto::v1::BuildState;
 
-use super::access::ApiToken;
 use super::exposition::Exposition;
 use crate::history::{HistoryError, Named as _, ScheduleState};
 use crate::lifecycle::metrics::{BUCKETS, Counts, Delivery, VERDICTS};
@@ -29,28 +28,13 @@ const FIRES: usize = 50;
 /// Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-#[derive(Clone)]
-struct Scraped {
-    manager: Manager,
-    token: Option<ApiToken>,
+/// The page of metrics. It asks for a viewer, as all that is only read on this port.
+pub(super) fn routes(manager: Manager) -> Router {
+    Router::new().route("/metrics", get(page)).with_state(manager)
 }
 
-/// The page of metrics. With an API token it asks for it, as everything on this port does.
-pub(super) fn routes(manager: Manager, token: Option<ApiToken>) -> Router {
-    Router::new().route("/metrics", get(page)).with_state(Scraped { manager, token })
-}
-
-async fn page(State(scraped): State<Scraped>, headers: HeaderMap) -> Response {
-    if let Some(token) = &scraped.token {
-        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let presented = header.and_then(|value| value.strip_prefix("Bearer "));
-        if !presented.is_some_and(|presented| token.admits(presented)) {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (StatusCode::UNAUTHORIZED, challenge, "bring the API token as a bearer token\n")
-                .into_response();
-        }
-    }
-    match render(&scraped.manager).await {
+async fn page(State(manager): State<Manager>) -> Response {
+    match render(&manager).await {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, Untrusted::from(format!("{error}\n")).in_lines().into_owned())

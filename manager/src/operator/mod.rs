@@ -6,13 +6,18 @@ pub(crate) mod charts;
 mod control;
 mod door;
 mod exposition;
+mod gate;
 mod guard;
 mod metrics;
+mod rules;
 mod server;
 mod watch;
 mod web;
 pub(crate) mod when;
 
-pub use access::{AccessError, ApiToken};
+pub use access::{Access, AccessError, ApiToken, Role, guard_secret};
+pub(crate) use access::{
+    TokenError, create as create_token, message as token_message, revoke as revoke_token,
+};
 pub use server::{Operator, OperatorError, serve};
 pub use watch::build_events;

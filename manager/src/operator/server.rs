@@ -1,26 +1,35 @@
 //! The operator port: gRPC and HTTP together.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use image_manager_proto::v1::image_manager_server::ImageManagerServer;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use super::access::{ApiToken, BearerCheck};
+use super::access::Access;
 use super::control::Control;
 use super::door;
-use super::guard::{self, Guard, is_grpc};
-use super::metrics;
+use super::guard::{self, is_grpc};
 use super::web::{self, Web};
+use super::{gate, metrics};
 use crate::lifecycle::Manager;
+use crate::refusals::SUM_UP;
 
-/// Longest request, in bytes.
-const REQUEST_LIMIT: usize = 1 << 20;
+/// Longest message of a request, in bytes: names and ids.
+const REQUEST_LIMIT: usize = 64 * 1024;
+/// Requests that a connection may have open at once.
+const REQUESTS: u32 = 16;
+/// What may arrive of one request, and of all of a connection, before somebody has read it, in bytes.
+const REQUEST_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+/// Longest list of headers, in bytes.
+const HEADERS: u32 = 16 * 1024;
 /// How long open streams may hold up the end.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -43,8 +52,8 @@ pub enum OperatorError {
 pub struct Operator {
     /// The manager it speaks for.
     pub manager: Manager,
-    /// The token that must be brought, when there is one.
-    pub token: Option<ApiToken>,
+    /// Who is let in.
+    pub access: Arc<Access>,
 }
 
 /// Serves the operator port until `stop`.
@@ -53,12 +62,13 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
-    let guard = Guard { token: operator.token.is_some() };
-    let web = Web::new(operator.manager.clone(), operator.token.clone(), stop.clone());
-    let metrics = metrics::routes(operator.manager.clone(), operator.token.clone());
-    let check = BearerCheck(operator.token);
-    let control = ImageManagerServer::new(Control { manager: operator.manager })
+    let Operator { manager, access } = operator;
+    let refused = Arc::clone(&access);
+    let web = Web::new(manager.clone(), Arc::clone(&access), stop.clone());
+    let metrics = metrics::routes(manager.clone());
+    let control = ImageManagerServer::new(Control { manager, access: Arc::clone(&access) })
         .max_decoding_message_size(REQUEST_LIMIT);
+    tokio::spawn(sum_up(Arc::clone(&access), stop.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ImageManagerServer<Control>>().await;
     let descriptions = || {
@@ -70,24 +80,44 @@ pub async fn serve(
     let pages =
         web::pages(web).route("/healthz", get(|| async { "ok\n" })).merge(metrics).fallback(not_found);
     let routes = Routes::from(pages)
-        .add_service(InterceptedService::new(control, check.clone()))
-        .add_service(InterceptedService::new(descriptions().build_v1()?, check.clone()))
-        .add_service(InterceptedService::new(descriptions().build_v1alpha()?, check))
-        .add_service(health);
-    let routes = Routes::from(routes.into_axum_router().layer(from_fn_with_state(guard, guard::guard)));
+        .add_service(control)
+        .add_service(descriptions().build_v1()?.max_decoding_message_size(REQUEST_LIMIT))
+        .add_service(descriptions().build_v1alpha()?.max_decoding_message_size(REQUEST_LIMIT))
+        .add_service(health.max_decoding_message_size(REQUEST_LIMIT));
+    let router = routes.into_axum_router();
+    // The last one is asked first.
+    let router = router.layer(from_fn_with_state(access, gate::gate)).layer(from_fn(guard::guard));
+    let routes = Routes::from(router);
     let ended = stop.clone();
     let incoming = ReceiverStream::new(door::receive(listener, stop.clone()));
     let server = Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PONG))
+        .max_concurrent_streams(REQUESTS)
+        .initial_stream_window_size(REQUEST_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(HEADERS)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move {
             ended.cancelled().await;
         });
-    tokio::select! {
+    let served = tokio::select! {
         result = server => Ok(result?),
         () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    };
+    refused.refusals.sum_up(true);
+    served
+}
+
+/// Says now and then how many were refused.
+async fn sum_up(access: Arc<Access>, stop: CancellationToken) {
+    let mut sums = tokio::time::interval(SUM_UP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = sums.tick() => access.refusals.sum_up(false),
+        }
     }
 }
 

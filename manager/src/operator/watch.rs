@@ -1,5 +1,7 @@
 //! Following one build: its present state first, then what happens, until it has ended.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, build_event};
@@ -87,5 +89,37 @@ fn snapshot(build: v1::Build) -> v1::BuildEvent {
     v1::BuildEvent {
         time: Some(std::time::SystemTime::now().into()),
         kind: Some(build_event::Kind::Build(build)),
+    }
+}
+
+/// A stream that ends with an error once `until` is over.
+pub(super) struct Until<S, F> {
+    stream: Pin<Box<S>>,
+    end: Pin<Box<F>>,
+    over: bool,
+}
+
+impl<S, F> Until<S, F> {
+    pub(super) fn new(stream: S, until: F) -> Self {
+        Self { stream: Box::pin(stream), end: Box::pin(until), over: false }
+    }
+}
+
+impl<T, S, F> Stream for Until<S, F>
+where
+    S: Stream<Item = Result<T, Status>>,
+    F: Future<Output = Status>,
+{
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(status) = self.end.as_mut().poll(context) {
+            self.over = true;
+            return Poll::Ready(Some(Err(status)));
+        }
+        self.stream.as_mut().poll_next(context)
     }
 }

@@ -11,7 +11,7 @@ const WAYS: [(&str, &[&str]); 8] = [
     ("PreEscaped", &[]),
     ("impl Render for", &["untrusted/html.rs", "operator/charts.rs"]),
     // HTML by hand, or past `untrusted::html::page`.
-    ("text/html", &["operator/web/layout.rs", "operator/web/mod.rs"]),
+    ("text/html", &["operator/gate.rs", "operator/web/layout.rs"]),
     ("axum::response::Html", &[]),
     // A terminal.
     ("print_raw(", &["cli/text.rs", "cli/logs.rs"]),

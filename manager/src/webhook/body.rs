@@ -69,6 +69,7 @@ fn summary(build: &v1::Build) -> Json {
         "schedule": build.schedule,
         "cloud": build.cloud,
         "trigger": build.trigger().word(),
+        "requested_by": build.requested_by,
         "state": build.state().word(),
         "verdict": build.verdict().word(),
         "reason": build.reason,

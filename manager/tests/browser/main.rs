@@ -71,7 +71,7 @@ fn the_dashboard_shows_what_happens_and_does_what_it_is_told() {
 fn with_a_token_the_dashboard_asks_for_it() {
     let token = "correct-horse-battery-staple";
     let place = Place::tiny("");
-    std::fs::write(place.path().join("token"), token).unwrap();
+    place.secret("token", token);
     let serving = place.serve_with(&["--api-token-file", "token"]);
     scenario("access", &serving, &[("TOKEN", token)]);
     let refused = |bearer| schedules(&serving, bearer).unwrap_err().code();

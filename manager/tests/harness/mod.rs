@@ -44,6 +44,15 @@ impl Place {
         Self::new(&tiny_schedule("tiny", more))
     }
 
+    /// Writes a file that only its owner can read, as one with a secret must be; returns its name.
+    pub(crate) fn secret<'a>(&self, name: &'a str, text: &str) -> &'a str {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        name
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

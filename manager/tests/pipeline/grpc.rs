@@ -6,7 +6,7 @@ use std::process::Command;
 use super::harness::{Place, repository, text};
 
 /// A Python that has grpcio and grpcio-reflection; `setup/install test` makes it.
-const PYTHON: &str = "/opt/image-manager/test/bin/python3";
+pub(crate) const PYTHON: &str = "/opt/image-manager/test/bin/python3";
 
 #[test]
 fn trigger_and_watch_work_through_reflection() {

@@ -22,6 +22,8 @@ mod hostile;
 mod keeping;
 mod mistakes;
 mod monitoring;
+mod operators;
+mod operators_flood;
 mod readiness;
 mod reading;
 mod real_debian;

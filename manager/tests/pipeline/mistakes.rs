@@ -236,8 +236,8 @@ fn doors_that_somebody_else_has_are_named() {
 #[test]
 fn a_manager_that_wants_a_token_says_with_which_flag() {
     let place = place();
-    for (name, token) in [("token", "0123456789abcdef0123456789abcdef"), ("another", "fedcba9876543210")] {
-        std::fs::write(place.path().join(name), token).unwrap();
+    for (name, token) in [("token", "4be1c9d27f05a38668d0f3127bce954a"), ("another", "fedcba9876543210")] {
+        place.secret(name, token);
     }
     let serving = place.serve_with(&["--api-token-file", "token"]);
     for more in [&[][..], &["--api-token-file", "another"]] {

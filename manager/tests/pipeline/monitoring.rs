@@ -86,7 +86,7 @@ fn metrics_count_builds_and_remember_the_last_good_image() {
 #[test]
 fn metrics_are_behind_the_token_like_everything_else() {
     let place = Place::tiny("");
-    std::fs::write(place.path().join("token"), "0123456789abcdef-test\n").unwrap();
+    place.secret("token", "0123456789abcdef-test\n");
     let serving = place.serve_with(&["--api-token-file", "token"]);
     assert_eq!(get(&serving.operator, "/metrics", "").0, 401);
     assert_eq!(get(&serving.operator, "/metrics", "authorization: Bearer 0123456789abcdef-tesT\r\n").0, 401);

@@ -108,7 +108,7 @@ fn read(stream: &TcpStream) -> Option<Heard> {
 fn verdicts_are_told_signed_and_again_until_they_are_taken() {
     let receiver = Receiver::start(&[500, 503]);
     let place = Place::tiny(FAILS);
-    std::fs::write(place.path().join("secret"), format!("{SECRET}\n")).unwrap();
+    place.secret("secret", &format!("{SECRET}\n"));
     let url = receiver.url();
     let serving = place.serve_with(&[
         "--webhook-url",

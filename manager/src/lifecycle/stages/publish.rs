@@ -71,5 +71,5 @@ async fn book(driver: &Driver, image: &Image, published: &Published) -> Result<(
     }
     let mut record = message(image);
     record.name.clone_from(&published.name);
-    history.record_image(&driver.id, record).await
+    history.record_published(&driver.id, record).await
 }

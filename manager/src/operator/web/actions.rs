@@ -13,7 +13,9 @@ use super::Web;
 use super::error::{Answer, Refusal};
 use super::login::local;
 use crate::history::Named as _;
+use crate::history::Principal;
 use crate::lifecycle::{TriggerError, TriggerOptions};
+use crate::operator::access::Caller;
 use crate::untrusted::json;
 
 /// What `POST /build` asks for, as a form or as JSON.
@@ -31,15 +33,16 @@ pub(super) struct After {
 }
 
 /// `POST /build`: queues a build. A form is answered with the build's page, JSON with JSON.
-pub(super) async fn trigger(State(web): State<Web>, request: Request) -> Response {
+pub(super) async fn trigger(State(web): State<Web>, caller: Caller, request: Request) -> Response {
+    let by = caller.principal;
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     match kind.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
         "application/json" => match Bytes::from_request(request, &()).await {
-            Ok(body) => trigger_json(&web, &body).await,
+            Ok(body) => trigger_json(&web, &body, by).await,
             Err(rejection) => refused(rejection.status(), &rejection.body_text()),
         },
         "application/x-www-form-urlencoded" => match Form::from_request(request, &()).await {
-            Ok(Form(wanted)) => trigger_form(&web, &wanted).await.into_response(),
+            Ok(Form(wanted)) => trigger_form(&web, &wanted, by).await.into_response(),
             Err(rejection) => refused(rejection.status(), &rejection.body_text()),
         },
         _ => Refusal {
@@ -55,8 +58,8 @@ fn refused(status: StatusCode, why: &str) -> Response {
     Refusal { status, message: why.to_owned() }.into_response()
 }
 
-async fn trigger_form(web: &Web, wanted: &Wanted) -> Answer {
-    match web.manager.trigger(&wanted.schedule, TriggerOptions::by(Trigger::Web)).await {
+async fn trigger_form(web: &Web, wanted: &Wanted, by: Principal) -> Answer {
+    match web.manager.trigger(&wanted.schedule, TriggerOptions::new(Trigger::Web, by)).await {
         Ok(v1::Build { id: build_id, .. }) | Err(TriggerError::AlreadyRunning { build_id, .. }) => {
             Ok(Redirect::to(&format!("/builds/{build_id}")).into_response())
         }
@@ -64,7 +67,7 @@ async fn trigger_form(web: &Web, wanted: &Wanted) -> Answer {
     }
 }
 
-async fn trigger_json(web: &Web, body: &[u8]) -> Response {
+async fn trigger_json(web: &Web, body: &[u8], by: Principal) -> Response {
     let wanted: Wanted = match serde_json::from_slice(body) {
         Ok(wanted) => wanted,
         Err(error) => {
@@ -72,7 +75,7 @@ async fn trigger_json(web: &Web, body: &[u8]) -> Response {
             return answer(StatusCode::BAD_REQUEST, None, &json!({ "error": error }));
         }
     };
-    match web.manager.trigger(&wanted.schedule, TriggerOptions::by(Trigger::Web)).await {
+    match web.manager.trigger(&wanted.schedule, TriggerOptions::new(Trigger::Web, by)).await {
         Ok(build) => {
             let page = format!("/builds/{}", build.id);
             let told = json!({"id": build.id, "schedule": build.schedule, "state": build.state().word(), "page": page});
@@ -100,26 +103,31 @@ fn answer(status: StatusCode, location: Option<String>, json: &serde_json::Value
 }
 
 /// `POST /schedules/NAME/pause`
-pub(super) async fn pause(web: State<Web>, name: Path<String>, after: Form<After>) -> Answer {
-    set_paused(&web, &name, true, &after).await
+pub(super) async fn pause(web: State<Web>, caller: Caller, name: Path<String>, after: Form<After>) -> Answer {
+    set_paused(&web, &name, true, caller.principal, &after).await
 }
 
 /// `POST /schedules/NAME/resume`
-pub(super) async fn resume(web: State<Web>, name: Path<String>, after: Form<After>) -> Answer {
-    set_paused(&web, &name, false, &after).await
+pub(super) async fn resume(
+    web: State<Web>,
+    caller: Caller,
+    name: Path<String>,
+    after: Form<After>,
+) -> Answer {
+    set_paused(&web, &name, false, caller.principal, &after).await
 }
 
-async fn set_paused(web: &Web, name: &str, paused: bool, after: &After) -> Answer {
+async fn set_paused(web: &Web, name: &str, paused: bool, by: Principal, after: &After) -> Answer {
     let schedule = web.manager.schedule(name)?;
-    web.manager.history().set_paused(&schedule.name, paused).await?;
-    tracing::info!(schedule = schedule.name, paused, "asked for on a page");
+    web.manager.history().set_paused(&schedule.name, paused, by.clone()).await?;
+    tracing::info!(schedule = schedule.name, paused, %by, "asked for on a page");
     Ok(Redirect::to(local(&after.next)).into_response())
 }
 
 /// `POST /builds/ID/cancel`
-pub(super) async fn cancel(State(web): State<Web>, Path(id): Path<String>) -> Answer {
+pub(super) async fn cancel(State(web): State<Web>, caller: Caller, Path(id): Path<String>) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     // One that has ended meanwhile is shown as it ended.
-    web.manager.cancel(&id);
+    web.manager.cancel(&id, caller.principal);
     Ok(Redirect::to(&format!("/builds/{id}")).into_response())
 }

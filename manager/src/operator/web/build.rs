@@ -11,6 +11,7 @@ use super::log::View;
 use super::{Web, build_parts, figures, marks};
 use crate::history::Named as _;
 use crate::lifecycle::state;
+use crate::operator::access::{Caller, Role};
 
 /// Which log is shown, and what is searched in it.
 #[derive(Debug, Deserialize)]
@@ -20,7 +21,12 @@ pub(super) struct Wish {
     q: String,
 }
 
-pub(super) async fn page(State(web): State<Web>, Path(id): Path<String>, Query(wish): Query<Wish>) -> Answer {
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(wish): Query<Wish>,
+) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
     let previous = web.manager.history().previous(&build.schedule, &build.id).await?;
@@ -31,10 +37,10 @@ pub(super) async fn page(State(web): State<Web>, Path(id): Path<String>, Query(w
         title: format!("{} · {}", marks::words(build.state()), build.schedule),
         place: Place::Builds,
         events: (!ended).then(|| log.events(&build)),
-        login: web.token.is_some(),
+        login: caller.is_browser(),
     };
     let body = html! {
-        (head(&build, previous.as_deref(), buildable))
+        (head(&build, previous.as_deref(), buildable, caller.may(Role::Operator)))
         div #failure data-swap {
             @if let Some(failure) = &build.failure { (build_parts::failure(&build, failure)) }
         }
@@ -54,7 +60,7 @@ pub(super) async fn page(State(web): State<Web>, Path(id): Path<String>, Query(w
     Ok(page.render(&body))
 }
 
-fn head(build: &v1::Build, previous: Option<&str>, buildable: bool) -> Markup {
+fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bool) -> Markup {
     let ended = state::is_end(build.state());
     html! {
         div.page-head #head data-swap {
@@ -62,12 +68,13 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool) -> Markup {
                 p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
                 h1 { (build.schedule) " " (marks::badge(build.state())) }
                 p.muted {
-                    "asked for by " (build.trigger().word()) " on " (build.cloud) ", "
+                    "asked for by " (who(build)) " on " (build.cloud) ", "
                     (figures::instant(build.created_at.as_ref()))
                     @if build.started_at.is_some() {
                         " · " @if ended { "took " } @else { "running for " }
                         (figures::span(build.started_at.as_ref(), build.finished_at.as_ref()))
                     }
+                    @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
                 }
                 p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
             }
@@ -75,7 +82,8 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool) -> Markup {
                 @if let Some(previous) = previous {
                     a.button href={ "/compare?a=" (previous) "&b=" (build.id) } { "Compare with previous" }
                 }
-                @if !ended {
+                @if !operator {
+                } @else if !ended {
                     form method="post" action={ "/builds/" (build.id) "/cancel" } {
                         button.danger type="submit" { "Cancel" }
                     }
@@ -88,4 +96,13 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool) -> Markup {
             }
         }
     }
+}
+
+/// Who asked for a build, and by which way where that says more.
+fn who(build: &v1::Build) -> String {
+    let way = build.trigger().word();
+    if build.requested_by.is_empty() || build.requested_by == way {
+        return way.to_owned();
+    }
+    format!("{} ({way})", build.requested_by)
 }

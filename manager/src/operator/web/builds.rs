@@ -10,6 +10,7 @@ use super::layout::{Page, Place};
 use super::{Web, figures, marks};
 use crate::clock;
 use crate::history::{BuildFilter, Named as _};
+use crate::operator::access::Caller;
 
 /// Builds on a page.
 const ROWS: u32 = 50;
@@ -88,7 +89,7 @@ impl Wish {
     }
 }
 
-pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> Answer {
+pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Query<Wish>) -> Answer {
     let found = web.manager.history().builds(wish.filter()?).await?;
     let mut names: Vec<_> =
         web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
@@ -99,7 +100,7 @@ pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> An
         title: "Builds".to_owned(),
         place: Place::Builds,
         events: Some("/events".to_owned()),
-        login: web.token.is_some(),
+        login: caller.is_browser(),
     };
     let body = html! {
         div.page-head { h1 { "Builds" } }

@@ -12,6 +12,7 @@ use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
 use super::{Web, figures, marks};
 use crate::lifecycle::compare;
+use crate::operator::access::Caller;
 
 /// Packages that a page shows.
 const PACKAGES: usize = 2000;
@@ -25,7 +26,7 @@ pub(super) struct Wish {
     b: String,
 }
 
-pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> Answer {
+pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Query<Wish>) -> Answer {
     if wish.a.is_empty() || wish.b.is_empty() {
         return Err(Refusal::bad_request(
             "name two builds: /compare?a=BUILD&b=BUILD; the list of builds has a button",
@@ -41,7 +42,7 @@ pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> An
         title: format!("{} and {}", figures::short(&a.id), figures::short(&b.id)),
         place: Place::Builds,
         events: None,
-        login: web.token.is_some(),
+        login: caller.is_browser(),
     };
     let body = html! {
         div.page-head {

@@ -35,6 +35,7 @@ impl From<HistoryError> for Refusal {
         let status = match error {
             HistoryError::NoBuild(_) => StatusCode::NOT_FOUND,
             HistoryError::Ambiguous(_) => StatusCode::BAD_REQUEST,
+            HistoryError::TooMuch { .. } => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, message: error.to_string() }
@@ -59,6 +60,7 @@ impl IntoResponse for Refusal {
         let title = match self.status {
             StatusCode::NOT_FOUND => "Not found",
             StatusCode::INTERNAL_SERVER_ERROR => "Something went wrong",
+            StatusCode::FORBIDDEN => "Not allowed",
             _ => "That did not work",
         };
         let page = Page { title: title.to_owned(), place: Place::Schedules, events: None, login: false };

@@ -21,6 +21,7 @@ use super::error::{Answer, Refusal};
 use super::log_file::{self, Log, Part};
 use crate::lifecycle::events::Told;
 use crate::lifecycle::state;
+use crate::operator::access::Caller;
 use crate::untrusted::Untrusted;
 
 /// Events that may wait for a slow browser.
@@ -45,6 +46,8 @@ pub(super) struct Shown {
 /// One open stream.
 struct Stream {
     web: Web,
+    /// Who reads it: it ends when they may not any more.
+    caller: Caller,
     sender: mpsc::Sender<Event>,
     _place: OwnedSemaphorePermit,
 }
@@ -60,8 +63,8 @@ struct News {
 }
 
 /// `/events`: that any build changed.
-pub(super) async fn all(State(web): State<Web>) -> Answer {
-    let (stream, response) = open(&web)?;
+pub(super) async fn all(State(web): State<Web>, caller: Caller) -> Answer {
+    let (stream, response) = open(&web, caller)?;
     let heard = web.manager.events().subscribe();
     tokio::spawn(async move {
         // Ended by the browser or by the manager.
@@ -73,6 +76,7 @@ pub(super) async fn all(State(web): State<Web>) -> Answer {
 /// `/builds/ID/events`: one build, and one of its logs. Ends after the build's end.
 pub(super) async fn of_build(
     State(web): State<Web>,
+    caller: Caller,
     Path(id): Path<String>,
     Query(shown): Query<Shown>,
     headers: HeaderMap,
@@ -88,7 +92,7 @@ pub(super) async fn of_build(
         from: resumed.unwrap_or(shown.from),
         id,
     };
-    let (stream, response) = open(&web)?;
+    let (stream, response) = open(&web, caller)?;
     tokio::spawn(async move {
         let _ = follow(&stream, heard, Some(followed)).await;
     });
@@ -102,7 +106,7 @@ struct Followed {
     from: u64,
 }
 
-fn open(web: &Web) -> Result<(Stream, Response), Refusal> {
+fn open(web: &Web, caller: Caller) -> Result<(Stream, Response), Refusal> {
     let place = web.streams.clone().try_acquire_owned().map_err(|_| Refusal {
         status: StatusCode::SERVICE_UNAVAILABLE,
         message: "too many pages are open; this one does not update itself for now".to_owned(),
@@ -112,7 +116,7 @@ fn open(web: &Web) -> Result<(Stream, Response), Refusal> {
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     // Proxies must not collect what should arrive now.
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
-    Ok((Stream { web: web.clone(), sender, _place: place }, response))
+    Ok((Stream { web: web.clone(), caller, sender, _place: place }, response))
 }
 
 async fn follow(
@@ -125,9 +129,11 @@ async fn follow(
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let id = followed.as_ref().map(|followed| followed.id.clone());
+    let mut fallen = Box::pin(stream.web.access.keyring.fallen(&stream.caller));
     loop {
         tokio::select! {
             () = stream.web.stop.cancelled() => return Err(Over),
+            () = &mut fallen => return Err(Over),
             () = stream.sender.closed() => return Err(Over),
             told = heard.recv() => match told {
                 Ok(told) if id.as_ref().is_some_and(|id| *id != told.build_id) => {}

@@ -1,21 +1,21 @@
-//! The login page: the API token once, then a cookie.
+//! The login page: a token once, then a cookie; and links that do without the token.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
+use axum::Extension;
 use axum::Form;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::html;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use super::Web;
 use super::layout::{Page, Place};
-use super::{Web, session};
-
-/// A wrong token costs this much time, so that guessing does not pay.
-const WRONG: Duration = Duration::from_millis(500);
+use crate::operator::access::{Caller, Refused, cookie, no_cookie};
+use crate::operator::door::Visitor;
+use crate::operator::gate;
 
 /// Where to go after the login.
 #[derive(Debug, Deserialize)]
@@ -61,34 +61,64 @@ pub(super) fn local(path: &str) -> &str {
     if plain && !path.starts_with("//") { path } else { "/" }
 }
 
-pub(super) async fn page(State(web): State<Web>, Query(wish): Query<Wish>) -> Response {
-    if web.token.is_none() {
-        return Redirect::to("/").into_response();
+pub(super) async fn page(caller: Option<Caller>, Query(wish): Query<Wish>) -> Response {
+    let next = local(&wish.next);
+    if caller.is_some() {
+        return Redirect::to(next).into_response();
     }
-    form(StatusCode::OK, local(&wish.next), None)
+    form(StatusCode::OK, next, None)
 }
 
 pub(super) async fn log_in(
     State(web): State<Web>,
+    visitor: Option<Extension<Visitor>>,
     headers: HeaderMap,
     Form(credentials): Form<Credentials>,
 ) -> Response {
     let next = local(&credentials.next);
-    let Some(token) = &web.token else { return Redirect::to("/").into_response() };
-    let Ok(_turn) = web.logins.acquire().await else {
-        return form(StatusCode::SERVICE_UNAVAILABLE, next, Some("the manager is stopping"));
-    };
-    if token.admits(credentials.token.expose_secret().trim()) {
-        return ([(header::SET_COOKIE, session::cookie(token, &headers))], Redirect::to(next))
-            .into_response();
+    // A right token is known before anything is waited for: whoever has one never waits behind those who guess.
+    let caller = web.access.keyring.admit(credentials.token.expose_secret().trim());
+    if let Some(session) = caller.and_then(|caller| web.access.keyring.begin_session(&caller)) {
+        return ([(header::SET_COOKIE, cookie(&session, &headers))], Redirect::to(next)).into_response();
     }
-    tokio::time::sleep(WRONG).await;
-    tracing::warn!("a login with a wrong API token was refused");
-    form(StatusCode::UNAUTHORIZED, next, Some("That is not the API token."))
+    let visitor = visitor.map(|Extension(visitor)| visitor);
+    if gate::too_many(&web.access, visitor.as_ref()).await {
+        let why = "Too many wrong tokens came from here. Wait a minute.";
+        return form(StatusCode::TOO_MANY_REQUESTS, next, Some(why));
+    }
+    form(StatusCode::UNAUTHORIZED, next, Some("That is none of this manager's tokens, or not any more."))
+}
+
+/// `GET /login/CODE`: lets a browser in by a link, once. The answer leads on at once, so that the code stays neither
+/// in the browser's history nor in a referrer.
+pub(super) async fn by_link(
+    State(web): State<Web>,
+    visitor: Option<Extension<Visitor>>,
+    method: Method,
+    headers: HeaderMap,
+    Path(code): Path<String>,
+) -> Response {
+    // Whoever only asks what is there must not use it up.
+    if method != Method::GET {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
+    }
+    let session = web.access.keyring.take_link(&code).and_then(|who| web.access.keyring.begin_session(&who));
+    let mut response = if let Some(session) = session {
+        ([(header::SET_COOKIE, cookie(&session, &headers))], Redirect::to("/")).into_response()
+    } else {
+        let visitor = visitor.map(|Extension(visitor)| visitor);
+        web.access.refusals.note(Refused::WrongLink, visitor.as_ref().map(|visitor| visitor.peer), "");
+        // A code can be guessed as little as a token, and costs as much.
+        gate::too_many(&web.access, visitor.as_ref()).await;
+        let why = "That link was used already, or its time is over. To get another one, run image-manager login on the host.";
+        form(StatusCode::UNAUTHORIZED, "/", Some(why))
+    };
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
 }
 
 pub(super) async fn log_out(headers: HeaderMap) -> Response {
-    ([(header::SET_COOKIE, session::no_cookie(&headers))], Redirect::to("/login")).into_response()
+    ([(header::SET_COOKIE, no_cookie(&headers))], Redirect::to("/login")).into_response()
 }
 
 fn form(status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
@@ -96,7 +126,11 @@ fn form(status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
     let body = html! {
         form.login method="post" action="/login" {
             h1 { "Log in" }
-            p.muted { "The API token is in the file that the manager was started with (" code { "--api-token-file" } ")." }
+            p.muted {
+                "A token is made by " code { "image-manager token create" } ", or is the one of "
+                code { "--api-token-file" } ". Without one, on the manager's host, "
+                code { "image-manager login" } " prints a link that lets this browser in once."
+            }
             input type="hidden" name="next" value=(next);
             label for="token" { "API token" }
             input #token name="token" type="password" autocomplete="current-password" required autofocus

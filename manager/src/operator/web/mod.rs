@@ -20,92 +20,123 @@ mod login;
 mod marks;
 mod overview;
 mod schedule;
-mod session;
 mod trends;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{get, post};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, OptionalFromRequestParts};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{ApiToken, BRING};
+use super::access::{Access, Caller, Role};
+use super::rules::Need;
 use crate::lifecycle::Manager;
 
 /// Longest form, in bytes.
 const FORM_LIMIT: usize = 16 * 1024;
 /// Streams of events that are open at once; each is a browser's tab.
 const STREAMS: usize = 256;
-/// Logins that are looked at at once.
-const LOGINS: usize = 4;
 
 /// What the pages are made from; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Web {
     manager: Manager,
-    token: Option<ApiToken>,
+    access: Arc<Access>,
     /// Ends the streams.
     stop: CancellationToken,
     streams: Arc<Semaphore>,
-    logins: Arc<Semaphore>,
 }
 
 impl Web {
-    pub(super) fn new(manager: Manager, token: Option<ApiToken>, stop: CancellationToken) -> Self {
-        Self {
-            manager,
-            token,
-            stop,
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            logins: Arc::new(Semaphore::new(LOGINS)),
-        }
+    pub(super) fn new(manager: Manager, access: Arc<Access>, stop: CancellationToken) -> Self {
+        Self { manager, access, stop, streams: Arc::new(Semaphore::new(STREAMS)) }
     }
 }
 
-/// All pages. Whoever has not logged in sees the login page and its assets only.
+/// A page, or what a page asks to be done.
+pub(super) struct Route {
+    /// Its path, as axum has it.
+    pub(super) path: &'static str,
+    /// What it takes to read it.
+    pub(super) reads: Need,
+    /// What it takes to do it.
+    pub(super) acts: Need,
+    handler: fn() -> MethodRouter<Web>,
+}
+
+impl Route {
+    /// For viewers.
+    const fn page(path: &'static str, handler: fn() -> MethodRouter<Web>) -> Self {
+        Self { path, reads: Need::Role(Role::Viewer), acts: Need::Role(Role::Admin), handler }
+    }
+
+    /// For operators.
+    const fn action(path: &'static str, handler: fn() -> MethodRouter<Web>) -> Self {
+        let operator = Need::Role(Role::Operator);
+        Self { path, reads: operator, acts: operator, handler }
+    }
+
+    /// For everybody.
+    const fn open(path: &'static str, handler: fn() -> MethodRouter<Web>) -> Self {
+        Self { path, reads: Need::Nothing, acts: Need::Nothing, handler }
+    }
+}
+
+/// All of them, with what they ask for. Whoever has not logged in sees the login page and its assets only.
+pub(super) const ROUTES: &[Route] = &[
+    Route::page("/", || get(overview::page)),
+    Route::page("/events", || get(events::all)),
+    Route::page("/builds", || get(builds::page)),
+    Route::page("/builds/{id}", || get(build::page)),
+    Route::page("/builds/{id}/events", || get(events::of_build)),
+    Route::page("/builds/{id}/logs/{file}", || get(log::whole)),
+    Route::page("/compare", || get(compare::page)),
+    Route::page("/schedules/{name}", || get(schedule::page)),
+    Route::action("/build", || post(actions::trigger)),
+    Route::action("/builds/{id}/cancel", || post(actions::cancel)),
+    Route::action("/schedules/{name}/pause", || post(actions::pause)),
+    Route::action("/schedules/{name}/resume", || post(actions::resume)),
+    Route::open("/login", || get(login::page).post(login::log_in)),
+    Route::open("/login/{code}", || get(login::by_link)),
+    Route::open("/logout", || post(login::log_out)),
+    Route::open("/assets/{name}", || get(assets::serve)),
+];
+
+/// All pages.
 pub(super) fn pages(web: Web) -> Router {
-    Router::new()
-        .route("/", get(overview::page))
-        .route("/events", get(events::all))
-        .route("/build", post(actions::trigger))
-        .route("/builds", get(builds::page))
-        .route("/builds/{id}", get(build::page))
-        .route("/builds/{id}/events", get(events::of_build))
-        .route("/builds/{id}/logs/{file}", get(log::whole))
-        .route("/builds/{id}/cancel", post(actions::cancel))
-        .route("/compare", get(compare::page))
-        .route("/schedules/{name}", get(schedule::page))
-        .route("/schedules/{name}/pause", post(actions::pause))
-        .route("/schedules/{name}/resume", post(actions::resume))
-        .layer(from_fn_with_state(web.clone(), require_login))
-        .route("/login", get(login::page).post(login::log_in))
-        .route("/logout", post(login::log_out))
-        .route("/assets/{name}", get(assets::serve))
-        .layer(DefaultBodyLimit::max(FORM_LIMIT))
-        .with_state(web)
+    let all = ROUTES.iter().fold(Router::new(), |all, route| all.route(route.path, (route.handler)()));
+    all.layer(DefaultBodyLimit::max(FORM_LIMIT)).with_state(web)
 }
 
-/// Admits who brings the token or a session; shows a browser the login page.
-async fn require_login(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let Some(token) = &web.token else { return next.run(request).await };
-    if session::is_authenticated(token, request.headers()) {
-        return next.run(request).await;
-    }
-    if request.method() == Method::GET && wants_page(request.headers()) {
-        let wanted = request.uri().path_and_query().map_or("/", axum::http::uri::PathAndQuery::as_str);
-        return Redirect::to(&login::address(wanted)).into_response();
-    }
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"image-manager\"")];
-    (StatusCode::UNAUTHORIZED, challenge, format!("{BRING}, or log in at /login\n")).into_response()
+/// The login page that leads to `wanted`.
+pub(super) fn login_address(wanted: &str) -> String {
+    login::address(wanted)
 }
 
-/// Whether the client is a browser that shows what it gets.
-fn wants_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/html"))
+/// The page that says that somebody may not do what they asked for.
+pub(super) fn refused(status: StatusCode, why: &str) -> Response {
+    error::Refusal { status, message: why.to_owned() }.into_response()
+}
+
+/// Who asks; the gate knows. Where it lets everybody in there may be nobody.
+impl FromRequestParts<Web> for Caller {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Self::Rejection> {
+        let known = parts.extensions.get::<Self>().cloned();
+        known.ok_or((StatusCode::INTERNAL_SERVER_ERROR, "nobody knows who asks\n"))
+    }
+}
+
+impl OptionalFromRequestParts<Web> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
 }

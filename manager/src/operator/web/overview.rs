@@ -13,6 +13,7 @@ use super::{Web, figures, marks};
 use crate::clock;
 use crate::history::ScheduleState;
 use crate::lifecycle::state;
+use crate::operator::access::{Caller, Role};
 use crate::schedules::{Schedule, planner};
 
 /// Builds that a schedule's strip shows.
@@ -55,13 +56,13 @@ impl Standing {
     }
 }
 
-pub(super) async fn page(State(web): State<Web>) -> Answer {
+pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Answer {
     let standings = standings(&web).await?;
     let page = Page {
         title: "Schedules".to_owned(),
         place: Place::Schedules,
         events: Some("/events".to_owned()),
-        login: web.token.is_some(),
+        login: caller.is_browser(),
     };
     let body = html! {
         div.page-head {
@@ -69,7 +70,7 @@ pub(super) async fn page(State(web): State<Web>) -> Answer {
             div #tally data-swap { (tally(&standings)) }
         }
         ul.schedules #schedules data-swap {
-            @for standing in &standings { li.panel { (one(standing)) } }
+            @for standing in &standings { li.panel { (one(standing, caller.may(Role::Operator))) } }
         }
         @if standings.is_empty() {
             p.empty.panel { "There is no schedule in " code { (web.manager.schedules().path.display()) } "." }
@@ -107,7 +108,7 @@ fn tally(standings: &[Standing]) -> Markup {
     }
 }
 
-fn one(standing: &Standing) -> Markup {
+fn one(standing: &Standing, operator: bool) -> Markup {
     let schedule = &standing.schedule;
     html! {
         div.schedule {
@@ -134,7 +135,7 @@ fn one(standing: &Standing) -> Markup {
             }
             div.past { (marks::strip(&standing.builds)) }
             div.next { (next(standing)) }
-            div.actions { (actions(standing, "/")) }
+            div.actions { (actions(standing, "/", operator)) }
         }
     }
 }
@@ -161,10 +162,10 @@ pub(super) fn next(standing: &Standing) -> Markup {
 }
 
 /// Build now, pause or resume.
-pub(super) fn actions(standing: &Standing, back: &str) -> Markup {
+pub(super) fn actions(standing: &Standing, back: &str, operator: bool) -> Markup {
     let name = &standing.schedule.name;
     html! {
-        @if standing.schedule.cron.is_some() || standing.paused {
+        @if operator && (standing.schedule.cron.is_some() || standing.paused) {
             @let (verb, label) = if standing.paused { ("resume", "Resume") } else { ("pause", "Pause") };
             form method="post" action={ "/schedules/" (name) "/" (verb) } {
                 input type="hidden" name="next" value=(back);
@@ -173,7 +174,7 @@ pub(super) fn actions(standing: &Standing, back: &str) -> Markup {
         }
         @if let Some(build) = standing.under_way() {
             a.button.primary href={ "/builds/" (build.id) } { "Watch" span.sr-only { " " (name) } }
-        } @else {
+        } @else if operator {
             form method="post" action="/build" {
                 input type="hidden" name="schedule" value=(name);
                 button.primary type="submit" { "Build now" span.sr-only { " " (name) } }

@@ -13,6 +13,7 @@ use super::{Web, builds, figures, marks, trends};
 use crate::clock;
 use crate::history::{BuildFilter, ReportQuery};
 use crate::lifecycle::TriggerError;
+use crate::operator::access::{Caller, Role};
 use crate::schedules::{Schedule, planner};
 
 /// Fire times that are told.
@@ -34,6 +35,7 @@ pub(super) struct Wish {
 
 pub(super) async fn page(
     State(web): State<Web>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(wish): Query<Wish>,
 ) -> Answer {
@@ -62,10 +64,10 @@ pub(super) async fn page(
         title: name.clone(),
         place: Place::Schedules,
         events: Some("/events".to_owned()),
-        login: web.token.is_some(),
+        login: caller.is_browser(),
     };
     let body = html! {
-        (head(&name, standing.as_ref()))
+        (head(&name, standing.as_ref(), caller.may(Role::Operator)))
         @if let Some(standing) = &standing { (trouble(standing)) (facts(standing)) }
         section.panel #trends data-swap {
             div.panel-head {
@@ -102,7 +104,7 @@ async fn standing(web: &Web, schedule: Schedule) -> Result<Standing, Refusal> {
     Ok(Standing::new(schedule, state, builds, clock::now()))
 }
 
-fn head(name: &str, standing: Option<&Standing>) -> Markup {
+fn head(name: &str, standing: Option<&Standing>, operator: bool) -> Markup {
     html! {
         div.page-head #head data-swap {
             div {
@@ -117,7 +119,7 @@ fn head(name: &str, standing: Option<&Standing>) -> Markup {
                 @if standing.is_none() { p.muted { "This schedule is no longer in the file of schedules." } }
             }
             @if let Some(standing) = standing {
-                div.actions { (overview::actions(standing, &format!("/schedules/{name}"))) }
+                div.actions { (overview::actions(standing, &format!("/schedules/{name}"), operator)) }
             }
         }
     }
@@ -132,6 +134,9 @@ fn trouble(standing: &Standing) -> Markup {
                 p.notice-line.warn {
                     strong { "Paused" } " since " (figures::exact(state.paused_at.and_then(DateTime::from_timestamp_millis)))
                     @if !state.pause_reason.is_empty() { ": " (state.pause_reason) }
+                    @if state.pause_reason == "paused on request" && !state.paused_by.is_empty() {
+                        ", by " (state.paused_by)
+                    }
                 }
             } @else if state.failures > 1 {
                 p.notice-line.warn { (state.failures) " builds in a row did not pass." }

@@ -1,0 +1,23 @@
+//! `image-manager login`: a link that lets one browser into the dashboard, once.
+
+use image_manager_proto::v1;
+
+use super::arguments::LoginArguments;
+use super::serving::{Answering, find};
+use super::text;
+use super::{Exit, Outcome, Trouble, when};
+use crate::operator::Role;
+
+pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
+    let Answering::Manager { mut client, url } = find(&arguments.serving, false).await? else {
+        return Err(Trouble::usage(format!(
+            "no manager serves the state directory {}: start `image-manager serve` first",
+            arguments.serving.state.state.display()
+        )));
+    };
+    let role = arguments.role.map_or(v1::Role::Unspecified, |role| Role::from(role).message());
+    let link = client.login_link(role).await?;
+    text::say!(url, link.path);
+    text::remark(&format!("It lets one browser in, once, until {}.", when::exact(link.expires_at.as_ref())));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,48 @@
+//! Who answers for a state directory: the manager that serves it, or its history when none does.
+
+use super::Trouble;
+use super::arguments::ServingArguments;
+use super::client::Client;
+use super::instance::{StateLock, holder};
+use crate::history::History;
+
+/// Who answers.
+pub(super) enum Answering {
+    /// The manager that serves the state directory.
+    Manager {
+        /// The connection to it.
+        client: Client,
+        /// Beginning of its pages' addresses.
+        url: String,
+    },
+    /// Nobody serves it: its history, and the lock that keeps it so.
+    History(History, StateLock),
+}
+
+/// Finds out who answers. With `make` a state directory that is not there yet is made.
+pub(super) async fn find(arguments: &ServingArguments, make: bool) -> Result<Answering, Trouble> {
+    let directory = &arguments.state.state;
+    let path = directory.join("image-manager.db");
+    if !make && !directory.is_dir() {
+        return Err(Trouble::usage(format!(
+            "there is no state directory {}: name it with --state, or start `image-manager serve` first",
+            directory.display()
+        )));
+    }
+    if let Some(lock) = StateLock::take(directory)? {
+        let history = History::open(&path).map_err(Trouble::errored)?;
+        return Ok(Answering::History(history, lock));
+    }
+    let Some(operator) = holder(directory).and_then(|holder| holder.operator) else {
+        return Err(Trouble::errored(format!(
+            "another image-manager uses the state directory {} and takes no operators: wait for it",
+            directory.display()
+        )));
+    };
+    let client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
+    let mut shown = operator;
+    if operator.ip().is_unspecified() {
+        shown.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(Answering::Manager { client, url: format!("http://{shown}") })
+}

@@ -1,0 +1,125 @@
+//! `image-manager token`: the tokens that operators bring.
+
+use image_manager_proto::v1;
+
+use super::arguments::{
+    CreateTokenArguments, ListFormat, ListTokensArguments, RevokeTokenArguments, TokenArguments, TokenVerb,
+};
+use super::instance::open_history;
+use super::serving::{Answering, find};
+use super::table::{self, Column};
+use super::text::{self, Screen, Style};
+use super::{Exit, Outcome, Trouble, json, when};
+use crate::history::{HistoryError, Principal};
+use crate::operator::{Role, TokenError, create_token, revoke_token, token_message};
+use crate::untrusted::{Untrusted, csv};
+
+pub(crate) async fn run(arguments: TokenArguments) -> Outcome {
+    match arguments.what {
+        TokenVerb::Create(create) => self::create(create).await,
+        TokenVerb::List(list) => self::list(list).await,
+        TokenVerb::Revoke(revoke) => self::revoke(revoke).await,
+    }
+}
+
+async fn create(arguments: CreateTokenArguments) -> Outcome {
+    let role = Role::from(arguments.role);
+    let text = match find(&arguments.serving, true).await? {
+        Answering::Manager { mut client, .. } => {
+            let lifetime = arguments.expires.map(prost_types::Duration::try_from).transpose();
+            let request = v1::CreateTokenRequest {
+                name: arguments.name.clone(),
+                role: role.message().into(),
+                lifetime: lifetime.map_err(|_| Trouble::usage(TokenError::Lifetime))?,
+            };
+            client.create_token(request).await?
+        }
+        Answering::History(history, _lock) => {
+            let by = Principal::this_process();
+            let made = create_token(&history, &arguments.name, role, arguments.expires, by).await;
+            made.map_err(refused)?.text
+        }
+    };
+    text::say!(text);
+    text::remark(&format!(
+        "This is the token {} ({role}); it is not shown again. Programs bring it as `authorization: Bearer TOKEN`.",
+        arguments.name
+    ));
+    Ok(Exit::Done)
+}
+
+async fn revoke(arguments: RevokeTokenArguments) -> Outcome {
+    match find(&arguments.serving, false).await? {
+        Answering::Manager { mut client, .. } => client.revoke_token(&arguments.name).await?,
+        Answering::History(history, _lock) => {
+            revoke_token(&history, &arguments.name, Principal::this_process()).await.map_err(refused)?;
+        }
+    }
+    text::say!(format_args!("the token {} is worth nothing any more", arguments.name));
+    Ok(Exit::Done)
+}
+
+fn refused(error: TokenError) -> Trouble {
+    match error {
+        TokenError::Name(_)
+        | TokenError::OfFile
+        | TokenError::Lifetime
+        | TokenError::History(
+            HistoryError::TokenThere(_) | HistoryError::NoToken(_) | HistoryError::TooManyTokens { .. },
+        ) => Trouble::usage(error),
+        TokenError::Randomness(_) | TokenError::History(_) => Trouble::errored(error),
+    }
+}
+
+async fn list(arguments: ListTokensArguments) -> Outcome {
+    let history = open_history(&arguments.state.state)?;
+    let tokens = history.tokens().await.map_err(Trouble::errored)?;
+    let tokens: Vec<v1::Token> = tokens.values().map(token_message).collect();
+    match arguments.format {
+        ListFormat::Table => text::print(&table(&tokens, Style::of_stdout())),
+        ListFormat::Json => text::print_document(&json::messages("Token", &tokens)),
+        ListFormat::Csv => text::print_document(&separated(&tokens)),
+    }
+    Ok(Exit::Done)
+}
+
+const NAME: Column<v1::Token> = ("TOKEN", |token| token.name.clone());
+const ROLE: Column<v1::Token> = ("ROLE", |token| role(token).to_owned());
+const EXPIRES: Column<v1::Token> = ("EXPIRES", expires);
+const CREATED: Column<v1::Token> = ("CREATED", |token| when::exact(token.created_at.as_ref()));
+const BY: Column<v1::Token> = ("BY", |token| token.created_by.clone());
+
+/// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
+const LAYOUTS: [&[Column<v1::Token>]; 3] =
+    [&[NAME, ROLE, EXPIRES, CREATED, BY], &[NAME, ROLE, EXPIRES, BY], &[NAME, ROLE, EXPIRES]];
+
+fn role(token: &v1::Token) -> &'static str {
+    Role::from_message(token.role()).map_or("-", Role::word)
+}
+
+fn expires(token: &v1::Token) -> String {
+    let Some(end) = token.expires_at else { return "never".to_owned() };
+    let over = end.seconds <= crate::clock::now().timestamp();
+    if over { "expired".to_owned() } else { when::exact(Some(&end)) }
+}
+
+fn table(tokens: &[v1::Token], style: Style) -> Screen {
+    table::of(&LAYOUTS, tokens, "no tokens", style, |_, text| style.plain_text(text))
+}
+
+fn separated(tokens: &[v1::Token]) -> String {
+    let mut out = "name,role,created_at,created_by,expires_at\n".to_owned();
+    for token in tokens {
+        out.push_str(&csv::row(
+            [
+                token.name.clone(),
+                role(token).to_owned(),
+                when::rfc3339(token.created_at.as_ref()),
+                token.created_by.clone(),
+                when::rfc3339(token.expires_at.as_ref()),
+            ]
+            .map(Untrusted::from),
+        ));
+    }
+    out
+}

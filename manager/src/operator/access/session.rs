@@ -1,0 +1,187 @@
+//! The browser's session: a cookie that proves that its bearer was let in once, by a token or by a link.
+//!
+//! The cookie says who it is, what they may do and when it ends, with a message authentication code over that; the
+//! key lies in the state directory. So nothing is kept for each, and a restart logs nobody out. The code of a session
+//! that a token opened covers the token's hash too: it ends with the token, and one of the same name does not bring
+//! it back.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+
+use super::Role;
+use crate::gateway::TokenHash;
+use crate::history::Principal;
+
+/// The cookie's name.
+pub(in crate::operator) const NAME: &str = "image_manager_session";
+/// How long a login lasts, in seconds: a working day.
+pub(super) const LIFE: i64 = 12 * 3600;
+/// The key's file in the state directory.
+const FILE: &str = "session-key";
+/// Bytes of the key.
+const BYTES: usize = 32;
+/// Longest cookie that is looked at.
+const LONGEST: usize = 1024;
+
+/// Somebody's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) principal: Principal,
+    pub(super) role: Role,
+    /// The token that opened it.
+    pub(super) token: Option<TokenHash>,
+    /// In seconds since the epoch.
+    pub(super) end: i64,
+}
+
+/// What is in the cookie.
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    end: i64,
+    role: String,
+    /// Name and hash of the token, or the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<(u32, String)>,
+}
+
+/// What the codes are made with.
+pub(super) struct Key(hmac::Key);
+
+impl Key {
+    /// The key of a state directory; made at first use. Where it cannot be kept, sessions end with this process.
+    pub(super) fn of(state: &Path) -> Self {
+        let path = state.join(FILE);
+        let bytes = kept(&path).unwrap_or_else(|| {
+            let fresh = fresh();
+            if let Err(error) = keep(&path, &fresh) {
+                tracing::warn!(
+                    "cannot keep {}: {error}; a restart ends the sessions of browsers",
+                    path.display()
+                );
+            }
+            fresh
+        });
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+    }
+
+    /// A session that begins at `now` (seconds since the epoch).
+    pub(super) fn begin(
+        &self,
+        principal: Principal,
+        role: Role,
+        token: Option<TokenHash>,
+        now: i64,
+    ) -> Option<String> {
+        let Principal::Browser(of) = principal else { return None };
+        let (token, uid) = match (*of, token) {
+            (Principal::Token(name), Some(hash)) => (Some((name, hash.to_string())), None),
+            (Principal::User { uid, name }, None) => (None, Some((uid, name))),
+            _ => return None,
+        };
+        let content = Content { end: now.saturating_add(LIFE), role: role.word().to_owned(), token, uid };
+        let content = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).ok()?);
+        let code = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, content.as_bytes()));
+        Some(format!("{content}.{code}"))
+    }
+
+    /// The session, when it is one of ours and has not ended at `now`. The comparison takes the same time for all.
+    pub(super) fn read(&self, session: &str, now: i64) -> Option<Session> {
+        let (content, code) = session.split_once('.').filter(|_| session.len() <= LONGEST)?;
+        let code = URL_SAFE_NO_PAD.decode(code).ok()?;
+        hmac::verify(&self.0, content.as_bytes(), &code).ok()?;
+        let content: Content = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(content).ok()?).ok()?;
+        let (of, token) = match (content.token, content.uid) {
+            (Some((name, hash)), None) => (Principal::Token(name), Some(TokenHash::parse(&hash)?)),
+            (None, Some((uid, name))) => (Principal::User { uid, name }, None),
+            _ => return None,
+        };
+        let role = Role::from_word(&content.role)?;
+        let session = Session { principal: Principal::browser(of), role, token, end: content.end };
+        (now < session.end).then_some(session)
+    }
+}
+
+fn kept(path: &Path) -> Option<[u8; BYTES]> {
+    std::fs::read(path).ok()?.try_into().ok()
+}
+
+fn fresh() -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    if getrandom::fill(&mut bytes).is_err() {
+        // Nobody's: the host has no randomness. TLS could not have begun either.
+        tracing::error!("the system has no randomness");
+    }
+    bytes
+}
+
+fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(partial, path)
+}
+
+/// The header that starts a session. `Secure` when a proxy in front of us speaks TLS with the browser.
+pub(in crate::operator) fn cookie(session: &str, request: &HeaderMap) -> String {
+    format!("{NAME}={session}; Path=/; Max-Age={LIFE}; HttpOnly; SameSite=Strict{}", secure(request))
+}
+
+/// The header that ends it.
+pub(in crate::operator) fn no_cookie(request: &HeaderMap) -> String {
+    format!("{NAME}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{}", secure(request))
+}
+
+fn secure(request: &HeaderMap) -> &'static str {
+    let https = request.get("x-forwarded-proto").is_some_and(|value| value.as_bytes() == b"https");
+    if https { "; Secure" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn browser() -> Principal {
+        Principal::browser(Principal::Token("ci".to_owned()))
+    }
+
+    #[test]
+    fn a_session_ends_and_cannot_be_made_without_the_key() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ours, theirs) = (Key::of(here.path()), Key::of(there.path()));
+        let hash = TokenHash::of("correct horse battery");
+        let session = ours.begin(browser(), Role::Operator, Some(hash), 1000).unwrap();
+        let read = ours.read(&session, 1001).unwrap();
+        assert_eq!((read.principal, read.role, read.token), (browser(), Role::Operator, Some(hash)));
+        assert_eq!(ours.read(&session, 1000 + LIFE), None, "it has ended");
+        assert_eq!(theirs.read(&session, 1001), None);
+        assert!(Key::of(here.path()).read(&session, 1001).is_some(), "a restart logs nobody out");
+        let (content, code) = session.split_once('.').unwrap();
+        let mut longer: Content = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(content).unwrap()).unwrap();
+        longer.end += 1;
+        let longer = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&longer).unwrap());
+        assert_eq!(ours.read(&format!("{longer}.{code}"), 1001), None, "its end is under the code");
+        for nonsense in ["", ".", "x", "99999999999.", "99999999999.AAAA", &session[1..]] {
+            assert_eq!(ours.read(nonsense, 1001), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn nobody_else_may_read_the_key() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let _ = Key::of(directory.path());
+        let file = std::fs::metadata(directory.path().join(FILE)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+}
