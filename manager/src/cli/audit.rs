@@ -39,7 +39,7 @@ const LAYOUTS: [&[Column<AuditRow>]; 4] = [
 ];
 
 fn table(rows: &[AuditRow], style: Style) -> Screen {
-    table::of(&LAYOUTS, rows, "nothing was done", style, |_, text| style.plain_text(text))
+    table::of(&LAYOUTS, rows, "nothing was done", style, |_, text| Style::plain_text(text))
 }
 
 fn listed(rows: &[AuditRow]) -> String {

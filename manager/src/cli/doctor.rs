@@ -7,12 +7,13 @@ use image_manager_proto::v1::CheckOutcome;
 
 use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
-use super::instance::settings;
+use super::instance::{check_what_runs, settings};
 use super::text::{self, Screen, Style, line};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::lifecycle::Settings;
 use crate::readiness::{self, Definition, Finding};
 use crate::schedules::{self, LOCAL, Schedule, Schedules};
+use crate::trust;
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     let host = &arguments.host;
@@ -53,8 +54,20 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
         findings.push(unusable());
         return findings;
     };
-    let definition = readiness::definition(&found, settings, &everything);
+    let trusted = check_what_runs(settings).and_then(|()| trust::check(path, false));
+    let definition = match &trusted {
+        Ok(()) => readiness::definition(&found, settings, &everything),
+        // Nothing is run that others can change.
+        Err(_) => Definition::default(),
+    };
     let mut findings = readiness::findings(&found, &definition, settings, &everything);
+    if let Err(trust::Unsafe { path, why, mend }) = trusted {
+        findings.push(Finding::bad(
+            path.display().to_string(),
+            format!("{why}, and it decides what root runs"),
+            mend,
+        ));
+    }
     findings.extend(clouds(&found));
     findings.push(if definition.mistakes.is_empty() {
         Finding::good(format!("{} ({} schedules)", path.display(), found.schedules.len()))

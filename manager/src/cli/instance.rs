@@ -377,6 +377,8 @@ pub(crate) fn load_definition(
 ) -> Result<(Schedules, Definition), Trouble> {
     let schedules = load_schedules(&host.schedules.schedules)?;
     let settings = settings(host, &absolute(&host.state.state), 1);
+    // Before the resolver, which runs as root what these are.
+    check_what_runs(&settings).map_err(Trouble::usage)?;
     let definition = definition(&schedules, &settings, needed).into_result(&schedules);
     let definition = definition.map_err(|error| mistakes(&error))?;
     Ok((schedules, definition))

@@ -20,7 +20,8 @@ use crate::schedules::{LOCAL, Schedule, Schedules};
 /// How long the end of a build may take after an interrupt.
 const GRACE: Duration = Duration::from_mins(3);
 
-pub(crate) async fn run(arguments: RunArguments) -> Outcome {
+pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
+    arguments.host.private.extend(arguments.api_token_file.clone());
     // The report at the end says what went wrong; log lines would tear the progress bar.
     logging::start(&arguments.logging, "error")?;
     let directory = arguments.host.state.state.clone();

@@ -159,7 +159,7 @@ impl Style {
     }
 
     /// As it is.
-    pub(crate) fn plain_text(self, text: &str) -> Painted {
+    pub(crate) fn plain_text(text: &str) -> Painted {
         Painted { text: text.to_owned(), emphasis: None, code: None }
     }
 

@@ -104,7 +104,7 @@ fn expires(token: &v1::Token) -> String {
 }
 
 fn table(tokens: &[v1::Token], style: Style) -> Screen {
-    table::of(&LAYOUTS, tokens, "no tokens", style, |_, text| style.plain_text(text))
+    table::of(&LAYOUTS, tokens, "no tokens", style, |_, text| Style::plain_text(text))
 }
 
 fn separated(tokens: &[v1::Token]) -> String {

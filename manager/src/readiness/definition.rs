@@ -8,6 +8,9 @@ use crate::schedules::{LoadError, Mistake, Place, Schedule, Schedules, nearest};
 
 /// The element without which no build can pass.
 const AGENT: &str = "agent-install";
+/// Variables besides `DIB_*` that disk-image-builder itself knows, and those that its downloads obey.
+const PASSED: [&str; 7] =
+    ["ARCH", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 /// Most names that a message lists.
 const LISTED: usize = 6;
 
@@ -52,6 +55,7 @@ fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definiti
     let by_list: BTreeMap<_, _> = lists.iter().copied().zip(&answer.lists).collect();
     let mut definition = Definition::default();
     for schedule in needed {
+        definition.mistakes.extend(undeclared(schedule, answer));
         match by_list.get(schedule.image.elements.as_slice()) {
             Some(Resolved::Elements { elements }) => {
                 let elements: BTreeSet<String> = elements.iter().cloned().collect();
@@ -65,6 +69,22 @@ fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definiti
         }
     }
     definition
+}
+
+/// Variables that no element knows. They would reach every program of this host that the build runs as root, and the one
+/// that takes options from its environment is not on any list; so only names that somebody declares are passed on.
+fn undeclared<'a>(schedule: &'a Schedule, answer: &'a Answer) -> impl Iterator<Item = Mistake> + 'a {
+    let allowed =
+        |name: &str| name.starts_with("DIB_") || PASSED.contains(&name) || answer.declared.contains(name);
+    schedule.image.environment.keys().filter(move |name| !allowed(name)).map(|name| Mistake {
+        schedule: schedule.name.clone(),
+        place: Place::Variable(name.clone()),
+        title: format!("environment variable `{name}` is not allowed"),
+        label: "no element declares it".to_owned(),
+        help: "`DIB_*`, `ARCH`, proxies and what an element on the path names in its environment.d are passed on; \
+               declare it there: `export NAME=${NAME:-}`"
+            .to_owned(),
+    })
 }
 
 fn no_agent(schedule: &Schedule) -> Mistake {
@@ -164,6 +184,21 @@ mod tests {
             .refuse(&definition.mistakes)
             .map_or_else(|error| error.render(false), |()| String::new());
         (shown, definition)
+    }
+
+    #[test]
+    fn only_variables_that_somebody_declares_are_passed_on() {
+        let text = "[schedule.a]\nimage.elements = [\"own\"]\nimage.environment = { DIB_RELEASE = \"x\", ARCH = \"amd64\", \
+                    MINE = \"1\", THEIRS = \"1\" }\n";
+        let schedules = parse(Path::new("schedules.toml"), text).unwrap();
+        let needed: Vec<&Schedule> = schedules.schedules.iter().collect();
+        let answer = r#"{"known": [], "systems": [], "declared": ["MINE"], "lists": [{"elements": ["agent-install"]}]}"#;
+        let list = schedules.schedules[0].image.elements.as_slice();
+        let definition = judge(&needed, &[list], &serde_json::from_str(answer).unwrap());
+        let shown = schedules.refuse(&definition.mistakes).unwrap_err().render(false);
+        for piece in ["`THEIRS` is not allowed", "schedules.toml:3:72", "environment.d", "1 error in"] {
+            assert!(shown.contains(piece), "{shown}");
+        }
     }
 
     #[test]

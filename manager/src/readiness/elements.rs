@@ -1,6 +1,6 @@
 //! What disk-image-builder's own resolver makes of lists of elements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,9 @@ struct Question<'a> {
 pub(super) struct Answer {
     /// Names of all elements on the path.
     pub(super) known: Vec<String>,
+    /// Variables that their environment.d files name.
+    #[serde(default)]
+    pub(super) declared: BTreeSet<String>,
     /// Those that bring an operating system.
     pub(super) systems: Vec<String>,
     /// One for each list asked for, in that order.

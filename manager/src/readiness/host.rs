@@ -212,6 +212,7 @@ mod tests {
             scratch: nowhere.to_owned(),
             dib: nowhere.join("disk-image-create"),
             elements: vec![nowhere.join("elements")],
+            private: Vec::new(),
             agent: nowhere.join("agent"),
             concurrent_builds: 1,
             gateway: GatewaySettings::default(),

@@ -5,6 +5,8 @@ does not: by disk-image-builder's own resolver, which a build asks first, too.
 """
 import json
 import logging
+import os
+import re
 import sys
 
 from diskimage_builder import element_dependencies, paths
@@ -48,6 +50,20 @@ def answer(names):
         return {"error": "conflict", "twice": twice}
 
 
+def declared():
+    """Variables that the elements on the path name in their environment.d."""
+    names = set()
+    for element in known.values():
+        scripts = os.path.join(element.path, "environment.d")
+        for script in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else ():
+            with open(os.path.join(scripts, script), encoding="utf-8", errors="replace") as file:
+                names.update(re.findall(r"(?m)^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=", file.read(1 << 20)))
+                # Lines of no more than an export, and defaults by `: ${NAME:=value}`.
+                file.seek(0)
+                names.update(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?[-=]", file.read(1 << 20)))
+    return sorted(names)
+
+
 def provided(what, there):
     return any(what in known[name].provides for name in there)
 
@@ -55,6 +71,7 @@ def provided(what, there):
 json.dump(
     {
         "known": sorted(known),
+        "declared": declared(),
         "systems": sorted(n for n, e in known.items() if "operating-system" in e.provides),
         "lists": [answer(names) for names in asked["lists"]],
     },

@@ -41,7 +41,7 @@ pub fn parse(path_for_messages: &Path, text: &str) -> Result<Schedules, LoadErro
     let document = read_document(text);
     let mut reader = Reader::new(text);
     let schedules = read_schedules(&mut reader, &document.table);
-    let places = Places { text: text.to_owned(), schedules: reader.elements };
+    let places = Places { text: text.to_owned(), schedules: reader.images };
     let findings = reader.findings;
     document.join(findings).into_result(path_for_messages, text)?;
     Ok(Schedules { path: path_for_messages.to_owned(), schedules, places })

@@ -14,6 +14,8 @@ pub enum Place {
     Elements,
     /// One of them.
     Element(String),
+    /// A key of `image.environment`.
+    Variable(String),
 }
 
 /// A mistake in a file that can be read, found by a look at the host.
@@ -36,16 +38,18 @@ pub struct Mistake {
 pub(super) struct Places {
     pub(super) text: String,
     /// By the schedule's name.
-    pub(super) schedules: BTreeMap<String, ElementPlaces>,
+    pub(super) schedules: BTreeMap<String, ImagePlaces>,
 }
 
-/// Where a schedule's elements stand; in `[defaults]` when they come from there.
+/// Where the parts of a schedule's image stand; in `[defaults]` when they come from there.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct ElementPlaces {
+pub(super) struct ImagePlaces {
     /// The key `elements`.
     pub(super) key: Range<usize>,
     /// Each element's name.
     pub(super) items: BTreeMap<String, Range<usize>>,
+    /// Each variable's name.
+    pub(super) variables: BTreeMap<String, Range<usize>>,
 }
 
 impl Schedules {
@@ -55,12 +59,13 @@ impl Schedules {
         let mut findings = Findings::default();
         for mistake in mistakes {
             let places = self.places.schedules.get(&mistake.schedule).cloned().unwrap_or_default();
-            let of_element = match &mistake.place {
+            let of_one = match &mistake.place {
                 Place::Element(name) => places.items.get(name).cloned(),
+                Place::Variable(name) => places.variables.get(name).cloned(),
                 Place::Elements => None,
             };
             findings.add(
-                of_element.unwrap_or(places.key),
+                of_one.unwrap_or(places.key),
                 mistake.title.as_str(),
                 mistake.label.as_str(),
                 Some(mistake.help.clone()),

@@ -64,6 +64,50 @@ fn elements_that_cannot_be_built_are_mistakes_of_the_file_for_every_verb() {
 }
 
 #[test]
+fn a_variable_that_no_element_declares_is_a_mistake() {
+    let place = place(r#"["debian-minimal", "vm", "agent-install"]"#);
+    let file = place.path().join("schedules.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let environment = |variables: &str| {
+        fs::write(&file, format!("{good}image.environment = {{ DIB_RELEASE = \"trixie\", {variables} }}\n"))
+            .unwrap();
+    };
+    environment("IMAGE_MANAGER_DEBIAN_KERNEL = \"cloud\", DRACUT_VERSION = \"1\", ARCH = \"amd64\"");
+    said(&place, &["check"], 0);
+    environment("FANCY_OPTIONS = \"--exec=x\"");
+    for verb in [&["check"][..], &["run", "web"], &["serve", "--operator", "127.0.0.1:0"]] {
+        let said = said(&place, verb, 64);
+        assert!(said.contains("`FANCY_OPTIONS` is not allowed") && said.contains("environment.d"), "{said}");
+    }
+    let own = place.path().join("own/mine/environment.d");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("10-mine.bash"), "export FANCY_OPTIONS=${FANCY_OPTIONS:-}\n").unwrap();
+    said(&place, &["check"], 0);
+}
+
+#[test]
+fn an_element_that_others_can_write_is_refused_and_nothing_of_it_is_run() {
+    let place = place(r#"["debian-minimal", "vm", "agent-install"]"#);
+    let own = place.path().join("own/mine");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+    for verb in [&["check"][..], &["run", "web"], &["serve", "--operator", "127.0.0.1:0"]] {
+        let said = said(&place, verb, 64);
+        assert!(said.contains("can be written by others") && said.contains("chmod go-w"), "{said}");
+    }
+    let doctor = said(&place, &["doctor"], 2);
+    assert!(doctor.contains("own/mine: can be written by others"), "{doctor}");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = place.path().join("schedules.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(said(&place, &["check"], 64).contains("schedules.toml can be written by others"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(place.state()).unwrap();
+    fs::set_permissions(place.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = said(&place, &["run", "web"], 64);
+    assert!(said.contains("state can be written by others"), "{said}");
+}
+
+#[test]
 fn the_resolver_answers_within_two_seconds_for_any_number_of_schedules() {
     let lists = (0..500).map(|number| {
         format!("[schedule.s{number}]\nimage.elements = [\"debian-minimal\", \"vm\", \"agent-install\"]\nimage.packages = [\"p{number}\"]\n")

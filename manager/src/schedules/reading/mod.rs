@@ -21,7 +21,7 @@ use self::keys::{home_of, known_keys};
 use self::rules::Rule;
 use super::diagnostics::{Findings, quoted};
 use super::layers::{Entry, Table};
-use super::places::ElementPlaces;
+use super::places::ImagePlaces;
 use super::quantities::{QuantityError, parse_duration, parse_size, show_duration, show_size};
 use super::suggestions::nearest;
 
@@ -44,8 +44,8 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     /// The mistakes.
     pub findings: Findings,
-    /// Where each schedule's elements stand.
-    pub elements: BTreeMap<String, ElementPlaces>,
+    /// Where the parts of each schedule's image stand.
+    pub images: BTreeMap<String, ImagePlaces>,
 }
 
 /// A string of the file.
@@ -61,7 +61,7 @@ struct Text<'a> {
 impl<'a> Reader<'a> {
     /// Reads from the file `text`.
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, findings: Findings::default(), elements: BTreeMap::new() }
+        Self { text, findings: Findings::default(), images: BTreeMap::new() }
     }
 
     /// The table `key`, with its unknown keys noted.

@@ -13,7 +13,7 @@ use super::{Reader, Text, keys};
 use crate::schedules::cron::Cron;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
-use crate::schedules::places::ElementPlaces;
+use crate::schedules::places::ImagePlaces;
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
 use crate::schedules::{CheckSpec, LOCAL, Publish, RetryPolicy, Schedule, Timeouts};
@@ -83,8 +83,8 @@ impl<'a> Reader<'a> {
         let table = Table::new(Some(own), defaults, entry.key_span.clone());
         let schedule = self.schedule(&table, Some(entry.key));
         self.refuse_keys_of_the_other_cloud(&table, &schedule);
-        let places = element_places(&table);
-        self.elements.insert(schedule.name.clone(), places);
+        let places = image_places(&table);
+        self.images.insert(schedule.name.clone(), places);
         Some((table, schedule))
     }
 
@@ -251,11 +251,19 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the names in `image.elements` stand.
-fn element_places(schedule: &Table<'_>) -> ElementPlaces {
-    let image = schedule.get("image").and_then(|entry| entry.table());
-    let Some(entry) = image.and_then(|image| image.get("elements")) else { return ElementPlaces::default() };
-    let items = entry.value.get_ref().as_array().into_iter().flat_map(|array| array.iter());
-    let named = items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span())));
-    ElementPlaces { key: entry.key_span, items: named.collect() }
+/// Where the names in `image.elements` and `image.environment` stand.
+fn image_places(schedule: &Table<'_>) -> ImagePlaces {
+    let Some(image) = schedule.get("image").and_then(|entry| entry.table()) else {
+        return ImagePlaces::default();
+    };
+    let elements = image.get("elements");
+    let items =
+        elements.iter().filter_map(|entry| entry.value.get_ref().as_array()).flat_map(|array| array.iter());
+    let environment = image.get("environment").and_then(|entry| entry.table());
+    let variables = environment.into_iter().flat_map(|table| table.entries());
+    ImagePlaces {
+        key: elements.as_ref().map(|entry| entry.key_span.clone()).unwrap_or_default(),
+        items: items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect(),
+        variables: variables.map(|entry| (entry.key.to_owned(), entry.key_span)).collect(),
+    }
 }
