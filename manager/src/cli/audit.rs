@@ -3,7 +3,7 @@
 use super::arguments::{AuditArguments, ListFormat};
 use super::instance::open_history;
 use super::table::{self, Column};
-use super::text::{self, Screen, Style};
+use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, when};
 use crate::history::{AuditRow, timestamp};
 use crate::untrusted::{Untrusted, csv, json};
@@ -39,7 +39,7 @@ const LAYOUTS: [&[Column<AuditRow>]; 4] = [
 ];
 
 fn table(rows: &[AuditRow], style: Style) -> Screen {
-    table::of(&LAYOUTS, rows, "nothing was done", style, |_, text| Style::plain_text(text))
+    table::of(&LAYOUTS, rows, "nothing was done", style, |_, text| Painted::plain(text))
 }
 
 fn listed(rows: &[AuditRow]) -> String {

@@ -55,6 +55,11 @@ pub(crate) struct Painted {
 }
 
 impl Painted {
+    /// In no colour.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), emphasis: None, code: None }
+    }
+
     /// The same in bold, where there are colours.
     pub(crate) fn bold(mut self, style: Style) -> Self {
         self.emphasis = style.colour.then_some("1");
@@ -158,11 +163,6 @@ impl Style {
         Painted { text: text.to_owned(), emphasis: None, code: self.colour.then_some(code) }
     }
 
-    /// As it is.
-    pub(crate) fn plain_text(text: &str) -> Painted {
-        Painted { text: text.to_owned(), emphasis: None, code: None }
-    }
-
     /// Less important.
     pub(crate) fn dim(self, text: &str) -> Painted {
         self.paint("2", text)
@@ -180,7 +180,7 @@ impl Style {
             BuildState::Failed => self.paint("31", text),
             BuildState::Errored => self.paint("33", text),
             BuildState::Cancelled => self.paint("2", text),
-            _ => Painted { text: text.to_owned(), emphasis: None, code: None },
+            _ => Painted::plain(text),
         }
     }
 

@@ -8,7 +8,7 @@ use super::arguments::{
 use super::instance::open_history;
 use super::serving::{Answering, find};
 use super::table::{self, Column};
-use super::text::{self, Screen, Style};
+use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{HistoryError, Principal};
 use crate::operator::{Role, TokenError, create_token, revoke_token, token_message};
@@ -104,7 +104,7 @@ fn expires(token: &v1::Token) -> String {
 }
 
 fn table(tokens: &[v1::Token], style: Style) -> Screen {
-    table::of(&LAYOUTS, tokens, "no tokens", style, |_, text| Style::plain_text(text))
+    table::of(&LAYOUTS, tokens, "no tokens", style, |_, text| Painted::plain(text))
 }
 
 fn separated(tokens: &[v1::Token]) -> String {
