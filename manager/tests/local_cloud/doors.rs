@@ -34,21 +34,31 @@ fn own_address() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// The Debian mirror, when this host reaches it.
-fn outside() -> Option<SocketAddr> {
-    let address = ("deb.debian.org", 80).to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)?;
+/// The name of this host's own Debian mirror, where apt's sources name one by plain HTTP.
+fn mirror() -> Option<String> {
+    let lists = fs::read_dir("/etc/apt/sources.list.d").ok()?.flatten().map(|entry| entry.path());
+    let texts = lists.chain([Path::new("/etc/apt/sources.list").to_owned()]).flat_map(fs::read_to_string);
+    let text = texts.collect::<Vec<_>>().join("\n");
+    let (_, rest) = text.split_once("http://")?;
+    let host = rest.split(['/', ' ', '\n']).next()?;
+    (!host.contains(':') && host.parse::<IpAddr>().is_err()).then(|| host.to_owned())
+}
+
+/// That mirror's address, when this host reaches it.
+fn outside(mirror: &str) -> Option<SocketAddr> {
+    let address = (mirror, 80).to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)?;
     TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok().map(|_| address)
 }
 
 /// What a guest tries: `tried NAME [what was said]`, and `joined NAME` when the connection was made.
-fn program(tries: &[(&str, String)]) -> String {
+fn program(tries: &[(&str, String)], name: &str) -> String {
     let lines = tries.iter().map(|(name, target)| {
         format!("said=$(nc -w 4 {target} </dev/null) && echo joined {name}; echo \"tried {name} [$said]\"\n")
     });
     format!(
         "#!/bin/sh\nexec >/dev/console 2>&1\n\
          until ip route | grep -q default; do sleep 0.2; done\n{}\
-         nslookup deb.debian.org >/run/names && echo \"resolved deb.debian.org\"\n\
+         nslookup {name} >/run/names && echo \"resolved the mirror\"\n\
          echo all-tried\n",
         lines.collect::<String>()
     )
@@ -60,7 +70,8 @@ async fn a_guest_reaches_the_gateway_and_the_outside_and_nothing_else_of_this_ho
     let gateway = listener("127.0.0.1:0", "gateway");
     let other = listener("127.0.0.1:0", "other");
     let everywhere = listener("0.0.0.0:0", "everywhere");
-    let (outside, own) = (outside(), own_address());
+    let mirror = mirror();
+    let (outside, own) = (mirror.as_deref().and_then(outside), own_address());
     let mut tries = vec![
         ("gateway", format!("10.0.2.2 {gateway}")),
         ("other", format!("10.0.2.2 {other}")),
@@ -69,7 +80,10 @@ async fn a_guest_reaches_the_gateway_and_the_outside_and_nothing_else_of_this_ho
     ];
     tries.extend(own.map(|own| ("own", format!("{own} {everywhere}"))));
     tries.extend(outside.map(|outside| ("outside", format!("{} 80", outside.ip()))));
-    let Some(file) = tiny_image(&bench, "", &program(&tries)) else { return };
+    let Some(file) = tiny_image(&bench, "", &program(&tries, mirror.as_deref().unwrap_or("localhost")))
+    else {
+        return;
+    };
     let image = bench.upload("image-manager-1", file).await.unwrap();
     let mut new = bench.server(&image);
     new.metadata.insert("image_manager_endpoint".into(), format!("10.0.2.2:{gateway}"));
@@ -91,7 +105,7 @@ async fn a_guest_reaches_the_gateway_and_the_outside_and_nothing_else_of_this_ho
     assert!(!console.contains("joined metadata"), "the metadata of this host's own cloud: {console}");
     if outside.is_some() {
         assert!(console.contains("joined outside"), "{console}");
-        assert!(console.contains("resolved deb.debian.org"), "{console}");
+        assert!(console.contains("resolved the mirror"), "{console}");
     }
     bench.clean_up().await;
 }
