@@ -196,7 +196,7 @@ mod tests {
         let list = schedules.schedules[0].image.elements.as_slice();
         let definition = judge(&needed, &[list], &serde_json::from_str(answer).unwrap());
         let shown = schedules.refuse(&definition.mistakes).unwrap_err().render(false);
-        for piece in ["`THEIRS` is not allowed", "schedules.toml:3:72", "environment.d", "1 error in"] {
+        for piece in ["`THEIRS` is not allowed", "schedules.toml:3:70", "environment.d", "1 error in"] {
             assert!(shown.contains(piece), "{shown}");
         }
     }
