@@ -28,6 +28,7 @@ mod address;
 mod proxy;
 mod target;
 use address::Denied;
+pub use address::{is_local, is_localhost};
 pub use target::{Scheme, Target};
 
 /// Most targets of one check.

@@ -47,13 +47,14 @@ fn permitted(host: &str, found: Vec<IpAddr>, local_too: bool) -> Result<Vec<IpAd
     }
 }
 
-fn is_localhost(host: &str) -> bool {
+/// Whether a name means the host that asks for it, wherever that is (RFC 6761, section 6.3).
+pub fn is_localhost(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Loopback, link-local, and what the kernel takes for its own host. An IPv4 address in IPv6's clothes is what it is.
-fn is_local(address: IpAddr) -> bool {
+pub fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [first, ..] = address.octets();

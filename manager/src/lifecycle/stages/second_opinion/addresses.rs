@@ -4,22 +4,9 @@ use std::net::IpAddr;
 
 use image_manager_agent::Guest;
 use image_manager_agent::checks::dns;
-use image_manager_agent::checks::internet::Target;
+use image_manager_agent::checks::internet::{Target, is_local, is_localhost};
 use image_manager_proto::v1::DnsCheck;
 use tokio::time::Instant;
-
-/// Loopback, link-local, and what the kernel takes for its own host. An IPv4 address within IPv6 is what it is.
-pub(super) fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [first, ..] = address.octets();
-            first == 0 || address.is_loopback() || address.is_link_local()
-        }
-        IpAddr::V6(address) => {
-            address.is_unspecified() || address.is_loopback() || address.is_unicast_link_local()
-        }
-    }
-}
 
 /// A host, by name or in digits, that is local wherever it is asked.
 pub(super) fn is_local_host(host: &str) -> bool {
@@ -59,11 +46,6 @@ fn short_form(host: &str) -> Option<u32> {
     }
     let high = bytes.iter().zip([24, 16, 8]).map(|(byte, shift)| byte << shift).sum::<u32>();
     Some(high | last)
-}
-
-fn is_localhost(host: &str) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// The targets whose names lead to a local address from here.
