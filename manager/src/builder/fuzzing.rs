@@ -11,7 +11,7 @@ use super::output::{LONGEST_LINE, Lines, Tail};
 const EVIDENCE: usize = 31 * (LONGEST_LINE + 1);
 
 /// Reads bytes as disk-image-builder's output, in pieces, and has the end of it explained.
-pub fn build_log(bytes: &[u8]) {
+pub(crate) fn build_log(bytes: &[u8]) {
     let (mut lines, mut tail) = (Lines::default(), Tail::default());
     let mut reader = LogReader::new(&BTreeMap::new());
     let (mut shown, mut now) = (0.0, Duration::ZERO);

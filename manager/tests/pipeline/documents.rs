@@ -53,7 +53,10 @@ fn reasons(source: &str, path: &Path, given: &mut BTreeSet<String>) {
     for maker in
         ["Failure::errored(", "Failure::failed(", "Self::errored(", "host(", "definition(", "(verdict, "]
     {
-        for rest in source.split(maker).skip(1) {
+        let whole_word =
+            |at: &usize| !source[..*at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+        for at in source.match_indices(maker).map(|(at, _)| at).filter(whole_word) {
+            let rest = &source[at + maker.len()..];
             let word = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
             given.extend(word.filter(|word| is_word(word)).map(str::to_owned));
         }

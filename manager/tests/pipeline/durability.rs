@@ -18,7 +18,7 @@ impl Small {
         let place = Place::tiny("checks = {}");
         fs::create_dir(place.state()).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(place.state());
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"]).arg(place.state());
         assert!(mount.status().unwrap().success(), "mounting needs root");
         Self { place }
     }

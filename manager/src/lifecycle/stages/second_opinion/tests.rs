@@ -111,7 +111,11 @@ fn mirrors_of_the_host_and_of_the_schedule_may_be_called() {
 fn outward() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !image_manager_agent::checks::internet::is_local(*address))
+    socket
+        .local_addr()
+        .ok()
+        .map(|address| address.ip())
+        .filter(|address| !image_manager_agent::checks::internet::is_local(*address))
 }
 
 /// A mirror of the site that is down, by digits and port.
