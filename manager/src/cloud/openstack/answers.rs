@@ -102,6 +102,7 @@ fn trouble(status: u16, message: &str) -> Trouble {
     let text = message.to_ascii_lowercase();
     let no_room = text.contains("quota") || text.contains("storage space") || text.contains("no space left");
     match status {
+        300 => Trouble::Configuration,
         413 | 507 => Trouble::NoRoom,
         403 | 409 | 500 | 503 if no_room => Trouble::NoRoom,
         400 | 401 | 403 | 405 | 406 | 415 | 422 => Trouble::Configuration,
@@ -112,6 +113,10 @@ fn trouble(status: u16, message: &str) -> Trouble {
 
 /// The words in an error's body, in any of the ways that services put them there.
 pub(super) fn message_of(body: &str, status: u16) -> String {
+    if status == 300 {
+        return "the service offers a choice of API versions instead of an answer: check the service's address in the catalog"
+            .to_owned();
+    }
     let words = serde_json::from_str::<Value>(body).ok().and_then(|json| words_of(&json));
     let words = words.unwrap_or_else(|| without_tags(body));
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -204,6 +209,17 @@ fn without_address(why: &str) -> &str {
 /// A text of an answer; empty when it is not there.
 pub(super) fn text<'a>(json: &'a Value, key: &str) -> &'a str {
     json.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The list that an answer must have under `key`. One without it is no answer of this service's, and no empty list.
+pub(super) fn listed<'a>(json: &'a Value, key: &str) -> Result<&'a [Value], ApiError> {
+    let found = json.get(key).and_then(Value::as_array);
+    found.map(Vec::as_slice).ok_or_else(|| {
+        let message = format!(
+            "the answer has no list `{key}`, so it is not this service's: check the service's address in the catalog"
+        );
+        CloudError::new(Trouble::Configuration, message).into()
+    })
 }
 
 /// A list of an answer; empty when it is not there.

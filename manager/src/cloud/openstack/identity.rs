@@ -4,6 +4,7 @@
 //! an authentication of our own, which osauth's session (and the crate `openstack` on it) uses through its
 //! trait.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::sync::RwLock;
 
 use super::answers::{ApiError, distrust, message_of, with_reasons};
 use super::config::{CloudConfig, Credentials, Named, Scope};
+use super::services::Service;
 use crate::cloud::{CloudError, Trouble};
 
 /// How long Keystone may take.
@@ -60,6 +62,17 @@ struct Endpoint {
     #[serde(default)]
     region: Option<String>,
     url: String,
+}
+
+impl Endpoint {
+    fn region(&self) -> Option<&str> {
+        self.region_id.as_deref().or(self.region.as_deref()).filter(|region| !region.is_empty())
+    }
+
+    /// Old catalogs say `publicURL`.
+    fn is_for(&self, interface: &str) -> bool {
+        self.interface.trim_end_matches("URL") == interface
+    }
 }
 
 /// Authentication at one cloud; clones share the token.
@@ -103,6 +116,7 @@ impl Keystone {
             return Ok(url.clone());
         }
         let token = self.token().await?;
+        self.choose_region(&token)?;
         let found = types.iter().find_map(|service| self.in_catalog(&token, service));
         found.ok_or_else(|| {
             let region =
@@ -123,14 +137,35 @@ impl Keystone {
             return Ok(true);
         }
         let token = self.token().await?;
+        self.choose_region(&token)?;
         Ok(types.iter().any(|service| self.in_catalog(&token, service).is_some()))
+    }
+
+    /// That it is clear which region is meant: services of different ones do not work together.
+    fn choose_region(&self, token: &Token) -> Result<(), CloudError> {
+        let services = [Service::Image, Service::Compute, Service::Network, Service::Volume];
+        let ours = |record: &&Record| services.iter().any(|one| one.types().contains(&&*record.service));
+        let endpoints = token.catalog.iter().filter(ours).flat_map(|record| &record.endpoints);
+        let reachable = endpoints.filter(|endpoint| endpoint.is_for(&self.config.interface));
+        let regions: BTreeSet<&str> = reachable.filter_map(Endpoint::region).collect();
+        let there = regions.iter().copied().collect::<Vec<_>>().join(", ");
+        let problem = match &self.config.region {
+            None if regions.len() > 1 => "has several regions, and none is chosen".to_owned(),
+            Some(named) if !regions.is_empty() && !regions.contains(named.as_str()) => {
+                format!("has no region {named:?}")
+            }
+            _ => return Ok(()),
+        };
+        let (name, source) = (&self.config.name, &self.config.source);
+        let message =
+            format!("cloud {name} {problem}: set `region_name` in {source} to one of these: {there}");
+        Err(CloudError::new(Trouble::Configuration, message))
     }
 
     fn in_catalog(&self, token: &Token, service: &str) -> Option<Url> {
         let fits = |endpoint: &&Endpoint| {
-            let region = endpoint.region_id.as_ref().or(endpoint.region.as_ref());
-            endpoint.interface == self.config.interface
-                && self.config.region.as_ref().is_none_or(|wanted| region == Some(wanted))
+            endpoint.is_for(&self.config.interface)
+                && self.config.region.as_deref().is_none_or(|wanted| endpoint.region() == Some(wanted))
         };
         let records = token.catalog.iter().filter(|record| record.service == service);
         let endpoint = records.flat_map(|record| &record.endpoints).find(fits)?;
@@ -353,5 +388,25 @@ mod tests {
         assert_eq!(keystone.in_catalog(&token, "image").unwrap().as_str(), "http://one/v2");
         assert!(keystone.in_catalog(&token, "compute").is_none());
         assert!(!format!("{token:?}").contains("\"t\""));
+    }
+
+    #[test]
+    fn several_regions_without_a_choice_are_refused() {
+        let endpoint =
+            |region: &str| json!({"interface": "publicURL", "region_id": region, "url": "http://h"});
+        let body = json!({"token": {"expires_at": "2099-01-01T00:00:00Z", "project": {"id": "p"}, "catalog": [
+            {"type": "image", "endpoints": [endpoint("R2"), endpoint("R1")]}]}});
+        let token = parse(HeaderValue::from_static("t"), body.to_string().as_bytes()).unwrap();
+        let with = |region: Option<&str>| {
+            let region = region.map(str::to_owned);
+            let config = CloudConfig { region, ..config(Credentials::Token(SecretString::from("t")), None) };
+            Keystone::new(Arc::new(config), Client::new()).choose_region(&token)
+        };
+        assert!(with(Some("R2")).is_ok());
+        for region in [None, Some("R3")] {
+            let error = with(region).unwrap_err();
+            assert_eq!(error.trouble, Trouble::Configuration);
+            assert!(error.message.ends_with("one of these: R1, R2"), "{error}");
+        }
     }
 }

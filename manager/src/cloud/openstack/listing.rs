@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, list, listed, text};
 use super::session::{Call, Session};
 use crate::cloud::{CloudError, Trouble};
 
@@ -23,7 +23,7 @@ impl Session {
                 None => call.clone(),
             };
             let page = self.call(&call).await?;
-            let items = list(&page, key);
+            let items = listed(&page, key)?;
             found.extend_from_slice(items);
             match items.last().map(name_of) {
                 Some(last) if goes_on(&page, key) && marker.as_deref() != Some(last) => {
@@ -80,7 +80,7 @@ mod tests {
                 }
                 "/v2.0/security-groups" => stage::json(&json!({"security_groups": [
                     {"id": "g", "name": "image-manager-b", "description": "image-manager owner=me build=b"}]})),
-                _ => stage::json(&json!({})),
+                _ => stage::nothing(),
             }
         })
         .await
@@ -117,5 +117,23 @@ mod tests {
         assert!(error.message.contains("the list of keypairs has no end: read 2 of it"), "{error}");
         let asked = stage.requests().into_iter().filter(|request| request.starts_with("GET /os-keypairs"));
         assert_eq!(asked.count(), 2, "it goes round in a circle, and is not followed");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_its_list_is_no_empty_list() {
+        let choice = "HTTP/1.1 300 Choices\r\ncontent-length: 15\r\n\r\n{\"choices\": []}";
+        for (answer, expected) in [
+            (stage::json(&json!({"choices": []})), "has no list `keypairs`"),
+            (choice.to_owned(), "a choice of API versions"),
+        ] {
+            let stage = Stage::with(move |request| match request {
+                "GET /" => stage::json(&json!({})),
+                _ => answer.clone(),
+            })
+            .await;
+            let error = stage.cloud().key_pairs_like("image-manager-").await.unwrap_err();
+            assert_eq!(error.trouble, crate::cloud::Trouble::Configuration);
+            assert!(error.message.contains(expected), "{error}");
+        }
     }
 }

@@ -13,9 +13,9 @@
 //! inventory                    what is there that carries our mark, for sweeps
 //! ```
 //!
-//! The crate `openstack` asks for flavors and networks; its servers lack security groups, its images are
-//! read-only, and an unknown word in an answer fails its lists, so those are asked for in JSON. `osauth`
-//! brings its session; the authentication under it is ours (see `identity`).
+//! All questions are asked in JSON at the catalog's addresses. The lookups of the crate `openstack` are not called:
+//! `osauth` below them sends the token wherever a version document's links point. The authentication is ours, in
+//! `osauth`'s trait (see `identity`).
 //!
 //! Whatever is made carries `image_manager_owner`, or the owner in its description; without that nothing is
 //! removed.

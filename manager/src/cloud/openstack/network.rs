@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, list, listed, text};
 use super::servers::{ASK_AGAIN, SIGHTINGS};
 use super::services::Service;
 use super::session::Call;
@@ -84,13 +84,16 @@ impl OpenStackCloud {
 
     /// That a group the schedule names is there.
     pub(super) async fn prove_security_group(&self, wanted: &str) -> Result<(), CloudError> {
-        for key in ["name", "id"] {
-            let call =
-                Call::get(Service::Network, "security-groups").query(key, wanted).query("fields", "id");
-            let page = self.session.call(&call).await;
-            let page = page.map_err(|error| error.when(&format!("looking for security group {wanted:?}")))?;
-            if !list(&page, "security_groups").is_empty() {
-                return Ok(());
+        let tried = format!("looking for security group {wanted:?}");
+        for key in ["id", "name"] {
+            let call = Call::get(Service::Network, "security-groups").query(key, wanted);
+            let call = call.query("fields", "id").query("fields", "name");
+            let page = self.session.call(&call).await.map_err(|error| error.when(&tried))?;
+            let found = listed(&page, "security_groups").map_err(|error| error.when(&tried))?;
+            match found.iter().filter(|group| text(group, key) == wanted).collect::<Vec<_>>().as_slice() {
+                [] => {}
+                [_] => return Ok(()),
+                several => return Err(self.ambiguous("security group", wanted, several)),
             }
         }
         let message = format!("cloud {} has no security group {wanted:?} for us", self.name);

@@ -1,10 +1,9 @@
-//! Where a server goes: flavors, networks, and whether there is room. Asked through the crate `openstack`,
-//! whose typed lookups are sound here.
+//! Where a server goes: flavors, networks, and whether there is room. Asked in JSON at the catalog's addresses: the
+//! lookups of the crate `openstack` go, with the token, wherever a version document's links point.
 
 use std::fmt;
 
 use serde_json::Value;
-use tokio_stream::StreamExt as _;
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, list, text};
@@ -64,58 +63,81 @@ impl OpenStackCloud {
             );
             return Err(CloudError::new(Trouble::Configuration, message));
         };
-        let question = |cloud: openstack::Cloud| async move { cloud.get_flavor(wanted).await };
-        match self.session.ask(question).await {
-            Ok(found) => Ok(Flavor {
-                id: found.id().clone(),
-                name: found.name().clone(),
-                memory_mib: found.ram_size(),
-                cpus: u64::from(found.vcpu_count()),
-                disk_gib: found.root_size(),
-            }),
-            Err(error) if error.is(404) => {
-                let there = self.flavor_names().await;
-                let message =
-                    format!("cloud {} has no flavor {wanted:?} for us; there are: {there}", self.name);
-                Err(CloudError::new(Trouble::Configuration, message))
-            }
-            Err(error) => Err(error.when(&format!("looking for flavor {wanted:?}"))),
+        let tried = format!("looking for flavor {wanted:?}");
+        let call = Call::get(Service::Compute, "flavors");
+        let flavors = self.session.list_all(&call, "flavors").await.map_err(|error| error.when(&tried))?;
+        let Some(found) = self.one_of("flavor", wanted, &flavors)? else {
+            let there = names(&flavors);
+            let message = format!("cloud {} has no flavor {wanted:?} for us; there are: {there}", self.name);
+            return Err(CloudError::new(Trouble::Configuration, message));
+        };
+        // By its id alone: its extra specs, which many clouds keep from their users, are not needed.
+        let call = Call::get(Service::Compute, format!("flavors/{}", text(found, "id")));
+        let answer = self.session.call(&call).await.map_err(|error| error.when(&tried))?;
+        flavor_of(answer.get("flavor").unwrap_or(&Value::Null)).ok_or_else(|| {
+            let message = format!("{tried}: the answer has no flavor with id, ram, vcpus and disk");
+            CloudError::new(Trouble::Configuration, message)
+        })
+    }
+
+    /// The only entry with this id, or else with this name. Which of several is meant is the user's to say.
+    fn one_of<'a>(
+        &self,
+        kind: &str,
+        wanted: &str,
+        all: &'a [Value],
+    ) -> Result<Option<&'a Value>, CloudError> {
+        if let Some(found) = all.iter().find(|one| text(one, "id") == wanted) {
+            return Ok(Some(found));
         }
+        match all.iter().filter(|one| text(one, "name") == wanted).collect::<Vec<_>>().as_slice() {
+            [] => Ok(None),
+            [found] => Ok(Some(found)),
+            several => Err(self.ambiguous(kind, wanted, several)),
+        }
+    }
+
+    /// The error for a name that several things have.
+    pub(super) fn ambiguous(&self, kind: &str, wanted: &str, several: &[&Value]) -> CloudError {
+        let ids: Vec<_> = several.iter().take(NAMED).map(|one| text(one, "id")).collect();
+        let message = format!(
+            "cloud {} has {} {kind}s named {wanted:?}, with the ids {}: put the id of the right one in the schedule",
+            self.name,
+            several.len(),
+            ids.join(", ")
+        );
+        CloudError::new(Trouble::Configuration, message)
     }
 
     /// For errors; one in asking is no second error.
     async fn flavor_names(&self) -> String {
-        let question = |cloud: openstack::Cloud| async move {
-            cloud.find_flavors().with_limit(NAMED).into_stream().collect::<Result<Vec<_>, _>>().await
-        };
-        let flavors = self.session.ask(question).await.unwrap_or_default();
-        flavors.iter().map(|flavor| flavor.name().as_str()).collect::<Vec<_>>().join(", ")
+        let call = Call::get(Service::Compute, "flavors").query("limit", NAMED.to_string());
+        names(list(&self.session.call(&call).await.unwrap_or_default(), "flavors"))
     }
 
     /// The network with this name or id.
     pub(super) async fn network(&self, wanted: Option<&str>) -> Result<Network, CloudError> {
         let Some(wanted) = wanted.filter(|name| *name != AUTO) else { return Ok(Network::Auto) };
-        let question = |cloud: openstack::Cloud| async move { cloud.get_network(wanted).await };
-        match self.session.ask(question).await {
-            Ok(found) => Ok(Network::One {
-                id: found.id().clone(),
-                filters: found.port_security_enabled().unwrap_or(true),
-            }),
-            Err(error) if error.is(404) => {
-                let there = self.network_names().await;
-                let message =
-                    format!("cloud {} has no network {wanted:?} for us; there are: {there}", self.name);
-                Err(CloudError::new(Trouble::Configuration, message))
+        let tried = format!("looking for network {wanted:?}");
+        for key in ["id", "name"] {
+            let call = Call::get(Service::Network, "networks").query(key, wanted);
+            let networks = self.session.list_all(&call, "networks").await;
+            let networks = networks.map_err(|error| error.when(&tried))?;
+            if let Some(found) = self.one_of("network", wanted, &networks)? {
+                let filters = found.get("port_security_enabled").and_then(Value::as_bool).unwrap_or(true);
+                return Ok(Network::One { id: text(found, "id").to_owned(), filters });
             }
-            Err(error) => Err(error.when(&format!("looking for network {wanted:?}"))),
         }
+        let there = self.network_names().await;
+        let message = format!("cloud {} has no network {wanted:?} for us; there are: {there}", self.name);
+        Err(CloudError::new(Trouble::Configuration, message))
     }
 
     async fn network_names(&self) -> String {
         let call =
             Call::get(Service::Network, "networks").query("fields", "name").query("limit", NAMED.to_string());
         let page = self.session.call(&call).await.unwrap_or_default();
-        list(&page, "networks").iter().map(|network| text(network, "name")).collect::<Vec<_>>().join(", ")
+        names(list(&page, "networks"))
     }
 
     /// Everything that can be proved before a build starts, without making anything.
@@ -151,6 +173,21 @@ impl OpenStackCloud {
         };
         room_for(flavor, &limits)
     }
+}
+
+fn names(all: &[Value]) -> String {
+    all.iter().take(NAMED).map(|one| text(one, "name")).collect::<Vec<_>>().join(", ")
+}
+
+fn flavor_of(flavor: &Value) -> Option<Flavor> {
+    let number = |key: &str| flavor.get(key).and_then(Value::as_u64);
+    Some(Flavor {
+        id: flavor.get("id")?.as_str()?.to_owned(),
+        name: flavor.get("name")?.as_str()?.to_owned(),
+        memory_mib: number("ram")?,
+        cpus: number("vcpus")?,
+        disk_gib: number("disk")?,
+    })
 }
 
 fn room_for(flavor: &Flavor, limits: &Value) -> Result<(), CloudError> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{list, text};
+use super::answers::{list, listed, text};
 use super::servers::{ASK_AGAIN, GOING};
 use super::services::Service;
 use super::session::Call;
@@ -20,8 +20,8 @@ impl OpenStackCloud {
             let call = Call::get(Service::Network, "ports").query("device_id", server);
             let page = self.session.call(&call).await.map_err(|error| error.when(&tried))?;
             // A service that ignores the filter must not cost anybody else a port.
-            let ports: Vec<_> =
-                list(&page, "ports").iter().filter(|port| text(port, "device_id") == server).collect();
+            let ports = listed(&page, "ports").map_err(|error| error.when(&tried))?;
+            let ports: Vec<_> = ports.iter().filter(|port| text(port, "device_id") == server).collect();
             if ports.is_empty() {
                 return Ok(());
             }

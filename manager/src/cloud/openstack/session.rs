@@ -18,13 +18,13 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::answers::{ApiError, distrust, message_of, retry_after, with_reasons};
 use super::config::{CloudConfig, ConfigError};
 use super::identity::{Keystone, untrusted};
 use super::pace::{Pace, back_off};
-use super::services::{Microversion, Service};
+use super::services::{self, Described, Microversion, Service};
 use crate::cloud::{CloudError, Trouble, incidents};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -109,8 +109,8 @@ pub(super) struct Session {
     http: Client,
     keystone: Keystone,
     pace: Pace,
-    microversion: OnceCell<Option<Microversion>>,
-    typed: OnceCell<openstack::Cloud>,
+    compute: OnceCell<Described>,
+    volume: OnceCell<Described>,
 }
 
 impl Session {
@@ -119,8 +119,8 @@ impl Session {
         let config = Arc::new(config);
         let http = client(&config)?;
         let keystone = Keystone::new(Arc::clone(&config), http.clone());
-        let (pace, microversion, typed) = (Pace::default(), OnceCell::new(), OnceCell::new());
-        Ok(Self { config, http, keystone, pace, microversion, typed })
+        let (pace, compute, volume) = (Pace::default(), OnceCell::new(), OnceCell::new());
+        Ok(Self { config, http, keystone, pace, compute, volume })
     }
 
     pub(super) fn config(&self) -> &CloudConfig {
@@ -141,31 +141,6 @@ impl Session {
     /// Whether the cloud has a service at all.
     pub(super) async fn offers(&self, service: Service) -> Result<bool, ApiError> {
         self.persist("authenticating", Patience::LONG, true, || self.keystone.offers(service.types())).await
-    }
-
-    /// Asks a question of the crate `openstack`, which must only read.
-    pub(super) async fn ask<T, F>(&self, question: impl Fn(openstack::Cloud) -> F) -> Result<T, ApiError>
-    where
-        F: Future<Output = Result<T, osauth::Error>>,
-    {
-        self.persist("a lookup", Patience::LONG, true, || async {
-            self.pace.turn().await;
-            let token = self.keystone.token().await?;
-            let make = || osauth::Session::new_with_client(self.http.clone(), self.keystone.clone());
-            let cloud =
-                self.typed.get_or_try_init(|| async { make().await.map(openstack::Cloud::from) }).await?;
-            let answer = timeout(Patience::LONG.each, question(cloud.clone())).await;
-            let answer = answer.map_err(|_| ApiError::Lost("no answer in time".to_owned()))?;
-            let error = match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) => ApiError::from(error),
-            };
-            if error.is(401) {
-                self.keystone.forget(&token).await;
-            }
-            Err(error)
-        })
-        .await
     }
 
     /// Makes a request and reads the answer; an empty one is null.
@@ -206,7 +181,7 @@ impl Session {
     }
 
     async fn attempt(&self, call: &Call) -> Result<Value, ApiError> {
-        let url = call.service.address(&self.endpoint(call.service).await?, &call.path);
+        let url = self.address(call.service, &call.path).await?;
         let version = match call.service {
             Service::Compute => self.microversion().await?,
             _ => None,
@@ -234,7 +209,7 @@ impl Session {
         if status == 401 {
             self.keystone.forget(&token).await;
         }
-        if response.status().is_success() || status == 300 {
+        if response.status().is_success() {
             return parse(&read(response).await?);
         }
         Err(refusal(response).await)
@@ -247,17 +222,56 @@ impl Session {
         service: Service,
         path: &str,
     ) -> Result<RequestBuilder, ApiError> {
-        Ok(self.http.request(method, service.address(&self.endpoint(service).await?, path)))
+        Ok(self.http.request(method, self.address(service, path).await?))
     }
 
     /// The compute API's version that is asked for.
     pub(super) async fn microversion(&self) -> Result<Option<Microversion>, ApiError> {
-        let found = self.microversion.get_or_try_init(|| async {
-            let url = Service::description(&self.endpoint(Service::Compute).await?);
-            let description = self.send(self.http.get(url).timeout(Patience::LONG.each)).await?;
-            Ok::<_, ApiError>(Microversion::negotiate(&description))
-        });
-        found.await.copied()
+        Ok(self.described(Service::Compute).await?.microversion)
+    }
+
+    /// Where `path` of a service is: always below the catalog's address.
+    async fn address(&self, service: Service, path: &str) -> Result<Url, ApiError> {
+        let endpoint = self.endpoint(service).await?;
+        let project = self.keystone.token().await?.project_id.clone();
+        let version = match service.version() {
+            Some(version) => Some(version.to_owned()),
+            None => self.described(service).await?.version.clone(),
+        };
+        Ok(service.address(&endpoint, version.as_deref(), &project, path))
+    }
+
+    /// What a service's version document says, asked for once. The links in it are not followed.
+    async fn described(&self, service: Service) -> Result<&Described, ApiError> {
+        let known = if service == Service::Compute { &self.compute } else { &self.volume };
+        let ask = || async {
+            let endpoint = self.endpoint(service).await?;
+            if service == Service::Volume && services::is_versioned(&endpoint) {
+                return Ok(Described::default());
+            }
+            let project = self.keystone.token().await?.project_id.clone();
+            let url = Service::description(&endpoint, &project);
+            Ok(Described::read(service, &self.description(url).await?))
+        };
+        known.get_or_try_init(ask).await
+    }
+
+    /// A version document; null where the address has none, or a page for people.
+    async fn description(&self, url: Url) -> Result<Value, ApiError> {
+        self.pace.turn().await;
+        let token = self.keystone.token().await?;
+        let request =
+            self.http.get(url).timeout(Patience::LONG.each).header("x-auth-token", token.header.clone());
+        let response = request.send().await.map_err(|error| self.not_sent(&error))?;
+        match response.status().as_u16() {
+            200..=300 => Ok(serde_json::from_slice(&read(response).await?).unwrap_or_default()),
+            401 => {
+                self.keystone.forget(&token).await;
+                Err(refusal(response).await)
+            }
+            429 | 500.. => Err(refusal(response).await),
+            _ => Ok(Value::Null),
+        }
     }
 
     fn not_sent(&self, error: &reqwest::Error) -> ApiError {

@@ -119,6 +119,12 @@ pub(super) fn json(body: &serde_json::Value) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
+/// An answer that every list is empty in.
+pub(super) fn nothing() -> String {
+    let keys = ["images", "servers", "keypairs", "volumes", "ports", "security_groups"];
+    json(&keys.iter().map(|key| ((*key).to_owned(), serde_json::json!([]))).collect())
+}
+
 async fn head_of(stream: &mut TcpStream) -> (String, usize) {
     let mut head = Vec::new();
     let mut byte = [0];

@@ -53,7 +53,7 @@ impl Entry {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(Value::Bool(flag)) => Ok(Some(flag.to_string())),
+            Some(Value::Bool(flag)) => Ok(Some(if *flag { "True" } else { "False" }.to_owned())),
             // Never the value itself: it may be a secret.
             Some(_) => Err(self.wrong(key, "is a list or a table: a text is expected")),
         }

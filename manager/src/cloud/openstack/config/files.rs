@@ -5,15 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use yaml_rust2::{Yaml, YamlLoader};
 
-use super::ConfigError;
 use super::entry::Entry;
+use super::{ConfigError, yaml};
 
 /// Most bytes of a file that are read.
 const LARGEST: u64 = 1 << 20;
-/// Tables in tables beyond this are not followed.
-const DEEPEST: usize = 16;
 
 /// What the process sees of its surroundings.
 #[derive(Debug, Clone, Default)]
@@ -112,13 +109,26 @@ impl Known {
         };
         let mut settings = Map::new();
         if let Some(profile) = cloud.get("profile").or(cloud.get("cloud")).and_then(Value::as_str) {
-            let Some(public) = self.profiles.get(profile).and_then(Value::as_object) else {
-                return Err(ConfigError::new(
-                    format!("{file}: `clouds.{name}.profile`"),
-                    format!("names {profile:?}, which is not in a clouds-public.yaml beside it"),
-                ));
-            };
-            merge(&mut settings, public);
+            match self.profiles.get(profile).and_then(Value::as_object) {
+                Some(public) => merge(&mut settings, public),
+                // A whole entry needs nothing of the profile.
+                None if has_auth_url(cloud)
+                    || self.secrets.get(name).and_then(Value::as_object).is_some_and(has_auth_url) =>
+                {
+                    tracing::warn!(
+                        "{file}: `clouds.{name}.profile` names {profile:?}, which is not in a clouds-public.yaml: what it would add is ignored"
+                    );
+                }
+                None => {
+                    return Err(ConfigError::new(
+                        format!("{file}: `clouds.{name}.profile`"),
+                        format!(
+                            "names {profile:?}, which is not in a clouds-public.yaml beside it, and openstacksdk's own \
+                             profiles are not read here: write `auth_url` (and `region_name`) into the entry"
+                        ),
+                    ));
+                }
+            }
         }
         merge(&mut settings, cloud);
         if let Some(secrets) = self.secrets.get(name).and_then(Value::as_object) {
@@ -141,6 +151,11 @@ impl Known {
     }
 }
 
+fn has_auth_url(settings: &Map<String, Value>) -> bool {
+    let inside = settings.get("auth").and_then(|auth| auth.get("auth_url"));
+    inside.or_else(|| settings.get("auth_url")).is_some_and(Value::is_string)
+}
+
 /// The table under a key of a file.
 fn table_of(path: &Path, key: &str) -> Result<Map<String, Value>, ConfigError> {
     let file = path.display().to_string();
@@ -150,42 +165,14 @@ fn table_of(path: &Path, key: &str) -> Result<Map<String, Value>, ConfigError> {
         return Err(wrong(format!("has {size} bytes: more than {LARGEST} are not read")));
     }
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let documents = YamlLoader::load_from_str(&text).map_err(|error| {
+    let mut document = yaml::read(&text).map_err(|error| {
         let mark = error.marker();
         wrong(format!("line {}, column {}: {}", mark.line(), mark.col() + 1, error.info()))
     })?;
-    let Some(document) = documents.first() else { return Ok(Map::new()) };
-    match to_json(document, DEEPEST).get_mut(key) {
+    match document.get_mut(key) {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(table)) => Ok(std::mem::take(table)),
         Some(_) => Err(ConfigError::new(format!("{file}: `{key}`"), "is no table")),
-    }
-}
-
-/// YAML as JSON has it; `<<` brings in another table.
-fn to_json(yaml: &Yaml, deepest: usize) -> Value {
-    if deepest == 0 {
-        return Value::Null;
-    }
-    match yaml {
-        Yaml::Real(text) | Yaml::String(text) => Value::String(text.clone()),
-        Yaml::Integer(number) => Value::from(*number),
-        Yaml::Boolean(flag) => Value::Bool(*flag),
-        Yaml::Array(items) => Value::Array(items.iter().map(|item| to_json(item, deepest - 1)).collect()),
-        Yaml::Hash(entries) => {
-            let (mut table, mut own) = (Map::new(), Map::new());
-            for (key, value) in entries {
-                let value = to_json(value, deepest - 1);
-                match (key.as_str(), value) {
-                    (Some("<<"), Value::Object(base)) => merge(&mut table, &base),
-                    (Some(key), value) => drop(own.insert(key.to_owned(), value)),
-                    (None, value) => drop(key.as_i64().map(|key| own.insert(key.to_string(), value))),
-                }
-            }
-            merge(&mut table, &own);
-            Value::Object(table)
-        }
-        Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => Value::Null,
     }
 }
 

@@ -8,6 +8,7 @@ mod credentials;
 mod entry;
 mod files;
 mod variables;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

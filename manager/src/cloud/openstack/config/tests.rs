@@ -134,3 +134,51 @@ fn an_application_credential_by_name_needs_its_user() {
     let error = load("x", &[], &[("clouds.yaml", text)]).unwrap_err().to_string();
     assert!(error.contains("auth.username"), "{error}");
 }
+
+/// Expectations are what openstacksdk 4.22 with PyYAML 6 sends.
+#[test]
+fn texts_without_quotes_are_read_as_pyyaml_reads_them() {
+    for (written, sent) in [
+        ("0987654321", "0987654321"),
+        ("00420815", "00420815"),
+        ("0123", "83"),
+        ("0x1F", "31"),
+        ("1_000", "1000"),
+        ("1:30", "90"),
+        ("1.50", "1.5"),
+        ("1e3", "1e3"),
+        ("2026-11-28", "2026-11-28"),
+        ("yes", "True"),
+        ("'no'", "no"),
+        ("99999999999999999999999999", "99999999999999999999999999"),
+        ("!!str 0123", "0123"),
+    ] {
+        let text = format!(
+            "clouds: {{x: {{auth: {{auth_url: 'http://h', username: u, project_id: p, password: {written}}}}}}}"
+        );
+        let config = load("x", &[], &[("clouds.yaml", &text)]).unwrap();
+        let Credentials::Password { password, .. } = &config.credentials else { panic!("{config:?}") };
+        assert_eq!(password.expose_secret(), sent, "{written}");
+    }
+}
+
+#[test]
+fn merge_keys_take_lists_and_the_earlier_table_counts() {
+    let text = "
+a: &a {region_name: A, interface: internal}
+b: &b {region_name: B, verify: no}
+clouds:
+  x:
+    <<: [*a, *b]
+    auth: {auth_url: 'http://h', username: u, password: p, project_id: p}
+";
+    let config = load("x", &[], &[("clouds.yaml", text)]).unwrap();
+    assert_eq!((config.region.as_deref(), &*config.interface, config.verify), (Some("A"), "internal", false));
+}
+
+#[test]
+fn a_whole_entry_works_whatever_profile_it_names() {
+    let text =
+        "clouds: {x: {profile: ovh, auth: {auth_url: 'http://h', username: u, password: p, project_id: p}}}";
+    assert_eq!(load("x", &[], &[("clouds.yaml", text)]).unwrap().auth_url.as_str(), "http://h/");
+}
