@@ -142,8 +142,14 @@ impl Keystone {
     }
 
     /// That it is clear which region is meant: services of different ones do not work together.
-    fn choose_region(&self, token: &Token) -> Result<(), CloudError> {
-        let services = [Service::Image, Service::Compute, Service::Network, Service::Volume];
+    pub(super) fn choose_region(&self, token: &Token) -> Result<(), CloudError> {
+        // What has an address of its own is where that says.
+        let searched =
+            |service: &Service| !service.types().iter().any(|kind| self.config.overrides.contains_key(kind));
+        let services: Vec<_> = [Service::Image, Service::Compute, Service::Network, Service::Volume]
+            .into_iter()
+            .filter(searched)
+            .collect();
         let ours = |record: &&Record| services.iter().any(|one| one.types().contains(&&*record.service));
         let endpoints = token.catalog.iter().filter(ours).flat_map(|record| &record.endpoints);
         let reachable = endpoints.filter(|endpoint| endpoint.is_for(&self.config.interface));
@@ -307,8 +313,10 @@ impl AuthType for Keystone {
         Ok(request.header("x-auth-token", token.header.clone()))
     }
 
+    /// None: osauth would ask there for a version document, and follow its links. `lookups` tells it where a service is.
     async fn get_endpoint(&self, _: &Client, service: &str, _: &EndpointFilters) -> Result<Url, OsauthError> {
-        self.endpoint(&[service]).await.map_err(for_osauth)
+        let message = format!("osauth was not told where the {service} service is");
+        Err(OsauthError::new(ErrorKind::EndpointNotFound, message))
     }
 
     async fn refresh(&self, _: &Client) -> Result<(), OsauthError> {

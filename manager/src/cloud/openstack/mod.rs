@@ -5,6 +5,7 @@
 //! identity     Keystone: tokens, the catalog
 //! session      requests: authenticated, bounded, repeated where that is safe; errors in `answers`
 //! listing      lists, read to their end
+//! lookups      questions of the crate `openstack`
 //! images, upload, publishing   Glance
 //! servers, console, keys       Nova
 //! network, ports               Neutron
@@ -13,9 +14,9 @@
 //! inventory                    what is there that carries our mark, for sweeps
 //! ```
 //!
-//! All questions are asked in JSON at the catalog's addresses. The lookups of the crate `openstack` are not called:
-//! `osauth` below them sends the token wherever a version document's links point. The authentication is ours, in
-//! `osauth`'s trait (see `identity`).
+//! Flavors and networks are looked up by the crate `openstack`, which is told where the services are (see `lookups`):
+//! `osauth` below it would send the token wherever a version document's links point. All other questions are asked in
+//! JSON at the catalog's addresses. The authentication is ours, in `osauth`'s trait (see `identity`).
 //!
 //! Whatever is made carries `image_manager_owner`, or the owner in its description; without that nothing is
 //! removed.
@@ -29,6 +30,7 @@ mod images;
 mod inventory;
 mod keys;
 mod listing;
+mod lookups;
 mod network;
 mod pace;
 mod peer;

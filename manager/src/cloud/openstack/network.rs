@@ -93,7 +93,10 @@ impl OpenStackCloud {
             match found.iter().filter(|group| text(group, key) == wanted).collect::<Vec<_>>().as_slice() {
                 [] => {}
                 [_] => return Ok(()),
-                several => return Err(self.ambiguous("security group", wanted, several)),
+                several => {
+                    let ids: Vec<_> = several.iter().map(|group| text(group, "id")).collect();
+                    return Err(self.ambiguous("security group", wanted, &ids));
+                }
             }
         }
         let message = format!("cloud {} has no security group {wanted:?} for us", self.name);

@@ -1,12 +1,17 @@
-//! Where a server goes: flavors, networks, and whether there is room. Asked in JSON at the catalog's addresses: the
-//! lookups of the crate `openstack` go, with the token, wherever a version document's links point.
+//! Where a server goes: flavors, networks, and whether there is room. Flavors and networks are looked up by the crate
+//! `openstack` (see `lookups`), a flavor's sizes in JSON: the crate would ask for its extra specs too, which many
+//! clouds keep from their users.
 
+use std::borrow::Borrow;
 use std::fmt;
 
+use openstack::compute::FlavorSummary;
+use osauth::ErrorKind;
 use serde_json::Value;
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, text};
+use super::answers::{ApiError, listed, text};
+use super::lookups::whole;
 use super::servers::encoded_user_data;
 use super::services::Service;
 use super::session::Call;
@@ -53,91 +58,109 @@ impl Network {
 }
 
 impl OpenStackCloud {
-    /// The flavor with this name or id.
+    /// The flavor with this id, or else the only one with this name.
     pub(super) async fn flavor(&self, wanted: Option<&str>) -> Result<Flavor, CloudError> {
         let Some(wanted) = wanted else {
-            let message = format!(
-                "cloud {}: the schedule names no server.flavor; there are: {}",
-                self.name,
-                self.flavor_names().await
-            );
+            let flavors = self.flavors().await;
+            let there = there(flavors.as_deref().map(|all| names(all.iter().map(|one| one.name().as_str()))));
+            let message = format!("cloud {}: the schedule names no server.flavor; {there}", self.name);
             return Err(CloudError::new(Trouble::Configuration, message));
         };
         let tried = format!("looking for flavor {wanted:?}");
-        let call = Call::get(Service::Compute, "flavors");
-        let flavors = self.session.list_all(&call, "flavors").await.map_err(|error| error.when(&tried))?;
-        let Some(found) = self.one_of("flavor", wanted, &flavors)? else {
-            let there = names(&flavors);
-            let message = format!("cloud {} has no flavor {wanted:?} for us; there are: {there}", self.name);
-            return Err(CloudError::new(Trouble::Configuration, message));
+        let flavors = self.flavors().await.map_err(|error| error.when(&tried))?;
+        let listed = self.listed_flavor(wanted, &flavors)?;
+        // A flavor that is not on the list may be there for those who know its id.
+        let id = match listed {
+            Some(id) => Some(id),
+            None => Some(wanted).filter(|id| may_be_id(id)),
         };
-        // By its id alone: its extra specs, which many clouds keep from their users, are not needed.
-        let call = Call::get(Service::Compute, format!("flavors/{}", text(found, "id")));
-        let answer = self.session.call(&call).await.map_err(|error| error.when(&tried))?;
-        flavor_of(answer.get("flavor").unwrap_or(&Value::Null)).ok_or_else(|| {
-            let message = format!("{tried}: the answer has no flavor with id, ram, vcpus and disk");
-            CloudError::new(Trouble::Configuration, message)
-        })
+        if let Some(id) = id {
+            let call = Call::get(Service::Compute, format!("flavors/{id}"));
+            match self.session.call(&call).await {
+                Ok(answer) => {
+                    return flavor_of(answer.get("flavor").unwrap_or(&Value::Null)).ok_or_else(|| {
+                        let message =
+                            format!("{tried}: the answer has no flavor with id, ram, vcpus and disk");
+                        CloudError::new(Trouble::Configuration, message)
+                    });
+                }
+                Err(ApiError::Refused { status: 400 | 404, .. }) if listed.is_none() => {}
+                Err(error) => return Err(error.when(&tried)),
+            }
+        }
+        let there = there(Ok::<_, &ApiError>(names(flavors.iter().map(|one| one.name().as_str()))));
+        let message = format!("cloud {} has no flavor {wanted:?} for us; {there}", self.name);
+        Err(CloudError::new(Trouble::Configuration, message))
     }
 
-    /// The only entry with this id, or else with this name. Which of several is meant is the user's to say.
-    fn one_of<'a>(
+    /// The id of the flavor that is meant. Which of several with one name, is the user's to say.
+    fn listed_flavor<'a>(
         &self,
-        kind: &str,
         wanted: &str,
-        all: &'a [Value],
-    ) -> Result<Option<&'a Value>, CloudError> {
-        if let Some(found) = all.iter().find(|one| text(one, "id") == wanted) {
-            return Ok(Some(found));
+        flavors: &'a [FlavorSummary],
+    ) -> Result<Option<&'a str>, CloudError> {
+        if let Some(found) = flavors.iter().find(|one| one.id() == wanted) {
+            return Ok(Some(found.id()));
         }
-        match all.iter().filter(|one| text(one, "name") == wanted).collect::<Vec<_>>().as_slice() {
+        let named = flavors.iter().filter(|one| one.name() == wanted).map(|one| one.id().as_str());
+        match named.collect::<Vec<_>>().as_slice() {
             [] => Ok(None),
-            [found] => Ok(Some(found)),
-            several => Err(self.ambiguous(kind, wanted, several)),
+            [id] => Ok(Some(id)),
+            several => Err(self.ambiguous("flavor", wanted, several)),
         }
+    }
+
+    async fn flavors(&self) -> Result<Vec<FlavorSummary>, ApiError> {
+        let question = |cloud: openstack::Cloud| whole(cloud.find_flavors().into_stream(), |one| one.id());
+        self.session.ask(Service::Compute, question).await
     }
 
     /// The error for a name that several things have.
-    pub(super) fn ambiguous(&self, kind: &str, wanted: &str, several: &[&Value]) -> CloudError {
-        let ids: Vec<_> = several.iter().take(NAMED).map(|one| text(one, "id")).collect();
+    pub(super) fn ambiguous(&self, kind: &str, wanted: &str, ids: &[&str]) -> CloudError {
         let message = format!(
             "cloud {} has {} {kind}s named {wanted:?}, with the ids {}: put the id of the right one in the schedule",
             self.name,
-            several.len(),
-            ids.join(", ")
+            ids.len(),
+            names(ids.iter().copied())
         );
         CloudError::new(Trouble::Configuration, message)
     }
 
-    /// For errors; one in asking is no second error.
-    async fn flavor_names(&self) -> String {
-        let call = Call::get(Service::Compute, "flavors").query("limit", NAMED.to_string());
-        names(list(&self.session.call(&call).await.unwrap_or_default(), "flavors"))
-    }
-
-    /// The network with this name or id.
+    /// The network with this id, or else the only one with this name.
     pub(super) async fn network(&self, wanted: Option<&str>) -> Result<Network, CloudError> {
         let Some(wanted) = wanted.filter(|name| *name != AUTO) else { return Ok(Network::Auto) };
-        let tried = format!("looking for network {wanted:?}");
-        for key in ["id", "name"] {
-            let call = Call::get(Service::Network, "networks").query(key, wanted);
-            let networks = self.session.list_all(&call, "networks").await;
-            let networks = networks.map_err(|error| error.when(&tried))?;
-            if let Some(found) = self.one_of("network", wanted, &networks)? {
-                let filters = found.get("port_security_enabled").and_then(Value::as_bool).unwrap_or(true);
-                return Ok(Network::One { id: text(found, "id").to_owned(), filters });
+        let question = |cloud: openstack::Cloud| async move {
+            match cloud.get_network(wanted).await {
+                Err(error) if error.kind() == ErrorKind::TooManyItems => {
+                    let named = cloud.find_networks().with_name(wanted).into_stream();
+                    Ok(Err(whole(named, |one| one.id()).await?))
+                }
+                found => found.map(Ok),
             }
+        };
+        match self.session.ask(Service::Network, question).await {
+            Ok(Ok(found)) => Ok(Network::One {
+                id: found.id().clone(),
+                filters: found.port_security_enabled().unwrap_or(true),
+            }),
+            Ok(Err(several)) => {
+                let ids: Vec<_> = several.iter().map(|one| one.id().as_str()).collect();
+                Err(self.ambiguous("network", wanted, &ids))
+            }
+            Err(error) if error.is(404) => {
+                let there = there(self.network_names().await);
+                let message = format!("cloud {} has no network {wanted:?} for us; {there}", self.name);
+                Err(CloudError::new(Trouble::Configuration, message))
+            }
+            Err(error) => Err(error.when(&format!("looking for network {wanted:?}"))),
         }
-        let there = self.network_names().await;
-        let message = format!("cloud {} has no network {wanted:?} for us; there are: {there}", self.name);
-        Err(CloudError::new(Trouble::Configuration, message))
     }
 
-    async fn network_names(&self) -> String {
+    async fn network_names(&self) -> Result<String, ApiError> {
         let call =
             Call::get(Service::Network, "networks").query("fields", "name").query("limit", NAMED.to_string());
-        let page = self.session.call(&call).await.unwrap_or_default();
-        names(list(&page, "networks"))
+        let page = self.session.call(&call).await?;
+        Ok(names(listed(&page, "networks")?.iter().map(|one| text(one, "name"))))
     }
 
     /// Everything that can be proved before a build starts, without making anything.
@@ -175,8 +198,23 @@ impl OpenStackCloud {
     }
 }
 
-fn names(all: &[Value]) -> String {
-    all.iter().take(NAMED).map(|one| text(one, "name")).collect::<Vec<_>>().join(", ")
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    all.take(NAMED).collect::<Vec<_>>().join(", ")
+}
+
+/// What there is instead of what was looked for, for an error; one in asking is no second error.
+fn there<E: Borrow<ApiError>>(names: Result<String, E>) -> String {
+    match names {
+        Ok(names) if names.is_empty() => "there are none".to_owned(),
+        Ok(names) => format!("there are: {names}"),
+        Err(error) => format!("what there is cannot be listed: {}", error.borrow().briefly()),
+    }
+}
+
+/// Whether Nova takes this as a flavor's id; with anything else the path would be another.
+fn may_be_id(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_ .".contains(c);
+    text.chars().all(allowed) && !text.trim_matches('.').is_empty()
 }
 
 fn flavor_of(flavor: &Value) -> Option<Flavor> {

@@ -106,9 +106,9 @@ impl Call {
 /// A cloud's services as one user sees them.
 pub(super) struct Session {
     config: Arc<CloudConfig>,
-    http: Client,
-    keystone: Keystone,
-    pace: Pace,
+    pub(super) http: Client,
+    pub(super) keystone: Keystone,
+    pub(super) pace: Pace,
     compute: OnceCell<Described>,
     volume: OnceCell<Described>,
 }
@@ -127,10 +127,13 @@ impl Session {
         &self.config
     }
 
-    /// The project we work in. Authenticates where that has not been done.
+    /// The project we work in. Authenticates where that has not been done. An error too where it is not clear which
+    /// region is meant.
     pub(super) async fn project(&self) -> Result<String, CloudError> {
         let token = self.persist("authenticating", Patience::LONG, true, || self.keystone.token()).await;
-        token.map(|token| token.project_id.clone()).map_err(|error| error.when("authenticating"))
+        let token = token.map_err(|error| error.when("authenticating"))?;
+        self.keystone.choose_region(&token)?;
+        Ok(token.project_id.clone())
     }
 
     /// Where a service is.
@@ -150,7 +153,7 @@ impl Session {
     }
 
     /// Tries until there is an answer or patience is over.
-    async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
+    pub(super) async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         what: &str,
         patience: Patience,
@@ -231,7 +234,7 @@ impl Session {
     }
 
     /// Where `path` of a service is: always below the catalog's address.
-    async fn address(&self, service: Service, path: &str) -> Result<Url, ApiError> {
+    pub(super) async fn address(&self, service: Service, path: &str) -> Result<Url, ApiError> {
         let endpoint = self.endpoint(service).await?;
         let project = self.keystone.token().await?.project_id.clone();
         let version = match service.version() {

@@ -10,9 +10,6 @@ use super::OpenStackCloud;
 use super::config::{CloudConfig, Credentials};
 use super::session::Session;
 
-const TOKEN: &str =
-    r#"{"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "project": {"id": "p"}, "catalog": []}}"#;
-
 /// A request's first line, and what was sent with it.
 type Body = (String, Vec<u8>);
 
@@ -32,19 +29,28 @@ impl Stage {
     }
 
     /// Answers are made of requests' first lines, such as "GET /v2/images".
-    pub(super) async fn with(mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
+    pub(super) async fn with(answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
+        Self::in_regions(&[], answer).await
+    }
+
+    /// The same with a catalog of services, which are in these regions. Their addresses have no versions.
+    pub(super) async fn in_regions(
+        regions: &[&str],
+        mut answer: impl FnMut(&str) -> String + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (heads, bodies) = (Arc::new(Mutex::new(Vec::new())), Arc::<Mutex<Vec<_>>>::default());
+        let token = token(&address, regions);
         let (noted, kept) = (Arc::clone(&heads), Arc::clone(&bodies));
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let (head, length) = head_of(&mut stream).await;
                 let words = if head.contains("/auth/tokens") {
-                    let (number, size) = (noted.lock().unwrap().len(), TOKEN.len());
+                    let (number, size) = (noted.lock().unwrap().len(), token.len());
                     format!(
-                        "HTTP/1.1 201 Created\r\nx-subject-token: t{number}\r\ncontent-length: {size}\r\n\r\n{TOKEN}"
+                        "HTTP/1.1 201 Created\r\nx-subject-token: t{number}\r\ncontent-length: {size}\r\n\r\n{token}"
                     )
                 } else {
                     answer(head.lines().next().unwrap().trim_end_matches(" HTTP/1.1"))
@@ -65,10 +71,10 @@ impl Stage {
     }
 
     pub(super) fn session(&self) -> Session {
-        self.session_with(&["image", "compute", "network", "block-storage"])
+        self.session_with(&["image", "compute", "network", "block-storage"], None)
     }
 
-    fn session_with(&self, services: &[&'static str]) -> Session {
+    fn session_with(&self, services: &[&'static str], region: Option<&str>) -> Session {
         let url = Url::parse(&self.address).unwrap();
         Session::new(CloudConfig {
             name: "stage".into(),
@@ -76,7 +82,7 @@ impl Stage {
             auth_url: url.clone(),
             credentials: Credentials::Token("t".into()),
             scope: None,
-            region: None,
+            region: region.map(str::to_owned),
             interface: "public".into(),
             verify: true,
             ca_certificate: None,
@@ -93,8 +99,13 @@ impl Stage {
 
     /// The same cloud without Cinder.
     pub(super) fn cloud_without_volumes(&self) -> OpenStackCloud {
-        let session = self.session_with(&["image", "compute", "network"]);
+        let session = self.session_with(&["image", "compute", "network"], None);
         OpenStackCloud::with_session("stage", "me".to_owned(), session)
+    }
+
+    /// A cloud whose services are where the catalog says.
+    pub(super) fn catalogued(&self, region: Option<&str>) -> OpenStackCloud {
+        OpenStackCloud::with_session("stage", "me".to_owned(), self.session_with(&[], region))
     }
 
     /// What was sent with a request, in JSON.
@@ -111,6 +122,19 @@ impl Stage {
             heads.iter().map(|head| head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned());
         lines.filter(|line| !line.contains("/auth/tokens")).collect()
     }
+}
+
+/// Keystone's answer.
+fn token(address: &str, regions: &[&str]) -> String {
+    let catalog = ["image", "compute", "network"].map(|service| {
+        let endpoint = |region: &&str| {
+            serde_json::json!({"interface": "public", "region_id": region, "url": format!("{address}/{service}")})
+        };
+        serde_json::json!({"type": service, "endpoints": regions.iter().map(endpoint).collect::<Vec<_>>()})
+    });
+    serde_json::json!({"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "project": {"id": "p"},
+        "catalog": catalog}})
+    .to_string()
 }
 
 /// An answer with a body.
