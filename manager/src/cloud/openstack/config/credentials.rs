@@ -88,9 +88,10 @@ fn user(entry: &Entry) -> Result<(Named, Option<Named>), ConfigError> {
 }
 
 fn scope(entry: &Entry) -> Result<Scope, ConfigError> {
-    let project = match named(entry, "project_id", "project_name")? {
-        Some(project) => Some(project),
-        None => named(entry, "tenant_id", "tenant_name")?,
+    let (by_id, by_name) = (["auth.project_id", "auth.tenant_id"], ["auth.project_name", "auth.tenant_name"]);
+    let project = match first(entry, by_id)? {
+        Some(id) => Some(Named::Id(id)),
+        None => first(entry, by_name)?.map(Named::Name),
     };
     let project = project.ok_or_else(|| {
         entry.wrong("auth.project_name", "is missing: images and servers belong to a project")
@@ -118,6 +119,11 @@ fn named(entry: &Entry, id: &str, name: &str) -> Result<Option<Named>, ConfigErr
         return Ok(Some(Named::Id(id)));
     }
     Ok(entry.text(&format!("auth.{name}"))?.map(Named::Name))
+}
+
+fn first(entry: &Entry, keys: [&str; 2]) -> Result<Option<String>, ConfigError> {
+    let [first, second] = keys;
+    Ok(entry.text(first)?.or(entry.text(second)?))
 }
 
 fn secret(entry: &Entry, key: &str) -> Result<SecretString, ConfigError> {

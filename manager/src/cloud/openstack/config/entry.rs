@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use super::ConfigError;
 
+/// How the settings begin of which one outside of `auth` counts more than one in it, as openstacksdk has it.
+const OUTSIDE_FIRST: [&str; 5] = ["project_", "tenant_", "user_domain_", "domain_", "token"];
+
 /// A cloud's settings before they are understood.
 pub(super) struct Entry {
     settings: Map<String, Value>,
@@ -38,13 +41,18 @@ impl Entry {
         ConfigError::new(format!("{}: `{key}`", self.source), problem)
     }
 
-    /// A setting, `auth.x` also where it stands outside of `auth`. Empty and null count as absent.
+    /// A setting, `auth.x` also where it stands outside of `auth`, which counts more for projects and domains. Empty
+    /// and null count as absent.
     fn get(&self, key: &str) -> Option<&Value> {
         let present = |value: &&Value| !value.is_null() && value.as_str() != Some("");
         let Some(short) = key.strip_prefix("auth.") else { return self.settings.get(key).filter(present) };
         let auth = self.settings.get("auth").and_then(Value::as_object);
         let inside = auth.and_then(|auth| auth.get(short)).filter(present);
-        inside.or_else(|| self.settings.get(short).filter(present))
+        let outside = self.settings.get(short).filter(present);
+        if OUTSIDE_FIRST.iter().any(|kind| short.starts_with(kind)) {
+            return outside.or(inside);
+        }
+        inside.or(outside)
     }
 
     /// A text; numbers and booleans that somebody wrote without quotes are taken as written.

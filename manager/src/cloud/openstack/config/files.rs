@@ -107,14 +107,19 @@ impl Known {
         let Some(cloud) = cloud.as_object() else {
             return Err(ConfigError::new(format!("{file}: `clouds.{name}`"), "is no table"));
         };
+        let secrets = self.secrets.get(name).and_then(Value::as_object);
         let mut settings = Map::new();
         if let Some(profile) = cloud.get("profile").or(cloud.get("cloud")).and_then(Value::as_str) {
             match self.profiles.get(profile).and_then(Value::as_object) {
-                Some(public) => merge(&mut settings, public),
+                Some(public) => {
+                    merge(&mut settings, public);
+                    let region = |entry: &Map<String, Value>| entry.contains_key("region_name");
+                    if region(cloud) || secrets.is_some_and(region) {
+                        settings.remove("regions");
+                    }
+                }
                 // A whole entry needs nothing of the profile.
-                None if has_auth_url(cloud)
-                    || self.secrets.get(name).and_then(Value::as_object).is_some_and(has_auth_url) =>
-                {
+                None if has_auth_url(cloud) || secrets.is_some_and(has_auth_url) => {
                     tracing::warn!(
                         "{file}: `clouds.{name}.profile` names {profile:?}, which is not in a clouds-public.yaml: what it would add is ignored"
                     );
@@ -131,9 +136,10 @@ impl Known {
             }
         }
         merge(&mut settings, cloud);
-        if let Some(secrets) = self.secrets.get(name).and_then(Value::as_object) {
+        if let Some(secrets) = secrets {
             merge(&mut settings, secrets);
         }
+        settle_region(&mut settings);
         Ok(Some(Entry::new(settings, file, format!("clouds.{name}."), self.home.clone())))
     }
 
@@ -176,12 +182,41 @@ fn table_of(path: &Path, key: &str) -> Result<Map<String, Value>, ConfigError> {
     }
 }
 
-/// Lays `over` on `base`, tables within tables too.
+/// Lays `over` on `base`, tables within tables too. `user-domain-name` is `user_domain_name`.
 fn merge(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
-        match (base.get_mut(key), value) {
-            (Some(Value::Object(below)), Value::Object(above)) => merge(below, above),
-            _ => drop(base.insert(key.clone(), value.clone())),
+        let key = key.replace('-', "_");
+        match value {
+            Value::Object(above) => {
+                let below = base.entry(key).or_insert_with(|| Value::Object(Map::new()));
+                match below {
+                    Value::Object(below) => merge(below, above),
+                    other => *other = value.clone(),
+                }
+            }
+            _ => drop(base.insert(key, value.clone())),
         }
+    }
+}
+
+/// The region that counts: the first of `regions`, which may have settings of its own, before `region_name`, of
+/// which only what stands before a comma.
+fn settle_region(settings: &mut Map<String, Value>) {
+    let first =
+        settings.get("regions").and_then(Value::as_array).and_then(|regions| regions.first()).cloned();
+    match first {
+        Some(Value::Object(region)) => {
+            if let Some(Value::Object(values)) = region.get("values") {
+                merge(settings, values);
+            }
+            settings.insert("region_name".to_owned(), region.get("name").cloned().unwrap_or_default());
+        }
+        Some(name) => drop(settings.insert("region_name".to_owned(), name)),
+        None => {}
+    }
+    if let Some(Value::String(name)) = settings.get_mut("region_name")
+        && let Some((first, _)) = name.split_once(',')
+    {
+        *name = first.to_owned();
     }
 }

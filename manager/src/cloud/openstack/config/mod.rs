@@ -11,6 +11,8 @@ mod variables;
 mod yaml;
 
 #[cfg(test)]
+mod sdk_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -109,7 +111,7 @@ impl CloudConfig {
             )
         })?;
         let (credentials, scope) = credentials::read(entry)?;
-        let interface = entry.text("interface")?.or(entry.text("endpoint_type")?);
+        let interface = entry.text("endpoint_type")?.or(entry.text("interface")?);
         let interface = interface.unwrap_or_else(|| "public".to_owned());
         let interface = interface.trim_end_matches("URL").to_owned();
         if !["public", "internal", "admin"].contains(&interface.as_str()) {

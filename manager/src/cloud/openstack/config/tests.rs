@@ -135,7 +135,7 @@ fn an_application_credential_by_name_needs_its_user() {
     assert!(error.contains("auth.username"), "{error}");
 }
 
-/// Expectations are what openstacksdk 4.22 with PyYAML 6 sends.
+/// More of them, and openstacksdk itself: `sdk_tests`.
 #[test]
 fn texts_without_quotes_are_read_as_pyyaml_reads_them() {
     for (written, sent) in [

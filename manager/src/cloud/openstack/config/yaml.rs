@@ -187,31 +187,51 @@ fn sexagesimal(digits: &str) -> Option<i128> {
 
 /// `1.50` is `1.5`; without a point it is a text, and an exponent needs its sign.
 fn float(text: &str) -> Option<String> {
-    let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, exponent) = rest.split_once(['e', 'E']).map_or((rest, None), |(m, e)| (m, Some(e)));
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    match unsigned {
+        ".inf" | ".Inf" | ".INF" => {
+            return Some(if text.starts_with('-') { "-inf" } else { "inf" }.to_owned());
+        }
+        ".nan" | ".NaN" | ".NAN" if unsigned == text => return Some("nan".to_owned()),
+        _ => {}
+    }
+    let (mantissa, exponent) =
+        unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(m, e)| (m, Some(e)));
     let (whole, part) = mantissa.split_once('.')?;
     let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == '_');
-    let signed = exponent.is_none_or(|exponent| {
-        exponent
-            .strip_prefix(['-', '+'])
-            .is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
-    });
-    if !digits(whole)
-        || !digits(part)
-        || !signed
-        || (whole.is_empty() && part.is_empty())
-        || whole.starts_with('_')
-    {
+    let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let all_digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let signed = exponent.is_none_or(|exponent| exponent.strip_prefix(['-', '+']).is_some_and(all_digits));
+    // Without digits before the point there is no sign either.
+    let begun = if whole.is_empty() { unsigned == text && begins(part) } else { begins(whole) };
+    if !digits(part) || !signed || !begun {
         return None;
     }
-    let number: f64 = text.replace('_', "").parse().ok()?;
-    let size = number.abs();
+    let number: f64 = match whole.rsplit_once(':') {
+        Some(_) if exponent.is_some() => return None,
+        Some((higher, last)) => {
+            let sum = higher.split(':').chain([last]).enumerate().try_fold(0.0, |sum, (at, field)| {
+                let valid = if at == 0 { digits(field) } else { field.len() <= 2 && all_digits(field) };
+                let value = field.replace('_', "").parse::<f64>().ok()?;
+                (valid && (at == 0 || value < 60.0)).then_some(sum * 60.0 + value)
+            })?;
+            let rest: f64 = format!("0.{}", part.replace('_', "")).parse().ok()?;
+            if text.starts_with('-') { -(sum + rest) } else { sum + rest }
+        }
+        None if !digits(whole) => return None,
+        None => text.replace('_', "").parse().ok()?,
+    };
+    Some(as_python(number))
+}
+
+/// As Python's `str()` has it.
+fn as_python(number: f64) -> String {
     // Where Python changes to exponents.
-    if number != 0.0 && !(1e-4..1e16).contains(&size) {
+    if number != 0.0 && !(1e-4..1e16).contains(&number.abs()) {
         let text = format!("{number:e}");
-        let (mantissa, exponent) = text.split_once('e')?;
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-        return Some(format!("{mantissa}e{sign}{exponent:0>2}"));
+        return format!("{mantissa}e{sign}{exponent:0>2}");
     }
-    Some(format!("{number:?}"))
+    format!("{number:?}")
 }
