@@ -84,7 +84,10 @@ pub(crate) fn clouds(schedules: &Schedules) -> Vec<Finding> {
     names
         .into_iter()
         .map(|name| match OpenStackCloud::open(name, "") {
-            Ok(_) => Finding::good(format!("cloud {name} is configured")),
+            Ok(cloud) => {
+                let note = cloud.note().map(|note| format!("; {note}")).unwrap_or_default();
+                Finding::good(format!("cloud {name} is configured{note}"))
+            }
             Err(error) => {
                 let mend = format!(
                     "describe it in clouds.yaml; then `image-manager doctor --cloud {name}` tries it"

@@ -6,6 +6,7 @@ use super::arguments::DoctorArguments;
 use super::instance::{gateway_address, load_schedules, open_history};
 use super::text::{Style, say};
 use super::{Exit, Outcome, Trouble, logging};
+use crate::cloud::Trouble as CloudTrouble;
 use crate::cloud::openstack::{OpenStackCloud, Proof, UNPROVABLE};
 
 pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
@@ -20,6 +21,9 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     let style = Style::of_stdout();
     let mut wrong = 0;
     say!("cloud ", name);
+    if let Some(note) = cloud.note() {
+        say!("  ", style.dim("i"), " ", note);
+    }
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let mut proofs = cloud.diagnose(gateway).await;
     if let Some(endpoint) = arguments.host.agent_endpoint
@@ -29,6 +33,11 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     }
     let inside = proofs.first().is_some_and(|proof| proof.found.is_ok());
     wrong += print(&proofs, style);
+    // Nothing else can be asked before clouds.yaml is mended.
+    let refused = proofs.first().and_then(|proof| proof.found.as_ref().err());
+    if refused.is_some_and(|error| error.trouble == CloudTrouble::Configuration) {
+        return Ok(Exit::Usage);
+    }
     for schedule in schedules.schedules.iter().filter(|schedule| inside && schedule.cloud == name) {
         say!();
         say!("schedule ", schedule.name);

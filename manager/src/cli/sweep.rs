@@ -133,7 +133,10 @@ fn line(resource: &Resource) -> String {
 
 /// What carries our mark and belongs to no unfinished build.
 async fn leaks(place: &Place, history: &History) -> Result<Vec<Resource>, Trouble> {
-    let found = place.inventory().await.map_err(Trouble::errored)?;
+    let found = place.inventory().await.map_err(|error| match error.trouble {
+        CloudTrouble::Configuration => Trouble::usage(error),
+        _ => Trouble::errored(error),
+    })?;
     // Asked after the cloud was: a build that began meanwhile has made nothing that was found.
     let live = history.unfinished().await.map_err(Trouble::errored)?;
     let mut leaks = Vec::new();

@@ -11,6 +11,7 @@
 )]
 
 mod canaries;
+mod clouds;
 mod control;
 mod crowd;
 mod documents;

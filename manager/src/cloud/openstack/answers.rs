@@ -102,10 +102,9 @@ fn trouble(status: u16, message: &str) -> Trouble {
     let text = message.to_ascii_lowercase();
     let no_room = text.contains("quota") || text.contains("storage space") || text.contains("no space left");
     match status {
-        300 => Trouble::Configuration,
         413 | 507 => Trouble::NoRoom,
         403 | 409 | 500 | 503 if no_room => Trouble::NoRoom,
-        400 | 401 | 403 | 405 | 406 | 415 | 422 => Trouble::Configuration,
+        300 | 400 | 401 | 403 | 405 | 406 | 415 | 422 => Trouble::Configuration,
         429 | 500..=599 => Trouble::Unavailable,
         _ => Trouble::Fault,
     }

@@ -351,6 +351,7 @@ mod tests {
             ca_certificate: None,
             client_certificate: None,
             overrides: std::collections::BTreeMap::new(),
+            note: None,
         }
     }
 

@@ -55,7 +55,6 @@ fn usual(request: &str, elsewhere: &str) -> String {
         "/compute" | "/compute/" | "/network" | "/network/" => stage::json(&json!({"versions": [version]})),
         "/compute/v2.1/flavors" => flavors(&[("f1", "small")]),
         "/compute/v2.1/flavors/f1" => flavor("f1"),
-        "/network/v2.0/networks/private" => NOT_FOUND.to_owned(),
         "/network/v2.0/networks" => stage::json(&json!({"networks": [network("n1")]})),
         "/image/v2/images" => stage::json(&json!({"images": []})),
         "/compute/v2.1/limits" => stage::json(&json!({"limits": {"absolute": {}}})),
@@ -90,8 +89,7 @@ async fn no_link_of_a_version_document_is_followed() {
 #[tokio::test]
 async fn a_version_document_for_people_says_nothing() {
     let stage = Stage::in_regions(&["R1"], |request| match request.split('?').next().unwrap() {
-        "GET /network" | "GET /network/" => PAGE.to_owned(),
-        "GET /compute/" => PAGE.to_owned(),
+        "GET /network" | "GET /network/" | "GET /compute/" => PAGE.to_owned(),
         "GET /compute/flavors" => flavors(&[("f1", "small")]),
         "GET /compute/flavors/f1" => flavor("f1"),
         _ => usual(request, "http://127.0.0.1:1"),

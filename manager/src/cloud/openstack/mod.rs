@@ -101,6 +101,9 @@ impl OpenStackCloud {
     /// Everything made there will carry `owner`.
     pub fn open(name: &str, owner: impl Into<String>) -> Result<Self, CloudError> {
         let config = CloudConfig::load(name, &Surroundings::of_process())?;
+        if let Some(note) = &config.note {
+            tracing::warn!("{note}");
+        }
         Ok(Self::with_session(name, owner.into(), Session::new(config)?))
     }
 
@@ -112,6 +115,11 @@ impl OpenStackCloud {
     /// Where its settings come from, for people.
     pub fn source(&self) -> &str {
         &self.session.config().source
+    }
+
+    /// What in its settings does not count, for people.
+    pub fn note(&self) -> Option<&str> {
+        self.session.config().note.as_deref()
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {

@@ -19,13 +19,14 @@ pub(super) enum Service {
 }
 
 impl Service {
-    /// Its types in catalogs.
+    /// Its types in catalogs, the official one first (service-types-authority). Cinder's first version, `volume`, is none
+    /// of those we speak.
     pub(super) fn types(self) -> &'static [&'static str] {
         match self {
             Self::Image => &["image"],
             Self::Compute => &["compute"],
             Self::Network => &["network"],
-            Self::Volume => &["block-storage", "volumev3"],
+            Self::Volume => &["block-storage", "volumev3", "volumev2", "block-store"],
         }
     }
 
@@ -99,7 +100,7 @@ impl Described {
             return Self { version: None, microversion: Microversion::negotiate(document) };
         };
         let one = all.iter().find(|one| text(one, "id").trim_end_matches(".0") == wanted);
-        let microversion = one.and_then(|one| Microversion::of(one));
+        let microversion = one.and_then(Microversion::of);
         Self { version: Some(wanted.to_owned()), microversion }
     }
 }

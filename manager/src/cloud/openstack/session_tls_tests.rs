@@ -61,6 +61,7 @@ fn session(auth_url: &Url, verify: bool, ca_certificate: Option<PathBuf>) -> Ses
         ca_certificate,
         client_certificate: None,
         overrides: std::collections::BTreeMap::new(),
+        note: None,
     })
     .unwrap()
 }

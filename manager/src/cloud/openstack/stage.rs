@@ -88,6 +88,7 @@ impl Stage {
             ca_certificate: None,
             client_certificate: None,
             overrides: services.iter().map(|service| (*service, url.clone())).collect(),
+            note: None,
         })
         .unwrap()
     }

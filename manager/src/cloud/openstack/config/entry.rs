@@ -18,6 +18,8 @@ pub(super) struct Entry {
     /// What stands before a key in an error: `clouds.lab.`, or nothing.
     prefix: String,
     home: Option<PathBuf>,
+    /// What of it does not count, for people.
+    pub(super) note: Option<String>,
 }
 
 impl Entry {
@@ -27,7 +29,7 @@ impl Entry {
         prefix: String,
         home: Option<PathBuf>,
     ) -> Self {
-        Self { settings, source, prefix, home }
+        Self { settings, source, prefix, home, note: None }
     }
 
     pub(super) fn source(&self) -> &str {

@@ -108,7 +108,7 @@ impl Known {
             return Err(ConfigError::new(format!("{file}: `clouds.{name}`"), "is no table"));
         };
         let secrets = self.secrets.get(name).and_then(Value::as_object);
-        let mut settings = Map::new();
+        let (mut settings, mut note) = (Map::new(), None);
         if let Some(profile) = cloud.get("profile").or(cloud.get("cloud")).and_then(Value::as_str) {
             match self.profiles.get(profile).and_then(Value::as_object) {
                 Some(public) => {
@@ -120,9 +120,10 @@ impl Known {
                 }
                 // A whole entry needs nothing of the profile.
                 None if has_auth_url(cloud) || secrets.is_some_and(has_auth_url) => {
-                    tracing::warn!(
-                        "{file}: `clouds.{name}.profile` names {profile:?}, which is not in a clouds-public.yaml: what it would add is ignored"
-                    );
+                    note = Some(format!(
+                        "{file}: `clouds.{name}.profile` names {profile:?}, which is not in a clouds-public.yaml: what it \
+                         would add is ignored"
+                    ));
                 }
                 None => {
                     return Err(ConfigError::new(
@@ -140,7 +141,9 @@ impl Known {
             merge(&mut settings, secrets);
         }
         settle_region(&mut settings);
-        Ok(Some(Entry::new(settings, file, format!("clouds.{name}."), self.home.clone())))
+        let mut entry = Entry::new(settings, file, format!("clouds.{name}."), self.home.clone());
+        entry.note = note;
+        Ok(Some(entry))
     }
 
     /// The error for a name that no cloud has.

@@ -50,6 +50,8 @@ pub(super) struct CloudConfig {
     pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
     /// Addresses of services, by catalog type, instead of the catalog's.
     pub(super) overrides: BTreeMap<&'static str, Url>,
+    /// What in its settings does not count, for people.
+    pub(super) note: Option<String>,
 }
 
 /// A setting cannot be used: where, which, and why.
@@ -137,6 +139,7 @@ impl CloudConfig {
             ca_certificate: entry.file("cacert")?,
             client_certificate: client_certificate(entry)?,
             overrides,
+            note: entry.note.clone(),
         })
     }
 }

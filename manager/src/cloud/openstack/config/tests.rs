@@ -180,5 +180,11 @@ clouds:
 fn a_whole_entry_works_whatever_profile_it_names() {
     let text =
         "clouds: {x: {profile: ovh, auth: {auth_url: 'http://h', username: u, password: p, project_id: p}}}";
-    assert_eq!(load("x", &[], &[("clouds.yaml", text)]).unwrap().auth_url.as_str(), "http://h/");
+    let config = load("x", &[], &[("clouds.yaml", text)]).unwrap();
+    assert_eq!(config.auth_url.as_str(), "http://h/");
+    let note = config.note.unwrap();
+    assert!(
+        note.contains("`clouds.x.profile` names \"ovh\"") && note.ends_with("would add is ignored"),
+        "{note}"
+    );
 }
