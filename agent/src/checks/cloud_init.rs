@@ -77,7 +77,10 @@ pub async fn observe(_settings: &CloudInitCheck, guest: &Guest, deadline: Instan
         }
         let hopeless = seen.disabled || (!seen.installed && seen.waited >= GRACE);
         if seen.finished || hopeless || now + PERIOD >= deadline {
-            seen.ignored = configuration::unreadable(guest).await;
+            // Before that it counts for nothing, and the time for it is over.
+            if seen.finished {
+                seen.ignored = configuration::unreadable(guest).await;
+            }
             return seen;
         }
         sleep(PERIOD).await;

@@ -135,7 +135,9 @@ impl Mirrors {
 
     /// Why there is nothing to ask for, with the key that names something.
     pub(super) fn nothing(&self, key: &str) -> String {
-        let why = if self.left_out.is_empty() {
+        let why = if !self.all.is_empty() {
+            "the image's package sources name mirrors by address only".to_owned()
+        } else if self.left_out.is_empty() {
             "the image's package sources name no mirror".to_owned()
         } else {
             format!("of the image's package sources none can be used ({})", self.left_out.join("; "))

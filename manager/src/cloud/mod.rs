@@ -11,7 +11,7 @@ mod qcow2;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -299,6 +299,18 @@ pub trait Cloud: Send + Sync {
 
     /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone.
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;
+}
+
+/// Whether an address is one of this host: only those can be bound. Sends nothing. Where the host binds any address
+/// (`net.ipv4.ip_nonlocal_bind`, as load balancers have it) that proves nothing, and none counts as its own.
+pub(crate) fn is_own_address(address: IpAddr) -> bool {
+    let binds = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
+    // Addresses for documentation (RFC 5737 and 3849), which no host has.
+    let nobodys = match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    };
+    binds(address) && !binds(nobodys)
 }
 
 /// What kind of trouble a cloud has.

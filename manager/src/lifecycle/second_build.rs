@@ -37,8 +37,7 @@ fn verdict(mut error: BuilderError, past: DefinitionPast) -> Failure {
     }
     let message = match past.second_of {
         Some(first) => format!(
-            "{}, and build {first} in another way, though {unchanged}: it is unknown whether the image is to blame, and \
-             it is not built again by itself",
+            "{}, and build {first} in another way, though {unchanged}: it is unknown whether the image is to blame",
             error.message
         ),
         None => format!(
@@ -88,6 +87,6 @@ mod tests {
 
         let otherwise = of(Some("p"), None, Some("f"));
         assert_eq!((otherwise.verdict, otherwise.reason.as_str()), (Verdict::Errored, UNEXPLAINED));
-        assert!(otherwise.message.ends_with("it is not built again by itself"), "{otherwise:?}");
+        assert!(otherwise.message.ends_with("it is unknown whether the image is to blame"), "{otherwise:?}");
     }
 }

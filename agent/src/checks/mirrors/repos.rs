@@ -13,36 +13,36 @@ const CONFIGURATIONS: [&str; 2] = ["/etc/dnf/dnf.conf", "/etc/yum.conf"];
 
 pub(super) fn read(guest: &Guest, mirrors: &mut Mirrors) {
     let main = CONFIGURATIONS.iter().find_map(|file| guest.read(file).ok()).unwrap_or_default();
-    let main_proxy = sections(&main).into_iter().find(|section| section.name == "main");
-    let main_proxy = main_proxy.and_then(|section| section.value("proxy").map(str::to_owned));
+    let main = sections(&main).into_iter().find(|section| section.name == "main").unwrap_or_default();
     for (folders, variables) in KINDS {
         let variables = Variables::of(guest, variables);
         for folder in folders {
             for name in files(guest, folder, "repo") {
                 let text = guest.read(format!("{folder}/{name}")).unwrap_or_default();
                 for repository in sections(&text) {
-                    let proxy = repository.value("proxy").or(main_proxy.as_deref());
-                    add(guest, mirrors, &variables, &repository, proxy);
+                    add(guest, mirrors, &variables, &repository, proxy(&repository, &main));
                 }
             }
         }
     }
 }
 
-fn add(
-    guest: &Guest,
-    mirrors: &mut Mirrors,
-    variables: &Variables,
-    repository: &Section,
-    proxy: Option<&str>,
-) {
+/// The way to a repository; what it does not say, the main configuration says.
+fn proxy(repository: &Section, main: &Section) -> Via {
+    let value = |key: &str| repository.value(key).or(main.value(key)).map(str::trim).unwrap_or_default();
+    match value("proxy") {
+        "" | "_none_" => Via::Direct,
+        _ if !value("proxy_username").is_empty() => {
+            Via::Unknown("a proxy that asks for a password".to_owned())
+        }
+        proxy => Via::of(proxy),
+    }
+}
+
+fn add(guest: &Guest, mirrors: &mut Mirrors, variables: &Variables, repository: &Section, via: Via) {
     if repository.is_off() {
         return;
     }
-    let via = match proxy.map(str::trim) {
-        None | Some("" | "_none_") => Via::Direct,
-        Some(proxy) => Via::of(proxy),
-    };
     let mut addresses = Vec::new();
     for key in ["baseurl", "mirrorlist", "metalink"] {
         let value = repository.value(key).unwrap_or_default();

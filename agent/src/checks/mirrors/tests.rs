@@ -154,6 +154,12 @@ fn proxies_of_dnf_are_found() {
     let mirrors = of(&[(REPO, text), ("/etc/dnf/dnf.conf", "[main]\nproxy=http://cache:3128\n")]);
     let ways: Vec<_> = mirrors.all.into_iter().map(|mirror| mirror.via).collect();
     assert_eq!(ways, [Via::Proxy { host: "cache".to_owned(), port: 3128 }, Via::Direct]);
+    let secret = "[main]\nproxy=http://cache:3128\nproxy_username=me\nproxy_password=secret\n";
+    let mirrors = of(&[(REPO, text), ("/etc/dnf/dnf.conf", secret)]);
+    assert!(
+        matches!(mirrors.all.first().map(|mirror| &mirror.via), Some(Via::Unknown(_))),
+        "it needs a password"
+    );
 }
 
 #[test]

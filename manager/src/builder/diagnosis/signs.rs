@@ -130,12 +130,15 @@ const INCONSISTENT: [&str; 18] = [
 
 /// What cannot be reached, or fails on the other side (5xx). What is not there (404) is a wrong address, so the
 /// definition's fault; apt's and curl's words for it do not tell the two apart.
-const NETWORK: [&str; 87] = [
+const NETWORK: [&str; 89] = [
     // apt
     "Failed to fetch ",
     "Temporary failure resolving",
     "Temporary failure in name resolution",
-    "Could not resolve",
+    // Not npm's "Could not resolve dependency", which is the definition's.
+    "Could not resolve '",
+    "Could not resolve host",
+    "Could not resolve proxy",
     "Could not connect to ",
     "Unable to connect to ",
     "Cannot initiate the connection to ",

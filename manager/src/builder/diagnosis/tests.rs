@@ -79,6 +79,7 @@ fn causes_are_told_apart() {
         ("contain: kpartx is not installed", 127, "dib_missing"),
         ("qcow2 output format specified but qemu-img executable not found.", 1, "dib_missing"),
         ("x.MissingElementException: Element 'a' not found", 1, "dib_hook_failed"),
+        ("npm error Could not resolve dependency:", 1, "dib_hook_failed"),
         ("diskimage_builder.element_dependencies.MissingOSException: Please", 1, "dib_os_missing"),
         (
             "diskimage_builder.element_dependencies.AlreadyProvidedException: operating-system: x",

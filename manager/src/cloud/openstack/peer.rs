@@ -5,7 +5,7 @@
 //! router would give the server: one of the server's own subnets that it does not have, one that Neutron gave to
 //! somebody else (a port, a floating IP), one of this host, one of its link. What is left may be a translation.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::OpenStackCloud;
 use super::answers::{list, text};
 use super::services::Service;
 use super::session::Call;
-use crate::cloud::{CloudError, Server};
+use crate::cloud::{CloudError, Server, is_own_address};
 
 impl OpenStackCloud {
     /// Why whoever calls from `peer` cannot be this server.
@@ -53,8 +53,8 @@ impl OpenStackCloud {
         let call = Call::get(Service::Network, "floatingips").query("floating_ip_address", peer.to_string());
         let found = match self.session.list_all(&call, "floatingips").await {
             Ok(found) => found,
-            // Not every Neutron has them.
-            Err(error) if error.is(404) => Vec::new(),
+            // Not every Neutron has them, nor shows them.
+            Err(error) if error.is(404) || error.is(403) => Vec::new(),
             Err(error) => return Err(error.when(&format!("asking for floating IP {peer}"))),
         };
         let found = found.iter().find(|ip| text(ip, "floating_ip_address").parse() == Ok(peer));
@@ -128,7 +128,7 @@ fn is_of_this_host(address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
-    link || address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+    link || address.is_loopback() || is_own_address(address)
 }
 
 #[cfg(test)]

@@ -111,9 +111,14 @@ fn detail(driver: &Driver, artifact: &Artifact, size: u64, warning: Option<Strin
     text
 }
 
+/// How long the files of the elements may be read: they may lie on a file system that hangs.
+const READING: Duration = Duration::from_mins(5);
+
 /// Builds, and records what the image is defined by.
 async fn defined_build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
-    let definition = Definition::read(driver.manager.settings(), &driver.schedule.image).await;
+    let reading = async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image).await) };
+    let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
+    let definition = driver.bounded(READING, late, reading).await?;
     let expanded = OnceLock::new();
     let result = build(driver, order, &expanded).await?;
     let digest = definition.zip(expanded.get()).map(|(definition, expanded)| definition.digest(expanded));

@@ -1,9 +1,9 @@
 //! Whose word a build hears: to whom a server's token is bound, and what ends the build when somebody else comes with it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::cloud::Server;
+use crate::cloud::{Server, is_own_address};
 use crate::gateway::{Claimant, Contest, Session};
 use crate::history::Claim;
 use crate::lifecycle::driver::Driver;
@@ -77,7 +77,7 @@ pub(super) async fn check_address(
 
 /// Whether an endpoint's address is one of this host: only those can be bound. Sends nothing.
 fn is_here(endpoint: &str) -> bool {
-    endpoint.parse::<SocketAddr>().is_ok_and(|endpoint| UdpSocket::bind((endpoint.ip(), 0)).is_ok())
+    endpoint.parse::<SocketAddr>().is_ok_and(|endpoint| is_own_address(endpoint.ip()))
 }
 
 #[cfg(test)]

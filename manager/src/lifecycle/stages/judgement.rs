@@ -6,6 +6,8 @@ use crate::history::{Named as _, observations};
 use crate::lifecycle::failure::Failure;
 use crate::schedules::CheckSpec;
 
+/// The reason of a verdict that [`judge`] has given already.
+const INCONCLUSIVE: &str = "check_inconclusive";
 /// Endings that say whose results these are: nothing that was reported may count after them.
 const IDENTITY: [&str; 2] = ["wrong_image", "agent_contested"];
 
@@ -84,9 +86,11 @@ pub(in crate::lifecycle) fn outweigh(later: Failure, checks: &[v1::Check]) -> Fa
     known.with_evidence(all.trim())
 }
 
-/// Whether what the checks found counts at such an end.
+/// Whether what the checks found counts at such an end. Checks that were judged already were repeated from here, too:
+/// asked once more, a network that has come back would blame the image for its absence.
 pub(super) fn may_be_outweighed(later: &Failure) -> bool {
-    later.verdict == Verdict::Errored && !IDENTITY.contains(&later.reason.as_str())
+    let reason = later.reason.as_str();
+    later.verdict == Verdict::Errored && !IDENTITY.contains(&reason) && reason != INCONCLUSIVE
 }
 
 /// Where the results are not exactly one for each requested check, in words; empty when they are.

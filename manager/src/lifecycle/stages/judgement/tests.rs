@@ -90,7 +90,7 @@ fn a_known_failure_decides() {
         assert!(failure.evidence.starts_with("console\n\ndisk (fail)"), "{}", failure.evidence);
     }
     assert_eq!(outweigh(Failure::cancelled(), &checks).reason, "cancelled");
-    for reason in ["wrong_image", "agent_contested"] {
+    for reason in ["wrong_image", "agent_contested", INCONCLUSIVE] {
         assert_eq!(outweigh(Failure::errored(reason, ""), &checks).reason, reason);
     }
     let optional = [one("disk", CheckOutcome::Fail, false)];
