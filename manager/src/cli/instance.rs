@@ -119,7 +119,9 @@ pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
 pub(crate) fn check_what_runs(settings: &Settings) -> Result<(), trust::Unsafe> {
     settings.elements.iter().try_for_each(|directory| trust::check(directory, true))?;
     trust::check(&settings.agent, false)?;
-    trust::check(&settings.dib, false)
+    // A virtual environment has disk-image-builder's code and elements beside the program.
+    let home = settings.dib.ancestors().nth(2).filter(|home| home.join("pyvenv.cfg").is_file());
+    home.map_or_else(|| trust::check(&settings.dib, false), |home| trust::check(home, true))
 }
 
 /// Takes from others what they may read of the manager's own.

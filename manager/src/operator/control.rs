@@ -185,6 +185,11 @@ impl ImageManager for Control {
         request: Request<v1::CreateLoginLinkRequest>,
     ) -> Answer<v1::CreateLoginLinkResponse> {
         let caller = caller(&request)?;
+        if caller.is_browser() {
+            // Else a session could be renewed for ever, and a stolen one would have no end.
+            let why = "a browser's session makes no links: use a token, or `image-manager login` on the manager's host";
+            return Err(Status::permission_denied(why));
+        }
         let role = Role::from_message(request.into_inner().role()).unwrap_or(caller.role);
         if !caller.may(role) {
             let why = format!("{} is a {}: no link can be for more", caller.principal, caller.role);

@@ -79,7 +79,9 @@ impl Visitor {
     /// The account on this host that the other end belongs to; `None` when it cannot be told.
     pub(super) async fn owner(&self) -> Option<u32> {
         let ends = self.ends?;
-        *self.owner.get_or_init(|| socket_owner::of(ends)).await
+        // Not kept when it could not be told: the next request may have better luck.
+        let asked = || async { socket_owner::of(ends).await.map(Some).ok_or(()) };
+        self.owner.get_or_try_init(asked).await.ok().copied().flatten()
     }
 
     /// The same for whoever brought a wrong token: when many are looked up it is left open.

@@ -49,7 +49,8 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
     };
     if let Need::Role(role) = need {
         let Some(caller) = &caller else { return unknown(&request) };
-        if caller.is_by_kernel() && authority(&request).is_some_and(|authority| !is_loopback(authority)) {
+        let foreign = || authority(&request).is_some_and(|authority| !is_loopback(authority));
+        if caller.is_by_kernel() && (foreign() || is_relayed(request.headers())) {
             return refuse(&request, Code::PermissionDenied, StatusCode::FORBIDDEN, FOREIGN_HOST);
         }
         if !caller.may(role) {
@@ -86,6 +87,11 @@ async fn identify(
         }
         _ => Ok(None),
     }
+}
+
+/// Whether a proxy says that it speaks for somebody else: then the kernel's word is about the proxy.
+fn is_relayed(headers: &HeaderMap) -> bool {
+    ["forwarded", "via", "x-forwarded-for"].iter().any(|name| headers.contains_key(*name))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -13,7 +13,9 @@ const MOST: u64 = 64 << 20;
 /// The tiny image with a disk of two gigabytes, in a file of two: what comes after a qcow2's last cluster is
 /// nobody's, and is uploaded and hashed like the rest. Its sum goes into a file beside the program.
 fn program(lab: &Lab) -> std::path::PathBuf {
-    let program = lab.path().join("disk-image-create");
+    // In a directory of its own, which a build may only read.
+    let program = lab.path().join("bin/disk-image-create");
+    fs::create_dir(lab.path().join("bin")).unwrap();
     let real = repository().join("testbed/tiny-image/disk-image-create");
     let script = format!(
         "#!/bin/bash\nset -e\nreal={} sum={}\n\

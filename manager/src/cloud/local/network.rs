@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::{PipeWriter, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -217,7 +217,9 @@ fn prepare(home: &Path, server: Option<Ipv4Addr>) -> Result<(std::fs::File, Opti
         .map_err(|error| io_error("cannot write", &path, &error))?;
     let Some(server) = server else { return Ok((log, None)) };
     let path = home.join(RESOLVER);
+    // QEMU's user reads it, by the mount; the manager's umask would leave it root's alone.
     std::fs::write(&path, format!("nameserver {server}\n"))
+        .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)))
         .map_err(|error| io_error("cannot write", &path, &error))?;
     Ok((log, Some(path)))
 }

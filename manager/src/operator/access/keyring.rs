@@ -79,6 +79,8 @@ impl Entry {
 pub(in crate::operator) struct Keyring {
     history: History,
     tokens: RwLock<HashMap<TokenHash, Entry>>,
+    /// One change at a time, in the history and here.
+    changes: tokio::sync::Mutex<()>,
     /// Told whenever a token is gone.
     gone: watch::Sender<()>,
     sessions: session::Key,
@@ -102,6 +104,7 @@ impl Keyring {
         Ok(Self {
             history,
             tokens: RwLock::new(tokens),
+            changes: tokio::sync::Mutex::default(),
             gone: watch::Sender::new(()),
             sessions: session::Key::of(state),
             links: Mutex::default(),
@@ -174,6 +177,7 @@ impl Keyring {
         lifetime: Option<Duration>,
         by: Principal,
     ) -> Result<Issued<v1::Token>, TokenError> {
+        let _turn = self.changes.lock().await;
         let issued = create(&self.history, name, role, lifetime, by).await?;
         let added = entry(issued.what.name.clone(), &issued.what);
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).extend(added);
@@ -182,11 +186,18 @@ impl Keyring {
 
     /// Makes a token worthless; ends what it has opened.
     pub(in crate::operator) async fn revoke(&self, name: &str, by: Principal) -> Result<(), TokenError> {
-        revoke(&self.history, name, by).await?;
-        let is_it = |entry: &Entry| entry.name == name;
-        self.tokens.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| !is_it(entry));
+        let _turn = self.changes.lock().await;
+        // Here first: whoever asked may go away before the commit, which happens all the same.
+        let taken: Vec<_> = {
+            let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+            tokens.extract_if(|_, entry| entry.name == name && name != OF_FILE).collect()
+        };
         self.gone.send_replace(());
-        Ok(())
+        let revoked = revoke(&self.history, name, by).await;
+        if revoked.is_err() {
+            self.tokens.write().unwrap_or_else(PoisonError::into_inner).extend(taken);
+        }
+        revoked
     }
 
     /// All tokens, that of the file too.
