@@ -205,7 +205,10 @@ fn on_a_terminal_serve_prints_a_link() {
         .output()
         .unwrap();
     assert_eq!(text(&output.stdout), "303", "{said}");
-    child.kill().unwrap();
+    // script(1) ends with what it runs, and not the other way round.
+    let holder = std::fs::read_to_string(place.state().join("manager.json")).unwrap();
+    let holder: serde_json::Value = serde_json::from_str(&holder).unwrap();
+    assert!(Command::new("kill").arg(holder["pid"].to_string()).status().unwrap().success());
     child.wait().unwrap();
 }
 
