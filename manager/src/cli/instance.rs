@@ -178,7 +178,8 @@ pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
 }
 
 impl Instance {
-    /// Opens everything that a manager needs. Nothing is built yet. The clouds of the schedules in `needed`
+    /// Opens everything that a manager needs, after [`load_definition`] has looked at what decides what root runs.
+    /// Nothing is built yet. The clouds of the schedules in `needed`
     /// must be configured; others may be missing.
     pub(crate) async fn open(
         host: &HostArguments,
@@ -193,7 +194,6 @@ impl Instance {
             Builds::OneInForeground => (1, false),
         };
         let settings = settings(host, &lock.directory, concurrent_builds);
-        check_what_runs(&settings).map_err(Trouble::usage)?;
         close_to_readers(&lock.directory)?;
         let listener = listen(gateway, "--gateway").await?;
         let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
