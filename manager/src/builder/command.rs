@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::diagnosis::{definition, host};
-use super::{BuilderError, Order, view};
+use super::{BuilderError, Order, inputs, view};
 
 /// The first process in the build's namespaces.
 const CONTAIN: &str = include_str!("contain.sh");
@@ -35,6 +35,8 @@ pub(super) struct Layout {
     pub(super) home: PathBuf,
     /// What DIB makes goes here.
     pub(super) output: PathBuf,
+    /// The files that the build is given.
+    pub(super) inputs: PathBuf,
 }
 
 impl Layout {
@@ -45,6 +47,7 @@ impl Layout {
             temporary: scratch.join(temporary(scratch)),
             home: scratch.join("home"),
             output: scratch.join("out"),
+            inputs: scratch.join("inputs"),
         }
     }
 
@@ -110,7 +113,7 @@ pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std
         .env_clear()
         .envs(environment(order, layout)?)
         .current_dir(&layout.root)
-        .stdin(Stdio::null())
+        .stdin(if order.inputs.secrets.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(output.try_clone()?)
         .stderr(output)
         .process_group(0)
@@ -170,6 +173,12 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         set("IMAGE_MANAGER_BUILD", order.build_id.as_ref()),
         set("IMAGE_MANAGER_FINGERPRINT", order.fingerprint.as_ref()),
     ]);
+    if !order.inputs.files.is_empty() {
+        variables.push(set(inputs::INPUTS, layout.inputs.as_os_str()));
+    }
+    if !order.inputs.secrets.is_empty() {
+        variables.push(set(inputs::SECRETS, inputs::SECRETS_DIRECTORY.as_ref()));
+    }
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));
     }

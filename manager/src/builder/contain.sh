@@ -13,6 +13,8 @@
 # unshare: the namespace dies with it, and every mount and process in it. Loop devices survive; their
 # names are in the output ("New block device [/dev/loopN]").
 #
+# IMAGE_MANAGER_SECRETS_DIR names the directory that the build's secrets are put into, in a tmpfs of its own.
+#
 # Exits as DIB does.
 
 set -u
@@ -88,6 +90,23 @@ for descriptor in "${opened[@]}"; do
     [ -z "$descriptor" ] || exec {descriptor}<&-
 done
 must mount -t tmpfs -o mode=1777 private /dev/shm
+# Secrets come on standard input, a line each: NAME BASE64. Nothing here puts them on a command line, into an
+# environment or onto a disk: "printf" and "read" are the shell's own, and no here-document, which may be a file.
+if [ -n "${IMAGE_MANAGER_SECRETS_DIR:-}" ]; then
+    must mkdir -m 0700 "$IMAGE_MANAGER_SECRETS_DIR"
+    while read -r name value && [ -n "$value" ]; do
+        (umask 077 && printf '%s' "$value" | base64 --decode >"$IMAGE_MANAGER_SECRETS_DIR/$name") || {
+            say "cannot put down the secret $name"
+            exit 126
+        }
+    done
+    [ "$name" = end ] || {
+        say "the secrets did not come to their end"
+        exit 126
+    }
+    unset name value
+fi
+exec </dev/null
 # From the old place ".." would lead to what is covered.
 must cd "$(pwd)"
 

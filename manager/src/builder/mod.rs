@@ -6,6 +6,7 @@
 //! ```text
 //!  run ── command: arguments, allow-listed environment
 //!   │     contained: the process group; asks it to stop, kills it, also when run's future is dropped
+//!   │     inputs: files for our elements, secrets through a pipe into a tmpfs; masking: not into the log
 //!   ├──── output: lines from the pipe, into build.log, into the tail
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
 //!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
@@ -29,7 +30,9 @@ mod containment;
 mod diagnosis;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod inputs;
 mod log_reader;
+mod masking;
 mod output;
 mod phases;
 mod proof;
@@ -43,6 +46,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use inputs::{InputFile, Inputs, Secret};
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use proof::{Counts, Proof};
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
@@ -69,6 +73,8 @@ pub struct Order {
     pub packages: Vec<String>,
     /// The schedule's environment, already checked, and what the elements of ours want.
     pub environment: BTreeMap<String, String>,
+    /// Files and secrets that it is given otherwise.
+    pub inputs: Inputs,
     /// Options of `qemu-img` for the qcow2 (DIB's `--qemu-img-options`), empty for DIB's defaults.
     pub qemu_img_options: String,
     /// A directory that belongs to this build alone; made here, removed by [`clean`].

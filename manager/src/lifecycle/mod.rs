@@ -12,6 +12,7 @@ mod definition;
 mod driver;
 pub mod events;
 mod failure;
+mod inputs;
 mod ledger;
 mod manager;
 pub mod metrics;
@@ -27,7 +28,7 @@ pub mod state;
 mod stop;
 mod take_up;
 
-pub use comparison::{boot_time, compare};
+pub use comparison::{boot_time, compare, short_digest};
 pub use events::Notice;
 pub use failure::Failure;
 pub use manager::{Manager, PREFLIGHT, Parts, TriggerError, TriggerOptions};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Definition, Finding};
+use super::{Definition, Finding, own};
 use crate::builder::check_room;
 use crate::cloud::local;
 use crate::lifecycle::Settings;
@@ -117,7 +117,7 @@ pub fn findings(
     }
     findings.push(dib(settings, definition.unknown.as_deref()));
     findings.push(agent(settings));
-    findings.extend(settings.elements.iter().map(|path| directory_of_elements(path)));
+    findings.extend(own::findings(&needed, settings));
     findings.push(root());
     findings.push(room(settings));
     findings
@@ -160,17 +160,6 @@ fn agent(settings: &Settings) -> Finding {
     Finding::bad("agent binary", wrong, "make agent, or name it with --agent")
 }
 
-fn directory_of_elements(path: &Path) -> Finding {
-    if path.is_dir() {
-        return Finding::good(format!("elements ({})", path.display()));
-    }
-    Finding::bad(
-        "elements",
-        format!("there is no directory {}", path.display()),
-        "name the directory with --elements, or IMAGE_MANAGER_ELEMENTS",
-    )
-}
-
 fn root() -> Finding {
     if nix::unistd::geteuid().is_root() {
         return Finding::good("runs as root, as disk-image-builder needs");
@@ -191,12 +180,30 @@ fn room(settings: &Settings) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::gateway::GatewaySettings;
     use crate::schedules::parse;
+
+    pub(in crate::readiness) fn settings() -> Settings {
+        let nowhere = Path::new("/nowhere");
+        Settings {
+            state: nowhere.to_owned(),
+            scratch: nowhere.to_owned(),
+            dib: nowhere.join("disk-image-create"),
+            elements: vec![nowhere.join("elements")],
+            shipped: Vec::new(),
+            private: Vec::new(),
+            agent: nowhere.join("agent"),
+            concurrent_builds: 1,
+            gateway: GatewaySettings::default(),
+            reattach: Duration::ZERO,
+            agent_endpoint: None,
+            room: 0,
+        }
+    }
 
     fn asked_for(text: &str, expanded: &[&str]) -> String {
         let schedules = parse(Path::new("schedules.toml"), text).unwrap();
@@ -206,20 +213,7 @@ mod tests {
                 .elements
                 .insert("a".to_owned(), expanded.iter().map(|name| (*name).to_owned()).collect());
         }
-        let nowhere = Path::new("/nowhere");
-        let settings = Settings {
-            state: nowhere.to_owned(),
-            scratch: nowhere.to_owned(),
-            dib: nowhere.join("disk-image-create"),
-            elements: vec![nowhere.join("elements")],
-            private: Vec::new(),
-            agent: nowhere.join("agent"),
-            concurrent_builds: 1,
-            gateway: GatewaySettings::default(),
-            reattach: Duration::ZERO,
-            agent_endpoint: None,
-            room: 0,
-        };
+        let settings = settings();
         let findings = findings(&schedules, &definition, &settings, &|_| true);
         format!("{findings:?}")
     }

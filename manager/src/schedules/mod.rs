@@ -28,6 +28,10 @@
 //! | `retry_backoff` | duration | `"1m"` | pause before the first retry; it doubles with each further one, up to 1h |
 //! | `pause_after` | number | `5` | after so many builds in a row that failed or errored the schedule pauses itself; `0`: never |
 //! | `image.elements` | list of strings | required | disk-image-builder's elements, at least one |
+//! | `image.elements_path` | list of strings | `[]` | directories with elements of one's own; they come before all others |
+//! | `image.repositories` | list of tables | `[]` | package repositories of one's own |
+//! | `image.files` | list of tables | `[]` | files of one's own |
+//! | `image.secrets` | table of strings | `{}` | secrets of the build, each `"file:/path"` |
 //! | `image.environment` | table of strings | `{}` | the build's environment, such as `DIB_RELEASE`; no secrets, nothing that the manager sets |
 //! | `image.packages` | list of strings | `[]` | further packages |
 //! | `image.users` | list of tables | `[]` | users that cloud-init makes |
@@ -72,6 +76,7 @@
 //! | `timeouts.verify` | duration | `"10m"` | until the agent is gone again; at most 2h |
 //! | `timeouts.total` | duration | `"2h"`, more if the stages need it | everything but queue and clean-up |
 
+pub mod additions;
 pub mod cron;
 mod cron_field;
 mod diagnostics;
@@ -88,6 +93,7 @@ mod syntax;
 mod tests;
 pub mod values;
 
+pub use additions::{ImageFile, Repository, RepositoryKind, Secret};
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
 pub use overview::describe;

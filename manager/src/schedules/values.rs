@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
 use super::places::Places;
 
@@ -102,6 +103,14 @@ impl Default for RetryPolicy {
 pub struct ImageSpec {
     /// DIB elements; at least one.
     pub elements: Vec<String>,
+    /// Directories with elements of one's own, absolute; they come before all others.
+    pub elements_path: Vec<PathBuf>,
+    /// Package repositories of one's own.
+    pub repositories: Vec<Repository>,
+    /// Files of one's own.
+    pub files: Vec<ImageFile>,
+    /// Secrets of the build, in the order of their names.
+    pub secrets: Vec<Secret>,
     /// Environment of the build (`DIB_RELEASE` and the like), names checked against the allow-list.
     pub environment: BTreeMap<String, String>,
     /// Extra distribution packages (DIB's `-p`).

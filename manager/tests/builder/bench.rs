@@ -58,6 +58,7 @@ impl Bench {
             elements: vec!["one".to_owned(), "two".to_owned()],
             elements_path: Vec::new(),
             packages: Vec::new(),
+            inputs: image_manager::builder::Inputs::default(),
             environment: BTreeMap::new(),
             qemu_img_options: String::new(),
             // The kernel may name its files from the end of this name on.

@@ -55,8 +55,14 @@ impl<'a> Reader<'a> {
         }
         let image = image.unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
         let environment = self.environment(&image);
+        let secrets = self.secrets(&image);
+        let repositories = self.repositories(&image, &elements, &secrets);
         ImageSpec {
             elements,
+            elements_path: self.elements_path(&image),
+            repositories,
+            files: self.files(&image),
+            secrets,
             environment,
             packages: self.ruled_strings(&image, "packages", &PACKAGE).unwrap_or_default(),
             users: self.users(&image),
