@@ -1,5 +1,6 @@
 //! Tests of the schedules.
 
+mod additions;
 mod cron;
 mod design;
 mod documents;
