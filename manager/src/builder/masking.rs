@@ -60,8 +60,11 @@ fn parts(value: &[u8]) -> Vec<&[u8]> {
 
 /// The ways in which tools write it: as it is, in base64, in a URL, quoted by a shell, in JSON.
 fn written(part: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms =
-        vec![part.to_vec(), STANDARD_NO_PAD.encode(part).into_bytes(), URL_SAFE_NO_PAD.encode(part).into_bytes()];
+    let mut forms = vec![
+        part.to_vec(),
+        STANDARD_NO_PAD.encode(part).into_bytes(),
+        URL_SAFE_NO_PAD.encode(part).into_bytes(),
+    ];
     for upper in [true, false] {
         let percent = |byte: &u8| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => vec![*byte],
@@ -119,7 +122,10 @@ mod tests {
         ] {
             let masked = masked(secret, said);
             assert!(masked.contains("[secret REPO]"), "{said}: {masked}");
-            assert!(!masked.contains("p@ss") && !masked.contains("p%40ss") && !masked.contains(&base64), "{masked}");
+            assert!(
+                !masked.contains("p@ss") && !masked.contains("p%40ss") && !masked.contains(&base64),
+                "{masked}"
+            );
         }
         assert_eq!(masked(secret, "the robot passes"), "the robot passes");
         assert_eq!(masked("first-line\nsecond-line\n", "x second-line y"), "x [secret REPO] y");

@@ -46,8 +46,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use inputs::{InputFile, Inputs, Secret};
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
+pub use inputs::{InputFile, Inputs, Secret};
 pub use proof::{Counts, Proof};
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};

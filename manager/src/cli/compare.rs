@@ -115,7 +115,8 @@ fn write_definition(out: &mut Screen, comparison: &CompareBuildsResponse, style:
             (None, Some(b)) => line!(out, "  ", style.added("+"), name, style.dim(&said(b))),
             (Some(a), None) => line!(out, "  ", style.removed("-"), name, style.dim(&said(a))),
             (a, b) => {
-                let (a, b) = (a.as_ref().map(said).unwrap_or_default(), b.as_ref().map(said).unwrap_or_default());
+                let (a, b) =
+                    (a.as_ref().map(said).unwrap_or_default(), b.as_ref().map(said).unwrap_or_default());
                 line!(out, "  ", style.dim("~"), name, style.dim(&format!("{a} -> {b}")));
             }
         }
@@ -185,9 +186,14 @@ mod tests {
         }
         assert!(!said.contains("definition"), "it is not known: {said}");
         let part = |value: &str, source: &str| {
-            Some(v1::DefinitionPart { value: value.into(), source: source.into(), ..v1::DefinitionPart::default() })
+            Some(v1::DefinitionPart {
+                value: value.into(),
+                source: source.into(),
+                ..v1::DefinitionPart::default()
+            })
         };
-        let change = |name: &str, a, b| v1::DefinitionChange { kind: "element".into(), name: name.into(), a, b };
+        let change =
+            |name: &str, a, b| v1::DefinitionChange { kind: "element".into(), name: name.into(), a, b };
         comparison.definition = vec![
             change("web", part(&"a".repeat(64), "own"), part(&"b".repeat(64), "own")),
             change("vm", part("", "disk-image-builder"), part(&"c".repeat(64), "own")),

@@ -339,7 +339,9 @@ fn elements_path(named: &[PathBuf], schedules: &Path) -> (Vec<PathBuf>, Vec<Path
     let own = own.iter().filter(|directory| !named.is_empty() || directory.is_dir());
     let mut all: Vec<PathBuf> = Vec::new();
     // By their real names: what is beside the file may be the checkout's.
-    for directory in own.map(|path| path.canonicalize().unwrap_or_else(|_| absolute(path))).chain(shipped.clone()) {
+    for directory in
+        own.map(|path| path.canonicalize().unwrap_or_else(|_| absolute(path))).chain(shipped.clone())
+    {
         if !all.contains(&directory) {
             all.push(directory);
         }

@@ -15,7 +15,12 @@ pub(super) fn add(connection: &Connection, build: &mut v1::Build) -> Result<(), 
         "SELECT kind, name, value, source FROM definition_part WHERE build_id = ?1 ORDER BY position",
     )?;
     let parts = statement.query_map([&build.id], |row| {
-        Ok(v1::DefinitionPart { kind: row.get(0)?, name: row.get(1)?, value: row.get(2)?, source: row.get(3)? })
+        Ok(v1::DefinitionPart {
+            kind: row.get(0)?,
+            name: row.get(1)?,
+            value: row.get(2)?,
+            source: row.get(3)?,
+        })
     })?;
     build.definition = parts.collect::<Result<_, _>>()?;
     Ok(())

@@ -210,8 +210,10 @@ mod tests {
             source: "own".into(),
         };
         let build = |definition| v1::Build { definition, ..v1::Build::default() };
-        let a = build(vec![part("element", "web", "1"), part("element", "vm", ""), part("file", "/etc/a", "3")]);
-        let b = build(vec![part("element", "web", "2"), part("element", "vm", ""), part("element", "db", "4")]);
+        let a =
+            build(vec![part("element", "web", "1"), part("element", "vm", ""), part("file", "/etc/a", "3")]);
+        let b =
+            build(vec![part("element", "web", "2"), part("element", "vm", ""), part("element", "db", "4")]);
         let changes = definition_changes(&a, &b);
         let said: Vec<_> = changes.iter().map(|c| (c.name.as_str(), c.a.is_some(), c.b.is_some())).collect();
         assert_eq!(said, [("web", true, true), ("db", false, true), ("/etc/a", true, false)]);

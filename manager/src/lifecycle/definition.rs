@@ -72,13 +72,16 @@ impl Definition {
         let mut names: Vec<_> = expanded.elements.iter().collect();
         names.sort();
         parts.extend(names.into_iter().map(|name| {
-            let (digest, source) = self.elements.get(name).map_or(("", OF_DIB), |(digest, source)| (digest, source));
+            let (digest, source) =
+                self.elements.get(name).map_or(("", OF_DIB), |(digest, source)| (digest, source));
             part("element", name, digest, source)
         }));
         let mut hasher = Sha256::new();
         for part in &parts {
             // Not the source: the same files are the same definition, wherever they lie.
-            [&part.kind, &part.name, &part.value].iter().for_each(|text| add(&mut hasher, text.as_bytes()));
+            for text in [&part.kind, &part.name, &part.value] {
+                add(&mut hasher, text.as_bytes());
+            }
         }
         Defined { digest: hexadecimal(&hasher.finalize()), parts }
     }
@@ -264,11 +267,18 @@ mod tests {
         let path = [(at("own"), OWN), (at("shipped"), SHIPPED)];
         let own = vec![part("file", "/etc/motd", "5", OWN)];
         let of = |path: &[(PathBuf, &'static str)]| {
-            read(path, &at("agent"), "image", own.clone()).unwrap().of(&expanded(&["web", "vm", "agent-install"]))
+            read(path, &at("agent"), "image", own.clone()).unwrap().of(&expanded(&[
+                "web",
+                "vm",
+                "agent-install",
+            ]))
         };
         let defined = of(&path);
-        let parts: Vec<_> =
-            defined.parts.iter().map(|part| (part.kind.as_str(), part.name.as_str(), part.source.as_str())).collect();
+        let parts: Vec<_> = defined
+            .parts
+            .iter()
+            .map(|part| (part.kind.as_str(), part.name.as_str(), part.source.as_str()))
+            .collect();
         assert_eq!(
             parts,
             [

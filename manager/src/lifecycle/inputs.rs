@@ -53,7 +53,7 @@ pub(super) struct OwnInputs {
 /// The elements of an image, with those of ours that its own inputs need.
 pub(super) fn elements(image: &ImageSpec) -> Vec<String> {
     let used = [!image.repositories.is_empty(), !image.files.is_empty(), !image.secrets.is_empty()];
-    let ours = ELEMENTS.iter().zip(used).filter_map(|(element, used)| used.then(|| (*element).to_owned()));
+    let ours = ELEMENTS.iter().zip(used).filter(|(_, used)| *used).map(|(element, _)| (*element).to_owned());
     let mut elements = image.elements.clone();
     elements.extend(ours.filter(|element| !image.elements.contains(element)));
     elements
@@ -190,10 +190,13 @@ fn source(repository: &Repository, key: Option<&str>) -> String {
 fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
     let unusable = |why: String| Failure::errored(REASON, why);
     // What is looked at is what is read: the open file, not its name.
-    let file = File::open(path)
-        .map_err(|error| unusable(format!("cannot read the file of a secret, {}: {error}", path.display())))?;
+    let file = File::open(path).map_err(|error| {
+        unusable(format!("cannot read the file of a secret, {}: {error}", path.display()))
+    })?;
     let found = file.metadata().map_err(|error| unusable(format!("{}: {error}", path.display())))?;
-    trust::check(path, false).and_then(|()| trust::unread(path, &found)).map_err(|error| unusable(error.to_string()))?;
+    trust::check(path, false)
+        .and_then(|()| trust::unread(path, &found))
+        .map_err(|error| unusable(error.to_string()))?;
     let value = bounded(file, LARGEST_SECRET, path, "a secret").map_err(unusable)?;
     if value.trim_ascii().is_empty() {
         return Err(unusable(format!("the file of a secret, {}, is empty", path.display())));
@@ -204,8 +207,8 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
 fn read_file(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
     let unusable = |why: String| Failure::errored(REASON, why);
     trust::check(path, false).map_err(|error| unusable(error.to_string()))?;
-    let file =
-        File::open(path).map_err(|error| unusable(format!("cannot read {what}, {}: {error}", path.display())))?;
+    let file = File::open(path)
+        .map_err(|error| unusable(format!("cannot read {what}, {}: {error}", path.display())))?;
     bounded(file, most, path, what).map_err(unusable)
 }
 
@@ -282,7 +285,10 @@ mod tests {
         assert_eq!(content("files/0"), "hello");
         assert_eq!(content("repositories/ours/auth"), "REPO http://h/");
         assert_eq!(content("repositories/ours/kind"), "apt");
-        assert_eq!(elements(&image), ["debian-minimal", "image-repositories", "image-files", "image-secrets"]);
+        assert_eq!(
+            elements(&image),
+            ["debian-minimal", "image-repositories", "image-files", "image-secrets"]
+        );
         let names: Vec<&str> = own.parts.iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["ours", "/etc/motd"]);
         assert!(!format!("{own:?}").contains("swordfish"));

@@ -164,7 +164,8 @@ fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistak
         title,
         label: "not among the elements".to_owned(),
         help: guess.unwrap_or_else(|| {
-            "neither disk-image-builder nor the directories of --elements and image.elements_path have it".to_owned()
+            "neither disk-image-builder nor the directories of --elements and image.elements_path have it"
+                .to_owned()
         }),
     }
 }

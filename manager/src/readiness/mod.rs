@@ -20,7 +20,7 @@ use crate::cloud::local;
 
 pub use definition::{Definition, definition};
 pub use host::findings;
-pub use own::check_what_runs;
+pub use own::{check_what_runs, notes};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -46,15 +46,16 @@ pub(super) fn findings(needed: &[&Schedule], settings: &Settings) -> Vec<Finding
     };
     for path in &settings.elements {
         let mend = "name the directory with --elements, or IMAGE_MANAGER_ELEMENTS";
-        add(directory(path, covered(path, settings, &settings.elements), mend));
+        add(directory(path, &covered(path, settings, &settings.elements), mend));
     }
     for image in needed.iter().map(|schedule| &schedule.image) {
         let all = settings.elements_of(image);
         for path in &image.elements_path {
             let mend = "name the directory in image.elements_path; a relative path counts from that file's directory";
-            add(directory(path, covered(path, settings, &all), mend));
+            add(directory(path, &covered(path, settings, &all), mend));
         }
-        let keys = image.repositories.iter().filter_map(|one| Some((one.key_file.as_ref()?, "key of a repository")));
+        let keys =
+            image.repositories.iter().filter_map(|one| Some((one.key_file.as_ref()?, "key of a repository")));
         let files = image.files.iter().map(|file| (&file.source, "file for the image"));
         let secrets = image.secrets.iter().map(|secret| (&secret.source, "secret of the build"));
         for (path, what) in keys.chain(files).chain(secrets) {
@@ -64,22 +65,46 @@ pub(super) fn findings(needed: &[&Schedule], settings: &Settings) -> Vec<Finding
     findings
 }
 
-fn directory(path: &Path, covered: Vec<String>, mend: &str) -> Finding {
-    let shown = path.display();
+fn directory(path: &Path, covered: &[String], mend: &str) -> Finding {
     if !path.is_dir() {
-        return Finding::bad("elements", format!("there is no directory {shown}"), mend);
+        return Finding::bad("elements", format!("there is no directory {}", path.display()), mend);
     }
-    if covered.is_empty() {
-        return Finding::good(format!("elements ({shown})"));
+    match note(path, covered) {
+        Some(note) => Finding::good(note),
+        None => Finding::good(format!("elements ({})", path.display())),
     }
-    Finding::good(format!("elements ({shown}); used instead of those of that name that came with this program: {}", covered.join(", ")))
+}
+
+/// The elements of a directory that are used instead of shipped ones, said to people.
+fn note(path: &Path, covered: &[String]) -> Option<String> {
+    let (shown, names) = (path.display(), covered.join(", "));
+    (!covered.is_empty()).then(|| {
+        format!("elements ({shown}); used instead of those of that name that came with this program: {names}")
+    })
+}
+
+/// Which elements of the site's are used instead of shipped ones, a line for each directory that has some.
+pub fn notes(schedules: &Schedules, settings: &Settings) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    let images = schedules.schedules.iter().map(|schedule| settings.elements_of(&schedule.image));
+    for all in images.chain([settings.elements.clone()]) {
+        for path in &all {
+            let said = note(path, &covered(path, settings, &all)).filter(|said| !notes.contains(said));
+            notes.extend(said);
+        }
+    }
+    notes
 }
 
 fn file(path: &Path, what: &str) -> Finding {
     if path.is_file() {
         return Finding::good(format!("{what} ({})", path.display()));
     }
-    Finding::bad(what, format!("there is no file {}", path.display()), "put it there, or name it in schedules.toml")
+    Finding::bad(
+        what,
+        format!("there is no file {}", path.display()),
+        "put it there, or name it in schedules.toml",
+    )
 }
 
 /// Elements of a directory that are used instead of shipped ones.
@@ -107,7 +132,9 @@ mod tests {
     fn own_elements_that_stand_before_shipped_ones_are_named() {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
-        for name in ["shipped/agent-install", "shipped/hygiene", "own/agent-install", "own/web", "late/hygiene"] {
+        for name in
+            ["shipped/agent-install", "shipped/hygiene", "own/agent-install", "own/web", "late/hygiene"]
+        {
             std::fs::create_dir_all(at(name)).unwrap();
         }
         let mut settings = super::super::host::tests::settings();
@@ -119,5 +146,7 @@ mod tests {
         assert_eq!(of("late"), Vec::<String>::new(), "a later one counts for nothing");
         let said = format!("{:?}", findings(&[], &settings));
         assert!(said.contains("came with this program: agent-install"), "{said}");
+        let noted = notes(&Schedules::none(Path::new("x")), &settings);
+        assert_eq!(noted.len(), 1, "{noted:?}");
     }
 }

@@ -25,6 +25,7 @@ mod mistakes;
 mod monitoring;
 mod operators;
 mod operators_flood;
+mod own_elements;
 mod private_repository;
 mod readiness;
 mod reading;

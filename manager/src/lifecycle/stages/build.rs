@@ -122,7 +122,8 @@ async fn defined_build(
     order: &Order,
     own: Vec<DefinitionPart>,
 ) -> Result<Artifact, Failure> {
-    let reading = async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, own).await) };
+    let reading =
+        async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, own).await) };
     let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
     let definition = driver.bounded(READING, late, reading).await?;
     let expanded = OnceLock::new();

@@ -32,7 +32,8 @@ const DEB: [&str; 3] = ["debian", "debootstrap", "ubuntu"];
 /// What begins where a secret is.
 const FILE: &str = "file:";
 /// Where no file of an image can be: mounted at boot, or emptied.
-const NOT_OF_AN_IMAGE: [&str; 8] = ["/dev", "/proc", "/sys", "/run", "/tmp", "/var/run", "/var/tmp", "/lost+found"];
+const NOT_OF_AN_IMAGE: [&str; 8] =
+    ["/dev", "/proc", "/sys", "/run", "/tmp", "/var/run", "/var/tmp", "/lost+found"];
 /// Without a mode.
 const USUAL_MODE: u32 = 0o644;
 
@@ -123,7 +124,10 @@ impl<'a> Reader<'a> {
             let known = secrets.iter().any(|secret| secret.name == auth.value);
             if !known {
                 let title = format!("`{}`: there is no secret {}", auth.name, quoted(auth.value));
-                let help = format!("write `secrets = {{ {} = \"file:/path\" }}` in `image`; the file has `user:password`", auth.value);
+                let help = format!(
+                    "write `secrets = {{ {} = \"file:/path\" }}` in `image`; the file has `user:password`",
+                    auth.value
+                );
                 self.findings.add(auth.span.clone(), title, "no secret of `image.secrets`", Some(help));
             }
             known
@@ -164,10 +168,18 @@ impl<'a> Reader<'a> {
         let flat = suites.iter().any(|suite| suite.ends_with('/'));
         match kind {
             RepositoryKind::Dnf if !suites.is_empty() => {
-                refuse(place("suites"), "a repository of dnf has no `suites`", "for apt write `kind = \"apt\"`");
+                refuse(
+                    place("suites"),
+                    "a repository of dnf has no `suites`",
+                    "for apt write `kind = \"apt\"`",
+                );
             }
             RepositoryKind::Dnf if !components.is_empty() => {
-                refuse(place("components"), "a repository of dnf has no `components`", "for apt write `kind = \"apt\"`");
+                refuse(
+                    place("components"),
+                    "a repository of dnf has no `components`",
+                    "for apt write `kind = \"apt\"`",
+                );
             }
             RepositoryKind::Apt if suites.is_empty() => refuse(
                 table.span.clone(),
@@ -250,7 +262,9 @@ impl<'a> Reader<'a> {
                     }
                 }
                 _ => {
-                    let help = "a secret never stands in this file: write \"file:/path\", the file that has it".to_owned();
+                    let help =
+                        "a secret never stands in this file: write \"file:/path\", the file that has it"
+                            .to_owned();
                     let title = format!("`{}` does not name a file", text.name);
                     self.findings.add(text.span, title, "not \"file:/path\"", Some(help));
                 }

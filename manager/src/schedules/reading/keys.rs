@@ -30,8 +30,7 @@ const IMAGE: &[&str] = &[
     "properties",
 ];
 const USER: &[&str] = &["name", "ssh_authorized_keys", "sudo", "groups", "shell"];
-const REPOSITORY: &[&str] =
-    &["name", "kind", "url", "suites", "components", "key_file", "keep", "auth"];
+const REPOSITORY: &[&str] = &["name", "kind", "url", "suites", "components", "key_file", "keep", "auth"];
 const FILE_OF_IMAGE: &[&str] = &["source", "path", "mode", "owner"];
 const SERVER: &[&str] = &[
     "memory",

@@ -77,12 +77,14 @@ fn every_row_has_its_type_default_meaning_and_an_example_that_is_right() {
                     "image.files" => ("files", ["source = \"a\"", "path = \"/a\""].as_slice()),
                     _ => (
                         "repositories",
-                        ["name = \"a\"", "url = \"http://a/\"", "suites = [\"a\"]", "components = [\"a\"]"].as_slice(),
+                        ["name = \"a\"", "url = \"http://a/\"", "suites = [\"a\"]", "components = [\"a\"]"]
+                            .as_slice(),
                     ),
                 };
                 let rest = whole.iter().filter(|line| !line.starts_with(&format!("{last} = ")));
                 let rest: Vec<&str> = rest.copied().collect();
-                let image = "image.elements = [\"debian-minimal\"]\nimage.secrets = { PACKAGES = \"file:a\" }";
+                let image =
+                    "image.elements = [\"debian-minimal\"]\nimage.secrets = { PACKAGES = \"file:a\" }";
                 format!("{base}{image}\n[[schedule.a.image.{list}]]\n{}\n{example}\n", rest.join("\n"))
             }
             "image" if last != "elements" => {
