@@ -1,0 +1,109 @@
+//! The guest's files against rpm's database.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::content::{Checksum, Fate};
+use super::rpm::{DIRECTORIES, Database, FILE, Header, Next, OTHERS, Outcome, Tree, Trouble, outcome};
+use super::{Observation, fate, is_missing};
+use crate::guest::Guest;
+
+/// Looks at all files of the packages in the guest's rpm database; `otherwise` is why there is no other to look into.
+pub(super) fn look(guest: &Guest, stop: &AtomicBool, otherwise: &str) -> Observation {
+    let file = DIRECTORIES.iter().map(|directory| format!("{directory}/{FILE}")).find(|file| guest.has(file));
+    let Some(file) = file else {
+        return Observation {
+            nothing: Some(format!("{otherwise}{}", unread(guest))),
+            ..Observation::default()
+        };
+    };
+    let mut seen = Observation::default();
+    let files = Files { guest, stop };
+    let looked = Database::open(&guest.path(&file)).and_then(|database| {
+        let mut stopped = false;
+        database.each(|blob| {
+            stopped = !package(&files, blob, &file, &mut seen);
+            if stopped { Next::Stop } else { Next::Package }
+        })?;
+        Ok(!stopped)
+    });
+    match looked {
+        Ok(complete) => seen.complete = complete,
+        Err(error) => {
+            seen.damaged(&file, &format!("the rpm database cannot be read: {error}"));
+        }
+    }
+    if seen.packages == 0 && seen.damaged == 0 && seen.complete {
+        seen.nothing = Some(format!("{file} has no packages"));
+    }
+    seen
+}
+
+/// What there is that is not read.
+fn unread(guest: &Guest) -> String {
+    for directory in DIRECTORIES {
+        for (name, what) in OTHERS {
+            if guest.has(format!("{directory}/{name}")) {
+                return format!("; {directory}/{name} is {what}: it is not read");
+            }
+        }
+    }
+    String::new()
+}
+
+/// False when the time is up.
+fn package(files: &Files<'_>, blob: &[u8], database: &str, seen: &mut Observation) -> bool {
+    if files.stop.load(Ordering::Relaxed) {
+        return false;
+    }
+    let header = Header::parse(blob);
+    let read = header.and_then(|header| Ok((header.package(), header.files()?)));
+    let (package, list) = match read {
+        Ok(read) => read,
+        Err(what) => return seen.damaged(database, &format!("a package's header {what}")),
+    };
+    for file in list {
+        match outcome(files, &file) {
+            Outcome::Same => seen.same += 1,
+            Outcome::Changed => seen.changed(&file.path, "changed"),
+            Outcome::Edited => seen.edited += 1,
+            Outcome::Missing => seen.missing(&file.path),
+            Outcome::LeftOut => {}
+            Outcome::Damaged(what) => {
+                seen.damaged(&file.path, &what);
+            }
+            Outcome::Stopped => return false,
+        }
+    }
+    seen.packages += u64::from(package.is_some());
+    true
+}
+
+/// The files of the guest.
+struct Files<'a> {
+    guest: &'a Guest,
+    stop: &'a AtomicBool,
+}
+
+impl Tree for Files<'_> {
+    fn fate(&self, path: &str, expected: &Checksum) -> Result<Fate, Trouble> {
+        fate(self.guest, path, expected, self.stop).map_err(|error| trouble(&error))?.ok_or(Trouble::Stopped)
+    }
+
+    fn link(&self, path: &str) -> Result<Vec<u8>, Trouble> {
+        let target = fs::read_link(self.guest.path(path)).map_err(|error| trouble(&error))?;
+        Ok(target.as_os_str().as_bytes().to_vec())
+    }
+}
+
+fn trouble(error: &io::Error) -> Trouble {
+    match error.kind() {
+        _ if is_missing(error) => Trouble::Missing,
+        // The latter says that there is something which is no link.
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => Trouble::OtherKind,
+        _ if error.raw_os_error() == Some(nix::libc::ELOOP) => Trouble::OtherKind,
+        _ => Trouble::Unreadable(error.to_string()),
+    }
+}
