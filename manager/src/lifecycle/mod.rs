@@ -14,6 +14,7 @@ pub mod events;
 mod failure;
 mod ledger;
 mod manager;
+mod manifest;
 pub mod metrics;
 mod recovery;
 mod reload;

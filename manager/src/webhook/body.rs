@@ -76,6 +76,7 @@ fn summary(build: &v1::Build) -> Json {
         "stage": failure.map(|failure| failure.stage.as_str()).unwrap_or_default(),
         "message": failure.map(|failure| short(&failure.message)).unwrap_or_default(),
         "evidence": evidence,
+        "warnings": build.warnings.iter().map(|warning| short(warning)).collect::<Vec<_>>(),
         "created_at": time(build.created_at.as_ref()),
         "finished_at": time(build.finished_at.as_ref()),
         "image": build.image.as_ref().map(|image| json!({
@@ -107,7 +108,8 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
                 .failure
                 .as_ref()
                 .map(|failure| format!("\n{}: {}", said(&failure.reason), said(&failure.message)));
-            format!("{mark} {schedule} {verdict}{}", why.unwrap_or_default())
+            let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
+            format!("{mark} {schedule} {verdict}{}{}", why.unwrap_or_default(), warnings.collect::<String>())
         }
     };
     // The address is the manager's own; `&` in it is escaped as everywhere.

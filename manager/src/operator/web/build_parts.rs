@@ -39,6 +39,16 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure) -> Markup {
     }
 }
 
+/// What should be known of the image although it is no failure.
+pub(super) fn warnings(build: &v1::Build) -> Markup {
+    html! {
+        section class="failure warn" aria-labelledby="warnings" {
+            h2 #warnings { "Warning" }
+            @for warning in &build.warnings { p.message { (warning) } }
+        }
+    }
+}
+
 /// The road: each stage with its time, as a bar below those before it.
 pub(super) fn road(build: &v1::Build) -> Markup {
     let whole = whole(build);
