@@ -33,6 +33,7 @@ mod recovery;
 mod reloading;
 mod retrying;
 mod road;
+mod rpm;
 mod second_build;
 mod serving;
 mod shell;
