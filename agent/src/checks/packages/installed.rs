@@ -6,25 +6,32 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::content::{Checksum, Fate};
-use super::rpm::{DIRECTORIES, Database, FILE, Header, Next, OTHERS, Outcome, Tree, Trouble, outcome};
+use super::rpm::{Database, Header, Next, Outcome, Place, Tree, Trouble, outcome, places};
 use super::{Observation, fate, is_missing};
 use crate::guest::Guest;
 
 /// Looks at all files of the packages in the guest's rpm database; `otherwise` is why there is no other to look into.
 pub(super) fn look(guest: &Guest, stop: &AtomicBool, otherwise: &str) -> Observation {
-    let file = DIRECTORIES.iter().map(|directory| format!("{directory}/{FILE}")).find(|file| guest.has(file));
-    let Some(file) = file else {
-        return Observation {
-            nothing: Some(format!("{otherwise}{}", unread(guest))),
-            ..Observation::default()
-        };
-    };
+    let mut nothing = format!("{otherwise}; there is no rpm database");
+    for place in places().filter(|place| guest.has(&place.path)) {
+        let seen = of_database(guest, stop, &place);
+        // One without a package was left when another kind took its place.
+        if seen.packages == 0 && seen.damaged == 0 && seen.complete {
+            nothing = format!("{otherwise}; {} has no packages", place.path);
+            continue;
+        }
+        return seen;
+    }
+    Observation { nothing: Some(nothing), ..Observation::default() }
+}
+
+fn of_database(guest: &Guest, stop: &AtomicBool, place: &Place) -> Observation {
     let mut seen = Observation::default();
     let files = Files { guest, stop };
-    let looked = Database::open(&guest.path(&file)).and_then(|database| {
+    let looked = Database::open(&guest.path(&place.path), place.format).and_then(|database| {
         let mut stopped = false;
         database.each(|blob| {
-            stopped = !package(&files, blob, &file, &mut seen);
+            stopped = !package(&files, blob, &place.path, &mut seen);
             if stopped { Next::Stop } else { Next::Package }
         })?;
         Ok(!stopped)
@@ -32,25 +39,10 @@ pub(super) fn look(guest: &Guest, stop: &AtomicBool, otherwise: &str) -> Observa
     match looked {
         Ok(complete) => seen.complete = complete,
         Err(error) => {
-            seen.damaged(&file, &format!("the rpm database cannot be read: {error}"));
+            seen.damaged(&place.path, &format!("the rpm database cannot be read: {error}"));
         }
-    }
-    if seen.packages == 0 && seen.damaged == 0 && seen.complete {
-        seen.nothing = Some(format!("{file} has no packages"));
     }
     seen
-}
-
-/// What there is that is not read.
-fn unread(guest: &Guest) -> String {
-    for directory in DIRECTORIES {
-        for (name, what) in OTHERS {
-            if guest.has(format!("{directory}/{name}")) {
-                return format!("; {directory}/{name} is {what}: it is not read");
-            }
-        }
-    }
-    String::new()
 }
 
 /// False when the time is up.

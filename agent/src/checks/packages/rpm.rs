@@ -1,11 +1,15 @@
 //! rpm's database: which packages there are, and what their files should be. The manager reads an image's with the
 //! same code before it is uploaded.
 //!
-//! SQLite's own library reads the file; what is in it, one header a package, is read here.
+//! There are three kinds of it. SQLite's own library reads the first; the other two, of which there is no kept library,
+//! are walked through here from their beginning to their end. What is in each is the same, a header a package.
 
+mod berkeley;
 mod header;
+mod ndb;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,26 +19,83 @@ use super::content::{Checksum, Fate};
 pub use header::{Header, Kind, Package, PackagedFile};
 
 /// Where rpm keeps it, the newer place first; the older one is often a link to it.
-pub const DIRECTORIES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
-/// The database's file, and what SQLite has not put into it yet.
-pub const FILE: &str = "rpmdb.sqlite";
-/// Added to the file's name.
+const DIRECTORIES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
+/// Its file, by its kind.
+const FILES: [(&str, Format); 3] =
+    [("rpmdb.sqlite", Format::Sqlite), ("Packages.db", Format::Ndb), ("Packages", Format::Berkeley)];
+/// Added to the name of SQLite's file: what it has not put into it yet.
 pub const LOG: &str = "-wal";
-/// Databases of other kinds, which are not read, and of whom they are.
-pub const OTHERS: [(&str, &str); 2] = [
-    ("Packages.db", "an rpm database of the kind ndb, as openSUSE has it"),
-    ("Packages", "an rpm database of Berkeley DB, as distributions before 2020 and RHEL 8 have it"),
-];
 
 /// Most packages that are looked at.
-const MOST_PACKAGES: i64 = 50_000;
+const MOST_PACKAGES: u32 = 50_000;
+/// Longest header of a package.
+const MOST_HEADER: usize = 256 << 20;
 /// How long a program that writes to it is waited for.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// The kind of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// SQLite: Fedora since 33, RHEL since 9.
+    Sqlite,
+    /// rpm's own: openSUSE, SLES since 15 SP3.
+    Ndb,
+    /// A hash of Berkeley DB: RHEL 8 and what is older.
+    Berkeley,
+}
+
+/// A place where a database may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The path of its file.
+    pub path: String,
+    /// What it is, when it is there.
+    pub format: Format,
+}
+
+/// Where databases may be, in the order in which they are to be looked for.
+pub fn places() -> impl Iterator<Item = Place> {
+    FILES.into_iter().flat_map(|(name, format)| {
+        DIRECTORIES.into_iter().map(move |directory| Place { path: format!("{directory}/{name}"), format })
+    })
+}
+
+/// Why a database cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite says so.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// Its file could not be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is damaged.
+    #[error("{0}")]
+    Damaged(&'static str),
+}
+
+impl Error {
+    /// It is for want of room on this disk.
+    pub fn is_for_want_of_room(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io(error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::Damaged(_) => false,
+        }
+    }
+}
 
 /// An rpm database that is open.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    opened: Opened,
+}
+
+#[derive(Debug)]
+enum Opened {
+    Sqlite(Connection),
+    Ndb(File),
+    Berkeley(File),
 }
 
 /// Whether to go on with the next package.
@@ -50,53 +111,73 @@ impl Database {
     /// Opens one that others may be using, and changes nothing: not even a file beside it is made.
     ///
     /// # Errors
-    /// What SQLite says of it.
-    pub fn open(file: &Path) -> Result<Self, rusqlite::Error> {
-        let mut log = file.as_os_str().to_owned();
-        log.push(LOG);
-        let pending = fs::metadata(log).is_ok_and(|log| log.len() > 0);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = if pending {
-            // Somebody installs packages just now, so the files that SQLite wants are there.
-            Connection::open_with_flags(file, flags)?
-        } else {
+    /// Why it cannot be read.
+    pub fn open(file: &Path, format: Format) -> Result<Self, Error> {
+        Self::opened(file, format, |file| {
+            let mut log = file.as_os_str().to_owned();
+            log.push(LOG);
+            let pending = fs::metadata(log).is_ok_and(|log| log.len() > 0);
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            if pending {
+                // Somebody installs packages just now, so the files that SQLite wants are there.
+                return Connection::open_with_flags(file, flags);
+            }
             let address = format!("file:{}?immutable=1", escaped(file));
-            Connection::open_with_flags(address, flags | OpenFlags::SQLITE_OPEN_URI)?
-        };
-        Self::prepared(connection)
+            Connection::open_with_flags(address, flags | OpenFlags::SQLITE_OPEN_URI)
+        })
     }
 
     /// Opens a copy of one, which may be changed.
     ///
     /// # Errors
-    /// What SQLite says of it.
-    pub fn open_copy(file: &Path) -> Result<Self, rusqlite::Error> {
+    /// Why it cannot be read.
+    pub fn open_copy(file: &Path, format: Format) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::prepared(Connection::open_with_flags(file, flags)?)
+        Self::opened(file, format, |file| Connection::open_with_flags(file, flags))
     }
 
-    fn prepared(connection: Connection) -> Result<Self, rusqlite::Error> {
-        connection.busy_timeout(BUSY)?;
-        // The image's schema is not to be believed: no functions of it are run.
-        connection.pragma_update(None, "trusted_schema", false)?;
-        Ok(Self { connection })
+    fn opened(
+        file: &Path,
+        format: Format,
+        sqlite: impl FnOnce(&Path) -> Result<Connection, rusqlite::Error>,
+    ) -> Result<Self, Error> {
+        let opened = match format {
+            Format::Sqlite => {
+                let connection = sqlite(file)?;
+                connection.busy_timeout(BUSY)?;
+                // The image's schema is not to be believed: no functions of it are run.
+                connection.pragma_update(None, "trusted_schema", false)?;
+                Opened::Sqlite(connection)
+            }
+            Format::Ndb => Opened::Ndb(File::open(file)?),
+            Format::Berkeley => Opened::Berkeley(File::open(file)?),
+        };
+        Ok(Self { opened })
     }
 
-    /// Hands on the header of each package, in the order in which they were installed.
+    /// Hands on the header of each package.
     ///
     /// # Errors
-    /// What SQLite says.
-    pub fn each(&self, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), rusqlite::Error> {
-        let mut statement = self.connection.prepare("SELECT blob FROM Packages ORDER BY hnum LIMIT ?1")?;
-        let mut rows = statement.query([MOST_PACKAGES])?;
-        while let Some(row) = rows.next()? {
-            let blob = row.get_ref(0)?.as_blob_or_null()?.unwrap_or_default();
-            if take(blob) == Next::Stop {
-                break;
-            }
+    /// Why it cannot be read.
+    pub fn each(&self, take: impl FnMut(&[u8]) -> Next) -> Result<(), Error> {
+        match &self.opened {
+            Opened::Sqlite(connection) => Ok(of_sqlite(connection, take)?),
+            Opened::Ndb(file) => ndb::each(file, take),
+            Opened::Berkeley(file) => berkeley::each(file, take),
         }
-        Ok(())
     }
+}
+
+fn of_sqlite(connection: &Connection, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare("SELECT blob FROM Packages ORDER BY hnum LIMIT ?1")?;
+    let mut rows = statement.query([MOST_PACKAGES])?;
+    while let Some(row) = rows.next()? {
+        let blob = row.get_ref(0)?.as_blob_or_null()?.unwrap_or_default();
+        if take(blob) == Next::Stop {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A path in SQLite's address of a file.

@@ -193,9 +193,14 @@ async fn a_guest_of_rpm_is_looked_at() {
 }
 
 #[tokio::test]
-async fn an_rpm_database_of_another_kind_is_named() {
-    let (_root, guest) = guest(&[("var/lib/rpm/Packages", b"x")]);
-    let seen = observe(&guest, Instant::now() + Duration::from_mins(1)).await;
-    let why = seen.nothing.unwrap();
-    assert!(why.contains("/var/lib/rpm/Packages is an rpm database of Berkeley DB"), "{why}");
+async fn rpm_databases_of_other_kinds_are_read() {
+    for path in ["var/lib/rpm/Packages", "usr/lib/sysimage/rpm/Packages.db"] {
+        let (_root, guest) = guest(&[(path, b"x")]);
+        let seen = observe(&guest, Instant::now() + Duration::from_mins(1)).await;
+        assert!(
+            seen.damaged_names.iter().all(|name| name.contains("the rpm database cannot be read")),
+            "{seen:?}"
+        );
+        assert_eq!(seen.damaged, 1, "{path}");
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use image_manager_agent::checks::packages::rpm::{
-    DIRECTORIES, Database, FILE, Header, LOG, Next as NextPackage, OTHERS, Package, Trouble, outcome,
+    Database, Format, Header, LOG, Next as NextPackage, Package, Place, Trouble, outcome, places,
 };
 
 use super::packages::Counts;
@@ -34,49 +34,45 @@ impl Drop for Copy {
     }
 }
 
-/// Looks at all packages of the database. `None`: there is none that could be read.
+/// Looks at all packages of the database. `None`: there is none.
 ///
 /// # Errors
 /// What was wrong with this host, not with the image.
 pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Look>> {
     let volume = files.volume;
-    for directory in DIRECTORIES {
-        let place = format!("{directory}/{FILE}");
+    let mut empty = None;
+    for place in places() {
         let copy = Copy { file: beside.with_extension("rpmdb") };
-        match take(volume, &place, &copy.file)? {
+        match take(volume, &place.path, &copy.file)? {
             Ok(()) => {}
             Err(Trouble::Missing) => continue,
-            Err(error) => return Ok(Some(Look::damaged(&place, &words(error)))),
+            Err(error) => return Ok(Some(Look::damaged(&place.path, &words(error)))),
         }
-        match take(volume, &format!("{place}{LOG}"), &with(&copy.file, LOG))? {
-            Ok(()) => {}
-            Err(Trouble::Missing) => fs::remove_file(with(&copy.file, LOG))?,
-            Err(error) => return Ok(Some(Look::damaged(&format!("{place}{LOG}"), &words(error)))),
-        }
-        return look(files, &place, &copy).map(Some);
-    }
-    Ok(None)
-}
-
-/// A database of another kind that there is.
-pub(super) fn unread(volume: &dyn Volume) -> Option<String> {
-    for directory in DIRECTORIES {
-        let names = volume.names(directory).unwrap_or_default();
-        for (name, what) in OTHERS {
-            if names.iter().any(|there| there == name) {
-                return Some(format!("its {directory}/{name} is {what}: it is not read"));
+        if place.format == Format::Sqlite {
+            let log = format!("{}{LOG}", place.path);
+            match take(volume, &log, &with(&copy.file, LOG))? {
+                Ok(()) => {}
+                Err(Trouble::Missing) => fs::remove_file(with(&copy.file, LOG))?,
+                Err(error) => return Ok(Some(Look::damaged(&log, &words(error)))),
             }
         }
+        let look = look(files, &place, &copy)?;
+        // One without a package was left when another kind took its place.
+        if look.packages.is_empty() && look.counts.total() == 0 {
+            empty = Some(look);
+            continue;
+        }
+        return Ok(Some(look));
     }
-    None
+    Ok(empty)
 }
 
-fn look(files: &Files<'_>, place: &str, copy: &Copy) -> io::Result<Look> {
+fn look(files: &Files<'_>, place: &Place, copy: &Copy) -> io::Result<Look> {
     let mut look = Look::default();
     let mut stopped = false;
-    let looked = Database::open_copy(&copy.file).and_then(|database| {
+    let looked = Database::open_copy(&copy.file, place.format).and_then(|database| {
         database.each(|blob| {
-            stopped = files.is_stopped() || !look.package(files, place, blob);
+            stopped = files.is_stopped() || !look.package(files, &place.path, blob);
             if stopped { NextPackage::Stop } else { NextPackage::Package }
         })
     });
@@ -86,11 +82,9 @@ fn look(files: &Files<'_>, place: &str, copy: &Copy) -> io::Result<Look> {
     match looked {
         Ok(()) => Ok(look),
         // That the copy could not be written to is this host's fault; anything else is what the image holds.
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
-            Err(io::ErrorKind::StorageFull.into())
-        }
+        Err(error) if error.is_for_want_of_room() => Err(io::ErrorKind::StorageFull.into()),
         Err(error) => {
-            look.counts.damaged(&format!("the rpm database cannot be read: {error}"), place);
+            look.counts.damaged(&format!("the rpm database cannot be read: {error}"), &place.path);
             Ok(look)
         }
     }
