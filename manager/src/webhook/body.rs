@@ -184,6 +184,22 @@ mod tests {
         let text = body(&paused, None, "http://h", Format::Chat);
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
     }
+
+    #[test]
+    fn warnings_go_along() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let build = v1::Build {
+            schedule: "web".to_owned(),
+            verdict: Verdict::Passed.into(),
+            warnings: vec!["it was not verified: <btrfs>".to_owned()],
+            ..v1::Build::default()
+        };
+        let json = body(&told, Some(&build), "http://h", Format::Json);
+        assert_eq!(json["build"]["warnings"], json!(["it was not verified: <btrfs>"]));
+        let text = body(&told, Some(&build), "http://h", Format::Chat);
+        assert_eq!(text["text"], "✔ web passed\n⚠ it was not verified: &lt;btrfs&gt;\nhttp://h/builds/");
+    }
+
     #[test]
     fn what_others_said_calls_nobody_in_a_chat_room() {
         let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });

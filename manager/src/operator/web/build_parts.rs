@@ -277,3 +277,15 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_shown_as_it_is() {
+        let build = v1::Build { warnings: vec!["it is <btrfs>".to_owned()], ..v1::Build::default() };
+        let page = warnings(&build).into_string();
+        assert!(page.contains(r#"<p class="message">it is &lt;btrfs&gt;</p>"#), "{page}");
+    }
+}
