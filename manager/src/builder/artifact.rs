@@ -23,6 +23,9 @@ pub(super) async fn file(layout: &Layout) -> Option<PathBuf> {
     there.then_some(path)
 }
 
+/// What DIB's manifests of packages are called. It writes them for dpkg only; its others are of git repositories.
+const MANIFEST: &str = "dib-manifest-dpkg-";
+
 /// DIB's manifest of the image's packages.
 pub(super) async fn manifest(layout: &Layout) -> Option<PathBuf> {
     let mut directory = layout.image().into_os_string();
@@ -32,7 +35,7 @@ pub(super) async fn manifest(layout: &Layout) -> Option<PathBuf> {
     while let Ok(Some(entry)) = entries.next_entry().await {
         let name = entry.file_name();
         let is_file = entry.file_type().await.is_ok_and(|kind| kind.is_file());
-        if is_file && name.to_string_lossy().starts_with("dib-manifest-") {
+        if is_file && name.to_string_lossy().starts_with(MANIFEST) {
             found.push(entry.path());
         }
     }

@@ -48,6 +48,7 @@ use std::time::Duration;
 
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use inputs::{InputFile, Inputs, Secret};
+pub use image_manager_agent::checks::packages::rpm::Package;
 pub use proof::{Counts, Proof};
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
@@ -103,6 +104,8 @@ pub struct Artifact {
     pub file: PathBuf,
     /// The package manifest that DIB wrote, when there is one.
     pub manifest: Option<PathBuf>,
+    /// The packages that the image's own database lists, where DIB lists none: those of rpm.
+    pub packages: Vec<Package>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Whether the packaged files in it are what their packages say.

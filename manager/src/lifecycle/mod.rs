@@ -15,6 +15,7 @@ mod failure;
 mod inputs;
 mod ledger;
 mod manager;
+mod manifest;
 pub mod metrics;
 mod recovery;
 mod reload;

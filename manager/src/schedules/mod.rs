@@ -63,7 +63,7 @@
 //! | `checks.internet.targets` | list of strings | the package mirrors | `http://`, `https://`, `tcp://host:port` |
 //! | `checks.cloud_init.fail_on_recoverable_errors` | bool | `false` | recoverable errors fail too |
 //! | `checks.cloud_init.datasource` | string | any | the datasource must be this one |
-//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums say; only when it is named, for the server reads all of its disk |
+//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums or rpm's say; only when it is named, for the server reads all of its disk |
 //! | `checks.packages.max_changed` | number | `25` | so many may differ, because elements changed them |
 //! | `checks.*.required` | bool | `true` | whether the verdict depends on it |
 //! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take; at most 1h |

@@ -35,6 +35,7 @@ mod recovery;
 mod reloading;
 mod retrying;
 mod road;
+mod rpm;
 mod second_build;
 mod serving;
 mod shell;

@@ -17,7 +17,7 @@ use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, room, second_build};
+use crate::lifecycle::{files, manifest, room, second_build};
 use crate::programs::is_executable;
 use crate::schedules::{Compression, ImageSpec};
 
@@ -65,18 +65,21 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     history.resource_created(row, &name).await?;
     let artifact = defined_build(driver, &order, own.parts).await?;
 
-    if let Some(manifest) = &artifact.manifest {
-        // Nice to have: a build without its list of packages is still a build.
-        if let Err(error) = tokio::fs::copy(manifest, directory.join(files::MANIFEST)).await {
-            tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
-        }
+    // Nice to have: a build without its list of packages is still a build.
+    if let Err(error) = manifest::keep(artifact.manifest.as_deref(), &artifact.packages, &directory).await {
+        tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
     }
     history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
     let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
     let last_good = history.last_good_size(&driver.schedule.name).await?;
-    let warning = room::compare_size(size, last_good, artifact.room.lowest)?;
+    let small = room::compare_size(size, last_good, artifact.room.lowest)?;
+    let warnings: Vec<String> = artifact.proof.warning().into_iter().chain(small.clone()).collect();
+    history.record_warnings(&driver.id, &warnings).await?;
+    for warning in &warnings {
+        tracing::warn!(build = driver.id, "{warning}");
+    }
     history.record_room(&driver.id, RoomTaken { scratch: artifact.room.most, image: size }).await?;
-    let detail = detail(driver, &artifact, size, warning);
+    let detail = detail(driver, &artifact, size, small);
     let value = note_hash(driver, artifact.file).await?;
     Ok(Done { value, detail })
 }
@@ -99,16 +102,16 @@ async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure
 }
 
 /// What people read of the stage.
-fn detail(driver: &Driver, artifact: &Artifact, size: u64, warning: Option<String>) -> String {
+fn detail(driver: &Driver, artifact: &Artifact, size: u64, small: Option<String>) -> String {
     let proof = artifact.proof.summary();
-    let mut text =
-        format!("{} from {}; {proof}", human_size(size), driver.schedule.image.elements.join(", "));
+    let aloud = if artifact.proof.warning().is_some() { "WARNING: " } else { "" };
+    let elements = driver.schedule.image.elements.join(", ");
+    let mut text = format!("{} from {elements}; {aloud}{proof}", human_size(size));
     if matches!(artifact.proof, Proof::Looked(_)) {
         let _ = write!(text, " in {:.1} s", artifact.proof_seconds);
     }
-    if let Some(warning) = warning {
-        tracing::warn!(build = driver.id, "{warning}");
-        let _ = write!(text, "; {warning}");
+    if let Some(small) = small {
+        let _ = write!(text, "; WARNING: {small}");
     }
     text
 }
