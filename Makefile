@@ -91,6 +91,10 @@ fuzz: install-test
 test-openstack: install-test agent
 	testbed/run -E 'binary(openstack) | test(on_openstack)'
 
+# Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
+test-distributions: install-test agent build
+	testbed/distributions/run
+
 # Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)
 torture: install-test agent

@@ -27,8 +27,8 @@ manager() {
             *) unset "$name" ;;
             esac
         done
-        IMAGE_MANAGER_ELEMENTS=$repository/elements${more:+:$work/elements} NO_COLOR=1 \
-            exec "${IMAGE_MANAGER_PROGRAM:-$repository/target/release/image-manager}" "$@" --schedules "$work/schedules.toml" --state "$work/state"
+        IMAGE_MANAGER_SCHEDULES=$work/schedules.toml IMAGE_MANAGER_ELEMENTS=$repository/elements${more:+:$work/elements} NO_COLOR=1 \
+            exec "${IMAGE_MANAGER_PROGRAM:-$repository/target/release/image-manager}" "$@" --state "$work/state"
     )
 }
 
