@@ -43,24 +43,21 @@ passes() {
     }
 }
 
-# schedule NAME IMAGE-LINES [CHECK-LINES]: writes the schedule, with every check there is. The operating system is
-# $elements, debian-minimal when it is unset; $more is the rest of the list, of elements in the directory "elements" here.
+# schedule NAME [CHECK-LINES]: writes the schedule: that of examples/NAME.toml, with every check there is, and deadlines for
+# a machine that emulates. $environment is added to its image.environment, and $more to its elements, of which those in the
+# directory "elements" here are found too.
 schedule() {
-    cat >"$work/schedules.toml" <<SCHEDULES
-[schedule.$1]
-cron = ""
-[schedule.$1.image]
-elements = ["${elements:-debian-minimal}", "vm", "cloud-init-custom", "agent-install"${more:-}]
-$2
-[schedule.$1.server]
-memory = "1 GiB"
-disk = "4 GiB"
+    sed -e "s|^environment = { |&${environment:+$environment, }|" -e "s|\"agent-install\"\]|\"agent-install\"${more:+, $more}]|" \
+        "$repository/examples/$1.toml" >"$work/schedules.toml"
+    cat >>"$work/schedules.toml" <<SCHEDULES
+
 [schedule.$1.checks]
 disk = { min_free = "500 MiB" }
 internet = {}
 cloud_init = {}
 packages = {}
-${3:-dns = {\}}
+${2:-dns = {\}}
+
 [schedule.$1.timeouts]
 build = "40m"
 boot = "15m"
