@@ -103,15 +103,23 @@ pub fn findings(
             None => elements.extend(schedule.image.elements.iter().map(String::as_str)),
         }
     }
-    let local = needed.is_empty() || needed.iter().any(|schedule| schedule.cloud == LOCAL);
+    let mut machines: BTreeSet<local::MachineKind> = needed
+        .iter()
+        .filter(|schedule| schedule.cloud == LOCAL)
+        .map(|schedule| local::MachineKind::of(&schedule.server))
+        .collect();
+    if needed.is_empty() {
+        machines.insert(local::MachineKind::usual());
+    }
+    let machines: Vec<_> = machines.into_iter().collect();
     let wanted = |when| match when {
         When::Always => true,
         When::Elements(names) => names.iter().any(|name| elements.contains(name)),
     };
     let mut findings: Vec<Finding> =
         PROGRAMS.iter().filter(|program| wanted(program.when)).map(on_path).collect();
-    if local {
-        let of_the_cloud = local::needs().into_iter().map(Finding::from);
+    if !machines.is_empty() {
+        let of_the_cloud = local::needs(&machines).into_iter().map(Finding::from);
         // Both need some programs.
         findings.extend(of_the_cloud.filter(|need| !findings.contains(need)).collect::<Vec<_>>());
     }

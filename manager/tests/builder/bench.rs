@@ -59,6 +59,8 @@ impl Bench {
             elements_path: Vec::new(),
             packages: Vec::new(),
             environment: BTreeMap::new(),
+            format: Format::Qcow2,
+            arch: Arch::Amd64,
             qemu_img_options: String::new(),
             // The kernel may name its files from the end of this name on.
             scratch: at(&format!("work/{name}-{}", std::process::id())),

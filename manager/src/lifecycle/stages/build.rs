@@ -18,7 +18,7 @@ use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::{files, room, second_build};
 use crate::programs::is_executable;
-use crate::schedules::{Compression, ImageSpec};
+use crate::schedules::{Compression, Format, ImageSpec};
 
 /// The element of ours that makes users takes them from variables with these names.
 const USERS: &str = "IMAGE_MANAGER_USERS";
@@ -179,7 +179,9 @@ async fn order(driver: &Driver) -> Result<Order, Failure> {
         elements_path: settings.elements.clone(),
         packages: image.packages.clone(),
         environment,
-        qemu_img_options: qemu_img_options(image.compression).to_owned(),
+        format: image.format,
+        arch: image.arch,
+        qemu_img_options: qemu_img_options(image).to_owned(),
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
         log: driver.directory().join(files::BUILD_LOG),
@@ -209,8 +211,9 @@ fn environment(image: &ImageSpec) -> BTreeMap<String, String> {
 }
 
 /// Larger clusters compress better, and are written and read faster.
-fn qemu_img_options(compression: Compression) -> &'static str {
-    match compression {
+fn qemu_img_options(image: &ImageSpec) -> &'static str {
+    match image.compression {
+        _ if image.format == Format::Raw => "",
         Compression::Zstd => "compression_type=zstd,cluster_size=262144",
         Compression::Zlib => "cluster_size=262144",
         Compression::None => "",

@@ -22,6 +22,8 @@ const IMAGE: &[&str] = &[
     "default_user",
     "ssh_authorized_keys",
     "ssh_password_authentication",
+    "arch",
+    "format",
     "compression",
     "properties",
 ];
@@ -30,6 +32,7 @@ const SERVER: &[&str] = &[
     "memory",
     "disk",
     "cpus",
+    "firmware",
     "flavor",
     "network",
     "security_groups",
