@@ -20,9 +20,9 @@ use crate::cloud::openstack::OpenStackCloud;
 use crate::cloud::{Cloud, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, GatewaySettings, ServeError, serve as serve_gateway};
 use crate::history::History;
-use crate::lifecycle::{Manager, Parts, Settings};
+use crate::lifecycle::{Manager, Parts, Settings, agent_for};
 use crate::readiness::{Definition, definition};
-use crate::schedules::{self, LOCAL, LoadError, Schedule, Schedules};
+use crate::schedules::{self, Arch, LOCAL, LoadError, Schedule, Schedules};
 use crate::trust;
 
 /// Where disk-image-builder is looked for when it is not on PATH; `setup/install` puts it there.
@@ -119,6 +119,9 @@ pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
 pub(crate) fn check_what_runs(settings: &Settings) -> Result<(), trust::Unsafe> {
     settings.elements.iter().try_for_each(|directory| trust::check(directory, true))?;
     trust::check(&settings.agent, false)?;
+    // Those for other architectures that lie beside it.
+    let agents = [Arch::Amd64, Arch::Arm64].map(|arch| agent_for(&settings.agent, arch));
+    agents.iter().flatten().try_for_each(|agent| trust::check(agent, false))?;
     // A virtual environment has disk-image-builder's code and elements beside the program.
     let home = settings.dib.ancestors().nth(2).filter(|home| home.join("pyvenv.cfg").is_file());
     home.map_or_else(|| trust::check(&settings.dib, false), |home| trust::check(home, true))

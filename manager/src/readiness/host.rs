@@ -6,9 +6,9 @@ use std::path::Path;
 use super::{Definition, Finding};
 use crate::builder::check_room;
 use crate::cloud::local;
-use crate::lifecycle::Settings;
+use crate::lifecycle::{NoAgent, Settings, agent_for};
 use crate::programs::{find, is_executable};
-use crate::schedules::{LOCAL, Schedule, Schedules};
+use crate::schedules::{Arch, LOCAL, Schedule, Schedules};
 
 /// A program that builds need.
 struct Program {
@@ -124,7 +124,10 @@ pub fn findings(
         findings.extend(of_the_cloud.filter(|need| !findings.contains(need)).collect::<Vec<_>>());
     }
     findings.push(dib(settings, definition.unknown.as_deref()));
-    findings.push(agent(settings));
+    findings.extend(agents(&needed, settings));
+    let foreign_ones: BTreeSet<Arch> =
+        needed.iter().map(|schedule| schedule.image.arch).filter(|arch| *arch != Arch::HOST).collect();
+    findings.extend(foreign_ones.into_iter().map(foreign));
     findings.extend(settings.elements.iter().map(|path| directory_of_elements(path)));
     findings.push(root());
     findings.push(room(settings));
@@ -160,12 +163,45 @@ fn dib(settings: &Settings, broken: Option<&str>) -> Finding {
     )
 }
 
-fn agent(settings: &Settings) -> Finding {
-    if is_executable(&settings.agent) {
-        return Finding::good(format!("agent binary ({})", settings.agent.display()));
+/// The agent for each architecture that images are built for.
+fn agents(needed: &[&Schedule], settings: &Settings) -> Vec<Finding> {
+    let mut architectures: BTreeSet<Arch> = needed.iter().map(|schedule| schedule.image.arch).collect();
+    if needed.is_empty() {
+        architectures.insert(Arch::HOST);
     }
-    let wrong = format!("not at {}", settings.agent.display());
-    Finding::bad("agent binary", wrong, "make agent, or name it with --agent")
+    architectures.into_iter().map(|arch| agent(arch, settings)).collect()
+}
+
+fn agent(arch: Arch, settings: &Settings) -> Finding {
+    let what = if arch == Arch::HOST { "agent binary".to_owned() } else { format!("agent binary for {arch}") };
+    match agent_for(&settings.agent, arch) {
+        Ok(file) => Finding::good(format!("{what} ({})", file.display())),
+        Err(refusal) => {
+            let wrong = match &refusal {
+                NoAgent::Missing(file, _) => format!("not at {}", file.display()),
+                NoAgent::OfAnotherMachine { .. } => refusal.to_string(),
+            };
+            Finding::bad(what, wrong, format!("{}, or name it with --agent", refusal.mend()))
+        }
+    }
+}
+
+/// What runs the programs of an image that is for other processors than this host's.
+fn foreign(arch: Arch) -> Finding {
+    let what = format!("programs of {arch} on this host");
+    let machine = arch.machine();
+    let name = format!("qemu-{machine}");
+    // Only a registration with the flag F finds its interpreter from inside of the image's root.
+    let registered = std::fs::read_to_string(Path::new("/proc/sys/fs/binfmt_misc").join(&name));
+    match registered {
+        Ok(text) if text.starts_with("enabled") => Finding::good(format!("{what} (binfmt_misc {name})")),
+        Ok(_) => Finding::bad(what, format!("{name} is switched off in binfmt_misc"), "systemctl restart systemd-binfmt"),
+        Err(_) => Finding::bad(
+            what,
+            format!("nothing is registered for them; disk-image-builder runs the image's programs for {arch} here"),
+            "apt-get install --no-install-recommends qemu-user-static",
+        ),
+    }
 }
 
 fn directory_of_elements(path: &Path) -> Finding {
@@ -246,6 +282,21 @@ mod tests {
         }
         let named = "[schedule.a]\nimage.elements = [\"opensuse-minimal\"]\n";
         assert!(asked_for(named, &[]).contains("zypper"), "without a resolver the names themselves count");
+    }
+
+    #[test]
+    fn a_machine_that_is_asked_for_needs_its_own_programs() {
+        let uefi = "[schedule.a]\nimage = { elements = [\"x\"], arch = \"amd64\" }\nserver.firmware = \"uefi-secure\"\n";
+        let said = asked_for(uefi, &[]);
+        assert!(said.contains("OVMF_CODE_4M.secboot.fd") && !said.contains("qemu-system-aarch64"), "{said}");
+        let arm = "[schedule.a]\nimage = { elements = [\"x\"], arch = \"arm64\" }\n";
+        let said = asked_for(arm, &[]);
+        for piece in ["qemu-system-aarch64", "AAVMF_CODE.fd", "agent binary", "make agent"] {
+            assert!(said.contains(piece), "{piece}: {said}");
+        }
+        if Arch::HOST == Arch::Amd64 {
+            assert!(said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"), "{said}");
+        }
     }
 
     #[test]

@@ -303,6 +303,23 @@ mod tests {
     }
 
     #[test]
+    fn holes_stay_holes_in_a_copy() {
+        let (folder, store) = store();
+        let (from, to) = (folder.path().join("from"), store.file("image-manager-1", Format::Raw));
+        let mut bytes = vec![0; 3 * CHUNK];
+        bytes[CHUNK] = 1;
+        fs::write(&from, &bytes).unwrap();
+        let (_, size) = copy(&from, &to, &mut |_| true).unwrap();
+        assert_eq!((size, fs::read(&to).unwrap() == bytes), (3 * CHUNK as u64, true));
+        let room = std::os::unix::fs::MetadataExt::blocks(&to.metadata().unwrap()) * 512;
+        assert!(room < 2 * CHUNK as u64, "{room} bytes of the disk");
+        assert_eq!(store.found("image-manager-1"), (to, Format::Raw));
+        assert_eq!(store.names("image-manager-").unwrap(), ["image-manager-1"]);
+        store.remove("image-manager-1").unwrap();
+        assert_eq!(store.found("image-manager-1").1, Format::Qcow2);
+    }
+
+    #[test]
     fn another_directory_cannot_be_named() {
         let (folder, store) = store();
         let file = folder.path().join("precious.qcow2");

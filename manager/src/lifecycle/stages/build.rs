@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Order, Proof};
 use crate::history::{ArtifactRecord, RoomTaken};
+use crate::lifecycle::agent_program::agent_for;
 use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
 use crate::lifecycle::definition::Definition;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::{files, room, second_build};
-use crate::programs::is_executable;
 use crate::schedules::{Compression, Format, ImageSpec};
 
 /// The element of ours that makes users takes them from variables with these names.
@@ -35,15 +35,8 @@ const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION
 /// The hash of what it made is in the history before the next stage begins: a later manager knows it again.
 pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
     let settings = driver.manager.settings();
-    if !is_executable(&settings.agent) {
-        return Err(Failure::errored(
-            "agent_missing",
-            format!(
-                "no agent binary at {}: build it with `make agent`, or name it with --agent",
-                settings.agent.display()
-            ),
-        ));
-    }
+    let agent = agent_for(&settings.agent, driver.schedule.image.arch)
+        .map_err(|refusal| Failure::errored(refusal.reason(), refusal.to_string()))?;
     let late =
         async { Failure::errored("cloud_timeout", "the cloud does not say whether it can take the build") };
     let asked = async { Ok(driver.cloud.preflight(&driver.schedule.server).await?) };
@@ -54,7 +47,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     tokio::fs::create_dir_all(&settings.scratch)
         .await
         .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
-    let order = order(driver).await?;
+    let order = order(driver, agent).await?;
     let images = driver.cloud.image_directory();
     let _room = room::admit(&driver.manager, &driver.schedule, &order.scratch, images).await?;
     let history = driver.manager.history();
@@ -116,7 +109,7 @@ const READING: Duration = Duration::from_mins(5);
 
 /// Builds, and records what the image is defined by.
 async fn defined_build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
-    let reading = async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image).await) };
+    let reading = async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent).await) };
     let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
     let definition = driver.bounded(READING, late, reading).await?;
     let expanded = OnceLock::new();
@@ -165,7 +158,7 @@ async fn build(
     }
 }
 
-async fn order(driver: &Driver) -> Result<Order, Failure> {
+async fn order(driver: &Driver, agent: PathBuf) -> Result<Order, Failure> {
     let settings = driver.manager.settings();
     let image = &driver.schedule.image;
     let stand_ins = builder::install_stand_ins(&settings.state)
@@ -185,7 +178,7 @@ async fn order(driver: &Driver) -> Result<Order, Failure> {
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
         log: driver.directory().join(files::BUILD_LOG),
-        agent: settings.agent.clone(),
+        agent,
         fingerprint: driver.manager.inner().fingerprint.clone(),
         private: settings.private.iter().chain([&settings.state, &settings.scratch]).cloned().collect(),
         timeout: driver.schedule.timeouts.build,
