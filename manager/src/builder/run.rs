@@ -345,7 +345,9 @@ impl<'a> Build<'a> {
                 }
                 artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let proof = proof::prove(&file, self.order.format, cancel).await.map_err(|error| self.with_cause(error))?;
+                let proof = proof::prove(&file, self.order.format, cancel)
+                    .await
+                    .map_err(|error| self.with_cause(error))?;
                 let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;

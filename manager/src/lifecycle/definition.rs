@@ -37,8 +37,7 @@ impl Definition {
     /// Reads the elements as they are now, before anything is built from them. `None` when that cannot be: then
     /// nothing is known to be unchanged.
     pub(super) async fn read(settings: &Settings, image: &ImageSpec, agent: &Path) -> Option<Self> {
-        let (directories, agent, image) =
-            (settings.elements.clone(), agent.to_owned(), format!("{image:?}"));
+        let (directories, agent, image) = (settings.elements.clone(), agent.to_owned(), format!("{image:?}"));
         let work = tokio::task::spawn_blocking(move || read(&directories, &agent, &image));
         match work.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(definition) => Some(definition),

@@ -173,7 +173,8 @@ fn agents(needed: &[&Schedule], settings: &Settings) -> Vec<Finding> {
 }
 
 fn agent(arch: Arch, settings: &Settings) -> Finding {
-    let what = if arch == Arch::HOST { "agent binary".to_owned() } else { format!("agent binary for {arch}") };
+    let what =
+        if arch == Arch::HOST { "agent binary".to_owned() } else { format!("agent binary for {arch}") };
     match agent_for(&settings.agent, arch) {
         Ok(file) => Finding::good(format!("{what} ({})", file.display())),
         Err(refusal) => {
@@ -195,10 +196,16 @@ fn foreign(arch: Arch) -> Finding {
     let registered = std::fs::read_to_string(Path::new("/proc/sys/fs/binfmt_misc").join(&name));
     match registered {
         Ok(text) if text.starts_with("enabled") => Finding::good(format!("{what} (binfmt_misc {name})")),
-        Ok(_) => Finding::bad(what, format!("{name} is switched off in binfmt_misc"), "systemctl restart systemd-binfmt"),
+        Ok(_) => Finding::bad(
+            what,
+            format!("{name} is switched off in binfmt_misc"),
+            "systemctl restart systemd-binfmt",
+        ),
         Err(_) => Finding::bad(
             what,
-            format!("nothing is registered for them; disk-image-builder runs the image's programs for {arch} here"),
+            format!(
+                "nothing is registered for them; disk-image-builder runs the image's programs for {arch} here"
+            ),
             "apt-get install --no-install-recommends qemu-user-static",
         ),
     }
@@ -295,7 +302,10 @@ mod tests {
             assert!(said.contains(piece), "{piece}: {said}");
         }
         if Arch::HOST == Arch::Amd64 {
-            assert!(said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"), "{said}");
+            assert!(
+                said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"),
+                "{said}"
+            );
         }
     }
 

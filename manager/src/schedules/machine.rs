@@ -11,12 +11,8 @@ pub enum Arch {
 
 impl Arch {
     /// Each way to write one. The first of an architecture is disk-image-builder's own.
-    pub(super) const WORDS: [(&'static str, Self); 4] = [
-        ("amd64", Self::Amd64),
-        ("arm64", Self::Arm64),
-        ("x86_64", Self::Amd64),
-        ("aarch64", Self::Arm64),
-    ];
+    pub(super) const WORDS: [(&'static str, Self); 4] =
+        [("amd64", Self::Amd64), ("arm64", Self::Arm64), ("x86_64", Self::Amd64), ("aarch64", Self::Arm64)];
 
     /// That of this program, and so of the host that it runs on.
     pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };

@@ -94,8 +94,8 @@ pub mod values;
 
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
-pub use overview::describe;
 pub use machine::{Arch, Firmware, Format};
+pub use overview::describe;
 pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use image_manager::builder::{Artifact, BuilderError, Event, Limits, Order, clean, run_within};
+use image_manager::schedules::{Arch, Format};
 use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;

@@ -87,7 +87,11 @@ impl Bench {
         let image = NewImage {
             build_id: name.replace("image-manager-", ""),
             name: name.into(),
-            format: if file.extension().is_some_and(|end| end == "raw") { Format::Raw } else { Format::Qcow2 },
+            format: if file.extension().is_some_and(|end| end == "raw") {
+                Format::Raw
+            } else {
+                Format::Qcow2
+            },
             file,
             arch: Arch::Amd64,
             firmware: None,

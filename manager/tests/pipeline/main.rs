@@ -21,6 +21,7 @@ mod grpc;
 mod harness;
 mod hostile;
 mod keeping;
+mod machines;
 mod mistakes;
 mod monitoring;
 mod operators;

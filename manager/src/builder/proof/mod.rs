@@ -23,8 +23,8 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::BuilderError;
-use crate::schedules::Format;
 use super::diagnosis::host;
+use crate::schedules::Format;
 pub use packages::Counts;
 
 /// How long it may take.

@@ -127,7 +127,9 @@ impl Store {
     /// Removes an image with everything that an upload of it may have left. What is not there is fine.
     pub(super) fn remove(&self, name: &str) -> Result<(), CloudError> {
         check_name(name)?;
-        for file in Format::ALL.map(|format| self.file(name, format)).into_iter().chain([self.record_file(name)]) {
+        for file in
+            Format::ALL.map(|format| self.file(name, format)).into_iter().chain([self.record_file(name)])
+        {
             remove_if_there(&part(&file))?;
             remove_if_there(&file)?;
         }
@@ -278,9 +280,15 @@ mod tests {
             fractions.push(fraction);
             true
         };
-        assert_eq!(store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap(), (ABC.to_owned(), 3));
+        assert_eq!(
+            store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap(),
+            (ABC.to_owned(), 3)
+        );
         assert!(!file.exists());
-        assert_eq!(store.file("image-manager-1", Format::Qcow2).metadata().unwrap().permissions().mode() & 0o777, 0o444);
+        assert_eq!(
+            store.file("image-manager-1", Format::Qcow2).metadata().unwrap().permissions().mode() & 0o777,
+            0o444
+        );
         let again = store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap();
         assert_eq!(again, (ABC.to_owned(), 3), "an upload that was broken off is finished");
         assert_eq!(fractions, [1.0, 1.0]);

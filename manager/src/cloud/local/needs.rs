@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 
-use super::firmware::{self, MachineKind};
 use super::confinement::{Account, MAKE_USER, USER};
+use super::firmware::{self, MachineKind};
 use super::network::Plan;
 use super::programs::{self, Programs, clean_command};
 use crate::cloud::{CloudError, Trouble};

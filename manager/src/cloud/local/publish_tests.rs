@@ -240,6 +240,7 @@ fn a_name_that_changes_its_format_keeps_its_last_image_of_the_other() {
     publish(&bench.store, &bench.image("c"), &publication(1), at(40)).unwrap();
     let names: Vec<_> = bench.listing().into_iter().map(|(name, _)| name).collect();
     let older = dated(10);
-    let expected = [format!("{older}.json"), format!("{older}.raw"), "debian.json".into(), "debian.qcow2".into()];
+    let expected =
+        [format!("{older}.json"), format!("{older}.raw"), "debian.json".into(), "debian.qcow2".into()];
     assert_eq!(names, expected, "the oldest goes, whatever its format");
 }

@@ -261,7 +261,14 @@ mod tests {
         let secure = Uefi::of(Arch::Amd64, Firmware::UefiSecure);
         let secure = Machine { uefi: secure, format: Format::Raw, ..machine }.arguments();
         let secure = secure.join(&OsString::from(" ")).into_string().unwrap();
-        for piece in ["smm=on", "property=secure,value=on", "secboot.fd", "file=/dev/fdset/5", "fd=8,set=5", "backing.driver=raw"] {
+        for piece in [
+            "smm=on",
+            "property=secure,value=on",
+            "secboot.fd",
+            "file=/dev/fdset/5",
+            "fd=8,set=5",
+            "backing.driver=raw",
+        ] {
             assert!(secure.contains(piece), "{piece}: {secure}");
         }
         assert!(line.contains(" -L /s,t/servers/image-manager-1/firmware "), "{line}");

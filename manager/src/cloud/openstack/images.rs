@@ -238,7 +238,8 @@ impl OpenStackCloud {
 /// The size of the disk in the file, which must stand on its own.
 async fn virtual_size(new: &NewImage) -> Result<u64, CloudError> {
     let (file, format) = (new.file.clone(), new.format);
-    let read = tokio::task::spawn_blocking(move || crate::cloud::disk_file::virtual_size(&file, format)).await;
+    let read =
+        tokio::task::spawn_blocking(move || crate::cloud::disk_file::virtual_size(&file, format)).await;
     let read = read.map_err(|error| fault(format!("reading {}: {error}", new.file.display())))?;
     read.map_err(|refusal| {
         CloudError::new(Trouble::Corrupt, format!("image {} {refusal}", new.file.display()))
@@ -339,7 +340,8 @@ mod tests {
             ..new_image(&[("hw_machine_type", "virt-7.2")])
         };
         let arm = description("i", &arm, 1, now);
-        let said = ["disk_format", "architecture", "hw_firmware_type", "hw_machine_type"].map(|key| text(&arm, key));
+        let said =
+            ["disk_format", "architecture", "hw_firmware_type", "hw_machine_type"].map(|key| text(&arm, key));
         assert_eq!(said, ["raw", "aarch64", "uefi", "virt-7.2"]);
         let secure = NewImage { firmware: Some(Firmware::UefiSecure), ..new_image(&[]) };
         let secure = description("i", &secure, 1, now);

@@ -109,7 +109,8 @@ const READING: Duration = Duration::from_mins(5);
 
 /// Builds, and records what the image is defined by.
 async fn defined_build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
-    let reading = async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent).await) };
+    let reading =
+        async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent).await) };
     let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
     let definition = driver.bounded(READING, late, reading).await?;
     let expanded = OnceLock::new();

@@ -77,7 +77,9 @@ impl<'a> Reader<'a> {
         }
         let help = match Arch::parse(text) {
             Some(other) => format!("write `arch = \"{other}\"` in `image` instead: it sets ARCH as well"),
-            None => "agents are made for amd64 and arm64: leave it away, and write `arch` in `image`".to_owned(),
+            None => {
+                "agents are made for amd64 and arm64: leave it away, and write `arch` in `image`".to_owned()
+            }
         };
         let title = format!("ARCH is {}, and the image is for {arch}", quoted(text));
         self.findings.add(entry.value.span(), title, "disagrees with `image.arch`", Some(help));

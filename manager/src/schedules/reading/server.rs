@@ -2,8 +2,8 @@
 
 use super::Reader;
 use super::rules::CLOUD_OBJECT;
-use crate::schedules::{Arch, ServerSpec};
 use crate::schedules::layers::Table;
+use crate::schedules::{Arch, ServerSpec};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

@@ -58,7 +58,9 @@ fn what_cannot_be_together_is_a_mistake_at_its_place() {
 fn what_agrees_may_be_written_twice() {
     one("image.arch = \"arm64\"\nimage.environment.ARCH = \"aarch64\"\nserver.firmware = \"uefi\"\n");
     one("image.format = \"raw\"\nimage.compression = \"none\"\n");
-    one("image.arch = \"amd64\"\nimage.properties = { architecture = \"x86_64\", hw_firmware_type = \"uefi\" }\n");
+    one(
+        "image.arch = \"amd64\"\nimage.properties = { architecture = \"x86_64\", hw_firmware_type = \"uefi\" }\n",
+    );
     one("server.firmware = \"uefi-secure\"\nimage.arch = \"amd64\"\n\
          image.properties = { hw_machine_type = \"pc-q35-7.2\", os_secure_boot = \"required\" }\n");
     let both = "[defaults]\nimage.compression = \"zlib\"\n[schedule.a]\nimage.format = \"raw\"\n";
