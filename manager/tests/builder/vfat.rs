@@ -24,8 +24,8 @@ rm "$TMP_DIR"/mnt/boot/efi/EFI/BOOT/a*
 echo more >"$TMP_DIR/mnt/boot/efi/EFI/BOOT/grub.cfg"
 sudo umount "$TMP_DIR/mnt/boot/efi"
 ! mountpoint -q "$TMP_DIR/mnt/boot/efi"
-echo "files: $(MTOOLS_SKIP_CHECK=1 mdir -b -/ -i "$device" ::/ | tr '\n' ' ')"
-MTOOLS_SKIP_CHECK=1 mtype -i "$device" ::/EFI/BOOT/BOOTX64.EFI
+echo "files: $(MTOOLS_SKIP_CHECK=1 mdir -b -/ -i "$device" ::/ 2>/dev/null | tr '\n' ' ')"
+MTOOLS_SKIP_CHECK=1 mtype -i "$device" ::/EFI/BOOT/BOOTX64.EFI 2>/dev/null
 fsck.vfat -n "$TMP_DIR/esp.raw" && echo sound
 # Everything else is mounted as ever.
 sudo mount -t tmpfs mine "$TMP_DIR/plain" && touch "$TMP_DIR/plain/x" && sudo umount "$TMP_DIR/plain"

@@ -26,7 +26,10 @@ pub(crate) struct FakeLedger {
 impl FakeLedger {
     pub(crate) fn thing(&self, kind: ResourceKind, name: &str) -> PathBuf {
         match kind {
-            ResourceKind::Image => self.state.join(format!("images/{name}.qcow2")),
+            ResourceKind::Image => {
+                let files = ["qcow2", "raw"].map(|format| self.state.join(format!("images/{name}.{format}")));
+                files.iter().find(|file| file.exists()).unwrap_or(&files[0]).clone()
+            }
             _ => self.state.join("servers").join(name),
         }
     }
