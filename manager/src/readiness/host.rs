@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Definition, Finding};
+use super::{Definition, Finding, machines};
 use crate::builder::check_room;
 use crate::cloud::local;
-use crate::lifecycle::{NoAgent, Settings, agent_for};
+use crate::lifecycle::Settings;
 use crate::programs::{find, is_executable};
-use crate::schedules::{Arch, LOCAL, Schedule, Schedules};
+use crate::schedules::{Schedule, Schedules};
 
 /// A program that builds need.
 struct Program {
@@ -41,6 +41,9 @@ const fn with(
 ) -> Program {
     Program { names, purpose, package, when: When::Elements(elements) }
 }
+
+/// The elements that make an EFI system partition.
+const EFI: [&str; 3] = ["block-device-efi", "block-device-efi-4k", "block-device-efi-lvm"];
 
 /// The names are those that disk-image-builder and the scripts of its elements call outside of the image.
 const PROGRAMS: [Program; 16] = [
@@ -79,12 +82,7 @@ const PROGRAMS: [Program; 16] = [
     ),
     with(&["source-repositories"], &["git"], "fetches sources", "git"),
     with(&["cache-url"], &["curl"], "downloads files", "curl"),
-    with(
-        &["block-device-efi", "block-device-efi-4k", "block-device-efi-lvm"],
-        &["mkfs.vfat", "mkfs.fat"],
-        "makes the EFI system partition",
-        "dosfstools",
-    ),
+    with(&EFI, &["mkfs.vfat", "mkfs.fat"], "makes the EFI system partition", "dosfstools"),
     with(&["block-device-efi-lvm", "lvm"], &["lvm"], "makes logical volumes", "lvm2"),
 ];
 
@@ -103,31 +101,24 @@ pub fn findings(
             None => elements.extend(schedule.image.elements.iter().map(String::as_str)),
         }
     }
-    let mut machines: BTreeSet<local::MachineKind> = needed
-        .iter()
-        .filter(|schedule| schedule.cloud == LOCAL)
-        .map(|schedule| local::MachineKind::of(&schedule.server))
-        .collect();
-    if needed.is_empty() {
-        machines.insert(local::MachineKind::usual());
-    }
-    let machines: Vec<_> = machines.into_iter().collect();
+    let servers = machines::local(&needed);
     let wanted = |when| match when {
         When::Always => true,
         When::Elements(names) => names.iter().any(|name| elements.contains(name)),
     };
     let mut findings: Vec<Finding> =
         PROGRAMS.iter().filter(|program| wanted(program.when)).map(on_path).collect();
-    if !machines.is_empty() {
-        let of_the_cloud = local::needs(&machines).into_iter().map(Finding::from);
+    if !servers.is_empty() {
+        let of_the_cloud = local::needs(&servers).into_iter().map(Finding::from);
         // Both need some programs.
         findings.extend(of_the_cloud.filter(|need| !findings.contains(need)).collect::<Vec<_>>());
     }
     findings.push(dib(settings, definition.unknown.as_deref()));
-    findings.extend(agents(&needed, settings));
-    let foreign_ones: BTreeSet<Arch> =
-        needed.iter().map(|schedule| schedule.image.arch).filter(|arch| *arch != Arch::HOST).collect();
-    findings.extend(foreign_ones.into_iter().map(foreign));
+    findings.extend(machines::agents(&needed, settings));
+    findings.extend(machines::foreign(&needed));
+    if EFI.iter().any(|element| elements.contains(element)) {
+        findings.push(machines::vfat());
+    }
     findings.extend(settings.elements.iter().map(|path| directory_of_elements(path)));
     findings.push(root());
     findings.push(room(settings));
@@ -161,54 +152,6 @@ fn dib(settings: &Settings, broken: Option<&str>) -> Finding {
         wrong,
         "python3 -m venv /opt/image-manager/dib && /opt/image-manager/dib/bin/pip install diskimage-builder setuptools",
     )
-}
-
-/// The agent for each architecture that images are built for.
-fn agents(needed: &[&Schedule], settings: &Settings) -> Vec<Finding> {
-    let mut architectures: BTreeSet<Arch> = needed.iter().map(|schedule| schedule.image.arch).collect();
-    if needed.is_empty() {
-        architectures.insert(Arch::HOST);
-    }
-    architectures.into_iter().map(|arch| agent(arch, settings)).collect()
-}
-
-fn agent(arch: Arch, settings: &Settings) -> Finding {
-    let what =
-        if arch == Arch::HOST { "agent binary".to_owned() } else { format!("agent binary for {arch}") };
-    match agent_for(&settings.agent, arch) {
-        Ok(file) => Finding::good(format!("{what} ({})", file.display())),
-        Err(refusal) => {
-            let wrong = match &refusal {
-                NoAgent::Missing(file, _) => format!("not at {}", file.display()),
-                NoAgent::OfAnotherMachine { .. } => refusal.to_string(),
-            };
-            Finding::bad(what, wrong, format!("{}, or name it with --agent", refusal.mend()))
-        }
-    }
-}
-
-/// What runs the programs of an image that is for other processors than this host's.
-fn foreign(arch: Arch) -> Finding {
-    let what = format!("programs of {arch} on this host");
-    let machine = arch.machine();
-    let name = format!("qemu-{machine}");
-    // Only a registration with the flag F finds its interpreter from inside of the image's root.
-    let registered = std::fs::read_to_string(Path::new("/proc/sys/fs/binfmt_misc").join(&name));
-    match registered {
-        Ok(text) if text.starts_with("enabled") => Finding::good(format!("{what} (binfmt_misc {name})")),
-        Ok(_) => Finding::bad(
-            what,
-            format!("{name} is switched off in binfmt_misc"),
-            "systemctl restart systemd-binfmt",
-        ),
-        Err(_) => Finding::bad(
-            what,
-            format!(
-                "nothing is registered for them; disk-image-builder runs the image's programs for {arch} here"
-            ),
-            "apt-get install --no-install-recommends qemu-user-static",
-        ),
-    }
 }
 
 fn directory_of_elements(path: &Path) -> Finding {
@@ -301,7 +244,7 @@ mod tests {
         for piece in ["qemu-system-aarch64", "AAVMF_CODE.fd", "agent binary", "make agent"] {
             assert!(said.contains(piece), "{piece}: {said}");
         }
-        if Arch::HOST == Arch::Amd64 {
+        if cfg!(target_arch = "x86_64") {
             assert!(
                 said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"),
                 "{said}"

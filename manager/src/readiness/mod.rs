@@ -13,6 +13,7 @@
 mod definition;
 mod elements;
 mod host;
+mod machines;
 
 use crate::cloud::local;
 

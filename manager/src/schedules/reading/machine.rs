@@ -94,14 +94,11 @@ impl<'a> Reader<'a> {
                 (ARCHITECTURE, _) if Arch::parse(text) != Some(arch) => {
                     format!("the image is for {arch}: set `image.arch`, and leave the property away")
                 }
-                (FIRMWARE_TYPE | SECURE_BOOT | MACHINE_TYPE, Some(firmware)) => {
-                    match disagrees(entry.key, text, firmware) {
-                        true => format!(
-                            "`server.firmware` is \"{}\" and sets it: leave the property away",
-                            firmware.as_str()
-                        ),
-                        false => continue,
-                    }
+                (FIRMWARE_TYPE | SECURE_BOOT | MACHINE_TYPE, Some(firmware))
+                    if disagrees(entry.key, text, firmware) =>
+                {
+                    let ours = firmware.as_str();
+                    format!("`server.firmware` is \"{ours}\" and sets it: leave the property away")
                 }
                 _ => continue,
             };
