@@ -69,6 +69,26 @@ async fn a_server_with_uefi_reads_the_system_partition_and_has_variables_of_its_
 }
 
 #[tokio::test]
+async fn a_server_for_arm64_starts_its_firmware() {
+    let there = |file: &str| Path::new(file).exists();
+    if !there("/usr/share/AAVMF/AAVMF_CODE.fd") || !there("/usr/bin/qemu-system-aarch64") {
+        println!("LEFT OUT: apt-get install qemu-system-arm qemu-efi-aarch64");
+        return;
+    }
+    let bench = Bench::new();
+    let program = bench.state.join("BOOTX64.EFI");
+    fs::write(&program, "for other processors").unwrap();
+    let image = bench.upload("image-manager-1", disk_with(&bench, &program)).await.unwrap();
+    let mut new = bench.server(&image);
+    new.spec = ServerSpec { arch: Arch::Arm64, memory: 256 * MIB, ..spec() };
+    bench.cloud.preflight(&new.spec).await.unwrap();
+    let server = bench.cloud.boot(&new, &bench.ledger).await.unwrap();
+    bench.console_says(&server, "UEFI firmware").await;
+    bench.console_says(&server, "BdsDxe").await;
+    bench.clean_up().await;
+}
+
+#[tokio::test]
 async fn firmware_and_programs_that_are_not_here_are_named_before_a_build() {
     let bench = Bench::new();
     let arm = ServerSpec { arch: Arch::Arm64, ..spec() };
