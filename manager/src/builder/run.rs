@@ -341,15 +341,17 @@ impl<'a> Build<'a> {
             },
             None => Exit::Signal(0),
         };
-        let file = artifact::file(layout).await;
+        let file = artifact::file(layout, self.order.format).await;
         match file {
             Some(file) if exit == Exit::Code(0) => {
                 if let Some(stale) = diagnosis::stale(&self.reader) {
                     return Err(stale);
                 }
-                artifact::check(&file).await?;
+                artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let proven = proof::prove(&file, cancel).await.map_err(|error| self.with_cause(error))?;
+                let proven = proof::prove(&file, self.order.format, cancel)
+                    .await
+                    .map_err(|error| self.with_cause(error))?;
                 let proof::Proven { proof, packages } = proven;
                 let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);

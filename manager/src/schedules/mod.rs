@@ -43,11 +43,14 @@
 //! | `image.default_user` | string | the distribution's | another name for the default user |
 //! | `image.ssh_authorized_keys` | list of strings | `[]` | public keys of the default user |
 //! | `image.ssh_password_authentication` | bool | `false` | whether sshd takes passwords |
-//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none` |
+//! | `image.arch` | string | the host's | `amd64` or `arm64` |
+//! | `image.format` | string | `"qcow2"` | `qcow2` or `raw` |
+//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none`; of a qcow2 |
 //! | `image.properties` | table of strings | `{}` | properties in Glance, such as `os_distro` |
 //! | `server.memory` | size | `"1 GiB"` | local |
 //! | `server.disk` | size | `"4 GiB"` | local |
 //! | `server.cpus` | number | `2` | local |
+//! | `server.firmware` | string | `"bios"`, for arm64 `"uefi"` | `bios`, `uefi` or `uefi-secure` |
 //! | `server.flavor` | string | none | OpenStack: name or id |
 //! | `server.network` | string | none | OpenStack: name, id or `auto` |
 //! | `server.security_groups` | list of strings | `[]` | OpenStack; empty: one is made that lets the agent out and nobody in |
@@ -83,6 +86,7 @@ mod cron_field;
 mod diagnostics;
 mod layers;
 mod loading;
+mod machine;
 mod overview;
 mod places;
 pub mod planner;
@@ -97,6 +101,7 @@ pub mod values;
 pub use additions::{ImageFile, Repository, RepositoryKind, Secret};
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
+pub use machine::{Arch, Firmware, Format};
 pub use overview::describe;
 pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};

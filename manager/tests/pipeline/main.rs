@@ -22,6 +22,7 @@ mod grpc;
 mod harness;
 mod hostile;
 mod keeping;
+mod machines;
 mod mistakes;
 mod monitoring;
 mod operators;

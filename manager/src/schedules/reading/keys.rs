@@ -26,6 +26,8 @@ const IMAGE: &[&str] = &[
     "default_user",
     "ssh_authorized_keys",
     "ssh_password_authentication",
+    "arch",
+    "format",
     "compression",
     "properties",
 ];
@@ -36,6 +38,7 @@ const SERVER: &[&str] = &[
     "memory",
     "disk",
     "cpus",
+    "firmware",
     "flavor",
     "network",
     "security_groups",
