@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::diagnosis::{definition, host};
-use super::{BuilderError, Order, view};
+use super::{BuilderError, Order, containers, view};
 
 /// The first process in the build's namespaces.
 const CONTAIN: &str = include_str!("contain.sh");
@@ -35,6 +35,8 @@ pub(super) struct Layout {
     pub(super) home: PathBuf,
     /// What DIB makes goes here.
     pub(super) output: PathBuf,
+    /// podman and buildah keep theirs here.
+    pub(super) containers: PathBuf,
 }
 
 impl Layout {
@@ -45,6 +47,7 @@ impl Layout {
             temporary: scratch.join(temporary(scratch)),
             home: scratch.join("home"),
             output: scratch.join("out"),
+            containers: scratch.join("containers"),
         }
     }
 
@@ -170,6 +173,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         set("IMAGE_MANAGER_BUILD", order.build_id.as_ref()),
         set("IMAGE_MANAGER_FINGERPRINT", order.fingerprint.as_ref()),
     ]);
+    variables.extend(containers::environment(layout));
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));
     }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  run ── command: arguments, allow-listed environment
+//!   │     containers: the build's own storage for podman
 //!   │     contained: the process group; asks it to stop, kills it, also when run's future is dropped
 //!   ├──── output: lines from the pipe, into build.log, into the tail
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
@@ -25,6 +26,7 @@
 mod artifact;
 mod command;
 mod contained;
+mod containers;
 mod containment;
 mod diagnosis;
 #[cfg(fuzzing)]
