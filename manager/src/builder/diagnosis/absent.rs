@@ -3,6 +3,7 @@
 use super::{Exit, host, place};
 use crate::builder::BuilderError;
 use crate::builder::log_reader::Script;
+use crate::finding::Finding;
 
 /// The phases whose scripts run on the host.
 const OUTSIDE: [&str; 6] = ["root", "extra-data", "post-root", "block-device", "pre-finalise", "cleanup"];
@@ -89,7 +90,7 @@ pub(super) fn tool(exit: Exit, lines: &[&str], script: Option<&Script>) -> Optio
     })?;
     let element = script.element.as_deref().unwrap_or("?");
     let mend = match package {
-        Some(package) => install(package),
+        Some(package) => Finding::install(package),
         None => format!("install the package that has it (apt-file search bin/{tool})"),
     };
     let text = format!(
@@ -124,7 +125,7 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
         "this host has no key that the base system's archive is signed with{}: {}; an archive with a key of its own \
          needs DIB_APT_KEYRING: {line}",
         place(script),
-        install(&package)
+        Finding::install(&package)
     );
     Some(host("dib_missing", text))
 }
@@ -132,11 +133,6 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
 /// Debian's package with Ubuntu's key (in trixie and later), and the key's own name.
 const UBUNTU: &str = "ubuntu-keyring";
 const UBUNTU_KEY: &str = "ubuntu-archive-keyring";
-
-/// The command that mends it.
-fn install(package: &str) -> String {
-    format!("apt-get install --no-install-recommends {package}")
-}
 
 fn on_host(script: &Script) -> bool {
     OUTSIDE.contains(&script.phase.as_str())

@@ -43,7 +43,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use tokio::sync::{Mutex, watch};
 
-pub use self::needs::{Lack, Need, needs};
+pub use self::needs::needs;
 
 use self::busy::Busy;
 use self::images::Store;
