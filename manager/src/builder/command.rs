@@ -156,6 +156,8 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
     variables.push(set("LANG", "C.UTF-8".as_ref()));
     variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
+    // Without the archive's key debootstrap would only warn, and take whatever a mirror gives it.
+    variables.push(set("DIB_DEBOOTSTRAP_EXTRA_ARGS", "--force-check-gpg".as_ref()));
     variables.extend(order.environment.iter().map(|(name, value)| (name.into(), value.into())));
     variables.extend([
         set("PATH", &path),

@@ -21,6 +21,10 @@ const PLACE: &str = "IMAGE_MANAGER_CONTAINERS";
 /// What lies in it, each a directory.
 const INSIDE: [&str; 5] = ["storage", "run", "state", "copies", "volumes"];
 
+/// podman's usual ones, less what the systemd unit does not have.
+const CAPABILITIES: &str = "\"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"SETFCAP\", \"SETGID\", \"SETPCAP\", \
+                            \"SETUID\", \"SYS_CHROOT\"";
+
 /// Makes the directory with the two files of settings.
 pub(super) fn prepare(layout: &Layout) -> io::Result<()> {
     let place = &layout.containers;
@@ -57,7 +61,8 @@ fn storage(place: &Path) -> String {
 fn containers(place: &Path) -> String {
     let at = |name: &str| quoted(&place.join(name));
     format!(
-        "[containers]\ncgroups = \"disabled\"\nlog_driver = \"k8s-file\"\n\n\
+        "[containers]\ncgroups = \"disabled\"\nlog_driver = \"k8s-file\"\ndefault_sysctls = []\n\
+         default_capabilities = [{CAPABILITIES}]\n\n\
          [engine]\nruntime = \"crun\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
          tmp_dir = {}\nstatic_dir = {}\nvolume_path = {}\nimage_copy_tmp_dir = {}\n",
         at("state"),
