@@ -55,7 +55,7 @@ fn storage(place: &Path) -> String {
     let on_overlay = statfs(place).is_ok_and(|found| found.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
     let driver = if on_overlay { "vfs" } else { "overlay" };
     let at = |name: &str| quoted(&place.join(name));
-    format!("[storage]\ndriver = \"{driver}\"\ngraphroot = {}\nrunroot = {}\n", at("storage"), at("run"),)
+    format!("[storage]\ndriver = \"{driver}\"\ngraphroot = {}\nrunroot = {}\n", at("storage"), at("run"))
 }
 
 fn containers(place: &Path) -> String {

@@ -215,7 +215,7 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
         .or_else(|| {
             let packages = schedule.image.packages.iter();
             let (package, init) =
-                packages.flat_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package)).next()?;
+                packages.filter_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package)).next()?;
             Some((Place::Package((*package).to_owned()), (*init).to_owned()))
         })?;
     Some(mistake(

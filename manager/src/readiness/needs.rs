@@ -215,7 +215,7 @@ mod tests {
         let schedules = parse(Path::new("schedules.toml"), &format!("[schedule.a]\n{text}\n")).unwrap();
         let elements = expanded.iter().map(|name| (*name).to_owned()).collect();
         let needs = of(&schedules.schedules[0], &elements);
-        needs.iter().map(|need| format!("{:?} {}\n", need.what, need.mend)).collect()
+        needs.iter().map(|need| format!("{:?} {}", need.what, need.mend)).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
