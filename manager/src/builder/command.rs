@@ -51,7 +51,7 @@ impl Layout {
         }
     }
 
-    /// What DIB is told to call its output; it appends `.qcow2` and `.d`.
+    /// What DIB is told to call its output; it appends the format and `.d`.
     pub(super) fn image(&self) -> PathBuf {
         self.output.join("image")
     }
@@ -123,7 +123,7 @@ pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std
 
 fn arguments(order: &Order, layout: &Layout) -> Vec<OsString> {
     // -n: without the element "base", which brings what no cloud image needs; a schedule may name it.
-    let mut arguments: Vec<OsString> = ["-n", "-t", "qcow2", "-o"].map(OsString::from).to_vec();
+    let mut arguments: Vec<OsString> = ["-n", "-t", order.format.as_str(), "-o"].map(OsString::from).to_vec();
     arguments.push(layout.image().into());
     if !order.qemu_img_options.is_empty() {
         arguments.extend(["--qemu-img-options".into(), order.qemu_img_options.clone().into()]);
@@ -158,6 +158,8 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
     variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
     variables.extend(order.environment.iter().map(|(name, value)| (name.into(), value.into())));
     variables.extend([
+        // A schedule that sets it has it agree.
+        set("ARCH", order.arch.as_str().as_ref()),
         set("PATH", &path),
         set("HOME", layout.home.as_os_str()),
         set("TMP_DIR", layout.temporary.as_os_str()),

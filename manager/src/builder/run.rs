@@ -341,21 +341,24 @@ impl<'a> Build<'a> {
             },
             None => Exit::Signal(0),
         };
-        let file = artifact::file(layout).await;
+        let file = artifact::file(layout, self.order.format).await;
         match file {
             Some(file) if exit == Exit::Code(0) => {
                 if let Some(stale) = diagnosis::stale(&self.reader) {
                     return Err(stale);
                 }
-                artifact::check(&file).await?;
+                artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let proof = proof::prove(&file, cancel).await.map_err(|error| self.with_cause(error))?;
+                let proven = proof::prove(&file, self.order.format, cancel)
+                    .await
+                    .map_err(|error| self.with_cause(error))?;
+                let proof::Proven { proof, packages } = proven;
                 let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 let room = self.room.used();
-                Ok(Artifact { file, manifest, phase_seconds, proof, proof_seconds, room })
+                Ok(Artifact { file, manifest, packages, phase_seconds, proof, proof_seconds, room })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }

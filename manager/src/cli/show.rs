@@ -58,6 +58,7 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
     if let Some(failure) = &build.failure {
         write_failure(&mut out, failure, style);
     }
+    write_warnings(&mut out, build, style);
     head(&mut out, "stages", style);
     for stage in &build.stages {
         let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
@@ -108,6 +109,15 @@ fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
     line!(out, style.bold(&head), format_args!(": {}", failure.message));
     for said in failure.evidence.lines() {
         line!(out, "  ", style.dim("|"), " ", said);
+    }
+}
+
+fn write_warnings(out: &mut Screen, build: &v1::Build, style: Style) {
+    if !build.warnings.is_empty() {
+        out.blank();
+    }
+    for warning in &build.warnings {
+        line!(out, style.warning("WARNING"), format_args!(": {warning}"));
     }
 }
 

@@ -27,6 +27,7 @@ mod successes;
 mod tests;
 mod tokens;
 mod trail;
+mod warnings;
 mod writer;
 
 use std::path::{Path, PathBuf};

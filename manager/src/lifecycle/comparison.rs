@@ -1,38 +1,12 @@
 //! What differs between two builds: packages, checks, times.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use image_manager_proto::v1;
-use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
 
-use super::files;
+use super::manifest::{Packages, packages};
 use crate::history::{History, HistoryError};
-
-/// Longest list of packages that is read, in bytes; a large system's has some hundred thousand.
-const MANIFEST_LIMIT: u64 = 16 << 20;
-
-/// A package's name and architecture, and its version.
-type Packages = BTreeMap<(String, String), String>;
-
-/// disk-image-builder's list of the packages in an image.
-#[derive(Deserialize)]
-struct Manifest {
-    packages: Vec<ManifestPackage>,
-}
-
-#[derive(Deserialize)]
-struct ManifestPackage {
-    package: String,
-    #[serde(default)]
-    arch: String,
-    version: String,
-    /// dpkg's, for example "ii ": what is wanted, and what is.
-    #[serde(default)]
-    status: String,
-}
 
 /// Compares two builds by their whole ids; `state` is the state directory, where their lists of packages are.
 pub async fn compare(
@@ -80,30 +54,6 @@ pub async fn compare(
 
 fn noted<T>(result: Result<T, String>, notes: &mut Vec<String>) -> Option<T> {
     result.map_err(|why| notes.push(why)).ok()
-}
-
-/// The packages of a build's image, or why they are not known.
-async fn packages(state: &Path, build_id: &str) -> Result<Packages, String> {
-    let path = files::directory(state, build_id).join(files::MANIFEST);
-    let unknown = |why: &str| format!("the packages of build {build_id} are not known: {why}");
-    let file = tokio::fs::File::open(&path).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => unknown(
-            "disk-image-builder made no list of them, or it was removed with the build's logs (serve --keep-logs)",
-        ),
-        _ => unknown(&format!("{}: {error}", path.display())),
-    })?;
-    let mut bytes = Vec::new();
-    let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes).await;
-    read.map_err(|error| unknown(&format!("{}: {error}", path.display())))?;
-    parse(&bytes).map_err(|why| unknown(&format!("{}: {why}", path.display())))
-}
-
-fn parse(bytes: &[u8]) -> Result<Packages, serde_json::Error> {
-    let manifest: Manifest = serde_json::from_slice(bytes)?;
-    // Removed ones whose configuration is still there are listed too.
-    let there = |package: &ManifestPackage| matches!(package.status.chars().nth(1), None | Some('i'));
-    let packages = manifest.packages.into_iter().filter(there);
-    Ok(packages.map(|package| ((package.package, package.arch), package.version)).collect())
 }
 
 fn package_changes(a: &Packages, b: &Packages) -> Vec<v1::PackageChange> {
@@ -244,13 +194,5 @@ mod tests {
             ]
         );
         assert!(package_changes(&b, &b).is_empty());
-    }
-
-    #[test]
-    fn what_dpkg_has_removed_is_no_package() {
-        let text = r#"{"packages": [{"package": "a","arch": "all","version": "1","status": "ii "},
-            {"package": "b","arch": "all","version": "2","status": "rc "}]}"#;
-        assert_eq!(parse(text.as_bytes()).unwrap(), list(&[("a", "all", "1")]));
-        assert!(parse(b"{").is_err());
     }
 }

@@ -47,6 +47,7 @@ impl Definition {
     pub(super) async fn read(
         settings: &Settings,
         image: &ImageSpec,
+        agent: &Path,
         own: Vec<DefinitionPart>,
     ) -> Option<Self> {
         let directories = settings.elements_of(image).into_iter().map(|directory| {
@@ -54,7 +55,7 @@ impl Definition {
             (directory, source)
         });
         let directories: Vec<_> = directories.collect();
-        let (agent, image) = (settings.agent.clone(), said(image));
+        let (agent, image) = (agent.to_owned(), said(image));
         let work = tokio::task::spawn_blocking(move || read(&directories, &agent, &image, own));
         match work.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(definition) => Some(definition),

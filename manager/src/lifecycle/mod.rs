@@ -5,6 +5,7 @@
 //! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
 
 mod agent_log;
+mod agent_program;
 mod artifact;
 mod comparison;
 mod console;
@@ -15,6 +16,7 @@ mod failure;
 mod inputs;
 mod ledger;
 mod manager;
+mod manifest;
 pub mod metrics;
 mod recovery;
 mod reload;
@@ -28,6 +30,7 @@ pub mod state;
 mod stop;
 mod take_up;
 
+pub use agent_program::{NoAgent, agent_for};
 pub use comparison::{boot_time, compare, short_digest};
 pub use events::Notice;
 pub use failure::Failure;

@@ -14,6 +14,7 @@
 mod definition;
 mod elements;
 mod host;
+mod machines;
 mod own;
 
 use crate::cloud::local;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Finding;
-use crate::lifecycle::Settings;
-use crate::schedules::{Schedule, Schedules};
+use crate::lifecycle::{Settings, agent_for};
+use crate::schedules::{Arch, Schedule, Schedules};
 use crate::trust::{self, Unsafe};
 
 /// Most elements of a directory that are looked at.
@@ -24,6 +24,9 @@ pub fn check_what_runs(settings: &Settings, schedules: &Schedules) -> Result<(),
     directories.extend(own.into_iter().filter(|path| !settings.elements.contains(path)));
     directories.into_iter().try_for_each(|directory| trust::check(directory, true))?;
     trust::check(&settings.agent, false)?;
+    // Those for other architectures that lie beside it.
+    let agents = [Arch::Amd64, Arch::Arm64].map(|arch| agent_for(&settings.agent, arch));
+    agents.iter().flatten().try_for_each(|agent| trust::check(agent, false))?;
     // A virtual environment has disk-image-builder's code and elements beside the program.
     let home = settings.dib.ancestors().nth(2).filter(|home| home.join("pyvenv.cfg").is_file());
     home.map_or_else(|| trust::check(&settings.dib, false), |home| trust::check(home, true))?;

@@ -43,11 +43,14 @@
 //! | `image.default_user` | string | the distribution's | another name for the default user |
 //! | `image.ssh_authorized_keys` | list of strings | `[]` | public keys of the default user |
 //! | `image.ssh_password_authentication` | bool | `false` | whether sshd takes passwords |
-//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none` |
+//! | `image.arch` | string | the host's | `amd64` or `arm64` |
+//! | `image.format` | string | `"qcow2"` | `qcow2` or `raw` |
+//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none`; of a qcow2 |
 //! | `image.properties` | table of strings | `{}` | properties in Glance, such as `os_distro` |
 //! | `server.memory` | size | `"1 GiB"` | local |
 //! | `server.disk` | size | `"4 GiB"` | local |
 //! | `server.cpus` | number | `2` | local |
+//! | `server.firmware` | string | `"bios"`, for arm64 `"uefi"` | `bios`, `uefi` or `uefi-secure` |
 //! | `server.flavor` | string | none | OpenStack: name or id |
 //! | `server.network` | string | none | OpenStack: name, id or `auto` |
 //! | `server.security_groups` | list of strings | `[]` | OpenStack; empty: one is made that lets the agent out and nobody in |
@@ -60,10 +63,11 @@
 //! | `checks.disk.min_free` | size | `"0"` | least room on the root file system |
 //! | `checks.disk.min_free_inodes` | number | `0` | least free inodes |
 //! | `checks.dns.names` | list of strings | the package mirrors | names to resolve |
+//! | `checks.dns.fixed_servers` | bool | `false` | name servers that came with the image are meant |
 //! | `checks.internet.targets` | list of strings | the package mirrors | `http://`, `https://`, `tcp://host:port` |
 //! | `checks.cloud_init.fail_on_recoverable_errors` | bool | `false` | recoverable errors fail too |
 //! | `checks.cloud_init.datasource` | string | any | the datasource must be this one |
-//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums say; only when it is named, for the server reads all of its disk |
+//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums or rpm's say; only when it is named, for the server reads all of its disk |
 //! | `checks.packages.max_changed` | number | `25` | so many may differ, because elements changed them |
 //! | `checks.*.required` | bool | `true` | whether the verdict depends on it |
 //! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take; at most 1h |
@@ -82,6 +86,7 @@ mod cron_field;
 mod diagnostics;
 mod layers;
 mod loading;
+mod machine;
 mod overview;
 mod places;
 pub mod planner;
@@ -96,6 +101,7 @@ pub mod values;
 pub use additions::{ImageFile, Repository, RepositoryKind, Secret};
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
+pub use machine::{Arch, Firmware, Format};
 pub use overview::describe;
 pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};

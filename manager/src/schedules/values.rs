@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
+use super::machine::{Arch, Firmware, Format};
 use super::places::Places;
 
 /// The cloud that needs no clouds.yaml: QEMU on this host.
@@ -123,6 +124,10 @@ pub struct ImageSpec {
     pub ssh_authorized_keys: Vec<String>,
     /// Whether sshd takes passwords. False by default.
     pub ssh_password_authentication: bool,
+    /// The processors that it is for. This host's by default.
+    pub arch: Arch,
+    /// The kind of file that it is. A qcow2 by default.
+    pub format: Format,
     /// How the qcow2 is compressed.
     pub compression: Compression,
     /// Properties of the image in Glance (`os_distro`, `hw_disk_bus`, ...).
@@ -165,6 +170,10 @@ pub struct ServerSpec {
     pub disk: u64,
     /// Virtual CPUs (local cloud). 2 by default.
     pub cpus: u32,
+    /// What starts the image, where the schedule says it.
+    pub firmware: Option<Firmware>,
+    /// The processors that it has: those that the image is for.
+    pub arch: Arch,
     /// Flavor by name or id (OpenStack).
     pub flavor: Option<String>,
     /// Network by name, id or `auto` (OpenStack).
@@ -181,6 +190,13 @@ pub struct ServerSpec {
     pub boot_from_volume: bool,
     /// user_data for cloud-init, as it stands in the file.
     pub user_data: Option<String>,
+}
+
+impl ServerSpec {
+    /// What starts the image: as the schedule says, else as is usual for its processors.
+    pub fn firmware(&self) -> Firmware {
+        self.firmware.unwrap_or(self.arch.usual_firmware())
+    }
 }
 
 /// One requested check.
@@ -210,6 +226,8 @@ pub enum CheckKind {
     Dns {
         /// Names to resolve; empty: the hosts of the guest's package mirrors.
         names: Vec<String>,
+        /// The image's own `resolv.conf` is meant.
+        fixed_servers: bool,
     },
     /// Targets answer.
     Internet {

@@ -39,6 +39,16 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure) -> Markup {
     }
 }
 
+/// What should be known of the image although it is no failure.
+pub(super) fn warnings(build: &v1::Build) -> Markup {
+    html! {
+        section class="failure warn" aria-labelledby="warnings" {
+            h2 #warnings { "Warning" }
+            @for warning in &build.warnings { p.message { (warning) } }
+        }
+    }
+}
+
 /// The road: each stage with its time, as a bar below those before it.
 pub(super) fn road(build: &v1::Build) -> Markup {
     let whole = whole(build);
@@ -289,5 +299,17 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_shown_as_it_is() {
+        let build = v1::Build { warnings: vec!["it is <btrfs>".to_owned()], ..v1::Build::default() };
+        let page = warnings(&build).into_string();
+        assert!(page.contains(r#"<p class="message">it is &lt;btrfs&gt;</p>"#), "{page}");
     }
 }

@@ -69,6 +69,8 @@ impl<'a> Reader<'a> {
             default_user: self.ruled_string(&image, "default_user", &USER_NAME),
             ssh_authorized_keys: self.public_keys(&image),
             ssh_password_authentication: self.flag(&image, "ssh_password_authentication").unwrap_or(false),
+            arch: self.arch(&image),
+            format: self.format(&image),
             compression: self.compression(&image),
             properties: self.properties(&image),
         }

@@ -6,6 +6,7 @@ mod clouds;
 mod environment;
 mod image;
 mod keys;
+mod machine;
 mod rules;
 mod schedule;
 mod server;

@@ -5,6 +5,7 @@ mod cron;
 mod design;
 mod documents;
 mod errors;
+mod machines;
 mod merging;
 mod overview;
 mod planner;
