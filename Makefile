@@ -1,24 +1,28 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
 # make test-openstack   only those
+# make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
 # make docs    writes docs/protocol.md anew from the comments of the .proto files
+# make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 #
 # On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
 
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 AGENT  := target/$(HOST)/agent/image-manager-agent
+# Of the agent.
+ARCH   ?= $(firstword $(subst -, ,$(HOST)))
 STATE  ?= state
 PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack torture life bench fuzz check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions torture life bench fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -40,7 +44,11 @@ AGENT_SQLITE := -USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_E
 	-USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_ENABLE_LOAD_EXTENSION -USQLITE_SOUNDEX \
 	-DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_JSON -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE
 agent:
+ifeq ($(subst amd64,x86_64,$(subst arm64,aarch64,$(ARCH))),$(firstword $(subst -, ,$(HOST))))
 	RUSTFLAGS="-C target-feature=+crt-static" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
+else
+	setup/agent $(ARCH)
+endif
 
 # Stripped: a sixth of the size. What it takes to read a backtrace or a core lies beside it, and is found by gdb.
 build:
@@ -57,9 +65,11 @@ install:
 	@test -x target/release/image-manager && test -x $(AGENT) || { echo 'run `make agent build` first' >&2; exit 1; }
 	install -D -m 755 target/release/image-manager $(DESTDIR)$(PREFIX)/bin/image-manager
 	install -D -m 644 target/release/image-manager.debug $(DESTDIR)$(PREFIX)/lib/debug$(PREFIX)/bin/image-manager.debug
-	install -D -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/image-manager/image-manager-agent
+	for agent in $(AGENT) $(wildcard $(AGENT)-*); do \
+		install -D -m 755 $$agent $(DESTDIR)$(PREFIX)/lib/image-manager/$${agent##*/} || exit; \
+	done
 	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
-	cp -R elements $(SHARE)/image-manager/
+	cp -R elements examples $(SHARE)/image-manager/
 	target/release/image-manager man $(SHARE)/man/man1
 	mkdir -p $(SHARE)/bash-completion/completions
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \
@@ -93,6 +103,10 @@ fuzz: install-test
 
 test-openstack: install-test agent
 	testbed/run -E 'binary(openstack) | test(on_openstack)'
+
+# Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
+test-distributions: install-test agent build
+	testbed/distributions/run
 
 # Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)

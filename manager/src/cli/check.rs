@@ -26,6 +26,11 @@ pub(crate) fn run(arguments: &CheckArguments) -> Outcome {
     let (found, definition) = load_definition(&host, &everything)?;
     text::print_document(&schedules::describe(&found, Utc::now()));
     let settings = settings(&host, &absolute(&host.state.state).map_err(Trouble::usage)?, 1);
+    let mut noted = Screen::default();
+    for note in readiness::notes(&found, &settings) {
+        line!(noted, "note: ", note);
+    }
+    text::print(&noted);
     let mut findings = readiness::findings(&found, &definition, &settings, &everything);
     findings.extend(clouds(&found));
     let lacks = lacking(&findings);

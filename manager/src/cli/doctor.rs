@@ -7,7 +7,7 @@ use image_manager_proto::v1::CheckOutcome;
 
 use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
-use super::instance::{check_what_runs, settings};
+use super::instance::settings;
 use super::text::{self, Screen, Style, line};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::lifecycle::Settings;
@@ -54,7 +54,7 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
         findings.push(unusable());
         return findings;
     };
-    let trusted = check_what_runs(settings).and_then(|()| trust::check(path, false));
+    let trusted = readiness::check_what_runs(settings, &found).and_then(|()| trust::check(path, false));
     let definition = match &trusted {
         Ok(()) => readiness::definition(&found, settings, &everything),
         // Nothing is run that others can change.

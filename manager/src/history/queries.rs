@@ -7,8 +7,7 @@ use prost_types::{Duration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::Named as _;
-use super::parts;
-use super::{History, HistoryError};
+use super::{History, HistoryError, definition, parts};
 
 /// Which builds a list is about.
 #[derive(Debug, Clone, Default)]
@@ -209,6 +208,7 @@ fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, History
     let found = connection.prepare_cached(&sql)?.query_row([id], build_row).optional()?;
     let Some(mut build) = found else { return Ok(None) };
     parts::add(connection, std::slice::from_mut(&mut build))?;
+    definition::add(connection, &mut build)?;
     Ok(Some(build))
 }
 

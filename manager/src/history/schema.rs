@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_claims.sql"),
     include_str!("migrations/0010_definition.sql"),
     include_str!("migrations/0011_operators.sql"),
+    include_str!("migrations/0012_definition_parts.sql"),
     include_str!("migrations/0013_warnings.sql"),
 ];
 

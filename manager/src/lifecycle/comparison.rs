@@ -26,12 +26,23 @@ pub async fn compare(
         (Some(a), Some(b)) => package_changes(a, b),
         _ => Vec::new(),
     };
+    let known = !a.definition.is_empty() && !b.definition.is_empty();
+    let definition = if known { definition_changes(&a, &b) } else { Vec::new() };
+    for build in [&a, &b].into_iter().filter(|build| build.definition.is_empty()) {
+        notes.push(format!("what build {} was defined by is not known", build.id));
+    }
+    let parts = |build: &v1::Build| {
+        (!build.definition.is_empty()).then(|| u32::try_from(build.definition.len()).unwrap_or(u32::MAX))
+    };
     let count = |list: Option<Packages>| list.map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX));
     Ok(v1::CompareBuildsResponse {
         packages: changes,
         checks: check_changes(&a, &b),
         packages_a: count(list_a),
         packages_b: count(list_b),
+        definition,
+        definition_a: parts(&a),
+        definition_b: parts(&b),
         notes,
         stages: stage_changes(&a, &b),
         boot_a: boot_time(&a),
@@ -60,6 +71,26 @@ fn package_changes(a: &Packages, b: &Packages) -> Vec<v1::PackageChange> {
         .filter(|key| a.get(*key) != b.get(*key))
         .map(|key| change(key, &version(a, key), &version(b, key)))
         .collect()
+}
+
+/// What of the two definitions differs, in the order of the second one; what only the first one has comes last.
+fn definition_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::DefinitionChange> {
+    let find = |build: &v1::Build, part: &v1::DefinitionPart| {
+        build.definition.iter().find(|other| other.kind == part.kind && other.name == part.name).cloned()
+    };
+    let gone = a.definition.iter().filter(|part| find(b, part).is_none());
+    let change = |part: &v1::DefinitionPart| {
+        let (of_a, of_b) = (find(a, part), find(b, part));
+        let (kind, name) = (part.kind.clone(), part.name.clone());
+        (of_a != of_b).then_some(v1::DefinitionChange { kind, name, a: of_a, b: of_b })
+    };
+    b.definition.iter().chain(gone).filter_map(change).collect()
+}
+
+/// The beginning of a digest, for people; a version as it is.
+pub fn short_digest(value: &str) -> &str {
+    let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { value.get(..12).unwrap_or(value) } else { value }
 }
 
 fn check_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::CheckChange> {
@@ -118,6 +149,25 @@ mod tests {
     fn list(packages: &[(&str, &str, &str)]) -> Packages {
         let key = |name: &str, arch: &str| (name.to_owned(), arch.to_owned());
         packages.iter().map(|(name, arch, version)| (key(name, arch), (*version).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_differs_in_the_definitions_is_named() {
+        let part = |kind: &str, name: &str, value: &str| v1::DefinitionPart {
+            kind: kind.into(),
+            name: name.into(),
+            value: value.into(),
+            source: "own".into(),
+        };
+        let build = |definition| v1::Build { definition, ..v1::Build::default() };
+        let a =
+            build(vec![part("element", "web", "1"), part("element", "vm", ""), part("file", "/etc/a", "3")]);
+        let b =
+            build(vec![part("element", "web", "2"), part("element", "vm", ""), part("element", "db", "4")]);
+        let changes = definition_changes(&a, &b);
+        let said: Vec<_> = changes.iter().map(|c| (c.name.as_str(), c.a.is_some(), c.b.is_some())).collect();
+        assert_eq!(said, [("web", true, true), ("db", false, true), ("/etc/a", true, false)]);
+        assert!(definition_changes(&a, &a).is_empty());
     }
 
     #[test]

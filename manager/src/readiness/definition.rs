@@ -1,6 +1,7 @@
 //! Mistakes in the schedules' elements, as disk-image-builder would find them at the beginning of a build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::elements::{Answer, Resolved, Unresolved, resolve};
 use crate::lifecycle::Settings;
@@ -33,22 +34,35 @@ impl Definition {
     }
 }
 
-/// Asks disk-image-builder's resolver about the schedules that are `needed`. Takes a fraction of a second, however many
-/// there are; blocks.
+/// Asks disk-image-builder's resolver about the schedules that are `needed`. Takes a fraction of a second for all that
+/// have the same directories of elements; blocks.
 pub fn definition(
     schedules: &Schedules,
     settings: &Settings,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
 ) -> Definition {
     let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
-    let lists: BTreeSet<&[String]> =
-        needed.iter().map(|schedule| schedule.image.elements.as_slice()).collect();
-    let lists: Vec<&[String]> = lists.into_iter().collect();
-    match resolve(&settings.dib, &settings.elements, &lists) {
-        Some(Ok(answer)) => judge(&needed, &lists, &answer),
-        Some(Err(why)) => Definition { unknown: Some(why), ..Definition::default() },
-        None => Definition::default(),
+    // By where the elements are looked for: what a name means may differ.
+    let mut by_path: BTreeMap<Vec<PathBuf>, Vec<&Schedule>> = BTreeMap::new();
+    for schedule in needed {
+        by_path.entry(settings.elements_of(&schedule.image)).or_default().push(schedule);
     }
+    let mut whole = Definition::default();
+    for (path, group) in by_path {
+        let lists: BTreeSet<&[String]> =
+            group.iter().map(|schedule| schedule.image.elements.as_slice()).collect();
+        let lists: Vec<&[String]> = lists.into_iter().collect();
+        match resolve(&settings.dib, &path, &lists) {
+            Some(Ok(answer)) => {
+                let judged = judge(&group, &lists, &answer);
+                whole.elements.extend(judged.elements);
+                whole.mistakes.extend(judged.mistakes);
+            }
+            Some(Err(why)) => whole.unknown = Some(why),
+            None => {}
+        }
+    }
+    whole
 }
 
 fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definition {
@@ -150,7 +164,8 @@ fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistak
         title,
         label: "not among the elements".to_owned(),
         help: guess.unwrap_or_else(|| {
-            "neither disk-image-builder nor the directories of --elements have it".to_owned()
+            "neither disk-image-builder nor the directories of --elements and image.elements_path have it"
+                .to_owned()
         }),
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Definition, Finding};
+use super::{Definition, Finding, machines, own};
 use crate::builder::check_room;
 use crate::cloud::local;
 use crate::lifecycle::Settings;
 use crate::programs::{find, is_executable};
-use crate::schedules::{LOCAL, Schedule, Schedules};
+use crate::schedules::{Schedule, Schedules};
 
 /// A program that builds need.
 struct Program {
@@ -41,6 +41,9 @@ const fn with(
 ) -> Program {
     Program { names, purpose, package, when: When::Elements(elements) }
 }
+
+/// The elements that make an EFI system partition.
+const EFI: [&str; 3] = ["block-device-efi", "block-device-efi-4k", "block-device-efi-lvm"];
 
 /// The names are those that disk-image-builder and the scripts of its elements call outside of the image.
 const PROGRAMS: [Program; 16] = [
@@ -79,12 +82,7 @@ const PROGRAMS: [Program; 16] = [
     ),
     with(&["source-repositories"], &["git"], "fetches sources", "git"),
     with(&["cache-url"], &["curl"], "downloads files", "curl"),
-    with(
-        &["block-device-efi", "block-device-efi-4k", "block-device-efi-lvm"],
-        &["mkfs.vfat", "mkfs.fat"],
-        "makes the EFI system partition",
-        "dosfstools",
-    ),
+    with(&EFI, &["mkfs.vfat", "mkfs.fat"], "makes the EFI system partition", "dosfstools"),
     with(&["block-device-efi-lvm", "lvm"], &["lvm"], "makes logical volumes", "lvm2"),
 ];
 
@@ -103,21 +101,25 @@ pub fn findings(
             None => elements.extend(schedule.image.elements.iter().map(String::as_str)),
         }
     }
-    let local = needed.is_empty() || needed.iter().any(|schedule| schedule.cloud == LOCAL);
+    let servers = machines::local(&needed);
     let wanted = |when| match when {
         When::Always => true,
         When::Elements(names) => names.iter().any(|name| elements.contains(name)),
     };
     let mut findings: Vec<Finding> =
         PROGRAMS.iter().filter(|program| wanted(program.when)).map(on_path).collect();
-    if local {
-        let of_the_cloud = local::needs().into_iter().map(Finding::from);
+    if !servers.is_empty() {
+        let of_the_cloud = local::needs(&servers).into_iter().map(Finding::from);
         // Both need some programs.
         findings.extend(of_the_cloud.filter(|need| !findings.contains(need)).collect::<Vec<_>>());
     }
     findings.push(dib(settings, definition.unknown.as_deref()));
-    findings.push(agent(settings));
-    findings.extend(settings.elements.iter().map(|path| directory_of_elements(path)));
+    findings.extend(own::findings(&needed, settings));
+    findings.extend(machines::agents(&needed, settings));
+    findings.extend(machines::foreign(&needed));
+    if EFI.iter().any(|element| elements.contains(element)) {
+        findings.push(machines::vfat());
+    }
     findings.push(root());
     findings.push(room(settings));
     findings
@@ -152,25 +154,6 @@ fn dib(settings: &Settings, broken: Option<&str>) -> Finding {
     )
 }
 
-fn agent(settings: &Settings) -> Finding {
-    if is_executable(&settings.agent) {
-        return Finding::good(format!("agent binary ({})", settings.agent.display()));
-    }
-    let wrong = format!("not at {}", settings.agent.display());
-    Finding::bad("agent binary", wrong, "make agent, or name it with --agent")
-}
-
-fn directory_of_elements(path: &Path) -> Finding {
-    if path.is_dir() {
-        return Finding::good(format!("elements ({})", path.display()));
-    }
-    Finding::bad(
-        "elements",
-        format!("there is no directory {}", path.display()),
-        "name the directory with --elements, or IMAGE_MANAGER_ELEMENTS",
-    )
-}
-
 fn root() -> Finding {
     if nix::unistd::geteuid().is_root() {
         return Finding::good("runs as root, as disk-image-builder needs");
@@ -191,12 +174,30 @@ fn room(settings: &Settings) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::gateway::GatewaySettings;
     use crate::schedules::parse;
+
+    pub(in crate::readiness) fn settings() -> Settings {
+        let nowhere = Path::new("/nowhere");
+        Settings {
+            state: nowhere.to_owned(),
+            scratch: nowhere.to_owned(),
+            dib: nowhere.join("disk-image-create"),
+            elements: vec![nowhere.join("elements")],
+            shipped: Vec::new(),
+            private: Vec::new(),
+            agent: nowhere.join("agent"),
+            concurrent_builds: 1,
+            gateway: GatewaySettings::default(),
+            reattach: Duration::ZERO,
+            agent_endpoint: None,
+            room: 0,
+        }
+    }
 
     fn asked_for(text: &str, expanded: &[&str]) -> String {
         let schedules = parse(Path::new("schedules.toml"), text).unwrap();
@@ -206,20 +207,7 @@ mod tests {
                 .elements
                 .insert("a".to_owned(), expanded.iter().map(|name| (*name).to_owned()).collect());
         }
-        let nowhere = Path::new("/nowhere");
-        let settings = Settings {
-            state: nowhere.to_owned(),
-            scratch: nowhere.to_owned(),
-            dib: nowhere.join("disk-image-create"),
-            elements: vec![nowhere.join("elements")],
-            private: Vec::new(),
-            agent: nowhere.join("agent"),
-            concurrent_builds: 1,
-            gateway: GatewaySettings::default(),
-            reattach: Duration::ZERO,
-            agent_endpoint: None,
-            room: 0,
-        };
+        let settings = settings();
         let findings = findings(&schedules, &definition, &settings, &|_| true);
         format!("{findings:?}")
     }
@@ -238,6 +226,24 @@ mod tests {
         }
         let named = "[schedule.a]\nimage.elements = [\"opensuse-minimal\"]\n";
         assert!(asked_for(named, &[]).contains("zypper"), "without a resolver the names themselves count");
+    }
+
+    #[test]
+    fn a_machine_that_is_asked_for_needs_its_own_programs() {
+        let uefi = "[schedule.a]\nimage = { elements = [\"x\"], arch = \"amd64\" }\nserver.firmware = \"uefi-secure\"\n";
+        let said = asked_for(uefi, &[]);
+        assert!(said.contains("OVMF_CODE_4M.secboot.fd") && !said.contains("qemu-system-aarch64"), "{said}");
+        let arm = "[schedule.a]\nimage = { elements = [\"x\"], arch = \"arm64\" }\n";
+        let said = asked_for(arm, &[]);
+        for piece in ["qemu-system-aarch64", "AAVMF_CODE.fd", "agent binary", "make agent"] {
+            assert!(said.contains(piece), "{piece}: {said}");
+        }
+        if cfg!(target_arch = "x86_64") {
+            assert!(
+                said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! ```text
 //!  elements   what disk-image-builder's own resolver makes of each schedule's elements
 //!  definition mistakes in that, shown at their place in the file: unknown elements, no operating system, no agent
-//!  host       programs, agent, elements directories, room; only what these schedules need
+//!  own        elements directories, and the files that schedules name: there, and safe from others
+//!  host       programs, agent, room; only what these schedules need
 //! ```
 //!
 //! A mistake in the definition refuses the file (exit code 64). What the host lacks is a [`Finding`] with the command
@@ -13,11 +14,14 @@
 mod definition;
 mod elements;
 mod host;
+mod machines;
+mod own;
 
 use crate::cloud::local;
 
 pub use definition::{Definition, definition};
 pub use host::findings;
+pub use own::{check_what_runs, notes};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod ending;
 mod failures;
 mod real_debian;
 mod sight;
+mod vfat;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BuilderError;
 use super::diagnosis::host;
+use crate::schedules::Format;
 use image_manager_agent::checks::packages::rpm::Package;
 pub use packages::Counts;
 use packages::Verified;
@@ -108,8 +109,12 @@ impl Drop for StopOnDrop {
 ///
 /// # Errors
 /// `image_damaged`, `scratch_full`, `build_timeout`, `cancelled`, `dib_failed`.
-pub(super) async fn prove(image: &Path, cancel: &CancellationToken) -> Result<Proven, BuilderError> {
-    let work = tokio::time::timeout(DEADLINE, look(image));
+pub(super) async fn prove(
+    image: &Path,
+    format: Format,
+    cancel: &CancellationToken,
+) -> Result<Proven, BuilderError> {
+    let work = tokio::time::timeout(DEADLINE, look(image, format));
     let proven = tokio::select! {
         () = cancel.cancelled() => return Err(host("cancelled", "cancelled while the image was verified".to_owned())),
         looked = work => looked.map_err(|_| {
@@ -137,14 +142,22 @@ fn damaged(counts: &Counts) -> BuilderError {
     error
 }
 
-async fn look(image: &Path) -> Result<Proven, BuilderError> {
-    let raw = image.with_extension("proof.raw");
-    unpack(image, &raw).await?;
+async fn look(image: &Path, format: Format) -> Result<Proven, BuilderError> {
+    let raw = match format {
+        Format::Qcow2 => {
+            let raw = image.with_extension("proof.raw");
+            unpack(image, &raw).await?;
+            raw
+        }
+        Format::Raw => image.to_owned(),
+    };
     let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let (path, asked_to_stop) = (raw.clone(), Arc::clone(&stop.0));
     let looked = tokio::task::spawn_blocking(move || read(&path, &asked_to_stop)).await;
-    // It lies in the scratch directory, which is removed in any case.
-    let _ = tokio::fs::remove_file(&raw).await;
+    if format == Format::Qcow2 {
+        // It lies in the scratch directory, which is removed in any case.
+        let _ = tokio::fs::remove_file(&raw).await;
+    }
     match looked {
         Ok(Ok(verified)) => Ok(Proven { proof: verified.proof, packages: verified.packages }),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {

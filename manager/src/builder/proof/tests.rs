@@ -75,7 +75,7 @@ fn run(command: &mut Command) {
 }
 
 async fn proof(image: &Path) -> Result<Proof, BuilderError> {
-    prove(image, &CancellationToken::new()).await.map(|proven| proven.proof)
+    prove(image, Format::Qcow2, &CancellationToken::new()).await.map(|proven| proven.proof)
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_broken_image_and_a_cancel_are_errors() {
     assert!(error.message.contains("cannot be unpacked") && !error.evidence.is_empty(), "{error:?}");
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(prove(&broken, &cancel).await.unwrap_err().reason, "cancelled");
+    assert_eq!(prove(&broken, Format::Qcow2, &cancel).await.unwrap_err().reason, "cancelled");
 }
 
 /// `PROOF_TEST_IMAGE` is a qcow2. Prints what is in it, and how long the look took.

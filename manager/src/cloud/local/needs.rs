@@ -1,13 +1,16 @@
 //! What the local cloud needs of this host, in one place: for `doctor`, and before a build is started.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 
 use super::confinement::{Account, MAKE_USER, USER};
+use super::firmware::{self, MachineKind};
 use super::network::Plan;
 use super::programs::{self, Programs, clean_command};
 use crate::cloud::{CloudError, Trouble};
+use crate::schedules::Arch;
 
 /// Seconds that `pasta` may take to make a network and end it.
 const TRIAL: &str = "20";
@@ -43,22 +46,29 @@ impl Need {
 }
 
 /// Everything that the local cloud needs of this host, with the programs on `PATH`: the programs, QEMU's user, and that
-/// a network can be made for a server, which is tried. Takes a tenth of a second, and 20 s at the very most.
-pub fn needs() -> Vec<Need> {
-    found(&Programs { qemu: None, qemu_img: None })
+/// a network can be made for a server, which is tried; and what these machines need. Takes a tenth of a second, and 20 s
+/// at the very most.
+pub fn needs(machines: &[MachineKind]) -> Vec<Need> {
+    found(&Programs { qemu: None, qemu_img: None }, machines)
 }
 
 /// The first thing that is missing, as a refusal that names what mends it.
-pub(super) fn require(programs: &Programs) -> Result<(), CloudError> {
-    let first = found(programs).into_iter().find_map(|need| Some((need.what, need.lack?)));
+pub(super) fn require(programs: &Programs, machine: MachineKind) -> Result<(), CloudError> {
+    let first = found(programs, &[machine]).into_iter().find_map(|need| Some((need.what, need.lack?)));
     first.map_or(Ok(()), |(what, lack)| {
         let message = format!("{what}: {}; mend it with: {}", lack.wrong, lack.mend);
         Err(CloudError::new(Trouble::Configuration, message))
     })
 }
 
-fn found(programs: &Programs) -> Vec<Need> {
-    let mut needs: Vec<Need> = programs::NEEDED.iter().map(|needed| program(programs, needed)).collect();
+fn found(programs: &Programs, machines: &[MachineKind]) -> Vec<Need> {
+    let architectures: BTreeSet<Arch> = machines.iter().map(|machine| machine.arch).collect();
+    let mut needs: Vec<Need> =
+        architectures.into_iter().map(|arch| program(programs, &firmware::qemu(arch))).collect();
+    needs.extend(programs::NEEDED.iter().map(|needed| program(programs, needed)));
+    let mut images: Vec<Need> = machines.iter().filter_map(|machine| uefi(*machine)).collect();
+    images.dedup();
+    needs.extend(images);
     let account = Account::find();
     needs.push(match &account {
         Ok(account) => Need::met(format!("user {USER} (id {}), as which QEMU runs", account.user)),
@@ -77,6 +87,17 @@ fn program(programs: &Programs, needed: &programs::Needed) -> Need {
         Ok(path) => Need::met(format!("{} ({})", needed.name, path.display())),
         Err(_) => Need::lacking(needed.name, format!("not found; it {}", needed.purpose), package),
     }
+}
+
+/// The firmware of a machine, where it is not QEMU's own.
+fn uefi(machine: MachineKind) -> Option<Need> {
+    let uefi = machine.uefi()?;
+    let what = format!("firmware \"{}\" for {} ({})", machine.firmware.as_str(), machine.arch, uefi.code);
+    let package = format!("apt-get install --no-install-recommends {}", uefi.package);
+    Some(match uefi.missing() {
+        Some(missing) => Need::lacking(what, format!("there is no {missing}"), package),
+        None => Need::met(what),
+    })
 }
 
 /// Whether this host lets QEMU's user have a network of its own.

@@ -53,6 +53,7 @@ pub(super) async fn page(
             aside.side-column #facts data-swap aria-label="Facts" {
                 (build_parts::image(&build))
                 (build_parts::server_and_agent(&build))
+                (build_parts::definition(&build))
                 (build_parts::resources(&build))
             }
         }

@@ -83,6 +83,7 @@ impl<'a> Reader<'a> {
         let table = Table::new(Some(own), defaults, entry.key_span.clone());
         let schedule = self.schedule(&table, Some(entry.key));
         self.refuse_keys_of_the_other_cloud(&table, &schedule);
+        self.refuse_machines_that_cannot_be(&table, &schedule);
         let places = image_places(&table);
         self.images.insert(schedule.name.clone(), places);
         Some((table, schedule))
@@ -93,14 +94,15 @@ impl<'a> Reader<'a> {
         self.refuse_unknown_keys(table, keys::known_keys(""));
         let checks = self.checks(table);
         let timeouts = self.timeouts(table, &checks, name.is_some());
+        let image = self.image(table, name.is_some());
         Schedule {
             name: name.unwrap_or_default().to_owned(),
             cron: self.cron(table),
             timezone: self.timezone(table).unwrap_or(Tz::UTC),
             jitter: self.duration(table, "jitter", Duration::ZERO..=LONGEST_JITTER).unwrap_or_default(),
             cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| LOCAL.to_owned()),
-            image: self.image(table, name.is_some()),
-            server: self.server(table),
+            server: self.server(table, image.arch),
+            image,
             checks: checks.into_iter().map(|check| check.within(timeouts.verify)).collect(),
             publish: self.publish(table),
             timeouts,
