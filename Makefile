@@ -1,6 +1,7 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
 # make test-openstack   only those
+# make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
@@ -18,7 +19,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack torture life bench fuzz check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions torture life bench fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -89,6 +90,10 @@ fuzz: install-test
 
 test-openstack: install-test agent
 	testbed/run -E 'binary(openstack) | test(on_openstack)'
+
+# Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
+test-distributions: install-test agent build
+	testbed/distributions/run
 
 # Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)

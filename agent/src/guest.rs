@@ -2,7 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
+
+/// When this program began, by the wall clock and by the one that nobody sets.
+static STARTED: LazyLock<(SystemTime, Instant)> = LazyLock::new(|| (SystemTime::now(), Instant::now()));
+
+/// Takes note of the time. To be called first: what is known of the boot's time goes by it, and later the wall clock
+/// may have been set.
+pub fn started() {
+    let _ = *STARTED;
+}
 
 /// The guest's file tree. All that is read of the guest is read below it, so that tests can make one up.
 #[derive(Debug, Clone)]
@@ -80,6 +90,12 @@ impl Guest {
         let text = self.read("/proc/uptime").unwrap_or_default();
         let seconds = text.split_whitespace().next().and_then(|word| word.parse().ok());
         seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+    }
+
+    /// When the kernel started, by the wall clock as it was when this program began.
+    pub(crate) fn booted(&self) -> Option<SystemTime> {
+        let (wall, steady) = *STARTED;
+        wall.checked_sub(self.uptime().saturating_sub(steady.elapsed()))
     }
 }
 

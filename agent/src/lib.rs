@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use guest::Guest;
+pub use guest::{Guest, started};
 pub use identity::{AgentKey, Identity, IdentityError};
 pub use removal::{PATHS, remove};
 pub use session::MOST_CHECKS;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    image_manager_agent::started();
     image_manager_agent::arguments::main(std::env::args_os().skip(1))
 }

@@ -1,7 +1,9 @@
 //! Check `dns`: names resolve through the guest's own resolver.
 
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use image_manager_proto::v1::{CheckOutcome, DnsCheck};
 use prost_types::Struct;
@@ -20,6 +22,8 @@ const MOST_NAMES: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// How much later than it happened a change of a file may be dated, and earlier a boot.
+const CLOCK_TICK: Duration = Duration::from_secs(1);
 /// systemd-resolved's own address in resolv.conf, behind which the real nameservers are.
 const STUB: &str = "127.0.0.53";
 /// In the observations: the names that did not resolve.
@@ -34,6 +38,9 @@ pub struct Observation {
     pub names: Vec<NameSeen>,
     /// The nameservers that the guest is configured to ask.
     pub nameservers: Vec<String>,
+    /// They stand in a file that came with the image and was not written since the boot: they are not what this
+    /// server's network gave it.
+    pub baked: bool,
     /// How long all of it took.
     pub waited: Duration,
     /// Why there was no name.
@@ -55,7 +62,7 @@ pub struct NameSeen {
 /// `None`: there is none.
 pub fn repetition(observations: &Struct) -> Option<DnsCheck> {
     let names = observations::texts(observations, UNRESOLVED);
-    (!names.is_empty()).then_some(DnsCheck { names })
+    (!names.is_empty()).then_some(DnsCheck { names, fixed_servers: true })
 }
 
 /// Asks for the names until all resolve or the time is up.
@@ -79,6 +86,7 @@ pub async fn observe(settings: &DnsCheck, guest: &Guest, deadline: Instant) -> O
         seen.names = all.into_iter().flat_map(|(_, names)| names).collect();
     }
     seen.nameservers = nameservers(guest);
+    seen.baked = guest.booted().is_some_and(|booted| baked(guest, booted));
     seen.waited = started.elapsed();
     seen
 }
@@ -136,17 +144,37 @@ fn servers_of(resolv_conf: &str) -> Vec<String> {
     resolv_conf.lines().filter_map(server).take(8).collect()
 }
 
+/// Whether `resolv.conf` has been as it is since before the boot, and names a server that is another machine. Both times
+/// are of the guest's own clock.
+fn baked(guest: &Guest, booted: SystemTime) -> bool {
+    let Ok(file) = guest.path("/etc/resolv.conf").metadata() else { return false };
+    let changed = u64::try_from(file.ctime()).map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+    let before = changed.is_ok_and(|changed| changed + CLOCK_TICK < booted);
+    let elsewhere = |server: &String| server.parse::<IpAddr>().map_or(true, |address| !address.is_loopback());
+    let servers = servers_of(&guest.read("/etc/resolv.conf").unwrap_or_default());
+    before && servers.iter().any(elsewhere)
+}
+
 /// What an observation means.
-pub fn judge(_settings: &DnsCheck, seen: &Observation) -> Judgement {
+pub fn judge(settings: &DnsCheck, seen: &Observation) -> Judgement {
+    let baked = seen.baked && !settings.fixed_servers;
     let bad: Vec<&NameSeen> = seen.names.iter().filter(|name| name.lookup.addresses.is_empty()).collect();
-    let unresolved: Vec<String> = bad.iter().map(|name| name.name.clone()).collect();
+    // Where the file is at fault there is nothing to be repeated elsewhere.
+    let unresolved: Vec<String> = bad.iter().filter(|_| !baked).map(|name| name.name.clone()).collect();
     let observed = json!({
         "names": seen.names.iter().map(name_as_json).collect::<Vec<_>>(),
         UNRESOLVED: unresolved,
         "nameservers": seen.nameservers,
+        "baked": seen.baked,
         "waited_seconds": seen.waited.as_secs_f64(),
     });
-    let (outcome, summary) = if seen.getent.is_none() {
+    let (outcome, summary) = if baked {
+        let summary = format!(
+            "/etc/resolv.conf with nameservers {} came with the image: they are not what this server's network gave it",
+            text::list(&seen.nameservers)
+        );
+        (CheckOutcome::Fail, summary)
+    } else if seen.getent.is_none() {
         let summary = "no getent to ask the guest's resolver with".to_owned();
         (CheckOutcome::Inconclusive, summary)
     } else if seen.names.is_empty() {
@@ -213,6 +241,7 @@ mod tests {
             getent: Some(PathBuf::from("/usr/bin/getent")),
             names: names.iter().map(name).collect(),
             nameservers: vec!["10.0.2.3".to_owned()],
+            baked: false,
             waited: Duration::from_secs(3),
             nothing: "nothing to ask for".to_owned(),
         }
@@ -248,6 +277,43 @@ mod tests {
     }
 
     #[test]
+    fn nameservers_that_came_with_the_image_fail_though_they_answer() {
+        let baked = Observation {
+            baked: true,
+            ..seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")])
+        };
+        let judgement = judge(&DnsCheck::default(), &baked);
+        assert_eq!(judgement.outcome, CheckOutcome::Fail);
+        assert!(judgement.summary.contains("10.0.2.3 came with the image"), "{}", judgement.summary);
+        assert_eq!(
+            repetition(&judgement.observations),
+            None,
+            "the file is at fault, whatever the network does"
+        );
+        let meant = DnsCheck { fixed_servers: true, ..DnsCheck::default() };
+        assert_eq!(repetition(&judge(&meant, &baked).observations).unwrap().names, ["b.example"]);
+        let baked = Observation { baked: true, ..seen(&[("a.example", &["192.0.2.1"], "")]) };
+        assert_eq!(judge(&meant, &baked).outcome, CheckOutcome::Pass);
+    }
+
+    #[test]
+    fn a_file_from_before_the_boot_is_the_images_unless_it_only_names_the_server_itself() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        std::fs::create_dir_all(guest.path("/etc")).unwrap();
+        let (before, after) =
+            (SystemTime::now() - Duration::from_mins(1), SystemTime::now() + Duration::from_mins(1));
+        assert!(!baked(&guest, after), "no file");
+        let write = |text: &str| std::fs::write(guest.path("/etc/resolv.conf"), text).unwrap();
+        write("nameserver 192.0.2.53\n");
+        assert!(baked(&guest, after) && !baked(&guest, before));
+        write("nameserver 127.0.0.53\nnameserver 192.0.2.53\n");
+        assert!(baked(&guest, after));
+        write("# by the installer\nnameserver 127.0.0.1\nnameserver ::1\n");
+        assert!(!baked(&guest, after));
+    }
+
+    #[test]
     fn what_failed_can_be_repeated_elsewhere() {
         let judgement =
             judge(&DnsCheck::default(), &seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")]));
@@ -271,7 +337,10 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_is_asked() {
-        let settings = DnsCheck { names: vec!["localhost".to_owned(), "no.such.invalid".to_owned()] };
+        let settings = DnsCheck {
+            names: vec!["localhost".to_owned(), "no.such.invalid".to_owned()],
+            fixed_servers: true,
+        };
         let deadline = Instant::now() + Duration::from_secs(3);
         let judgement = judge(&settings, &observe(&settings, &Guest::default(), deadline).await);
         assert_eq!(judgement.outcome, CheckOutcome::Fail);

@@ -56,6 +56,7 @@
 //! | `checks.disk.min_free` | size | `"0"` | least room on the root file system |
 //! | `checks.disk.min_free_inodes` | number | `0` | least free inodes |
 //! | `checks.dns.names` | list of strings | the package mirrors | names to resolve |
+//! | `checks.dns.fixed_servers` | bool | `false` | name servers that came with the image are meant |
 //! | `checks.internet.targets` | list of strings | the package mirrors | `http://`, `https://`, `tcp://host:port` |
 //! | `checks.cloud_init.fail_on_recoverable_errors` | bool | `false` | recoverable errors fail too |
 //! | `checks.cloud_init.datasource` | string | any | the datasource must be this one |

@@ -201,6 +201,8 @@ pub enum CheckKind {
     Dns {
         /// Names to resolve; empty: the hosts of the guest's package mirrors.
         names: Vec<String>,
+        /// The image's own `resolv.conf` is meant.
+        fixed_servers: bool,
     },
     /// Targets answer.
     Internet {

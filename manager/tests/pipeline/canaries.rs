@@ -53,6 +53,23 @@ fn a_wrong_token() {
 }
 
 #[test]
+fn a_resolv_conf_that_came_with_the_image_fails_though_its_server_answers() {
+    let more = "checks = { dns = { timeout = \"10s\" }, internet = false, disk = false, cloud_init = false }";
+    let build = canary("dns-baked", more, 1, "check_failed");
+    let dns = check(&build, "dns");
+    assert_eq!(dns["outcome"], "fail");
+    let summary = dns["summary"].as_str().unwrap();
+    assert!(summary.contains("10.0.2.3 came with the image"), "{summary}");
+    let names = dns["observations"]["names"].as_array().unwrap();
+    assert!(names.iter().all(|name| name["addresses"] != serde_json::json!([])), "its server answers: {dns}");
+    // Where it is meant, it passes.
+    let more = more.replace("dns = {", "dns = { fixed_servers = true,");
+    let place = Place::tiny(&format!("image.environment = {{ TINY_CANARY = \"dns-baked\" }}\n{more}"));
+    place.expect(&["run", "tiny"], 0);
+    place.assert_nothing_left();
+}
+
+#[test]
 fn dns_is_broken() {
     // The names of the mirrors resolve here and not in the image: the image's fault.
     let more = "checks = { dns = { timeout = \"10s\" }, internet = false, disk = false, cloud_init = false }";

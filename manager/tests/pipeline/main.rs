@@ -14,6 +14,7 @@ mod canaries;
 mod clouds;
 mod control;
 mod crowd;
+mod distributions;
 mod documents;
 mod durability;
 mod grpc;

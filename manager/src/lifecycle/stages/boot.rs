@@ -317,7 +317,9 @@ fn request(check: &CheckSpec, driver: &Driver) -> v1::CheckRequest {
             // On OpenStack the flavor says how large the disk is; the guest sees its device.
             disk_size_bytes: if driver.schedule.cloud == LOCAL { driver.schedule.server.disk } else { 0 },
         }),
-        CheckKind::Dns { names } => Settings::Dns(v1::DnsCheck { names: names.clone() }),
+        CheckKind::Dns { names, fixed_servers } => {
+            Settings::Dns(v1::DnsCheck { names: names.clone(), fixed_servers: *fixed_servers })
+        }
         CheckKind::Internet { targets } => Settings::Internet(v1::InternetCheck { targets: targets.clone() }),
         CheckKind::CloudInit { fail_on_recoverable_errors, datasource } => {
             Settings::CloudInit(v1::CloudInitCheck {

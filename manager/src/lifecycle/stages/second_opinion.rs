@@ -168,7 +168,7 @@ fn key_of(kind: &CheckKind) -> [&'static str; 2] {
 async fn examine(kind: &CheckKind, what: Vec<String>, host: &Guest, patience: Duration) -> Here {
     let deadline = Instant::now() + patience;
     if matches!(kind, CheckKind::Dns { .. }) {
-        let settings = DnsCheck { names: what };
+        let settings = DnsCheck { names: what, fixed_servers: true };
         let found = dns::observe(&settings, host, deadline).await;
         let works = found.names.iter().any(|name| !name.lookup.addresses.is_empty());
         Here { works, summary: dns::judge(&settings, &found).summary }
@@ -214,7 +214,7 @@ impl Trusted {
         host: &Guest,
     ) -> (Vec<String>, Vec<String>) {
         let (mut mine, mut foreign): (Vec<String>, Vec<String>) = match kind {
-            CheckKind::Dns { names } => {
+            CheckKind::Dns { names, .. } => {
                 failed.into_iter().partition(|name| self.may_be_looked_up(name, names))
             }
             CheckKind::Internet { targets } => {

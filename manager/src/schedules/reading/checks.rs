@@ -75,9 +75,10 @@ impl<'a> Reader<'a> {
                 min_free: self.size(table, "min_free", 0..=LARGEST_SIZE).unwrap_or(0),
                 min_free_inodes: self.number(table, "min_free_inodes", 0..=MOST_INODES).unwrap_or(0),
             },
-            "dns" => {
-                CheckKind::Dns { names: self.ruled_strings(table, "names", &HOST_NAME).unwrap_or_default() }
-            }
+            "dns" => CheckKind::Dns {
+                names: self.ruled_strings(table, "names", &HOST_NAME).unwrap_or_default(),
+                fixed_servers: self.flag(table, "fixed_servers").unwrap_or(false),
+            },
             "internet" => CheckKind::Internet {
                 targets: self.ruled_strings(table, "targets", &TARGET).unwrap_or_default(),
             },

@@ -20,8 +20,15 @@ const SECRET_WORDS: [&str; 10] = [
     "ACCESS_KEY",
 ];
 
-/// What begins the names of variables that schedules may set for the elements of ours.
-const OF_OUR_ELEMENTS: &str = "IMAGE_MANAGER_DEBIAN_";
+/// What begins the names of variables that schedules may set for the elements of ours: those of the distributions'
+/// guests. The others in their READMEs are set by the manager, from keys of the schedule.
+const OF_OUR_ELEMENTS: [&str; 5] = [
+    "IMAGE_MANAGER_DEBIAN_",
+    "IMAGE_MANAGER_EL_",
+    "IMAGE_MANAGER_FEDORA_",
+    "IMAGE_MANAGER_OPENSUSE_",
+    "IMAGE_MANAGER_UBUNTU_",
+];
 
 /// Directories that the manager gives to each build.
 const OWN_DIRECTORIES: [&str; 11] = [
@@ -184,8 +191,12 @@ fn refusal(name: &str) -> Option<Refusal> {
         let help = "capital letters, digits and `_`, not beginning with a digit, as in DIB_RELEASE";
         return refuse("not a variable's name", help);
     }
-    if name.starts_with("IMAGE_MANAGER_") && !name.starts_with(OF_OUR_ELEMENTS) {
-        return refuse("the manager sets it", "names with IMAGE_MANAGER_ belong to the manager");
+    if name.starts_with("IMAGE_MANAGER_") && !OF_OUR_ELEMENTS.iter().any(|start| name.starts_with(start)) {
+        return refuse(
+            "the manager sets it",
+            "names with IMAGE_MANAGER_ belong to the manager, but for those of the elements of the distributions, as in \
+             IMAGE_MANAGER_DEBIAN_KERNEL: their READMEs have them",
+        );
     }
     if OWN_DIRECTORIES.contains(&name) {
         return refuse("the manager sets it", "each build gets directories of its own from the manager");

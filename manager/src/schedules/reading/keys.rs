@@ -56,7 +56,7 @@ const TABLES: [(&str, &[&str]); 12] = [
     ("server", SERVER),
     ("checks", CHECKS),
     ("checks.disk", &["min_free", "min_free_inodes", "required", "timeout"]),
-    ("checks.dns", &["names", "required", "timeout"]),
+    ("checks.dns", &["names", "fixed_servers", "required", "timeout"]),
     ("checks.internet", &["targets", "required", "timeout"]),
     ("checks.cloud_init", &["fail_on_recoverable_errors", "datasource", "required", "timeout"]),
     ("checks.packages", &["max_changed", "required", "timeout"]),

@@ -32,7 +32,10 @@ fn the_design_s_example_parses() {
     let names: Vec<&str> = debian.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["disk", "dns", "internet", "cloud_init"]);
     assert_eq!(debian.checks[0].kind, CheckKind::Disk { min_free: 500 << 20, min_free_inodes: 0 });
-    assert_eq!(debian.checks[1].kind, CheckKind::Dns { names: vec!["manager.internal".to_owned()] });
+    assert_eq!(
+        debian.checks[1].kind,
+        CheckKind::Dns { names: vec!["manager.internal".to_owned()], fixed_servers: false }
+    );
     let publish = debian.publish.as_ref().unwrap();
     assert_eq!(
         (publish.name.as_str(), publish.keep, publish.visibility.as_str()),

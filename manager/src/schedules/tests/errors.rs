@@ -229,6 +229,44 @@ fn values_of_environment_variables() {
     }
 }
 
+/// What the manager sets for the elements, or one of them for another.
+const SET_FOR_ELEMENTS: [&str; 7] = [
+    "IMAGE_MANAGER_AGENT",
+    "IMAGE_MANAGER_BUILD",
+    "IMAGE_MANAGER_DEFAULT_USER",
+    "IMAGE_MANAGER_FINGERPRINT",
+    "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS",
+    "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION",
+    "IMAGE_MANAGER_USERS",
+];
+
+/// A variable's entry in a README is a line of its name alone.
+#[test]
+fn what_the_readmes_of_the_elements_offer_can_be_set_but_for_what_the_manager_sets() {
+    let elements = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("elements");
+    let mut offered = Vec::new();
+    for element in std::fs::read_dir(elements).unwrap() {
+        let readme = std::fs::read_to_string(element.unwrap().path().join("README.rst")).unwrap_or_default();
+        offered.extend(
+            readme
+                .lines()
+                .filter(|line| line.starts_with("IMAGE_MANAGER_") && !line.contains(' '))
+                .map(str::to_owned),
+        );
+    }
+    assert!(offered.iter().any(|name| name == "IMAGE_MANAGER_UBUNTU_KERNEL"), "{offered:?}");
+    assert!(SET_FOR_ELEMENTS.iter().all(|name| offered.iter().any(|offer| offer == name)), "{offered:?}");
+    for name in offered {
+        let text = format!("[schedule.a.image]\nelements = [\"vm\"]\nenvironment.{name} = \"1\"\n");
+        if SET_FOR_ELEMENTS.contains(&name.as_str()) {
+            let found = mistakes(&text);
+            assert!(found.iter().any(|found| found.contains("is not allowed")), "{name}: {found:#?}");
+        } else {
+            read(&text);
+        }
+    }
+}
+
 #[test]
 fn schedules_as_a_whole() {
     let table = [

@@ -57,7 +57,7 @@ pub(super) async fn leading_here(targets: &[String], host: &Guest, deadline: Ins
     if names.is_empty() {
         return Vec::new();
     }
-    let found = dns::observe(&DnsCheck { names }, host, deadline).await;
+    let found = dns::observe(&DnsCheck { names, fixed_servers: true }, host, deadline).await;
     let local = |name: &String| {
         found
             .names

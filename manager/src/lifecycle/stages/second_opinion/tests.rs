@@ -41,7 +41,7 @@ fn failed(kind: &CheckKind, what: &[&str]) -> v1::Check {
 const SOON: Duration = Duration::from_millis(900);
 
 fn any_name() -> CheckKind {
-    CheckKind::Dns { names: Vec::new() }
+    CheckKind::Dns { names: Vec::new(), fixed_servers: false }
 }
 
 fn any_target() -> CheckKind {
@@ -141,7 +141,7 @@ async fn a_misspelt_name_is_the_images_fault_when_the_hosts_own_mirrors_resolve(
     let seen = opinion(&any_name(), &["dbe.example"], &host, &trusted).await;
     assert!(!seen.excused && seen.summary.contains("only the image names dbe.example"), "{}", seen.summary);
     // What the schedule asks for by name is looked up from here, and nothing else speaks for it.
-    let kind = CheckKind::Dns { names: vec!["manager.internal".to_owned()] };
+    let kind = CheckKind::Dns { names: vec!["manager.internal".to_owned()], fixed_servers: false };
     let seen = opinion(&kind, &["manager.internal"], &host, &trusted).await;
     assert!(seen.excused, "{}", seen.summary);
 }

@@ -1,0 +1,6 @@
+# After the 10-*-distro-name.bash of the operating system, which says what is being built. Elsewhere, and with
+# IMAGE_MANAGER_EL_GUEST=0, this element does nothing.
+case ${DISTRO_NAME:-} in
+almalinux | centos | rhel | rocky) export IMAGE_MANAGER_EL_GUEST=${IMAGE_MANAGER_EL_GUEST:-1} ;;
+*) export IMAGE_MANAGER_EL_GUEST=0 ;;
+esac

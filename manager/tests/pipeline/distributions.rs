@@ -1,0 +1,105 @@
+//! The files of `examples/`, what `docs/distributions.md` says of them, and the stand-in for Ubuntu's archive end to end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::harness::{Place, agent, repository, text};
+
+/// Where `setup/install` puts it.
+const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
+/// What the table may say, and whether there must be a script that does it.
+const WORDS: [(&str, bool); 3] = [
+    ("built and booted here", true),
+    ("stand-in built and booted here", true),
+    ("composed and resolved only", false),
+];
+
+/// The schedules files of `examples/`, by their names.
+fn examples() -> BTreeMap<String, PathBuf> {
+    let files = fs::read_dir(repository().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path)).collect()
+}
+
+fn check(file: &Path, more: &[&str]) -> String {
+    let place = Place::new("");
+    let mut command = place.command(&["check"]);
+    command.arg(file).args(more).env("IMAGE_MANAGER_DIB", DIB);
+    let output = command.output().unwrap();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}: {said}", file.display());
+    said
+}
+
+#[test]
+fn every_example_is_right_and_its_schedule_has_the_files_name() {
+    let examples = examples();
+    assert!(examples.len() >= 10, "{examples:?}");
+    for (name, path) in examples {
+        let said = check(&path, &["--file-only"]);
+        assert!(said.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {said}");
+    }
+}
+
+/// A mistake in the elements would end it with 64.
+#[test]
+fn the_elements_of_every_example_are_found_by_dibs_resolver() {
+    if !Path::new(DIB).exists() {
+        eprintln!("skipped: there is no {DIB}; try: setup/install test");
+        return;
+    }
+    for path in examples().values() {
+        check(path, &[]);
+    }
+    // That the resolver was asked at all.
+    let place = Place::new("[schedule.web]\nimage.elements = [\"ubuntu-minimal\", \"vmm\", \"agent-install\"]\n");
+    let output = place.command(&["check"]).env("IMAGE_MANAGER_DIB", DIB).output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_table_of_distributions_is_that_of_the_examples_and_claims_no_more_than_there_is() {
+    let page = fs::read_to_string(repository().join("docs/distributions.md")).unwrap();
+    let scripts = repository().join("testbed/distributions");
+    let (mut told, mut run) = (BTreeSet::new(), BTreeSet::new());
+    for row in page.lines().filter(|line| line.starts_with("| [")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, example, _, word, script, _] = cells.as_slice() else { panic!("{row}") };
+        let (name, link) = example.trim_matches(['[', ')']).split_once("](").unwrap();
+        assert_eq!(link, format!("../examples/{name}.toml"), "{row}");
+        assert!(told.insert(name.to_owned()), "{name} is there twice");
+        let (_, proven) = WORDS.iter().find(|(known, _)| known == word).unwrap_or_else(|| panic!("{row}"));
+        if !proven {
+            assert_eq!(*script, "", "{row}");
+            continue;
+        }
+        let script = script.trim_matches('`').strip_prefix("testbed/distributions/").expect(row);
+        let mode = fs::metadata(scripts.join(script)).expect(row).permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{script} cannot be run");
+        run.insert(script.to_owned());
+    }
+    assert_eq!(told, examples().into_keys().collect(), "left: docs/distributions.md, right: examples/");
+    let there = fs::read_dir(scripts).unwrap().map(Result::unwrap).filter(|entry| {
+        let meta = entry.metadata().unwrap();
+        meta.is_file() && meta.permissions().mode() & 0o111 != 0 && entry.file_name() != "run"
+    });
+    let there: BTreeSet<String> = there.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert_eq!(run, there, "left: docs/distributions.md, right: testbed/distributions");
+}
+
+/// DIB's real `ubuntu-minimal`, on an archive that presents itself as Ubuntu's, to a verdict; with every check there is.
+#[test]
+fn the_stand_in_for_ubuntu_passes() {
+    let program = repository().join("testbed/distributions/ubuntu");
+    let output = Command::new(program)
+        .env("IMAGE_MANAGER_PROGRAM", env!("CARGO_BIN_EXE_image-manager"))
+        .env("IMAGE_MANAGER_AGENT", agent())
+        .output()
+        .unwrap();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("Ubuntu 24.04 LTS") && said.contains("5 of 5 checks passed"), "{said}");
+}
