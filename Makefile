@@ -56,7 +56,7 @@ install:
 	install -D -m 644 target/release/image-manager.debug $(DESTDIR)$(PREFIX)/lib/debug$(PREFIX)/bin/image-manager.debug
 	install -D -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/image-manager/image-manager-agent
 	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
-	cp -R elements $(SHARE)/image-manager/
+	cp -R elements examples $(SHARE)/image-manager/
 	target/release/image-manager man $(SHARE)/man/man1
 	mkdir -p $(SHARE)/bash-completion/completions
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \

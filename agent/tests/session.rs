@@ -30,7 +30,7 @@ fn counted(server: &TestServer, name: &str) -> CheckRequest {
     std::fs::set_permissions(getent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     CheckRequest {
         name: name.to_owned(),
-        settings: Some(Settings::Dns(DnsCheck { names: vec!["x.example".to_owned()] })),
+        settings: Some(Settings::Dns(DnsCheck { names: vec!["x.example".to_owned()], fixed_servers: false })),
         ..CheckRequest::default()
     }
 }

@@ -43,24 +43,64 @@ passes() {
     }
 }
 
-# schedule NAME IMAGE-LINES [CHECK-LINES]: writes the schedule, with every check there is. The operating system is
-# $elements, debian-minimal when it is unset; $more is the rest of the list, of elements in the directory "elements" here.
+# Of the addresses for benchmarks of networks (RFC 2544), which nobody routes: $here and $there, in a network of four.
+network() {
+    local try third fourth
+    for try in $(seq 20); do
+        third=$((RANDOM % 256)) fourth=$((RANDOM % 64 * 4))
+        here=198.18.$third.$((fourth + 1)) there=198.18.$third.$((fourth + 2))
+        [ -n "$(ip -4 route show root "$there/30")" ] || return 0
+    done
+    die "no free network in 198.18.0.0/16 after $try tries"
+}
+
+# another_host PATH PROGRAM ARGUMENT...: runs the program, with an address and a port to serve at as its last arguments, in a
+# network namespace of its own, at the other end of a pair of links. For this host and for the servers that it starts it
+# is another host, at an address ($there) that is none of this host's, which are closed to servers. Waits until it answers
+# for the path. It and its network go with this script, whatever becomes of that.
+another_host() {
+    local path=$1 link=imd$$ holder="" try
+    shift
+    network
+    mkfifo "$work/go"
+    setpriv --pdeathsig KILL unshare --net --kill-child=KILL --fork sh -c 'read -r go && exec "$@"' sh "$@" "$there" 80 \
+        <"$work/go" &
+    exec 3>"$work/go"
+    for try in $(seq 50); do
+        ! holder=$(pgrep -P $!) || break
+        sleep 0.1
+    done
+    [ -n "$holder" ] || die "no network namespace after $try tries"
+    ip link add "$link" type veth peer name host0 netns "$holder"
+    ip addr add "$here/30" dev "$link"
+    ip link set "$link" up
+    nsenter --net="/proc/$holder/ns/net" ip addr add "$there/30" dev host0
+    nsenter --net="/proc/$holder/ns/net" ip link set host0 up
+    nsenter --net="/proc/$holder/ns/net" ip link set lo up
+    echo go >&3
+    exec 3>&-
+    for try in $(seq 50); do
+        ! curl --silent --fail --max-time 5 --output /dev/null "http://$there/$path" || return 0
+        sleep 0.2
+    done
+    die "nobody answers at http://$there/$path after $try tries"
+}
+
+# schedule NAME [CHECK-LINES]: writes the schedule: that of examples/NAME.toml, with every check there is, and deadlines for
+# a machine that emulates. $environment is added to its image.environment, and $more to its elements, of which those in the
+# directory "elements" here are found too.
 schedule() {
-    cat >"$work/schedules.toml" <<SCHEDULES
-[schedule.$1]
-cron = ""
-[schedule.$1.image]
-elements = ["${elements:-debian-minimal}", "vm", "cloud-init-custom", "agent-install"${more:-}]
-$2
-[schedule.$1.server]
-memory = "1 GiB"
-disk = "4 GiB"
+    sed -e "s|^environment = { |&${environment:+$environment, }|" -e "s|\"agent-install\"\]|\"agent-install\"${more:+, $more}]|" \
+        "$repository/examples/$1.toml" >"$work/schedules.toml"
+    cat >>"$work/schedules.toml" <<SCHEDULES
+
 [schedule.$1.checks]
 disk = { min_free = "500 MiB" }
 internet = {}
 cloud_init = {}
 packages = {}
-${3:-dns = {\}}
+${2:-dns = {\}}
+
 [schedule.$1.timeouts]
 build = "40m"
 boot = "15m"

@@ -24,13 +24,14 @@ fn examples() -> BTreeMap<String, PathBuf> {
     files.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path)).collect()
 }
 
-fn check(file: &Path, more: &[&str]) -> String {
+/// What `check` says of a file. The host may lack a program for it (2); a mistake in the file would be 64.
+fn check(file: &Path, more: &[&str], codes: &[i32]) -> String {
     let place = Place::new("");
     let mut command = place.command(&["check"]);
     command.arg(file).args(more).env("IMAGE_MANAGER_DIB", DIB);
     let output = command.output().unwrap();
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{}: {said}", file.display());
+    assert!(codes.contains(&output.status.code().unwrap()), "{}: {said}", file.display());
     said
 }
 
@@ -39,12 +40,11 @@ fn every_example_is_right_and_its_schedule_has_the_files_name() {
     let examples = examples();
     assert!(examples.len() >= 10, "{examples:?}");
     for (name, path) in examples {
-        let said = check(&path, &["--file-only"]);
+        let said = check(&path, &["--file-only"], &[0]);
         assert!(said.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {said}");
     }
 }
 
-/// A mistake in the elements would end it with 64.
 #[test]
 fn the_elements_of_every_example_are_found_by_dibs_resolver() {
     if !Path::new(DIB).exists() {
@@ -52,10 +52,11 @@ fn the_elements_of_every_example_are_found_by_dibs_resolver() {
         return;
     }
     for path in examples().values() {
-        check(path, &[]);
+        check(path, &[], &[0, 2]);
     }
     // That the resolver was asked at all.
-    let place = Place::new("[schedule.web]\nimage.elements = [\"ubuntu-minimal\", \"vmm\", \"agent-install\"]\n");
+    let place =
+        Place::new("[schedule.web]\nimage.elements = [\"ubuntu-minimal\", \"vmm\", \"agent-install\"]\n");
     let output = place.command(&["check"]).env("IMAGE_MANAGER_DIB", DIB).output().unwrap();
     assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
 }
