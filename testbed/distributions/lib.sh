@@ -95,7 +95,8 @@ schedule() {
     cat >>"$work/schedules.toml" <<SCHEDULES
 
 [schedule.$1.checks]
-disk = { min_free = "500 MiB" }
+# Growing takes minutes where many emulate at once.
+disk = { min_free = "500 MiB", timeout = "10m" }
 internet = {}
 cloud_init = {}
 packages = {}

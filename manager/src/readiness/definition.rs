@@ -60,6 +60,7 @@ pub fn definition(
                 let judged = judge(&group, &lists, &answer);
                 whole.elements.extend(judged.elements);
                 whole.mistakes.extend(judged.mistakes);
+                whole.notes.extend(judged.notes);
             }
             Some(Err(why)) => whole.unknown = Some(why),
             None => {}
