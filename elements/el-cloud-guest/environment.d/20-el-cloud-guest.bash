@@ -4,3 +4,4 @@ case ${DISTRO_NAME:-} in
 almalinux | centos | rhel | rocky) export IMAGE_MANAGER_EL_GUEST=${IMAGE_MANAGER_EL_GUEST:-1} ;;
 *) export IMAGE_MANAGER_EL_GUEST=0 ;;
 esac
+export IMAGE_MANAGER_EL_SELINUX=${IMAGE_MANAGER_EL_SELINUX:-enforcing}

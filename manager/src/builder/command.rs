@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::diagnosis::{definition, host};
-use super::{BuilderError, Order, inputs, view};
+use super::{BuilderError, Order, containers, inputs, view};
 
 /// The first process in the build's namespaces.
 const CONTAIN: &str = include_str!("contain.sh");
@@ -37,6 +37,8 @@ pub(super) struct Layout {
     pub(super) output: PathBuf,
     /// The files that the build is given.
     pub(super) inputs: PathBuf,
+    /// podman and buildah keep theirs here.
+    pub(super) containers: PathBuf,
 }
 
 impl Layout {
@@ -48,6 +50,7 @@ impl Layout {
             home: scratch.join("home"),
             output: scratch.join("out"),
             inputs: scratch.join("inputs"),
+            containers: scratch.join("containers"),
         }
     }
 
@@ -156,6 +159,8 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
     variables.push(set("LANG", "C.UTF-8".as_ref()));
     variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
+    // Without the archive's key debootstrap would only warn, and take whatever a mirror gives it.
+    variables.push(set("DIB_DEBOOTSTRAP_EXTRA_ARGS", "--force-check-gpg".as_ref()));
     variables.extend(order.environment.iter().map(|(name, value)| (name.into(), value.into())));
     variables.extend([
         // A schedule that sets it has it agree.
@@ -181,6 +186,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
     if !order.inputs.secrets.is_empty() {
         variables.push(set(inputs::SECRETS, inputs::SECRETS_DIRECTORY.as_ref()));
     }
+    variables.extend(containers::environment(layout));
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));
     }

@@ -8,7 +8,7 @@
 # MARKER is not used: it stands in the command line, for a manager that comes back and looks for what it
 # left running. What is to hide is covered; what is in it and to read or write is bound back, a directory always
 # before what lies in it. IMAGE_MANAGER_STAND_INS names the directory with the stand-ins for kpartx and dmsetup, and for
-# mount and umount.
+# mount and umount; IMAGE_MANAGER_CONTAINERS that in which podman and buildah keep what they make for this build.
 #
 # TERM or INT ask DIB to stop and to clean up after itself. Whoever does not want to wait for that kills
 # unshare: the namespace dies with it, and every mount and process in it. Loop devices survive; their
@@ -54,6 +54,25 @@ must() {
         exit 126
     }
 }
+
+# Also for a podman that is called without the variables that name this place, by sudo: what it made in the host's own
+# would be left there.
+if [ -n "${IMAGE_MANAGER_CONTAINERS:-}" ] && { type -P podman || type -P buildah; } >/dev/null; then
+    for settings in {/etc,/usr/share}/containers/{storage,containers}.conf; do
+        [ ! -f "$settings" ] || must mount --bind "$IMAGE_MANAGER_CONTAINERS/${settings##*/}" "$settings"
+    done
+    for place in /run/{containers,libpod,crun,runc}; do
+        must mkdir -p "$place"
+        must mount -t tmpfs -o mode=0700 private "$place"
+    done
+    must mkdir -p /var/lib/containers
+    must mount --bind "$IMAGE_MANAGER_CONTAINERS" /var/lib/containers
+    # crun takes no mixture of both versions of control groups. It makes none, and sees the newer ones.
+    if [ "$(stat --file-system --format %T /sys/fs/cgroup 2>/dev/null)" != cgroup2fs ]; then
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup || say "no control groups of version 2 on this host"
+    fi
+fi
+unset IMAGE_MANAGER_CONTAINERS
 
 # Opened before anything is covered: a descriptor still leads there afterwards.
 opened=()

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  run ── command: arguments, allow-listed environment
+//!   │     containers: the build's own storage for podman
 //!   │     contained: the process group; asks it to stop, kills it, also when run's future is dropped
 //!   │     inputs: files for our elements, secrets through a pipe into a tmpfs; masking: not into the log
 //!   ├──── output: lines from the pipe, into build.log, into the tail
@@ -26,6 +27,7 @@
 mod artifact;
 mod command;
 mod contained;
+mod containers;
 mod containment;
 mod diagnosis;
 #[cfg(fuzzing)]

@@ -18,7 +18,7 @@ use super::log_reader::LogReader;
 use super::masking::Masks;
 use super::output::{BuildLog, Lines, LogError, Tail};
 use super::room::{Watch, bytes};
-use super::{Artifact, BuilderError, Event, Order, artifact, command, inputs, proof};
+use super::{Artifact, BuilderError, Event, Order, artifact, command, containers, inputs, proof};
 
 /// What bounds a build besides its timeout.
 #[derive(Debug, Clone)]
@@ -103,13 +103,14 @@ fn prepare(order: &Order) -> Result<Layout, BuilderError> {
         std::fs::create_dir_all(parent).map_err(|error| failed(parent, &error))?;
     }
     let layout = Layout::of(&absolute);
-    for directory in [&layout.root, &layout.temporary, &layout.home, &layout.output] {
+    for directory in [&layout.root, &layout.temporary, &layout.home, &layout.output, &layout.containers] {
         let made = std::fs::DirBuilder::new().mode(0o700).create(directory);
         made.map_err(|error| failed(directory, &error))?;
     }
     if !order.inputs.files.is_empty() {
         inputs::write(&order.inputs.files, &layout.inputs).map_err(|error| failed(&layout.inputs, &error))?;
     }
+    containers::prepare(&layout).map_err(|error| failed(&layout.containers, &error))?;
     std::fs::create_dir_all(&order.cache).map_err(|error| failed(&order.cache, &error))?;
     Ok(layout)
 }

@@ -369,19 +369,27 @@ fn above_program(levels: usize) -> Option<PathBuf> {
     program.ancestors().nth(levels).map(Path::to_owned)
 }
 
+/// A schedules file in which no mistake was found.
+pub(crate) struct Loaded {
+    pub(crate) schedules: Schedules,
+    pub(crate) definition: Definition,
+    /// What the command line says about the host.
+    pub(crate) settings: Settings,
+}
+
 /// Reads the schedules and asks disk-image-builder's resolver about those that are needed: mistakes in either are
 /// printed with carets.
 pub(crate) fn load_definition(
     host: &HostArguments,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
-) -> Result<(Schedules, Definition), Trouble> {
+) -> Result<Loaded, Trouble> {
     let schedules = load_schedules(&host.schedules.schedules)?;
     let settings = settings(host, &absolute(&host.state.state), 1);
     // Before the resolver, which runs as root what these are.
     check_what_runs(&settings, &schedules).map_err(Trouble::usage)?;
     let definition = definition(&schedules, &settings, needed).into_result(&schedules);
     let definition = definition.map_err(|error| mistakes(&error))?;
-    Ok((schedules, definition))
+    Ok(Loaded { schedules, definition, settings })
 }
 
 fn mistakes(error: &LoadError) -> Trouble {

@@ -25,7 +25,7 @@ pub const SAVE_DISK: Duration = Duration::from_mins(15);
 /// The kinds of things that a cloud makes and that must be taken away again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceKind {
-    /// A build's scratch directory with its processes, mounts and loop devices (on the host).
+    /// A build's scratch directory with its containers, processes, mounts and loop devices (on the host).
     Scratch,
     /// An image in the cloud's image service.
     Image,
@@ -75,7 +75,8 @@ impl ResourceKind {
     pub fn covers(self, cloud: &str) -> &'static str {
         match self {
             Self::Scratch => {
-                "the directory with all of the build's files, its processes, mounts and loop devices"
+                "the directory with all of the build's files, its containers and their images, processes, mounts and loop \
+                 devices"
             }
             Self::Image if cloud == "local" => "the image file and its record",
             Self::Image => "the image with its data and properties",

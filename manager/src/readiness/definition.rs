@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::distribution::{self, Resolution};
 use super::elements::{Answer, Resolved, Unresolved, resolve};
 use crate::lifecycle::Settings;
 use crate::schedules::{LoadError, Mistake, Place, Schedule, Schedules, nearest};
@@ -22,6 +23,8 @@ pub struct Definition {
     pub elements: BTreeMap<String, BTreeSet<String>>,
     /// What is wrong, in the file's order.
     pub mistakes: Vec<Mistake>,
+    /// What may be right and cannot be known, in the file's order.
+    pub notes: Vec<String>,
     /// Why disk-image-builder does not say.
     pub unknown: Option<String>,
 }
@@ -71,8 +74,11 @@ fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definiti
     for schedule in needed {
         definition.mistakes.extend(undeclared(schedule, answer));
         match by_list.get(schedule.image.elements.as_slice()) {
-            Some(Resolved::Elements { elements }) => {
+            Some(Resolved::Elements { elements, brings }) => {
                 let elements: BTreeSet<String> = elements.iter().cloned().collect();
+                let resolution = Resolution { elements: &elements, brings, inits: &answer.inits };
+                definition.mistakes.extend(distribution::mistakes(schedule, &resolution));
+                definition.notes.extend(distribution::note(schedule, &elements));
                 if !elements.contains(AGENT) {
                     definition.mistakes.push(no_agent(schedule));
                 }
@@ -138,8 +144,9 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
         Unresolved::Conflict { twice } => twice
             .iter()
             .map(|(what, who)| {
+                let mut named = schedule.image.elements.iter().filter(|name| who.contains(name));
                 mistake(
-                    Place::Elements,
+                    named.nth(1).cloned().map_or(Place::Elements, Place::Element),
                     format!("the elements {} of `{}` exclude each other", who.join(" and "), schedule.name),
                     &format!("more than one provides `{what}`"),
                     format!("leave all but one away: each of them provides `{what}`"),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Finding;
+use super::host::names;
 use crate::cloud::local::MachineKind;
 use crate::lifecycle::{NoAgent, Settings, agent_for};
 use crate::programs::find;
@@ -28,7 +29,7 @@ pub(super) fn agents(needed: &[&Schedule], settings: &Settings) -> Vec<Finding> 
     if needed.is_empty() {
         architectures.insert(Arch::HOST);
     }
-    architectures.into_iter().map(|arch| agent(arch, settings)).collect()
+    architectures.into_iter().map(|arch| agent(arch, settings).of(for_arch(needed, arch))).collect()
 }
 
 fn agent(arch: Arch, settings: &Settings) -> Finding {
@@ -49,7 +50,13 @@ fn agent(arch: Arch, settings: &Settings) -> Finding {
 /// What runs the programs of images that are for other processors than this host's.
 pub(super) fn foreign(needed: &[&Schedule]) -> Vec<Finding> {
     let architectures: BTreeSet<Arch> = needed.iter().map(|schedule| schedule.image.arch).collect();
-    architectures.into_iter().filter(|arch| *arch != Arch::HOST).map(interpreter).collect()
+    let foreign = architectures.into_iter().filter(|arch| *arch != Arch::HOST);
+    foreign.map(|arch| interpreter(arch).of(for_arch(needed, arch))).collect()
+}
+
+/// The schedules whose images are for these processors.
+fn for_arch(needed: &[&Schedule], arch: Arch) -> Vec<String> {
+    names(needed, |schedule| schedule.image.arch == arch)
 }
 
 fn interpreter(arch: Arch) -> Finding {

@@ -3,7 +3,9 @@
 //! They need root and loop devices, as builds do; without root they do nothing.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
+mod absent;
 mod bench;
+mod containers;
 mod ending;
 mod failures;
 mod real_debian;

@@ -47,4 +47,5 @@ mod stopping;
 mod take_up;
 mod untrusted;
 mod usage;
+mod verdicts;
 mod webhook;

@@ -112,7 +112,7 @@ fn site(place: &Place) -> Server {
     let script = repository().join("manager/tests/pipeline/private_repository.py");
     let server = Command::new("python3").arg(script).arg(place.path()).stdin(Stdio::piped()).spawn();
     let server = Server(server.unwrap());
-    let port = wait_for("the repository", Duration::from_secs(60), || {
+    let port = wait_for("the repository", Duration::from_mins(1), || {
         fs::read_to_string(place.path().join("port")).ok()
     });
     write(place, "motd", "welcome\n", 0o644);
@@ -152,7 +152,7 @@ secrets = {{ PACKAGES = "file:password" }}
 /// The image of the build that boots.
 fn image_of_the_build(place: &Place) -> PathBuf {
     let images = fs::read_dir(place.state().join("images")).unwrap().flatten();
-    images.map(|entry| entry.path()).find(|path| path.is_file()).expect("an image")
+    images.map(|entry| entry.path()).find(|path| path.is_file()).unwrap()
 }
 
 /// An image as a raw disk, in this place.

@@ -45,7 +45,7 @@ use chrono::Utc;
 use tokio::sync::{Mutex, watch};
 
 pub use self::firmware::MachineKind;
-pub use self::needs::{Lack, Need, needs};
+pub use self::needs::needs;
 
 use self::busy::Busy;
 use self::images::Store;

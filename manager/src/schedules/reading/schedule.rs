@@ -253,19 +253,25 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the names in `image.elements` and `image.environment` stand.
+/// Where the names in `image.elements`, `image.packages` and `image.environment` stand.
 fn image_places(schedule: &Table<'_>) -> ImagePlaces {
     let Some(image) = schedule.get("image").and_then(|entry| entry.table()) else {
         return ImagePlaces::default();
     };
     let elements = image.get("elements");
-    let items =
-        elements.iter().filter_map(|entry| entry.value.get_ref().as_array()).flat_map(|array| array.iter());
+    let items = |key: &str| {
+        let array = image.get(key).and_then(|entry| entry.value.get_ref().as_array());
+        let items = array.into_iter().flat_map(|array| array.iter());
+        items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect()
+    };
     let environment = image.get("environment").and_then(|entry| entry.table());
-    let variables = environment.into_iter().flat_map(|table| table.entries());
+    let variables: Vec<_> = environment.into_iter().flat_map(|table| table.entries()).collect();
+    let name = |entry: &Entry<'_>| entry.key.to_owned();
     ImagePlaces {
         key: elements.as_ref().map(|entry| entry.key_span.clone()).unwrap_or_default(),
-        items: items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect(),
-        variables: variables.map(|entry| (entry.key.to_owned(), entry.key_span)).collect(),
+        items: items("elements"),
+        packages: items("packages"),
+        values: variables.iter().map(|entry| (name(entry), entry.value.span())).collect(),
+        variables: variables.iter().map(|entry| (name(entry), entry.key_span.clone())).collect(),
     }
 }

@@ -117,10 +117,6 @@ fn describe(directory: &Path, prototype: &mut String) {
     }
 }
 
-async fn proven(image: &Path) -> Result<Proven, BuilderError> {
-    prove(image, Format::Qcow2, &CancellationToken::new()).await
-}
-
 fn looked(proven: &Proven) -> &Counts {
     let Proof::Looked(counts) = &proven.proof else { panic!("{proven:?}") };
     counts
@@ -132,7 +128,7 @@ async fn an_image_of_rpm_is_verified_as_rpm_verifies_it() {
     assert_eq!(says_rpm(&image), Vec::<String>::new());
     let expected = [Package { name: "tool".into(), version: "2:1.0-3".into(), arch: "noarch".into() }];
     for file in [image.convert(), on_xfs(&image)] {
-        let proven = proven(&file).await.unwrap();
+        let proven = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap();
         let counts = looked(&proven);
         // Eleven, and not the ghost, nor what the package says is not to be verified.
         assert_eq!((counts.same, counts.total()), (11, 11), "{counts:?}");
@@ -164,7 +160,7 @@ async fn what_elements_do_to_an_image_of_rpm_is_no_damage() {
         ]
     );
     for file in [image.convert(), on_xfs(&image)] {
-        let proven = proven(&file).await.unwrap();
+        let proven = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap();
         let counts = looked(&proven);
         assert_eq!(
             (counts.same, counts.edited, counts.changed, counts.missing, counts.left_out, counts.damaged),
@@ -186,7 +182,7 @@ async fn a_blank_file_of_rpm_is_damage_even_when_it_is_configuration() {
     image.put("usr/bin/other", [0; 9000]);
     image.put("etc/kept.conf", [0; 4]);
     for file in [image.convert(), on_xfs(&image)] {
-        let error = proven(&file).await.unwrap_err();
+        let error = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
         assert_eq!((error.reason, error.image_at_fault), ("image_damaged", false));
         assert!(error.message.contains("of 11 packaged files 2 are blank"), "{error}");
         let mut names: Vec<&str> = error.evidence.lines().collect();
@@ -200,7 +196,7 @@ async fn an_rpm_database_that_was_lost_is_damage() {
     let image = installed();
     for content in [&[][..], &[0; 20_000]] {
         image.put("usr/lib/sysimage/rpm/rpmdb.sqlite", content);
-        let error = proven(&image.convert()).await.unwrap_err();
+        let error = prove(&image.convert(), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
         let expected = ("image_damaged", true);
         let found = (error.reason, error.evidence.starts_with("the rpm database cannot be read: "));
         assert_eq!(found, expected, "{error:?}");
@@ -215,7 +211,7 @@ async fn databases_of_all_kinds_are_looked_for() {
         let image = Image::new();
         fs::remove_dir_all(image.directory.path().join("root/var/lib/dpkg")).unwrap();
         image.put(path, [0; 5000]);
-        let error = proven(&image.convert()).await.unwrap_err();
+        let error = prove(&image.convert(), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
         assert!(error.evidence.ends_with(&format!(": /{path}")), "{error:?}");
     }
 }
@@ -234,6 +230,6 @@ async fn what_is_not_read_is_told_aloud() {
     .unwrap();
     let file = fs::File::options().write(true).open(&raw).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 2], (1 << 20) + 0x438).unwrap();
-    let proven = proven(&image.to_qcow2()).await.unwrap();
+    let proven = prove(&image.to_qcow2(), Format::Qcow2, &CancellationToken::new()).await.unwrap();
     assert!(proven.proof.warning().unwrap().contains("btrfs is not read, only ext4 and xfs are"));
 }
