@@ -9,6 +9,7 @@ pub mod builder;
 pub mod cli;
 mod clock;
 pub mod cloud;
+pub mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod gateway;

@@ -11,6 +11,8 @@ const WRITABLE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 /// Others may read or list.
 const READABLE: u32 = 0o044;
+/// Others may do anything.
+const OTHERS: u32 = 0o077;
 /// Most files of the directories that are looked through.
 const MOST: usize = 100_000;
 
@@ -66,6 +68,31 @@ pub fn check(path: &Path, whole: bool) -> Result<(), Unsafe> {
         }
     }
     Ok(())
+}
+
+/// Looks at a file with a secret as [`check`] does, and that nobody else can read it. One that is not there is told
+/// elsewhere.
+///
+/// # Errors
+/// What can be changed or read by somebody else.
+pub fn check_secret(path: &Path) -> Result<(), Unsafe> {
+    check(path, false)?;
+    match fs::metadata(path) {
+        Ok(found) => unread(path, &found),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether a file with a secret is its owner's alone, by what is known of it.
+///
+/// # Errors
+/// That others can read it.
+pub fn unread(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
+    if found.mode() & OTHERS == 0 {
+        return Ok(());
+    }
+    let why = format!("has a secret and can be used by others (mode {:04o})", found.mode() & 0o7777);
+    Err(Unsafe { path: path.to_owned(), why, mend: format!("chmod go= {}", path.display()) })
 }
 
 fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
@@ -145,6 +172,21 @@ mod tests {
             );
         }
         check(&elements.join("not-there"), true).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_what_mends_it() {
+        let place = tempfile::tempdir().unwrap();
+        let secret = place.path().join("secret");
+        check_secret(&secret).unwrap();
+        fs::write(&secret, "").unwrap();
+        mode(&secret, 0o600);
+        check_secret(&secret).unwrap();
+        for open in [0o640, 0o604, 0o610] {
+            mode(&secret, open);
+            let refused = check_secret(&secret).unwrap_err();
+            assert_eq!(refused.mend, format!("chmod go= {}", secret.display()));
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Do the packaged files hold what their packages say?
 //!
-//! Against dpkg's own checksums, with the files as the running server reads them: what was lost when the image
-//! was written, uploaded or copied to the server's disk shows here.
+//! Against dpkg's own checksums and rpm's, with the files as the running server reads them: what was lost when the
+//! image was written, uploaded or copied to the server's disk shows here.
 
+pub mod content;
 pub mod database;
+mod installed;
+pub mod rpm;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -14,7 +17,8 @@ use image_manager_proto::v1::{CheckOutcome, PackagesCheck};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use self::database::{Content, DIRECTORY, DIVERSIONS, Diversions, EXTENSION, Fate};
+use self::content::{Checksum, Content, Fate};
+use self::database::{DIRECTORY, DIVERSIONS, Diversions, EXTENSION};
 use super::Judgement;
 use crate::guest::Guest;
 
@@ -30,12 +34,14 @@ const PIECE: usize = 64 * 1024;
 /// What was seen of the packaged files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Packages with a list of checksums.
+    /// Packages with a list of checksums, or in rpm's database.
     pub packages: u64,
     /// Files that hold what their packages say.
     pub same: u64,
     /// Files that hold something else, or are of another kind.
     pub changed: u64,
+    /// Files that are configuration by their package's word, and were edited.
+    pub edited: u64,
     /// Files that are not there, documentation aside.
     pub missing: u64,
     /// Files that hold nothing but zeros, or cannot be read.
@@ -71,8 +77,8 @@ fn look(guest: &Guest, stop: &AtomicBool) -> Observation {
     let mut seen = Observation::default();
     let names = match packages(guest) {
         Ok(names) if !names.is_empty() => names,
-        Ok(_) => return Observation { nothing: Some(format!("{DIRECTORY} has no checksums")), ..seen },
-        Err(error) => return Observation { nothing: Some(format!("{DIRECTORY}: {error}")), ..seen },
+        Ok(_) => return installed::look(guest, stop, &format!("{DIRECTORY} has no checksums")),
+        Err(error) => return installed::look(guest, stop, &format!("{DIRECTORY}: {error}")),
     };
     let diversions = read(guest, DIVERSIONS).map(|text| Diversions::parse(&text)).unwrap_or_default();
     for name in names {
@@ -116,7 +122,7 @@ fn one_package(
     let package = name.split(':').next().unwrap_or(name);
     for one in database::expected(&text) {
         let path = diversions.place(package, one.path);
-        match fate(guest, path, one.md5, stop) {
+        match fate(guest, path, &one.md5, stop) {
             Ok(None) => return false,
             Ok(Some(Fate::Same)) => seen.same += 1,
             Ok(Some(Fate::Changed)) => seen.changed(path, "changed"),
@@ -167,14 +173,14 @@ fn note(names: &mut Vec<String>, path: &str, what: &str) {
 }
 
 /// `None`: the time is up.
-fn fate(guest: &Guest, path: &str, md5: [u8; 16], stop: &AtomicBool) -> io::Result<Option<Fate>> {
+fn fate(guest: &Guest, path: &str, expected: &Checksum, stop: &AtomicBool) -> io::Result<Option<Fate>> {
     // What is no plain file by now (a FIFO, a device) would never end.
     let place = guest.path(path);
     if !fs::metadata(&place)?.is_file() {
         return Ok(Some(Fate::Changed));
     }
     let mut file = File::open(place)?;
-    let mut content = Content::default();
+    let mut content = Content::expecting(expected);
     let mut buffer = vec![0; PIECE];
     loop {
         if stop.load(Ordering::Relaxed) {
@@ -182,7 +188,7 @@ fn fate(guest: &Guest, path: &str, md5: [u8; 16], stop: &AtomicBool) -> io::Resu
         }
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(Some(content.fate(md5)));
+            return Ok(Some(content.fate()));
         }
         content.push(buffer.get(..count).unwrap_or_default());
     }
@@ -200,6 +206,7 @@ pub fn judge(settings: &PackagesCheck, seen: &Observation) -> Judgement {
         "packages": seen.packages,
         "same": seen.same,
         "changed": seen.changed,
+        "edited": seen.edited,
         "missing": seen.missing,
         "damaged": seen.damaged,
         "changed_files": seen.changed_names,
@@ -235,8 +242,12 @@ pub fn judge(settings: &PackagesCheck, seen: &Observation) -> Judgement {
         (CheckOutcome::Inconclusive, text)
     } else {
         let text = format!(
-            "{} files of {} packages verified, {} changed, {} missing",
-            seen.same, seen.packages, seen.changed, seen.missing
+            "{} files of {} packages verified, {} changed, {} missing{}",
+            seen.same,
+            seen.packages,
+            seen.changed,
+            seen.missing,
+            if seen.edited > 0 { format!(", {} edited configurations", seen.edited) } else { String::new() }
         );
         (CheckOutcome::Pass, text)
     };
@@ -244,110 +255,4 @@ pub fn judge(settings: &PackagesCheck, seen: &Observation) -> Judgement {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn judged(seen: &Observation, max_changed: u32) -> (CheckOutcome, String) {
-        let judgement = judge(&PackagesCheck { max_changed }, seen);
-        (judgement.outcome, judgement.summary)
-    }
-
-    fn good() -> Observation {
-        Observation { packages: 2, same: 10, complete: true, ..Observation::default() }
-    }
-
-    #[test]
-    fn damage_fails_and_change_has_a_limit() {
-        assert_eq!(judged(&good(), 0).0, CheckOutcome::Pass);
-        let changed = Observation { changed: 3, changed_names: vec!["/a: changed".to_owned()], ..good() };
-        assert_eq!(judged(&changed, 3).0, CheckOutcome::Pass);
-        let (outcome, summary) = judged(&changed, 2);
-        assert_eq!(outcome, CheckOutcome::Fail);
-        assert!(summary.contains("3 packaged files differ") && summary.ends_with("/a: changed"), "{summary}");
-        let damaged = Observation { damaged: 1, damaged_names: vec!["/b: blank".to_owned()], ..good() };
-        assert_eq!(judged(&damaged, 9).0, CheckOutcome::Fail);
-        assert!(judged(&damaged, 9).1.contains("/b: blank"));
-    }
-
-    #[test]
-    fn elements_take_some_files_away_and_not_most() {
-        let missing = |missing| Observation {
-            missing,
-            same: 10_000,
-            missing_names: vec!["/usr/bin/gone: missing".to_owned()],
-            ..good()
-        };
-        assert_eq!(judged(&missing(9_000), 0).0, CheckOutcome::Pass);
-        let (outcome, summary) = judged(&missing(15_000), 0);
-        assert_eq!(outcome, CheckOutcome::Fail);
-        assert_eq!(
-            summary,
-            "15000 of 25000 packaged files are missing, more than half of them: /usr/bin/gone: missing"
-        );
-        let half = Observation { complete: false, ..missing(15_000) };
-        assert_eq!(judged(&half, 0).0, CheckOutcome::Inconclusive);
-        // Of a handful, as a tiny image has, it says nothing.
-        assert_eq!(judged(&Observation { missing: 25, ..good() }, 0).0, CheckOutcome::Pass);
-    }
-
-    #[test]
-    fn half_a_look_says_nothing_unless_it_found_something() {
-        assert_eq!(judged(&Observation { complete: false, ..good() }, 0).0, CheckOutcome::Inconclusive);
-        let found = Observation { complete: false, damaged: 1, ..good() };
-        assert_eq!(judged(&found, 0).0, CheckOutcome::Fail);
-        let none = Observation { nothing: Some("x".to_owned()), ..Observation::default() };
-        assert_eq!(judged(&none, 0).0, CheckOutcome::Skipped);
-    }
-
-    fn guest(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Guest) {
-        let root = tempfile::tempdir().unwrap();
-        for (path, content) in files {
-            let place = root.path().join(path);
-            fs::create_dir_all(place.parent().unwrap()).unwrap();
-            fs::write(place, content).unwrap();
-        }
-        let guest = Guest::below(root.path());
-        (root, guest)
-    }
-
-    /// MD5 of "abc".
-    const ABC: &str = "900150983cd24fb0d6963f7d28e17f72";
-
-    #[tokio::test]
-    async fn a_guests_files_are_looked_at() {
-        let sums = format!(
-            "{ABC}  usr/bin/good\n{ABC}  usr/bin/blank\n{ABC}  usr/bin/changed\n{ABC}  usr/bin/gone\n\
-             {ABC}  usr/share/doc/x/README\n{ABC}  usr/lib\n{ABC}  usr/bin/good/below\n"
-        );
-        let (_root, guest) = guest(&[
-            ("var/lib/dpkg/info/one:amd64.md5sums", sums.as_bytes()),
-            ("var/lib/dpkg/info/blank.md5sums", &[0; 100]),
-            ("var/lib/dpkg/info/one:amd64.list", b"/usr\n"),
-            ("usr/bin/good", b"abc"),
-            ("usr/bin/blank", b"\0\0\0"),
-            ("usr/bin/changed", b"abd"),
-            ("usr/lib/x", b""),
-        ]);
-        let seen = observe(&guest, Instant::now() + Duration::from_mins(1)).await;
-        assert_eq!((seen.packages, seen.same, seen.changed, seen.missing, seen.damaged), (2, 1, 2, 2, 2));
-        assert!(seen.complete && seen.nothing.is_none());
-        assert_eq!(seen.damaged_names, ["/var/lib/dpkg/info/blank.md5sums: blank", "/usr/bin/blank: blank"]);
-    }
-
-    #[tokio::test]
-    async fn the_time_may_be_up_and_there_may_be_nothing() {
-        let (_root, full) = guest(&[
-            ("var/lib/dpkg/info/one.md5sums", format!("{ABC}  usr/bin/good\n").as_bytes()),
-            ("usr/bin/good", b"abc"),
-        ]);
-        let stopped = look(&full, &AtomicBool::new(true));
-        assert!(!stopped.complete && stopped.same == 0, "{stopped:?}");
-        let (_root, lost) = guest(&[("var/lib/dpkg/info/one.md5sums", b"")]);
-        assert_eq!(observe(&lost, Instant::now() + Duration::from_mins(1)).await.damaged, 1);
-        let (_root, empty) = guest(&[("etc/os-release", b"ID=other\n")]);
-        let seen = observe(&empty, Instant::now() + Duration::from_mins(1)).await;
-        assert!(seen.nothing.is_some_and(|why| why.contains("/var/lib/dpkg/info")));
-    }
-}
+mod tests;

@@ -9,19 +9,23 @@ use tokio::process::Command;
 use super::BuilderError;
 use super::command::Layout;
 use super::diagnosis::host;
+use crate::schedules::Format;
 
 /// How long `qemu-img check` may take.
 const CHECK_DEADLINE: Duration = Duration::from_mins(5);
 
 /// The image file, when there is one with something in it.
-pub(super) async fn file(layout: &Layout) -> Option<PathBuf> {
+pub(super) async fn file(layout: &Layout, format: Format) -> Option<PathBuf> {
     let mut path = layout.image().into_os_string();
-    path.push(".qcow2");
+    path.push(format!(".{format}"));
     let path = PathBuf::from(path);
     // Not through a link: what is handed on is a file in the scratch directory.
     let there = tokio::fs::symlink_metadata(&path).await.is_ok_and(|file| file.is_file() && file.len() > 0);
     there.then_some(path)
 }
+
+/// What DIB's manifests of packages are called. It writes them for dpkg only; its others are of git repositories.
+const MANIFEST: &str = "dib-manifest-dpkg-";
 
 /// DIB's manifest of the image's packages.
 pub(super) async fn manifest(layout: &Layout) -> Option<PathBuf> {
@@ -32,7 +36,7 @@ pub(super) async fn manifest(layout: &Layout) -> Option<PathBuf> {
     while let Ok(Some(entry)) = entries.next_entry().await {
         let name = entry.file_name();
         let is_file = entry.file_type().await.is_ok_and(|kind| kind.is_file());
-        if is_file && name.to_string_lossy().starts_with("dib-manifest-") {
+        if is_file && name.to_string_lossy().starts_with(MANIFEST) {
             found.push(entry.path());
         }
     }
@@ -41,8 +45,11 @@ pub(super) async fn manifest(layout: &Layout) -> Option<PathBuf> {
 }
 
 /// Has `qemu-img` look through the image's structure. It does not see what is in the image: an image whose
-/// files are garbage passes.
-pub(super) async fn check(file: &Path) -> Result<(), BuilderError> {
+/// files are garbage passes. A raw image has no structure.
+pub(super) async fn check(file: &Path, format: Format) -> Result<(), BuilderError> {
+    if format == Format::Raw {
+        return Ok(());
+    }
     let mut command = Command::new("qemu-img");
     command.args(["check", "-f", "qcow2"]).arg(file).stdin(Stdio::null()).kill_on_drop(true);
     let output = match tokio::time::timeout(CHECK_DEADLINE, command.output()).await {

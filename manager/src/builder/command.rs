@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::diagnosis::{definition, host};
-use super::{BuilderError, Order, view};
+use super::{BuilderError, Order, containers, inputs, view};
 
 /// The first process in the build's namespaces.
 const CONTAIN: &str = include_str!("contain.sh");
@@ -35,6 +35,10 @@ pub(super) struct Layout {
     pub(super) home: PathBuf,
     /// What DIB makes goes here.
     pub(super) output: PathBuf,
+    /// The files that the build is given.
+    pub(super) inputs: PathBuf,
+    /// podman and buildah keep theirs here.
+    pub(super) containers: PathBuf,
 }
 
 impl Layout {
@@ -45,10 +49,12 @@ impl Layout {
             temporary: scratch.join(temporary(scratch)),
             home: scratch.join("home"),
             output: scratch.join("out"),
+            inputs: scratch.join("inputs"),
+            containers: scratch.join("containers"),
         }
     }
 
-    /// What DIB is told to call its output; it appends `.qcow2` and `.d`.
+    /// What DIB is told to call its output; it appends the format and `.d`.
     pub(super) fn image(&self) -> PathBuf {
         self.output.join("image")
     }
@@ -110,7 +116,7 @@ pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std
         .env_clear()
         .envs(environment(order, layout)?)
         .current_dir(&layout.root)
-        .stdin(Stdio::null())
+        .stdin(if order.inputs.secrets.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(output.try_clone()?)
         .stderr(output)
         .process_group(0)
@@ -120,7 +126,7 @@ pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std
 
 fn arguments(order: &Order, layout: &Layout) -> Vec<OsString> {
     // -n: without the element "base", which brings what no cloud image needs; a schedule may name it.
-    let mut arguments: Vec<OsString> = ["-n", "-t", "qcow2", "-o"].map(OsString::from).to_vec();
+    let mut arguments: Vec<OsString> = ["-n", "-t", order.format.as_str(), "-o"].map(OsString::from).to_vec();
     arguments.push(layout.image().into());
     if !order.qemu_img_options.is_empty() {
         arguments.extend(["--qemu-img-options".into(), order.qemu_img_options.clone().into()]);
@@ -153,8 +159,12 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
     variables.push(set("LANG", "C.UTF-8".as_ref()));
     variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
+    // Without the archive's key debootstrap would only warn, and take whatever a mirror gives it.
+    variables.push(set("DIB_DEBOOTSTRAP_EXTRA_ARGS", "--force-check-gpg".as_ref()));
     variables.extend(order.environment.iter().map(|(name, value)| (name.into(), value.into())));
     variables.extend([
+        // A schedule that sets it has it agree.
+        set("ARCH", order.arch.as_str().as_ref()),
         set("PATH", &path),
         set("HOME", layout.home.as_os_str()),
         set("TMP_DIR", layout.temporary.as_os_str()),
@@ -170,6 +180,13 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
         set("IMAGE_MANAGER_BUILD", order.build_id.as_ref()),
         set("IMAGE_MANAGER_FINGERPRINT", order.fingerprint.as_ref()),
     ]);
+    if !order.inputs.files.is_empty() {
+        variables.push(set(inputs::INPUTS, layout.inputs.as_os_str()));
+    }
+    if !order.inputs.secrets.is_empty() {
+        variables.push(set(inputs::SECRETS, inputs::SECRETS_DIRECTORY.as_ref()));
+    }
+    variables.extend(containers::environment(layout));
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));
     }

@@ -7,11 +7,14 @@
 #
 # MARKER is not used: it stands in the command line, for a manager that comes back and looks for what it
 # left running. What is to hide is covered; what is in it and to read or write is bound back, a directory always
-# before what lies in it. IMAGE_MANAGER_STAND_INS names the directory with the stand-ins for kpartx and dmsetup.
+# before what lies in it. IMAGE_MANAGER_STAND_INS names the directory with the stand-ins for kpartx and dmsetup, and for
+# mount and umount; IMAGE_MANAGER_CONTAINERS that in which podman and buildah keep what they make for this build.
 #
 # TERM or INT ask DIB to stop and to clean up after itself. Whoever does not want to wait for that kills
 # unshare: the namespace dies with it, and every mount and process in it. Loop devices survive; their
 # names are in the output ("New block device [/dev/loopN]").
+#
+# IMAGE_MANAGER_SECRETS_DIR names the directory that the build's secrets are put into, in a tmpfs of its own.
 #
 # Exits as DIB does.
 
@@ -31,17 +34,18 @@ say() {
     printf '%s | contain: %s\n' "$(date --utc '+%Y-%m-%d %H:%M:%S.%3N')" "$*"
 }
 
-if [ -n "${IMAGE_MANAGER_STAND_INS:-}" ] && ! grep -q device-mapper /proc/misc; then
+stand_ins=${IMAGE_MANAGER_STAND_INS:-}
+unset IMAGE_MANAGER_STAND_INS
+if [ -n "$stand_ins" ] && ! grep -q device-mapper /proc/misc; then
     for tool in kpartx dmsetup; do
         path=$(type -P "$tool") || {
             say "$tool is not installed"
             exit 127
         }
-        mount --bind "$IMAGE_MANAGER_STAND_INS/$tool" "$(readlink --canonicalize "$path")" || exit 126
-        say "no device-mapper on this host: $IMAGE_MANAGER_STAND_INS/$tool stands in for $path"
+        mount --bind "$stand_ins/$tool" "$(readlink --canonicalize "$path")" || exit 126
+        say "no device-mapper on this host: $stand_ins/$tool stands in for $path"
     done
 fi
-unset IMAGE_MANAGER_STAND_INS
 
 # Runs a command; without it the build would see what it must not.
 must() {
@@ -50,6 +54,25 @@ must() {
         exit 126
     }
 }
+
+# Also for a podman that is called without the variables that name this place, by sudo: what it made in the host's own
+# would be left there.
+if [ -n "${IMAGE_MANAGER_CONTAINERS:-}" ] && { type -P podman || type -P buildah; } >/dev/null; then
+    for settings in {/etc,/usr/share}/containers/{storage,containers}.conf; do
+        [ ! -f "$settings" ] || must mount --bind "$IMAGE_MANAGER_CONTAINERS/${settings##*/}" "$settings"
+    done
+    for place in /run/{containers,libpod,crun,runc}; do
+        must mkdir -p "$place"
+        must mount -t tmpfs -o mode=0700 private "$place"
+    done
+    must mkdir -p /var/lib/containers
+    must mount --bind "$IMAGE_MANAGER_CONTAINERS" /var/lib/containers
+    # crun takes no mixture of both versions of control groups. It makes none, and sees the newer ones.
+    if [ "$(stat --file-system --format %T /sys/fs/cgroup 2>/dev/null)" != cgroup2fs ]; then
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup || say "no control groups of version 2 on this host"
+    fi
+fi
+unset IMAGE_MANAGER_CONTAINERS
 
 # Opened before anything is covered: a descriptor still leads there afterwards.
 opened=()
@@ -88,6 +111,38 @@ for descriptor in "${opened[@]}"; do
     [ -z "$descriptor" ] || exec {descriptor}<&-
 done
 must mount -t tmpfs -o mode=1777 private /dev/shm
+# Secrets come on standard input, a line each: NAME BASE64. Nothing here puts them on a command line, into an
+# environment or onto a disk: "printf" and "read" are the shell's own, and no here-document, which may be a file.
+if [ -n "${IMAGE_MANAGER_SECRETS_DIR:-}" ]; then
+    must mkdir -m 0700 "$IMAGE_MANAGER_SECRETS_DIR"
+    while read -r name value && [ -n "$value" ]; do
+        (umask 077 && printf '%s' "$value" | base64 --decode >"$IMAGE_MANAGER_SECRETS_DIR/$name") || {
+            say "cannot put down the secret $name"
+            exit 126
+        }
+    done
+    [ "$name" = end ] || {
+        say "the secrets did not come to their end"
+        exit 126
+    }
+    unset name value
+fi
+
+# A kernel that has vfat says so, at the latest once the module is loaded, which mounting one would do too.
+has_vfat() {
+    grep -qw vfat /proc/filesystems || { modprobe --quiet vfat && grep -qw vfat /proc/filesystems; }
+} 2>/dev/null
+if [ -n "$stand_ins" ] && ! has_vfat && type -P mcopy >/dev/null; then
+    real=/dev/shm/image-manager
+    must mkdir -m 0755 "$real"
+    for tool in mount umount; do
+        path=$(readlink --canonicalize "$(type -P "$tool")")
+        must cp "$path" "$real/$tool"
+        must "$real/mount" --bind "$stand_ins/$tool" "$path"
+    done
+    say "no vfat on this host: $stand_ins/mount and umount stand in for mounting an EFI system partition"
+fi
+exec </dev/null
 # From the old place ".." would lead to what is covered.
 must cd "$(pwd)"
 

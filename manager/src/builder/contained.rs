@@ -6,11 +6,12 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use super::Order;
 use super::command::{self, Layout};
+use super::{Order, inputs};
 
 /// The running containment. When it is dropped before it has ended, everything in it is killed.
 #[derive(Debug)]
@@ -46,7 +47,12 @@ impl Contained {
     pub(super) fn start(order: &Order, layout: &Layout) -> io::Result<(Self, pipe::Receiver)> {
         let (reader, writer) = io::pipe()?;
         let mut command: Command = command::command(order, layout, writer)?;
-        let child = command.spawn()?;
+        let mut child = command.spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            let lines = inputs::lines(&order.inputs.secrets);
+            // A build that ends before it has read them all says so itself.
+            tokio::spawn(async move { input.write_all(&lines).await });
+        }
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let contained = Self { group: Group(pid.map(Pid::from_raw)), child };
         // The writing ends of this process go with the command: what is left of them is inside.

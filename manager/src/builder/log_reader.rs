@@ -12,6 +12,9 @@ use super::staleness::{Missed, Staleness};
 const SCRIPT_LINES: usize = 60;
 /// Hooks remembered, against output that never ends.
 const MOST_HOOKS: usize = 10_000;
+/// What a script of yum-minimal says when it gives up: the exit code is then 0, since DIB's `die` passes on that of the
+/// condition that led to it.
+const GIVES_UP: [&str; 2] = ["Failed to download initial packages", "Initial yum install to chroot failed!"];
 /// Loop devices remembered.
 const MOST_LOOPS: usize = 64;
 
@@ -46,6 +49,8 @@ pub(super) struct LogReader {
     done: usize,
     running: Option<Script>,
     script_lines: VecDeque<String>,
+    /// A script that gave up and that DIB went on after, with its lines.
+    gave_up: Option<(Script, VecDeque<String>)>,
     loops: Vec<String>,
     staleness: Staleness,
     converted: bool,
@@ -68,6 +73,7 @@ impl LogReader {
             done: 0,
             running: None,
             script_lines: VecDeque::new(),
+            gave_up: None,
             loops: Vec::new(),
             staleness: Staleness::default(),
             converted: false,
@@ -149,9 +155,9 @@ impl LogReader {
         self.phase.name()
     }
 
-    /// The script that was started and has not come to its end.
+    /// The script that was started and has not come to its end, or that gave up without saying so by its exit code.
     pub(super) fn running(&self) -> Option<&Script> {
-        self.running.as_ref()
+        self.gave_up.as_ref().map(|(script, _)| script).or(self.running.as_ref())
     }
 
     /// What DIB works with, once it has said so.
@@ -161,7 +167,8 @@ impl LogReader {
 
     /// The last lines since that script was started, without their timestamps.
     pub(super) fn script_lines(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.script_lines.iter().map(String::as_str)
+        let lines = self.gave_up.as_ref().map_or(&self.script_lines, |(_, lines)| lines);
+        lines.iter().map(String::as_str)
     }
 
     /// Whether DIB has said that the build succeeded.
@@ -227,8 +234,12 @@ impl LogReader {
     }
 
     fn script_ended(&mut self) {
-        if self.running.take().is_some() {
+        if let Some(script) = self.running.take() {
             self.done += 1;
+            let gives_up = |line: &String| GIVES_UP.iter().any(|words| line.starts_with(words));
+            if script.of_dib && self.gave_up.is_none() && self.script_lines.iter().any(gives_up) {
+                self.gave_up = Some((script, std::mem::take(&mut self.script_lines)));
+            }
         }
         self.script_lines.clear();
     }

@@ -5,7 +5,9 @@
 //!
 //! ```text
 //!  run ── command: arguments, allow-listed environment
+//!   │     containers: the build's own storage for podman
 //!   │     contained: the process group; asks it to stop, kills it, also when run's future is dropped
+//!   │     inputs: files for our elements, secrets through a pipe into a tmpfs; masking: not into the log
 //!   ├──── output: lines from the pipe, into build.log, into the tail
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
 //!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
@@ -25,11 +27,14 @@
 mod artifact;
 mod command;
 mod contained;
+mod containers;
 mod containment;
 mod diagnosis;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod inputs;
 mod log_reader;
+mod masking;
 mod output;
 mod phases;
 mod proof;
@@ -43,14 +48,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::schedules::{Arch, Format};
+
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
+pub use image_manager_agent::checks::packages::rpm::Package;
+pub use inputs::{InputFile, Inputs, Secret};
 pub use proof::{Counts, Proof};
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
-/// without device-mapper. On other hosts they are not used.
+/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used.
 pub const STAND_INS: &str = "IMAGE_MANAGER_STAND_INS";
 
 /// What disk-image-builder is to make.
@@ -69,6 +78,12 @@ pub struct Order {
     pub packages: Vec<String>,
     /// The schedule's environment, already checked, and what the elements of ours want.
     pub environment: BTreeMap<String, String>,
+    /// Files and secrets that it is given otherwise.
+    pub inputs: Inputs,
+    /// The kind of file that the image is to be.
+    pub format: Format,
+    /// The processors that it is for.
+    pub arch: Arch,
     /// Options of `qemu-img` for the qcow2 (DIB's `--qemu-img-options`), empty for DIB's defaults.
     pub qemu_img_options: String,
     /// A directory that belongs to this build alone; made here, removed by [`clean`].
@@ -93,10 +108,12 @@ pub struct Order {
 /// What disk-image-builder made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Artifact {
-    /// The qcow2, inside the scratch directory.
+    /// The image, inside the scratch directory.
     pub file: PathBuf,
     /// The package manifest that DIB wrote, when there is one.
     pub manifest: Option<PathBuf>,
+    /// The packages that the image's own database lists, where DIB lists none: those of rpm.
+    pub packages: Vec<Package>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Whether the packaged files in it are what their packages say.

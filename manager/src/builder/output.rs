@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
+use super::masking::Masks;
+
 /// The longest line that is passed on; the rest of a longer one is dropped.
 pub(super) const LONGEST_LINE: usize = 4 * 1024;
 /// Lines kept as evidence.
@@ -16,9 +18,15 @@ const TAIL_LINES: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     open: Vec<u8>,
+    masks: Masks,
 }
 
 impl Lines {
+    /// Lines without the secrets that these masks know.
+    pub(super) fn masked(masks: Masks) -> Self {
+        Self { open: Vec::new(), masks }
+    }
+
     /// Takes a piece; gives the lines that it ends.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
@@ -27,7 +35,8 @@ impl Lines {
                 Some((b'\n', text)) => (text, true),
                 _ => (part, false),
             };
-            let room = LONGEST_LINE.saturating_sub(self.open.len());
+            // A secret must be whole to be found, also one that the line's limit would cut.
+            let room = (LONGEST_LINE + self.masks.longest()).saturating_sub(self.open.len());
             self.open.extend(text.iter().take(room));
             if ended {
                 lines.push(self.take());
@@ -43,7 +52,8 @@ impl Lines {
 
     /// Not UTF-8, or cut within a character: what cannot be read is replaced, within the limit.
     fn take(&mut self) -> String {
-        let bytes = std::mem::take(&mut self.open);
+        let mut bytes = self.masks.apply(std::mem::take(&mut self.open));
+        bytes.truncate(LONGEST_LINE);
         let text = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
         let mut line = String::from_utf8_lossy(text).into_owned();
         while line.len() > LONGEST_LINE {
@@ -130,6 +140,7 @@ impl BuildLog {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::inputs::Secret;
     use super::*;
 
     #[test]
@@ -149,6 +160,17 @@ mod tests {
         let got = lines.push(&long);
         assert!(got[0].len() <= LONGEST_LINE);
         assert_eq!(got[1], "next");
+    }
+
+    #[test]
+    fn a_secret_is_masked_where_pieces_or_the_limit_cut_it() {
+        let secret = Secret::new("KEY".to_owned(), PathBuf::new(), b"0123456789".to_vec());
+        let mut lines = Lines::masked(Masks::of(&[secret]));
+        assert!(lines.push(b"a 01234").is_empty());
+        assert_eq!(lines.push(b"56789 b\n"), ["a [secret KEY] b"]);
+        let long = [vec![b'x'; LONGEST_LINE - 5], b"0123456789 and more\n".to_vec()].concat();
+        let got = lines.push(&long);
+        assert!(got[0].len() <= LONGEST_LINE && got[0].ends_with("x[secr"));
     }
 
     proptest! {

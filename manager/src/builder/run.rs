@@ -15,9 +15,10 @@ use super::command::Layout;
 use super::contained::Contained;
 use super::diagnosis::{self, Exit, host};
 use super::log_reader::LogReader;
+use super::masking::Masks;
 use super::output::{BuildLog, Lines, LogError, Tail};
 use super::room::{Watch, bytes};
-use super::{Artifact, BuilderError, Event, Order, artifact, command, proof};
+use super::{Artifact, BuilderError, Event, Order, artifact, command, containers, inputs, proof};
 
 /// What bounds a build besides its timeout.
 #[derive(Debug, Clone)]
@@ -102,10 +103,14 @@ fn prepare(order: &Order) -> Result<Layout, BuilderError> {
         std::fs::create_dir_all(parent).map_err(|error| failed(parent, &error))?;
     }
     let layout = Layout::of(&absolute);
-    for directory in [&layout.root, &layout.temporary, &layout.home, &layout.output] {
+    for directory in [&layout.root, &layout.temporary, &layout.home, &layout.output, &layout.containers] {
         let made = std::fs::DirBuilder::new().mode(0o700).create(directory);
         made.map_err(|error| failed(directory, &error))?;
     }
+    if !order.inputs.files.is_empty() {
+        inputs::write(&order.inputs.files, &layout.inputs).map_err(|error| failed(&layout.inputs, &error))?;
+    }
+    containers::prepare(&layout).map_err(|error| failed(&layout.containers, &error))?;
     std::fs::create_dir_all(&order.cache).map_err(|error| failed(&order.cache, &error))?;
     Ok(layout)
 }
@@ -177,7 +182,7 @@ impl<'a> Build<'a> {
             layout,
             room: Watch::start(&layout.root),
             log,
-            lines: Lines::default(),
+            lines: Lines::masked(Masks::of(&order.inputs.secrets)),
             tail: Tail::default(),
             reader: LogReader::new(&order.phase_weights).with_elements_path(&order.elements_path),
             shown: (-1.0, String::new()),
@@ -337,21 +342,24 @@ impl<'a> Build<'a> {
             },
             None => Exit::Signal(0),
         };
-        let file = artifact::file(layout).await;
+        let file = artifact::file(layout, self.order.format).await;
         match file {
             Some(file) if exit == Exit::Code(0) => {
                 if let Some(stale) = diagnosis::stale(&self.reader) {
                     return Err(stale);
                 }
-                artifact::check(&file).await?;
+                artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let proof = proof::prove(&file, cancel).await.map_err(|error| self.with_cause(error))?;
+                let proven = proof::prove(&file, self.order.format, cancel)
+                    .await
+                    .map_err(|error| self.with_cause(error))?;
+                let proof::Proven { proof, packages } = proven;
                 let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 let room = self.room.used();
-                Ok(Artifact { file, manifest, phase_seconds, proof, proof_seconds, room })
+                Ok(Artifact { file, manifest, packages, phase_seconds, proof, proof_seconds, room })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }

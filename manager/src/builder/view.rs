@@ -71,7 +71,8 @@ pub(super) fn arguments(order: &Order, layout: &Layout) -> io::Result<Vec<OsStri
     for path in fixed.chain(own_home).chain(named).chain(here).chain(host_keys()) {
         view.hide(&path)?;
     }
-    for path in &order.private {
+    let secrets = order.inputs.secrets.iter().map(|secret| &secret.source);
+    for path in order.private.iter().chain(secrets) {
         view.hide(path)?;
     }
     let stand_ins = order.environment.get(super::STAND_INS).map(PathBuf::from);

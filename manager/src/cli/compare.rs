@@ -9,7 +9,7 @@ use super::show::not_found;
 use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{History, Named as _};
-use crate::lifecycle::compare;
+use crate::lifecycle::{compare, short_digest};
 
 /// Stands for the build of the same schedule before the other one.
 const PREVIOUS: &str = "previous";
@@ -55,6 +55,7 @@ fn render(comparison: &CompareBuildsResponse, style: Style) -> Screen {
     }
     write_figures(&mut out, comparison, style);
     write_checks(&mut out, comparison, style);
+    write_definition(&mut out, comparison, style);
     write_packages(&mut out, comparison, style);
     out
 }
@@ -98,6 +99,37 @@ fn write_checks(out: &mut Screen, comparison: &CompareBuildsResponse, style: Sty
         let (a, b) = (check.outcome_a(), check.outcome_b());
         let rest = format!(" {:<16} {} -> {}", check.name, word(a), word(b));
         line!(out, "  ", style.outcome_mark(b), rest);
+    }
+}
+
+fn write_definition(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
+    let (Some(in_a), Some(in_b)) = (comparison.definition_a, comparison.definition_b) else { return };
+    out.blank();
+    line!(out, style.bold("definition"), format_args!("  {in_a} parts in A, {in_b} in B"));
+    if comparison.definition.is_empty() {
+        line!(out, "  the same");
+    }
+    for change in &comparison.definition {
+        let name = format!(" {} {} ", change.kind, change.name);
+        match (&change.a, &change.b) {
+            (None, Some(b)) => line!(out, "  ", style.added("+"), name, style.dim(&said(b))),
+            (Some(a), None) => line!(out, "  ", style.removed("-"), name, style.dim(&said(a))),
+            (a, b) => {
+                let (a, b) =
+                    (a.as_ref().map(said).unwrap_or_default(), b.as_ref().map(said).unwrap_or_default());
+                line!(out, "  ", style.dim("~"), name, style.dim(&format!("{a} -> {b}")));
+            }
+        }
+    }
+}
+
+/// A version or the beginning of a digest, and where it comes from.
+fn said(part: &v1::DefinitionPart) -> String {
+    let value = short_digest(&part.value);
+    match part.source.as_str() {
+        "" => value.to_owned(),
+        source if value.is_empty() => format!("({source})"),
+        source => format!("{value} ({source})"),
     }
 }
 
@@ -151,6 +183,31 @@ mod tests {
         let said = said.as_str();
         for line in ["  + curl 8.1\n", "  ~ bash 5.1 -> 5.2\n", "  - zsh 5.9\n", "10.00 MiB more"] {
             assert!(said.contains(line), "{line} is not in {said}");
+        }
+        assert!(!said.contains("definition"), "it is not known: {said}");
+        let part = |value: &str, source: &str| {
+            Some(v1::DefinitionPart {
+                value: value.into(),
+                source: source.into(),
+                ..v1::DefinitionPart::default()
+            })
+        };
+        let change =
+            |name: &str, a, b| v1::DefinitionChange { kind: "element".into(), name: name.into(), a, b };
+        comparison.definition = vec![
+            change("web", part(&"a".repeat(64), "own"), part(&"b".repeat(64), "own")),
+            change("vm", part("", "disk-image-builder"), part(&"c".repeat(64), "own")),
+            change("db", None, part(&"d".repeat(64), "shipped")),
+        ];
+        (comparison.definition_a, comparison.definition_b) = (Some(7), Some(8));
+        let screen = render(&comparison, Style::plain());
+        for line in [
+            "definition  7 parts in A, 8 in B",
+            "  ~ element web aaaaaaaaaaaa (own) -> bbbbbbbbbbbb (own)\n",
+            "  ~ element vm (disk-image-builder) -> cccccccccccc (own)\n",
+            "  + element db dddddddddddd (shipped)\n",
+        ] {
+            assert!(screen.as_str().contains(line), "{line} is not in {}", screen.as_str());
         }
         comparison.packages_b = None;
         comparison.notes = vec!["the packages of build 01 are not known: why".into()];

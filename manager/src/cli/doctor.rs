@@ -7,13 +7,16 @@ use image_manager_proto::v1::CheckOutcome;
 
 use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
-use super::instance::{check_what_runs, settings};
+use super::instance::settings;
 use super::text::{self, Screen, Style, line};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::lifecycle::Settings;
 use crate::readiness::{self, Definition, Finding};
 use crate::schedules::{self, LOCAL, Schedule, Schedules};
 use crate::trust;
+
+/// Most schedules that a line names.
+const LISTED: usize = 6;
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     let host = &arguments.host;
@@ -54,7 +57,7 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
         findings.push(unusable());
         return findings;
     };
-    let trusted = check_what_runs(settings).and_then(|()| trust::check(path, false));
+    let trusted = readiness::check_what_runs(settings, &found).and_then(|()| trust::check(path, false));
     let definition = match &trusted {
         Ok(()) => readiness::definition(&found, settings, &everything),
         // Nothing is run that others can change.
@@ -81,21 +84,30 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
 pub(crate) fn clouds(schedules: &Schedules) -> Vec<Finding> {
     let names = schedules.schedules.iter().map(|schedule| schedule.cloud.as_str());
     let names: BTreeSet<&str> = names.filter(|name| *name != LOCAL).collect();
+    let of = |name: &str| {
+        let all = schedules.schedules.iter().filter(|schedule| schedule.cloud == name);
+        all.map(|schedule| schedule.name.clone()).collect()
+    };
     names
         .into_iter()
-        .map(|name| match OpenStackCloud::open(name, "") {
-            Ok(cloud) => {
-                let note = cloud.note().map(|note| format!("; {note}")).unwrap_or_default();
-                Finding::good(format!("cloud {name} is configured{note}"))
-            }
-            Err(error) => {
-                let mend = format!(
-                    "describe it in clouds.yaml; then `image-manager doctor --cloud {name}` tries it"
-                );
-                Finding::bad(format!("cloud {name}"), error.to_string(), mend)
-            }
-        })
+        .map(|name| (name, configured(name)))
+        .map(|(name, finding)| finding.of(of(name)))
         .collect()
+}
+
+/// Whether a cloud of this name can be opened.
+fn configured(name: &str) -> Finding {
+    match OpenStackCloud::open(name, "") {
+        Ok(cloud) => {
+            let note = cloud.note().map(|note| format!("; {note}")).unwrap_or_default();
+            Finding::good(format!("cloud {name} is configured{note}"))
+        }
+        Err(error) => {
+            let mend =
+                format!("describe it in clouds.yaml; then `image-manager doctor --cloud {name}` tries it");
+            Finding::bad(format!("cloud {name}"), error.to_string(), mend)
+        }
+    }
 }
 
 /// Those in which something is wrong.
@@ -107,13 +119,27 @@ pub(crate) fn lacking(findings: &[Finding]) -> Vec<&Finding> {
 pub(crate) fn show(out: &mut Screen, findings: &[&Finding], style: Style) {
     for finding in findings {
         match &finding.trouble {
-            None => line!(out, "  ", style.outcome_mark(CheckOutcome::Pass), " ", finding.what),
+            None => {
+                let mark = style.outcome_mark(CheckOutcome::Pass);
+                line!(out, "  ", mark, " ", finding.what, style.dim(&needed_by(finding)));
+            }
             Some(trouble) => {
                 let mark = style.outcome_mark(CheckOutcome::Fail);
-                line!(out, "  ", mark, format_args!(" {}: {}", finding.what, trouble.wrong));
+                let by = style.dim(&needed_by(finding));
+                line!(out, "  ", mark, format_args!(" {}: {}", finding.what, trouble.wrong), by);
                 line!(out, "      mend it with: ", style.bold(&trouble.mend));
             }
         }
+    }
+}
+
+/// The schedules that need it, where it is not every build.
+fn needed_by(finding: &Finding) -> String {
+    let names = finding.schedules.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match finding.schedules.len() {
+        0 => String::new(),
+        count if count > LISTED => format!(" ({names} and {} more)", count - LISTED),
+        _ => format!(" ({names})"),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::cloud::{Cloud, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, GatewaySettings, ServeError, serve as serve_gateway};
 use crate::history::History;
 use crate::lifecycle::{Manager, Parts, Settings};
-use crate::readiness::{Definition, definition};
+use crate::readiness::{Definition, check_what_runs, definition};
 use crate::schedules::{self, LOCAL, LoadError, Schedule, Schedules};
 use crate::trust;
 
@@ -112,16 +112,6 @@ pub(crate) fn holder(directory: &Path) -> Option<Holder> {
 pub(crate) fn load_schedules(path: &Path) -> Result<Schedules, Trouble> {
     trust::check(path, false).map_err(Trouble::usage)?;
     schedules::load(path).map_err(|error| mistakes(&error))
-}
-
-/// What decides what a build runs as root, besides the schedules file and the state directory: elements, the agent and
-/// disk-image-builder.
-pub(crate) fn check_what_runs(settings: &Settings) -> Result<(), trust::Unsafe> {
-    settings.elements.iter().try_for_each(|directory| trust::check(directory, true))?;
-    trust::check(&settings.agent, false)?;
-    // A virtual environment has disk-image-builder's code and elements beside the program.
-    let home = settings.dib.ancestors().nth(2).filter(|home| home.join("pyvenv.cfg").is_file());
-    home.map_or_else(|| trust::check(&settings.dib, false), |home| trust::check(home, true))
 }
 
 /// Takes from others what they may read of the manager's own.
@@ -302,16 +292,13 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
 
 /// What the command line says about the host, with defaults found where the program was installed.
 pub(crate) fn settings(host: &HostArguments, state: &Path, concurrent_builds: usize) -> Settings {
-    let elements = if host.elements.is_empty() {
-        find_elements(&host.schedules.schedules)
-    } else {
-        host.elements.clone()
-    };
+    let (elements, shipped) = elements_path(&host.elements, &host.schedules.schedules);
     Settings {
         state: state.to_owned(),
         scratch: host.scratch.as_deref().map_or_else(|| state.join("scratch"), absolute),
         dib: host.dib.as_deref().map_or_else(find_dib, absolute),
-        elements: elements.iter().map(|path| absolute(path)).collect(),
+        elements,
+        shipped,
         agent: host.agent.as_deref().map_or_else(find_agent, absolute),
         private: host.private.iter().map(|path| absolute(path)).collect(),
         concurrent_builds,
@@ -335,23 +322,34 @@ fn find_dib() -> PathBuf {
     crate::programs::find("disk-image-create").unwrap_or_else(|| PathBuf::from(DIB_HOME))
 }
 
-/// The elements: beside the schedules file come first, so that a site's own override ours; then those that `make
+/// Where elements are looked for, and which of these directories came with this program: first those that the command
+/// line names, else what is beside the schedules file, so that a site's own stand before ours; last those that `make
 /// install` put beside the program, or those of the checkout that it was built in.
-fn find_elements(schedules: &Path) -> Vec<PathBuf> {
-    let beside = schedules.parent().unwrap_or_else(|| Path::new("")).join("elements");
-    let prefix = above_program(2);
-    let installed = prefix.map(|prefix| prefix.join("share/image-manager/elements"));
+fn elements_path(named: &[PathBuf], schedules: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let beside = absolute(&schedules.parent().unwrap_or_else(|| Path::new("")).join("elements"));
+    let installed = above_program(2).map(|prefix| prefix.join("share/image-manager/elements"));
     let checkout = above_program(3).map(|checkout| checkout.join("elements"));
-    let mut found: Vec<PathBuf> = Vec::new();
-    for directory in [Some(beside.clone()), installed, checkout].into_iter().flatten() {
-        // Absolute: what is beside the file may be the checkout's.
-        let Ok(directory) = directory.canonicalize() else { continue };
-        let ours = directory.starts_with(absolute(&beside)) || directory.join("agent-install").is_dir();
-        if directory.is_dir() && ours && !found.contains(&directory) {
-            found.push(directory);
+    let shipped: Vec<PathBuf> = [installed, checkout]
+        .into_iter()
+        .flatten()
+        .filter_map(|directory| directory.canonicalize().ok())
+        .filter(|directory| directory.join("agent-install").is_dir())
+        .collect();
+    let own = if named.is_empty() { std::slice::from_ref(&beside) } else { named };
+    let own = own.iter().filter(|directory| !named.is_empty() || directory.is_dir());
+    let mut all: Vec<PathBuf> = Vec::new();
+    // By their real names: what is beside the file may be the checkout's.
+    for directory in
+        own.map(|path| path.canonicalize().unwrap_or_else(|_| absolute(path))).chain(shipped.clone())
+    {
+        if !all.contains(&directory) {
+            all.push(directory);
         }
     }
-    if found.is_empty() { vec![beside] } else { found }
+    if all.is_empty() {
+        all.push(beside);
+    }
+    (all, shipped)
 }
 
 /// The agent: where `make install` puts it, where cargo puts the static one of a checkout, or beside this program.
@@ -371,19 +369,27 @@ fn above_program(levels: usize) -> Option<PathBuf> {
     program.ancestors().nth(levels).map(Path::to_owned)
 }
 
+/// A schedules file in which no mistake was found.
+pub(crate) struct Loaded {
+    pub(crate) schedules: Schedules,
+    pub(crate) definition: Definition,
+    /// What the command line says about the host.
+    pub(crate) settings: Settings,
+}
+
 /// Reads the schedules and asks disk-image-builder's resolver about those that are needed: mistakes in either are
 /// printed with carets.
 pub(crate) fn load_definition(
     host: &HostArguments,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
-) -> Result<(Schedules, Definition), Trouble> {
+) -> Result<Loaded, Trouble> {
     let schedules = load_schedules(&host.schedules.schedules)?;
     let settings = settings(host, &absolute(&host.state.state), 1);
     // Before the resolver, which runs as root what these are.
-    check_what_runs(&settings).map_err(Trouble::usage)?;
+    check_what_runs(&settings, &schedules).map_err(Trouble::usage)?;
     let definition = definition(&schedules, &settings, needed).into_result(&schedules);
     let definition = definition.map_err(|error| mistakes(&error))?;
-    Ok((schedules, definition))
+    Ok(Loaded { schedules, definition, settings })
 }
 
 fn mistakes(error: &LoadError) -> Trouble {

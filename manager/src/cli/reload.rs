@@ -13,7 +13,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::instance::{check_what_runs, clouds, prove_reach};
+use super::instance::{clouds, prove_reach};
 use crate::lifecycle::Manager;
 use crate::readiness;
 use crate::schedules::{self, LOCAL, LoadError, LoadErrorReason, Schedules};
@@ -155,8 +155,9 @@ impl Reloader {
         let loaded = tokio::task::spawn_blocking(move || {
             // Mended outside the file, so it is tried again.
             trust::check(&path, false).map_err(Refusal::passing)?;
-            check_what_runs(&settings).map_err(Refusal::passing)?;
-            schedules::load(&path).map_err(Refusal::from)
+            let loaded = schedules::load(&path).map_err(Refusal::from)?;
+            readiness::check_what_runs(&settings, &loaded).map_err(Refusal::passing)?;
+            Ok::<_, Refusal>(loaded)
         });
         let loaded = loaded.await.map_err(Refusal::passing)??;
         let loaded = self.look_at_elements(loaded).await?;

@@ -9,7 +9,7 @@ use image_manager_proto::v1::{self, BuildState, Trigger};
 use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, load_definition};
+use super::instance::{Builds, Instance, Loaded, StateLock, gateway_address, holder, load_definition};
 use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::history::{Principal, UNEXPLAINED};
@@ -31,7 +31,7 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     let loaded = tokio::task::spawn_blocking(move || {
         load_definition(&host, &|schedule: &Schedule| schedule.name == wanted)
     });
-    let (schedules, _) = loaded.await.map_err(Trouble::errored)??;
+    let Loaded { schedules, .. } = loaded.await.map_err(Trouble::errored)??;
     if schedules.get(&arguments.schedule).is_none() {
         let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
         return Err(Trouble::usage(format!(

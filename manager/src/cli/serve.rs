@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{HostArguments, ServeArguments};
 use super::instance::{
-    Builds, Instance, StateLock, gateway_address, holder, listen, load_definition, settings,
+    Builds, Instance, Loaded, StateLock, gateway_address, holder, listen, load_definition,
 };
 use super::reload::Reloader;
 use super::signals::Signals;
@@ -65,9 +65,8 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
 /// while the manager serves.
 fn look_at(host: &HostArguments) -> Result<Schedules, Trouble> {
     let everything = |_: &Schedule| true;
-    let (schedules, definition) = load_definition(host, &everything)?;
-    let state = std::path::absolute(&host.state.state).map_err(Trouble::usage)?;
-    for finding in readiness::findings(&schedules, &definition, &settings(host, &state, 1), &everything) {
+    let Loaded { schedules, definition, settings } = load_definition(host, &everything)?;
+    for finding in readiness::findings(&schedules, &definition, &settings, &everything) {
         if let Some(Mending { wrong, mend }) = finding.trouble {
             tracing::error!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what);
         }

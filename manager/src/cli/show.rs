@@ -10,6 +10,7 @@ use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
+use crate::lifecycle::short_digest;
 
 /// Longest value of an observation that is shown, in characters.
 const VALUE_LIMIT: usize = 160;
@@ -57,6 +58,7 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
     if let Some(failure) = &build.failure {
         write_failure(&mut out, failure, style);
     }
+    write_warnings(&mut out, build, style);
     head(&mut out, "stages", style);
     for stage in &build.stages {
         let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
@@ -73,6 +75,7 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
         write_agent(&mut out, agent, style);
     }
     write_image(&mut out, build, style);
+    write_definition(&mut out, build, style);
     if !build.resources.is_empty() {
         head(&mut out, "resources", style);
         for resource in &build.resources {
@@ -109,6 +112,15 @@ fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
     }
 }
 
+fn write_warnings(out: &mut Screen, build: &v1::Build, style: Style) {
+    if !build.warnings.is_empty() {
+        out.blank();
+    }
+    for warning in &build.warnings {
+        line!(out, style.warning("WARNING"), format_args!(": {warning}"));
+    }
+}
+
 fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     let mark = style.outcome_mark(check.outcome());
     let word =
@@ -139,6 +151,30 @@ fn write_agent(out: &mut Screen, agent: &v1::Agent, style: Style) {
     for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
         line!(out, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
+    }
+}
+
+/// What the image was defined by: what is the site's own part by part, of the rest how much.
+fn write_definition(out: &mut Screen, build: &v1::Build, style: Style) {
+    if build.definition.is_empty() {
+        return;
+    }
+    out.blank();
+    line!(out, style.bold("definition"), " ", build.definition_digest);
+    let elements = |source: &str| {
+        build.definition.iter().filter(|part| part.kind == "element" && part.source == source).count()
+    };
+    line!(
+        out,
+        format_args!(
+            "  elements: {} of one's own, {} shipped, {} of disk-image-builder",
+            elements("own"),
+            elements("shipped"),
+            elements("disk-image-builder")
+        )
+    );
+    for part in build.definition.iter().filter(|part| part.source == "own" || part.kind == "program") {
+        line!(out, format_args!("  {:<11}{} ", part.kind, part.name), style.dim(short_digest(&part.value)));
     }
 }
 

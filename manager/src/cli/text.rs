@@ -184,6 +184,11 @@ impl Style {
         }
     }
 
+    /// Something to be aware of.
+    pub(crate) fn warning(self, text: &str) -> Painted {
+        self.paint("33", text)
+    }
+
     /// The mark of a check's outcome.
     pub(crate) fn outcome_mark(self, outcome: CheckOutcome) -> Painted {
         match outcome {

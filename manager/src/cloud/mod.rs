@@ -4,10 +4,10 @@
 //! any of clouds.yaml. A cloud knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
+mod disk_file;
 pub mod incidents;
 pub mod local;
 pub mod openstack;
-mod qcow2;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::schedules::ServerSpec;
+use crate::schedules::{Arch, Firmware, Format, ServerSpec};
 
 /// What [`Cloud::save_disk`] may take: all of the disk is written anew.
 pub const SAVE_DISK: Duration = Duration::from_mins(15);
@@ -25,7 +25,7 @@ pub const SAVE_DISK: Duration = Duration::from_mins(15);
 /// The kinds of things that a cloud makes and that must be taken away again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceKind {
-    /// A build's scratch directory with its processes, mounts and loop devices (on the host).
+    /// A build's scratch directory with its containers, processes, mounts and loop devices (on the host).
     Scratch,
     /// An image in the cloud's image service.
     Image,
@@ -75,7 +75,8 @@ impl ResourceKind {
     pub fn covers(self, cloud: &str) -> &'static str {
         match self {
             Self::Scratch => {
-                "the directory with all of the build's files, its processes, mounts and loop devices"
+                "the directory with all of the build's files, its containers and their images, processes, mounts and loop \
+                 devices"
             }
             Self::Image if cloud == "local" => "the image file and its record",
             Self::Image => "the image with its data and properties",
@@ -130,8 +131,14 @@ pub struct NewImage {
     pub build_id: String,
     /// Its name until it is published: `image-manager-<build id>`.
     pub name: String,
-    /// The file, a qcow2. The local cloud takes it away (a rename), others read it.
+    /// The file. The local cloud takes it away (a rename), others read it.
     pub file: PathBuf,
+    /// The kind of file that it is.
+    pub format: Format,
+    /// The processors that it is for.
+    pub arch: Arch,
+    /// The firmware that it is tested with, and that its servers are to have; `None`: the cloud's usual one.
+    pub firmware: Option<Firmware>,
     /// Properties (`image_manager_owner`, `image_manager_build`, `os_distro`, ...).
     pub properties: BTreeMap<String, String>,
 }
@@ -290,7 +297,7 @@ pub trait Cloud: Send + Sync {
     /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
     async fn stop(&self, server: &Server) -> Result<(), CloudError>;
 
-    /// Writes the stopped server's disk to `to` as one qcow2 file of its own, for a look inside, within [`SAVE_DISK`].
+    /// Writes the stopped server's disk to `to` as one file of its own, of the image's format, for a look inside, within [`SAVE_DISK`].
     /// Dropped or failed it leaves no part of it there.
     async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError>;
 

@@ -1,8 +1,30 @@
 //! What builds were defined by, and what scripts failed of for no known cause.
 
-use rusqlite::{OptionalExtension as _, params};
+use image_manager_proto::v1;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{History, HistoryError, UNEXPLAINED};
+
+/// Reads the digest of a build's definition and its parts.
+pub(super) fn add(connection: &Connection, build: &mut v1::Build) -> Result<(), HistoryError> {
+    let digest = connection
+        .query_row("SELECT definition_digest FROM build WHERE id = ?1", [&build.id], |row| row.get(0))
+        .optional()?;
+    build.definition_digest = digest.flatten().unwrap_or_default();
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, name, value, source FROM definition_part WHERE build_id = ?1 ORDER BY position",
+    )?;
+    let parts = statement.query_map([&build.id], |row| {
+        Ok(v1::DefinitionPart {
+            kind: row.get(0)?,
+            name: row.get(1)?,
+            value: row.get(2)?,
+            source: row.get(3)?,
+        })
+    })?;
+    build.definition = parts.collect::<Result<_, _>>()?;
+    Ok(())
+}
 
 /// Builds of a schedule that are looked through for one that passed, newest first.
 const LOOKED_THROUGH: u32 = 1000;
@@ -18,15 +40,37 @@ pub struct DefinitionPast {
     pub second_of: Option<String>,
 }
 
+/// What a build's image was defined by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defined {
+    /// SHA-256 over all of it, in lower-case hexadecimal.
+    pub digest: String,
+    /// Its parts.
+    pub parts: Vec<DefinitionPart>,
+}
+
+/// A part of what a build's image was defined by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DefinitionPart {
+    /// "program", "agent", "settings", "element", "file", "repository".
+    pub kind: String,
+    /// The program, element, path in the image, repository.
+    pub name: String,
+    /// A version, or a digest of the content; empty for an element of disk-image-builder, whose version says it.
+    pub value: String,
+    /// "own", "shipped", "disk-image-builder", or empty.
+    pub source: String,
+}
+
 impl History {
     /// Records what a build was defined by and, when a script of it failed for no known cause, of what.
     pub async fn record_definition(
         &self,
         id: &str,
-        digest: &str,
+        defined: &Defined,
         unexplained: Option<&str>,
     ) -> Result<(), HistoryError> {
-        let (id, digest) = (id.to_owned(), digest.to_owned());
+        let (id, Defined { digest, parts }) = (id.to_owned(), defined.clone());
         let unexplained = unexplained.map(str::to_owned);
         self.writer()?
             .run("record:definition", move |tx| {
@@ -34,6 +78,14 @@ impl History {
                     "UPDATE build SET definition_digest = ?2, unexplained = ?3 WHERE id = ?1",
                     params![id, digest, unexplained],
                 )?;
+                tx.execute("DELETE FROM definition_part WHERE build_id = ?1", [&id])?;
+                let mut insert = tx.prepare_cached(
+                    "INSERT INTO definition_part (build_id, position, kind, name, value, source)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?;
+                for (position, part) in (0_i64..).zip(&parts) {
+                    insert.execute(params![id, position, part.kind, part.name, part.value, part.source])?;
+                }
                 Ok(())
             })
             .await

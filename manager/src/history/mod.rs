@@ -27,6 +27,7 @@ mod successes;
 mod tests;
 mod tokens;
 mod trail;
+mod warnings;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
-pub use definition::DefinitionPast;
+pub use definition::{Defined, DefinitionPart, DefinitionPast};
 pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry, UNEXPLAINED};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;

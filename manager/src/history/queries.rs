@@ -7,8 +7,7 @@ use prost_types::{Duration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::Named as _;
-use super::parts;
-use super::{History, HistoryError};
+use super::{History, HistoryError, definition, parts};
 
 /// Which builds a list is about.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +44,8 @@ const BUILD_COLUMNS: &str =
     "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
     image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor,
     agent_version, agent_boot_id, agent_attached_at, removal_complete,
-    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by";
+    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by,
+    warnings";
 
 impl History {
     /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
@@ -208,6 +208,7 @@ fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, History
     let found = connection.prepare_cached(&sql)?.query_row([id], build_row).optional()?;
     let Some(mut build) = found else { return Ok(None) };
     parts::add(connection, std::slice::from_mut(&mut build))?;
+    definition::add(connection, &mut build)?;
     Ok(Some(build))
 }
 
@@ -264,6 +265,7 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         retry_of: word(25)?,
         requested_by: word(26)?,
         cancelled_by: word(27)?,
+        warnings: word(28)?.lines().map(str::to_owned).collect(),
         ..v1::Build::default()
     })
 }

@@ -19,6 +19,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_claims.sql"),
     include_str!("migrations/0010_definition.sql"),
     include_str!("migrations/0011_operators.sql"),
+    include_str!("migrations/0012_definition_parts.sql"),
+    include_str!("migrations/0013_warnings.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

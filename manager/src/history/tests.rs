@@ -273,3 +273,15 @@ async fn the_room_of_the_last_builds_is_remembered() {
     assert_eq!(history.room_taken("other").await.unwrap(), []);
     assert_eq!(history.last_good_size("other").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn warnings_are_kept_and_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    history.create_build(new_build("0199", "web")).await.unwrap();
+    assert_eq!(history.build("0199").await.unwrap().warnings, Vec::<String>::new());
+    history.record_warnings("0199", &["one\nline".to_owned(), "two".to_owned()]).await.unwrap();
+    assert_eq!(history.build("0199").await.unwrap().warnings, ["one line", "two"]);
+    history.record_warnings("0199", &[]).await.unwrap();
+    assert_eq!(history.build("0199").await.unwrap().warnings, Vec::<String>::new());
+}

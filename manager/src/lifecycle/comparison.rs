@@ -1,38 +1,12 @@
 //! What differs between two builds: packages, checks, times.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use image_manager_proto::v1;
-use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
 
-use super::files;
+use super::manifest::{Packages, packages};
 use crate::history::{History, HistoryError};
-
-/// Longest list of packages that is read, in bytes; a large system's has some hundred thousand.
-const MANIFEST_LIMIT: u64 = 16 << 20;
-
-/// A package's name and architecture, and its version.
-type Packages = BTreeMap<(String, String), String>;
-
-/// disk-image-builder's list of the packages in an image.
-#[derive(Deserialize)]
-struct Manifest {
-    packages: Vec<ManifestPackage>,
-}
-
-#[derive(Deserialize)]
-struct ManifestPackage {
-    package: String,
-    #[serde(default)]
-    arch: String,
-    version: String,
-    /// dpkg's, for example "ii ": what is wanted, and what is.
-    #[serde(default)]
-    status: String,
-}
 
 /// Compares two builds by their whole ids; `state` is the state directory, where their lists of packages are.
 pub async fn compare(
@@ -52,12 +26,23 @@ pub async fn compare(
         (Some(a), Some(b)) => package_changes(a, b),
         _ => Vec::new(),
     };
+    let known = !a.definition.is_empty() && !b.definition.is_empty();
+    let definition = if known { definition_changes(&a, &b) } else { Vec::new() };
+    for build in [&a, &b].into_iter().filter(|build| build.definition.is_empty()) {
+        notes.push(format!("what build {} was defined by is not known", build.id));
+    }
+    let parts = |build: &v1::Build| {
+        (!build.definition.is_empty()).then(|| u32::try_from(build.definition.len()).unwrap_or(u32::MAX))
+    };
     let count = |list: Option<Packages>| list.map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX));
     Ok(v1::CompareBuildsResponse {
         packages: changes,
         checks: check_changes(&a, &b),
         packages_a: count(list_a),
         packages_b: count(list_b),
+        definition,
+        definition_a: parts(&a),
+        definition_b: parts(&b),
         notes,
         stages: stage_changes(&a, &b),
         boot_a: boot_time(&a),
@@ -69,30 +54,6 @@ pub async fn compare(
 
 fn noted<T>(result: Result<T, String>, notes: &mut Vec<String>) -> Option<T> {
     result.map_err(|why| notes.push(why)).ok()
-}
-
-/// The packages of a build's image, or why they are not known.
-async fn packages(state: &Path, build_id: &str) -> Result<Packages, String> {
-    let path = files::directory(state, build_id).join(files::MANIFEST);
-    let unknown = |why: &str| format!("the packages of build {build_id} are not known: {why}");
-    let file = tokio::fs::File::open(&path).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => unknown(
-            "disk-image-builder made no list of them, or it was removed with the build's logs (serve --keep-logs)",
-        ),
-        _ => unknown(&format!("{}: {error}", path.display())),
-    })?;
-    let mut bytes = Vec::new();
-    let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes).await;
-    read.map_err(|error| unknown(&format!("{}: {error}", path.display())))?;
-    parse(&bytes).map_err(|why| unknown(&format!("{}: {why}", path.display())))
-}
-
-fn parse(bytes: &[u8]) -> Result<Packages, serde_json::Error> {
-    let manifest: Manifest = serde_json::from_slice(bytes)?;
-    // Removed ones whose configuration is still there are listed too.
-    let there = |package: &ManifestPackage| matches!(package.status.chars().nth(1), None | Some('i'));
-    let packages = manifest.packages.into_iter().filter(there);
-    Ok(packages.map(|package| ((package.package, package.arch), package.version)).collect())
 }
 
 fn package_changes(a: &Packages, b: &Packages) -> Vec<v1::PackageChange> {
@@ -110,6 +71,26 @@ fn package_changes(a: &Packages, b: &Packages) -> Vec<v1::PackageChange> {
         .filter(|key| a.get(*key) != b.get(*key))
         .map(|key| change(key, &version(a, key), &version(b, key)))
         .collect()
+}
+
+/// What of the two definitions differs, in the order of the second one; what only the first one has comes last.
+fn definition_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::DefinitionChange> {
+    let find = |build: &v1::Build, part: &v1::DefinitionPart| {
+        build.definition.iter().find(|other| other.kind == part.kind && other.name == part.name).cloned()
+    };
+    let gone = a.definition.iter().filter(|part| find(b, part).is_none());
+    let change = |part: &v1::DefinitionPart| {
+        let (of_a, of_b) = (find(a, part), find(b, part));
+        let (kind, name) = (part.kind.clone(), part.name.clone());
+        (of_a != of_b).then_some(v1::DefinitionChange { kind, name, a: of_a, b: of_b })
+    };
+    b.definition.iter().chain(gone).filter_map(change).collect()
+}
+
+/// The beginning of a digest, for people; a version as it is.
+pub fn short_digest(value: &str) -> &str {
+    let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { value.get(..12).unwrap_or(value) } else { value }
 }
 
 fn check_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::CheckChange> {
@@ -171,6 +152,25 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_in_the_definitions_is_named() {
+        let part = |kind: &str, name: &str, value: &str| v1::DefinitionPart {
+            kind: kind.into(),
+            name: name.into(),
+            value: value.into(),
+            source: "own".into(),
+        };
+        let build = |definition| v1::Build { definition, ..v1::Build::default() };
+        let a =
+            build(vec![part("element", "web", "1"), part("element", "vm", ""), part("file", "/etc/a", "3")]);
+        let b =
+            build(vec![part("element", "web", "2"), part("element", "vm", ""), part("element", "db", "4")]);
+        let changes = definition_changes(&a, &b);
+        let said: Vec<_> = changes.iter().map(|c| (c.name.as_str(), c.a.is_some(), c.b.is_some())).collect();
+        assert_eq!(said, [("web", true, true), ("db", false, true), ("/etc/a", true, false)]);
+        assert!(definition_changes(&a, &a).is_empty());
+    }
+
+    #[test]
     fn packages_are_added_removed_and_changed() {
         let a = list(&[("bash", "amd64", "5.2"), ("curl", "amd64", "8.1"), ("libc6", "amd64", "2.41")]);
         let b = list(&[
@@ -194,13 +194,5 @@ mod tests {
             ]
         );
         assert!(package_changes(&b, &b).is_empty());
-    }
-
-    #[test]
-    fn what_dpkg_has_removed_is_no_package() {
-        let text = r#"{"packages": [{"package": "a","arch": "all","version": "1","status": "ii "},
-            {"package": "b","arch": "all","version": "2","status": "rc "}]}"#;
-        assert_eq!(parse(text.as_bytes()).unwrap(), list(&[("a", "all", "1")]));
-        assert!(parse(b"{").is_err());
     }
 }

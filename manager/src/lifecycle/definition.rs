@@ -1,5 +1,7 @@
 //! What an image is defined by, as one digest: two builds with the same one were asked for the same.
 //!
+//! The digest is over parts, each with a digest or version of its own, so that two builds can be told apart by name.
+//!
 //! The elements of the elements path with every file, the names of disk-image-builder's own with its version, what the
 //! schedule says of the image, the agent, this program's version. What is downloaded meanwhile is not part of it, nor
 //! what the host is: those are what may differ between two builds of one definition.
@@ -15,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::artifact::hexadecimal;
 use super::settings::Settings;
 use crate::builder::Expanded;
+use crate::history::{Defined, DefinitionPart};
 use crate::schedules::ImageSpec;
 
 /// Files that are read at most; with more the definition is not known.
@@ -24,22 +27,36 @@ const MOST_BYTES: u64 = 1 << 30;
 /// Directories below one another at most.
 const DEEPEST: usize = 32;
 
+/// The sources of elements.
+const OWN: &str = "own";
+const SHIPPED: &str = "shipped";
+const OF_DIB: &str = "disk-image-builder";
+
 /// What is known before disk-image-builder says which elements it works with.
 #[derive(Debug, Clone)]
 pub(super) struct Definition {
-    /// Of all but the elements.
-    plain: String,
-    /// Digest of each element in the elements path, by name. Of one that several directories have, all.
-    elements: BTreeMap<String, String>,
+    /// All but the elements and disk-image-builder itself.
+    plain: Vec<DefinitionPart>,
+    /// Digest and source of each element in the elements path, by name: of the directory that comes first.
+    elements: BTreeMap<String, (String, &'static str)>,
 }
 
 impl Definition {
-    /// Reads the elements as they are now, before anything is built from them. `None` when that cannot be: then
-    /// nothing is known to be unchanged.
-    pub(super) async fn read(settings: &Settings, image: &ImageSpec) -> Option<Self> {
-        let (directories, agent, image) =
-            (settings.elements.clone(), settings.agent.clone(), format!("{image:?}"));
-        let work = tokio::task::spawn_blocking(move || read(&directories, &agent, &image));
+    /// Reads the elements as they are now, before anything is built from them. `own`: the parts that the schedule
+    /// brings. `None` when that cannot be: then nothing is known to be unchanged.
+    pub(super) async fn read(
+        settings: &Settings,
+        image: &ImageSpec,
+        agent: &Path,
+        own: Vec<DefinitionPart>,
+    ) -> Option<Self> {
+        let directories = settings.elements_of(image).into_iter().map(|directory| {
+            let source = if settings.shipped.contains(&directory) { SHIPPED } else { OWN };
+            (directory, source)
+        });
+        let directories: Vec<_> = directories.collect();
+        let (agent, image) = (agent.to_owned(), said(image));
+        let work = tokio::task::spawn_blocking(move || read(&directories, &agent, &image, own));
         match work.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(definition) => Some(definition),
             Err(error) => {
@@ -49,38 +66,69 @@ impl Definition {
         }
     }
 
-    /// The digest of the whole, once it is known what the elements expand to.
-    pub(super) fn digest(&self, expanded: &Expanded) -> String {
-        let mut hasher = Sha256::new();
-        add(&mut hasher, self.plain.as_bytes());
-        add(&mut hasher, expanded.version.as_bytes());
+    /// The whole, once it is known what the elements expand to.
+    pub(super) fn of(&self, expanded: &Expanded) -> Defined {
+        let mut parts = self.plain.clone();
+        parts.push(part("program", "disk-image-builder", &expanded.version, ""));
         let mut names: Vec<_> = expanded.elements.iter().collect();
         names.sort();
-        for name in names {
-            add(&mut hasher, name.as_bytes());
-            add(&mut hasher, self.elements.get(name).map(String::as_str).unwrap_or_default().as_bytes());
+        parts.extend(names.into_iter().map(|name| {
+            let (digest, source) =
+                self.elements.get(name).map_or(("", OF_DIB), |(digest, source)| (digest, source));
+            part("element", name, digest, source)
+        }));
+        let mut hasher = Sha256::new();
+        for part in &parts {
+            // Not the source: the same files are the same definition, wherever they lie.
+            for text in [&part.kind, &part.name, &part.value] {
+                add(&mut hasher, text.as_bytes());
+            }
         }
-        hexadecimal(&hasher.finalize())
+        Defined { digest: hexadecimal(&hasher.finalize()), parts }
     }
 }
 
-fn read(directories: &[PathBuf], agent: &Path, image: &str) -> io::Result<Definition> {
+/// What the schedule says of the image, without the places of files: what is in them has its own part. Of a secret only
+/// its name counts; a digest would help somebody who guesses.
+fn said(image: &ImageSpec) -> String {
+    let mut image = image.clone();
+    image.elements_path.clear();
+    image.repositories.iter_mut().for_each(|repository| repository.key_file = None);
+    image.files.iter_mut().for_each(|file| file.source.clear());
+    image.secrets.iter_mut().for_each(|secret| secret.source.clear());
+    format!("{image:?}")
+}
+
+fn part(kind: &str, name: &str, value: &str, source: &str) -> DefinitionPart {
+    let [kind, name, value, source] = [kind, name, value, source].map(str::to_owned);
+    DefinitionPart { kind, name, value, source }
+}
+
+fn read(
+    directories: &[(PathBuf, &'static str)],
+    agent: &Path,
+    image: &str,
+    own: Vec<DefinitionPart>,
+) -> io::Result<Definition> {
     let mut room = Room { files: MOST_FILES, bytes: MOST_BYTES };
-    let mut plain = Sha256::new();
-    add(&mut plain, env!("CARGO_PKG_VERSION").as_bytes());
-    add(&mut plain, image.as_bytes());
-    add(&mut plain, room.read(agent)?.as_bytes());
-    let mut elements: BTreeMap<String, String> = BTreeMap::new();
-    for directory in directories {
+    let mut plain = vec![
+        part("program", "image-manager", env!("CARGO_PKG_VERSION"), ""),
+        part("agent", "image-manager-agent", &room.read(agent)?, ""),
+        part("settings", "image", &hexadecimal(&Sha256::digest(image)), ""),
+    ];
+    plain.extend(own);
+    let mut elements: BTreeMap<String, (String, &'static str)> = BTreeMap::new();
+    for (directory, source) in directories {
         for (name, path) in entries(directory)? {
-            if path.is_dir() {
+            // disk-image-builder takes that of the first directory.
+            if path.is_dir() && !elements.contains_key(&name) {
                 let mut hasher = Sha256::new();
                 room.tree(&mut hasher, &path, 0)?;
-                elements.entry(name).or_default().push_str(&hexadecimal(&hasher.finalize()));
+                elements.insert(name, (hexadecimal(&hasher.finalize()), source));
             }
         }
     }
-    Ok(Definition { plain: hexadecimal(&plain.finalize()), elements })
+    Ok(Definition { plain, elements })
 }
 
 /// What may still be read.
@@ -173,7 +221,8 @@ mod tests {
         write("elements/web/install.d/50-web", "true");
         write("elements/other/install.d/50-other", "true");
         let digest = |used: &[&str], image: &str| {
-            read(&[at("elements"), at("absent")], &at("agent"), image).unwrap().digest(&expanded(used))
+            let path = [(at("elements"), OWN), (at("absent"), OWN), (at("shipped"), SHIPPED)];
+            read(&path, &at("agent"), image, Vec::new()).unwrap().of(&expanded(used)).digest
         };
         let used = ["web", "debian-minimal"];
         let first = digest(&used, "image");
@@ -204,6 +253,54 @@ mod tests {
         std::fs::remove_file(at("elements/web/link")).unwrap();
         std::os::unix::fs::symlink(at("agent2"), at("elements/web/link")).unwrap();
         changed();
+    }
+
+    #[test]
+    fn each_part_has_its_source_and_the_first_directory_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for (name, content) in
+            [("own/web/a", "1"), ("shipped/web/a", "2"), ("shipped/agent-install/a", "3"), ("agent", "4")]
+        {
+            std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            std::fs::write(at(name), content).unwrap();
+        }
+        let path = [(at("own"), OWN), (at("shipped"), SHIPPED)];
+        let own = vec![part("file", "/etc/motd", "5", OWN)];
+        let of = |path: &[(PathBuf, &'static str)]| {
+            read(path, &at("agent"), "image", own.clone()).unwrap().of(&expanded(&[
+                "web",
+                "vm",
+                "agent-install",
+            ]))
+        };
+        let defined = of(&path);
+        let parts: Vec<_> = defined
+            .parts
+            .iter()
+            .map(|part| (part.kind.as_str(), part.name.as_str(), part.source.as_str()))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                ("program", "image-manager", ""),
+                ("agent", "image-manager-agent", ""),
+                ("settings", "image", ""),
+                ("file", "/etc/motd", "own"),
+                ("program", "disk-image-builder", ""),
+                ("element", "agent-install", "shipped"),
+                ("element", "vm", "disk-image-builder"),
+                ("element", "web", "own"),
+            ]
+        );
+        let value = |defined: &Defined, name: &str| {
+            defined.parts.iter().find(|part| part.name == name).unwrap().value.clone()
+        };
+        assert_eq!(value(&defined, "vm"), "");
+        let swapped = of(&[path[1].clone(), path[0].clone()]);
+        assert_ne!(value(&swapped, "web"), value(&defined, "web"));
+        std::fs::write(at("shipped/web/a"), "other").unwrap();
+        assert_eq!(of(&path), defined, "the one that is covered counts for nothing");
     }
 
     #[test]

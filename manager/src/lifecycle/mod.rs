@@ -5,6 +5,7 @@
 //! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
 
 mod agent_log;
+mod agent_program;
 mod artifact;
 mod comparison;
 mod console;
@@ -12,8 +13,10 @@ mod definition;
 mod driver;
 pub mod events;
 mod failure;
+mod inputs;
 mod ledger;
 mod manager;
+mod manifest;
 pub mod metrics;
 mod recovery;
 mod reload;
@@ -27,7 +30,8 @@ pub mod state;
 mod stop;
 mod take_up;
 
-pub use comparison::{boot_time, compare};
+pub use agent_program::{NoAgent, agent_for};
+pub use comparison::{boot_time, compare, short_digest};
 pub use events::Notice;
 pub use failure::Failure;
 pub use manager::{Manager, PREFLIGHT, Parts, TriggerError, TriggerOptions};

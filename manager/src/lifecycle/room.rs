@@ -179,7 +179,7 @@ fn disk_use(directory: &Path) -> u64 {
 }
 
 /// Compares the size of an image with that of the schedule's last good one. `lowest` is what was free at least
-/// while it was built. A warning for people, or an error when the room was low as well.
+/// while it was built. What people should know, or an error when the room was low as well.
 pub(super) fn compare_size(
     size: u64,
     last_good: Option<u64>,
@@ -195,7 +195,7 @@ pub(super) fn compare_size(
             format!("{text}; at one time only {low} were free where it was built: make room there"),
         ));
     }
-    Ok(Some(format!("WARNING: {text}")))
+    Ok(Some(text))
 }
 
 #[cfg(test)]

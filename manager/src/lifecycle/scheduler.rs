@@ -211,6 +211,7 @@ mod tests {
                 scratch: at("scratch"),
                 dib: at("disk-image-create"),
                 elements: Vec::new(),
+                shipped: Vec::new(),
                 agent: at("agent"),
                 private: Vec::new(),
                 concurrent_builds: 1,

@@ -7,14 +7,14 @@
 use super::driver::Driver;
 use super::failure::Failure;
 use crate::builder::{BuilderError, HOOK_FAILED};
-use crate::history::{DefinitionPast, UNEXPLAINED};
+use crate::history::{Defined, DefinitionPast, UNEXPLAINED};
 
-/// Judges a build that disk-image-builder did not finish. `definition`: the digest of what it was defined by, where
-/// it came so far that this is known.
+/// Judges a build that disk-image-builder did not finish. `definition`: what it was defined by, where it came so
+/// far that this is known.
 pub(super) async fn judge(
     driver: &Driver,
     error: BuilderError,
-    definition: Option<&str>,
+    definition: Option<&Defined>,
 ) -> Result<Failure, Failure> {
     let Some(definition) = definition.filter(|_| error.reason == HOOK_FAILED) else {
         return Ok(error.into());

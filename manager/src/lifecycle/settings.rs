@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gateway::GatewaySettings;
+use crate::schedules::ImageSpec;
 
 /// What the manager is told about its host; the same for all builds.
 #[derive(Debug, Clone)]
@@ -14,8 +15,10 @@ pub struct Settings {
     pub scratch: PathBuf,
     /// `disk-image-create`.
     pub dib: PathBuf,
-    /// Where elements are looked for besides DIB's own.
+    /// Where elements are looked for besides DIB's own, an earlier one before a later one; those of `shipped` are last.
     pub elements: Vec<PathBuf>,
+    /// The directories among them whose elements came with this program.
+    pub shipped: Vec<PathBuf>,
     /// The static agent binary that goes into the images.
     pub agent: PathBuf,
     /// Files that no build may see, besides the state directory and the scratch directories of others: those with
@@ -34,6 +37,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the elements of an image are looked for: in the schedule's own directories first.
+    pub fn elements_of(&self, image: &ImageSpec) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = Vec::new();
+        for directory in image.elements_path.iter().chain(&self.elements) {
+            if !all.contains(directory) {
+                all.push(directory.clone());
+            }
+        }
+        all
+    }
+
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.state.join("image-manager.db")

@@ -1,7 +1,9 @@
 //! Mistakes in the schedules' elements, as disk-image-builder would find them at the beginning of a build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
+use super::distribution::{self, Resolution};
 use super::elements::{Answer, Resolved, Unresolved, resolve};
 use crate::lifecycle::Settings;
 use crate::schedules::{LoadError, Mistake, Place, Schedule, Schedules, nearest};
@@ -21,6 +23,8 @@ pub struct Definition {
     pub elements: BTreeMap<String, BTreeSet<String>>,
     /// What is wrong, in the file's order.
     pub mistakes: Vec<Mistake>,
+    /// What may be right and cannot be known, in the file's order.
+    pub notes: Vec<String>,
     /// Why disk-image-builder does not say.
     pub unknown: Option<String>,
 }
@@ -33,22 +37,35 @@ impl Definition {
     }
 }
 
-/// Asks disk-image-builder's resolver about the schedules that are `needed`. Takes a fraction of a second, however many
-/// there are; blocks.
+/// Asks disk-image-builder's resolver about the schedules that are `needed`. Takes a fraction of a second for all that
+/// have the same directories of elements; blocks.
 pub fn definition(
     schedules: &Schedules,
     settings: &Settings,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
 ) -> Definition {
     let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
-    let lists: BTreeSet<&[String]> =
-        needed.iter().map(|schedule| schedule.image.elements.as_slice()).collect();
-    let lists: Vec<&[String]> = lists.into_iter().collect();
-    match resolve(&settings.dib, &settings.elements, &lists) {
-        Some(Ok(answer)) => judge(&needed, &lists, &answer),
-        Some(Err(why)) => Definition { unknown: Some(why), ..Definition::default() },
-        None => Definition::default(),
+    // By where the elements are looked for: what a name means may differ.
+    let mut by_path: BTreeMap<Vec<PathBuf>, Vec<&Schedule>> = BTreeMap::new();
+    for schedule in needed {
+        by_path.entry(settings.elements_of(&schedule.image)).or_default().push(schedule);
     }
+    let mut whole = Definition::default();
+    for (path, group) in by_path {
+        let lists: BTreeSet<&[String]> =
+            group.iter().map(|schedule| schedule.image.elements.as_slice()).collect();
+        let lists: Vec<&[String]> = lists.into_iter().collect();
+        match resolve(&settings.dib, &path, &lists) {
+            Some(Ok(answer)) => {
+                let judged = judge(&group, &lists, &answer);
+                whole.elements.extend(judged.elements);
+                whole.mistakes.extend(judged.mistakes);
+            }
+            Some(Err(why)) => whole.unknown = Some(why),
+            None => {}
+        }
+    }
+    whole
 }
 
 fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definition {
@@ -57,8 +74,11 @@ fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definiti
     for schedule in needed {
         definition.mistakes.extend(undeclared(schedule, answer));
         match by_list.get(schedule.image.elements.as_slice()) {
-            Some(Resolved::Elements { elements }) => {
+            Some(Resolved::Elements { elements, brings }) => {
                 let elements: BTreeSet<String> = elements.iter().cloned().collect();
+                let resolution = Resolution { elements: &elements, brings, inits: &answer.inits };
+                definition.mistakes.extend(distribution::mistakes(schedule, &resolution));
+                definition.notes.extend(distribution::note(schedule, &elements));
                 if !elements.contains(AGENT) {
                     definition.mistakes.push(no_agent(schedule));
                 }
@@ -124,8 +144,9 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
         Unresolved::Conflict { twice } => twice
             .iter()
             .map(|(what, who)| {
+                let mut named = schedule.image.elements.iter().filter(|name| who.contains(name));
                 mistake(
-                    Place::Elements,
+                    named.nth(1).cloned().map_or(Place::Elements, Place::Element),
                     format!("the elements {} of `{}` exclude each other", who.join(" and "), schedule.name),
                     &format!("more than one provides `{what}`"),
                     format!("leave all but one away: each of them provides `{what}`"),
@@ -150,7 +171,8 @@ fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistak
         title,
         label: "not among the elements".to_owned(),
         help: guess.unwrap_or_else(|| {
-            "neither disk-image-builder nor the directories of --elements have it".to_owned()
+            "neither disk-image-builder nor the directories of --elements and image.elements_path have it"
+                .to_owned()
         }),
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::distribution::marks;
+
 /// Asks the resolver, in disk-image-builder's own Python.
 const RESOLVE: &str = include_str!("resolve.py");
 /// How long it may take; 0.1 s is usual.
@@ -25,6 +27,7 @@ const LONGEST_LINE: u64 = 4096;
 struct Question<'a> {
     paths: String,
     lists: &'a [&'a [String]],
+    marks: Vec<&'static str>,
 }
 
 /// What it says.
@@ -35,6 +38,9 @@ pub(super) struct Answer {
     /// Variables that their environment.d files name.
     #[serde(default)]
     pub(super) declared: BTreeSet<String>,
+    /// Init systems but systemd that elements of others than disk-image-builder ask for.
+    #[serde(default)]
+    pub(super) inits: BTreeMap<String, String>,
     /// Those that bring an operating system.
     pub(super) systems: Vec<String>,
     /// One for each list asked for, in that order.
@@ -45,8 +51,12 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Resolved {
-    /// It expands to these.
-    Elements { elements: Vec<String> },
+    /// It expands to these; each of the list's own brings along these of the marks.
+    Elements {
+        elements: Vec<String>,
+        #[serde(default)]
+        brings: BTreeMap<String, Vec<String>>,
+    },
     /// It does not.
     Error(Unresolved),
 }
@@ -76,7 +86,7 @@ pub(super) fn resolve(dib: &Path, paths: &[PathBuf], lists: &[&[String]]) -> Opt
 fn ask(python: &Path, paths: &[PathBuf], lists: &[&[String]]) -> Result<Answer, String> {
     // disk-image-builder refuses a path that is not there; that is told elsewhere.
     let there = paths.iter().filter(|path| path.is_dir()).map(|path| path.to_string_lossy().into_owned());
-    let question = Question { paths: there.collect::<Vec<_>>().join(":"), lists };
+    let question = Question { paths: there.collect::<Vec<_>>().join(":"), lists, marks: marks() };
     let question = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
     let mut child = Command::new(python)
         .args(["-c", RESOLVE])

@@ -3,90 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Definition, Finding};
+use super::needs::{self, EFI, Need};
+use super::{Definition, Finding, machines, own};
 use crate::builder::check_room;
 use crate::cloud::local;
 use crate::lifecycle::Settings;
-use crate::programs::{find, is_executable};
+use crate::programs::is_executable;
 use crate::schedules::{LOCAL, Schedule, Schedules};
-
-/// A program that builds need.
-struct Program {
-    /// Any of these will do.
-    names: &'static [&'static str],
-    /// What it is for: "it ...".
-    purpose: &'static str,
-    /// The Debian package that has the first one.
-    package: &'static str,
-    when: When,
-}
-
-/// Which builds need it.
-#[derive(Clone, Copy)]
-enum When {
-    Always,
-    /// Those with one of these elements. Where nobody knows what the elements expand to, their names count.
-    Elements(&'static [&'static str]),
-}
-
-const fn always(names: &'static [&'static str], purpose: &'static str, package: &'static str) -> Program {
-    Program { names, purpose, package, when: When::Always }
-}
-
-const fn with(
-    elements: &'static [&'static str],
-    names: &'static [&'static str],
-    purpose: &'static str,
-    package: &'static str,
-) -> Program {
-    Program { names, purpose, package, when: When::Elements(elements) }
-}
-
-/// The names are those that disk-image-builder and the scripts of its elements call outside of the image.
-const PROGRAMS: [Program; 16] = [
-    always(&["qemu-img"], "makes and converts disks", "qemu-utils"),
-    always(&["sudo"], "is called by disk-image-builder, even as root", "sudo"),
-    always(&["sgdisk"], "partitions images", "gdisk"),
-    always(&["sfdisk"], "partitions images", "fdisk"),
-    always(&["mkfs.ext4"], "makes file systems", "e2fsprogs"),
-    always(&["kpartx"], "maps partitions", "kpartx"),
-    always(&["losetup"], "attaches images as loop devices", "mount"),
-    always(&["unshare"], "contains disk-image-builder", "util-linux"),
-    with(
-        &["debootstrap", "debian-minimal", "ubuntu-minimal"],
-        &["debootstrap", "mmdebstrap"],
-        "makes the root of a Debian or Ubuntu",
-        "debootstrap",
-    ),
-    with(
-        &["yum-minimal", "fedora-minimal", "centos-minimal", "openeuler-minimal"],
-        &["dnf", "yum"],
-        "makes the root of an rpm distribution",
-        "dnf",
-    ),
-    with(&["zypper-minimal", "opensuse-minimal"], &["zypper"], "makes the root of an openSUSE", "zypper"),
-    with(
-        &[
-            "containerfile",
-            "almalinux-container",
-            "fedora-container",
-            "rocky-container",
-            "ubuntu-systemd-container",
-        ],
-        &["podman", "docker"],
-        "makes the root from a container image",
-        "podman",
-    ),
-    with(&["source-repositories"], &["git"], "fetches sources", "git"),
-    with(&["cache-url"], &["curl"], "downloads files", "curl"),
-    with(
-        &["block-device-efi", "block-device-efi-4k", "block-device-efi-lvm"],
-        &["mkfs.vfat", "mkfs.fat"],
-        "makes the EFI system partition",
-        "dosfstools",
-    ),
-    with(&["block-device-efi-lvm", "lvm"], &["lvm"], "makes logical volumes", "lvm2"),
-];
 
 /// All that the schedules that are `needed` need of this host, what is there and what is not.
 pub fn findings(
@@ -96,45 +19,65 @@ pub fn findings(
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
 ) -> Vec<Finding> {
     let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
-    let mut elements = BTreeSet::new();
-    for schedule in &needed {
-        match definition.elements.get(&schedule.name) {
-            Some(expanded) => elements.extend(expanded.iter().map(String::as_str)),
-            None => elements.extend(schedule.image.elements.iter().map(String::as_str)),
-        }
-    }
-    let local = needed.is_empty() || needed.iter().any(|schedule| schedule.cloud == LOCAL);
-    let wanted = |when| match when {
-        When::Always => true,
-        When::Elements(names) => names.iter().any(|name| elements.contains(name)),
-    };
-    let mut findings: Vec<Finding> =
-        PROGRAMS.iter().filter(|program| wanted(program.when)).map(on_path).collect();
-    if local {
-        let of_the_cloud = local::needs().into_iter().map(Finding::from);
+    let mut findings: Vec<Finding> = needs::of_every_build().iter().map(Need::look).collect();
+    findings.extend(of_schedules(&needed, definition));
+    let on_local = names(&needed, |schedule| schedule.cloud == LOCAL);
+    let servers = machines::local(&needed);
+    if !servers.is_empty() {
         // Both need some programs.
-        findings.extend(of_the_cloud.filter(|need| !findings.contains(need)).collect::<Vec<_>>());
+        let there = |need: &Finding| findings.iter().any(|finding| finding.what == need.what);
+        let of_the_cloud: Vec<Finding> =
+            local::needs(&servers).into_iter().filter(|need| !there(need)).collect();
+        findings.extend(of_the_cloud.into_iter().map(|need| need.of(on_local.clone())));
     }
     findings.push(dib(settings, definition.unknown.as_deref()));
-    findings.push(agent(settings));
-    findings.extend(settings.elements.iter().map(|path| directory_of_elements(path)));
+    findings.extend(own::findings(&needed, settings));
+    findings.extend(machines::agents(&needed, settings));
+    findings.extend(machines::foreign(&needed));
+    let efi = |schedule: &Schedule| EFI.iter().any(|name| elements(schedule, definition).contains(*name));
+    if needed.iter().any(|schedule| efi(schedule)) {
+        findings.push(machines::vfat().of(names(&needed, efi)));
+    }
     findings.push(root());
     findings.push(room(settings));
     findings
 }
 
-fn on_path(program: &Program) -> Finding {
-    let name = program.names.join(" or ");
-    match program.names.iter().find_map(|name| find(name)) {
-        Some(path) => {
-            let called = path.file_name().unwrap_or_default().display();
-            Finding::good(format!("{called} ({})", path.display()))
+/// What the schedules' elements need, each thing once, with the schedules that need it.
+fn of_schedules(needed: &[&Schedule], definition: &Definition) -> Vec<Finding> {
+    let mut needs: Vec<(Need, Vec<&str>)> = Vec::new();
+    for schedule in needed {
+        for need in needs::of(schedule, &elements(schedule, definition)) {
+            let name = schedule.name.as_str();
+            match needs.iter_mut().find(|(known, _)| *known == need) {
+                // The same by two of its elements.
+                Some((_, schedules)) if schedules.last() == Some(&name) => {}
+                Some((_, schedules)) => schedules.push(name),
+                None => needs.push((need, vec![name])),
+            }
         }
-        None => Finding::bad(
-            name,
-            format!("not found; it {}", program.purpose),
-            format!("apt-get install --no-install-recommends {}", program.package),
-        ),
+    }
+    needs.iter().map(|(need, schedules)| need.look().of(some_of(schedules, needed.len()))).collect()
+}
+
+/// What a schedule's elements expand to; where nobody knows that, they themselves.
+fn elements(schedule: &Schedule, definition: &Definition) -> BTreeSet<String> {
+    let named = || schedule.image.elements.iter().cloned().collect();
+    definition.elements.get(&schedule.name).cloned().unwrap_or_else(named)
+}
+
+/// The names of those of the schedules that are `wanted`, unless that is everybody.
+pub(super) fn names(needed: &[&Schedule], wanted: impl Fn(&Schedule) -> bool) -> Vec<String> {
+    let some = needed.iter().filter(|schedule| wanted(schedule)).map(|schedule| schedule.name.as_str());
+    some_of(&some.collect::<Vec<_>>(), needed.len())
+}
+
+/// The names, unless that is everybody.
+fn some_of(schedules: &[&str], all: usize) -> Vec<String> {
+    if schedules.len() == all {
+        Vec::new()
+    } else {
+        schedules.iter().map(|name| (*name).to_owned()).collect()
     }
 }
 
@@ -149,25 +92,6 @@ fn dib(settings: &Settings, broken: Option<&str>) -> Finding {
         "disk-image-builder",
         wrong,
         "python3 -m venv /opt/image-manager/dib && /opt/image-manager/dib/bin/pip install diskimage-builder setuptools",
-    )
-}
-
-fn agent(settings: &Settings) -> Finding {
-    if is_executable(&settings.agent) {
-        return Finding::good(format!("agent binary ({})", settings.agent.display()));
-    }
-    let wrong = format!("not at {}", settings.agent.display());
-    Finding::bad("agent binary", wrong, "make agent, or name it with --agent")
-}
-
-fn directory_of_elements(path: &Path) -> Finding {
-    if path.is_dir() {
-        return Finding::good(format!("elements ({})", path.display()));
-    }
-    Finding::bad(
-        "elements",
-        format!("there is no directory {}", path.display()),
-        "name the directory with --elements, or IMAGE_MANAGER_ELEMENTS",
     )
 }
 
@@ -191,12 +115,30 @@ fn room(settings: &Settings) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::gateway::GatewaySettings;
     use crate::schedules::parse;
+
+    pub(in crate::readiness) fn settings() -> Settings {
+        let nowhere = Path::new("/nowhere");
+        Settings {
+            state: nowhere.to_owned(),
+            scratch: nowhere.to_owned(),
+            dib: nowhere.join("disk-image-create"),
+            elements: vec![nowhere.join("elements")],
+            shipped: Vec::new(),
+            private: Vec::new(),
+            agent: nowhere.join("agent"),
+            concurrent_builds: 1,
+            gateway: GatewaySettings::default(),
+            reattach: Duration::ZERO,
+            agent_endpoint: None,
+            room: 0,
+        }
+    }
 
     fn asked_for(text: &str, expanded: &[&str]) -> String {
         let schedules = parse(Path::new("schedules.toml"), text).unwrap();
@@ -206,20 +148,7 @@ mod tests {
                 .elements
                 .insert("a".to_owned(), expanded.iter().map(|name| (*name).to_owned()).collect());
         }
-        let nowhere = Path::new("/nowhere");
-        let settings = Settings {
-            state: nowhere.to_owned(),
-            scratch: nowhere.to_owned(),
-            dib: nowhere.join("disk-image-create"),
-            elements: vec![nowhere.join("elements")],
-            private: Vec::new(),
-            agent: nowhere.join("agent"),
-            concurrent_builds: 1,
-            gateway: GatewaySettings::default(),
-            reattach: Duration::ZERO,
-            agent_endpoint: None,
-            room: 0,
-        };
+        let settings = settings();
         let findings = findings(&schedules, &definition, &settings, &|_| true);
         format!("{findings:?}")
     }
@@ -238,6 +167,41 @@ mod tests {
         }
         let named = "[schedule.a]\nimage.elements = [\"opensuse-minimal\"]\n";
         assert!(asked_for(named, &[]).contains("zypper"), "without a resolver the names themselves count");
+    }
+
+    #[test]
+    fn a_machine_that_is_asked_for_needs_its_own_programs() {
+        let uefi = "[schedule.a]\nimage = { elements = [\"x\"], arch = \"amd64\" }\nserver.firmware = \"uefi-secure\"\n";
+        let said = asked_for(uefi, &[]);
+        assert!(said.contains("OVMF_CODE_4M.secboot.fd") && !said.contains("qemu-system-aarch64"), "{said}");
+        let arm = "[schedule.a]\nimage = { elements = [\"x\"], arch = \"arm64\" }\n";
+        let said = asked_for(arm, &[]);
+        for piece in ["qemu-system-aarch64", "AAVMF_CODE.fd", "agent binary", "make agent"] {
+            assert!(said.contains(piece), "{piece}: {said}");
+        }
+        if cfg!(target_arch = "x86_64") {
+            assert!(
+                said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_need_names_the_schedules_that_have_it() {
+        let text = "[schedule.a]\nimage.elements = [\"yum-minimal\"]\n[schedule.b]\nimage.elements = [\"yum-minimal\"]\n\
+                    [schedule.c]\nimage.elements = [\"zypper-minimal\"]\n";
+        let schedules = parse(Path::new("schedules.toml"), text).unwrap();
+        let needed: Vec<&Schedule> = schedules.schedules.iter().collect();
+        let found = of_schedules(&needed, &Definition::default());
+        let of = |name: &str| {
+            let finding = found.iter().find(|finding| finding.what.starts_with(name));
+            finding.map(|finding| finding.schedules.clone())
+        };
+        assert_eq!(of("dnf").unwrap(), ["a", "b"]);
+        assert_eq!(of("zypper").unwrap(), ["c"]);
+        let alone = of_schedules(&needed[2..], &Definition::default());
+        assert!(alone.iter().all(|finding| finding.schedules.is_empty()), "everybody: {alone:?}");
     }
 
     #[test]

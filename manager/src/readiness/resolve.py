@@ -1,7 +1,8 @@
 """Says what disk-image-builder makes of lists of elements. Run by disk-image-builder's own Python.
 
-Reads {"paths": "/a:/b", "lists": [["vm", ...], ...]} from standard input; writes what each list expands to, or why it
-does not: by disk-image-builder's own resolver, which a build asks first, too.
+Reads {"paths": "/a:/b", "lists": [["vm", ...], ...], "marks": ["dpkg", ...]} from standard input; writes what each list
+expands to, or why it does not: by disk-image-builder's own resolver, which a build asks first, too. Of each named element
+it says which of the marks it brings along.
 """
 import json
 import logging
@@ -15,6 +16,7 @@ logging.disable(logging.CRITICAL)
 asked = json.load(sys.stdin)
 search = ":".join(p for p in (asked["paths"], paths.get_path("elements")) if p)
 known = element_dependencies._find_all_elements(search)
+marks = set(asked["marks"])
 
 
 def reached(names):
@@ -33,7 +35,8 @@ def answer(names):
     if "vm" in names and not any(name.startswith("block-device-") for name in names):
         names = [*names, "block-device-mbr"]
     try:
-        return {"elements": sorted(name for name, _ in element_dependencies.get_elements(names, search))}
+        expanded = sorted(name for name, _ in element_dependencies.get_elements(names, search))
+        return {"elements": expanded, "brings": {name: sorted(reached([name]) & marks) for name in names}}
     except element_dependencies.MissingElementException:
         there = reached(names)
         gaps = [[name, ""] for name in names if name not in known]
@@ -64,6 +67,21 @@ def declared():
     return sorted(names)
 
 
+def inits():
+    """Init systems but systemd that elements which are not disk-image-builder's ask for."""
+    found = {}
+    own = os.path.realpath(paths.get_path("elements"))
+    for name, element in known.items():
+        scripts = os.path.join(element.path, "environment.d")
+        if os.path.realpath(element.path).startswith(own + os.sep) or not os.path.isdir(scripts):
+            continue
+        for script in sorted(os.listdir(scripts)):
+            with open(os.path.join(scripts, script), encoding="utf-8", errors="replace") as file:
+                words = re.findall(r"(?m)^\s*(?:export\s+)?DIB_INIT_SYSTEM=['\"]?([a-z]+)['\"]?\s*(?:#.*)?$", file.read(1 << 20))
+            found.update({name: word for word in words if word != "systemd"})
+    return found
+
+
 def provided(what, there):
     return any(what in known[name].provides for name in there)
 
@@ -72,6 +90,7 @@ json.dump(
     {
         "known": sorted(known),
         "declared": declared(),
+        "inits": inits(),
         "systems": sorted(n for n, e in known.items() if "operating-system" in e.provides),
         "lists": [answer(names) for names in asked["lists"]],
     },

@@ -32,14 +32,15 @@ pub fn load(path: &Path) -> Result<Schedules, LoadError> {
     parse(path, &text)
 }
 
-/// Reads the text of `schedules.toml`; the path only stands in messages and in the result.
+/// Reads the text of `schedules.toml`; the path stands in messages and in the result, and relative
+/// paths count from its directory.
 pub fn parse(path_for_messages: &Path, text: &str) -> Result<Schedules, LoadError> {
     if text.len() as u64 > LARGEST_FILE {
         let reason = LoadErrorReason::TooLarge { limit: LARGEST_FILE };
         return Err(LoadError { path: path_for_messages.to_owned(), reason });
     }
     let document = read_document(text);
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(text, path_for_messages);
     let schedules = read_schedules(&mut reader, &document.table);
     let places = Places { text: text.to_owned(), schedules: reader.images };
     let findings = reader.findings;

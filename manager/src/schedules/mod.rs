@@ -28,6 +28,10 @@
 //! | `retry_backoff` | duration | `"1m"` | pause before the first retry; it doubles with each further one, up to 1h |
 //! | `pause_after` | number | `5` | after so many builds in a row that failed or errored the schedule pauses itself; `0`: never |
 //! | `image.elements` | list of strings | required | disk-image-builder's elements, at least one |
+//! | `image.elements_path` | list of strings | `[]` | directories with elements of one's own; they come before all others |
+//! | `image.repositories` | list of tables | `[]` | package repositories of one's own |
+//! | `image.files` | list of tables | `[]` | files of one's own |
+//! | `image.secrets` | table of strings | `{}` | secrets of the build, each `"file:/path"` |
 //! | `image.environment` | table of strings | `{}` | the build's environment, such as `DIB_RELEASE`; no secrets, nothing that the manager sets |
 //! | `image.packages` | list of strings | `[]` | further packages |
 //! | `image.users` | list of tables | `[]` | users that cloud-init makes |
@@ -39,11 +43,14 @@
 //! | `image.default_user` | string | the distribution's | another name for the default user |
 //! | `image.ssh_authorized_keys` | list of strings | `[]` | public keys of the default user |
 //! | `image.ssh_password_authentication` | bool | `false` | whether sshd takes passwords |
-//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none` |
+//! | `image.arch` | string | the host's | `amd64` or `arm64` |
+//! | `image.format` | string | `"qcow2"` | `qcow2` or `raw` |
+//! | `image.compression` | string | `"zstd"` | `zstd` (QEMU 5.1 or newer), `zlib` or `none`; of a qcow2 |
 //! | `image.properties` | table of strings | `{}` | properties in Glance, such as `os_distro` |
 //! | `server.memory` | size | `"1 GiB"` | local |
 //! | `server.disk` | size | `"4 GiB"` | local |
 //! | `server.cpus` | number | `2` | local |
+//! | `server.firmware` | string | `"bios"`, for arm64 `"uefi"` | `bios`, `uefi` or `uefi-secure` |
 //! | `server.flavor` | string | none | OpenStack: name or id |
 //! | `server.network` | string | none | OpenStack: name, id or `auto` |
 //! | `server.security_groups` | list of strings | `[]` | OpenStack; empty: one is made that lets the agent out and nobody in |
@@ -60,7 +67,7 @@
 //! | `checks.internet.targets` | list of strings | the package mirrors | `http://`, `https://`, `tcp://host:port` |
 //! | `checks.cloud_init.fail_on_recoverable_errors` | bool | `false` | recoverable errors fail too |
 //! | `checks.cloud_init.datasource` | string | any | the datasource must be this one |
-//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums say; only when it is named, for the server reads all of its disk |
+//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums or rpm's say; only when it is named, for the server reads all of its disk |
 //! | `checks.packages.max_changed` | number | `25` | so many may differ, because elements changed them |
 //! | `checks.*.required` | bool | `true` | whether the verdict depends on it |
 //! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take; at most 1h |
@@ -73,11 +80,13 @@
 //! | `timeouts.verify` | duration | `"10m"` | until the agent is gone again; at most 2h |
 //! | `timeouts.total` | duration | `"2h"`, more if the stages need it | everything but queue and clean-up |
 
+pub mod additions;
 pub mod cron;
 mod cron_field;
 mod diagnostics;
 mod layers;
 mod loading;
+mod machine;
 mod overview;
 mod places;
 pub mod planner;
@@ -89,8 +98,10 @@ mod syntax;
 mod tests;
 pub mod values;
 
+pub use additions::{ImageFile, Repository, RepositoryKind, Secret};
 pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
+pub use machine::{Arch, Firmware, Format};
 pub use overview::describe;
 pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};

@@ -16,6 +16,10 @@ pub enum Place {
     Element(String),
     /// A key of `image.environment`.
     Variable(String),
+    /// The value of one.
+    Value(String),
+    /// One of `image.packages`.
+    Package(String),
 }
 
 /// A mistake in a file that can be read, found by a look at the host.
@@ -50,6 +54,10 @@ pub(super) struct ImagePlaces {
     pub(super) items: BTreeMap<String, Range<usize>>,
     /// Each variable's name.
     pub(super) variables: BTreeMap<String, Range<usize>>,
+    /// Each variable's value.
+    pub(super) values: BTreeMap<String, Range<usize>>,
+    /// Each package's name.
+    pub(super) packages: BTreeMap<String, Range<usize>>,
 }
 
 impl Schedules {
@@ -62,6 +70,8 @@ impl Schedules {
             let of_one = match &mistake.place {
                 Place::Element(name) => places.items.get(name).cloned(),
                 Place::Variable(name) => places.variables.get(name).cloned(),
+                Place::Value(name) => places.values.get(name).cloned(),
+                Place::Package(name) => places.packages.get(name).cloned(),
                 Place::Elements => None,
             };
             findings.add(

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
+use super::machine::{Arch, Firmware, Format};
 use super::places::Places;
 
 /// The cloud that needs no clouds.yaml: QEMU on this host.
@@ -102,6 +104,14 @@ impl Default for RetryPolicy {
 pub struct ImageSpec {
     /// DIB elements; at least one.
     pub elements: Vec<String>,
+    /// Directories with elements of one's own, absolute; they come before all others.
+    pub elements_path: Vec<PathBuf>,
+    /// Package repositories of one's own.
+    pub repositories: Vec<Repository>,
+    /// Files of one's own.
+    pub files: Vec<ImageFile>,
+    /// Secrets of the build, in the order of their names.
+    pub secrets: Vec<Secret>,
     /// Environment of the build (`DIB_RELEASE` and the like), names checked against the allow-list.
     pub environment: BTreeMap<String, String>,
     /// Extra distribution packages (DIB's `-p`).
@@ -114,6 +124,10 @@ pub struct ImageSpec {
     pub ssh_authorized_keys: Vec<String>,
     /// Whether sshd takes passwords. False by default.
     pub ssh_password_authentication: bool,
+    /// The processors that it is for. This host's by default.
+    pub arch: Arch,
+    /// The kind of file that it is. A qcow2 by default.
+    pub format: Format,
     /// How the qcow2 is compressed.
     pub compression: Compression,
     /// Properties of the image in Glance (`os_distro`, `hw_disk_bus`, ...).
@@ -156,6 +170,10 @@ pub struct ServerSpec {
     pub disk: u64,
     /// Virtual CPUs (local cloud). 2 by default.
     pub cpus: u32,
+    /// What starts the image, where the schedule says it.
+    pub firmware: Option<Firmware>,
+    /// The processors that it has: those that the image is for.
+    pub arch: Arch,
     /// Flavor by name or id (OpenStack).
     pub flavor: Option<String>,
     /// Network by name, id or `auto` (OpenStack).
@@ -172,6 +190,13 @@ pub struct ServerSpec {
     pub boot_from_volume: bool,
     /// user_data for cloud-init, as it stands in the file.
     pub user_data: Option<String>,
+}
+
+impl ServerSpec {
+    /// What starts the image: as the schedule says, else as is usual for its processors.
+    pub fn firmware(&self) -> Firmware {
+        self.firmware.unwrap_or(self.arch.usual_firmware())
+    }
 }
 
 /// One requested check.

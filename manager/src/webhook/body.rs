@@ -76,6 +76,7 @@ fn summary(build: &v1::Build) -> Json {
         "stage": failure.map(|failure| failure.stage.as_str()).unwrap_or_default(),
         "message": failure.map(|failure| short(&failure.message)).unwrap_or_default(),
         "evidence": evidence,
+        "warnings": build.warnings.iter().map(|warning| short(warning)).collect::<Vec<_>>(),
         "created_at": time(build.created_at.as_ref()),
         "finished_at": time(build.finished_at.as_ref()),
         "image": build.image.as_ref().map(|image| json!({
@@ -107,7 +108,8 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
                 .failure
                 .as_ref()
                 .map(|failure| format!("\n{}: {}", said(&failure.reason), said(&failure.message)));
-            format!("{mark} {schedule} {verdict}{}", why.unwrap_or_default())
+            let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
+            format!("{mark} {schedule} {verdict}{}{}", why.unwrap_or_default(), warnings.collect::<String>())
         }
     };
     // The address is the manager's own; `&` in it is escaped as everywhere.
@@ -182,6 +184,22 @@ mod tests {
         let text = body(&paused, None, "http://h", Format::Chat);
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
     }
+
+    #[test]
+    fn warnings_go_along() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let build = v1::Build {
+            schedule: "web".to_owned(),
+            verdict: Verdict::Passed.into(),
+            warnings: vec!["it was not verified: <btrfs>".to_owned()],
+            ..v1::Build::default()
+        };
+        let json = body(&told, Some(&build), "http://h", Format::Json);
+        assert_eq!(json["build"]["warnings"], json!(["it was not verified: <btrfs>"]));
+        let text = body(&told, Some(&build), "http://h", Format::Chat);
+        assert_eq!(text["text"], "✔ web passed\n⚠ it was not verified: &lt;btrfs&gt;\nhttp://h/builds/");
+    }
+
     #[test]
     fn what_others_said_calls_nobody_in_a_chat_room() {
         let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use image_manager::builder::{Artifact, BuilderError, Event, Limits, Order, clean, run_within};
+use image_manager::schedules::{Arch, Format};
 use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,10 @@ impl Bench {
             elements: vec!["one".to_owned(), "two".to_owned()],
             elements_path: Vec::new(),
             packages: Vec::new(),
+            inputs: image_manager::builder::Inputs::default(),
             environment: BTreeMap::new(),
+            format: Format::Qcow2,
+            arch: Arch::Amd64,
             qemu_img_options: String::new(),
             // The kernel may name its files from the end of this name on.
             scratch: at(&format!("work/{name}-{}", std::process::id())),

@@ -13,7 +13,7 @@ use nix::mount::{MntFlags, umount2};
 use super::bench::{Bench, mount_tmpfs};
 
 /// Where `setup/install` puts it.
-const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
+pub(crate) const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
 
 /// A build by the real disk-image-create, with an element `quick` that is an operating system of one empty
 /// directory.

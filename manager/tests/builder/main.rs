@@ -3,11 +3,14 @@
 //! They need root and loop devices, as builds do; without root they do nothing.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
+mod absent;
 mod bench;
+mod containers;
 mod ending;
 mod failures;
 mod real_debian;
 mod sight;
+mod vfat;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use image_manager::builder::{InputFile, Secret};
+
 use super::bench::Bench;
 use super::failures::{element, real};
 
@@ -95,5 +97,45 @@ async fn what_hooks_make_has_the_modes_of_an_image() {
     let Some(bench) = Bench::new("modes", "umask; image") else { return };
     bench.run_to_end().await.unwrap();
     assert!(bench.log().contains("| 0022\n"), "{}", bench.log());
+    bench.clean().await;
+}
+
+/// What a hook finds of the build's secrets: the file that one came from, its directory, and its value.
+const SECRETS: &str = r#"
+echo "source: $(cat "$SOURCE" 2>&1 | tr '\n' ' ') end"
+echo "modes: $(stat -c '%a %T' "$IMAGE_MANAGER_SECRETS_DIR" "$IMAGE_MANAGER_SECRETS_DIR"/* | tr '\n' ' ') end"
+echo "type: $(stat -f -c %T "$IMAGE_MANAGER_SECRETS_DIR") end"
+echo "length: $(wc -c <"$IMAGE_MANAGER_SECRETS_DIR/LINES") end"
+cat "$IMAGE_MANAGER_SECRETS_DIR/LINES"
+echo "arguments: $(cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\0' ' ' | grep -c swordfish)"
+echo "inputs: $(cat "$IMAGE_MANAGER_INPUTS/files/0") $(stat -c %a "$IMAGE_MANAGER_INPUTS") end"
+read -r line && echo "input: $line"
+"#;
+
+#[tokio::test]
+async fn secrets_are_files_of_the_build_alone_and_masked_in_its_log() {
+    let Some(mut bench) = Bench::new("secrets", &[SECRETS, "image"].concat()) else { return };
+    let source = bench.directory.path().canonicalize().unwrap().join("token");
+    std::fs::write(&source, "from-the-file").unwrap();
+    bench.order.environment.insert("SOURCE".to_owned(), source.display().to_string());
+    let secret = |name: &str, value: &[u8]| Secret::new(name.to_owned(), source.clone(), value.to_vec());
+    bench.order.inputs.secrets =
+        vec![secret("LINES", b"swordfish-one\nswordfish-two\n"), secret("BINARY", &[0, 1, 255, 10, 0])];
+    bench.order.inputs.files = vec![InputFile { path: "files/0".to_owned(), content: b"content".to_vec() }];
+    bench.run_to_end().await.unwrap();
+    let log = bench.log();
+    for line in [
+        "source:  end",
+        "modes: 700 0 600 0 600 0  end",
+        "type: tmpfs end",
+        "length: 28 end",
+        "[secret LINES]",
+        "arguments: 0",
+        "inputs: content 700 end",
+    ] {
+        assert!(log.contains(line), "{line}:\n{log}");
+    }
+    assert!(!log.contains("swordfish") && !log.contains("input: "), "{log}");
+    assert!(!Path::new("/dev/shm/image-manager-secrets").exists(), "it is the build's alone");
     bench.clean().await;
 }

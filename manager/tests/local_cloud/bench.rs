@@ -13,7 +13,7 @@ use image_manager::cloud::{
     Cloud, CloudError, EntryId, Image, Ledger, NewImage, NewServer, Removal, Resource, ResourceKind, Server,
     ServerStatus,
 };
-use image_manager::schedules::ServerSpec;
+use image_manager::schedules::{Arch, Format, ServerSpec};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -26,7 +26,10 @@ pub(crate) struct FakeLedger {
 impl FakeLedger {
     pub(crate) fn thing(&self, kind: ResourceKind, name: &str) -> PathBuf {
         match kind {
-            ResourceKind::Image => self.state.join(format!("images/{name}.qcow2")),
+            ResourceKind::Image => {
+                let files = ["qcow2", "raw"].map(|format| self.state.join(format!("images/{name}.{format}")));
+                files.iter().find(|file| file.exists()).unwrap_or(&files[0]).clone()
+            }
             _ => self.state.join("servers").join(name),
         }
     }
@@ -87,7 +90,14 @@ impl Bench {
         let image = NewImage {
             build_id: name.replace("image-manager-", ""),
             name: name.into(),
+            format: if file.extension().is_some_and(|end| end == "raw") {
+                Format::Raw
+            } else {
+                Format::Qcow2
+            },
             file,
+            arch: Arch::Amd64,
+            firmware: None,
             properties: BTreeMap::from([("os_distro".into(), "debian".into())]),
         };
         self.cloud.upload(&image, &self.ledger, &|_, _| ()).await
@@ -211,6 +221,8 @@ pub(crate) fn spec() -> ServerSpec {
         memory: 128 * MIB,
         disk: 256 * MIB,
         cpus: 1,
+        firmware: None,
+        arch: Arch::Amd64,
         flavor: None,
         network: None,
         security_groups: Vec::new(),

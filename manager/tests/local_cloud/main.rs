@@ -12,6 +12,7 @@
 
 mod bench;
 mod doors;
+mod firmware;
 mod guest;
 mod recovery;
 

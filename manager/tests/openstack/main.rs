@@ -20,6 +20,7 @@ mod bad_day;
 mod lab;
 mod large;
 mod proxy;
+mod raw;
 mod real_debian;
 mod road;
 mod silent;

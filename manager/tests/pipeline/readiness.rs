@@ -63,6 +63,79 @@ fn elements_that_cannot_be_built_are_mistakes_of_the_file_for_every_verb() {
     }
 }
 
+/// Images with a mistake that takes no build to be known, and what is said. Lines of the file from the second on.
+const FOREIGN: [(&str, &[&str]); 9] = [
+    (
+        r#"elements = ["debian-minimal", "ubuntu-minimal", "agent-install"]"#,
+        &["exclude each other", "schedules.toml:2:37"],
+    ),
+    (
+        r#"elements = ["rocky-container", "fedora-container", "agent-install"]"#,
+        &["two operating systems: Fedora and Rocky Linux", "schedules.toml:2:38"],
+    ),
+    (
+        r#"elements = ["debian-minimal", "yum-minimal", "agent-install"]"#,
+        &["the element `yum-minimal` is not for Debian", "schedules.toml:2:37"],
+    ),
+    (
+        r#"elements = ["ubuntu-minimal", "debian-cloud-guest", "agent-install"]"#,
+        &["the element `debian-cloud-guest` is not for Ubuntu", "schedules.toml:2:37"],
+    ),
+    (
+        "elements = [\"debian-minimal\", \"agent-install\"]\nimage.environment = { DIB_RELEASE = \"noble\" }",
+        &["\"noble\" is a release of Ubuntu, and `web` builds Debian", "schedules.toml:3:37"],
+    ),
+    (
+        "elements = [\"debian-minimal\", \"agent-install\"]\nimage.environment = { DIB_RELEASE = \"9\" }",
+        &["\"9\" is no release of Debian", "schedules.toml:3:37"],
+    ),
+    (
+        "elements = [\"debian-minimal\", \"agent-install\"]\nimage.environment = { DIB_INIT_SYSTEM = \"openrc\" }",
+        &["would be started by openrc, and only systemd is supported", "schedules.toml:3:41"],
+    ),
+    (
+        r#"elements = ["gentoo", "agent-install"]"#,
+        &["would be started by openrc, and only systemd is supported", "schedules.toml:2:19"],
+    ),
+    (
+        r#"elements = ["debian-minimal", "mine", "agent-install"]"#,
+        &["would be started by sysv, and only systemd is supported", "schedules.toml:2:37"],
+    ),
+];
+
+#[test]
+fn what_does_not_go_with_the_distribution_is_told_in_three_seconds_and_before_anything_is_built() {
+    for (image, pieces) in FOREIGN {
+        let place = place("[\"x\"]");
+        let own = place.path().join("own/mine");
+        fs::write(own.join("element-deps"), "").unwrap();
+        fs::create_dir_all(own.join("environment.d")).unwrap();
+        fs::write(own.join("environment.d/10-mine.bash"), "export DIB_INIT_SYSTEM=sysv\n").unwrap();
+        fs::write(place.path().join("schedules.toml"), format!("[schedule.web]\nimage.{image}\n")).unwrap();
+        let began = Instant::now();
+        let told = said(&place, &["check"], 64);
+        let took = began.elapsed();
+        assert!(
+            pieces.iter().all(|piece| told.contains(piece)) && told.contains("1 error in"),
+            "{image}: {told}"
+        );
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        let told = said(&place, &["run", "web"], 64);
+        assert!(pieces.iter().all(|piece| told.contains(piece)), "{told}");
+        assert!(place.history().is_empty());
+    }
+}
+
+#[test]
+fn a_release_that_is_not_known_is_a_note() {
+    let place = place(r#"["debian-minimal", "vm", "agent-install"]"#);
+    let file = place.path().join("schedules.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{good}image.environment = {{ DIB_RELEASE = \"zurg\" }}\n")).unwrap();
+    let told = said(&place, &["check"], 0);
+    assert!(told.contains("note: schedule web: DIB_RELEASE \"zurg\" is no release of Debian"), "{told}");
+}
+
 #[test]
 fn a_variable_that_no_element_declares_is_a_mistake() {
     let place = place(r#"["debian-minimal", "vm", "agent-install"]"#);
@@ -147,6 +220,40 @@ fn what_the_host_lacks_is_told_by_check_and_doctor_alike() {
             assert!(pieces.iter().all(|piece| said.contains(piece)), "{verb}: {said}");
         }
         place.expect(&["check", "--file-only"], 0);
+    }
+}
+
+#[test]
+fn each_lack_names_the_schedules_that_have_it() {
+    let place = place("[\"x\"]");
+    let schedule = |name: &str, elements: &str| {
+        format!("[schedule.{name}]\nimage.elements = [{elements}, \"vm\", \"agent-install\"]\n")
+    };
+    let schedules = [
+        schedule("debian", "\"debian-minimal\""),
+        schedule("rocky", "\"rocky-container\""),
+        schedule("suse", "\"opensuse-minimal\""),
+        schedule("leap", "\"opensuse-minimal\""),
+    ];
+    fs::write(place.path().join("schedules.toml"), schedules.concat()).unwrap();
+    for verb in ["check", "doctor"] {
+        let mut command = place.command(&[verb]);
+        command.env("IMAGE_MANAGER_DIB", DIB).env("HOME", place.path());
+        let path = path_without(&["zypper", "podman", "unxz"], place.path());
+        let output = command.env("PATH", path).output().unwrap();
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{verb}: {said}");
+        for piece in [
+            "zypper: not found; it makes the root of an openSUSE (suse, leap)",
+            "podman: not found; it makes the root from a container image (rocky)",
+            "apt-get install --no-install-recommends podman",
+        ] {
+            assert!(said.contains(piece), "{verb}: {said}");
+        }
+        if verb == "check" {
+            assert!(said.contains("can be built: debian\n"), "{said}");
+            assert!(said.contains("cannot be built yet: rocky, suse, leap\n"), "{said}");
+        }
     }
 }
 

@@ -135,7 +135,7 @@ fn leaks(place: &Place, means: &Means) -> Vec<String> {
     }
     for entry in fs::read_dir(place.state().join("images/published")).into_iter().flatten().flatten() {
         let kind = entry.path().extension().and_then(|e| e.to_str()).map(str::to_owned).unwrap_or_default();
-        if !["qcow2", "json"].contains(&kind.as_str()) {
+        if !["qcow2", "raw", "json"].contains(&kind.as_str()) {
             leaks.push(format!("{} is no published image", entry.path().display()));
         }
     }

@@ -6,7 +6,10 @@ use crate::guest::Guest;
 
 /// Where they are, and where the variables in them are.
 const KINDS: [(&[&str], &[&str]); 2] = [
-    (&["/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d"], &["/etc/dnf/vars", "/etc/yum/vars"]),
+    (
+        &["/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d", "/usr/share/dnf5/repos.d"],
+        &["/etc/dnf/vars", "/etc/yum/vars", "/usr/share/dnf5/vars.d"],
+    ),
     (&["/etc/zypp/repos.d"], &["/etc/zypp/vars.d"]),
 ];
 const CONFIGURATIONS: [&str; 2] = ["/etc/dnf/dnf.conf", "/etc/yum.conf"];
@@ -46,7 +49,10 @@ fn add(guest: &Guest, mirrors: &mut Mirrors, variables: &Variables, repository: 
     let mut addresses = Vec::new();
     for key in ["baseurl", "mirrorlist", "metalink"] {
         let value = repository.value(key).unwrap_or_default();
-        for word in value.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty()) {
+        // Only this one is a list: the address of a list of mirrors may have a comma in it, as CentOS Stream's has.
+        let is_list = key == "baseurl";
+        let ends = |c: char| c.is_whitespace() || is_list && c == ',';
+        for word in value.split(ends).filter(|word| !word.is_empty()) {
             match variables.fill(word) {
                 Ok(address) => addresses.extend(of_list(guest, key, address)),
                 Err(name) => mirrors.leave_out(format!(

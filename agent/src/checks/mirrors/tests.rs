@@ -148,6 +148,81 @@ fn repositories_of_dnf_are_read() {
     assert_eq!(mirrors.left_out, ["the repository unset has the variable $nobody, which is not set"]);
 }
 
+/// The files as the distributions' own packages have them, cut short.
+#[test]
+fn distributions_of_rpm_go_to_the_mirrors_that_they_come_with() {
+    let arch = std::env::consts::ARCH;
+    let rocky = of(&[
+        ("/etc/os-release", "ID=\"rocky\"\nVERSION_ID=\"9.6\"\nPLATFORM_ID=\"platform:el9\"\n"),
+        (
+            "/etc/yum.repos.d/rocky.repo",
+            "# rocky.repo\n[baseos]\nname=Rocky Linux $releasever - BaseOS\n\
+             mirrorlist=https://mirrors.example/mirrorlist?arch=$basearch&repo=BaseOS-$releasever$rltype\n\
+             #baseurl=http://dl.example/$contentdir/$releasever/BaseOS/$basearch/os/\n\
+             gpgcheck=1\nenabled=1\ncountme=1\nmetadata_expire=6h\n\
+             gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-Rocky-9\n\
+             [baseos-debuginfo]\nmirrorlist=https://mirrors.example/debug?arch=$basearch\nenabled=0\n",
+        ),
+        ("/etc/dnf/vars/rltype", "\n"),
+        ("/etc/dnf/vars/contentdir", "pub/rocky\n"),
+        ("/etc/dnf/dnf.conf", "[main]\ngpgcheck=1\ninstallonly_limit=3\nbest=True\n"),
+    ]);
+    assert_eq!(rocky.addresses(), [format!("https://mirrors.example/mirrorlist?arch={arch}&repo=BaseOS-9")]);
+    assert_eq!((rocky.hosts(), rocky.left_out), (vec![vec!["mirrors.example".to_owned()]], vec![]));
+
+    let stream = of(&[
+        ("/etc/os-release", "ID=\"centos\"\nVERSION_ID=\"10\"\nPLATFORM_ID=\"platform:el10\"\n"),
+        (
+            "/etc/yum.repos.d/centos.repo",
+            "[baseos]\nname=CentOS Stream $releasever - BaseOS\n\
+             metalink=https://mirrors.example/metalink?repo=centos-baseos-$stream&arch=$basearch&protocol=https,http\n\
+             gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-centosofficial-SHA256\nenabled=1\n",
+        ),
+        ("/etc/dnf/vars/stream", "10-stream\n"),
+    ]);
+    assert_eq!(
+        stream.addresses(),
+        [format!(
+            "https://mirrors.example/metalink?repo=centos-baseos-10-stream&arch={arch}&protocol=https,http"
+        )]
+    );
+
+    // dnf 5 has repositories and variables in folders of its own, too.
+    let fedora = of(&[
+        ("/usr/lib/os-release", "ID=fedora\nVERSION_ID=43\nPLATFORM_ID=\"platform:f43\"\n"),
+        (
+            "/etc/yum.repos.d/fedora.repo",
+            "[fedora]\nname=Fedora $releasever - $basearch\n#baseurl=http://download.example/pub/\n\
+             metalink=https://mirrors.example/metalink?repo=fedora-$releasever&arch=$basearch\nenabled=1\n\
+             [fedora-source]\nmetalink=https://mirrors.example/source\nenabled=0\n",
+        ),
+        ("/usr/share/dnf5/repos.d/vendor.repo", "[vendor]\nbaseurl=https://vendor.example/$flavor\n"),
+        ("/usr/share/dnf5/vars.d/flavor", "cloud\n"),
+    ]);
+    assert_eq!(
+        fedora.addresses(),
+        [
+            format!("https://mirrors.example/metalink?repo=fedora-43&arch={arch}"),
+            "https://vendor.example/cloud".to_owned()
+        ]
+    );
+
+    let leap = of(&[
+        ("/etc/os-release", "ID=\"opensuse-leap\"\nVERSION_ID=\"15.6\"\nID_LIKE=\"suse opensuse\"\n"),
+        (
+            "/etc/zypp/repos.d/openSUSE:repo-oss.repo",
+            "[openSUSE:repo-oss]\nname=repo-oss (15.6)\nenabled=1\nautorefresh=1\n\
+             baseurl=http://cdn.example/distribution/leap/$releasever/repo/oss\nservice=openSUSE\n\
+             keeppackages=0\ngpgkey=http://cdn.example/distribution/leap/$releasever/repo/oss/repodata/key\n",
+        ),
+        (
+            "/etc/zypp/repos.d/openSUSE:repo-sle-debug-update.repo",
+            "[openSUSE:repo-sle-debug-update]\nenabled=0\nbaseurl=http://debug.example/$releasever\n",
+        ),
+    ]);
+    assert_eq!(leap.addresses(), ["http://cdn.example/distribution/leap/15.6/repo/oss"]);
+}
+
 #[test]
 fn proxies_of_dnf_are_found() {
     let text = "[a]\nbaseurl=https://a.example\n[b]\nbaseurl=https://b.example\nproxy=_none_\n";

@@ -3,6 +3,7 @@
 use super::{Exit, host, place};
 use crate::builder::BuilderError;
 use crate::builder::log_reader::Script;
+use crate::finding::Finding;
 
 /// The phases whose scripts run on the host.
 const OUTSIDE: [&str; 6] = ["root", "extra-data", "post-root", "block-device", "pre-finalise", "cleanup"];
@@ -52,10 +53,12 @@ const PACKAGES: [(&str, &str); 37] = [
 ];
 
 /// Programs whose package has their name.
-const SAME_NAME: [&str; 22] = [
+const SAME_NAME: [&str; 24] = [
     "buildah",
     "bzip2",
+    "conmon",
     "cpio",
+    "crun",
     "curl",
     "debootstrap",
     "dnf",
@@ -89,7 +92,7 @@ pub(super) fn tool(exit: Exit, lines: &[&str], script: Option<&Script>) -> Optio
     })?;
     let element = script.element.as_deref().unwrap_or("?");
     let mend = match package {
-        Some(package) => install(package),
+        Some(package) => Finding::install(package),
         None => format!("install the package that has it (apt-file search bin/{tool})"),
     };
     let text = format!(
@@ -107,11 +110,14 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
         "EXPKEYSIG ",
         "Release signed by unknown key",
         "E: No keyring installed in ",
-        "cannot check Release signature; keyring file not available",
+        // With --force-check-gpg; without it debootstrap warns, and goes on.
+        "E: Keyring-based check was requested",
     ];
     let named = |line: &&&str| line.contains("keyring file (") && line.ends_with(") not found");
     let line = lines.iter().rev().find(|line| looks.iter().any(|look| line.contains(look)) || named(line))?;
-    let file = line.split_once("keyring file (").and_then(|(_, rest)| rest.split(')').next());
+    let quoted = line.split_once("keyring file (").and_then(|(_, rest)| rest.split(')').next());
+    let warned = || lines.iter().find_map(|line| line.split_once("keyring file not available "));
+    let file = quoted.or_else(|| warned().map(|(_, file)| file.trim()));
     let packaged = |file: &str| {
         let name = file.strip_prefix("/usr/share/keyrings/")?.strip_suffix(".gpg")?;
         name.ends_with("-keyring").then_some(if name == UBUNTU_KEY { UBUNTU } else { name }.to_owned())
@@ -124,7 +130,7 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
         "this host has no key that the base system's archive is signed with{}: {}; an archive with a key of its own \
          needs DIB_APT_KEYRING: {line}",
         place(script),
-        install(&package)
+        Finding::install(&package)
     );
     Some(host("dib_missing", text))
 }
@@ -132,11 +138,6 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
 /// Debian's package with Ubuntu's key (in trixie and later), and the key's own name.
 const UBUNTU: &str = "ubuntu-keyring";
 const UBUNTU_KEY: &str = "ubuntu-archive-keyring";
-
-/// The command that mends it.
-fn install(package: &str) -> String {
-    format!("apt-get install --no-install-recommends {package}")
-}
 
 fn on_host(script: &Script) -> bool {
     OUTSIDE.contains(&script.phase.as_str())
@@ -156,6 +157,14 @@ fn not_found(line: &str) -> Option<&str> {
         let number = said.rsplit(": ").nth(1)?;
         number.bytes().all(|byte| byte.is_ascii_digit()).then_some(said)
     };
+    // A plugin of dnf, which yum's tool of this name comes with.
+    if line.starts_with("No such command: download.") {
+        return Some("yumdownloader");
+    }
+    // podman and the runtime that its settings name.
+    if let Some((_, rest)) = line.split_once("OCI runtime \"") {
+        return rest.split_once("\" not found").map(|(runtime, _)| runtime);
+    }
     let env = || line.strip_prefix("env: ")?.strip_suffix(": No such file or directory");
     let said = bash.or_else(dash).or_else(env)?;
     let tool = said.rsplit(": ").next()?.trim_matches(['‘', '’', '\'', '"']);
@@ -180,6 +189,8 @@ mod tests {
             ("sudo: mkfs.xfs: command not found", Some("mkfs.xfs")),
             ("sh: 1: debootstrap: not found", Some("debootstrap")),
             ("env: ‘podman’: No such file or directory", Some("podman")),
+            ("No such command: download. Please use /usr/bin/dnf --help", Some("yumdownloader")),
+            ("Error: default OCI runtime \"crun\" not found: invalid argument", Some("crun")),
             ("repository 'http://m/x' not found", None),
             ("Error: manifest: not found", None),
             ("gpg: keyserver: a b: command not found", None),
@@ -217,6 +228,13 @@ mod tests {
             (
                 vec!["E: specified keyring file (/usr/share/keyrings/ubuntu-archive-keyring.gpg) not found"],
                 "ubuntu-keyring",
+            ),
+            (
+                vec![
+                    "W: Cannot check Release signature; keyring file not available /usr/share/keyrings/debian-archive-keyring.gpg",
+                    "E: Keyring-based check was requested; aborting accordingly",
+                ],
+                "debian-archive-keyring",
             ),
             (
                 vec!["E: specified keyring file (/usr/share/keyrings/kali-archive-keyring.gpg) not found"],

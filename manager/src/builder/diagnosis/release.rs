@@ -38,9 +38,14 @@ pub(super) fn unknown(lines: &[&str], script: Option<&Script>) -> Option<Builder
         return None;
     }
     let (release, mirror) = suite(lines).or_else(|| repository(lines))?;
+    let mend = match release {
+        "sid-updates" | "sid-security" => {
+            "write DIB_RELEASE = \"unstable\": by that name disk-image-builder knows that sid has none"
+        }
+        _ => "correct DIB_RELEASE, the mirror's address or the repository",
+    };
     let text = format!(
-        "there is no release {release} on {mirror}, which answers that it has none (404){place}: correct DIB_RELEASE, \
-         the mirror's address or the repository"
+        "there is no release {release} on {mirror}, which answers that it has none (404){place}: {mend}"
     );
     Some(definition("dib_release_unknown", text))
 }
@@ -103,6 +108,18 @@ mod tests {
         assert!(unknown(&lines[1..], None).is_none(), "a mirror that does not answer says the same");
         let busy = ["Err:1 http://m  503  Service Unavailable", lines[0], lines[1]];
         assert!(unknown(&busy, None).is_none());
+    }
+
+    #[test]
+    fn sid_goes_by_another_name() {
+        let lines = [
+            "Err:4 http://m/debian sid-updates Release",
+            "  404  Not Found [IP: 10.0.0.1 80]",
+            "E: The repository 'http://m/debian sid-updates Release' does not have a Release file.",
+        ];
+        let error = unknown(&lines, None).unwrap();
+        assert!(error.image_at_fault && error.message.ends_with("knows that sid has none"), "{error}");
+        assert!(error.message.contains("DIB_RELEASE = \"unstable\""), "{error}");
     }
 
     #[test]

@@ -196,6 +196,37 @@ fn a_program_that_the_host_lacks_is_named_with_its_package() {
     assert!(shell.message.ends_with("apt-get install --no-install-recommends debootstrap"), "{shell}");
 }
 
+/// As yum-minimal was seen to end without dnf: its script gives up with exit code 0, and the next phase fails.
+#[test]
+fn a_script_that_gave_up_is_what_failed() {
+    let log = |said: &str| {
+        format!(
+            "Copying hooks /opt/dib/elements/yum-minimal/root.d/08-yum-chroot\n\
+             Copying hooks /opt/dib/elements/yum/root.d/50-yum-cache\n\
+             dib-run-parts Running /x/hooks/root.d/08-yum-chroot\n{said}\n\
+             Failed to download initial packages: basesystem filesystem setup centos-gpg-keys\n\
+             dib-run-parts 08-yum-chroot completed\n\
+             dib-run-parts Running /x/hooks/root.d/50-yum-cache\n\
+             dib-run-parts 50-yum-cache completed\n\
+             mount: /x/mnt/sys: none already mounted on /x/mnt/proc."
+        )
+    };
+    let error =
+        diagnose_log(&log("/x/hooks/root.d/08-yum-chroot: line 135: dnf: command not found"), Exit::Code(32));
+    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false), "{error}");
+    assert!(
+        error.message.starts_with("dnf is not installed on this host, and element yum-minimal needs it"),
+        "{error}"
+    );
+    assert!(error.evidence.contains("Failed to download initial packages"), "{}", error.evidence);
+    let curl = "Curl error (7): Couldn't connect to server for http://m/repodata/repomd.xml [Failed to connect to m port 80]";
+    let error = diagnose_log(&log(curl), Exit::Code(32));
+    assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false), "{error}");
+    let suite = "Error: Failed to download metadata for repo 'OS': Status code: 404 for http://m/nosuch/repodata/repomd.xml (IP: 10.0.0.1)";
+    let error = diagnose_log(&log(suite), Exit::Code(32));
+    assert_eq!((error.reason, error.image_at_fault), ("dib_release_unknown", true), "{error}");
+}
+
 /// Words that the recorded tools have no case for: newer versions, proxies, upstreams of other kinds.
 #[test]
 fn what_the_recorded_tools_do_not_say_is_known_too() {

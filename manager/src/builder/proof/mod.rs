@@ -4,14 +4,18 @@
 //! `e2fsck` nor `qemu-img check` finds anything, for the structure is sound. Only the files are garbage. So
 //! the packaged files of the finished image are compared with the checksums in its own package database.
 //!
-//! The image is unpacked to a sparse raw file beside it and read by a library: no mount and no loop device,
-//! which could be left behind, and nothing of a foreign file system in the kernel. Some seconds for a Debian.
+//! The image is unpacked to a sparse raw file beside it and read by a library, one for ext4 and one for XFS: no mount and
+//! no loop device, which could be left behind, and nothing of a foreign file system in the kernel. Some seconds for a
+//! Debian. An image that cannot be compared is no error, but its build says so aloud: [`Proof::warning`].
 
+mod ext4;
+mod installed;
 mod packages;
 mod partition;
 mod superblock;
+mod volume;
+mod xfs;
 
-use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,7 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::BuilderError;
 use super::diagnosis::host;
+use crate::schedules::Format;
+use image_manager_agent::checks::packages::rpm::Package;
 pub use packages::Counts;
+use packages::Verified;
+use partition::Kind;
+use volume::{Files, Volume};
 
 /// How long it may take.
 const DEADLINE: Duration = Duration::from_mins(10);
@@ -39,8 +48,14 @@ pub enum Proof {
 }
 
 impl Proof {
-    fn not_possible(why: &dyn Display) -> Self {
-        Self::NotPossible(why.to_string())
+    /// What whoever uses the image should know, when there was nothing to compare with.
+    pub fn warning(&self) -> Option<String> {
+        match self {
+            Self::Looked(_) => None,
+            Self::NotPossible(why) => {
+                Some(format!("it was not verified that the image holds what was put into it: {why}"))
+            }
+        }
     }
 
     /// One line for people.
@@ -49,13 +64,35 @@ impl Proof {
             Self::NotPossible(why) => format!("packaged files not verified: {why}"),
             Self::Looked(counts) => {
                 let mut parts = vec![format!("{} packaged files verified", counts.same)];
-                let others = [(counts.changed, "changed by elements"), (counts.missing, "missing")];
+                let others = [
+                    (counts.changed, "changed by elements"),
+                    (counts.edited, "edited configurations"),
+                    (counts.missing, "missing"),
+                ];
                 let others = others.iter().filter(|(count, _)| *count > 0);
                 parts.extend(others.map(|(count, what)| format!("{count} {what}")));
                 parts.join(", ")
             }
         }
     }
+}
+
+/// What is known of a finished image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proven {
+    /// What the look into it came to.
+    pub(super) proof: Proof,
+    /// The packages in it, where its database was read for them: an rpm database.
+    pub(super) packages: Vec<Package>,
+}
+
+/// What came of opening a file system.
+enum Opened {
+    Volume(Box<dyn Volume>),
+    /// It is damaged.
+    Damaged(String),
+    /// The library cannot read its kind.
+    NotPossible(String),
 }
 
 /// Ends the look at the files when whoever wants it has gone.
@@ -72,18 +109,22 @@ impl Drop for StopOnDrop {
 ///
 /// # Errors
 /// `image_damaged`, `scratch_full`, `build_timeout`, `cancelled`, `dib_failed`.
-pub(super) async fn prove(image: &Path, cancel: &CancellationToken) -> Result<Proof, BuilderError> {
-    let work = tokio::time::timeout(DEADLINE, look(image));
-    let proof = tokio::select! {
+pub(super) async fn prove(
+    image: &Path,
+    format: Format,
+    cancel: &CancellationToken,
+) -> Result<Proven, BuilderError> {
+    let work = tokio::time::timeout(DEADLINE, look(image, format));
+    let proven = tokio::select! {
         () = cancel.cancelled() => return Err(host("cancelled", "cancelled while the image was verified".to_owned())),
         looked = work => looked.map_err(|_| {
             let minutes = DEADLINE.as_secs() / 60;
             host("build_timeout", format!("verifying the image's packaged files took over {minutes} minutes"))
         })??,
     };
-    match &proof {
+    match &proven.proof {
         Proof::Looked(counts) if counts.is_damaged() => Err(damaged(counts)),
-        _ => Ok(proof),
+        _ => Ok(proven),
     }
 }
 
@@ -101,32 +142,70 @@ fn damaged(counts: &Counts) -> BuilderError {
     error
 }
 
-async fn look(image: &Path) -> Result<Proof, BuilderError> {
-    let raw = image.with_extension("proof.raw");
-    unpack(image, &raw).await?;
+async fn look(image: &Path, format: Format) -> Result<Proven, BuilderError> {
+    let raw = match format {
+        Format::Qcow2 => {
+            let raw = image.with_extension("proof.raw");
+            unpack(image, &raw).await?;
+            raw
+        }
+        Format::Raw => image.to_owned(),
+    };
     let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let (path, asked_to_stop) = (raw.clone(), Arc::clone(&stop.0));
     let looked = tokio::task::spawn_blocking(move || read(&path, &asked_to_stop)).await;
-    // It lies in the scratch directory, which is removed in any case.
-    let _ = tokio::fs::remove_file(&raw).await;
+    if format == Format::Qcow2 {
+        // It lies in the scratch directory, which is removed in any case.
+        let _ = tokio::fs::remove_file(&raw).await;
+    }
     match looked {
-        Ok(Ok(proof)) => Ok(proof),
+        Ok(Ok(verified)) => Ok(Proven { proof: verified.proof, packages: verified.packages }),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+            let directory = image.parent().unwrap_or(image).display();
+            let what = "to copy the image's package database, in order to verify it";
+            Err(host("scratch_full", format!("{directory} has no room {what}")))
+        }
         Ok(Err(error)) => Err(host("dib_failed", format!("cannot look into {}: {error}", image.display()))),
-        Err(error) => Ok(Proof::NotPossible(format!("looking into the image failed: {error}"))),
+        Err(error) => {
+            let proof = Proof::NotPossible(format!("looking into the image failed: {error}"));
+            Ok(Proven { proof, packages: Vec::new() })
+        }
     }
 }
 
-fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Proof> {
+fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
     let disk = File::open(raw)?;
-    let mut systems = 0;
-    for start in partition::ext4_offsets(&disk)? {
-        systems += 1;
-        if let Some(proof) = packages::verify(&disk, start, stop)? {
-            return Ok(proof);
+    // Why nothing could be compared: what a file system with a root says first, then what others say.
+    let mut reasons = Vec::new();
+    let systems = partition::file_systems(&disk)?;
+    for (start, kind) in &systems {
+        let opened = match kind {
+            Kind::Ext => ext4::open(&disk, *start)?,
+            Kind::Xfs => xfs::open(&disk, *start)?,
+            Kind::Other(name) => Opened::NotPossible(format!("{name} is not read, only ext4 and xfs are")),
+        };
+        match opened {
+            Opened::Volume(volume) => {
+                let files = Files { volume: volume.as_ref(), stop };
+                match packages::verify(&files, raw)? {
+                    Some(Verified { proof: Proof::NotPossible(why), .. }) => reasons.insert(0, why),
+                    Some(verified) => return Ok(verified),
+                    None => {}
+                }
+            }
+            Opened::NotPossible(why) => reasons.push(why),
+            Opened::Damaged(what) => {
+                let counts = Counts { damaged: 1, names: vec![what], ..Counts::default() };
+                return Ok(Verified::of(Proof::Looked(counts)));
+            }
         }
     }
-    let why = if systems == 0 { "it has no ext4 file system" } else { "it has no dpkg database" };
-    Ok(Proof::NotPossible(why.to_owned()))
+    let why = match (reasons.is_empty(), systems.is_empty()) {
+        (false, _) => reasons.join("; "),
+        (true, true) => "it has no file system that can be read: neither ext4 nor xfs".to_owned(),
+        (true, false) => "it has neither a dpkg nor an rpm database".to_owned(),
+    };
+    Ok(Verified::of(Proof::NotPossible(why)))
 }
 
 /// To a raw file with holes, which is as large as what is in it.

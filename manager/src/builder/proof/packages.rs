@@ -1,26 +1,23 @@
 //! The packaged files of an image against the image's own package database.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 
-use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use image_manager_agent::checks::packages::database::{
-    self, Content, DIRECTORY, DIVERSIONS, Diversions, EXTENSION, Fate, expected,
+    self, DIRECTORY, DIVERSIONS, Diversions, EXTENSION, expected,
 };
+use image_manager_agent::checks::packages::rpm::{Kind, Outcome, Package, PackagedFile, Trouble, outcome};
 
-use super::{Proof, superblock};
+use super::volume::{Files, Volume, text};
+use super::{Proof, installed};
 
 /// Most packages and files that are looked at; a desktop has 3,000 and 300,000.
 const MOST_PACKAGES: usize = 20_000;
 const MOST_FILES: u64 = 2_000_000;
 /// Largest text of the database that is read.
-const LARGEST_TEXT: u64 = 32 << 20;
+const LARGEST_TEXT: usize = 32 << 20;
 /// Names that are kept of each kind.
 const NAMES: usize = 20;
-/// Bytes read at a time.
-const PIECE: usize = 64 * 1024;
 /// So many hundredths of the files may an image's elements have changed; more is no element's doing.
 const MOST_CHANGED: u64 = 5;
 /// And so many in any case.
@@ -33,6 +30,8 @@ pub struct Counts {
     pub same: u64,
     /// They hold something else: an element changed them.
     pub changed: u64,
+    /// They are configuration by their package's word, and were edited.
+    pub edited: u64,
     /// They are not there, and are no documentation.
     pub missing: u64,
     /// Documentation and translations that the image goes without.
@@ -46,69 +45,104 @@ pub struct Counts {
 impl Counts {
     /// All that were looked for.
     pub fn total(&self) -> u64 {
-        self.same + self.changed + self.missing + self.left_out + self.damaged
+        self.same + self.changed + self.edited + self.missing + self.left_out + self.damaged
     }
 
     /// More is wrong than elements do.
     pub(super) fn is_damaged(&self) -> bool {
-        let there = self.same + self.changed;
+        let there = self.same + self.changed + self.edited;
         self.damaged > 0
             || self.changed > IN_ANY_CASE && self.changed * 100 > there * MOST_CHANGED
             || database::are_too_many_missing(there, self.missing)
     }
 
+    /// Notes what became of a file. False when nobody wants to know any more.
+    pub(super) fn take(&mut self, outcome: &Outcome, path: &str) -> bool {
+        if self.total() >= MOST_FILES {
+            return true;
+        }
+        match outcome {
+            Outcome::Same => self.same += 1,
+            Outcome::Edited => self.edited += 1,
+            Outcome::LeftOut => self.left_out += 1,
+            Outcome::Changed => {
+                self.changed += 1;
+                self.note("changed", path);
+            }
+            Outcome::Missing => {
+                self.missing += 1;
+                self.note("missing", path);
+            }
+            Outcome::Damaged(what) => self.damaged(what, path),
+            Outcome::Stopped => return false,
+        }
+        true
+    }
+
+    pub(super) fn damaged(&mut self, what: &str, path: &str) {
+        self.damaged += 1;
+        self.note(what, path);
+    }
+
     fn note(&mut self, what: &str, path: &str) {
         if self.names.len() < NAMES {
-            self.names.push(format!("{what}: /{path}"));
+            self.names.push(format!("{what}: /{}", path.trim_start_matches('/')));
         }
     }
 }
 
-/// A file system somewhere on a disk.
-struct Slice {
-    disk: File,
-    start: u64,
+/// What the database of an image's packages says.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) proof: Proof,
+    /// The packages, where the database lists them: rpm's.
+    pub(super) packages: Vec<Package>,
 }
 
-impl Ext4Read for Slice {
-    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let at = self.start.checked_add(at).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.disk.read_exact_at(into, at)?)
+impl Verified {
+    pub(super) fn of(proof: Proof) -> Self {
+        Self { proof, packages: Vec::new() }
     }
 }
 
-/// Looks at the packaged files of the file system that begins at `start`. `None`: there is no dpkg in it.
-pub(super) fn verify(disk: &File, start: u64, stop: &AtomicBool) -> io::Result<Option<Proof>> {
-    if let Some(what) = superblock::trouble(disk, start)? {
-        return Ok(Some(Proof::Looked(Counts {
-            damaged: 1,
-            names: vec![what.to_owned()],
-            ..Counts::default()
-        })));
+/// Looks at the packaged files of a file system. `None`: there is neither dpkg nor rpm in it. `beside` is the raw image:
+/// beside it there is room for copies.
+pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Verified>> {
+    let dpkg = of_dpkg(files)?;
+    if let Some(Proof::Looked(counts)) = dpkg {
+        return Ok(Some(Verified::of(Proof::Looked(counts))));
     }
-    let slice = Slice { disk: disk.try_clone()?, start };
-    let system = match Ext4::load(Box::new(slice)) {
-        Ok(system) => system,
-        Err(error @ Ext4Error::Incompatible(_)) => return Ok(Some(Proof::not_possible(&error))),
-        Err(error) => return Ok(Some(damage("the file system", &error))),
+    // Of a distribution by dpkg this is the tool without a package, so dpkg comes first.
+    let Some(look) = installed::verify(files, beside)? else {
+        return Ok(dpkg.map(Verified::of));
     };
-    let packages = match packages(&system) {
+    let proof = if look.counts.total() > 0 {
+        Proof::Looked(look.counts)
+    } else {
+        Proof::NotPossible("its rpm database has no files".to_owned())
+    };
+    Ok(Some(Verified { proof, packages: look.packages }))
+}
+
+/// `None`: there is no dpkg in it.
+fn of_dpkg(files: &Files<'_>) -> io::Result<Option<Proof>> {
+    let volume = files.volume;
+    let packages = match packages(volume) {
         Ok(packages) => packages,
-        Err(Ext4Error::NotFound) => return Ok(None),
+        Err(Trouble::Missing) => return Ok(None),
         Err(error) => return Ok(Some(damage(DIRECTORY, &error))),
     };
-    let diversions = match text(&system, DIVERSIONS) {
+    let diversions = match text(volume, DIVERSIONS, LARGEST_TEXT) {
         Ok(text) => Diversions::parse(&text),
-        Err(Ext4Error::NotFound) => Diversions::default(),
+        Err(Trouble::Missing) => Diversions::default(),
         Err(error) => return Ok(Some(damage(DIVERSIONS, &error))),
     };
     let mut counts = Counts::default();
     let lists = packages.len();
     for package in packages {
-        if stop.load(Ordering::Relaxed) {
+        if files.is_stopped() || !one_package(files, &package, &diversions, &mut counts) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        one_package(&system, &package, &diversions, &mut counts);
     }
     if counts.total() > 0 {
         return Ok(Some(Proof::Looked(counts)));
@@ -121,100 +155,58 @@ pub(super) fn verify(disk: &File, start: u64, stop: &AtomicBool) -> io::Result<O
     Ok(Some(Proof::Looked(Counts { damaged: 1, names, ..counts })))
 }
 
-fn damage(what: &str, error: &Ext4Error) -> Proof {
-    let names = vec![format!("{what} cannot be read: {error}")];
+fn damage(what: &str, error: &Trouble) -> Proof {
+    let names = vec![format!("{what} cannot be read: {}", words(error))];
     Proof::Looked(Counts { damaged: 1, names, ..Counts::default() })
 }
 
-fn packages(system: &Ext4) -> Result<Vec<String>, Ext4Error> {
-    let mut names = Vec::new();
-    for entry in system.read_dir(DIRECTORY)? {
-        let name = entry?.file_name().display().to_string();
-        if let Some(package) = name.strip_suffix(EXTENSION)
-            && names.len() < MOST_PACKAGES
-        {
-            names.push(package.to_owned());
-        }
+fn words(trouble: &Trouble) -> &str {
+    match trouble {
+        Trouble::Unreadable(why) => why,
+        Trouble::Missing => "not found",
+        Trouble::OtherKind => "it is of another kind",
+        Trouble::Stopped => "stopped",
     }
-    names.sort();
-    Ok(names)
 }
 
-fn one_package(system: &Ext4, package: &str, diversions: &Diversions, counts: &mut Counts) {
+fn packages(volume: &dyn Volume) -> Result<Vec<String>, Trouble> {
+    let names = volume.names(DIRECTORY)?;
+    let packages = names.iter().filter_map(|name| name.strip_suffix(EXTENSION)).take(MOST_PACKAGES);
+    let mut packages: Vec<String> = packages.map(str::to_owned).collect();
+    packages.sort();
+    Ok(packages)
+}
+
+/// False when nobody wants to know any more.
+fn one_package(files: &Files<'_>, package: &str, diversions: &Diversions, counts: &mut Counts) -> bool {
     let file = format!("{DIRECTORY}/{package}{EXTENSION}");
-    let text = match text(system, &file) {
+    let text = match text(files.volume, &file, LARGEST_TEXT) {
         Ok(text) => text,
         Err(error) => {
-            counts.damaged += 1;
-            return counts.note(&error.to_string(), file.trim_start_matches('/'));
+            counts.damaged(words(&error), &file);
+            return true;
         }
     };
     // A package with a list of no files has an empty one; zeros are what a full disk leaves.
     if text.contains('\0') {
-        counts.damaged += 1;
-        return counts.note("blank", file.trim_start_matches('/'));
+        counts.damaged("blank", &file);
+        return true;
     }
     let package = package.split(':').next().unwrap_or(package);
     for one in expected(&text) {
-        if counts.total() >= MOST_FILES {
-            return;
-        }
         let path = diversions.place(package, one.path);
-        match fate(system, path, one.md5) {
-            Ok(Fate::Same) => counts.same += 1,
-            Ok(Fate::Blank) => {
-                counts.damaged += 1;
-                counts.note("blank", path);
-            }
-            Err(Ext4Error::NotFound | Ext4Error::NotADirectory) if database::is_left_out(path) => {
-                counts.left_out += 1;
-            }
-            Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => {
-                counts.missing += 1;
-                counts.note("missing", path);
-            }
-            // Or something of another kind in its place, which only an element can have put there.
-            Ok(Fate::Changed)
-            | Err(Ext4Error::IsADirectory | Ext4Error::IsASpecialFile | Ext4Error::TooManySymlinks) => {
-                counts.changed += 1;
-                counts.note("changed", path);
-            }
-            Err(error) => {
-                counts.damaged += 1;
-                counts.note(&error.to_string(), path);
-            }
+        let file = PackagedFile {
+            path: path.to_owned(),
+            kind: Kind::Content(one.md5),
+            // dpkg keeps the checksums of configuration elsewhere.
+            configuration: false,
+            may_be_missing: database::is_left_out(path),
+        };
+        if !counts.take(&outcome(files, &file), path) {
+            return false;
         }
     }
-}
-
-fn fate(system: &Ext4, path: &str, md5: [u8; 16]) -> Result<Fate, Ext4Error> {
-    let path = format!("/{path}");
-    let mut file = system.open(&path)?;
-    let mut content = Content::default();
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let read = file.read_bytes(&mut buffer)?;
-        if read == 0 {
-            return Ok(content.fate(md5));
-        }
-        content.push(buffer.get(..read).unwrap_or_default());
-    }
-}
-
-fn text(system: &Ext4, path: &str) -> Result<String, Ext4Error> {
-    let mut file = system.open(path)?;
-    if file.metadata().len() > LARGEST_TEXT {
-        return Err(Ext4Error::FileTooLarge);
-    }
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let read = file.read_bytes(&mut buffer)?;
-        if read == 0 {
-            return Ok(String::from_utf8_lossy(&bytes).into_owned());
-        }
-        bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
-    }
+    true
 }
 
 #[cfg(test)]

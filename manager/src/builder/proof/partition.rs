@@ -10,12 +10,31 @@ const SECTOR: u64 = 512;
 const MOST_ENTRIES: u32 = 128;
 /// Type of an MBR's entry that stands for a GPT.
 const PROTECTIVE: u8 = 0xee;
-/// Where ext4's superblock is in its file system, and its magic number in that.
-const SUPERBLOCK: u64 = 1024;
-const MAGIC: (u64, [u8; 2]) = (0x38, [0x53, 0xef]);
+/// What tells a file system, or what holds some: where it stands, what stands there, and what it is.
+const MAGICS: [(u64, &[u8], Kind); 7] = [
+    (0x438, &[0x53, 0xef], Kind::Ext),
+    (0, b"XFSB", Kind::Xfs),
+    (0x1_0040, b"_BHRfS_M", Kind::Other("btrfs")),
+    (0x200, b"LABELONE", Kind::Other("LVM")),
+    (0, b"LUKS\xba\xbe", Kind::Other("LUKS")),
+    (0x400, &[0x10, 0x20, 0xf5, 0xf2], Kind::Other("f2fs")),
+    (0, b"hsqs", Kind::Other("squashfs")),
+];
 
-/// Offsets of the ext2, ext3 and ext4 file systems of a disk: in its partitions, or on the whole of it.
-pub(super) fn ext4_offsets(disk: &File) -> io::Result<Vec<u64>> {
+/// What a file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// ext2, ext3 or ext4.
+    Ext,
+    /// XFS.
+    Xfs,
+    /// One that is not read.
+    Other(&'static str),
+}
+
+/// The file systems of a disk, and where each begins: in its partitions, or on the whole of it. Those for the firmware
+/// are left out.
+pub(super) fn file_systems(disk: &File) -> io::Result<Vec<(u64, Kind)>> {
     let mut starts = vec![0];
     let mbr = read::<512>(disk, 0)?;
     if bytes::<2>(&mbr, 510) == Some([0x55, 0xaa]) {
@@ -29,15 +48,17 @@ pub(super) fn ext4_offsets(disk: &File) -> io::Result<Vec<u64>> {
             }
         }
     }
-    let mut found = Vec::new();
-    for start in starts {
-        let magic = start.checked_add(SUPERBLOCK + MAGIC.0).map(|at| read::<2>(disk, at));
-        // A partition that ends beyond the disk has no superblock either.
-        if magic.is_some_and(|magic| magic.is_ok_and(|magic| magic == MAGIC.1)) {
-            found.push(start);
-        }
-    }
-    Ok(found)
+    Ok(starts.into_iter().filter_map(|start| Some((start, kind(disk, start)?))).collect())
+}
+
+fn kind(disk: &File, start: u64) -> Option<Kind> {
+    let found = MAGICS.iter().find(|(place, magic, _)| {
+        let mut there = vec![0; magic.len()];
+        // A partition that ends beyond the disk has none of them.
+        let read = start.checked_add(*place).map(|at| disk.read_exact_at(&mut there, at));
+        read.is_some_and(|read| read.is_ok()) && there == *magic
+    });
+    found.map(|(_, _, kind)| *kind)
 }
 
 /// First bytes of the partitions of a GPT.
@@ -87,21 +108,21 @@ mod tests {
     }
 
     fn put_superblock(disk: &File, at: u64) {
-        disk.write_all_at(&MAGIC.1, at + SUPERBLOCK + MAGIC.0).unwrap();
+        disk.write_all_at(&[0x53, 0xef], at + 0x438).unwrap();
     }
 
     #[test]
     fn partitions_of_both_kinds_and_a_bare_file_system_are_found() {
         let bare = disk(1 << 20);
         put_superblock(&bare, 0);
-        assert_eq!(ext4_offsets(&bare).unwrap(), [0]);
+        assert_eq!(file_systems(&bare).unwrap(), [(0, Kind::Ext)]);
 
         let mbr = disk(4 << 20);
         mbr.write_all_at(&[0x83, 0, 0, 0, 0, 8, 0, 0], 446 + 16 + 4).unwrap();
         mbr.write_all_at(&[0x55, 0xaa], 510).unwrap();
-        assert_eq!(ext4_offsets(&mbr).unwrap(), Vec::<u64>::new());
+        assert_eq!(file_systems(&mbr).unwrap(), []);
         put_superblock(&mbr, 2048 * 512);
-        assert_eq!(ext4_offsets(&mbr).unwrap(), [2048 * 512]);
+        assert_eq!(file_systems(&mbr).unwrap(), [(2048 * 512, Kind::Ext)]);
 
         let gpt = disk(4 << 20);
         gpt.write_all_at(&[PROTECTIVE], 446 + 4).unwrap();
@@ -112,20 +133,29 @@ mod tests {
         gpt.write_all_at(&[1], 1024 + 3 * 128).unwrap();
         gpt.write_all_at(&4096_u64.to_le_bytes(), 1024 + 3 * 128 + 32).unwrap();
         put_superblock(&gpt, 4096 * 512);
-        assert_eq!(ext4_offsets(&gpt).unwrap(), [4096 * 512]);
+        assert_eq!(file_systems(&gpt).unwrap(), [(4096 * 512, Kind::Ext)]);
+    }
+
+    #[test]
+    fn file_systems_are_told_apart() {
+        for (place, magic, kind) in MAGICS {
+            let disk = disk(1 << 20);
+            disk.write_all_at(magic, place).unwrap();
+            assert_eq!(file_systems(&disk).unwrap(), [(0, kind)]);
+        }
     }
 
     #[test]
     fn what_is_no_disk_has_none() {
         let mut short = tempfile::tempfile().unwrap();
         short.write_all(b"x").unwrap();
-        assert!(ext4_offsets(&short).is_err());
+        assert!(file_systems(&short).is_err());
         // A GPT that points beyond everything.
         let wild = disk(1 << 20);
         wild.write_all_at(&[PROTECTIVE], 446 + 4).unwrap();
         wild.write_all_at(&[0x55, 0xaa], 510).unwrap();
         wild.write_all_at(b"EFI PART", 512).unwrap();
         wild.write_all_at(&[0xff; 20], 512 + 72).unwrap();
-        assert_eq!(ext4_offsets(&wild).unwrap(), Vec::<u64>::new());
+        assert_eq!(file_systems(&wild).unwrap(), []);
     }
 }

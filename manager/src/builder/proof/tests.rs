@@ -8,6 +8,8 @@ use md5::{Digest as _, Md5};
 
 use super::*;
 
+mod rpm;
+
 /// An image of a root directory that a test fills.
 struct Image {
     directory: tempfile::TempDir,
@@ -53,6 +55,11 @@ impl Image {
             .args(["-q", "-t", "ext4", "-E", "offset=1048576", "-d"])
             .args([at("root"), at("raw")])
             .arg("16M"));
+        self.to_qcow2()
+    }
+
+    fn to_qcow2(&self) -> PathBuf {
+        let at = |name: &str| self.directory.path().join(name);
         run(Command::new("qemu-img")
             .args(["convert", "-f", "raw", "-O", "qcow2"])
             .args([at("raw"), at("image.qcow2")]));
@@ -68,7 +75,7 @@ fn run(command: &mut Command) {
 }
 
 async fn proof(image: &Path) -> Result<Proof, BuilderError> {
-    prove(image, &CancellationToken::new()).await
+    prove(image, Format::Qcow2, &CancellationToken::new()).await.map(|proven| proven.proof)
 }
 
 #[tokio::test]
@@ -127,12 +134,13 @@ async fn an_image_that_cannot_be_compared_says_why() {
     let image = Image::new();
     fs::remove_dir_all(image.directory.path().join("root/var/lib")).unwrap();
     let found = proof(&image.convert()).await.unwrap();
-    assert_eq!(found.summary(), "packaged files not verified: it has no dpkg database");
+    assert_eq!(found.summary(), "packaged files not verified: it has neither a dpkg nor an rpm database");
 
     let other = image.directory.path().join("other.qcow2");
     run(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&other).arg("1M"));
     let found = proof(&other).await.unwrap();
-    assert_eq!(found.summary(), "packaged files not verified: it has no ext4 file system");
+    let why = "it has no file system that can be read: neither ext4 nor xfs";
+    assert_eq!(found.summary(), format!("packaged files not verified: {why}"));
 }
 
 #[tokio::test]
@@ -144,7 +152,7 @@ async fn a_broken_image_and_a_cancel_are_errors() {
     assert!(error.message.contains("cannot be unpacked") && !error.evidence.is_empty(), "{error:?}");
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(prove(&broken, &cancel).await.unwrap_err().reason, "cancelled");
+    assert_eq!(prove(&broken, Format::Qcow2, &cancel).await.unwrap_err().reason, "cancelled");
 }
 
 /// `PROOF_TEST_IMAGE` is a qcow2. Prints what is in it, and how long the look took.

@@ -16,9 +16,11 @@ use std::path::Path;
 
 use nix::unistd::User;
 
+use super::firmware;
 use super::programs::Programs;
 use super::qemu::{CONFIG_DRIVE, DISK};
 use crate::cloud::{CloudError, Trouble};
+use crate::schedules::Arch;
 
 /// The user that QEMU and its network run as.
 pub(super) const USER: &str = "image-manager-qemu";
@@ -75,6 +77,10 @@ pub(super) struct Launch<'a> {
     /// The image that the disk begins with.
     pub(super) image: &'a Path,
     pub(super) console: &'a Path,
+    /// The processors that it is to have.
+    pub(super) arch: Arch,
+    /// Whether it has variables of a firmware.
+    pub(super) variables: bool,
     /// QEMU's arguments.
     pub(super) arguments: Vec<OsString>,
 }
@@ -89,13 +95,15 @@ impl Launch<'_> {
         line.extend(["/bin/sh", "-c", LAUNCH, "launch.sh"].map(OsString::from));
         line.extend([self.image.into(), self.home.join(DISK).into(), self.home.join(CONFIG_DRIVE).into()]);
         line.extend([self.console.into(), self.resolver.map_or(OsStr::new(""), Path::as_os_str).into()]);
+        let variables = self.variables.then(|| firmware::variables(self.home).into_os_string());
+        line.push(variables.unwrap_or_default());
         line.push(setpriv?.into());
         line.extend(self.account.setpriv(self.group));
         // With the shell that waits for it goes QEMU, which nobody else could tell the end of.
         line.extend(
             ["--ambient-caps=-all", "--bounding-set=-all", "--pdeathsig=KILL", "--"].map(OsString::from),
         );
-        line.push(self.programs.qemu()?.into());
+        line.push(self.programs.qemu(self.arch)?.into());
         line.extend(self.arguments);
         Ok(line)
     }

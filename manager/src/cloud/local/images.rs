@@ -1,11 +1,11 @@
-//! The image store: `images/<name>.qcow2`, each with a record `<name>.json`.
+//! The image store: `images/<name>.qcow2` or `.raw`, each with a record `<name>.json`.
 //!
 //! An image is a file that nobody writes to any more (mode 0444). Servers boot from overlays on it, and
 //! publishing gives the same file a second name, so removing the first takes nothing from a user.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha512};
 
 use super::{check_name, io_error};
 use crate::cloud::{CloudError, Trouble};
+use crate::schedules::Format;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
@@ -69,9 +70,16 @@ impl Store {
         self.directory.join("published")
     }
 
-    /// The file of an image.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{name}.qcow2"))
+    /// The file of an image of this format.
+    pub(super) fn file(&self, name: &str, format: Format) -> PathBuf {
+        self.directory.join(format!("{name}.{format}"))
+    }
+
+    /// The file of an image that is here, with its format; where there is none, that of a qcow2.
+    pub(super) fn found(&self, name: &str) -> (PathBuf, Format) {
+        let files = Format::ALL.map(|format| (self.file(name, format), format));
+        let there = files.into_iter().find(|(file, _)| file.is_file());
+        there.unwrap_or_else(|| (self.file(name, Format::Qcow2), Format::Qcow2))
     }
 
     fn record_file(&self, name: &str) -> PathBuf {
@@ -83,11 +91,11 @@ impl Store {
     pub(super) fn take_in(
         &self,
         file: &Path,
-        name: &str,
+        (name, format): (&str, Format),
         progress: &mut dyn FnMut(f64) -> bool,
     ) -> Result<(String, u64), CloudError> {
         check_name(name)?;
-        let target = self.file(name);
+        let target = self.file(name, format);
         let moved = if file.exists() || !target.exists() { fs::rename(file, &target) } else { Ok(()) };
         let (sha512, size) = match moved {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -119,9 +127,11 @@ impl Store {
     /// Removes an image with everything that an upload of it may have left. What is not there is fine.
     pub(super) fn remove(&self, name: &str) -> Result<(), CloudError> {
         check_name(name)?;
-        let (file, record) = (self.file(name), self.record_file(name));
-        for path in [part(&file), part(&record), file, record] {
-            remove_if_there(&path)?;
+        for file in
+            Format::ALL.map(|format| self.file(name, format)).into_iter().chain([self.record_file(name)])
+        {
+            remove_if_there(&part(&file))?;
+            remove_if_there(&file)?;
         }
         Ok(())
     }
@@ -135,8 +145,9 @@ impl Store {
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
                 let name = name.strip_suffix(PART).unwrap_or(&name);
-                let name = name.strip_suffix(".qcow2").or_else(|| name.strip_suffix(".json"))?;
-                name.starts_with(prefix).then(|| name.to_owned())
+                let (name, end) = name.rsplit_once('.')?;
+                let ours = end == "json" || Format::ALL.iter().any(|format| format.as_str() == end);
+                (ours && name.starts_with(prefix)).then(|| name.to_owned())
             })
             .collect();
         names.sort();
@@ -215,7 +226,12 @@ fn digest(
         }
         hasher.update(chunk);
         if let Some(copy) = copy.as_deref_mut() {
-            copy.write_all(chunk)?;
+            // A hole stays one: a raw image is mostly holes.
+            if chunk.iter().all(|byte| *byte == 0) {
+                copy.seek_relative(i64::try_from(count).unwrap_or(i64::MAX))?;
+            } else {
+                copy.write_all(chunk)?;
+            }
         }
         done += chunk.len() as u64;
         #[expect(clippy::cast_precision_loss, reason = "a fraction for people")]
@@ -223,6 +239,9 @@ fn digest(
         if !progress(fraction) {
             return Err(io::Error::other("broken off"));
         }
+    }
+    if let Some(copy) = copy {
+        copy.set_len(done)?;
     }
     let hexadecimal = hasher.finalize().iter().fold(String::with_capacity(128), |mut text, byte| {
         for digit in [byte >> 4, byte & 15] {
@@ -261,19 +280,25 @@ mod tests {
             fractions.push(fraction);
             true
         };
-        assert_eq!(store.take_in(&file, "image-manager-1", &mut note).unwrap(), (ABC.to_owned(), 3));
+        assert_eq!(
+            store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap(),
+            (ABC.to_owned(), 3)
+        );
         assert!(!file.exists());
-        assert_eq!(store.file("image-manager-1").metadata().unwrap().permissions().mode() & 0o777, 0o444);
-        let again = store.take_in(&file, "image-manager-1", &mut note).unwrap();
+        assert_eq!(
+            store.file("image-manager-1", Format::Qcow2).metadata().unwrap().permissions().mode() & 0o777,
+            0o444
+        );
+        let again = store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap();
         assert_eq!(again, (ABC.to_owned(), 3), "an upload that was broken off is finished");
         assert_eq!(fractions, [1.0, 1.0]);
-        assert!(store.take_in(&file, "image-manager-2", &mut |_| true).is_err());
+        assert!(store.take_in(&file, ("image-manager-2", Format::Raw), &mut |_| true).is_err());
     }
 
     #[test]
     fn a_copy_is_whole_or_not_there() {
         let (folder, store) = store();
-        let (from, to) = (folder.path().join("from"), store.file("image-manager-1"));
+        let (from, to) = (folder.path().join("from"), store.file("image-manager-1", Format::Qcow2));
         fs::write(&from, "abc").unwrap();
         assert!(copy(&from, &to, &mut |_| false).is_err());
         assert!(!to.exists());
@@ -286,12 +311,29 @@ mod tests {
     }
 
     #[test]
+    fn holes_stay_holes_in_a_copy() {
+        let (folder, store) = store();
+        let (from, to) = (folder.path().join("from"), store.file("image-manager-1", Format::Raw));
+        let mut bytes = vec![0; 3 * CHUNK];
+        bytes[CHUNK] = 1;
+        fs::write(&from, &bytes).unwrap();
+        let (_, size) = copy(&from, &to, &mut |_| true).unwrap();
+        assert_eq!((size, fs::read(&to).unwrap() == bytes), (3 * CHUNK as u64, true));
+        let room = std::os::unix::fs::MetadataExt::blocks(&to.metadata().unwrap()) * 512;
+        assert!(room < 2 * CHUNK as u64, "{room} bytes of the disk");
+        assert_eq!(store.found("image-manager-1"), (to, Format::Raw));
+        assert_eq!(store.names("image-manager-").unwrap(), ["image-manager-1"]);
+        store.remove("image-manager-1").unwrap();
+        assert_eq!(store.found("image-manager-1").1, Format::Qcow2);
+    }
+
+    #[test]
     fn another_directory_cannot_be_named() {
         let (folder, store) = store();
         let file = folder.path().join("precious.qcow2");
         fs::write(&file, "x").unwrap();
         assert_eq!(store.remove("../precious").unwrap_err().trouble, Trouble::Configuration);
-        assert!(store.take_in(&file, "../../x", &mut |_| true).is_err());
+        assert!(store.take_in(&file, ("../../x", Format::Raw), &mut |_| true).is_err());
         assert!(file.exists());
     }
 }

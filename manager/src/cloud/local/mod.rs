@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <state>/images/<name>.qcow2             an image until it is published, with <name>.json
-//! <state>/images/published/<name>.qcow2   what users take, with older ones as <name>.<date>.qcow2
+//! <state>/images/published/<name>.qcow2   what users take, with older ones as <name>.<date>.qcow2; .raw for raw ones
 //! <state>/servers/<name>/                 a server
 //! ```
 //!
@@ -17,6 +17,7 @@
 mod busy;
 mod config_drive;
 mod confinement;
+mod firmware;
 mod guard;
 mod images;
 mod iso9660;
@@ -43,7 +44,8 @@ use async_trait::async_trait;
 use chrono::Utc;
 use tokio::sync::{Mutex, watch};
 
-pub use self::needs::{Lack, Need, needs};
+pub use self::firmware::MachineKind;
+pub use self::needs::needs;
 
 use self::busy::Busy;
 use self::images::Store;
@@ -51,9 +53,9 @@ use self::programs::Programs;
 use self::servers::Servers;
 use super::{
     Cloud, CloudError, Image, Ledger, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
-    Resource, ResourceKind, Server, ServerStatus, Trouble, qcow2,
+    Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
 };
-use crate::schedules::ServerSpec;
+use crate::schedules::{Format, ServerSpec};
 
 /// How names of images and servers begin that no ledger row need be known for.
 const PREFIX: &str = "image-manager-";
@@ -169,11 +171,12 @@ impl LocalCloud {
     ) -> Result<(String, u64), CloudError> {
         let (sender, mut receiver) = watch::channel(0.0);
         let (store, file, name) = (self.store.clone(), image.file.clone(), image.name.clone());
+        let format = image.format;
         // When this future is dropped, so is the receiver: the thread stops at its next chunk.
         let held = self.storing.hold(&image.name).await;
         let reading = tokio::spawn(blocking(move || {
             let _held = held;
-            store.take_in(&file, &name, &mut |fraction| sender.send(fraction).is_ok())
+            store.take_in(&file, (&name, format), &mut |fraction| sender.send(fraction).is_ok())
         }));
         while receiver.changed().await.is_ok() {
             let fraction = *receiver.borrow_and_update();
@@ -184,7 +187,7 @@ impl LocalCloud {
 
     /// The file to be uploaded: where the build left it, or, after a crash, where it has been moved to.
     fn upload_source(&self, image: &NewImage) -> PathBuf {
-        let moved = self.store.file(&image.name);
+        let moved = self.store.file(&image.name, image.format);
         if !image.file.exists() && moved.exists() { moved } else { image.file.clone() }
     }
 }
@@ -215,8 +218,9 @@ impl Cloud for LocalCloud {
         let programs = self.programs.clone();
         let (state, least) = (self.settings.state_dir.clone(), self.settings.min_free);
         let memory = server.memory.saturating_add(QEMU_MEMORY);
+        let machine = MachineKind::of(server);
         blocking(move || {
-            needs::require(&programs)?;
+            needs::require(&programs, machine)?;
             room::require(&state, least, memory)
         })
         .await
@@ -230,10 +234,9 @@ impl Cloud for LocalCloud {
     ) -> Result<Image, CloudError> {
         check_name(&image.name)?;
         let file = self.upload_source(image);
-        let in_header = qcow2::virtual_size(&file)
+        let virtual_size_bytes = disk_file::virtual_size(&file, image.format)
             .map_err(|refusal| images::corrupt(format!("image {} {refusal}", file.display())))?;
-        let virtual_size_bytes = self.programs.info(&file).await?;
-        if in_header != virtual_size_bytes {
+        if image.format == Format::Qcow2 && virtual_size_bytes != self.programs.info(&file).await? {
             let message = format!("qemu-img and the header of {} disagree about its size", file.display());
             return Err(images::corrupt(message));
         }
@@ -264,7 +267,7 @@ impl Cloud for LocalCloud {
         check_name(&server.name)?;
         check_name(&server.image.name)?;
         servers::check_disk(server.spec.disk, server.image.virtual_size_bytes)?;
-        let image = self.store.file(&server.image.name);
+        let (image, format) = self.store.found(&server.image.name);
         if !image.is_file() {
             let message = format!("image {} is not in the store", image.display());
             return Err(CloudError::new(Trouble::Fault, message));
@@ -278,7 +281,7 @@ impl Cloud for LocalCloud {
             .map_err(|error| io_error("cannot resolve", &server.console_log, &error))?;
         let server = NewServer { console_log, ..server.clone() };
         let entry = ledger.intend(ResourceKind::Server, &server.name).await?;
-        let id = self.servers.boot(&server, &image, &self.settings.owner).await?.to_string();
+        let id = self.servers.boot(&server, (&image, format), &self.settings.owner).await?.to_string();
         ledger.created(entry, &id).await?;
         let spec = &server.spec;
         let (memory, disk) = (in_mib(spec.memory), in_mib(spec.disk));
@@ -311,8 +314,8 @@ impl Cloud for LocalCloud {
             let message = format!("server {} has no record of its image any more", server.name);
             return Err(CloudError::new(Trouble::Fault, message));
         };
-        let (home, image) = (self.servers.home(&server.name), self.store.file(&record.image));
-        save::disk(&self.programs, &home, &image, to).await
+        let (home, (image, format)) = (self.servers.home(&server.name), self.store.found(&record.image));
+        save::disk(&self.programs, &home, (&image, format), to).await
     }
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {

@@ -1,90 +1,83 @@
 //! What the local cloud needs of this host, in one place: for `doctor`, and before a build is started.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 
 use super::confinement::{Account, MAKE_USER, USER};
+use super::firmware::{self, MachineKind};
 use super::network::Plan;
 use super::programs::{self, Programs, clean_command};
 use crate::cloud::{CloudError, Trouble};
+use crate::finding::Finding;
+use crate::schedules::Arch;
 
 /// Seconds that `pasta` may take to make a network and end it.
 const TRIAL: &str = "20";
 /// The exit code of `timeout` when they are over.
 const LATE: i32 = 124;
 
-/// One thing that the local cloud needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
-    /// The program, user or ability.
-    pub what: String,
-    /// What is wrong with it and what mends that; `None`: it is there.
-    pub lack: Option<Lack>,
-}
-
-/// What is wrong with a need.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lack {
-    /// What was found, or was not.
-    pub wrong: String,
-    /// The command or the setting that mends it.
-    pub mend: String,
-}
-
-impl Need {
-    fn met(what: String) -> Self {
-        Self { what, lack: None }
-    }
-
-    fn lacking(what: impl Into<String>, wrong: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), lack: Some(Lack { wrong: wrong.into(), mend: mend.into() }) }
-    }
-}
-
 /// Everything that the local cloud needs of this host, with the programs on `PATH`: the programs, QEMU's user, and that
-/// a network can be made for a server, which is tried. Takes a tenth of a second, and 20 s at the very most.
-pub fn needs() -> Vec<Need> {
-    found(&Programs { qemu: None, qemu_img: None })
+/// a network can be made for a server, which is tried; and what these machines need. Takes a tenth of a second, and 20 s
+/// at the very most.
+pub fn needs(machines: &[MachineKind]) -> Vec<Finding> {
+    found(&Programs { qemu: None, qemu_img: None }, machines)
 }
 
 /// The first thing that is missing, as a refusal that names what mends it.
-pub(super) fn require(programs: &Programs) -> Result<(), CloudError> {
-    let first = found(programs).into_iter().find_map(|need| Some((need.what, need.lack?)));
-    first.map_or(Ok(()), |(what, lack)| {
-        let message = format!("{what}: {}; mend it with: {}", lack.wrong, lack.mend);
+pub(super) fn require(programs: &Programs, machine: MachineKind) -> Result<(), CloudError> {
+    let first = found(programs, &[machine]).into_iter().find_map(|need| Some((need.what, need.trouble?)));
+    first.map_or(Ok(()), |(what, trouble)| {
+        let message = format!("{what}: {}; mend it with: {}", trouble.wrong, trouble.mend);
         Err(CloudError::new(Trouble::Configuration, message))
     })
 }
 
-fn found(programs: &Programs) -> Vec<Need> {
-    let mut needs: Vec<Need> = programs::NEEDED.iter().map(|needed| program(programs, needed)).collect();
+fn found(programs: &Programs, machines: &[MachineKind]) -> Vec<Finding> {
+    let architectures: BTreeSet<Arch> = machines.iter().map(|machine| machine.arch).collect();
+    let mut needs: Vec<Finding> =
+        architectures.into_iter().map(|arch| program(programs, &firmware::qemu(arch))).collect();
+    needs.extend(programs::NEEDED.iter().map(|needed| program(programs, needed)));
+    let mut images: Vec<Finding> = machines.iter().filter_map(|machine| uefi(*machine)).collect();
+    images.dedup();
+    needs.extend(images);
     let account = Account::find();
     needs.push(match &account {
-        Ok(account) => Need::met(format!("user {USER} (id {}), as which QEMU runs", account.user)),
-        Err(error) => Need::lacking("QEMU's user", error.message.clone(), MAKE_USER),
+        Ok(account) => Finding::good(format!("user {USER} (id {}), as which QEMU runs", account.user)),
+        Err(error) => Finding::bad("QEMU's user", error.message.clone(), MAKE_USER),
     });
     // Without what it is made with there is nothing to be tried.
-    if let (Ok(account), true) = (account, needs.iter().all(|need| need.lack.is_none())) {
+    if let (Ok(account), true) = (account, needs.iter().all(|need| need.trouble.is_none())) {
         needs.push(network(account));
     }
     needs
 }
 
-fn program(programs: &Programs, needed: &programs::Needed) -> Need {
-    let package = format!("apt-get install --no-install-recommends {}", needed.package);
+fn program(programs: &Programs, needed: &programs::Needed) -> Finding {
+    let package = Finding::install(needed.package);
     match programs.find(needed.name) {
-        Ok(path) => Need::met(format!("{} ({})", needed.name, path.display())),
-        Err(_) => Need::lacking(needed.name, format!("not found; it {}", needed.purpose), package),
+        Ok(path) => Finding::good(format!("{} ({})", needed.name, path.display())),
+        Err(_) => Finding::bad(needed.name, format!("not found; it {}", needed.purpose), package),
     }
 }
 
+/// The firmware of a machine, where it is not QEMU's own.
+fn uefi(machine: MachineKind) -> Option<Finding> {
+    let uefi = machine.uefi()?;
+    let what = format!("firmware \"{}\" for {} ({})", machine.firmware.as_str(), machine.arch, uefi.code);
+    Some(match uefi.missing() {
+        Some(missing) => Finding::bad(what, format!("there is no {missing}"), Finding::install(uefi.package)),
+        None => Finding::good(what),
+    })
+}
+
 /// Whether this host lets QEMU's user have a network of its own.
-fn network(account: Account) -> Need {
+fn network(account: Account) -> Finding {
     const WHAT: &str = "a network of its own for each server";
     match try_network(account) {
-        Ok(()) => Need::met(WHAT.to_owned()),
-        Err(said) => Need::lacking(
+        Ok(()) => Finding::good(WHAT.to_owned()),
+        Err(said) => Finding::bad(
             WHAT,
             format!("pasta cannot make one: {said}"),
             "an IPv4 default route (ip route), and user namespaces (sysctl kernel.unprivileged_userns_clone=1 \

@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
+use super::firmware;
 use crate::cloud::{CloudError, SAVE_DISK, Trouble};
 use crate::programs::{self, is_executable};
+use crate::schedules::{Arch, Format};
 
 /// What `qemu-img info` and `create` may take, with a busy disk.
 const QUICK: Duration = Duration::from_mins(1);
@@ -17,6 +19,7 @@ const QUICK: Duration = Duration::from_mins(1);
 const OUTPUT: u64 = 256 << 10;
 
 /// A program that the local cloud calls.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Needed {
     pub(super) name: &'static str,
     /// What it does, after "it".
@@ -25,16 +28,15 @@ pub(super) struct Needed {
     pub(super) package: &'static str,
 }
 
-const fn needed(name: &'static str, purpose: &'static str, package: &'static str) -> Needed {
+/// A program of a Debian package.
+pub(super) const fn needed(name: &'static str, purpose: &'static str, package: &'static str) -> Needed {
     Needed { name, purpose, package }
 }
 
-const QEMU: &str = "qemu-system-x86_64";
 const QEMU_IMG: &str = "qemu-img";
 
-/// All programs that the local cloud calls.
-pub(super) const NEEDED: [Needed; 7] = [
-    needed(QEMU, "boots images on the local cloud", "qemu-system-x86"),
+/// All programs that the local cloud calls, but for the QEMU of each architecture ([`firmware::qemu`]).
+pub(super) const NEEDED: [Needed; 6] = [
     needed(QEMU_IMG, "makes and converts disks", "qemu-utils"),
     needed("pasta", "gives each server a network of its own, without this host's loopback", "passt"),
     needed("ip", "closes this host's addresses to the server's network", "iproute2"),
@@ -52,9 +54,9 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// `qemu-system-x86_64`.
-    pub(super) fn qemu(&self) -> Result<PathBuf, CloudError> {
-        self.find(QEMU)
+    /// The QEMU that runs an architecture.
+    pub(super) fn qemu(&self, arch: Arch) -> Result<PathBuf, CloudError> {
+        self.find(firmware::qemu(arch).name)
     }
 
     /// `qemu-img`.
@@ -62,10 +64,11 @@ impl Programs {
         self.find(QEMU_IMG)
     }
 
-    /// One of [`NEEDED`].
+    /// One of [`NEEDED`], or a QEMU.
     pub(super) fn find(&self, name: &str) -> Result<PathBuf, CloudError> {
         let given = match name {
-            QEMU => self.qemu.as_deref(),
+            // The one that was given runs what this host is.
+            _ if name == firmware::qemu(Arch::HOST).name => self.qemu.as_deref(),
             QEMU_IMG => self.qemu_img.as_deref(),
             _ => None,
         };
@@ -108,20 +111,31 @@ impl Programs {
     }
 
     /// Makes a disk of `bytes` that begins with what `image` has and leaves that file as it is.
-    pub(super) async fn overlay(&self, image: &Path, disk: &Path, bytes: u64) -> Result<(), CloudError> {
-        let arguments = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"].map(OsStr::new);
+    pub(super) async fn overlay(
+        &self,
+        (image, format): (&Path, Format),
+        disk: &Path,
+        bytes: u64,
+    ) -> Result<(), CloudError> {
+        let arguments = ["create", "-q", "-f", "qcow2", "-F", format.as_str(), "-b"].map(OsStr::new);
         let size = bytes.to_string();
         let rest = [image.as_os_str(), OsStr::new("--"), disk.as_os_str(), OsStr::new(&size)];
         self.qemu_img_run([arguments.as_slice(), &rest].concat(), QUICK).await.map(drop)
     }
 
-    /// Writes a disk that begins with `image` to one file of its own, whatever the disk's header says it begins with.
-    pub(super) async fn flatten(&self, disk: &Path, image: &Path, to: &Path) -> Result<(), CloudError> {
+    /// Writes a disk that begins with `image` to one file of its own, of the same format, whatever the disk's header
+    /// says it begins with.
+    pub(super) async fn flatten(
+        &self,
+        disk: &Path,
+        (image, format): (&Path, Format),
+        to: &Path,
+    ) -> Result<(), CloudError> {
         let mut from = OsString::from("driver=qcow2,file.driver=file,file.filename=");
         from.push(without_commas(disk));
-        from.push(",backing.driver=qcow2,backing.file.driver=file,backing.file.filename=");
+        from.push(format!(",backing.driver={format},backing.file.driver=file,backing.file.filename="));
         from.push(without_commas(image));
-        let arguments = ["convert", "-O", "qcow2", "--image-opts", "--"].map(OsStr::new);
+        let arguments = ["convert", "-O", format.as_str(), "--image-opts", "--"].map(OsStr::new);
         let rest = [from.as_os_str(), to.as_os_str()];
         self.qemu_img_run([arguments.as_slice(), &rest].concat(), SAVE_DISK).await.map(drop)
     }
@@ -195,7 +209,9 @@ fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
             Some(program) => format!("{} is no program", program.display()),
             None => format!("{name} is not on PATH"),
         };
-        let package = NEEDED.iter().find(|needed| needed.name == name).map_or(name, |needed| needed.package);
+        let qemus = [Arch::Amd64, Arch::Arm64].map(firmware::qemu);
+        let mut all = NEEDED.iter().chain(&qemus);
+        let package = all.find(|needed| needed.name == name).map_or(name, |needed| needed.package);
         let message = format!("{missing}; on Debian: apt-get install --no-install-recommends {package}");
         CloudError::new(Trouble::Configuration, message)
     })

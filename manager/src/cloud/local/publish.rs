@@ -3,6 +3,9 @@
 //! `images/published/<name>.qcow2` is always a whole, verified image, and each step below may be the last one
 //! before a crash; doing all of them again then ends in the same place:
 //!
+//! A raw image ends in `.raw` wherever `.qcow2` stands here; a name whose images were of the other format before
+//! has its last one of those among the dated ones (step 4).
+//!
 //! 1. the current image gets a second name `<name>.<date>.qcow2`, a hard link;
 //! 2. the new image's file gets a hard link `<name>.qcow2.part`, which is renamed over `<name>.qcow2`;
 //! 3. the record `<name>.json` is written anew;
@@ -14,7 +17,7 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
@@ -22,6 +25,7 @@ use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 use super::images::{self, Record, Store};
 use super::{check_name, io_error};
 use crate::cloud::{CloudError, Image, Publication, Published, Trouble};
+use crate::schedules::Format;
 
 /// `20261123T084700Z`, as the dated names have it.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -33,12 +37,15 @@ pub(super) fn publish(
     publication: &Publication,
     now: DateTime<Utc>,
 ) -> Result<Published, CloudError> {
-    let shelf = Shelf::new(store, &publication.name)?;
+    let shelf = Shelf::new(store, &publication.name, &image.name)?;
     if !shelf.holds(image) {
-        shelf.keep_current()?;
+        for format in Format::ALL {
+            shelf.keep(format)?;
+        }
         shelf.put(image, now)?;
     }
     shelf.describe(image)?;
+    shelf.leave_other_formats()?;
     let (removed, held) = shelf.prune(publication.keep)?;
     let location = shelf.current().display().to_string();
     Ok(Published { name: publication.name.clone(), location, removed, held, own_image: false })
@@ -49,20 +56,31 @@ struct Shelf<'a> {
     store: &'a Store,
     directory: PathBuf,
     name: &'a str,
+    /// That of the image that is to be the current one.
+    format: Format,
 }
 
 impl<'a> Shelf<'a> {
-    fn new(store: &'a Store, name: &'a str) -> Result<Self, CloudError> {
+    fn new(store: &'a Store, name: &'a str, image: &str) -> Result<Self, CloudError> {
         check_name(name)?;
         if name.rsplit_once('.').is_some_and(|(_, end)| parse_stamp(end).is_some()) {
             let message = format!("{name} cannot be published: it looks like an older image of another name");
             return Err(CloudError::new(Trouble::Configuration, message));
         }
-        Ok(Self { store, directory: store.published(), name })
+        let mut shelf = Self { store, directory: store.published(), name, format: Format::Qcow2 };
+        shelf.format = match store.found(image) {
+            (file, format) if file.is_file() => format,
+            // It has left the store: what is published of it has its format.
+            _ => {
+                let there = Format::ALL.into_iter().find(|format| shelf.file(name, *format).is_file());
+                there.unwrap_or_default()
+            }
+        };
+        Ok(shelf)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{name}.qcow2"))
+    fn file(&self, name: &str, format: Format) -> PathBuf {
+        self.directory.join(format!("{name}.{format}"))
     }
 
     fn record_file(&self, name: &str) -> PathBuf {
@@ -70,13 +88,13 @@ impl<'a> Shelf<'a> {
     }
 
     fn current(&self) -> PathBuf {
-        self.file(self.name)
+        self.file(self.name, self.format)
     }
 
     /// Whether the current image is this one. When it has left the store, the record of the current file says.
     fn holds(&self, image: &Image) -> bool {
         let Ok(current) = self.current().metadata() else { return false };
-        match self.store.file(&image.name).metadata() {
+        match self.store.found(&image.name).0.metadata() {
             Ok(stored) => same(&stored, &current),
             Err(_) => self.record_of_current().is_some_and(|record| record.sha512 == image.sha512),
         }
@@ -84,13 +102,17 @@ impl<'a> Shelf<'a> {
 
     /// The record of the current file: the one that has its date.
     fn record_of_current(&self) -> Option<Record> {
-        let date = date(&self.current().metadata().ok()?);
+        self.record_of(&self.current())
+    }
+
+    fn record_of(&self, current: &Path) -> Option<Record> {
+        let date = date(&current.metadata().ok()?);
         images::read_record(&self.record_file(self.name)).filter(|record| record.published_at == Some(date))
     }
 
-    /// Step 1. Does nothing when the current image has its dated name, or when there is none.
-    fn keep_current(&self) -> Result<(), CloudError> {
-        let current = self.current();
+    /// Step 1. Does nothing when the current image of this format has its dated name, or when there is none.
+    fn keep(&self, format: Format) -> Result<(), CloudError> {
+        let current = self.file(self.name, format);
         let metadata = match current.metadata() {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -99,7 +121,7 @@ impl<'a> Shelf<'a> {
         let mut date = date(&metadata);
         let dated = loop {
             let dated = dated_name(self.name, date);
-            let file = self.file(&dated);
+            let file = self.file(&dated, format);
             match fs::hard_link(&current, &file) {
                 Ok(()) => break dated,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -112,7 +134,7 @@ impl<'a> Shelf<'a> {
                 Err(error) => return Err(io_error("cannot link", &file, &error)),
             }
         };
-        if let Some(record) = self.record_of_current() {
+        if let Some(record) = self.record_of(&current) {
             images::write_record(&self.record_file(&dated), &record)?;
         }
         images::sync_directory(&self.directory)
@@ -120,7 +142,7 @@ impl<'a> Shelf<'a> {
 
     /// Step 2.
     fn put(&self, image: &Image, now: DateTime<Utc>) -> Result<(), CloudError> {
-        let (stored, current) = (self.store.file(&image.name), self.current());
+        let (stored, current) = (self.store.found(&image.name).0, self.current());
         let file = File::open(&stored).map_err(|error| io_error("cannot publish", &stored, &error))?;
         let metadata = file.metadata().map_err(|error| io_error("cannot publish", &stored, &error))?;
         let recorded = self.store.record(&image.name).map(|record| record.sha512);
@@ -129,7 +151,9 @@ impl<'a> Shelf<'a> {
             return Err(images::corrupt(message));
         }
         // Later than the current one even when the clock was set back: dates are the order of publishing.
-        let after = current.metadata().ok().map(|metadata| date(&metadata) + TimeDelta::seconds(1));
+        let currents = Format::ALL.map(|format| self.file(self.name, format).metadata().ok());
+        let latest = currents.into_iter().flatten().map(|metadata| date(&metadata)).max();
+        let after = latest.map(|date| date + TimeDelta::seconds(1));
         let published_at = after.map_or(now, |after| after.max(now)).trunc_subsecs(0);
         let part = images::part(&current);
         let put = || {
@@ -159,20 +183,34 @@ impl<'a> Shelf<'a> {
         images::sync_directory(&self.directory)
     }
 
+    /// Step 4, first half: a current image of another format has its dated name only from here on.
+    fn leave_other_formats(&self) -> Result<(), CloudError> {
+        for format in Format::ALL.into_iter().filter(|format| *format != self.format) {
+            self.keep(format)?;
+            images::remove_if_there(&self.file(self.name, format))?;
+        }
+        images::sync_directory(&self.directory)
+    }
+
     /// Step 4. Returns the names that were removed, and those that could not be, each with the reason.
     fn prune(&self, keep: u32) -> Result<(Vec<String>, Vec<String>), CloudError> {
         let current = self.current().metadata().ok();
-        let (mut images, mut records) = (self.dated("qcow2")?, self.dated("json")?);
+        let mut images: Vec<(String, Format)> = Vec::new();
+        for format in Format::ALL {
+            images.extend(self.dated(format.as_str())?.into_iter().map(|name| (name, format)));
+        }
+        images.sort();
+        let mut records = self.dated("json")?;
         let (mut removed, mut held) = (Vec::new(), Vec::new());
         // A dated name of the current image: a crash came between steps 1 and 2.
-        images.retain(|name| {
-            let file = self.file(name);
+        images.retain(|(name, format)| {
+            let file = self.file(name, *format);
             let second = matches!((&current, file.metadata()), (Some(a), Ok(b)) if same(a, &b));
             !(second && fs::remove_file(&file).is_ok())
         });
         let excess = images.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
-        for name in images.drain(..excess) {
-            match fs::remove_file(self.file(&name)) {
+        for (name, format) in images.drain(..excess) {
+            match fs::remove_file(self.file(&name, format)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     held.push(format!("{name}: {error}"));
                     records.retain(|record| *record != name);
@@ -180,7 +218,7 @@ impl<'a> Shelf<'a> {
                 _ => removed.push(name),
             }
         }
-        records.retain(|name| !images.contains(name));
+        records.retain(|name| !images.iter().any(|(image, _)| image == name));
         for name in records {
             images::remove_if_there(&self.record_file(&name))?;
         }

@@ -16,7 +16,11 @@ impl Bench {
 
     /// An uploaded image whose content is its name.
     fn image(&self, name: &str) -> Image {
-        fs::write(self.store.file(name), name).unwrap();
+        self.image_as(name, Format::Qcow2)
+    }
+
+    fn image_as(&self, name: &str, format: Format) -> Image {
+        fs::write(self.store.file(name, format), name).unwrap();
         let image = Image {
             id: name.into(),
             name: name.into(),
@@ -43,7 +47,7 @@ impl Bench {
     }
 
     fn shelf(&self) -> Shelf<'_> {
-        Shelf::new(&self.store, "debian").unwrap()
+        Shelf::new(&self.store, "debian", "none").unwrap()
     }
 
     fn current(&self) -> String {
@@ -123,11 +127,11 @@ fn a_crash_after_any_step_loses_and_doubles_nothing() {
         let image = bench.image("b");
         let shelf = bench.shelf();
         if steps > 0 {
-            shelf.keep_current().unwrap();
+            shelf.keep(Format::Qcow2).unwrap();
             assert_eq!(bench.current(), "a");
         }
         if steps > 1 {
-            fs::hard_link(bench.store.file("b"), images::part(&shelf.current())).unwrap();
+            fs::hard_link(bench.store.file("b", Format::Qcow2), images::part(&shelf.current())).unwrap();
         }
         if steps > 2 {
             shelf.put(&image, at(10)).unwrap();
@@ -148,7 +152,7 @@ fn a_crash_after_any_step_loses_and_doubles_nothing() {
 fn another_build_goes_on_after_a_crash_without_mixing_up_records() {
     let bench = Bench::new();
     bench.publish(&bench.image("a"), 0);
-    bench.shelf().keep_current().unwrap();
+    bench.shelf().keep(Format::Qcow2).unwrap();
     bench.shelf().put(&bench.image("b"), at(10)).unwrap();
     bench.publish(&bench.image("c"), 20);
     let mut expected = [pair(&dated(0), "a"), pair("debian", "c")].concat();
@@ -162,7 +166,7 @@ fn a_dated_name_of_the_current_image_goes() {
     let bench = Bench::new();
     let image = bench.image("a");
     bench.publish(&image, 0);
-    bench.shelf().keep_current().unwrap();
+    bench.shelf().keep(Format::Qcow2).unwrap();
     bench.publish(&image, 0);
     assert_eq!(bench.listing(), pair("debian", "a"));
 }
@@ -212,7 +216,31 @@ fn names_of_other_schedules_are_left_alone() {
     publish(&bench.store, &bench.image("b"), &publication(0), at(5)).unwrap();
     assert_eq!(bench.listing().len(), 8, "{:?}", bench.listing());
     for name in ["debian.20260101T000000Z", "../x", ""] {
-        let error = Shelf::new(&bench.store, name).err().unwrap();
+        let error = Shelf::new(&bench.store, name, "none").err().unwrap();
         assert_eq!(error.trouble, Trouble::Configuration, "{name}");
     }
+}
+
+#[test]
+fn a_name_that_changes_its_format_keeps_its_last_image_of_the_other() {
+    let bench = Bench::new();
+    bench.publish(&bench.image("a"), 0);
+    let raw = bench.image_as("b", Format::Raw);
+    let published = bench.publish(&raw, 10);
+    assert!(published.location.ends_with("/debian.raw"), "{}", published.location);
+    let mut expected = pair(&dated(0), "a").to_vec();
+    expected.extend([("debian.json".to_owned(), "b".to_owned()), ("debian.raw".to_owned(), "b".to_owned())]);
+    expected.sort();
+    assert_eq!(bench.listing(), expected);
+    bench.publish(&raw, 20);
+    assert_eq!(bench.listing(), expected, "again");
+    bench.store.remove("b").unwrap();
+    bench.publish(&raw, 30);
+    assert_eq!(bench.listing(), expected, "once it has left the store");
+    publish(&bench.store, &bench.image("c"), &publication(1), at(40)).unwrap();
+    let names: Vec<_> = bench.listing().into_iter().map(|(name, _)| name).collect();
+    let older = dated(10);
+    let expected =
+        [format!("{older}.json"), format!("{older}.raw"), "debian.json".into(), "debian.qcow2".into()];
+    assert_eq!(names, expected, "the oldest goes, whatever its format");
 }

@@ -9,6 +9,9 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::firmware::Uefi;
+use crate::schedules::{Arch, Format};
+
 /// The files in a server's directory.
 pub(super) const DISK: &str = "disk.qcow2";
 pub(super) const CONFIG_DRIVE: &str = "config.iso";
@@ -25,8 +28,11 @@ const IMAGE_FILE: &str = "/dev/fdset/1";
 const DISK_FILE: &str = "/dev/fdset/2";
 const CONFIG_FILE: &str = "/dev/fdset/3";
 const CONSOLE_FILE: &str = "/dev/fdset/4";
+const VARIABLES_FILE: &str = "/dev/fdset/5";
 /// The files that `launch.sh` opens. QEMU opens a disk to read only before it opens it to write.
 const DESCRIPTORS: [&str; 5] = ["fd=3,set=1", "fd=4,set=2", "fd=5,set=2", "fd=6,set=3", "fd=7,set=4"];
+/// And for a server with UEFI.
+const DESCRIPTORS_OF_UEFI: [&str; 2] = ["fd=8,set=5", "fd=9,set=5"];
 
 /// The device of KVM.
 const DEVICE: &str = "/dev/kvm";
@@ -45,7 +51,10 @@ pub(super) enum Acceleration {
 impl Acceleration {
     /// KVM where the processor says that it can and the device opens, also for QEMU's user. The device alone proves
     /// nothing: on a host without `vmx` or `svm` it may open, and every guest hangs.
-    pub(super) fn of_this_host() -> Self {
+    pub(super) fn of_this_host(guest: Arch) -> Self {
+        if guest != Arch::HOST {
+            return Self::Tcg;
+        }
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let opens = || OpenOptions::new().read(true).write(true).open(DEVICE).is_ok();
         let for_others = || std::fs::metadata(DEVICE).is_ok_and(|device| access(device.mode()).is_some());
@@ -92,6 +101,11 @@ pub(super) struct Machine<'a> {
     /// Its directory, absolute.
     pub(super) directory: &'a Path,
     pub(super) acceleration: Acceleration,
+    pub(super) arch: Arch,
+    /// `None`: the BIOS that QEMU has.
+    pub(super) uefi: Option<Uefi>,
+    /// The format of the image that the disk begins with.
+    pub(super) format: Format,
     /// False where QEMU was built without seccomp.
     pub(super) sandbox: bool,
 }
@@ -113,14 +127,8 @@ impl Machine<'_> {
             line.word(word);
         }
         line.option("-display", "none");
-        // Without graphics the firmware writes to the serial port, too: evidence when nothing boots.
-        line.option("-machine", "q35,graphics=off");
-        match self.acceleration {
-            Acceleration::Kvm => line.option("-accel", "kvm").option("-cpu", "host"),
-            // `max` costs nothing that can be measured against Nehalem, and distributions that are built
-            // for x86-64-v3 start; `qemu64` is what once panicked.
-            Acceleration::Tcg => line.option("-accel", "tcg,thread=multi").option("-cpu", "max"),
-        };
+        self.processors(&mut line);
+        self.firmware(&mut line);
         line.option("-smp", self.cpus.to_string());
         line.option("-m", format!("{}M", self.memory.div_ceil(1 << 20)));
         // `unsafe`: the disk is thrown away with the server, so what the guest flushes need not reach the
@@ -129,7 +137,8 @@ impl Machine<'_> {
             "-drive",
             format!(
                 "if=none,id=disk,file={DISK_FILE},format=qcow2,cache=unsafe,discard=unmap,\
-                 backing.driver=qcow2,backing.file.driver=file,backing.file.filename={IMAGE_FILE}"
+                 backing.driver={},backing.file.driver=file,backing.file.filename={IMAGE_FILE}",
+                self.format
             ),
         );
         line.option("-device", "virtio-blk-pci,drive=disk,bootindex=0");
@@ -149,6 +158,45 @@ impl Machine<'_> {
             line.option("-qmp", format!("unix:{socket},server=on,wait=off"));
         }
         line.0
+    }
+
+    fn processors(&self, line: &mut Line) {
+        let protected = self.uefi.is_some_and(|uefi| uefi.protected);
+        let machine = match (self.arch, protected) {
+            // Without graphics the firmware writes to the serial port, too: evidence when nothing boots.
+            (Arch::Amd64, false) => "q35,graphics=off",
+            // What only the firmware may write is kept in memory of the system management mode.
+            (Arch::Amd64, true) => "q35,graphics=off,smm=on",
+            (Arch::Arm64, _) => "virt",
+        };
+        line.option("-machine", machine);
+        match (self.acceleration, self.arch) {
+            (Acceleration::Kvm, _) => line.option("-accel", "kvm").option("-cpu", "host"),
+            // `max` costs nothing that can be measured against Nehalem, and distributions that are built
+            // for x86-64-v3 start; `qemu64` is what once panicked.
+            (Acceleration::Tcg, Arch::Amd64) => {
+                line.option("-accel", "tcg,thread=multi").option("-cpu", "max")
+            }
+            // The least that distributions are built for; `max` signs pointers, which is slow to emulate.
+            (Acceleration::Tcg, Arch::Arm64) => {
+                line.option("-accel", "tcg,thread=multi").option("-cpu", "cortex-a57")
+            }
+        };
+    }
+
+    /// Flash memory with UEFI: its code, and the server's own variables.
+    fn firmware(&self, line: &mut Line) {
+        let Some(uefi) = self.uefi else { return };
+        for descriptor in DESCRIPTORS_OF_UEFI {
+            line.option("-add-fd", descriptor);
+        }
+        if uefi.protected {
+            line.option("-global", "driver=cfi.pflash01,property=secure,value=on");
+            // The code would have to keep its secrets over a suspend.
+            line.option("-global", "ICH9-LPC.disable_s3=1");
+        }
+        line.option("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={}", uefi.code));
+        line.option("-drive", format!("if=pflash,unit=1,format=raw,file={VARIABLES_FILE}"));
     }
 }
 
@@ -175,6 +223,7 @@ pub(super) fn mac(id: uuid::Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedules::Firmware;
 
     #[test]
     fn the_flag_must_be_a_word_of_its_own() {
@@ -202,9 +251,26 @@ mod tests {
             cpus: 2,
             directory: Path::new("/s,t/servers/image-manager-1"),
             acceleration: Acceleration::Tcg,
+            arch: Arch::Amd64,
+            uefi: None,
+            format: Format::Qcow2,
             sandbox: true,
         };
         let line = machine.arguments().join(&OsString::from(" ")).into_string().unwrap();
+        assert!(!line.contains("pflash") && line.contains("backing.driver=qcow2"), "{line}");
+        let secure = Uefi::of(Arch::Amd64, Firmware::UefiSecure);
+        let secure = Machine { uefi: secure, format: Format::Raw, ..machine }.arguments();
+        let secure = secure.join(&OsString::from(" ")).into_string().unwrap();
+        for piece in [
+            "smm=on",
+            "property=secure,value=on",
+            "secboot.fd",
+            "file=/dev/fdset/5",
+            "fd=8,set=5",
+            "backing.driver=raw",
+        ] {
+            assert!(secure.contains(piece), "{piece}: {secure}");
+        }
         assert!(line.contains(" -L /s,t/servers/image-manager-1/firmware "), "{line}");
         assert_eq!(line.matches("/s,t").count(), 1, "{line}");
         assert!(line.contains("-name image-manager-1 ") && line.contains("-m 1025M"));

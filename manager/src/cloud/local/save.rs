@@ -10,22 +10,23 @@ use super::images;
 use super::io_error;
 use super::programs::Programs;
 use super::qemu::DISK;
-use crate::cloud::{CloudError, qcow2};
+use crate::cloud::{CloudError, disk_file};
+use crate::schedules::Format;
 
 /// The file in the server's directory.
-const KEPT: &str = "kept.qcow2";
+const KEPT: &str = "kept";
 
 /// Writes the disk of the server in `home`, which began with `image`, to `to`. QEMU has written the disk as a user without
 /// rights, and is read here by root: so what its header says of other files does not count.
 pub(super) async fn disk(
     programs: &Programs,
     home: &Path,
-    image: &Path,
+    image: (&Path, Format),
     to: &Path,
 ) -> Result<(), CloudError> {
     let half = Half(place(home, to).map_err(|error| io_error("cannot write", to, &error))?);
     let disk = home.join(DISK);
-    qcow2::refuse_data_file(&disk)
+    disk_file::refuse_data_file(&disk)
         .map_err(|refusal| images::corrupt(format!("disk {} {refusal}", disk.display())))?;
     programs.flatten(&disk, image, &half.0).await?;
     fs::rename(&half.0, to).map_err(|error| io_error("cannot rename to", to, &error))

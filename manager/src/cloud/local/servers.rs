@@ -4,6 +4,7 @@
 //! server.json   what it is; written before anything else
 //! config.iso    config drive; holds a token, as the directory is for its owner only
 //! disk.qcow2    overlay on the image
+//! firmware-variables.fd   with UEFI: what its guest tells the firmware
 //! qemu.log      what QEMU says
 //! network.log   what its network says
 //! sockets/      qmp.sock events.sock qga.sock: the only place that QEMU's user may write in
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use super::busy::Busy;
 use super::config_drive::{self, Instance};
 use super::confinement::{Account, Launch};
+use super::firmware::{self, MachineKind};
 use super::guard::{self, Ending};
 use super::network::{Network, Plan};
 use super::programs::{Programs, clean_command};
@@ -37,6 +39,7 @@ use super::qemu::{self, Acceleration, Machine};
 use super::qmp::Qmp;
 use super::{blocking, io_error};
 use crate::cloud::{CloudError, NewServer, ServerStatus, Trouble};
+use crate::schedules::Format;
 
 /// What QEMU may take until it answers; an emulating host may be busy.
 const START: Duration = Duration::from_mins(1);
@@ -116,7 +119,12 @@ impl Servers {
     }
 
     /// Makes the directory with disk and config drive, and starts QEMU. Returns once that answers.
-    pub(super) async fn boot(&self, new: &NewServer, image: &Path, owner: &str) -> Result<Uuid, CloudError> {
+    pub(super) async fn boot(
+        &self,
+        new: &NewServer,
+        image: (&Path, Format),
+        owner: &str,
+    ) -> Result<Uuid, CloudError> {
         let id = Uuid::now_v7();
         let record = Record {
             id: id.to_string(),
@@ -134,11 +142,13 @@ impl Servers {
         })?;
         let home = self.home(&new.name);
         let held = self.furnishing.hold(&new.name).await;
+        let uefi = MachineKind::of(&new.spec).uefi();
         blocking({
             let (home, console) = (home.clone(), new.console_log.clone());
             move || {
                 let _held = held;
-                furnish(&home, &record, &drive, &console)
+                furnish(&home, &record, &drive, &console)?;
+                uefi.map_or(Ok(()), |uefi| uefi.furnish(&firmware::variables(&home)))
             }
         })
         .await?;
@@ -150,7 +160,7 @@ impl Servers {
         Ok(id)
     }
 
-    async fn start(&self, new: &NewServer, id: Uuid, image: &Path) -> Result<(), CloudError> {
+    async fn start(&self, new: &NewServer, id: Uuid, image: (&Path, Format)) -> Result<(), CloudError> {
         let sandbox = self.sandbox.load(Ordering::Relaxed);
         let Err(failure) = self.try_start(new, id, image, sandbox).await else { return Ok(()) };
         let evidence = failure.evidence.to_ascii_lowercase();
@@ -166,7 +176,7 @@ impl Servers {
         &self,
         new: &NewServer,
         id: Uuid,
-        image: &Path,
+        (image, format): (&Path, Format),
         sandbox: bool,
     ) -> Result<(), CloudError> {
         let home = &self.home(&new.name);
@@ -174,7 +184,8 @@ impl Servers {
         let endpoint = new.metadata.get(ENDPOINT).and_then(|endpoint| endpoint.parse().ok());
         let plan = blocking(move || Ok(Plan::of_this_host(endpoint))).await?;
         let network = Network::start(account, &new.name, home, &plan).await?;
-        let acceleration = Acceleration::of_this_host();
+        let acceleration = Acceleration::of_this_host(new.spec.arch);
+        let uefi = MachineKind::of(&new.spec).uefi();
         let machine = Machine {
             name: &new.name,
             uuid: &id.to_string(),
@@ -183,6 +194,9 @@ impl Servers {
             cpus: new.spec.cpus,
             directory: home,
             acceleration,
+            arch: new.spec.arch,
+            uefi,
+            format,
             sandbox,
         };
         let launch = Launch {
@@ -194,6 +208,8 @@ impl Servers {
             home,
             image,
             console: &new.console_log,
+            arch: new.spec.arch,
+            variables: uefi.is_some(),
             arguments: machine.arguments(),
         };
         let log = home.join(qemu::LOG);

@@ -15,6 +15,7 @@ use super::upload::Sums;
 use crate::cloud::{
     CloudError, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
 };
+use crate::schedules::Firmware;
 
 /// Who made it: this installation.
 pub(super) const OWNER: &str = "image_manager_owner";
@@ -234,10 +235,11 @@ impl OpenStackCloud {
     }
 }
 
-/// The size of the disk in the file, which must be a qcow2 that stands on its own.
+/// The size of the disk in the file, which must stand on its own.
 async fn virtual_size(new: &NewImage) -> Result<u64, CloudError> {
-    let file = new.file.clone();
-    let read = tokio::task::spawn_blocking(move || crate::cloud::qcow2::virtual_size(&file)).await;
+    let (file, format) = (new.file.clone(), new.format);
+    let read =
+        tokio::task::spawn_blocking(move || crate::cloud::disk_file::virtual_size(&file, format)).await;
     let read = read.map_err(|error| fault(format!("reading {}: {error}", new.file.display())))?;
     read.map_err(|refusal| {
         CloudError::new(Trouble::Corrupt, format!("image {} {refusal}", new.file.display()))
@@ -247,17 +249,19 @@ async fn virtual_size(new: &NewImage) -> Result<u64, CloudError> {
 /// What Glance is told of a new image. The schedule's own properties come last: they win.
 fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) -> Value {
     let mut properties: BTreeMap<&str, Value> = BTreeMap::from([
-        ("architecture", json!(std::env::consts::ARCH)),
+        ("architecture", json!(new.arch.machine())),
         ("os_type", json!("linux")),
         ("hw_qemu_guest_agent", json!("yes")),
         (BUILD_DATE, json!(now.to_rfc3339_opts(SecondsFormat::Secs, true))),
     ]);
+    let firmware = new.firmware.map(Firmware::properties).unwrap_or_default();
+    properties.extend(firmware.iter().map(|(name, value)| (*name, json!(value))));
     properties.extend(new.properties.iter().map(|(name, value)| (name.as_str(), json!(value))));
     properties.extend([
         (ITSELF, json!(id)),
         ("id", json!(id)),
         ("name", json!(new.name)),
-        ("disk_format", json!("qcow2")),
+        ("disk_format", json!(new.format.as_str())),
         ("container_format", json!("bare")),
         ("visibility", json!("private")),
         ("os_hidden", json!(true)),
@@ -298,6 +302,7 @@ fn fault(message: String) -> CloudError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedules::{Arch, Format};
 
     fn new_image(properties: &[(&str, &str)]) -> NewImage {
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -305,6 +310,9 @@ mod tests {
             build_id: "b".into(),
             name: "image-manager-b".into(),
             file: "x.qcow2".into(),
+            format: Format::Qcow2,
+            arch: Arch::Amd64,
+            firmware: None,
             properties: properties.iter().map(pair).collect(),
         }
     }
@@ -322,9 +330,22 @@ mod tests {
             body,
             json!({"id": "i", "name": "image-manager-b", "disk_format": "qcow2", "container_format": "bare",
                 "visibility": "private", "os_hidden": true, "min_disk": 3, "min_ram": 512, "os_type": "linux",
-                "architecture": std::env::consts::ARCH, "hw_qemu_guest_agent": "no", "os_distro": "debian",
+                "architecture": "x86_64", "hw_qemu_guest_agent": "no", "os_distro": "debian",
                 "image_manager_image": "i", "image_build_date": "2026-11-18T11:06:40Z"})
         );
+        let arm = NewImage {
+            format: Format::Raw,
+            arch: Arch::Arm64,
+            firmware: Some(Firmware::Uefi),
+            ..new_image(&[("hw_machine_type", "virt-7.2")])
+        };
+        let arm = description("i", &arm, 1, now);
+        let said =
+            ["disk_format", "architecture", "hw_firmware_type", "hw_machine_type"].map(|key| text(&arm, key));
+        assert_eq!(said, ["raw", "aarch64", "uefi", "virt-7.2"]);
+        let secure = NewImage { firmware: Some(Firmware::UefiSecure), ..new_image(&[]) };
+        let secure = description("i", &secure, 1, now);
+        assert_eq!(["os_secure_boot", "hw_machine_type"].map(|key| text(&secure, key)), ["required", "q35"]);
         let sneaky = description("i", &new_image(&[("visibility", "public")]), 1, now);
         assert_eq!(sneaky["visibility"], "private", "only verified images are seen");
     }

@@ -8,7 +8,7 @@ use crate::cloud::Trouble;
 use crate::cloud::openstack::OpenStackCloud;
 use crate::cloud::openstack::places::Network;
 use crate::cloud::openstack::stage::{self, Stage};
-use crate::schedules::ServerSpec;
+use crate::schedules::{Arch, ServerSpec};
 
 const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
 const CHOICES: &str = "HTTP/1.1 300 Choices\r\ncontent-length: 15\r\n\r\n{\"choices\": []}";
@@ -20,6 +20,8 @@ fn spec() -> ServerSpec {
         memory: 0,
         disk: 0,
         cpus: 1,
+        firmware: None,
+        arch: Arch::Amd64,
         flavor: Some("small".into()),
         network: Some("private".into()),
         security_groups: Vec::new(),

@@ -3,13 +3,15 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::cloud::Image;
 use crate::cloud::openstack::stage::{self, Stage};
-use crate::schedules::ServerSpec;
+use crate::schedules::{Arch, ServerSpec};
 
 fn spec() -> ServerSpec {
     ServerSpec {
         memory: 0,
         disk: 0,
         cpus: 0,
+        firmware: None,
+        arch: Arch::Amd64,
         flavor: Some("lab.tiny".into()),
         network: None,
         security_groups: Vec::new(),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::cloud::openstack::stage::{self, Stage};
 use crate::cloud::{Cloud as _, EntryId, Image};
-use crate::schedules::ServerSpec;
+use crate::schedules::{Arch, ServerSpec};
 
 /// What is written down, in its order.
 #[derive(Default)]
@@ -43,6 +43,8 @@ fn server() -> NewServer {
             memory: 0,
             disk: 0,
             cpus: 0,
+            firmware: None,
+            arch: Arch::Amd64,
             flavor: Some("f".into()),
             network: None,
             security_groups: vec!["default".into()],

@@ -9,16 +9,17 @@ use std::time::Duration;
 use image_manager_proto::v1::LogSource;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Order, Proof};
-use crate::history::{ArtifactRecord, RoomTaken};
+use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Inputs, Order, Proof};
+use crate::history::{ArtifactRecord, DefinitionPart, RoomTaken};
+use crate::lifecycle::agent_program::agent_for;
 use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
 use crate::lifecycle::definition::Definition;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, room, second_build};
-use crate::programs::is_executable;
-use crate::schedules::{Compression, ImageSpec};
+use crate::lifecycle::{files, manifest, room, second_build};
+use crate::schedules::{Compression, Format, ImageSpec};
 
 /// The element of ours that makes users takes them from variables with these names.
 const USERS: &str = "IMAGE_MANAGER_USERS";
@@ -35,15 +36,8 @@ const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION
 /// The hash of what it made is in the history before the next stage begins: a later manager knows it again.
 pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
     let settings = driver.manager.settings();
-    if !is_executable(&settings.agent) {
-        return Err(Failure::errored(
-            "agent_missing",
-            format!(
-                "no agent binary at {}: build it with `make agent`, or name it with --agent",
-                settings.agent.display()
-            ),
-        ));
-    }
+    let agent = agent_for(&settings.agent, driver.schedule.image.arch)
+        .map_err(|refusal| Failure::errored(refusal.reason(), refusal.to_string()))?;
     let late =
         async { Failure::errored("cloud_timeout", "the cloud does not say whether it can take the build") };
     let asked = async { Ok(driver.cloud.preflight(&driver.schedule.server).await?) };
@@ -54,27 +48,31 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     tokio::fs::create_dir_all(&settings.scratch)
         .await
         .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
-    let order = order(driver).await?;
+    let own = own_inputs(driver).await?;
+    let order = order(driver, agent, own.inputs).await?;
     let images = driver.cloud.image_directory();
     let _room = room::admit(&driver.manager, &driver.schedule, &order.scratch, images).await?;
     let history = driver.manager.history();
     let name = order.scratch.display().to_string();
     let row = history.intend(&driver.id, HOST, "scratch", &name).await?;
     history.resource_created(row, &name).await?;
-    let artifact = defined_build(driver, &order).await?;
+    let artifact = defined_build(driver, &order, own.parts).await?;
 
-    if let Some(manifest) = &artifact.manifest {
-        // Nice to have: a build without its list of packages is still a build.
-        if let Err(error) = tokio::fs::copy(manifest, directory.join(files::MANIFEST)).await {
-            tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
-        }
+    // Nice to have: a build without its list of packages is still a build.
+    if let Err(error) = manifest::keep(artifact.manifest.as_deref(), &artifact.packages, &directory).await {
+        tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
     }
     history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
     let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
     let last_good = history.last_good_size(&driver.schedule.name).await?;
-    let warning = room::compare_size(size, last_good, artifact.room.lowest)?;
+    let small = room::compare_size(size, last_good, artifact.room.lowest)?;
+    let warnings: Vec<String> = artifact.proof.warning().into_iter().chain(small.clone()).collect();
+    history.record_warnings(&driver.id, &warnings).await?;
+    for warning in &warnings {
+        tracing::warn!(build = driver.id, "{warning}");
+    }
     history.record_room(&driver.id, RoomTaken { scratch: artifact.room.most, image: size }).await?;
-    let detail = detail(driver, &artifact, size, warning);
+    let detail = detail(driver, &artifact, size, small);
     let value = note_hash(driver, artifact.file).await?;
     Ok(Done { value, detail })
 }
@@ -97,16 +95,16 @@ async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure
 }
 
 /// What people read of the stage.
-fn detail(driver: &Driver, artifact: &Artifact, size: u64, warning: Option<String>) -> String {
+fn detail(driver: &Driver, artifact: &Artifact, size: u64, small: Option<String>) -> String {
     let proof = artifact.proof.summary();
-    let mut text =
-        format!("{} from {}; {proof}", human_size(size), driver.schedule.image.elements.join(", "));
+    let aloud = if artifact.proof.warning().is_some() { "WARNING: " } else { "" };
+    let elements = driver.schedule.image.elements.join(", ");
+    let mut text = format!("{} from {elements}; {aloud}{proof}", human_size(size));
     if matches!(artifact.proof, Proof::Looked(_)) {
         let _ = write!(text, " in {:.1} s", artifact.proof_seconds);
     }
-    if let Some(warning) = warning {
-        tracing::warn!(build = driver.id, "{warning}");
-        let _ = write!(text, "; {warning}");
+    if let Some(small) = small {
+        let _ = write!(text, "; WARNING: {small}");
     }
     text
 }
@@ -115,22 +113,39 @@ fn detail(driver: &Driver, artifact: &Artifact, size: u64, warning: Option<Strin
 const READING: Duration = Duration::from_mins(5);
 
 /// Builds, and records what the image is defined by.
-async fn defined_build(driver: &Driver, order: &Order) -> Result<Artifact, Failure> {
-    let reading = async { Ok(Definition::read(driver.manager.settings(), &driver.schedule.image).await) };
+async fn defined_build(
+    driver: &Driver,
+    order: &Order,
+    own: Vec<DefinitionPart>,
+) -> Result<Artifact, Failure> {
+    let reading = async {
+        Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent, own).await)
+    };
     let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
     let definition = driver.bounded(READING, late, reading).await?;
     let expanded = OnceLock::new();
     let result = build(driver, order, &expanded).await?;
-    let digest = definition.zip(expanded.get()).map(|(definition, expanded)| definition.digest(expanded));
+    let defined = definition.zip(expanded.get()).map(|(definition, expanded)| definition.of(expanded));
     match result {
         Ok(artifact) => {
-            if let Some(digest) = &digest {
-                driver.manager.history().record_definition(&driver.id, digest, None).await?;
+            if let Some(defined) = &defined {
+                driver.manager.history().record_definition(&driver.id, defined, None).await?;
             }
             Ok(artifact)
         }
-        Err(error) => Err(second_build::judge(driver, error, digest.as_deref()).await?),
+        Err(error) => Err(second_build::judge(driver, error, defined.as_ref()).await?),
     }
+}
+
+/// Reads what the schedule brings of its own.
+async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
+    let image = driver.schedule.image.clone();
+    let late = async { Failure::errored("build_timeout", "reading the schedule's own files took too long") };
+    let reading = async {
+        let read = tokio::task::spawn_blocking(move || inputs::read(&image)).await;
+        read.unwrap_or_else(|error| Err(Failure::errored("internal", error.to_string())))
+    };
+    driver.bounded(READING, late, reading).await
 }
 
 /// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.
@@ -165,7 +180,7 @@ async fn build(
     }
 }
 
-async fn order(driver: &Driver) -> Result<Order, Failure> {
+async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Failure> {
     let settings = driver.manager.settings();
     let image = &driver.schedule.image;
     let stand_ins = builder::install_stand_ins(&settings.state)
@@ -175,15 +190,18 @@ async fn order(driver: &Driver) -> Result<Order, Failure> {
     Ok(Order {
         build_id: driver.id.clone(),
         program: settings.dib.clone(),
-        elements: image.elements.clone(),
-        elements_path: settings.elements.clone(),
+        elements: inputs::elements(image),
+        elements_path: settings.elements_of(image),
         packages: image.packages.clone(),
+        inputs: own,
         environment,
-        qemu_img_options: qemu_img_options(image.compression).to_owned(),
+        format: image.format,
+        arch: image.arch,
+        qemu_img_options: qemu_img_options(image).to_owned(),
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
         log: driver.directory().join(files::BUILD_LOG),
-        agent: settings.agent.clone(),
+        agent,
         fingerprint: driver.manager.inner().fingerprint.clone(),
         private: settings.private.iter().chain([&settings.state, &settings.scratch]).cloned().collect(),
         timeout: driver.schedule.timeouts.build,
@@ -209,8 +227,9 @@ fn environment(image: &ImageSpec) -> BTreeMap<String, String> {
 }
 
 /// Larger clusters compress better, and are written and read faster.
-fn qemu_img_options(compression: Compression) -> &'static str {
-    match compression {
+fn qemu_img_options(image: &ImageSpec) -> &'static str {
+    match image.compression {
+        _ if image.format == Format::Raw => "",
         Compression::Zstd => "compression_type=zstd,cluster_size=262144",
         Compression::Zlib => "cluster_size=262144",
         Compression::None => "",

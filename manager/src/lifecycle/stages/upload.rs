@@ -24,6 +24,9 @@ pub(in crate::lifecycle) async fn run(
         build_id: driver.id.clone(),
         name: resource_name(&driver.id),
         file: artifact.file.clone(),
+        format: driver.schedule.image.format,
+        arch: driver.schedule.image.arch,
+        firmware: driver.schedule.server.firmware,
         properties: properties(driver),
     };
     let ledger = driver.ledger();

@@ -43,6 +43,7 @@ pub(super) async fn page(
         (head(&build, previous.as_deref(), buildable, caller.may(Role::Operator)))
         div #failure data-swap {
             @if let Some(failure) = &build.failure { (build_parts::failure(&build, failure)) }
+            @if !build.warnings.is_empty() { (build_parts::warnings(&build)) }
         }
         div.columns {
             div.main-column {
@@ -52,6 +53,7 @@ pub(super) async fn page(
             aside.side-column #facts data-swap aria-label="Facts" {
                 (build_parts::image(&build))
                 (build_parts::server_and_agent(&build))
+                (build_parts::definition(&build))
                 (build_parts::resources(&build))
             }
         }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{figures, marks};
 use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
-use crate::lifecycle::state;
+use crate::lifecycle::{short_digest, state};
 
 /// Width of the drawing that a stage's bar is in.
 const ROAD: f64 = 1000.0;
@@ -35,6 +35,16 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure) -> Markup {
                 h3 { "Evidence" }
                 pre.evidence tabindex="0" aria-label="Evidence" { (failure.evidence) }
             }
+        }
+    }
+}
+
+/// What should be known of the image although it is no failure.
+pub(super) fn warnings(build: &v1::Build) -> Markup {
+    html! {
+        section class="failure warn" aria-labelledby="warnings" {
+            h2 #warnings { "Warning" }
+            @for warning in &build.warnings { p.message { (warning) } }
         }
     }
 }
@@ -190,6 +200,30 @@ pub(super) fn image(build: &v1::Build) -> Markup {
     }
 }
 
+/// What the image was defined by: what is the site's own, part by part.
+pub(super) fn definition(build: &v1::Build) -> Markup {
+    let of = |source: &str| {
+        build.definition.iter().filter(|part| part.kind == "element" && part.source == source).count()
+    };
+    let shown = build.definition.iter().filter(|part| part.source == "own" || part.kind == "program");
+    html! {
+        @if !build.definition.is_empty() {
+            section.panel {
+                div.panel-head { h2 { "Definition" } }
+                dl.facts {
+                    dt { "elements" } dd {
+                        (of("own")) " of one's own, " (of("shipped")) " shipped, " (of("disk-image-builder")) " of disk-image-builder"
+                    }
+                    @for part in shown {
+                        dt { (part.kind) } dd { (part.name) " " code title=(part.value) { (short_digest(&part.value)) } }
+                    }
+                    dt { "sha256" } dd { code.hash { (build.definition_digest) } (copy(&build.definition_digest, "Copy the digest")) }
+                }
+            }
+        }
+    }
+}
+
 /// A button that the script makes work; without it there is none.
 pub(super) fn copy(text: &str, label: &str) -> Markup {
     html! { button.copy type="button" hidden data-copy=(text) aria-label=(label) title=(label) { "Copy" } }
@@ -265,5 +299,17 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_shown_as_it_is() {
+        let build = v1::Build { warnings: vec!["it is <btrfs>".to_owned()], ..v1::Build::default() };
+        let page = warnings(&build).into_string();
+        assert!(page.contains(r#"<p class="message">it is &lt;btrfs&gt;</p>"#), "{page}");
     }
 }

@@ -11,7 +11,7 @@ use super::build_parts::attach_time;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
 use super::{Web, figures, marks};
-use crate::lifecycle::compare;
+use crate::lifecycle::{compare, short_digest};
 use crate::operator::access::Caller;
 
 /// Packages that a page shows.
@@ -54,6 +54,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Qu
         }
         @for note in &found.notes { p.notice-line.warn { (note) } }
         section.panel { (side_by_side(&found, a, b)) }
+        (definition(&found))
         (packages(&found))
     };
     Ok(page.render(&body))
@@ -197,6 +198,58 @@ fn sign(more: bool) -> &'static str {
     if more { "+" } else { "−" }
 }
 
+/// What the images were defined by, as far as it differs.
+fn definition(found: &v1::CompareBuildsResponse) -> Markup {
+    if found.definition_a.is_none() || found.definition_b.is_none() {
+        return html! {};
+    }
+    html! {
+        section.panel {
+            div.panel-head { h2 { "Definition" } span.muted { (found.definition.len()) " of its parts differ" } }
+            @if found.definition.is_empty() {
+                p.hint { "Both images were asked for in the same way: elements, settings, files, programs." }
+            } @else {
+                div.table-box tabindex="0" role="region" aria-label="Definition" {
+                    table.packages {
+                        thead { tr { th scope="col" { "Part" } th scope="col" { "A" } th scope="col" { "B" } th.right scope="col" { "Change" } } }
+                        tbody { @for change in &found.definition { (definition_change(change)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn definition_change(change: &v1::DefinitionChange) -> Markup {
+    let said = |part: Option<&v1::DefinitionPart>| {
+        html! {
+            @match part {
+                None => span.none { "–" },
+                Some(part) => {
+                    @if !part.value.is_empty() { code title=(part.value) { (short_digest(&part.value)) } " " }
+                    span.muted { (part.source) }
+                }
+            }
+        }
+    };
+    html! {
+        tr {
+            th scope="row" { (change.kind) " " (change.name) }
+            td { (said(change.a.as_ref())) }
+            td { (said(change.b.as_ref())) }
+            td.right { (kind_of_change(change.a.is_none(), change.b.is_none())) }
+        }
+    }
+}
+
+fn kind_of_change(added: bool, removed: bool) -> Markup {
+    html! {
+        @if added { span.outcome.good { "added" } }
+        @else if removed { span.outcome.bad { "removed" } }
+        @else { span.muted { "changed" } }
+    }
+}
+
 fn packages(found: &v1::CompareBuildsResponse) -> Markup {
     let (Some(count_a), Some(count_b)) = (found.packages_a, found.packages_b) else { return html! {} };
     let changes = &found.packages;
@@ -231,9 +284,7 @@ fn package(change: &v1::PackageChange) -> Markup {
             td { (version(&change.version_a)) }
             td { (version(&change.version_b)) }
             td.right {
-                @if change.version_a.is_empty() { span.outcome.good { "added" } }
-                @else if change.version_b.is_empty() { span.outcome.bad { "removed" } }
-                @else { span.muted { "changed" } }
+                (kind_of_change(change.version_a.is_empty(), change.version_b.is_empty()))
             }
         }
     }

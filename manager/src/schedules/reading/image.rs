@@ -55,14 +55,22 @@ impl<'a> Reader<'a> {
         }
         let image = image.unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
         let environment = self.environment(&image);
+        let secrets = self.secrets(&image);
+        let repositories = self.repositories(&image, &elements, &secrets);
         ImageSpec {
             elements,
+            elements_path: self.elements_path(&image),
+            repositories,
+            files: self.files(&image),
+            secrets,
             environment,
             packages: self.ruled_strings(&image, "packages", &PACKAGE).unwrap_or_default(),
             users: self.users(&image),
             default_user: self.ruled_string(&image, "default_user", &USER_NAME),
             ssh_authorized_keys: self.public_keys(&image),
             ssh_password_authentication: self.flag(&image, "ssh_password_authentication").unwrap_or(false),
+            arch: self.arch(&image),
+            format: self.format(&image),
             compression: self.compression(&image),
             properties: self.properties(&image),
         }

@@ -16,20 +16,29 @@ const SCHEDULE: &[&str] = &[
 ];
 const IMAGE: &[&str] = &[
     "elements",
+    "elements_path",
+    "repositories",
+    "files",
+    "secrets",
     "environment",
     "packages",
     "users",
     "default_user",
     "ssh_authorized_keys",
     "ssh_password_authentication",
+    "arch",
+    "format",
     "compression",
     "properties",
 ];
 const USER: &[&str] = &["name", "ssh_authorized_keys", "sudo", "groups", "shell"];
+const REPOSITORY: &[&str] = &["name", "kind", "url", "suites", "components", "key_file", "keep", "auth"];
+const FILE_OF_IMAGE: &[&str] = &["source", "path", "mode", "owner"];
 const SERVER: &[&str] = &[
     "memory",
     "disk",
     "cpus",
+    "firmware",
     "flavor",
     "network",
     "security_groups",
@@ -49,10 +58,12 @@ const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 pub(super) const FILE: &[&str] = &["defaults", "schedule"];
 
 /// Tables by their name within a schedule, with their keys.
-const TABLES: [(&str, &[&str]); 12] = [
+const TABLES: [(&str, &[&str]); 14] = [
     ("", SCHEDULE),
     ("image", IMAGE),
     ("image.users", USER),
+    ("image.repositories", REPOSITORY),
+    ("image.files", FILE_OF_IMAGE),
     ("server", SERVER),
     ("checks", CHECKS),
     ("checks.disk", &["min_free", "min_free_inodes", "required", "timeout"]),

@@ -1,10 +1,12 @@
 //! Reads the values of a table one by one, and notes every mistake instead of stopping at it.
 
+mod additions;
 mod checks;
 mod clouds;
 mod environment;
 mod image;
 mod keys;
+mod machine;
 mod rules;
 mod schedule;
 mod server;
@@ -12,6 +14,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -42,6 +45,8 @@ const PRIVATE_KEY_MARKS: [&str; 2] = ["PRIVATE KEY", "b3BlbnNzaC1rZXktdj"];
 pub(super) struct Reader<'a> {
     /// The file.
     text: &'a str,
+    /// The directory that relative paths count from.
+    base: PathBuf,
     /// The mistakes.
     pub findings: Findings,
     /// Where the parts of each schedule's image stand.
@@ -59,9 +64,11 @@ struct Text<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from the file `text`.
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, findings: Findings::default(), images: BTreeMap::new() }
+    /// Reads from the file `text` at `path`.
+    pub(super) fn new(text: &'a str, path: &Path) -> Self {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let base = whole.parent().unwrap_or(Path::new("/")).to_owned();
+        Self { text, base, findings: Findings::default(), images: BTreeMap::new() }
     }
 
     /// The table `key`, with its unknown keys noted.

@@ -130,3 +130,71 @@ pub(super) const DATASOURCE: Rule = Rule {
     help: "as cloud-init calls it, for example \"ConfigDrive\" or \"OpenStack\"",
     holds: |text| plain(text, 64, "_-", "-"),
 };
+
+pub(super) const HOST_PATH: Rule = Rule {
+    what: "a path",
+    help: "a file or directory of this host; a relative path counts from the directory of the schedules file",
+    holds: |text| (1..=1024).contains(&text.len()) && text.trim() == text && !text.contains(':'),
+};
+
+pub(super) const REPOSITORY_NAME: Rule = Rule {
+    what: "a repository's name",
+    help: "letters, digits, `-` and `_`, at most 63, not beginning with `-`",
+    holds: |text| plain(text, 63, "-_", "-"),
+};
+
+pub(super) const REPOSITORY_URL: Rule = Rule {
+    what: "a repository's URL",
+    help: "`https://host/...`, `http://host/...` or `file:///...`, as in \"https://packages.example/debian\"",
+    holds: |text| {
+        let plain_url = |rest: &str| {
+            !rest.is_empty()
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/%+,=&?[]".contains(&byte))
+        };
+        let starts = ["https://", "http://", "file://"];
+        text.len() <= 2048 && starts.iter().any(|start| text.strip_prefix(start).is_some_and(plain_url))
+    },
+};
+
+pub(super) const SUITE: Rule = Rule {
+    what: "a suite",
+    help: "as in \"bookworm\" or \"stable/updates\"; a flat repository is a directory, as in \"./\"",
+    holds: |text| plain(text, 200, "-._/+~", "-+~"),
+};
+
+pub(super) const COMPONENT: Rule = Rule {
+    what: "a component",
+    help: "as in \"main\" or \"non-free-firmware\"",
+    holds: |text| plain(text, 200, "-._/+", "-./+"),
+};
+
+pub(super) const IMAGE_PATH: Rule = Rule {
+    what: "a file's path in the image",
+    help: "the whole path of the file, as in \"/etc/motd\": letters, digits, `.`, `_`, `+`, `@`, `-`, without `..`",
+    holds: |text| {
+        text.starts_with('/')
+            && plain(text, 500, "/._+@-", "")
+            && text.split('/').skip(1).all(|part| !["", ".", ".."].contains(&part))
+    },
+};
+
+pub(super) const MODE: Rule = Rule {
+    what: "a file's mode",
+    help: "three or four octal digits, as in \"0644\"",
+    holds: |text| (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit)),
+};
+
+pub(super) const OWNER: Rule = Rule {
+    what: "a file's owner",
+    help: "user and group as the image knows them, as in \"root:root\" or \"0:0\"",
+    holds: |text| {
+        let one = |name: &str| is_user_name(name) || (name.len() <= 9 && name.parse::<u32>().is_ok());
+        text.split_once(':').is_some_and(|(user, group)| one(user) && one(group))
+    },
+};
+
+pub(super) const SECRET_NAME: Rule = Rule {
+    what: "a secret's name",
+    help: "letters, digits and `_`, at most 63: a file of this name has it during the build",
+    holds: |text| plain(text, 63, "_", ""),
+};

@@ -83,6 +83,7 @@ impl<'a> Reader<'a> {
         let table = Table::new(Some(own), defaults, entry.key_span.clone());
         let schedule = self.schedule(&table, Some(entry.key));
         self.refuse_keys_of_the_other_cloud(&table, &schedule);
+        self.refuse_machines_that_cannot_be(&table, &schedule);
         let places = image_places(&table);
         self.images.insert(schedule.name.clone(), places);
         Some((table, schedule))
@@ -93,14 +94,15 @@ impl<'a> Reader<'a> {
         self.refuse_unknown_keys(table, keys::known_keys(""));
         let checks = self.checks(table);
         let timeouts = self.timeouts(table, &checks, name.is_some());
+        let image = self.image(table, name.is_some());
         Schedule {
             name: name.unwrap_or_default().to_owned(),
             cron: self.cron(table),
             timezone: self.timezone(table).unwrap_or(Tz::UTC),
             jitter: self.duration(table, "jitter", Duration::ZERO..=LONGEST_JITTER).unwrap_or_default(),
             cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| LOCAL.to_owned()),
-            image: self.image(table, name.is_some()),
-            server: self.server(table),
+            server: self.server(table, image.arch),
+            image,
             checks: checks.into_iter().map(|check| check.within(timeouts.verify)).collect(),
             publish: self.publish(table),
             timeouts,
@@ -251,19 +253,25 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the names in `image.elements` and `image.environment` stand.
+/// Where the names in `image.elements`, `image.packages` and `image.environment` stand.
 fn image_places(schedule: &Table<'_>) -> ImagePlaces {
     let Some(image) = schedule.get("image").and_then(|entry| entry.table()) else {
         return ImagePlaces::default();
     };
     let elements = image.get("elements");
-    let items =
-        elements.iter().filter_map(|entry| entry.value.get_ref().as_array()).flat_map(|array| array.iter());
+    let items = |key: &str| {
+        let array = image.get(key).and_then(|entry| entry.value.get_ref().as_array());
+        let items = array.into_iter().flat_map(|array| array.iter());
+        items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect()
+    };
     let environment = image.get("environment").and_then(|entry| entry.table());
-    let variables = environment.into_iter().flat_map(|table| table.entries());
+    let variables: Vec<_> = environment.into_iter().flat_map(|table| table.entries()).collect();
+    let name = |entry: &Entry<'_>| entry.key.to_owned();
     ImagePlaces {
         key: elements.as_ref().map(|entry| entry.key_span.clone()).unwrap_or_default(),
-        items: items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect(),
-        variables: variables.map(|entry| (entry.key.to_owned(), entry.key_span)).collect(),
+        items: items("elements"),
+        packages: items("packages"),
+        values: variables.iter().map(|entry| (name(entry), entry.value.span())).collect(),
+        variables: variables.iter().map(|entry| (name(entry), entry.key_span.clone())).collect(),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Reader;
 use super::rules::CLOUD_OBJECT;
-use crate::schedules::ServerSpec;
 use crate::schedules::layers::Table;
+use crate::schedules::{Arch, ServerSpec};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -13,14 +13,16 @@ const TIB: u64 = 1 << 40;
 const LONGEST_USER_DATA: usize = 48 * 1024;
 
 impl<'a> Reader<'a> {
-    /// `server`.
-    pub(super) fn server(&mut self, schedule: &Table<'a>) -> ServerSpec {
+    /// `server`, with processors that the image is for.
+    pub(super) fn server(&mut self, schedule: &Table<'a>, arch: Arch) -> ServerSpec {
         let server =
             self.table(schedule, "server").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
         ServerSpec {
             memory: self.size(&server, "memory", 128 * MIB..=TIB).unwrap_or(GIB),
             disk: self.size(&server, "disk", 256 * MIB..=16 * TIB).unwrap_or(4 * GIB),
             cpus: self.number(&server, "cpus", 1..=64).unwrap_or(2),
+            firmware: self.firmware(&server),
+            arch,
             flavor: self.ruled_string(&server, "flavor", &CLOUD_OBJECT),
             network: self.ruled_string(&server, "network", &CLOUD_OBJECT),
             security_groups: self

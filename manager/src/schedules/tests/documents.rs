@@ -72,6 +72,21 @@ fn every_row_has_its_type_default_meaning_and_an_example_that_is_right() {
             "image.users" => format!(
                 "{base}image.elements = [\"vm\"]\n[[schedule.a.image.users]]\nname = \"u\"\n{example}\n"
             ),
+            "image.repositories" | "image.files" => {
+                let (list, whole) = match table {
+                    "image.files" => ("files", ["source = \"a\"", "path = \"/a\""].as_slice()),
+                    _ => (
+                        "repositories",
+                        ["name = \"a\"", "url = \"http://a/\"", "suites = [\"a\"]", "components = [\"a\"]"]
+                            .as_slice(),
+                    ),
+                };
+                let rest = whole.iter().filter(|line| !line.starts_with(&format!("{last} = ")));
+                let rest: Vec<&str> = rest.copied().collect();
+                let image =
+                    "image.elements = [\"debian-minimal\"]\nimage.secrets = { PACKAGES = \"file:a\" }";
+                format!("{base}{image}\n[[schedule.a.image.{list}]]\n{}\n{example}\n", rest.join("\n"))
+            }
             "image" if last != "elements" => {
                 format!("{base}[schedule.a.image]\nelements = [\"vm\"]\n{example}\n")
             }

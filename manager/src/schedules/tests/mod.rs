@@ -1,9 +1,11 @@
 //! Tests of the schedules.
 
+mod additions;
 mod cron;
 mod design;
 mod documents;
 mod errors;
+mod machines;
 mod merging;
 mod overview;
 mod planner;

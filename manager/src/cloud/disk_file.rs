@@ -1,12 +1,17 @@
-//! Reading a qcow2 header, before any program of QEMU's opens the file.
+//! What the file of a disk says of itself, read before any program of QEMU's opens it.
 //!
 //! An image out of a build must stand on its own: a backing file or an external data file would make QEMU,
-//! which runs with our rights, read another file of this host into a guest or a published image.
+//! which runs with our rights, read another file of this host into a guest or a published image. A raw file says
+//! nothing: it is the disk, whatever stands in it, and is only ever opened as such.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::schedules::Format;
+
+/// Bytes of a sector. QEMU makes a raw disk whole sectors.
+const SECTOR: u64 = 512;
 /// Bytes of the header that are the same in version 3 and, up to byte 72, in version 2.
 const HEADER: usize = 104;
 /// The incompatible feature bits.
@@ -22,6 +27,9 @@ pub(super) enum Refusal {
     /// It is something else, or cut off.
     #[error("is not a qcow2 image")]
     NotQcow2,
+    /// A raw file that no disk is.
+    #[error("is not a raw disk: it has {0} bytes, which is no whole number of sectors")]
+    NoSectors(u64),
     /// It needs another file.
     #[error("has a {0}: an image must stand on its own")]
     NotAlone(&'static str),
@@ -31,7 +39,17 @@ pub(super) enum Refusal {
 }
 
 /// The bytes of the disk that a server would see of the image.
-pub(super) fn virtual_size(file: &Path) -> Result<u64, Refusal> {
+pub(super) fn virtual_size(file: &Path, format: Format) -> Result<u64, Refusal> {
+    match format {
+        Format::Qcow2 => virtual_size_of_qcow2(file),
+        Format::Raw => match File::open(file)?.metadata()?.len() {
+            bytes if bytes > 0 && bytes % SECTOR == 0 => Ok(bytes),
+            bytes => Err(Refusal::NoSectors(bytes)),
+        },
+    }
+}
+
+fn virtual_size_of_qcow2(file: &Path) -> Result<u64, Refusal> {
     let mut header = Vec::with_capacity(HEADER);
     File::open(file)?.take(HEADER as u64).read_to_end(&mut header)?;
     parse(&header)
@@ -93,6 +111,21 @@ mod tests {
     fn the_virtual_size_is_read_of_both_versions() {
         assert_eq!(parse(&header(3, 0, 0)).unwrap(), 1024);
         assert_eq!(parse(&header(2, 0, 4)).unwrap(), 1024, "version 2 has no feature bits");
+    }
+
+    #[test]
+    fn a_raw_file_is_the_disk_whatever_stands_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("disk.raw");
+        let mut sneaky = header(3, 1, 4);
+        sneaky.resize(1024, 0);
+        std::fs::write(&file, &sneaky).unwrap();
+        assert_eq!(virtual_size(&file, Format::Raw).unwrap(), 1024);
+        assert!(virtual_size(&file, Format::Qcow2).is_err());
+        for bytes in [0, 1000] {
+            std::fs::write(&file, vec![0; bytes]).unwrap();
+            assert!(matches!(virtual_size(&file, Format::Raw), Err(Refusal::NoSectors(_))));
+        }
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! rpm's own database `Packages.db`, as openSUSE has it: pages of slots, each of which says where a header lies.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use super::{Error, MOST_HEADER, MOST_PACKAGES, Next};
+
+/// Size of a page of slots, of a slot, and of the blocks by which slots count.
+const PAGE: u64 = 4096;
+const SLOT: u64 = 16;
+const BLOCK: u64 = 16;
+/// The file's own header takes the place of the first slots.
+const FIRST_SLOT: u64 = 32;
+/// Most pages of slots that are read: each has room for 256 packages.
+const MOST_PAGES: u32 = 4096;
+
+/// Hands on the header of each package.
+pub(super) fn each(file: &File, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), Error> {
+    let [magic, version, _, pages] = numbers(file, 0)?;
+    if magic != u32::from_le_bytes(*b"RpmP") || version != 0 {
+        return Err(Error::Damaged("it does not begin as an ndb does"));
+    }
+    if pages == 0 || pages > MOST_PAGES {
+        return Err(Error::Damaged("it has a number of pages that cannot be"));
+    }
+    let mut found = 0;
+    for place in (FIRST_SLOT..u64::from(pages) * PAGE).step_by(usize::try_from(SLOT).unwrap_or(16)) {
+        let [magic, package, block, blocks] = numbers(file, place)?;
+        if magic != u32::from_le_bytes(*b"Slot") {
+            return Err(Error::Damaged("a slot does not begin as slots do"));
+        }
+        // A free one.
+        if package == 0 {
+            continue;
+        }
+        let blob = blob(file, package, u64::from(block) * BLOCK, u64::from(blocks) * BLOCK)?;
+        found += 1;
+        if take(&blob) == Next::Stop || found >= MOST_PACKAGES {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn blob(file: &File, package: u32, place: u64, room: u64) -> Result<Vec<u8>, Error> {
+    let [magic, owner, _, length] = numbers(file, place)?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if magic != u32::from_le_bytes(*b"BlbS") || owner != package {
+        return Err(Error::Damaged("a package's place holds something else"));
+    }
+    if length > MOST_HEADER || u64::try_from(length).unwrap_or(u64::MAX) > room {
+        return Err(Error::Damaged("a package's header has a length that cannot be"));
+    }
+    let mut blob = vec![0; length];
+    file.read_exact_at(&mut blob, place.saturating_add(16))?;
+    Ok(blob)
+}
+
+fn numbers(file: &File, at: u64) -> Result<[u32; 4], Error> {
+    let mut bytes = [0; 16];
+    file.read_exact_at(&mut bytes, at)?;
+    let (numbers, _) = bytes.as_chunks::<4>();
+    let mut four = [0; 4];
+    for (number, bytes) in four.iter_mut().zip(numbers) {
+        *number = u32::from_le_bytes(*bytes);
+    }
+    Ok(four)
+}

@@ -1,0 +1,259 @@
+//! Which distribution a schedule's elements build, and what does not go with it: elements and releases of another one,
+//! another init system, a container runtime that would leave things behind. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::schedules::{Mistake, Place, Schedule};
+
+use self::known::{DISTRIBUTIONS, Distribution, Family, GUESTS, NOT_SYSTEMD, ONLY};
+
+mod known;
+
+/// What disk-image-builder's resolver says of one schedule's elements.
+pub(super) struct Resolution<'a> {
+    /// What they expand to.
+    pub(super) elements: &'a BTreeSet<String>,
+    /// Which of [`marks`] each element that the schedule names brings along, itself included.
+    pub(super) brings: &'a BTreeMap<String, Vec<String>>,
+    /// Init systems that elements besides disk-image-builder's own ask for in their environment.d.
+    pub(super) inits: &'a BTreeMap<String, String>,
+}
+
+/// The elements by which distributions and their package managers are told.
+pub(super) fn marks() -> Vec<&'static str> {
+    let managers = [Family::Apt, Family::Rpm, Family::Zypper].into_iter().flat_map(Family::managers);
+    managers.chain(DISTRIBUTIONS.iter().flat_map(|one| one.systems)).copied().collect()
+}
+
+/// What is wrong.
+pub(super) fn mistakes(schedule: &Schedule, resolution: &Resolution<'_>) -> Vec<Mistake> {
+    let found = distributions(resolution.elements);
+    let mut mistakes = Vec::new();
+    match found.as_slice() {
+        [] => mistakes.extend(two_families(schedule, resolution)),
+        [one] => {
+            mistakes.extend(foreign_elements(schedule, resolution, one));
+            mistakes.extend(release(schedule, one));
+        }
+        several => mistakes.push(two_systems(schedule, resolution, several)),
+    }
+    mistakes.extend(init_system(schedule, resolution));
+    mistakes.extend(runtime(schedule, resolution.elements));
+    mistakes
+}
+
+/// What may be right and is not known: a release that is newer than this program.
+pub(super) fn note(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<String> {
+    let [one] = distributions(elements)[..] else { return None };
+    let release = schedule.image.environment.get("DIB_RELEASE")?;
+    (!one.knows(release)).then(|| {
+        format!(
+            "schedule {}: DIB_RELEASE {release:?} is no release of {} that this program knows; a new one builds all the \
+             same",
+            schedule.name, one.name
+        )
+    })
+}
+
+/// The distribution, as far as the elements tell.
+pub(super) fn distribution(elements: &BTreeSet<String>) -> Option<&'static str> {
+    match distributions(elements)[..] {
+        [one] => Some(one.name),
+        _ => None,
+    }
+}
+
+fn distributions(elements: &BTreeSet<String>) -> Vec<&'static Distribution> {
+    let of = |one: &&Distribution| one.systems.iter().any(|system| elements.contains(*system));
+    DISTRIBUTIONS.iter().filter(of).collect()
+}
+
+fn mistake(schedule: &Schedule, place: Place, title: String, label: String, help: String) -> Mistake {
+    Mistake { schedule: schedule.name.clone(), place, title, label, help }
+}
+
+/// Each brings its root, and the resolver does not mind: both are made from a container, say.
+fn two_systems(schedule: &Schedule, resolution: &Resolution<'_>, several: &[&Distribution]) -> Mistake {
+    let names: Vec<&str> = several.iter().map(|one| one.name).collect();
+    let of = |element: &&String| {
+        let brings = resolution.brings.get(*element);
+        brings.is_some_and(|marks| {
+            several.iter().any(|one| one.systems.iter().any(|system| marks.iter().any(|mark| mark == system)))
+        })
+    };
+    let second = schedule.image.elements.iter().filter(of).nth(1).cloned();
+    mistake(
+        schedule,
+        second.map_or(Place::Elements, Place::Element),
+        format!("the elements of `{}` bring two operating systems: {}", schedule.name, names.join(" and ")),
+        "a second operating system".to_owned(),
+        "leave all but one away; an image of another distribution is a schedule of its own".to_owned(),
+    )
+}
+
+/// Of an operating system that an element of the user's own brings only the package managers tell.
+fn two_families(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mistake> {
+    let families: Vec<Family> =
+        Family::ALL.into_iter().filter(|family| family.is_in(resolution.elements)).collect();
+    (families.len() > 1).then(|| {
+        let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
+        mistake(
+            schedule,
+            Place::Elements,
+            format!("the elements of `{}` are for different distributions", schedule.name),
+            format!("{} at once", names.join(" and ")),
+            "leave those away that do not go with its operating system".to_owned(),
+        )
+    })
+}
+
+fn foreign_elements(schedule: &Schedule, resolution: &Resolution<'_>, one: &Distribution) -> Vec<Mistake> {
+    let mut names = BTreeSet::new();
+    let named = schedule.image.elements.iter().filter(|name| names.insert(name.as_str()));
+    named
+        .filter_map(|name| {
+            let of = belongs_to(name, resolution, one)?;
+            Some(mistake(
+                schedule,
+                Place::Element(name.clone()),
+                format!("the element `{name}` is not for {}, which `{}` builds", one.name, schedule.name),
+                format!("for {of}"),
+                format!("leave it away{}", one.guest_instead(name)),
+            ))
+        })
+        .collect()
+}
+
+/// What an element is for, when it is not for this distribution.
+fn belongs_to(name: &str, resolution: &Resolution<'_>, one: &Distribution) -> Option<String> {
+    if let Some((_, of)) = GUESTS.iter().find(|(guest, _)| *guest == name) {
+        return (!of.contains(&one.name)).then(|| of.join(", "));
+    }
+    if let Some((_, family)) = ONLY.iter().find(|(element, _)| *element == name) {
+        return (*family != one.family).then(|| family.name().to_owned());
+    }
+    let marks: BTreeSet<String> = resolution.brings.get(name)?.iter().cloned().collect();
+    let other = Family::ALL.into_iter().find(|family| *family != one.family && family.is_in(&marks))?;
+    Some(other.name().to_owned())
+}
+
+/// A release of another distribution, or a number where releases have names.
+fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
+    let value = schedule.image.environment.get("DIB_RELEASE")?;
+    let place = Place::Value("DIB_RELEASE".to_owned());
+    let such_as = format!("such as DIB_RELEASE = {:?}", one.example);
+    if one.name == "Debian"
+        && value == "sid"
+        && !schedule.image.environment.contains_key("DIB_APT_SOURCES_CONF")
+    {
+        return Some(mistake(
+            schedule,
+            place,
+            "disk-image-builder knows sid as \"unstable\" only".to_owned(),
+            "it would add sid-updates and sid-security, which no mirror has".to_owned(),
+            "write DIB_RELEASE = \"unstable\", or give the sources in DIB_APT_SOURCES_CONF".to_owned(),
+        ));
+    }
+    if one.knows(value) {
+        return None;
+    }
+    let of_another = DISTRIBUTIONS.iter().find(|other| other.has_name(value));
+    if let Some(other) = of_another {
+        return Some(mistake(
+            schedule,
+            place,
+            format!("{value:?} is a release of {}, and `{}` builds {}", other.name, schedule.name, one.name),
+            format!("no release of {}", one.name),
+            such_as,
+        ));
+    }
+    let number = value.starts_with(|first: char| first.is_ascii_digit());
+    (one.family == Family::Apt && number).then(|| {
+        let named = one.named(value).map_or(such_as, |name| format!("{value} is {name:?}"));
+        mistake(
+            schedule,
+            place,
+            format!("{value:?} is no release of {}: its archive has them by name", one.name),
+            "a number".to_owned(),
+            named,
+        )
+    })
+}
+
+/// Only systemd: refused before anything is built.
+fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mistake> {
+    let set = |name: &str| schedule.image.environment.get(name).map(String::as_str);
+    let at_element = |name: &str| {
+        let named = schedule.image.elements.iter().any(|element| element == name);
+        if named { Place::Element(name.to_owned()) } else { Place::Elements }
+    };
+    let value = |name: &str| Place::Value(name.to_owned());
+    let own = || {
+        let own = resolution.inits.iter().find(|(element, _)| resolution.elements.contains(*element));
+        own.map(|(element, init)| (at_element(element), init.clone()))
+    };
+    let (place, init) = set("DIB_INIT_SYSTEM")
+        .filter(|init| *init != "systemd")
+        .map(|init| (value("DIB_INIT_SYSTEM"), init.to_owned()))
+        .or_else(|| {
+            let gentoo = resolution.elements.contains("gentoo");
+            let profile = set("GENTOO_PROFILE").unwrap_or_default();
+            let place = if profile.is_empty() { at_element("gentoo") } else { value("GENTOO_PROFILE") };
+            (gentoo && !profile.contains("systemd")).then(|| (place, "openrc".to_owned()))
+        })
+        .or_else(|| {
+            let upstart = resolution.elements.contains("debian-upstart");
+            upstart.then(|| (at_element("debian-upstart"), "upstart".to_owned()))
+        })
+        .or_else(|| {
+            let one = *distributions(resolution.elements).first()?;
+            let release = set("DIB_RELEASE")?;
+            let (_, init) = one.without_systemd.iter().find(|(name, _)| *name == release)?;
+            Some((value("DIB_RELEASE"), (*init).to_owned()))
+        })
+        .or_else(own)
+        .or_else(|| {
+            let packages = schedule.image.packages.iter();
+            let (package, init) =
+                packages.filter_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package)).next()?;
+            Some((Place::Package((*package).to_owned()), (*init).to_owned()))
+        })?;
+    Some(mistake(
+        schedule,
+        place,
+        format!("the image of `{}` would be started by {init}, and only systemd is supported", schedule.name),
+        format!("{init}, not systemd"),
+        "agent, cloud-init and network are started by units of systemd: build a release or profile that has it".to_owned(),
+    ))
+}
+
+/// docker keeps what it makes with its daemon, which no build's end takes away.
+fn runtime(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<Mistake> {
+    const VARIABLE: &str = "DIB_CONTAINERFILE_RUNTIME";
+    let other = schedule.image.environment.get(VARIABLE).filter(|runtime| *runtime != "podman");
+    let named = schedule.image.elements.iter().any(|name| name == "docker");
+    let (place, what) = match other {
+        Some(runtime) if elements.contains("containerfile") => {
+            (Place::Value(VARIABLE.to_owned()), runtime.as_str())
+        }
+        _ if elements.contains("docker") => {
+            (if named { Place::Element("docker".to_owned()) } else { Place::Elements }, "docker")
+        }
+        _ => return None,
+    };
+    Some(mistake(
+        schedule,
+        place,
+        format!(
+            "`{}` takes its root from a container of {what}, and only podman is supported",
+            schedule.name
+        ),
+        "not podman".to_owned(),
+        "what docker keeps with its daemon would be left behind by a build that is killed: use the element \
+         `containerfile` with podman"
+            .to_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! An image from a repository behind a password, by the real disk-image-builder: the package is in it, and the password
+//! is nowhere, neither during the build nor afterwards.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::harness::{Place, repository, text, wait_for};
+
+const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
+/// With letters that a URL, a shell and base64 each write in a way of their own.
+const PASSWORD: &str = "Xq7+sword/fish=%tr0ut";
+/// What the package of the repository has in it.
+const WORD: &str = "canary-of-the-private-package";
+
+/// The repository's server; it ends with its standard input.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // Ended already is as good.
+        let _ = self.0.wait();
+    }
+}
+
+/// All ways in which the password may be written, a line each, as `grep -f` reads them.
+fn patterns(place: &Place) -> PathBuf {
+    let encode = |text: &str| {
+        let done = Command::new("python3")
+            .args(["-c", "import base64,sys,urllib.parse as u\nt=sys.stdin.read()\nfor n in (t,t+'\\n'):print(base64.b64encode(n.encode()).decode().rstrip('=')[:-1])\nprint(u.quote(t,safe=''))\nprint(u.quote(t,safe='').lower())"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .and_then(|mut child| {
+                child.stdin.take().unwrap().write_all(text.as_bytes())?;
+                child.wait_with_output()
+            });
+        super::harness::text(&done.unwrap().stdout)
+    };
+    let all = [PASSWORD.to_owned(), encode(PASSWORD), encode(&format!("robot:{PASSWORD}"))].join("\n");
+    let path = place.path().join("patterns");
+    fs::write(&path, all.lines().filter(|line| line.len() > 4).collect::<Vec<_>>().join("\n") + "\n")
+        .unwrap();
+    path
+}
+
+/// The files below a path that have any of the patterns.
+fn found(patterns: &Path, path: &Path) -> String {
+    let grep =
+        Command::new("grep").args(["-r", "-l", "-a", "-F", "-f"]).arg(patterns).arg(path).output().unwrap();
+    assert!(grep.status.code().unwrap() < 2, "{}", text(&grep.stderr));
+    text(&grep.stdout)
+}
+
+/// Looks at the command line and the environment of every process until it is stopped; returns who showed a secret.
+fn watch(patterns: &Path, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<(usize, BTreeSet<String>)> {
+    let secrets: Vec<Vec<u8>> =
+        fs::read_to_string(patterns).unwrap().lines().map(|line| line.as_bytes().to_vec()).collect();
+    std::thread::spawn(move || {
+        let (mut looks, mut shown) = (0, BTreeSet::new());
+        while !stop.load(Ordering::Relaxed) {
+            for entry in fs::read_dir("/proc").unwrap().flatten() {
+                for file in ["cmdline", "environ"] {
+                    let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
+                    let has = |secret: &Vec<u8>| bytes.windows(secret.len()).any(|piece| piece == secret);
+                    if secrets.iter().any(has) {
+                        shown.insert(format!(
+                            "{file} of {}",
+                            text(&fs::read(entry.path().join("comm")).unwrap_or_default())
+                        ));
+                    }
+                }
+            }
+            looks += 1;
+            #[expect(clippy::disallowed_methods, reason = "a thread of a test")]
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (looks, shown)
+    })
+}
+
+fn page(operator: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(operator).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {operator}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = text(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    answer
+}
+
+fn write(place: &Place, path: &str, content: &str, mode: u32) {
+    let path = place.path().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The site's own: a repository with a password, a file, and elements that leave out what takes long, and that do what
+/// nobody should: they trace and print the secret.
+fn site(place: &Place) -> Server {
+    place.secret("password", &format!("robot:{PASSWORD}\n"));
+    let script = repository().join("manager/tests/pipeline/private_repository.py");
+    let server = Command::new("python3").arg(script).arg(place.path()).stdin(Stdio::piped()).spawn();
+    let server = Server(server.unwrap());
+    let port = wait_for("the repository", Duration::from_mins(1), || {
+        fs::read_to_string(place.path().join("port")).ok()
+    });
+    write(place, "motd", "welcome\n", 0o644);
+    let map = r#"{"default": {"linux-image-amd64": "netbase", "cloud-initramfs-growroot": "netbase"}}"#;
+    let lean = format!(
+        "#!/bin/bash\nset -e\nfor element in debian-minimal debootstrap; do\n\
+         echo '{map}' | sudo tee $TMP_MOUNT_PATH/usr/share/pkg-map/$element\ndone\n"
+    );
+    write(place, "own/lean/extra-data.d/12-lean", &lean, 0o755);
+    let leak = "#!/bin/bash\nset -eux\nsecret=$(cat \"$IMAGE_MANAGER_SECRETS_DIR/PACKAGES\")\n\
+                : \"https://$secret@packages.example/\"\necho -n \"$secret\" | base64\n\
+                echo \"modes: $(stat -c %a \"$IMAGE_MANAGER_SECRETS_DIR\" \"$IMAGE_MANAGER_SECRETS_DIR/PACKAGES\" | tr '\\n' ' ')\"\n";
+    write(place, "own/leaky/root.d/99-leaky", leak, 0o755);
+    write(place, "own/leaky/install.d/99-leaky", leak, 0o755);
+    let late = "#!/bin/bash\necho \"late: $(ls -A \"$IMAGE_MANAGER_SECRETS_DIR\" /dev/shm 2>&1 | tr '\\n' ' ') end\"\n";
+    write(place, "own/leaky/pre-finalise.d/99-leaky", late, 0o755);
+    write(place, "own/leaky/finalise.d/98-leaky", late, 0o755);
+    let schedule = format!(
+        r#"[schedule.private]
+publish = {{ name = "private" }}
+timeouts = {{ build = "20m", boot = "30s" }}
+server = {{ memory = "256 MiB" }}
+[schedule.private.image]
+elements = ["debian-minimal", "lean", "leaky", "image-hygiene", "agent-install"]
+elements_path = ["own"]
+environment = {{ DIB_RELEASE = "bookworm" }}
+packages = ["our-tool"]
+repositories = [{{ name = "ours", url = "http://127.0.0.1:{port}", suites = ["stable"], components = ["main"], key_file = "key.asc", auth = "PACKAGES" }}]
+files = [{{ source = "motd", path = "/etc/motd", mode = "0640", owner = "root:adm" }}]
+secrets = {{ PACKAGES = "file:password" }}
+"#
+    );
+    fs::write(place.path().join("schedules.toml"), schedule).unwrap();
+    server
+}
+
+/// The image of the build that boots.
+fn image_of_the_build(place: &Place) -> PathBuf {
+    let images = fs::read_dir(place.state().join("images")).unwrap().flatten();
+    images.map(|entry| entry.path()).find(|path| path.is_file()).unwrap()
+}
+
+/// An image as a raw disk, in this place.
+pub(super) fn raw_disk(place: &Place, image: &Path) -> PathBuf {
+    let raw = place.path().join("image.raw");
+    let done = Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(image).arg(&raw).status().unwrap();
+    assert!(done.success());
+    raw
+}
+
+/// What debugfs says of a raw disk's root.
+pub(super) fn in_image(raw: &Path, request: &str) -> String {
+    let table = Command::new("sfdisk").args(["--json"]).arg(raw).output().unwrap();
+    let table: serde_json::Value = serde_json::from_slice(&table.stdout).unwrap_or_default();
+    // The root is the largest one; without a table it is the whole disk.
+    let partitions = table["partitiontable"]["partitions"].as_array().cloned().unwrap_or_default();
+    let root = partitions.iter().max_by_key(|partition| partition["size"].as_u64());
+    let start = root.and_then(|root| root["start"].as_u64()).unwrap_or(0);
+    let target = format!("{}?offset={}", raw.display(), start * 512);
+    let done = Command::new("debugfs").args(["-R", request, &target]).output().unwrap();
+    format!("{}{}", text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn a_password_of_a_repository_is_nowhere_afterwards() {
+    let place = Place::new("");
+    let _server = site(&place);
+    let patterns = patterns(&place);
+    let serving = place.serve_in(&[], &[("IMAGE_MANAGER_DIB", DIB), ("DIB_DEBUG_TRACE", "1")]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = watch(&patterns, stop.clone());
+    let run =
+        place.command(&["run", "private"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+
+    let build = place.wait_for_state(&["booting", "errored", "failed"], Duration::from_mins(15));
+    let id = build["id"].as_str().unwrap();
+    let log = fs::read_to_string(place.state().join("builds").join(id).join("build.log")).unwrap();
+    assert_eq!(build["state"], "booting", "{build:#}\n{}", &log[log.len().saturating_sub(4000)..]);
+    let raw = raw_disk(&place, &image_of_the_build(&place));
+    let output = run.wait_with_output().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let (looks, shown) = watcher.join().unwrap();
+    assert!(looks > 100 && shown.is_empty(), "{looks} looks: {shown:?}");
+
+    // It was built from: the package and the file are there, and the search finds what is there.
+    assert!(fs::read_to_string(place.path().join("requests")).unwrap().contains("200 /pool/our-tool"));
+    assert!(in_image(&raw, "cat /usr/share/our-tool/word").contains(WORD));
+    let motd = in_image(&raw, "stat /etc/motd");
+    assert!(motd.contains("Mode:  0640") && motd.contains("Group:     4"), "{motd}");
+    // Nothing of it stays.
+    for path in [
+        "/etc/apt/sources.list.d/ours.sources",
+        "/etc/apt/keyrings/ours.asc",
+        "/etc/apt/auth.conf.d/image-manager-ours.conf",
+    ] {
+        assert!(in_image(&raw, &format!("stat {path}")).contains("File not found"), "{path}");
+    }
+    let hooks_saw = log.lines().filter(|line| line.contains("| modes: 700 600")).count();
+    assert_eq!(hooks_saw, 2, "outside and inside");
+    assert!(log.matches("[secret PACKAGES]").count() >= 6, "the hooks printed it");
+    let late: Vec<&str> = log.lines().filter(|line| line.contains("late: ")).collect();
+    assert!(late.len() == 2 && late.iter().all(|line| !line.contains("PACKAGES")), "{late:?}");
+
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    let pages: String =
+        [format!("/builds/{id}"), "/schedules/private".to_owned(), format!("/builds/{id}?log=build")]
+            .iter()
+            .map(|path| page(&serving.operator, path))
+            .collect();
+    assert!(pages.contains("[secret PACKAGES]"), "the log is on the page");
+    fs::write(place.state().join("said"), said + &pages + &place.latest().to_string()).unwrap();
+    assert_eq!(serving.terminate(), Some(0));
+    assert_eq!(found(&patterns, &raw), "");
+    assert_eq!(found(&patterns, &place.state()), "");
+    assert!(found(&patterns, &place.path().join("password")).contains("password"), "the search works");
+    assert_eq!(Command::new("grep").args(["-a", "-q", WORD]).arg(&raw).status().unwrap().code(), Some(0));
+
+    let parts = place.latest()["definition"].clone();
+    let part = |name: &str| parts.as_array().unwrap().iter().find(|part| part["name"] == name).cloned();
+    assert_eq!(part("lean").unwrap()["source"], "own");
+    assert_eq!(part("image-hygiene").unwrap()["source"], "shipped");
+    assert_eq!(part("/etc/motd").unwrap()["kind"], "file");
+    fs::remove_file(place.state().join("said")).unwrap();
+    place.assert_nothing_left();
+}
