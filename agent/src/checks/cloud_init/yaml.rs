@@ -287,7 +287,7 @@ mod tests {
             "? ".repeat(most),
             format!("a: {}", "[".repeat(most)),
             format!("a: {}", "{b: ".repeat(most)),
-            (0..2000).map(|level| format!("{}k:\n", " ".repeat(level))).collect(),
+            (0..2000).map(|level| " ".repeat(level) + "k:\n").collect(),
         ];
         for text in deep {
             let start: String = text.chars().take(12).collect();
