@@ -60,7 +60,7 @@ pub struct Observation {
 pub struct TargetSeen {
     /// The target as text, without a password.
     pub target: String,
-    /// The address that was talked to last.
+    /// The address that was talked to last; or the one that was not asked.
     pub address: Option<SocketAddr>,
     /// The HTTP status, when there was one.
     pub status: Option<u16>,
@@ -170,9 +170,11 @@ async fn reach(means: &Means, target: &str, via: &Via, deadline: Instant) -> Tar
         match timeout(patience, try_once(means, &target, via, &mut seen)).await {
             Ok(Ok(())) => seen.error.clear(),
             Ok(Err(Denied::Failed(why))) => seen.error = why,
-            Ok(Err(Denied::Local(why))) => {
+            Ok(Err(Denied::Local { first, why: error })) => {
                 // It stays so: nothing more is tried.
-                return TargetSeen { error: why, not_asked: !means.named, took: started.elapsed(), ..seen };
+                let address = Some(SocketAddr::new(first, target.port));
+                let not_asked = !means.named;
+                return TargetSeen { address, error, not_asked, took: started.elapsed(), ..seen };
             }
             Err(_) if seen.error.is_empty() => {
                 seen.error = format!("no answer in {}", text::seconds(patience));
@@ -259,9 +261,11 @@ pub fn judge(_settings: &InternetCheck, seen: &Observation) -> Judgement {
         ([], _) if !skipped.is_empty() => {
             let which: Vec<String> = skipped.iter().map(|seen| seen.target.clone()).collect();
             let why = skipped.first().map_or("", |seen| seen.error.as_str());
+            let such = skipped.iter().find_map(|seen| by_address(seen));
+            let such = such.map(|such| format!(", {such} if that is meant")).unwrap_or_default();
             let summary = format!(
                 "of the image's package sources none can be asked ({}): {why}; name targets in \
-                 checks.internet.targets",
+                 checks.internet.targets{such}",
                 text::list(&which)
             );
             (CheckOutcome::Skipped, summary)
@@ -284,6 +288,13 @@ pub fn judge(_settings: &InternetCheck, seen: &Observation) -> Judgement {
         (many, None) => (CheckOutcome::Pass, format!("all {} targets answer", many.len())),
     };
     Judgement::new(outcome, summary, &observed)
+}
+
+/// A target as the schedule would have to name it: by the address that was not asked.
+fn by_address(seen: &TargetSeen) -> Option<String> {
+    let target = Target::parse(&seen.target).ok()?;
+    let host = seen.address?.ip().to_canonical().to_string();
+    Some(Target { host, ..target }.to_string())
 }
 
 fn target_as_json(target: &TargetSeen) -> Value {

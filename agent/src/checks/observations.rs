@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::text;
 
 /// Longest text, in characters.
-const TEXT: usize = 600;
+pub const LONGEST_TEXT: usize = 600;
 /// Most elements of a list or an object.
 const ELEMENTS: usize = 64;
 /// Deepest nesting.
@@ -22,7 +22,10 @@ pub const TRUNCATED: &str = "truncated";
 /// The protobuf form of a JSON object, cut down to the limits.
 pub(crate) fn bounded(json: &Json) -> Struct {
     let mut left = Budget { bytes: BUDGET, cut: false };
-    let mut whole = object(json, &mut left, 0);
+    // The short entries first: a long table must not push out the list of names that the manager goes by.
+    let mut entries: Vec<_> = json.as_object().into_iter().flatten().collect();
+    entries.sort_by_key(|(_, json)| length(json, 0));
+    let mut whole = object(entries.into_iter(), &mut left, 0);
     if left.cut {
         whole.fields.insert(TRUNCATED.to_owned(), Value { kind: Some(Kind::BoolValue(true)) });
     }
@@ -45,10 +48,26 @@ impl Budget {
     }
 }
 
-fn object(json: &Json, left: &mut Budget, depth: usize) -> Struct {
+/// About how long a value is, as far down as it is sent.
+fn length(json: &Json, depth: usize) -> usize {
+    let inner = match json {
+        _ if depth > DEPTH => 0,
+        Json::String(said) => said.len(),
+        Json::Array(elements) => elements.iter().map(|element| length(element, depth + 1)).sum(),
+        Json::Object(fields) => fields.iter().map(|(key, json)| key.len() + length(json, depth + 1)).sum(),
+        _ => 0,
+    };
+    8 + inner
+}
+
+fn object<'a>(
+    entries: impl Iterator<Item = (&'a String, &'a Json)>,
+    left: &mut Budget,
+    depth: usize,
+) -> Struct {
     let mut fields = std::collections::BTreeMap::new();
-    for (key, json) in json.as_object().into_iter().flatten() {
-        let key = text::bounded(key, TEXT);
+    for (key, json) in entries {
+        let key = text::bounded(key, LONGEST_TEXT);
         if fields.len() == ELEMENTS || !left.take(key.len() + 8) {
             left.cut = true;
             break;
@@ -68,7 +87,7 @@ fn value(json: &Json, left: &mut Budget, depth: usize) -> Value {
         Json::Bool(yes) => Kind::BoolValue(*yes),
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Json::String(said) => {
-            let said = text::bounded(said, TEXT);
+            let said = text::bounded(said, LONGEST_TEXT);
             if left.take(said.len()) { Kind::StringValue(said) } else { Kind::NullValue(0) }
         }
         Json::Array(elements) => {
@@ -82,7 +101,7 @@ fn value(json: &Json, left: &mut Budget, depth: usize) -> Value {
             }
             Kind::ListValue(ListValue { values })
         }
-        Json::Object(_) => Kind::StructValue(object(json, left, depth)),
+        Json::Object(fields) => Kind::StructValue(object(fields.iter(), left, depth)),
     };
     Value { kind: Some(kind) }
 }
@@ -122,6 +141,16 @@ mod tests {
         assert_eq!(kept.fields[TRUNCATED].kind, Some(Kind::BoolValue(true)));
         let size = format!("{kept:?}").matches('y').count();
         assert!(size <= BUDGET, "{size}");
+    }
+
+    #[test]
+    fn a_long_table_does_not_push_out_a_list() {
+        let row = json!({ "target": "http://mirror.example/debian", "error": "y".repeat(300) });
+        let rows: Vec<Json> = std::iter::repeat_n(row, 64).collect();
+        let names: Vec<String> = (0..16).map(|number| format!("http://{number}.example/debian")).collect();
+        let kept = bounded(&json!({ "targets": rows, "unreached": names, "waited_seconds": 3 }));
+        assert_eq!(kept.fields[TRUNCATED].kind, Some(Kind::BoolValue(true)));
+        assert_eq!(texts(&kept, "unreached"), names);
     }
 
     #[test]

@@ -73,11 +73,15 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
     }
     findings.extend(clouds(&found));
     findings.push(if definition.mistakes.is_empty() {
-        Finding::good(format!("{} ({} schedules)", path.display(), found.schedules.len()))
+        Finding::good(format!("{} ({})", path.display(), amount(found.schedules.len())))
     } else {
         unusable()
     });
     findings
+}
+
+fn amount(schedules: usize) -> String {
+    format!("{schedules} schedule{}", if schedules == 1 { "" } else { "s" })
 }
 
 /// The schedules' clouds, as far as this host's clouds.yaml and variables tell: nothing is asked of them.
@@ -150,5 +154,15 @@ fn accelerator() -> String {
         "the local cloud boots with KVM".to_owned()
     } else {
         "no usable KVM: the local cloud emulates, a boot takes a minute or two".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_schedule_is_no_schedules() {
+        assert_eq!([0, 1, 2].map(amount), ["0 schedules", "1 schedule", "2 schedules"]);
     }
 }

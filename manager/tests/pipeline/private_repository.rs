@@ -217,12 +217,15 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
     assert!(late.len() == 2 && late.iter().all(|line| !line.contains("PACKAGES")), "{late:?}");
 
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    let pages: String =
-        [format!("/builds/{id}"), "/schedules/private".to_owned(), format!("/builds/{id}?log=build")]
-            .iter()
-            .map(|path| page(&serving.operator, path))
-            .collect();
-    assert!(pages.contains("[secret PACKAGES]"), "the log is on the page");
+    let pages: String = [
+        format!("/builds/{id}"),
+        "/schedules/private".to_owned(),
+        format!("/builds/{id}?log=build&q=packages.example"),
+    ]
+    .iter()
+    .map(|path| page(&serving.operator, path))
+    .collect();
+    assert!(pages.contains("https://[secret PACKAGES]@"), "the log is on the page");
     fs::write(place.state().join("said"), said + &pages + &place.latest().to_string()).unwrap();
     assert_eq!(serving.terminate(), Some(0));
     assert_eq!(found(&patterns, &raw), "");

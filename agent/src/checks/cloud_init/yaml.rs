@@ -1,7 +1,7 @@
 //! Whether `PyYAML`'s `safe_load` makes a mapping of a text. Its grammar is `yaml-rust2`'s; what is grammatical and has
 //! no meaning to `PyYAML` is looked for in the parser's events.
 
-use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser, Tag};
+use yaml_rust2::parser::{Event, Parser, Tag};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 
 use crate::text;
@@ -59,12 +59,27 @@ pub(super) fn top_level_value(text: &str, key: &str) -> Result<Option<String>, T
 
 fn read(text: &str, reader: &mut Reader) -> Result<(), Trouble> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let read = Parser::new_from_str(text).load(reader, true);
-    read.map_err(|error| {
-        let at = error.marker();
-        let (line, column) = (at.line(), at.col() + 1);
-        Trouble::Syntax(format!("line {line}, column {column}: {}", text::one_line(error.info())))
-    })
+    let mut parser = Parser::new_from_str(text);
+    // Event by event: the parser's own `load` calls itself for each level, and a file may have more of them than the
+    // stack has room for.
+    loop {
+        let (event, mark) = parser.next_token().map_err(|error| {
+            let at = error.marker();
+            let (line, column) = (at.line(), at.col() + 1);
+            Trouble::Syntax(format!("line {line}, column {column}: {}", text::one_line(error.info())))
+        })?;
+        let ends = event == Event::StreamEnd;
+        reader.on_event(event, mark);
+        if reader.levels.len() > DEEPEST {
+            return Err(Trouble::Meaning(format!(
+                "line {}: nested too deeply (more than {DEEPEST} levels)",
+                mark.line()
+            )));
+        }
+        if ends {
+            return Ok(());
+        }
+    }
 }
 
 /// `## template: jinja`, as cloud-init looks for it.
@@ -139,9 +154,6 @@ impl Reader {
             self.complain(mark, "a list, where cloud-init takes a mapping (`key: value`)");
         }
         self.node(mark, true, None);
-        if self.levels.len() == DEEPEST {
-            self.complain(mark, "nested too deeply");
-        }
         self.levels.push(Level { is_mapping, at_key: is_mapping, key: None });
     }
 
@@ -155,7 +167,7 @@ impl Reader {
     }
 }
 
-impl MarkedEventReceiver for Reader {
+impl Reader {
     fn on_event(&mut self, event: Event, mark: Marker) {
         match event {
             Event::DocumentStart => {
@@ -264,6 +276,32 @@ mod tests {
             let (Trouble::Syntax(found) | Trouble::Meaning(found)) = look(text).expect_err(text);
             assert!(found.contains(why), "{text:?}: {found}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_deep_is_one_that_cannot_be_read() {
+        let most = 200_000;
+        let deep = [
+            "- ".repeat(most),
+            format!("a:\n  {}", "- ".repeat(most)),
+            "? ".repeat(most),
+            format!("a: {}", "[".repeat(most)),
+            format!("a: {}", "{b: ".repeat(most)),
+            (0..2000).map(|level| " ".repeat(level) + "k:\n").collect(),
+        ];
+        for text in deep {
+            let start: String = text.chars().take(12).collect();
+            // As the agent's threads have it.
+            let looked = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+                let (Trouble::Syntax(why) | Trouble::Meaning(why)) = look(&text).unwrap_err();
+                assert!(top_level_value(&text, "conf_d").is_err());
+                why
+            });
+            let why = looked.unwrap().join().unwrap();
+            assert!(why.contains("nested too deeply") || why.contains("recursion"), "{start:?}: {why}");
+        }
+        let fine = format!("a: {}x{}\n", "[".repeat(DEEPEST - 2), "]".repeat(DEEPEST - 2));
+        assert_eq!(look(&fine), Ok(()));
     }
 
     #[test]

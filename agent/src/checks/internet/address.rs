@@ -15,8 +15,8 @@ use crate::{resolver, text};
 pub(super) enum Denied {
     /// No address was found, or none answered.
     Failed(String),
-    /// Nothing was asked: all addresses that were found are the host's own or the link's.
-    Local(String),
+    /// Nothing was asked: all addresses that were found, this one first, are the host's own or the link's.
+    Local { first: IpAddr, why: String },
 }
 
 /// The addresses of a target that may be asked. `named`: by the schedule itself.
@@ -39,10 +39,13 @@ fn permitted(host: &str, found: Vec<IpAddr>, local_too: bool) -> Result<Vec<IpAd
     let kept = found.into_iter().filter(|address| local_too || !is_local(*address));
     let kept: Vec<IpAddr> = kept.take(MOST_ADDRESSES).collect();
     match first {
-        Some(first) if kept.is_empty() => Err(Denied::Local(format!(
-            "{host} is {first}, an address of the server itself or of its link, which is asked only when the \
-             schedule names the address"
-        ))),
+        Some(first) if kept.is_empty() => Err(Denied::Local {
+            first,
+            why: format!(
+                "{host} is {first}, an address of the server itself or of its link, which is asked only when the \
+                 schedule names the address"
+            ),
+        }),
         _ => Ok(kept),
     }
 }
@@ -97,6 +100,6 @@ mod tests {
         let both: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
         assert_eq!(permitted("x", both.clone(), false).unwrap(), both[1..]);
         assert_eq!(permitted("x", both.clone(), true).unwrap(), both);
-        assert!(matches!(permitted("x", both[..1].to_vec(), false), Err(Denied::Local(_))));
+        assert!(matches!(permitted("x", both[..1].to_vec(), false), Err(Denied::Local { .. })));
     }
 }

@@ -138,7 +138,7 @@ fn guest_with(root: &std::path::Path, mirrors: &[String], address: &str) -> Gues
 
 async fn examined_in(guest: &Guest, targets: Vec<String>) -> Judgement {
     let settings = InternetCheck { targets };
-    let deadline = Instant::now() + Duration::from_millis(600);
+    let deadline = Instant::now() + Duration::from_secs(10);
     judge(&settings, &observe(&settings, guest, deadline).await)
 }
 
@@ -234,4 +234,34 @@ async fn a_mirror_is_reached_through_its_proxy() {
 
 fn seen_nothing() -> Observation {
     seen(&[])
+}
+
+/// A mirror on the server itself, found by a `mirror+file:` list and by a name of the image's own `/etc/hosts`.
+#[tokio::test]
+async fn a_mirror_on_the_server_itself_is_told_of_and_asked_once_the_schedule_names_it() {
+    let (there, asked) = serve_and_note("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let mirror = format!("http://mirror.test:{}/debian", there.port());
+    let root = tempfile::tempdir().unwrap();
+    let guest = guest_with(root.path(), &[], "127.0.0.1");
+    for (path, text) in [
+        ("/etc/apt/mirrors/debian.list", mirror.clone()),
+        ("/etc/apt/sources.list", "deb mirror+file:///etc/apt/mirrors/debian.list trixie main\n".to_owned()),
+    ] {
+        std::fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
+        std::fs::write(guest.path(path), text).unwrap();
+    }
+    let judgement = examined_in(&guest, Vec::new()).await;
+    assert_eq!(judgement.outcome, CheckOutcome::Skipped, "{}", judgement.summary);
+    let named = format!("http://{there}/debian");
+    let hint = format!("name targets in checks.internet.targets, {named} if that is meant");
+    assert!(judgement.summary.ends_with(&hint), "{}", judgement.summary);
+    let observed = format!("{:?}", judgement.observations);
+    for part in [mirror.as_str(), &there.to_string(), "mirror.test is 127.0.0.1", "\"not_asked\""] {
+        assert!(observed.contains(part), "{part}: {observed}");
+    }
+    assert!(asked.lock().unwrap().is_empty());
+    // As the summary says.
+    let judgement = examined_in(&guest, vec![named]).await;
+    assert_eq!(judgement.outcome, CheckOutcome::Pass, "{}", judgement.summary);
+    assert_eq!(*asked.lock().unwrap(), ["HEAD /debian HTTP/1.1"]);
 }

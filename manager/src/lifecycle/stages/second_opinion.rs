@@ -13,6 +13,7 @@
 //! | something that only the image names | a trusted mirror works | stays failed |
 //! | something that only the image names | no trusted mirror works, or there is none | inconclusive |
 //! | a loopback address, which is the server itself | is not asked | stays failed |
+//! | nobody knows: the observations were cut | is not asked | inconclusive |
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use image_manager_agent::Guest;
 use image_manager_agent::checks::internet::{Scheme, Target};
+use image_manager_agent::checks::observations::{LONGEST_TEXT, TRUNCATED};
 use image_manager_agent::checks::{Mirrors, dns, internet};
 use image_manager_proto::v1::{self, CheckOutcome, DnsCheck, InternetCheck};
 use tokio::time::{Instant, timeout};
@@ -35,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const RESOLVING: Duration = Duration::from_secs(5);
 /// Most names or targets that are repeated.
 const MOST: usize = 16;
+/// Why nothing, or not all, is known of what failed.
+const CUT: &str = "the observations were cut, so it is not known what all failed, and who is to blame";
 /// The checks that can fail because of a network.
 const NETWORK: [&str; 2] = ["dns", "internet"];
 
@@ -122,42 +126,74 @@ async fn repeat(
     patience: Duration,
 ) -> Option<Opinion> {
     let seen = check.observations.as_ref()?;
-    let failed = match kind {
-        CheckKind::Dns { .. } => dns::repetition(seen)?.names,
-        CheckKind::Internet { .. } => internet::repetition(seen)?.targets,
+    let told = match kind {
+        CheckKind::Dns { .. } => dns::repetition(seen).map(|again| again.names),
+        CheckKind::Internet { .. } => internet::repetition(seen).map(|again| again.targets),
         CheckKind::Disk { .. } | CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => return None,
     };
+    let told = told.unwrap_or_default();
+    let count = told.len();
+    let failed: Vec<String> = told.into_iter().filter(|what| !is_cut_short(what)).collect();
+    let cut = failed.len() < count || was_cut(seen);
+    if failed.is_empty() {
+        return cut.then(|| Opinion::excused(CUT));
+    }
+    let opinion = of_what_failed(kind, failed, host, trusted, patience).await;
+    Some(if cut && opinion.excused {
+        Opinion::excused(format!("{}; there may be more: {CUT}", opinion.summary))
+    } else {
+        opinion
+    })
+}
+
+/// What looking from here says of what is known to have failed.
+async fn of_what_failed(
+    kind: &CheckKind,
+    failed: Vec<String>,
+    host: &Guest,
+    trusted: &Trusted,
+    patience: Duration,
+) -> Opinion {
     let (mine, foreign) = trusted.divide(kind, failed, host).await;
     if let Some(own) = foreign.iter().find(|what| addresses::is_own(what)) {
-        return Some(Opinion::blamed(format!(
-            "{own} is the server itself, and is not asked from anywhere else"
-        )));
+        return Opinion::blamed(format!("{own} is the server itself, and is not asked from anywhere else"));
     }
     let mut nor = String::new();
     if !mine.is_empty() {
         let here = examine(kind, mine, host, patience).await;
         if here.works {
-            return Some(Opinion::blamed(format!("from the manager's host it works: {}", here.summary)));
+            return Opinion::blamed(format!("from the manager's host it works: {}", here.summary));
         }
         nor = format!("nor from the manager's host: {}", here.summary);
     }
     if foreign.is_empty() {
-        return Some(Opinion::excused(nor));
+        return Opinion::excused(nor);
     }
-    let only = foreign.join(", ");
+    let why = trusted.why_not_asked(kind, &foreign);
     let here = trusted.examine(kind, host, patience).await;
     if here.works {
-        return Some(Opinion::blamed(format!(
-            "the network works from the manager's host ({}), and only the image names {only}",
+        return Opinion::blamed(format!(
+            "the network works from the manager's host ({}), and {why}",
             here.summary
-        )));
+        ));
     }
     let [section, key] = key_of(kind);
-    Some(Opinion::excused(format!(
-        "only the image names {only}, and the manager's host has nothing else that answers and proves that the \
-         network works: {}; name in checks.{section}.{key} what the image must reach",
+    Opinion::excused(format!(
+        "{why}, and the manager's host has nothing else that answers and proves that the \
+         network works: {}; name in checks.{section}.{key} what the image must reach and this host reaches too",
         if nor.is_empty() { here.summary } else { nor }
-    )))
+    ))
+}
+
+/// Whether the agent left something out of these observations, or an image says so.
+fn was_cut(seen: &prost_types::Struct) -> bool {
+    let flag = seen.fields.get(TRUNCATED).and_then(|value| value.kind.as_ref());
+    matches!(flag, Some(prost_types::value::Kind::BoolValue(true)))
+}
+
+/// Whether a text has the length at which the agent cuts: it cannot be compared with what the schedule names.
+fn is_cut_short(text: &str) -> bool {
+    text.chars().count() >= LONGEST_TEXT
 }
 
 fn key_of(kind: &CheckKind) -> [&'static str; 2] {
@@ -234,20 +270,42 @@ impl Trusted {
 
     /// A name of the schedule's; or, when it gives none, the host of a trusted mirror.
     fn may_be_looked_up(&self, name: &str, named: &[String]) -> bool {
-        if addresses::is_local_host(name) {
-            return false;
-        }
+        !addresses::is_local_host(name) && self.knows_name(name, named)
+    }
+
+    fn knows_name(&self, name: &str, named: &[String]) -> bool {
         let same = |known: &str| known.eq_ignore_ascii_case(name);
         named.iter().any(|known| same(known)) || self.mirrors.iter().any(|mirror| same(&mirror.host))
+    }
+
+    /// Why what failed is not asked for from here, as half of a sentence.
+    fn why_not_asked(&self, kind: &CheckKind, foreign: &[String]) -> String {
+        let (known, only): (Vec<&String>, Vec<&String>) = foreign.iter().partition(|what| match kind {
+            CheckKind::Dns { names } => self.knows_name(what, names),
+            CheckKind::Internet { targets } => self.knows_target(what, targets),
+            _ => false,
+        });
+        let list = |all: Vec<&String>| all.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let mut parts = Vec::new();
+        if !only.is_empty() {
+            parts.push(format!("only the image names {}", list(only)));
+        }
+        if !known.is_empty() {
+            let of = "would be this host itself, or its own link, from here, and is not asked";
+            parts.push(format!("{} {of}", list(known)));
+        }
+        parts.join(", and ")
     }
 
     /// A target of the schedule's, or a trusted mirror. Of a mirror the path does not count: the security archive is
     /// often beside the main one.
     fn may_be_called(&self, found: &str, named: &[String]) -> bool {
+        let elsewhere = Target::parse(found).is_ok_and(|target| !addresses::is_local_host(&target.host));
+        elsewhere && self.knows_target(found, named)
+    }
+
+    fn knows_target(&self, found: &str, named: &[String]) -> bool {
         let Ok(target) = Target::parse(found) else { return false };
-        if addresses::is_local_host(&target.host) {
-            return false;
-        }
         if !named.is_empty() {
             // Compared as read, for the agent says `https://a.example/` of `https://a.example`.
             return named.iter().any(|name| Target::parse(name).as_ref() == Ok(&target));

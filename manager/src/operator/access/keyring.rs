@@ -94,6 +94,7 @@ impl Keyring {
         file: Option<ApiToken>,
     ) -> Result<Self, HistoryError> {
         let mut tokens = HashMap::new();
+        let sessions = session::Key::of(state, file.is_none());
         for (name, record) in history.tokens().await? {
             tokens.extend(entry(name, &record));
         }
@@ -106,7 +107,7 @@ impl Keyring {
             tokens: RwLock::new(tokens),
             changes: tokio::sync::Mutex::default(),
             gone: watch::Sender::new(()),
-            sessions: session::Key::of(state),
+            sessions,
             links: Mutex::default(),
         })
     }

@@ -3,7 +3,8 @@
 //! The cookie says who it is, what they may do and when it ends, with a message authentication code over that; the
 //! key lies in the state directory. So nothing is kept for each, and a restart logs nobody out. The code of a session
 //! that a token opened covers the token's hash too: it ends with the token, and one of the same name does not bring
-//! it back.
+//! it back. One that no token opened is good only while the manager lets people in as it did then: the kernel's word
+//! of yesterday opens nothing once `--api-token-file` asks everybody.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -54,11 +55,17 @@ struct Content {
 }
 
 /// What the codes are made with.
-pub(super) struct Key(hmac::Key);
+pub(super) struct Key {
+    /// For sessions that a token opened.
+    by_token: hmac::Key,
+    /// For those that no token opened.
+    by_account: hmac::Key,
+}
 
 impl Key {
     /// The key of a state directory; made at first use. Where it cannot be kept, sessions end with this process.
-    pub(super) fn of(state: &Path) -> Self {
+    /// `trusts_kernel`: whether the kernel's word lets anybody in.
+    pub(super) fn of(state: &Path, trusts_kernel: bool) -> Self {
         let path = state.join(FILE);
         let bytes = kept(&path).unwrap_or_else(|| {
             let fresh = fresh();
@@ -70,7 +77,11 @@ impl Key {
             }
             fresh
         });
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+        let by_token = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        let mode: &[u8] =
+            if trusts_kernel { b"the kernel's word counts" } else { b"everybody needs a token" };
+        let by_account = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&by_token, mode).as_ref());
+        Self { by_token, by_account }
     }
 
     /// A session that begins at `now` (seconds since the epoch).
@@ -87,9 +98,10 @@ impl Key {
             (Principal::User { uid, name }, None) => (None, Some((uid, name))),
             _ => return None,
         };
+        let key = if token.is_some() { &self.by_token } else { &self.by_account };
         let content = Content { end: now.saturating_add(LIFE), role: role.word().to_owned(), token, uid };
         let content = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).ok()?);
-        let code = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, content.as_bytes()));
+        let code = URL_SAFE_NO_PAD.encode(hmac::sign(key, content.as_bytes()));
         Some(format!("{content}.{code}"))
     }
 
@@ -97,11 +109,14 @@ impl Key {
     pub(super) fn read(&self, session: &str, now: i64) -> Option<Session> {
         let (content, code) = session.split_once('.').filter(|_| session.len() <= LONGEST)?;
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        hmac::verify(&self.0, content.as_bytes(), &code).ok()?;
+        let made_with = |key| hmac::verify(key, content.as_bytes(), &code).is_ok();
+        let (by_token, by_account) = (made_with(&self.by_token), made_with(&self.by_account));
         let content: Content = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(content).ok()?).ok()?;
         let (of, token) = match (content.token, content.uid) {
-            (Some((name, hash)), None) => (Principal::Token(name), Some(TokenHash::parse(&hash)?)),
-            (None, Some((uid, name))) => (Principal::User { uid, name }, None),
+            (Some((name, hash)), None) if by_token => {
+                (Principal::Token(name), Some(TokenHash::parse(&hash)?))
+            }
+            (None, Some((uid, name))) if by_account => (Principal::User { uid, name }, None),
             _ => return None,
         };
         let role = Role::from_word(&content.role)?;
@@ -158,14 +173,14 @@ mod tests {
     #[test]
     fn a_session_ends_and_cannot_be_made_without_the_key() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (ours, theirs) = (Key::of(here.path()), Key::of(there.path()));
+        let (ours, theirs) = (Key::of(here.path(), true), Key::of(there.path(), true));
         let hash = TokenHash::of("correct horse battery");
         let session = ours.begin(browser(), Role::Operator, Some(hash), 1000).unwrap();
         let read = ours.read(&session, 1001).unwrap();
         assert_eq!((read.principal, read.role, read.token), (browser(), Role::Operator, Some(hash)));
         assert_eq!(ours.read(&session, 1000 + LIFE), None, "it has ended");
         assert_eq!(theirs.read(&session, 1001), None);
-        assert!(Key::of(here.path()).read(&session, 1001).is_some(), "a restart logs nobody out");
+        assert!(Key::of(here.path(), true).read(&session, 1001).is_some(), "a restart logs nobody out");
         let (content, code) = session.split_once('.').unwrap();
         let mut longer: Content = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(content).unwrap()).unwrap();
         longer.end += 1;
@@ -177,10 +192,26 @@ mod tests {
     }
 
     #[test]
+    fn a_session_by_the_kernels_word_ends_when_everybody_needs_a_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let account = Principal::browser(Principal::User { uid: 0, name: "root".to_owned() });
+        let (before, after) = (Key::of(directory.path(), true), Key::of(directory.path(), false));
+        let by_kernel = before.begin(account.clone(), Role::Admin, None, 1000).unwrap();
+        assert!(before.read(&by_kernel, 1001).is_some());
+        assert_eq!(after.read(&by_kernel, 1001), None, "it was the kernel's word");
+        // A link that this manager itself printed lets in under `--api-token-file` too.
+        let by_link = after.begin(account, Role::Admin, None, 1000).unwrap();
+        assert!(after.read(&by_link, 1001).is_some() && before.read(&by_link, 1001).is_none());
+        let hash = TokenHash::of("correct horse battery");
+        let by_token = before.begin(browser(), Role::Viewer, Some(hash), 1000).unwrap();
+        assert!(after.read(&by_token, 1001).is_some(), "tokens count as before");
+    }
+
+    #[test]
     fn nobody_else_may_read_the_key() {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
-        let _ = Key::of(directory.path());
+        let _ = Key::of(directory.path(), true);
         let file = std::fs::metadata(directory.path().join(FILE)).unwrap();
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }

@@ -194,7 +194,7 @@ async fn a_blank_file_of_rpm_is_damage_even_when_it_is_configuration() {
 #[tokio::test]
 async fn an_rpm_database_that_was_lost_is_damage() {
     let image = installed();
-    for content in [&[][..], &[0; 20_000]] {
+    for content in [&[][..], &[0; 9_000]] {
         image.put("usr/lib/sysimage/rpm/rpmdb.sqlite", content);
         let error = prove(&image.convert(), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
         let expected = ("image_damaged", true);

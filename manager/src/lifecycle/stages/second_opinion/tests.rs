@@ -203,3 +203,45 @@ async fn an_early_end_counts_network_checks_only_once_they_are_repeated() {
     let names: Vec<_> = settled.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["disk"], "nobody has repeated the other");
 }
+
+/// What the agent sent was more than it may send: the list of what failed is cut, or gone.
+#[tokio::test]
+async fn cut_observations_are_nobodys_fault() {
+    let (_root, host) = host_with("deb http://deb.example/debian x main\n", &[("deb.example", "192.0.2.7")]);
+    let trusted = trusted(&host, &[]);
+    let cut = |kind: &CheckKind, what: &[&str]| {
+        let mut check = failed(kind, what);
+        let flag = serde_json::json!({ "truncated": true });
+        check.observations.get_or_insert_default().fields.extend(observations::from_json(&flag).fields);
+        check
+    };
+    for kind in [any_name(), any_target()] {
+        let mut check = cut(&kind, &[]);
+        repeat(&kind, &check, &host, &trusted, SOON).await.expect("it says so").note(&mut check);
+        assert_eq!(check.outcome(), CheckOutcome::Inconclusive);
+        assert!(check.summary.contains("the observations were cut"), "{}", check.summary);
+    }
+    assert!(repeat(&any_name(), &failed(&any_name(), &[]), &host, &trusted, SOON).await.is_none());
+    // What is known to be the image's fault stays that.
+    let seen = repeat(&any_name(), &cut(&any_name(), &["dbe.example"]), &host, &trusted, SOON).await.unwrap();
+    assert!(!seen.excused, "{}", seen.summary);
+    // A target whose end is missing is not one that only the image names.
+    let long = format!("http://192.0.2.8/{}", "x".repeat(900));
+    let kind = CheckKind::Internet { targets: vec![long.clone()] };
+    let short: String = long.chars().take(600).collect();
+    let seen = opinion(&kind, &[&short], &host, &trusted).await;
+    assert!(seen.excused && seen.summary.contains("the observations were cut"), "{}", seen.summary);
+}
+
+#[tokio::test]
+async fn what_the_schedule_names_is_not_called_the_images() {
+    let (_root, host) = host_with("", &[("inside.example", "127.0.0.1")]);
+    for named in ["http://169.254.169.254/latest", "http://inside.example/"] {
+        let kind = CheckKind::Internet { targets: vec![named.to_owned()] };
+        let seen = opinion(&kind, &[named], &host, &Trusted::default()).await;
+        let why = format!("{named} would be this host itself, or its own link, from here");
+        assert!(seen.summary.contains(&why) && !seen.summary.contains("only the image"), "{}", seen.summary);
+    }
+    let seen = opinion(&any_target(), &["http://169.254.169.254/latest"], &host, &Trusted::default()).await;
+    assert!(seen.summary.contains("only the image names http://169.254.169.254/latest"), "{}", seen.summary);
+}
