@@ -213,9 +213,9 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
         })
         .or_else(own)
         .or_else(|| {
-            let packages = schedule.image.packages.iter();
+            let mut packages = schedule.image.packages.iter();
             let (package, init) =
-                packages.filter_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package)).next()?;
+                packages.find_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package))?;
             Some((Place::Package((*package).to_owned()), (*init).to_owned()))
         })?;
     Some(mistake(

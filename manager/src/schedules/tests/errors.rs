@@ -230,7 +230,7 @@ fn values_of_environment_variables() {
 }
 
 /// What the manager sets for the elements, or one of them for another.
-const SET_FOR_ELEMENTS: [&str; 7] = [
+const SET_FOR_ELEMENTS: [&str; 9] = [
     "IMAGE_MANAGER_AGENT",
     "IMAGE_MANAGER_BUILD",
     "IMAGE_MANAGER_DEFAULT_USER",
