@@ -281,7 +281,7 @@ impl Trusted {
     /// Why what failed is not asked for from here, as half of a sentence.
     fn why_not_asked(&self, kind: &CheckKind, foreign: &[String]) -> String {
         let (known, only): (Vec<&String>, Vec<&String>) = foreign.iter().partition(|what| match kind {
-            CheckKind::Dns { names } => self.knows_name(what, names),
+            CheckKind::Dns { names, .. } => self.knows_name(what, names),
             CheckKind::Internet { targets } => self.knows_target(what, targets),
             _ => false,
         });
