@@ -176,18 +176,32 @@ pub(super) fn in_image(raw: &Path, request: &str) -> String {
     format!("{}{}", text(&done.stdout), text(&done.stderr))
 }
 
+/// What a program that has ended said of its trouble.
+fn said_by(child: &mut Child) -> String {
+    let mut said = String::new();
+    // Nothing is as good.
+    let _ = child.stderr.take().map(|mut stream| stream.read_to_string(&mut said));
+    said
+}
+
 #[test]
 fn a_password_of_a_repository_is_nowhere_afterwards() {
     let place = Place::new("");
-    let _server = site(&place);
+    let server = site(&place);
     let patterns = patterns(&place);
     let serving = place.serve_in(&[], &[("IMAGE_MANAGER_DIB", DIB), ("DIB_DEBUG_TRACE", "1")]);
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = watch(&patterns, stop.clone());
-    let run =
+    let mut run =
         place.command(&["run", "private"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
 
-    let build = place.wait_for_state(&["booting", "errored", "failed"], Duration::from_mins(15));
+    let build = wait_for("a build that boots", Duration::from_mins(15), || {
+        if let Some(ended) = run.try_wait().unwrap() {
+            assert!(!place.history().is_empty(), "run has ended with {ended}: {}", said_by(&mut run));
+        }
+        let build = place.history().into_iter().next()?;
+        ["booting", "errored", "failed"].contains(&build["state"].as_str()?).then_some(build)
+    });
     let id = build["id"].as_str().unwrap();
     let log = fs::read_to_string(place.state().join("builds").join(id).join("build.log")).unwrap();
     assert_eq!(build["state"], "booting", "{build:#}\n{}", &log[log.len().saturating_sub(4000)..]);
@@ -239,5 +253,6 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
     assert_eq!(part("image-hygiene").unwrap()["source"], "shipped");
     assert_eq!(part("/etc/motd").unwrap()["kind"], "file");
     fs::remove_file(place.state().join("said")).unwrap();
+    drop(server);
     place.assert_nothing_left();
 }
