@@ -11,10 +11,9 @@ use super::harness::{Place, agent, repository, text};
 /// Where `setup/install` puts it.
 const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
 /// What the table may say, and whether there must be a script that does it.
-const WORDS: [(&str, bool); 4] = [
+const WORDS: [(&str, bool); 3] = [
     ("built and booted here", true),
     ("stand-in built and booted here", true),
-    ("stand-in built here", true),
     ("composed and resolved only", false),
 ];
 
