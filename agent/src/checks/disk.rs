@@ -260,10 +260,10 @@ fn not_grown(root: &Root, device: &Device) -> Option<String> {
 
 fn as_json(seen: &Observation) -> Value {
     let mut observed = json!({ "waited_seconds": seen.waited.as_secs_f64() });
-    if seen.unsettled {
-        observed["cloud_init_is_yet_to_grow"] = json!(true);
-    }
     let Some(fields) = observed.as_object_mut() else { return observed };
+    if seen.unsettled {
+        fields.insert("cloud_init_is_yet_to_grow".to_owned(), json!(true));
+    }
     if let Some(root) = &seen.root {
         fields.insert(
             "root".to_owned(),
