@@ -7,7 +7,7 @@ use image_manager_proto::v1::CheckOutcome;
 
 use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
-use super::instance::settings;
+use super::host::settings;
 use super::text::{self, Screen, Style, line};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::lifecycle::Settings;
