@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
         line!(
             out,
             format_args!(
-                "{lacks} of {} are missing; in a checkout, `setup/install build` mends all that can be installed",
+                "{lacks} of {} are missing; in a checkout, `setup/install build` installs what every build needs",
                 findings.len()
             )
         );

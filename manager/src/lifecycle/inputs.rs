@@ -34,7 +34,7 @@ const REASON: &str = "input_unusable";
 const LARGEST_FILE: u64 = 64 << 20;
 /// Most bytes of all of them.
 const LARGEST_FILES: u64 = 256 << 20;
-/// Most bytes of a key.
+/// Most bytes of a key, and of a container file.
 const LARGEST_KEY: u64 = 1 << 20;
 /// Most bytes of a secret.
 const LARGEST_SECRET: u64 = 64 << 10;
@@ -81,6 +81,11 @@ pub(super) fn read(image: &ImageSpec) -> Result<OwnInputs, Failure> {
         hasher.update(format!("{:04o} {}", file.mode, file.owner));
         own.part("file", &file.path, &hexadecimal(&hasher.finalize()));
         own.file(format!("files/{number}"), content);
+    }
+    if let Some(path) = image.container_file() {
+        // The build reads it where it is; here it is only known again.
+        let content = read_file(path, LARGEST_KEY, "the container file")?;
+        own.part("file", &path.display().to_string(), &hexadecimal(&Sha256::digest(&content)));
     }
     if !list.is_empty() {
         own.file("files/list".to_owned(), list.into_bytes());
