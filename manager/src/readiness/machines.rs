@@ -71,6 +71,11 @@ fn interpreter(arch: Arch) -> Finding {
         Ok(text) if text.starts_with("enabled") && fixed(&text) => {
             Finding::good(format!("{what} (binfmt_misc {name})"))
         }
+        Ok(text) if text.starts_with("enabled") => Finding::bad(
+            what,
+            format!("{name} in binfmt_misc has no flag F, so it is not found from inside an image"),
+            Finding::install("qemu-user-static"),
+        ),
         Ok(_) => Finding::bad(
             what,
             format!("{name} is switched off in binfmt_misc"),
