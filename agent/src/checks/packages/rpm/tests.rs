@@ -156,7 +156,7 @@ fn a_database_of_opensuse_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("Packages.db");
     // Of bytes that make the sum as large as it can be.
-    let long = [0xff; 20_000];
+    let long = vec![0xff; 20_000];
     let whole = ndb(&[(1, b"one"), (9, b"two, which is longer"), (10, &long)]);
     fs::write(&file, &whole).unwrap();
     let read = Database::open(&file, Format::Ndb).unwrap();
