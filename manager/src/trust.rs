@@ -16,15 +16,15 @@ const OTHERS: u32 = 0o077;
 /// Most files of the directories that are looked through.
 const MOST: usize = 100_000;
 
-/// A path that somebody else can change.
+/// A path that somebody else can change, or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} {why}, and it decides what root runs; mend it with: {mend}", path.display())]
+#[error("{} {why}; mend it with: {mend}", path.display())]
 pub struct Unsafe {
     /// The path.
     pub path: PathBuf,
-    /// Who can change it: "can be written by others (mode 0775)".
+    /// Who can change it, and what that means: "can be written by others (mode 0775), and it decides what root runs".
     pub why: String,
-    /// The command that mends it.
+    /// The command that mends it, or what else to do.
     pub mend: String,
 }
 
@@ -88,6 +88,10 @@ pub fn check_secret(path: &Path) -> Result<(), Unsafe> {
 /// # Errors
 /// That others can read it.
 pub fn unread(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
+    if found.is_dir() {
+        let why = "is a directory, and a secret is a file".to_owned();
+        return Err(Unsafe { path: path.to_owned(), why, mend: "the name of a file".to_owned() });
+    }
     if found.mode() & OTHERS == 0 {
         return Ok(());
     }
@@ -98,7 +102,9 @@ pub fn unread(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
 fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     let shown = path.display();
-    let refuse = |why, mend| Err(Unsafe { path: path.to_owned(), why, mend });
+    let refuse = |why: String, mend: String| {
+        Err(Unsafe { path: path.to_owned(), why: format!("{why}, and it decides what root runs"), mend })
+    };
     if found.uid() != 0 && found.uid() != nix::unistd::geteuid().as_raw() {
         return refuse(
             format!("belongs to another user (id {})", found.uid()),
@@ -108,7 +114,14 @@ fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
     let sticky = above && found.mode() & STICKY != 0;
     if (found.is_file() || found.is_dir()) && found.mode() & WRITABLE != 0 && !sticky {
         let why = format!("can be written by others (mode {:04o})", found.mode() & 0o7777);
-        return refuse(why, format!("chmod go-w {shown}"));
+        // Of a directory that everybody may use, as /tmp, that would take it from everybody.
+        let shared = found.is_dir() && found.mode() & STICKY != 0;
+        let mend = if shared {
+            "a directory of its own, which only root may write".to_owned()
+        } else {
+            format!("chmod go-w {shown}")
+        };
+        return refuse(why, mend);
     }
     Ok(())
 }
@@ -158,7 +171,9 @@ mod tests {
         assert!(refused.to_string().contains("can be written by others (mode 0775)"), "{refused}");
         mode(&hook, 0o755);
         mode(&elements, 0o1777);
-        assert_eq!(check(&elements, false).unwrap_err().path, elements);
+        let shared = check(&elements, false).unwrap_err();
+        assert_eq!(shared.path, elements);
+        assert!(!shared.mend.contains("chmod"), "everybody's directory stays everybody's: {shared}");
         mode(&elements, 0o755);
         mode(&elements.join("one"), 0o757);
         assert_eq!(check(&hook, false).unwrap_err().path, elements.join("one"));

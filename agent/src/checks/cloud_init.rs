@@ -63,6 +63,12 @@ pub(super) fn is_under_way(guest: &Guest) -> bool {
     begun && !guest.has("/run/cloud-init/disabled") && !guest.has(RESULT)
 }
 
+/// Whether it is under way and the stage in which its modules growpart and resizefs run (`cloud_init_modules` of
+/// cloud.cfg) has not ended.
+pub(super) fn is_yet_to_grow(guest: &Guest) -> bool {
+    is_under_way(guest) && !look(guest).status.is_some_and(|status| status.has_finished("init"))
+}
+
 /// Watches cloud-init until it has come to its end or the time is up.
 pub async fn observe(_settings: &CloudInitCheck, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();

@@ -42,6 +42,15 @@ impl Masks {
         self.0.first().map_or(0, |(form, _)| form.len())
     }
 
+    /// Takes off the end of a line that was cut what may be the beginning of one of them.
+    pub(super) fn drop_begun(&self, line: &mut Vec<u8>) {
+        let begun = |form: &[u8]| {
+            (1..form.len()).rev().find(|length| line.ends_with(form.get(..*length).unwrap_or(form)))
+        };
+        let longest = self.0.iter().filter_map(|(form, _)| begun(form)).max().unwrap_or_default();
+        line.truncate(line.len().saturating_sub(longest));
+    }
+
     /// The line without them.
     pub(super) fn apply(&self, line: Vec<u8>) -> Vec<u8> {
         self.0.iter().fold(line, |line, (form, shown)| replace(line, form, shown.as_bytes()))

@@ -52,7 +52,13 @@ impl Lines {
 
     /// Not UTF-8, or cut within a character: what cannot be read is replaced, within the limit.
     fn take(&mut self) -> String {
+        let longest = self.masks.longest();
+        let cut = self.open.len() >= LONGEST_LINE + longest;
         let mut bytes = self.masks.apply(std::mem::take(&mut self.open));
+        if cut {
+            // What was masked before it took less room, so this may be seen.
+            self.masks.drop_begun(&mut bytes);
+        }
         bytes.truncate(LONGEST_LINE);
         let text = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
         let mut line = String::from_utf8_lossy(text).into_owned();
@@ -171,6 +177,16 @@ mod tests {
         let long = [vec![b'x'; LONGEST_LINE - 5], b"0123456789 and more\n".to_vec()].concat();
         let got = lines.push(&long);
         assert!(got[0].len() <= LONGEST_LINE && got[0].ends_with("x[secr"));
+    }
+
+    #[test]
+    fn a_secret_that_comes_again_and_again_is_not_cut_into_sight() {
+        let text: String = ('a'..='z').cycle().take(1000).collect();
+        let secret = Secret::new("KEY".to_owned(), PathBuf::new(), text.clone().into_bytes());
+        let mut lines = Lines::masked(Masks::of(&[secret]));
+        let line = format!("{}\n", [text.as_str(); 12].join(" "));
+        let got = lines.push(line.as_bytes());
+        assert!(got[0].starts_with("[secret KEY] [secret KEY]") && !got[0].contains("abc"), "{}", got[0]);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use chrono::Utc;
 
 use super::arguments::CheckArguments;
 use super::doctor::{clouds, lacking, show};
-use super::instance::{Loaded, load_definition, load_schedules};
+use super::host::{Loaded, load_definition, load_schedules};
 use super::text::{self, Screen, Style, line, say};
 use super::{Exit, Outcome};
 use crate::readiness::{self, Finding};

@@ -7,7 +7,7 @@ use image_manager_proto::v1::CheckOutcome;
 
 use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
-use super::instance::settings;
+use super::host::settings;
 use super::text::{self, Screen, Style, line};
 use crate::cloud::openstack::OpenStackCloud;
 use crate::lifecycle::Settings;
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
         line!(
             out,
             format_args!(
-                "{lacks} of {} are missing; in a checkout, `setup/install build` mends all that can be installed",
+                "{lacks} of {} are missing; in a checkout, `setup/install build` installs what every build needs",
                 findings.len()
             )
         );

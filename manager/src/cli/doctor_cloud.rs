@@ -3,7 +3,8 @@
 use image_manager_proto::v1::CheckOutcome;
 
 use super::arguments::DoctorArguments;
-use super::instance::{gateway_address, load_schedules, open_history};
+use super::host::load_schedules;
+use super::instance::{gateway_address, open_history};
 use super::text::{Style, say};
 use super::{Exit, Outcome, Trouble, logging};
 use crate::cloud::Trouble as CloudTrouble;

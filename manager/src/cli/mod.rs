@@ -12,6 +12,7 @@ mod doctor_cloud;
 mod examples;
 mod follow;
 mod history;
+mod host;
 mod instance;
 mod json;
 mod log_filter;

@@ -13,9 +13,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{HostArguments, ServeArguments};
-use super::instance::{
-    Builds, Instance, Loaded, StateLock, gateway_address, holder, listen, load_definition,
-};
+use super::host::{Loaded, load_definition};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen};
 use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, text, webhook};

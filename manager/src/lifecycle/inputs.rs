@@ -15,6 +15,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -34,7 +35,7 @@ const REASON: &str = "input_unusable";
 const LARGEST_FILE: u64 = 64 << 20;
 /// Most bytes of all of them.
 const LARGEST_FILES: u64 = 256 << 20;
-/// Most bytes of a key.
+/// Most bytes of a key, and of a container file.
 const LARGEST_KEY: u64 = 1 << 20;
 /// Most bytes of a secret.
 const LARGEST_SECRET: u64 = 64 << 10;
@@ -81,6 +82,11 @@ pub(super) fn read(image: &ImageSpec) -> Result<OwnInputs, Failure> {
         hasher.update(format!("{:04o} {}", file.mode, file.owner));
         own.part("file", &file.path, &hexadecimal(&hasher.finalize()));
         own.file(format!("files/{number}"), content);
+    }
+    if let Some(path) = image.container_file() {
+        // The build reads it where it is; here it is only known again.
+        let content = read_file(path, LARGEST_KEY, "the container file")?;
+        own.part("file", &path.display().to_string(), &hexadecimal(&Sha256::digest(&content)));
     }
     if !list.is_empty() {
         own.file("files/list".to_owned(), list.into_bytes());
@@ -187,10 +193,15 @@ fn source(repository: &Repository, key: Option<&str>) -> String {
     text
 }
 
+/// Opens without waiting for a writer, should it be a FIFO; that it is no file is said later.
+fn open(path: &Path) -> io::Result<File> {
+    std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)
+}
+
 fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
     let unusable = |why: String| Failure::errored(REASON, why);
     // What is looked at is what is read: the open file, not its name.
-    let file = File::open(path).map_err(|error| {
+    let file = open(path).map_err(|error| {
         unusable(format!("cannot read the file of a secret, {}: {error}", path.display()))
     })?;
     let found = file.metadata().map_err(|error| unusable(format!("{}: {error}", path.display())))?;
@@ -207,8 +218,8 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
 fn read_file(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
     let unusable = |why: String| Failure::errored(REASON, why);
     trust::check(path, false).map_err(|error| unusable(error.to_string()))?;
-    let file = File::open(path)
-        .map_err(|error| unusable(format!("cannot read {what}, {}: {error}", path.display())))?;
+    let file =
+        open(path).map_err(|error| unusable(format!("cannot read {what}, {}: {error}", path.display())))?;
     bounded(file, most, path, what).map_err(unusable)
 }
 
@@ -270,6 +281,31 @@ mod tests {
                     files = [{ source = \"motd\", path = \"/etc/motd\", mode = \"0600\" }]\n\
                     repositories = [{ name = \"ours\", url = \"http://h/\", suites = [\"./\"], auth = \"REPO\" }]\n";
         parse(&place.join("schedules.toml"), text).unwrap().schedules.remove(0).image
+    }
+
+    #[test]
+    fn a_fifo_is_no_file_and_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let fifo = place.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for error in [read_secret(&fifo).unwrap_err(), read_file(&fifo, 9, "a file").unwrap_err()] {
+            assert!(error.message.contains("it is no file"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_file_is_part_of_the_definition() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("Containerfile");
+        std::fs::write(&file, "FROM scratch\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let mut image = image(place.path(), "robot:swordfish\n");
+        let named = file.display().to_string();
+        image.environment.insert("DIB_CONTAINERFILE_DOCKERFILE".to_owned(), named.clone());
+        let value = || read(&image).unwrap().parts.into_iter().find(|part| part.name == named).unwrap().value;
+        let before = value();
+        std::fs::write(&file, "FROM other\n").unwrap();
+        assert_ne!(before, value());
     }
 
     #[test]

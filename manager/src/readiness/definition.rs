@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::distribution::{self, Resolution};
 use super::elements::{Answer, Resolved, Unresolved, resolve};
+use super::machines;
 use crate::lifecycle::Settings;
 use crate::schedules::{LoadError, Mistake, Place, Schedule, Schedules, nearest};
 
@@ -80,6 +81,7 @@ fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definiti
                 let resolution = Resolution { elements: &elements, brings, inits: &answer.inits };
                 definition.mistakes.extend(distribution::mistakes(schedule, &resolution));
                 definition.notes.extend(distribution::note(schedule, &elements));
+                definition.notes.extend(machines::note(schedule, &elements));
                 if !elements.contains(AGENT) {
                     definition.mistakes.push(no_agent(schedule));
                 }
@@ -102,9 +104,12 @@ fn undeclared<'a>(schedule: &'a Schedule, answer: &'a Answer) -> impl Iterator<I
         place: Place::Variable(name.clone()),
         title: format!("environment variable `{name}` is not allowed"),
         label: "no element declares it".to_owned(),
-        help: "`DIB_*`, `ARCH`, proxies and what an element on the path names in its environment.d are passed on; \
-               declare it there: `export NAME=${NAME:-}`"
-            .to_owned(),
+        help: match nearest(name, answer.declared.iter().map(String::as_str)) {
+            Some(guess) => format!("did you mean `{guess}`?"),
+            None => "`DIB_*`, `ARCH`, proxies and what an element on the path names in its environment.d are passed \
+                     on; declare it there: `export NAME=${NAME:-}`"
+                .to_owned(),
+        },
     })
 }
 
@@ -207,6 +212,23 @@ mod tests {
             .refuse(&definition.mistakes)
             .map_or_else(|error| error.render(false), |()| String::new());
         (shown, definition)
+    }
+
+    #[test]
+    fn a_server_with_uefi_and_no_efi_system_partition_is_told() {
+        let notes = |rest: &str, expanded: &str| {
+            let text = format!("[schedule.a]\nimage.elements = [\"vm\"]\n{rest}\n");
+            let schedules = parse(Path::new("schedules.toml"), &text).unwrap();
+            let list = schedules.schedules[0].image.elements.as_slice();
+            let answer = format!(
+                r#"{{"known": [], "systems": [], "lists": [{{"elements": [{expanded}, "agent-install"]}}]}}"#
+            );
+            judge(&[&schedules.schedules[0]], &[list], &serde_json::from_str(&answer).unwrap()).notes.concat()
+        };
+        let uefi = "server.firmware = \"uefi\"";
+        assert!(notes(uefi, r#""vm""#).contains("add \"block-device-efi\""));
+        assert_eq!(notes(uefi, r#""vm", "block-device-efi""#), "");
+        assert_eq!(notes("server.firmware = \"bios\"", r#""vm""#), "");
     }
 
     #[test]

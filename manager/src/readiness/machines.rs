@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 
 use super::Finding;
 use super::host::names;
+use super::needs::EFI;
 use crate::cloud::local::MachineKind;
 use crate::lifecycle::{NoAgent, Settings, agent_for};
 use crate::programs::find;
-use crate::schedules::{Arch, LOCAL, Schedule};
+use crate::schedules::{Arch, Firmware, LOCAL, Schedule};
 
 /// The servers that the local cloud is to have for these schedules; without any, as those have that say nothing of it.
 pub(super) fn local(needed: &[&Schedule]) -> Vec<MachineKind> {
@@ -70,6 +71,11 @@ fn interpreter(arch: Arch) -> Finding {
         Ok(text) if text.starts_with("enabled") && fixed(&text) => {
             Finding::good(format!("{what} (binfmt_misc {name})"))
         }
+        Ok(text) if text.starts_with("enabled") => Finding::bad(
+            what,
+            format!("{name} in binfmt_misc has no flag F, so it is not found from inside an image"),
+            Finding::install("qemu-user-static"),
+        ),
         Ok(_) => Finding::bad(
             what,
             format!("{name} is switched off in binfmt_misc"),
@@ -83,6 +89,19 @@ fn interpreter(arch: Arch) -> Finding {
             "apt-get install --no-install-recommends qemu-user-static",
         ),
     }
+}
+
+/// An image without an EFI system partition, as far as is known, for a server that starts from one.
+pub(super) fn note(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<String> {
+    let made = EFI.iter().any(|name| elements.contains(*name))
+        || schedule.image.environment.contains_key("DIB_BLOCK_DEVICE_CONFIG");
+    (schedule.server.firmware() != Firmware::Bios && !made).then(|| {
+        format!(
+            "schedule {}: its server starts from an EFI system partition, and no element of disk-image-builder's makes one: \
+             add \"block-device-efi\", unless an element of your own does",
+            schedule.name
+        )
+    })
 }
 
 /// What writes the files of an EFI system partition.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::lifecycle::{Settings, agent_for};
-use crate::schedules::{Arch, Schedule, Schedules};
+use crate::schedules::{Arch, ImageSpec, Schedule, Schedules};
 use crate::trust::{self, Unsafe};
 
 /// Most elements of a directory that are looked at.
@@ -32,7 +32,11 @@ pub fn check_what_runs(settings: &Settings, schedules: &Schedules) -> Result<(),
     home.map_or_else(|| trust::check(&settings.dib, false), |home| trust::check(home, true))?;
     let keys = images().flat_map(|image| image.repositories.iter().filter_map(|one| one.key_file.as_ref()));
     let files = images().flat_map(|image| image.files.iter().map(|file| &file.source));
-    let sources: BTreeSet<&PathBuf> = keys.chain(files).collect();
+    let sources: BTreeSet<&Path> = keys
+        .chain(files)
+        .map(PathBuf::as_path)
+        .chain(images().filter_map(ImageSpec::container_file))
+        .collect();
     sources.into_iter().try_for_each(|path| trust::check(path, false))?;
     let secrets: BTreeSet<&PathBuf> =
         images().flat_map(|image| image.secrets.iter().map(|secret| &secret.source)).collect();
@@ -103,11 +107,8 @@ fn file(path: &Path, what: &str) -> Finding {
     if path.is_file() {
         return Finding::good(format!("{what} ({})", path.display()));
     }
-    Finding::bad(
-        what,
-        format!("there is no file {}", path.display()),
-        "put it there, or name it in schedules.toml",
-    )
+    let wrong = if path.is_dir() { "is a directory, not a file" } else { "is not there" };
+    Finding::bad(what, format!("{} {wrong}", path.display()), "put it there, or name it in schedules.toml")
 }
 
 /// Elements of a directory that are used instead of shipped ones.

@@ -1,7 +1,7 @@
 //! What an entry of `schedules.toml` means, typed. Everything here is checked already.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::additions::{ImageFile, Repository, Secret};
@@ -132,6 +132,14 @@ pub struct ImageSpec {
     pub compression: Compression,
     /// Properties of the image in Glance (`os_distro`, `hw_disk_bus`, ...).
     pub properties: BTreeMap<String, String>,
+}
+
+impl ImageSpec {
+    /// The container file on this host that DIB's element `containerfile` makes the root from, when the schedule names one.
+    pub fn container_file(&self) -> Option<&Path> {
+        let named = self.environment.get("DIB_CONTAINERFILE_DOCKERFILE").map(Path::new);
+        named.filter(|path| path.is_absolute())
+    }
 }
 
 /// A user that cloud-init makes at first boot. Serializes to one entry of `IMAGE_MANAGER_USERS`.

@@ -68,7 +68,8 @@ step("what it proved stands on its page", async () => {
   assert.equal(await good.locator("#checks .outcome.good").count(), 2);
   await good.locator("#checks summary", { hasText: "disk" }).click();
   await good.locator("#check-disk .seen").getByText("file system").first().waitFor();
-  assert.match(await good.locator(".hash").textContent(), /^[0-9a-f]{128}/);
+  assert.match(await good.locator("#image .hash").textContent(), /^[0-9a-f]{128}/);
+  assert.match(await good.locator("#definition .hash").textContent(), /^[0-9a-f]{64}/);
   assert.ok(await good.locator(".resources .fate.gone").count() >= 2);
   await assertSound(good);
 });

@@ -213,7 +213,9 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
 
     // It was built from: the package and the file are there, and the search finds what is there.
     assert!(fs::read_to_string(place.path().join("requests")).unwrap().contains("200 /pool/our-tool"));
-    assert!(in_image(&raw, "cat /usr/share/our-tool/word").contains(WORD));
+    let word = in_image(&raw, "cat /usr/share/our-tool/word");
+    let images: Vec<_> = fs::read_dir(place.state().join("images")).unwrap().flatten().collect();
+    assert!(word.contains(WORD), "{word}\n{images:?}\n{}", in_image(&raw, "ls -l /usr/share/our-tool"));
     let motd = in_image(&raw, "stat /etc/motd");
     assert!(motd.contains("Mode:  0640") && motd.contains("Group:     4"), "{motd}");
     // Nothing of it stays.

@@ -92,7 +92,11 @@ impl Status {
     }
 
     pub(super) fn last_stage_is_done(&self) -> bool {
-        self.stages.iter().any(|stage| stage.name == "modules-final" && stage.finished.is_some())
+        self.has_finished("modules-final")
+    }
+
+    pub(super) fn has_finished(&self, name: &str) -> bool {
+        self.stages.iter().any(|stage| stage.name == name && stage.finished.is_some())
     }
 
     /// The first of the stages that has not both started and finished, and what it has not done.

@@ -312,6 +312,40 @@ fn growing_is_waited_for_as_long_as_cloud_init_is_under_way() {
     assert_eq!(last(None), PATIENCE);
 }
 
+#[test]
+fn a_root_that_cloud_init_is_yet_to_grow_is_no_bad_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::below(folder.path());
+    let run = guest.path("/run/cloud-init");
+    fs::create_dir_all(&run).unwrap();
+    let status = |init: &str| {
+        let text = format!(
+            r#"{{"v1": {{"stage": "init", "init": {init}, "modules-final": {{"finished": null}}}}}}"#
+        );
+        fs::write(run.join("status.json"), text).unwrap();
+    };
+    assert!(!cloud_init::is_yet_to_grow(&guest), "nobody is about to grow it");
+    fs::write(run.join("enabled"), "").unwrap();
+    assert!(cloud_init::is_yet_to_grow(&guest));
+    status(r#"{"start": 1.0, "finished": null}"#);
+    assert!(cloud_init::is_yet_to_grow(&guest));
+    status(r#"{"start": 1.0, "finished": 2.0}"#);
+    assert!(!cloud_init::is_yet_to_grow(&guest), "it had its chance");
+
+    let mut small = seen(GIB, GIB, GIB, 4 * GIB);
+    assert_eq!(judged(&DiskCheck::default(), &small).0, CheckOutcome::Fail);
+    small.unsettled = true;
+    let (outcome, summary) = judged(&DiskCheck::default(), &small);
+    assert_eq!(outcome, CheckOutcome::Inconclusive);
+    assert!(summary.contains("did not grow") && summary.contains("checks.disk"), "{summary}");
+    let mut full = grown();
+    full.unsettled = true;
+    assert_eq!(
+        judged(&DiskCheck { min_free_bytes: 4 * GIB, ..DiskCheck::default() }, &full).0,
+        CheckOutcome::Fail
+    );
+}
+
 #[tokio::test]
 async fn this_machine_has_a_disk() {
     let settings = DiskCheck::default();

@@ -206,7 +206,11 @@ fn distributions_of_rpm_go_to_the_mirrors_that_they_come_with() {
             "https://vendor.example/cloud".to_owned()
         ]
     );
+}
 
+/// The same of openSUSE.
+#[test]
+fn leap_goes_to_the_mirror_that_it_comes_with() {
     let leap = of(&[
         ("/etc/os-release", "ID=\"opensuse-leap\"\nVERSION_ID=\"15.6\"\nID_LIKE=\"suse opensuse\"\n"),
         (

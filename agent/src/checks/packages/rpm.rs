@@ -11,6 +11,8 @@ mod ndb;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -30,6 +32,10 @@ pub const LOG: &str = "-wal";
 const MOST_PACKAGES: u32 = 50_000;
 /// Longest header of a package.
 const MOST_HEADER: usize = 256 << 20;
+/// SQLite is asked after so many of its steps how it goes on, and ended when it goes on like that without a package. The
+/// next package is a dozen steps away; in steps and not in time, so that a slow machine makes no database a damaged one.
+const STEPS: i32 = 100_000;
+const MOST_WITHOUT_PACKAGE: u32 = 200;
 /// How long a program that writes to it is waited for.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -93,7 +99,8 @@ pub struct Database {
 
 #[derive(Debug)]
 enum Opened {
-    Sqlite(Connection),
+    /// With how often it was asked since the last package.
+    Sqlite(Connection, Arc<AtomicU32>),
     Ndb(File),
     Berkeley(File),
 }
@@ -143,11 +150,16 @@ impl Database {
     ) -> Result<Self, Error> {
         let opened = match format {
             Format::Sqlite => {
-                let connection = sqlite(file)?;
+                let mut connection = sqlite(file)?;
                 connection.busy_timeout(BUSY)?;
-                // The image's schema is not to be believed: no functions of it are run.
+                // The image's schema is not to be believed: no functions of it are run, and what it calls a table can
+                // be a view without an end.
+                let asked = Arc::new(AtomicU32::new(0));
+                let count = Arc::clone(&asked);
+                let is_enough = move || count.fetch_add(1, Ordering::Relaxed) >= MOST_WITHOUT_PACKAGE;
+                connection.progress_handler(STEPS, Some(is_enough))?;
                 connection.pragma_update(None, "trusted_schema", false)?;
-                Opened::Sqlite(connection)
+                Opened::Sqlite(connection, asked)
             }
             Format::Ndb => Opened::Ndb(File::open(file)?),
             Format::Berkeley => Opened::Berkeley(File::open(file)?),
@@ -161,17 +173,29 @@ impl Database {
     /// Why it cannot be read.
     pub fn each(&self, take: impl FnMut(&[u8]) -> Next) -> Result<(), Error> {
         match &self.opened {
-            Opened::Sqlite(connection) => Ok(of_sqlite(connection, take)?),
+            Opened::Sqlite(connection, asked) => {
+                of_sqlite(connection, asked, take).map_err(|error| match error.sqlite_error_code() {
+                    Some(rusqlite::ErrorCode::OperationInterrupted) => {
+                        Error::Damaged("no package comes of it, however far it is read")
+                    }
+                    _ => Error::Sqlite(error),
+                })
+            }
             Opened::Ndb(file) => ndb::each(file, take),
             Opened::Berkeley(file) => berkeley::each(file, take),
         }
     }
 }
 
-fn of_sqlite(connection: &Connection, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), rusqlite::Error> {
+fn of_sqlite(
+    connection: &Connection,
+    asked: &AtomicU32,
+    mut take: impl FnMut(&[u8]) -> Next,
+) -> Result<(), rusqlite::Error> {
     let mut statement = connection.prepare("SELECT blob FROM Packages ORDER BY hnum LIMIT ?1")?;
     let mut rows = statement.query([MOST_PACKAGES])?;
     while let Some(row) = rows.next()? {
+        asked.store(0, Ordering::Relaxed);
         let blob = row.get_ref(0)?.as_blob_or_null()?.unwrap_or_default();
         if take(blob) == Next::Stop {
             break;

@@ -58,10 +58,9 @@ impl Counts {
 
     /// Notes what became of a file. False when nobody wants to know any more.
     pub(super) fn take(&mut self, outcome: &Outcome, path: &str) -> bool {
-        if self.total() >= MOST_FILES {
-            return true;
-        }
         match outcome {
+            Outcome::Stopped => return false,
+            _ if self.total() >= MOST_FILES => {}
             Outcome::Same => self.same += 1,
             Outcome::Edited => self.edited += 1,
             Outcome::LeftOut => self.left_out += 1,
@@ -74,7 +73,6 @@ impl Counts {
                 self.note("missing", path);
             }
             Outcome::Damaged(what) => self.damaged(what, path),
-            Outcome::Stopped => return false,
         }
         true
     }
@@ -116,10 +114,10 @@ pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Veri
     let Some(look) = installed::verify(files, beside)? else {
         return Ok(dpkg.map(Verified::of));
     };
-    let proof = if look.counts.total() > 0 {
-        Proof::Looked(look.counts)
-    } else {
-        Proof::NotPossible("its rpm database has no files".to_owned())
+    let proof = match dpkg {
+        _ if look.counts.total() > 0 => Proof::Looked(look.counts),
+        Some(why) => why,
+        None => Proof::NotPossible("its rpm database has no files".to_owned()),
     };
     Ok(Some(Verified { proof, packages: look.packages }))
 }
@@ -226,5 +224,11 @@ mod tests {
         assert!(counts(10_000, 0, 1).is_damaged());
         assert!(!Counts { missing: 5_000, left_out: 5_000, ..counts(10_000, 3, 0) }.is_damaged());
         assert!(Counts { missing: 15_000, ..counts(10_000, 3, 0) }.is_damaged());
+    }
+
+    #[test]
+    fn the_end_of_the_time_ends_a_look_at_too_many_files() {
+        assert!(counts(MOST_FILES, 0, 0).take(&Outcome::Same, "x"));
+        assert!(!counts(MOST_FILES, 0, 0).take(&Outcome::Stopped, "x"));
     }
 }

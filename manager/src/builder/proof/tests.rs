@@ -129,7 +129,14 @@ async fn what_was_never_written_is_damage() {
 async fn an_image_that_cannot_be_compared_says_why() {
     let image = Image::new();
     let found = proof(&image.convert()).await.unwrap();
-    assert_eq!(found.summary(), "packaged files not verified: its package database has no checksums");
+    let why = "packaged files not verified: its package database has no checksums";
+    assert_eq!(found.summary(), why);
+
+    // The tool rpm brings a database without a package.
+    let root = image.directory.path().join("root");
+    run(Command::new("rpm").arg("--root").arg(&root).args(["--dbpath", "/var/lib/rpm", "--initdb"]));
+    assert!(root.join("var/lib/rpm/rpmdb.sqlite").exists());
+    assert_eq!(proof(&image.convert()).await.unwrap().summary(), why);
 
     let image = Image::new();
     fs::remove_dir_all(image.directory.path().join("root/var/lib")).unwrap();

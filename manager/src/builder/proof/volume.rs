@@ -65,6 +65,10 @@ impl Files<'_> {
 
 impl Tree for Files<'_> {
     fn fate(&self, path: &str, expected: &Checksum) -> Result<Fate, Trouble> {
+        // Of files that are not there nothing is read.
+        if self.is_stopped() {
+            return Err(Trouble::Stopped);
+        }
         let mut content = Content::expecting(expected);
         self.volume.read(&format!("/{path}"), &mut |piece| {
             content.push(piece);
@@ -74,6 +78,43 @@ impl Tree for Files<'_> {
     }
 
     fn link(&self, path: &str) -> Result<Vec<u8>, Trouble> {
+        if self.is_stopped() {
+            return Err(Trouble::Stopped);
+        }
         self.volume.link(&format!("/{path}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is ever there.
+    struct Empty;
+
+    impl Volume for Empty {
+        fn names(&self, _: &str) -> Result<Vec<String>, Trouble> {
+            Err(Trouble::Missing)
+        }
+
+        fn read(&self, _: &str, _: &mut dyn FnMut(&[u8]) -> Next) -> Result<(), Trouble> {
+            Err(Trouble::Missing)
+        }
+
+        fn link(&self, _: &str) -> Result<Vec<u8>, Trouble> {
+            Err(Trouble::Missing)
+        }
+    }
+
+    #[test]
+    fn files_of_which_nothing_is_read_end_with_the_time_too() {
+        let stop = AtomicBool::new(false);
+        let files = Files { volume: &Empty, stop: &stop };
+        let checksum = Checksum::md5(b"900150983cd24fb0d6963f7d28e17f72").unwrap();
+        assert_eq!(files.fate("x", &checksum), Err(Trouble::Missing));
+        assert_eq!(files.link("x"), Err(Trouble::Missing));
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(files.fate("x", &checksum), Err(Trouble::Stopped));
+        assert_eq!(files.link("x"), Err(Trouble::Stopped));
     }
 }

@@ -19,6 +19,8 @@ const PIECE: usize = 1 << 20;
 const MOST_LINKS: usize = 40;
 /// Parts of a path, with those of the links in it.
 const MOST_PARTS: usize = 4096;
+/// Longest link that is read: of no more can Linux make one.
+const LONGEST_LINK: u64 = 4096;
 /// Most names that are kept.
 const MOST_NAMES: usize = 2_000_000;
 
@@ -94,6 +96,17 @@ impl System {
         Ok(directory)
     }
 
+    /// Where the link at a path without links points to. The library would make room for as much as its inode says.
+    fn target(&self, path: &[u8]) -> Result<Vec<u8>, Trouble> {
+        let mut xfs = self.xfs.borrow_mut();
+        let link = xfs.resolve(Path::new(path)).and_then(|inode| xfs.metadata(&inode));
+        let link = link.map_err(|error| trouble(&error))?;
+        if link.is_symlink() && link.size() > LONGEST_LINK {
+            return Err(Trouble::Unreadable("a link in it is longer than a link can be".to_owned()));
+        }
+        xfs.read_link(Path::new(path)).map_err(|error| trouble(&error))
+    }
+
     /// Follows a path, and a link at its end where that is wanted.
     fn place(&self, path: &[u8], follow_last: bool) -> Result<Place, Trouble> {
         // What is still to be walked, the next part last.
@@ -112,8 +125,7 @@ impl System {
             if kind == EntryKind::Symlink && (follow_last || !rest.is_empty()) {
                 links += 1;
                 walked.push(part);
-                let link = self.xfs.borrow_mut().read_link(Path::new(&joined(&walked)));
-                let target = link.map_err(|error| trouble(&error))?;
+                let target = self.target(&joined(&walked))?;
                 walked.pop();
                 if target.starts_with(b"/") {
                     walked.clear();
@@ -177,7 +189,7 @@ impl Volume for System {
 
     fn link(&self, path: &str) -> Result<Vec<u8>, Trouble> {
         let place = self.place(path.as_bytes(), false)?;
-        self.xfs.borrow_mut().read_link(Path::new(&place.path)).map_err(|error| trouble(&error))
+        self.target(&place.path)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -63,7 +64,12 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
         tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
     }
     history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
-    let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
+    // What it takes of a disk: a raw image is mostly holes, which stay such.
+    let taken = |metadata: std::fs::Metadata| match driver.schedule.image.format {
+        Format::Qcow2 => metadata.len(),
+        Format::Raw => metadata.blocks().saturating_mul(512),
+    };
+    let size = tokio::fs::metadata(&artifact.file).await.map(taken).unwrap_or_default();
     let last_good = history.last_good_size(&driver.schedule.name).await?;
     let small = room::compare_size(size, last_good, artifact.room.lowest)?;
     let warnings: Vec<String> = artifact.proof.warning().into_iter().chain(small.clone()).collect();

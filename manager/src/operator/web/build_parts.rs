@@ -181,7 +181,7 @@ fn number_of(number: &serde_json::Number) -> String {
 /// What the image is, with its hash.
 pub(super) fn image(build: &v1::Build) -> Markup {
     html! {
-        section.panel {
+        section.panel #image {
             div.panel-head { h2 { "Image" } }
             @if let Some(image) = &build.image {
                 dl.facts {
@@ -208,7 +208,7 @@ pub(super) fn definition(build: &v1::Build) -> Markup {
     let shown = build.definition.iter().filter(|part| part.source == "own" || part.kind == "program");
     html! {
         @if !build.definition.is_empty() {
-            section.panel {
+            section.panel #definition {
                 div.panel-head { h2 { "Definition" } }
                 dl.facts {
                     dt { "elements" } dd {

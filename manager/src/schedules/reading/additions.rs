@@ -34,6 +34,9 @@ const FILE: &str = "file:";
 /// Where no file of an image can be: mounted at boot, or emptied.
 const NOT_OF_AN_IMAGE: [&str; 8] =
     ["/dev", "/proc", "/sys", "/run", "/tmp", "/var/run", "/var/tmp", "/lost+found"];
+/// What to write in place of a password.
+const NAME_A_SECRET: &str = "write `auth = \"NAME\"` here, and `secrets = { NAME = \"file:/path\" }` in `image`; the file has \
+                             `user:password`";
 /// Without a mode.
 const USUAL_MODE: u32 = 0o644;
 
@@ -70,7 +73,12 @@ impl<'a> Reader<'a> {
             };
             let mut table = Table::new(Some(fields), None, item.span());
             table.name.clone_from(&entry.name);
-            self.refuse_unknown_keys(&table, keys::known_keys(&table.name));
+            let known = keys::known_keys(&table.name);
+            // `password = "..."` in a repository is a likely mistake.
+            for unknown in table.entries().into_iter().filter(|field| !known.contains(&field.key)) {
+                self.findings.hide(unknown.value.span());
+            }
+            self.refuse_unknown_keys(&table, known);
             tables.push((table, item.span()));
         }
         tables
@@ -122,7 +130,17 @@ impl<'a> Reader<'a> {
         self.fits_its_kind(table, kind, &suites, &components);
         let auth = self.string(table, "auth").filter(|auth| {
             let known = secrets.iter().any(|secret| secret.name == auth.value);
-            if !known {
+            if !known && !(SECRET_NAME.holds)(auth.value) {
+                // It may be the password itself.
+                self.findings.hide(auth.span.clone());
+                let title = format!("`{}` is no name of a secret", auth.name);
+                self.findings.add(
+                    auth.span.clone(),
+                    title,
+                    "looks like a secret",
+                    Some(NAME_A_SECRET.to_owned()),
+                );
+            } else if !known {
                 let title = format!("`{}`: there is no secret {}", auth.name, quoted(auth.value));
                 let help = format!(
                     "write `secrets = {{ {} = \"file:/path\" }}` in `image`; the file has `user:password`",
@@ -142,13 +160,11 @@ impl<'a> Reader<'a> {
     fn url(&mut self, table: &Table<'a>) -> Option<String> {
         let entry = table.get("url")?;
         let text = self.string(table, "url")?;
-        let authority = text.value.split_once("://").map_or("", |(_, rest)| rest);
-        if authority.split(['/', '?', '#']).next().unwrap_or_default().contains('@') {
+        // The rule has no `@` anywhere; what stands before one may be a password, without a scheme too.
+        if text.value.contains('@') {
             self.findings.hide(entry.value.span());
-            let help = "write `auth = \"NAME\"` here, and `secrets = { NAME = \"file:/path\" }` in `image`; the file has \
-                        `user:password`";
             let title = format!("`{}` has a user or password", text.name);
-            self.findings.add(text.span, title, "looks like a secret", Some(help.to_owned()));
+            self.findings.add(text.span, title, "looks like a secret", Some(NAME_A_SECRET.to_owned()));
             return None;
         }
         self.obeys(&text, &REPOSITORY_URL).then(|| text.value.to_owned())
@@ -242,6 +258,10 @@ impl<'a> Reader<'a> {
     /// `image.secrets`.
     pub(super) fn secrets(&mut self, image: &Table<'a>) -> Vec<Secret> {
         let mut secrets = Vec::new();
+        if let Some(entry) = image.get("secrets").filter(|entry| entry.table().is_none()) {
+            // It may be the secret itself.
+            self.findings.hide(entry.value.span());
+        }
         let Some(table) = self.free_table(image, "secrets") else { return secrets };
         let entries = table.entries();
         self.limit_length(&table.name, &table.span, entries.len());
@@ -252,6 +272,11 @@ impl<'a> Reader<'a> {
             if !entry.value.get_ref().as_str().is_some_and(|text| text.starts_with(FILE)) {
                 // It may be the secret itself.
                 self.findings.hide(entry.value.span());
+            }
+            if entry.value.get_ref().as_str().is_none() {
+                let help = "write \"file:/path\", the file that has it".to_owned();
+                self.refuse_type(&entry.name, entry.value, "a string", Some(help));
+                continue;
             }
             let Some(text) = self.string(&table, entry.key) else { continue };
             match text.value.strip_prefix(FILE) {

@@ -139,8 +139,8 @@ pub(super) const HOST_PATH: Rule = Rule {
 
 pub(super) const REPOSITORY_NAME: Rule = Rule {
     what: "a repository's name",
-    help: "letters, digits, `-` and `_`, at most 63, not beginning with `-`",
-    holds: |text| plain(text, 63, "-_", "-"),
+    help: "letters, digits, `-` and `_`, at most 63, not beginning with `-`; not \"main\", which is dnf's own section",
+    holds: |text| plain(text, 63, "-_", "-") && text != "main",
 };
 
 pub(super) const REPOSITORY_URL: Rule = Rule {
@@ -151,7 +151,7 @@ pub(super) const REPOSITORY_URL: Rule = Rule {
             !rest.is_empty()
                 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/%+,=&?[]".contains(&byte))
         };
-        let starts = ["https://", "http://", "file://"];
+        let starts = ["https://", "http://", "file:///"];
         text.len() <= 2048 && starts.iter().any(|start| text.strip_prefix(start).is_some_and(plain_url))
     },
 };

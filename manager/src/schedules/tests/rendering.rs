@@ -97,6 +97,24 @@ fn secrets_are_blotted_out() {
 }
 
 #[test]
+fn passwords_in_the_wrong_place_of_an_image_are_blotted_out() {
+    let repository = |rest: &str| format!("repositories = [{{ name = \"a\", suites = [\"./\"], {rest} }}]");
+    for text in [
+        repository("url = \"https://h/\", auth = \"robot:swordfish\""),
+        repository("url = \"robot:swordfish@host/debian\""),
+        repository("url = \"https://h/\", password = \"swordfish\""),
+        "secrets = \"swordfish\"".to_owned(),
+        "secrets = [\"swordfish\"]".to_owned(),
+        "secrets = { PIN = \"swordfish\" }".to_owned(),
+        "secrets = { PIN = 123456 }".to_owned(),
+    ] {
+        let error = refused(&format!("[schedule.a.image]\nelements = [\"vm\"]\n{text}\n"));
+        let shown = format!("{}{error:?}", error.render(false));
+        assert!(!shown.contains("swordfish") && !shown.contains("123456"), "{text}: {shown}");
+    }
+}
+
+#[test]
 fn files_that_are_no_text_are_clear_errors() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("schedules.toml");

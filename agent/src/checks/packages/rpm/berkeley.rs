@@ -18,6 +18,8 @@ const HASH: u8 = 13;
 const INSIDE: u8 = 1;
 const CHAIN: u8 = 3;
 
+const PIECES: Error = Error::Damaged("a package's header is in pieces that do not fit");
+
 /// Hands on the header of each package.
 pub(super) fn each(file: &File, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), Error> {
     let database = Database::open(file)?;
@@ -95,13 +97,20 @@ impl<'a> Database<'a> {
             return Err(Error::Damaged("a package's header has a length that cannot be"));
         }
         let mut value = Vec::new();
-        while value.len() < length {
+        // All pages of a chain but the last are full. One that leads back to itself would be read for ever.
+        for _ in 0..=length / (self.page_size - HEAD) {
+            if value.len() >= length {
+                break;
+            }
             let page = self.page(next)?;
             let used = page.used();
             let piece = page.bytes.get(HEAD..HEAD.saturating_add(used)).filter(|piece| !piece.is_empty());
             let piece = piece.filter(|_| page.kind() == OVERFLOW);
-            value.extend(piece.ok_or(Error::Damaged("a package's header is in pieces that do not fit"))?);
+            value.extend(piece.ok_or(PIECES)?);
             next = page.next();
+        }
+        if value.len() < length {
+            return Err(PIECES);
         }
         value.truncate(length);
         Ok(value)

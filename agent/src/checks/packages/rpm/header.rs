@@ -10,6 +10,10 @@ const MOST_DATA: usize = 64 << 20;
 const MOST_FILES: usize = 500_000;
 /// Longest path that is believed to be one.
 const LONGEST_PATH: usize = 4096;
+/// Longest name, version or architecture of a package.
+const LONGEST_NAME: usize = 1024;
+/// Most bytes of the paths of one package together.
+const MOST_PATHS: usize = 256 << 20;
 /// Bytes of an entry in the index, and of the two counts before it.
 const ENTRY: usize = 16;
 const COUNTS: usize = 8;
@@ -29,6 +33,19 @@ const DIRECTORY_OF: u32 = 1116;
 const BASE_NAMES: u32 = 1117;
 const DIRECTORIES: u32 = 1118;
 const DIGEST_ALGORITHM: u32 = 5011;
+
+/// What there is of each file, or of each directory.
+const LISTS: [u32; 9] = [
+    FILE_STATES,
+    FILE_MODES,
+    FILE_DIGESTS,
+    FILE_LINKS,
+    FILE_FLAGS,
+    FILE_VERIFY,
+    DIRECTORY_OF,
+    BASE_NAMES,
+    DIRECTORIES,
+];
 
 /// Bits of a file's flags.
 const CONFIGURATION: u32 = 1;
@@ -121,7 +138,7 @@ impl<'a> Header<'a> {
     pub fn package(&self) -> Option<Package> {
         let name = self.text(NAME)?;
         let (version, release) = (self.text(VERSION)?, self.text(RELEASE)?);
-        let epoch = self.numbers(EPOCH).and_then(|numbers| numbers.first().copied());
+        let epoch = self.first(EPOCH);
         let epoch = epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
         let arch = self.text(ARCH).unwrap_or_default();
         Some(Package { name, version: format!("{epoch}{version}-{release}"), arch })
@@ -133,24 +150,35 @@ impl<'a> Header<'a> {
     /// # Errors
     /// What is wrong with the header.
     pub fn files(&self) -> Result<Vec<PackagedFile>, &'static str> {
-        let Some(names) = self.texts(BASE_NAMES)? else { return Ok(Vec::new()) };
-        if names.len() > MOST_FILES {
+        // Before there is a list of any of them: a count takes four bytes, and what it counts may be zeros.
+        if self.entries.iter().any(|entry| LISTS.contains(&entry.tag) && entry.count > MOST_FILES) {
             return Err("has too many files");
         }
+        let Some(names) = self.texts(BASE_NAMES)? else { return Ok(Vec::new()) };
+        let digests = self.texts(FILE_DIGESTS)?.unwrap_or_default();
         let lists = Lists {
             names,
             directories: self.texts(DIRECTORIES)?.unwrap_or_default(),
             directory_of: self.numbers(DIRECTORY_OF).unwrap_or_default(),
             modes: self.shorts(FILE_MODES).unwrap_or_default(),
-            digests: self.texts(FILE_DIGESTS)?.unwrap_or_default(),
+            has_digests: digests.iter().any(|digest| !digest.is_empty()),
+            digests,
             links: self.texts(FILE_LINKS)?.unwrap_or_default(),
             flags: self.numbers(FILE_FLAGS).unwrap_or_default(),
             verify: self.numbers(FILE_VERIFY).unwrap_or_default(),
             states: self.bytes(FILE_STATES, 1).unwrap_or_default(),
             // Packages of before the tag have MD5.
-            algorithm: self.numbers(DIGEST_ALGORITHM).and_then(|list| list.first().copied()).unwrap_or(1),
+            algorithm: self.first(DIGEST_ALGORITHM).unwrap_or(1),
         };
-        (0..lists.names.len()).filter_map(|at| lists.file(at).transpose()).collect()
+        let mut files = Vec::new();
+        // Files share their directories, so that few bytes can make many.
+        let mut room = MOST_PATHS;
+        for at in 0..lists.names.len() {
+            let Some(file) = lists.file(at)? else { continue };
+            room = room.checked_sub(file.path.len()).ok_or("has paths that are too long together")?;
+            files.push(file);
+        }
+        Ok(files)
     }
 
     /// Of a tag that is there twice the later one counts: what was added when the package was installed.
@@ -169,14 +197,19 @@ impl<'a> Header<'a> {
         Some(numbers.iter().map(|bytes| u32::from_be_bytes(*bytes)).collect())
     }
 
+    fn first(&self, tag: u32) -> Option<u32> {
+        self.bytes(tag, 4)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
     fn shorts(&self, tag: u32) -> Option<Vec<u16>> {
         let (numbers, _) = self.bytes(tag, 2)?.as_chunks::<2>();
         Some(numbers.iter().map(|bytes| u16::from_be_bytes(*bytes)).collect())
     }
 
+    /// `None` also for one that is longer than a name is.
     fn text(&self, tag: u32) -> Option<String> {
         let rest = self.data.get(self.entry(tag)?.offset..)?;
-        let end = rest.iter().position(|byte| *byte == 0)?;
+        let end = rest.iter().take(LONGEST_NAME + 1).position(|byte| *byte == 0)?;
         Some(String::from_utf8_lossy(rest.get(..end)?).into_owned())
     }
 
@@ -202,6 +235,8 @@ struct Lists<'a> {
     directory_of: Vec<u32>,
     modes: Vec<u16>,
     digests: Vec<&'a [u8]>,
+    /// Some of them are there.
+    has_digests: bool,
     links: Vec<&'a [u8]>,
     flags: Vec<u32>,
     verify: Vec<u32>,
@@ -222,6 +257,10 @@ impl Lists<'_> {
                 let digest = self.digests.get(at).ok_or("has fewer checksums than files")?;
                 match Checksum::parse(self.algorithm, digest) {
                     Some(checksum) => Kind::Content(checksum),
+                    // rpmbuild gives one to every plain file that is no ghost.
+                    None if digest.is_empty() && self.has_digests => {
+                        return Err("has files without checksums among others that have one");
+                    }
                     None if digest.is_empty() => return Ok(None),
                     None => return Err("has checksums of a kind that is not known"),
                 }
@@ -229,6 +268,7 @@ impl Lists<'_> {
             LINK if verify & VERIFY_LINK != 0 => {
                 Kind::Link(self.links.get(at).ok_or("has fewer links than files")?.to_vec())
             }
+            0 => return Err("has modes that cannot be"),
             _ => return Ok(None),
         };
         let path = self.path(at)?;
@@ -242,6 +282,9 @@ impl Lists<'_> {
         let directory = self.directory_of.get(at).and_then(|number| usize::try_from(*number).ok());
         let directory = directory.and_then(|number| self.directories.get(number));
         let directory = directory.ok_or("has a file without a directory")?;
+        if directory.len().saturating_add(name.len()) > LONGEST_PATH {
+            return Err("has a file whose path cannot be");
+        }
         let bytes = [directory, name].concat();
         let path = String::from_utf8_lossy(&bytes).trim_start_matches('/').to_owned();
         let inside =

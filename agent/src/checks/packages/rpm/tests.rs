@@ -118,25 +118,22 @@ fn configuration_may_be_edited_and_documentation_may_be_missing() {
     }
 }
 
-/// An ndb of a page of slots, with two packages and free slots between and after them.
-fn ndb() -> Vec<u8> {
+/// An ndb of a page of slots, with packages and free slots between and after them.
+fn ndb(packages: &[(u32, &[u8])]) -> Vec<u8> {
     let number = u32::to_le_bytes;
     let mut bytes = [*b"RpmP", number(0), number(9), number(1), number(3), [0; 4], [0; 4], [0; 4]].concat();
     let mut blobs = Vec::new();
     for slot in 0..254_u32 {
-        let (package, content) = match slot {
-            1 => (7, &b"one"[..]),
-            9 => (8, &b"two, which is longer"[..]),
-            _ => (0, &b""[..]),
-        };
+        let content = packages.iter().find(|(place, _)| *place == slot);
+        let package = content.map_or(0, |_| slot + 6);
         let block = u32::try_from((4096 + blobs.len()) / 16).unwrap();
         let mut blob = Vec::new();
-        if package != 0 {
+        if let Some((_, content)) = content {
             let length = u32::try_from(content.len()).unwrap();
             blob.extend([*b"BlbS", number(package), number(1), number(length)].concat());
-            blob.extend(content);
+            blob.extend(*content);
             blob.resize((blob.len() + 12).next_multiple_of(16) - 12, 0);
-            blob.extend([number(0), number(length), *b"BlbE"].concat());
+            blob.extend([number(adler32(&blob)), number(length), *b"BlbE"].concat());
         }
         let blocks = u32::try_from(blob.len() / 16).unwrap();
         bytes.extend([*b"Slot", number(package), number(block), number(blocks)].concat());
@@ -145,14 +142,25 @@ fn ndb() -> Vec<u8> {
     [bytes, blobs].concat()
 }
 
+/// As RFC 1950 has it, byte by byte.
+fn adler32(bytes: &[u8]) -> u32 {
+    let (low, high) = bytes.iter().fold((1, 0), |(low, high), byte| {
+        let low = (low + u32::from(*byte)) % 65_521;
+        (low, (high + low) % 65_521)
+    });
+    high << 16 | low
+}
+
 #[test]
 fn a_database_of_opensuse_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("Packages.db");
-    let whole = ndb();
+    // Of bytes that make the sum as large as it can be.
+    let long = vec![0xff; 20_000];
+    let whole = ndb(&[(1, b"one"), (9, b"two, which is longer"), (10, &long)]);
     fs::write(&file, &whole).unwrap();
     let read = Database::open(&file, Format::Ndb).unwrap();
-    assert_eq!(blobs(&read).unwrap(), [&b"one"[..], b"two, which is longer"]);
+    assert_eq!(blobs(&read).unwrap(), [&b"one"[..], b"two, which is longer", &long]);
     // What a full disk leaves: the beginning, and zeros.
     for from in [16, 48, 4096] {
         let mut blank = whole.clone();
@@ -162,6 +170,69 @@ fn a_database_of_opensuse_is_read() {
     }
     fs::write(&file, &whole[..4100]).unwrap();
     assert!(blobs(&Database::open(&file, Format::Ndb).unwrap()).is_err());
+}
+
+#[test]
+fn a_blank_in_a_header_of_opensuse_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("Packages.db");
+    let whole = ndb(&[(1, b"one"), (9, b"two, which is longer")]);
+    let told = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        blobs(&Database::open(&file, Format::Ndb).unwrap()).unwrap_err().to_string()
+    };
+    let place = whole.windows(3).position(|bytes| bytes == b"two").unwrap();
+    let end = whole.len();
+    for blank in [place + 4..place + 14, end - 12..end - 8, end - 8..end - 4, end - 4..end] {
+        let mut bytes = whole.clone();
+        bytes[blank.clone()].fill(0);
+        assert_eq!(told(&bytes), "a package's header is not what was written", "{blank:?}");
+    }
+    // A slot with room for a block more.
+    let mut bytes = whole.clone();
+    bytes[32 + 9 * 16 + 12] += 1;
+    bytes.extend([0; 16]);
+    assert_eq!(told(&bytes), "a package's header has a length that cannot be");
+}
+
+/// What an image's database can be instead of a table.
+#[test]
+fn a_database_that_never_gives_a_package_comes_to_an_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rpmdb.sqlite");
+    let view = "CREATE VIEW Packages AS WITH RECURSIVE c(hnum, blob) AS \
+                (SELECT 1, x'' UNION ALL SELECT hnum + 1, blob FROM c) SELECT * FROM c WHERE hnum < 0";
+    Connection::open(&file).unwrap().execute_batch(view).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let read = Database::open_copy(&file, Format::Sqlite).and_then(|database| blobs(&database));
+        tell.send(read.unwrap_err().to_string()).unwrap();
+    });
+    let told = told.recv_timeout(Duration::from_mins(2)).expect("it is read for ever");
+    assert_eq!(told, "no package comes of it, however far it is read");
+}
+
+#[test]
+fn a_chain_of_berkeley_that_bites_its_tail_comes_to_an_end() {
+    const PAGE: usize = 512;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("Packages");
+    let mut bytes = vec![0; 3 * PAGE];
+    let mut put = |at: usize, what: &[u8]| bytes[at..at + what.len()].copy_from_slice(what);
+    put(12, &0x0006_1561_u32.to_le_bytes());
+    put(20, &512_u32.to_le_bytes());
+    put(32, &2_u32.to_le_bytes());
+    // A page with two entries: a key, and a value of 100,000 bytes that lies in the chain at the next page.
+    put(PAGE + 20, &[2, 0, 0, 0, 0, 13]);
+    put(PAGE + 26, &[0xf0, 1, 0xe0, 1]);
+    put(PAGE + 0x1f0, &[1, 7, 0, 0, 0]);
+    put(PAGE + 0x1e0, &[3, 0, 0, 0, 2, 0, 0, 0]);
+    put(PAGE + 0x1e8, &100_000_u32.to_le_bytes());
+    // A page of a chain with one byte, whose next one is itself.
+    put(2 * PAGE + 16, &[2, 0, 0, 0, 0, 0, 1, 0, 0, 7]);
+    fs::write(&file, bytes).unwrap();
+    let read = blobs(&Database::open(&file, Format::Berkeley).unwrap());
+    assert_eq!(read.unwrap_err().to_string(), "a package's header is in pieces that do not fit");
 }
 
 /// Berkeley DB's own tool makes the file.

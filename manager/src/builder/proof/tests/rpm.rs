@@ -77,8 +77,13 @@ fn replace(image: &Image, path: &str, target: &str) {
     symlink(target, place).unwrap();
 }
 
-/// An XFS file system in a partition, made without a mount by what mkfs.xfs calls a prototype.
 fn on_xfs(image: &Image) -> PathBuf {
+    make_xfs(image);
+    partitioned(image)
+}
+
+/// An XFS file system, made without a mount by what mkfs.xfs calls a prototype.
+fn make_xfs(image: &Image) {
     let at = |name: &str| image.directory.path().join(name);
     let mut prototype = "/none\n0 0\nd--755 0 0\n".to_owned();
     describe(&at("root"), &mut prototype);
@@ -86,6 +91,10 @@ fn on_xfs(image: &Image) -> PathBuf {
     fs::write(at("prototype"), prototype).unwrap();
     fs::File::create(at("xfs")).unwrap().set_len(400 << 20).unwrap();
     run(Command::new("mkfs.xfs").args(["-q", "-p"]).args([at("prototype"), at("xfs")]));
+}
+
+fn partitioned(image: &Image) -> PathBuf {
+    let at = |name: &str| image.directory.path().join(name);
     let mut raw = [0; 512];
     raw[446..458].copy_from_slice(&[0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0]);
     raw[458..462].copy_from_slice(&(400_u32 << 11).to_le_bytes());
@@ -189,6 +198,29 @@ async fn a_blank_file_of_rpm_is_damage_even_when_it_is_configuration() {
         names.sort_unstable();
         assert_eq!(names, ["blank: /etc/kept.conf", "blank: /usr/bin/other"]);
     }
+}
+
+/// The library would take as much memory as the inode says.
+#[tokio::test]
+async fn a_link_that_is_longer_than_links_are_is_not_read() {
+    let image = installed();
+    let share = image.directory.path().join("root/usr/share");
+    fs::rename(&share, share.with_extension("real")).unwrap();
+    symlink("share.real", &share).unwrap();
+    make_xfs(&image);
+    for (path, size) in [("/usr/share", 4097), ("/usr/lib/libtool.so", 200 << 20)] {
+        run(Command::new("xfs_db")
+            .args(["-x", "-c", &format!("path {path}"), "-c", &format!("write -d core.size {size}")])
+            .arg(image.directory.path().join("xfs")));
+    }
+    let error = prove(&partitioned(&image), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
+    let mut names: Vec<&str> = error.evidence.lines().collect();
+    names.sort_unstable();
+    let long = "a link in it is longer than a link can be";
+    assert_eq!(
+        names,
+        [format!("{long}: /usr/lib/libtool.so"), format!("{long}: /usr/share/doc/tool/README")]
+    );
 }
 
 #[tokio::test]

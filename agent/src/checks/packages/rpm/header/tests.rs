@@ -114,6 +114,10 @@ fn damage_is_told() {
     assert_eq!(files(five().numbers(DIGEST_ALGORITHM, &[99])), "has checksums of a kind that is not known");
     assert_eq!(files(five().numbers(DIRECTORY_OF, &[9; 5])), "has a file without a directory");
     assert_eq!(files(five().texts(DIRECTORIES, &["/../", "/"])), "has a file whose path cannot be");
+    // What zeros in the middle of it make.
+    assert_eq!(files(five().shorts(FILE_MODES, &[0; 5])), "has modes that cannot be");
+    let some = five().texts(FILE_DIGESTS, &[ABC, "", "", "", ABC]);
+    assert_eq!(files(some), "has files without checksums among others that have one");
     // Every cut and every byte turned over gives an answer.
     for end in 0..whole.len() {
         let _ = Header::parse(&whole[..end]).map(|header| header.files().is_ok());
@@ -123,4 +127,40 @@ fn damage_is_told() {
         bytes[at] ^= 0xff;
         let _ = Header::parse(&bytes).map(|header| (header.package(), header.files().is_ok()));
     }
+}
+
+#[test]
+fn names_have_a_bound() {
+    let long = "x".repeat(LONGEST_NAME + 1);
+    for tag in [NAME, VERSION, RELEASE] {
+        let bytes = five().texts(tag, &[&long]).finish();
+        assert_eq!(Header::parse(&bytes).unwrap().package(), None, "{tag}");
+    }
+    let bytes = five().texts(NAME, &[&long[1..]]).finish();
+    assert_eq!(Header::parse(&bytes).unwrap().package().unwrap().name, long[1..]);
+}
+
+#[test]
+fn no_list_is_made_of_more_files_than_a_package_has() {
+    let files = |made: Made| Header::parse(&made.finish()).unwrap().files().unwrap_err();
+    let zeros = vec![0; 4 * (MOST_FILES + 1)];
+    for tag in [BASE_NAMES, DIRECTORIES, DIRECTORY_OF, FILE_LINKS, FILE_DIGESTS, FILE_FLAGS, FILE_VERIFY] {
+        assert_eq!(files(five().with(tag, MOST_FILES + 1, &zeros)), "has too many files", "{tag}");
+    }
+}
+
+/// Few bytes make many: all files are in the same directory, which has a long name.
+#[test]
+fn paths_have_a_bound_together() {
+    let directory = format!("/{}/", "d".repeat(4000));
+    let count = MOST_PATHS / 4000;
+    let made = package()
+        .texts(BASE_NAMES, &vec!["a"; count])
+        .texts(DIRECTORIES, &[&directory])
+        .numbers(DIRECTORY_OF, &vec![0; count])
+        .shorts(FILE_MODES, &vec![REGULAR; count])
+        .texts(FILE_DIGESTS, &vec![ABC; count]);
+    let bytes = made.finish();
+    let files = Header::parse(&bytes).unwrap().files().map(|files| files.len());
+    assert_eq!(files, Err("has paths that are too long together"));
 }

@@ -1,0 +1,102 @@
+//! What a build that has ended came to: an artifact, or what went wrong.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Build, Cause, Ended};
+use crate::builder::command::Layout;
+use crate::builder::diagnosis::{self, Exit, host};
+use crate::builder::output::LogError;
+use crate::builder::room::bytes;
+use crate::builder::{Artifact, BuilderError, artifact, proof};
+
+impl Build<'_> {
+    pub(super) async fn judge(
+        &self,
+        ended: Ended,
+        layout: &Layout,
+        cancel: &CancellationToken,
+    ) -> Result<Artifact, BuilderError> {
+        if let Some(cause) = ended.cause {
+            let mut error = self.stopped(&cause);
+            error.evidence = diagnosis::last_lines(&self.tail);
+            return Err(error);
+        }
+        let exit = match ended.status {
+            Some(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => Exit::Code(code),
+                (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+            },
+            None => Exit::Signal(0),
+        };
+        let file = artifact::file(layout, self.order.format).await;
+        match file {
+            Some(file) if exit == Exit::Code(0) => {
+                if let Some(stale) = diagnosis::stale(&self.reader) {
+                    return Err(stale);
+                }
+                artifact::check(&file, self.order.format).await?;
+                let began = Instant::now();
+                let proven = proof::prove(&file, self.order.format, cancel)
+                    .await
+                    .map_err(|error| self.with_cause(error))?;
+                let proof::Proven { proof, packages } = proven;
+                let proof_seconds = began.elapsed().as_secs_f64();
+                let phase_seconds = self.reader.phase_seconds(ended.after);
+                let manifest = artifact::manifest(layout).await;
+                tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
+                let room = self.room.used();
+                Ok(Artifact { file, manifest, packages, phase_seconds, proof, proof_seconds, room })
+            }
+            _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
+        }
+    }
+
+    /// A damaged image whose room was low is damaged by that.
+    fn with_cause(&self, mut error: BuilderError) -> BuilderError {
+        let lowest = self.room.used().lowest;
+        if error.reason == "image_damaged" && lowest < self.limits.free_bytes.saturating_mul(2) {
+            error.reason = "scratch_full";
+            error.message = format!("{}; at one time only {} were free there", error.message, bytes(lowest));
+        }
+        error
+    }
+
+    fn stopped(&self, cause: &Cause) -> BuilderError {
+        let doing = self.reader.doing();
+        let written = |span: Duration| humantime::format_duration(Duration::from_secs(span.as_secs().max(1)));
+        match cause {
+            Cause::Cancelled => host("cancelled", format!("cancelled while at {doing}")),
+            Cause::Timeout => host(
+                "build_timeout",
+                format!("the build took longer than {}; it was at {doing}", written(self.order.timeout)),
+            ),
+            Cause::Silence => host(
+                "build_timeout",
+                format!("DIB said nothing for {}; it was at {doing}", written(self.limits.silence)),
+            ),
+            Cause::Log(LogError::Full) => host(
+                "build_log",
+                format!(
+                    "the build log has reached its limit of {}; it was at {doing}",
+                    bytes(self.limits.log_bytes)
+                ),
+            ),
+            Cause::Log(LogError::Io(error)) => {
+                host("build_log", format!("cannot write {}: {error}", self.log.path().display()))
+            }
+            Cause::Full(free) => host(
+                "scratch_full",
+                format!(
+                    "{} is full: {} free, and under {} an image would be damaged; it was at {doing}",
+                    self.layout.root.display(),
+                    bytes(*free),
+                    bytes(self.limits.free_bytes)
+                ),
+            ),
+        }
+    }
+}
