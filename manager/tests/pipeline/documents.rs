@@ -70,6 +70,8 @@ fn reasons(source: &str, path: &Path, given: &mut BTreeSet<String>) {
         ("history/follow_up.rs", "INTERRUPTED: &str ="),
         ("history/follow_up.rs", "UNEXPLAINED: &str ="),
         ("lifecycle/driver.rs", "reason:"),
+        ("lifecycle/agent_program.rs", "=>"),
+        ("lifecycle/inputs.rs", "REASON: &str ="),
     ];
     for (_, before) in tables.iter().filter(|(name, _)| path.ends_with(name)) {
         // Of the clouds' own words only the one function's.

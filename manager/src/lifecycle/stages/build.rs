@@ -149,7 +149,9 @@ async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
     let late = async { Failure::errored("build_timeout", "reading the schedule's own files took too long") };
     let reading = async {
         let read = tokio::task::spawn_blocking(move || inputs::read(&image)).await;
-        read.unwrap_or_else(|error| Err(Failure::errored("internal", error.to_string())))
+        read.unwrap_or_else(|error| {
+            Err(Failure::errored("input_unusable", format!("reading them broke off: {error}")))
+        })
     };
     driver.bounded(READING, late, reading).await
 }
