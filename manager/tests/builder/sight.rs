@@ -107,7 +107,7 @@ echo "modes: $(stat -c '%a %T' "$IMAGE_MANAGER_SECRETS_DIR" "$IMAGE_MANAGER_SECR
 echo "type: $(stat -f -c %T "$IMAGE_MANAGER_SECRETS_DIR") end"
 echo "length: $(wc -c <"$IMAGE_MANAGER_SECRETS_DIR/LINES") end"
 cat "$IMAGE_MANAGER_SECRETS_DIR/LINES"
-echo "arguments: $(cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\0' ' ' | grep -c swordfish)"
+echo "arguments: $(cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\0' ' ' | grep -c '[s]wordfish')"
 echo "inputs: $(cat "$IMAGE_MANAGER_INPUTS/files/0") $(stat -c %a "$IMAGE_MANAGER_INPUTS") end"
 read -r line && echo "input: $line"
 "#;
