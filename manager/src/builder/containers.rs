@@ -74,15 +74,7 @@ fn containers(place: &Path) -> String {
 
 /// A path as a string of TOML.
 fn quoted(path: &Path) -> String {
-    let mut text = String::from("\"");
-    for one in path.to_string_lossy().chars() {
-        if matches!(one, '"' | '\\') {
-            text.push('\\');
-        }
-        text.push(one);
-    }
-    text.push('"');
-    text
+    toml::Value::from(path.to_string_lossy().into_owned()).to_string()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use image_manager_agent::checks::packages::rpm::{
     Database, Format, Header, LOG, Next as NextPackage, Package, Place, Trouble, outcome, places,
 };
 
-use super::packages::Counts;
+use super::packages::{Counts, words};
 use super::volume::{Files, Next, Volume};
 
 /// Largest database that is copied; one of 3,000 packages has some 200 MB.
@@ -46,14 +46,14 @@ pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Look
         match take(volume, &place.path, &copy.file)? {
             Ok(()) => {}
             Err(Trouble::Missing) => continue,
-            Err(error) => return Ok(Some(Look::damaged(&place.path, &words(error)))),
+            Err(error) => return Ok(Some(Look::damaged(&place.path, words(&error)))),
         }
         if place.format == Format::Sqlite {
             let log = format!("{}{LOG}", place.path);
             match take(volume, &log, &with(&copy.file, LOG))? {
                 Ok(()) => {}
                 Err(Trouble::Missing) => fs::remove_file(with(&copy.file, LOG))?,
-                Err(error) => return Ok(Some(Look::damaged(&log, &words(error)))),
+                Err(error) => return Ok(Some(Look::damaged(&log, words(&error)))),
             }
         }
         let look = look(files, &place, &copy)?;
@@ -117,13 +117,6 @@ fn with(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
-}
-
-fn words(trouble: Trouble) -> String {
-    match trouble {
-        Trouble::Unreadable(why) => why,
-        other => format!("{other:?}"),
-    }
 }
 
 /// Copies a file out of the image. The outer error is this host's.

@@ -29,9 +29,8 @@ use tokio_util::sync::CancellationToken;
 use super::BuilderError;
 use super::diagnosis::host;
 use crate::schedules::Format;
-use image_manager_agent::checks::packages::rpm::Package;
 pub use packages::Counts;
-use packages::Verified;
+pub(super) use packages::Verified;
 use partition::Kind;
 use volume::{Files, Volume};
 
@@ -48,6 +47,11 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// This is damaged, and nothing else was looked at.
+    fn damaged(what: String) -> Self {
+        Self::Looked(Counts { damaged: 1, names: vec![what], ..Counts::default() })
+    }
+
     /// What whoever uses the image should know, when there was nothing to compare with.
     pub fn warning(&self) -> Option<String> {
         match self {
@@ -77,15 +81,6 @@ impl Proof {
     }
 }
 
-/// What is known of a finished image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Proven {
-    /// What the look into it came to.
-    pub(super) proof: Proof,
-    /// The packages in it, where its database was read for them: an rpm database.
-    pub(super) packages: Vec<Package>,
-}
-
 /// What came of opening a file system.
 enum Opened {
     Volume(Box<dyn Volume>),
@@ -113,18 +108,18 @@ pub(super) async fn prove(
     image: &Path,
     format: Format,
     cancel: &CancellationToken,
-) -> Result<Proven, BuilderError> {
+) -> Result<Verified, BuilderError> {
     let work = tokio::time::timeout(DEADLINE, look(image, format));
-    let proven = tokio::select! {
+    let verified = tokio::select! {
         () = cancel.cancelled() => return Err(host("cancelled", "cancelled while the image was verified".to_owned())),
         looked = work => looked.map_err(|_| {
             let minutes = DEADLINE.as_secs() / 60;
             host("build_timeout", format!("verifying the image's packaged files took over {minutes} minutes"))
         })??,
     };
-    match &proven.proof {
+    match &verified.proof {
         Proof::Looked(counts) if counts.is_damaged() => Err(damaged(counts)),
-        _ => Ok(proven),
+        _ => Ok(verified),
     }
 }
 
@@ -142,7 +137,7 @@ fn damaged(counts: &Counts) -> BuilderError {
     error
 }
 
-async fn look(image: &Path, format: Format) -> Result<Proven, BuilderError> {
+async fn look(image: &Path, format: Format) -> Result<Verified, BuilderError> {
     let raw = match format {
         Format::Qcow2 => {
             let raw = image.with_extension("proof.raw");
@@ -159,17 +154,14 @@ async fn look(image: &Path, format: Format) -> Result<Proven, BuilderError> {
         let _ = tokio::fs::remove_file(&raw).await;
     }
     match looked {
-        Ok(Ok(verified)) => Ok(Proven { proof: verified.proof, packages: verified.packages }),
+        Ok(Ok(verified)) => Ok(verified),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
             let directory = image.parent().unwrap_or(image).display();
             let what = "to copy the image's package database, in order to verify it";
             Err(host("scratch_full", format!("{directory} has no room {what}")))
         }
         Ok(Err(error)) => Err(host("dib_failed", format!("cannot look into {}: {error}", image.display()))),
-        Err(error) => {
-            let proof = Proof::NotPossible(format!("looking into the image failed: {error}"));
-            Ok(Proven { proof, packages: Vec::new() })
-        }
+        Err(error) => Ok(Verified::of(Proof::NotPossible(format!("looking into the image failed: {error}")))),
     }
 }
 
@@ -195,8 +187,7 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
             }
             Opened::NotPossible(why) => reasons.push(why),
             Opened::Damaged(what) => {
-                let counts = Counts { damaged: 1, names: vec![what], ..Counts::default() };
-                return Ok(Verified::of(Proof::Looked(counts)));
+                return Ok(Verified::of(Proof::damaged(what)));
             }
         }
     }

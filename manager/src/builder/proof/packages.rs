@@ -89,12 +89,13 @@ impl Counts {
     }
 }
 
-/// What the database of an image's packages says.
-#[derive(Debug)]
-pub(super) struct Verified {
-    pub(super) proof: Proof,
+/// What is known of a finished image by the database of its packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::builder) struct Verified {
+    /// What the look at their files came to.
+    pub(in crate::builder) proof: Proof,
     /// The packages, where the database lists them: rpm's.
-    pub(super) packages: Vec<Package>,
+    pub(in crate::builder) packages: Vec<Package>,
 }
 
 impl Verified {
@@ -149,16 +150,14 @@ fn of_dpkg(files: &Files<'_>) -> io::Result<Option<Proof>> {
         return Ok(Some(Proof::NotPossible("its package database has no checksums".to_owned())));
     }
     // Some packages have no files; that none has any is what a full disk leaves.
-    let names = vec![format!("all {lists} lists of checksums in {DIRECTORY} are empty")];
-    Ok(Some(Proof::Looked(Counts { damaged: 1, names, ..counts })))
+    Ok(Some(Proof::damaged(format!("all {lists} lists of checksums in {DIRECTORY} are empty"))))
 }
 
 fn damage(what: &str, error: &Trouble) -> Proof {
-    let names = vec![format!("{what} cannot be read: {}", words(error))];
-    Proof::Looked(Counts { damaged: 1, names, ..Counts::default() })
+    Proof::damaged(format!("{what} cannot be read: {}", words(error)))
 }
 
-fn words(trouble: &Trouble) -> &str {
+pub(super) fn words(trouble: &Trouble) -> &str {
     match trouble {
         Trouble::Unreadable(why) => why,
         Trouble::Missing => "not found",

@@ -40,10 +40,10 @@ impl Build<'_> {
                 }
                 artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let proven = proof::prove(&file, self.order.format, cancel)
+                let verified = proof::prove(&file, self.order.format, cancel)
                     .await
                     .map_err(|error| self.with_cause(error))?;
-                let proof::Proven { proof, packages } = proven;
+                let proof::Verified { proof, packages } = verified;
                 let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
+use image_manager_agent::checks::packages::rpm::Package;
+
 use super::*;
 
 /// A package with a file of each kind that is looked at in its own way.
@@ -126,7 +128,7 @@ fn describe(directory: &Path, prototype: &mut String) {
     }
 }
 
-fn looked(proven: &Proven) -> &Counts {
+fn looked(proven: &Verified) -> &Counts {
     let Proof::Looked(counts) = &proven.proof else { panic!("{proven:?}") };
     counts
 }
