@@ -53,33 +53,28 @@ def answer(names):
         return {"error": "conflict", "twice": twice}
 
 
-def declared():
-    """Variables that the elements on the path name in their environment.d."""
-    names = set()
-    for element in known.values():
+def environments():
+    """What the elements' environment.d scripts say: (name of the element, whether it is disk-image-builder's, text)."""
+    of_dib = os.path.realpath(paths.get_path("elements")) + os.sep
+    for name, element in known.items():
         scripts = os.path.join(element.path, "environment.d")
         for script in sorted(os.listdir(scripts)) if os.path.isdir(scripts) else ():
             with open(os.path.join(scripts, script), encoding="utf-8", errors="replace") as file:
-                names.update(re.findall(r"(?m)^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=", file.read(1 << 20)))
-                # Lines of no more than an export, and defaults by `: ${NAME:=value}`.
-                file.seek(0)
-                names.update(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?[-=]", file.read(1 << 20)))
-    return sorted(names)
+                yield name, os.path.realpath(element.path).startswith(of_dib), file.read(1 << 20)
 
 
-def inits():
-    """Init systems but systemd that elements which are not disk-image-builder's ask for."""
-    found = {}
-    own = os.path.realpath(paths.get_path("elements"))
-    for name, element in known.items():
-        scripts = os.path.join(element.path, "environment.d")
-        if os.path.realpath(element.path).startswith(own + os.sep) or not os.path.isdir(scripts):
-            continue
-        for script in sorted(os.listdir(scripts)):
-            with open(os.path.join(scripts, script), encoding="utf-8", errors="replace") as file:
-                words = re.findall(r"(?m)^\s*(?:export\s+)?DIB_INIT_SYSTEM=['\"]?([a-z]+)['\"]?\s*(?:#.*)?$", file.read(1 << 20))
-            found.update({name: word for word in words if word != "systemd"})
-    return found
+def from_environments():
+    """Variables that the elements name there, and init systems but systemd that those of others than
+    disk-image-builder ask for."""
+    names, inits = set(), {}
+    for element, is_of_dib, text in environments():
+        # Assignments, lines of no more than an export, and defaults by `: ${NAME:=value}`.
+        names.update(re.findall(r"(?m)^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=", text))
+        names.update(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*):?[-=]", text))
+        if not is_of_dib:
+            words = re.findall(r"(?m)^\s*(?:export\s+)?DIB_INIT_SYSTEM=['\"]?([a-z]+)['\"]?\s*(?:#.*)?$", text)
+            inits.update({element: word for word in words if word != "systemd"})
+    return {"declared": sorted(names), "inits": inits}
 
 
 def provided(what, there):
@@ -89,8 +84,7 @@ def provided(what, there):
 json.dump(
     {
         "known": sorted(known),
-        "declared": declared(),
-        "inits": inits(),
+        **from_environments(),
         "systems": sorted(n for n, e in known.items() if "operating-system" in e.provides),
         "lists": [answer(names) for names in asked["lists"]],
     },
