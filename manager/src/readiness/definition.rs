@@ -99,49 +99,42 @@ fn judge(needed: &[&Schedule], lists: &[&[String]], answer: &Answer) -> Definiti
 fn undeclared<'a>(schedule: &'a Schedule, answer: &'a Answer) -> impl Iterator<Item = Mistake> + 'a {
     let allowed =
         |name: &str| name.starts_with("DIB_") || PASSED.contains(&name) || answer.declared.contains(name);
-    schedule.image.environment.keys().filter(move |name| !allowed(name)).map(|name| Mistake {
-        schedule: schedule.name.clone(),
-        place: Place::Variable(name.clone()),
-        title: format!("environment variable `{name}` is not allowed"),
-        label: "no element declares it".to_owned(),
-        help: match nearest(name, answer.declared.iter().map(String::as_str)) {
+    schedule.image.environment.keys().filter(move |name| !allowed(name)).map(|name| {
+        let help = match nearest(name, answer.declared.iter().map(String::as_str)) {
             Some(guess) => format!("did you mean `{guess}`?"),
             None => "`DIB_*`, `ARCH`, proxies and what an element on the path names in its environment.d are passed \
                      on; declare it there: `export NAME=${NAME:-}`"
                 .to_owned(),
-        },
+        };
+        let title = format!("environment variable `{name}` is not allowed");
+        Mistake::of(schedule, Place::Variable(name.clone()), title, "no element declares it", help)
     })
 }
 
 fn no_agent(schedule: &Schedule) -> Mistake {
-    Mistake {
-        schedule: schedule.name.clone(),
-        place: Place::Elements,
-        title: format!("the image of `{}` gets no agent", schedule.name),
-        label: format!("no `{AGENT}`, nor an element that needs it"),
-        help: format!("add \"{AGENT}\": without the agent's report no build can pass"),
-    }
+    Mistake::of(
+        schedule,
+        Place::Elements,
+        format!("the image of `{}` gets no agent", schedule.name),
+        format!("no `{AGENT}`, nor an element that needs it"),
+        format!("add \"{AGENT}\": without the agent's report no build can pass"),
+    )
 }
 
 fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mistake> {
-    let mistake = |place, title: String, label: &str, help: String| Mistake {
-        schedule: schedule.name.clone(),
-        place,
-        title,
-        label: label.to_owned(),
-        help,
-    };
     match error {
         Unresolved::Missing { gaps } if !gaps.is_empty() => {
             gaps.iter().map(|(name, by)| missing(schedule, name, by, answer)).collect()
         }
-        Unresolved::Missing { .. } => vec![mistake(
+        Unresolved::Missing { .. } => vec![Mistake::of(
+            schedule,
             Place::Elements,
             format!("the elements of `{}` need one that is not there", schedule.name),
             "disk-image-builder does not find all of them",
-            "look at their element-deps files".to_owned(),
+            "look at their element-deps files",
         )],
-        Unresolved::NoOs => vec![mistake(
+        Unresolved::NoOs => vec![Mistake::of(
+            schedule,
             Place::Elements,
             format!("no element of `{}` brings an operating system", schedule.name),
             "no operating system",
@@ -151,10 +144,11 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
             .iter()
             .map(|(what, who)| {
                 let mut named = schedule.image.elements.iter().filter(|name| who.contains(name));
-                mistake(
+                Mistake::of(
+                    schedule,
                     named.nth(1).cloned().map_or(Place::Elements, Place::Element),
                     format!("the elements {} of `{}` exclude each other", who.join(" and "), schedule.name),
-                    &format!("more than one provides `{what}`"),
+                    format!("more than one provides `{what}`"),
                     format!("leave all but one away: each of them provides `{what}`"),
                 )
             })
@@ -171,16 +165,9 @@ fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistak
     } else {
         (Place::Element(by.to_owned()), format!("the element `{by}` needs `{name}`, which is not there"))
     };
-    Mistake {
-        schedule: schedule.name.clone(),
-        place,
-        title,
-        label: "not among the elements".to_owned(),
-        help: guess.unwrap_or_else(|| {
-            "neither disk-image-builder nor the directories of --elements and image.elements_path have it"
-                .to_owned()
-        }),
-    }
+    let nowhere =
+        "neither disk-image-builder nor the directories of --elements and image.elements_path have it";
+    Mistake::of(schedule, place, title, "not among the elements", guess.unwrap_or_else(|| nowhere.to_owned()))
 }
 
 /// The first few names.

@@ -68,8 +68,10 @@ fn distributions(elements: &BTreeSet<String>) -> Vec<&'static Distribution> {
     DISTRIBUTIONS.iter().filter(of).collect()
 }
 
-fn mistake(schedule: &Schedule, place: Place, title: String, label: String, help: String) -> Mistake {
-    Mistake { schedule: schedule.name.clone(), place, title, label, help }
+/// Where a schedule names an element; its list of elements where another one brings it along.
+fn place_of(schedule: &Schedule, element: &str) -> Place {
+    let named = schedule.image.elements.iter().any(|name| name == element);
+    if named { Place::Element(element.to_owned()) } else { Place::Elements }
 }
 
 /// Each brings its root, and the resolver does not mind: both are made from a container, say.
@@ -82,7 +84,7 @@ fn two_systems(schedule: &Schedule, resolution: &Resolution<'_>, several: &[&Dis
         })
     };
     let second = schedule.image.elements.iter().filter(of).nth(1).cloned();
-    mistake(
+    Mistake::of(
         schedule,
         second.map_or(Place::Elements, Place::Element),
         format!("the elements of `{}` bring two operating systems: {}", schedule.name, names.join(" and ")),
@@ -97,7 +99,7 @@ fn two_families(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mist
         Family::ALL.into_iter().filter(|family| family.is_in(resolution.elements)).collect();
     (families.len() > 1).then(|| {
         let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
-        mistake(
+        Mistake::of(
             schedule,
             Place::Elements,
             format!("the elements of `{}` are for different distributions", schedule.name),
@@ -113,7 +115,7 @@ fn foreign_elements(schedule: &Schedule, resolution: &Resolution<'_>, one: &Dist
     named
         .filter_map(|name| {
             let of = belongs_to(name, resolution, one)?;
-            Some(mistake(
+            Some(Mistake::of(
                 schedule,
                 Place::Element(name.clone()),
                 format!("the element `{name}` is not for {}, which `{}` builds", one.name, schedule.name),
@@ -146,7 +148,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
         && value == "sid"
         && !schedule.image.environment.contains_key("DIB_APT_SOURCES_CONF")
     {
-        return Some(mistake(
+        return Some(Mistake::of(
             schedule,
             place,
             "disk-image-builder knows sid as \"unstable\" only".to_owned(),
@@ -159,7 +161,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
     }
     let of_another = DISTRIBUTIONS.iter().find(|other| other.has_name(value));
     if let Some(other) = of_another {
-        return Some(mistake(
+        return Some(Mistake::of(
             schedule,
             place,
             format!("{value:?} is a release of {}, and `{}` builds {}", other.name, schedule.name, one.name),
@@ -170,7 +172,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
     let number = value.starts_with(|first: char| first.is_ascii_digit());
     (one.family == Family::Apt && number).then(|| {
         let named = one.named(value).map_or(such_as, |name| format!("{value} is {name:?}"));
-        mistake(
+        Mistake::of(
             schedule,
             place,
             format!("{value:?} is no release of {}: its archive has them by name", one.name),
@@ -183,10 +185,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
 /// Only systemd: refused before anything is built.
 fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mistake> {
     let set = |name: &str| schedule.image.environment.get(name).map(String::as_str);
-    let at_element = |name: &str| {
-        let named = schedule.image.elements.iter().any(|element| element == name);
-        if named { Place::Element(name.to_owned()) } else { Place::Elements }
-    };
+    let at_element = |name: &str| place_of(schedule, name);
     let value = |name: &str| Place::Value(name.to_owned());
     let own = || {
         let own = resolution.inits.iter().find(|(element, _)| resolution.elements.contains(*element));
@@ -218,7 +217,7 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
                 packages.find_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package))?;
             Some((Place::Package((*package).to_owned()), (*init).to_owned()))
         })?;
-    Some(mistake(
+    Some(Mistake::of(
         schedule,
         place,
         format!("the image of `{}` would be started by {init}, and only systemd is supported", schedule.name),
@@ -231,17 +230,14 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
 fn runtime(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<Mistake> {
     const VARIABLE: &str = "DIB_CONTAINERFILE_RUNTIME";
     let other = schedule.image.environment.get(VARIABLE).filter(|runtime| *runtime != "podman");
-    let named = schedule.image.elements.iter().any(|name| name == "docker");
     let (place, what) = match other {
         Some(runtime) if elements.contains("containerfile") => {
             (Place::Value(VARIABLE.to_owned()), runtime.as_str())
         }
-        _ if elements.contains("docker") => {
-            (if named { Place::Element("docker".to_owned()) } else { Place::Elements }, "docker")
-        }
+        _ if elements.contains("docker") => (place_of(schedule, "docker"), "docker"),
         _ => return None,
     };
-    Some(mistake(
+    Some(Mistake::of(
         schedule,
         place,
         format!(

@@ -86,7 +86,7 @@ fn interpreter(arch: Arch) -> Finding {
             format!(
                 "nothing is registered for them; disk-image-builder runs the image's programs for {arch} here"
             ),
-            "apt-get install --no-install-recommends qemu-user-static",
+            Finding::install("qemu-user-static"),
         ),
     }
 }
@@ -123,7 +123,7 @@ pub(super) fn vfat() -> Finding {
         None => Finding::bad(
             what,
             "the kernel of this host has no vfat, and mtools, which stands in for it, is not installed",
-            "apt-get install --no-install-recommends mtools",
+            Finding::install("mtools"),
         ),
     }
 }

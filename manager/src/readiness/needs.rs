@@ -1,7 +1,7 @@
 //! What the elements of a schedule call and read on this host, with what installs it. Pure but for [`Need::look`].
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::distribution::distribution;
 use crate::finding::Finding;
@@ -42,7 +42,7 @@ const ALWAYS: [(&[&str], &str, &str); 8] = [
 type OfElements = (&'static [&'static str], &'static [&'static str], &'static str, &'static str);
 
 /// The names are those that the elements' scripts call on the host: root.d, extra-data.d, pre-finalise.d, cleanup.d.
-const BY_ELEMENT: [OfElements; 14] = [
+const BY_ELEMENT: [OfElements; 13] = [
     (
         DEBOOTSTRAP,
         &["debootstrap"],
@@ -61,9 +61,13 @@ const BY_ELEMENT: [OfElements; 14] = [
     ),
     (&["ubuntu", "ubuntu-signed"], &["unsquashfs"], "unpacks Ubuntu's cloud image", "squashfs-tools"),
     (&["source-repositories"], &["git"], "fetches sources", "git"),
-    (&["cache-url", "centos", "fedora", "rhel", "opensuse", "ubuntu"], &["curl"], "downloads files", "curl"),
+    (
+        &["cache-url", "centos", "fedora", "gentoo", "rhel", "opensuse", "ubuntu"],
+        &["curl"],
+        "downloads files",
+        "curl",
+    ),
     (&["fedora"], &["unxz"], "unpacks Fedora's cloud image", "xz-utils"),
-    (&["gentoo"], &["curl"], "downloads files", "curl"),
     (&["gentoo"], &["gpgv"], "checks Gentoo's signature", "gpgv"),
     (EFI, &["mkfs.vfat", "mkfs.fat"], "makes the EFI system partition", "dosfstools"),
     (&["block-device-efi-lvm", "lvm"], &["lvm"], "makes logical volumes", "lvm2"),
@@ -76,7 +80,9 @@ const CONTAINER: &[&str] = &["containerfile", "almalinux-container", "fedora-con
 pub(super) const EFI: &[&str] = &["block-device-efi", "block-device-efi-4k", "block-device-efi-lvm"];
 
 /// Where the plugin lies that `dnf download` is.
-const DNF_DOWNLOAD: &str = "usr/lib/python3/dist-packages/dnf-plugins/download.py";
+const DNF_DOWNLOAD: [&str; 2] =
+    ["/usr/lib/python3/dist-packages/dnf-plugins/download.py", "/usr/bin/yumdownloader"];
+
 /// What every build needs.
 pub(super) fn of_every_build() -> Vec<Need> {
     ALWAYS.iter().map(|(names, purpose, package)| program(names, purpose, package)).collect()
@@ -90,7 +96,7 @@ pub(super) fn of(schedule: &Schedule, elements: &BTreeSet<String>) -> Vec<Need> 
         of_elements.map(|(_, names, purpose, package)| program(names, purpose, package)).collect();
     if has(YUM) {
         needs.push(Need {
-            what: What::File("dnf download".to_owned(), vec![at(DNF_DOWNLOAD), at("usr/bin/yumdownloader")]),
+            what: What::File("dnf download".to_owned(), DNF_DOWNLOAD.map(PathBuf::from).to_vec()),
             purpose: "fetches the first packages of an rpm distribution",
             mend: Finding::install("dnf-plugins-core"),
         });
@@ -102,10 +108,6 @@ pub(super) fn of(schedule: &Schedule, elements: &BTreeSet<String>) -> Vec<Need> 
 
 fn program(names: &'static [&'static str], purpose: &'static str, package: &str) -> Need {
     Need { what: What::Program(names), purpose, mend: Finding::install(package) }
-}
-
-fn at(path: &str) -> PathBuf {
-    Path::new("/").join(path)
 }
 
 /// The key that the base system's archive is signed with.
@@ -133,7 +135,7 @@ fn keyring(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<Need> {
         "Ubuntu" => ("ubuntu-archive-keyring", "ubuntu-keyring"),
         _ => return None,
     };
-    let files = ["gpg", "pgp"].map(|kind| at(&format!("usr/share/keyrings/{name}.{kind}")));
+    let files = ["gpg", "pgp"].map(|kind| PathBuf::from(format!("/usr/share/keyrings/{name}.{kind}")));
     let of_debian_12 = if package == "ubuntu-keyring" {
         "; Debian 12 has none: name Ubuntu's key with DIB_APT_KEYRING"
     } else {
@@ -180,6 +182,8 @@ impl Need {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::schedules::parse;
 

@@ -25,7 +25,7 @@ pub fn check_what_runs(settings: &Settings, schedules: &Schedules) -> Result<(),
     directories.into_iter().try_for_each(|directory| trust::check(directory, true))?;
     trust::check(&settings.agent, false)?;
     // Those for other architectures that lie beside it.
-    let agents = [Arch::Amd64, Arch::Arm64].map(|arch| agent_for(&settings.agent, arch));
+    let agents = Arch::ALL.map(|arch| agent_for(&settings.agent, arch));
     agents.iter().flatten().try_for_each(|agent| trust::check(agent, false))?;
     // A virtual environment has disk-image-builder's code and elements beside the program.
     let home = settings.dib.ancestors().nth(2).filter(|home| home.join("pyvenv.cfg").is_file());

@@ -14,6 +14,9 @@ impl Arch {
     pub(super) const WORDS: [(&'static str, Self); 4] =
         [("amd64", Self::Amd64), ("arm64", Self::Arm64), ("x86_64", Self::Amd64), ("aarch64", Self::Arm64)];
 
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
+
     /// That of this program, and so of the host that it runs on.
     pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
 

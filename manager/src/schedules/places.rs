@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::diagnostics::{Findings, LoadError};
-use super::values::Schedules;
+use super::values::{Schedule, Schedules};
 
 /// What a mistake is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,20 @@ pub struct Mistake {
     pub label: String,
     /// What would be right.
     pub help: String,
+}
+
+impl Mistake {
+    /// A mistake of a schedule.
+    pub fn of(
+        schedule: &Schedule,
+        place: Place,
+        title: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let (title, label, help) = (title.into(), label.into(), help.into());
+        Self { schedule: schedule.name.clone(), place, title, label, help }
+    }
 }
 
 /// The file's text, and where the schedules' parts stand in it.
