@@ -10,7 +10,7 @@ use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
-use crate::lifecycle::short_digest;
+use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
 
 /// Longest value of an observation that is shown, in characters.
 const VALUE_LIMIT: usize = 160;
@@ -161,19 +161,8 @@ fn write_definition(out: &mut Screen, build: &v1::Build, style: Style) {
     }
     out.blank();
     line!(out, style.bold("definition"), " ", build.definition_digest);
-    let elements = |source: &str| {
-        build.definition.iter().filter(|part| part.kind == "element" && part.source == source).count()
-    };
-    line!(
-        out,
-        format_args!(
-            "  elements: {} of one's own, {} shipped, {} of disk-image-builder",
-            elements("own"),
-            elements("shipped"),
-            elements("disk-image-builder")
-        )
-    );
-    for part in build.definition.iter().filter(|part| part.source == "own" || part.kind == "program") {
+    line!(out, "  elements: ", elements_by_source(&build.definition));
+    for part in parts_to_show(&build.definition) {
         line!(out, format_args!("  {:<11}{} ", part.kind, part.name), style.dim(short_digest(&part.value)));
     }
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use image_manager_proto::v1;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::hexadecimal;
@@ -28,9 +29,23 @@ const MOST_BYTES: u64 = 1 << 30;
 const DEEPEST: usize = 32;
 
 /// The sources of elements.
-const OWN: &str = "own";
+pub(super) const OWN: &str = "own";
 const SHIPPED: &str = "shipped";
 const OF_DIB: &str = "disk-image-builder";
+/// Kinds of parts that people are shown in their own way.
+const ELEMENT: &str = "element";
+const PROGRAM: &str = "program";
+
+/// How many elements come from where, for people.
+pub fn elements_by_source(parts: &[v1::DefinitionPart]) -> String {
+    let of = |source| parts.iter().filter(|part| part.kind == ELEMENT && part.source == source).count();
+    format!("{} of one's own, {} shipped, {} of disk-image-builder", of(OWN), of(SHIPPED), of(OF_DIB))
+}
+
+/// The parts that are shown one by one: what is the site's own, and the programs.
+pub fn parts_to_show(parts: &[v1::DefinitionPart]) -> impl Iterator<Item = &v1::DefinitionPart> {
+    parts.iter().filter(|part| part.source == OWN || part.kind == PROGRAM)
+}
 
 /// What is known before disk-image-builder says which elements it works with.
 #[derive(Debug, Clone)]
@@ -69,13 +84,13 @@ impl Definition {
     /// The whole, once it is known what the elements expand to.
     pub(super) fn of(&self, expanded: &Expanded) -> Defined {
         let mut parts = self.plain.clone();
-        parts.push(part("program", "disk-image-builder", &expanded.version, ""));
+        parts.push(part(PROGRAM, "disk-image-builder", &expanded.version, ""));
         let mut names: Vec<_> = expanded.elements.iter().collect();
         names.sort();
         parts.extend(names.into_iter().map(|name| {
             let (digest, source) =
                 self.elements.get(name).map_or(("", OF_DIB), |(digest, source)| (digest, source));
-            part("element", name, digest, source)
+            part(ELEMENT, name, digest, source)
         }));
         let mut hasher = Sha256::new();
         for part in &parts {
@@ -99,7 +114,8 @@ fn said(image: &ImageSpec) -> String {
     format!("{image:?}")
 }
 
-fn part(kind: &str, name: &str, value: &str, source: &str) -> DefinitionPart {
+/// A part.
+pub(super) fn part(kind: &str, name: &str, value: &str, source: &str) -> DefinitionPart {
     let [kind, name, value, source] = [kind, name, value, source].map(str::to_owned);
     DefinitionPart { kind, name, value, source }
 }
@@ -112,7 +128,7 @@ fn read(
 ) -> io::Result<Definition> {
     let mut room = Room { files: MOST_FILES, bytes: MOST_BYTES };
     let mut plain = vec![
-        part("program", "image-manager", env!("CARGO_PKG_VERSION"), ""),
+        part(PROGRAM, "image-manager", env!("CARGO_PKG_VERSION"), ""),
         part("agent", "image-manager-agent", &room.read(agent)?, ""),
         part("settings", "image", &hexadecimal(&Sha256::digest(image)), ""),
     ];

@@ -21,6 +21,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::hexadecimal;
+use super::definition;
 use super::failure::Failure;
 use crate::builder::{InputFile, Inputs, Secret};
 use crate::history::DefinitionPart;
@@ -100,13 +101,7 @@ impl OwnInputs {
     }
 
     fn part(&mut self, kind: &str, name: &str, value: &str) {
-        let part = DefinitionPart {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            value: value.to_owned(),
-            source: "own".to_owned(),
-        };
-        self.parts.push(part);
+        self.parts.push(definition::part(kind, name, value, definition::OWN));
     }
 
     fn repository(&mut self, repository: &Repository) -> Result<(), Failure> {
@@ -126,11 +121,7 @@ impl OwnInputs {
         hasher.update([u8::from(repository.keep)]);
         self.part("repository", &repository.name, &hexadecimal(&hasher.finalize()));
         self.file(at("source"), text.into_bytes());
-        let kind = match repository.kind {
-            RepositoryKind::Apt => "apt",
-            RepositoryKind::Dnf => "dnf",
-        };
-        self.file(at("kind"), kind.as_bytes().to_vec());
+        self.file(at("kind"), repository.kind.as_str().as_bytes().to_vec());
         if repository.keep {
             self.file(at("keep"), Vec::new());
         }

@@ -33,6 +33,19 @@ pub enum RepositoryKind {
     Dnf,
 }
 
+impl RepositoryKind {
+    /// The words of schedules.toml.
+    pub(super) const WORDS: [(&'static str, Self); 2] = [("apt", Self::Apt), ("dnf", Self::Dnf)];
+
+    /// Its word in schedules.toml, and for the element that writes the repository.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apt => "apt",
+            Self::Dnf => "dnf",
+        }
+    }
+}
+
 /// A file of one's own that goes into the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFile {

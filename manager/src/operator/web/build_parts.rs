@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{figures, marks};
 use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
-use crate::lifecycle::{short_digest, state};
+use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
 
 /// Width of the drawing that a stage's bar is in.
 const ROAD: f64 = 1000.0;
@@ -202,19 +202,13 @@ pub(super) fn image(build: &v1::Build) -> Markup {
 
 /// What the image was defined by: what is the site's own, part by part.
 pub(super) fn definition(build: &v1::Build) -> Markup {
-    let of = |source: &str| {
-        build.definition.iter().filter(|part| part.kind == "element" && part.source == source).count()
-    };
-    let shown = build.definition.iter().filter(|part| part.source == "own" || part.kind == "program");
     html! {
         @if !build.definition.is_empty() {
             section.panel #definition {
                 div.panel-head { h2 { "Definition" } }
                 dl.facts {
-                    dt { "elements" } dd {
-                        (of("own")) " of one's own, " (of("shipped")) " shipped, " (of("disk-image-builder")) " of disk-image-builder"
-                    }
-                    @for part in shown {
+                    dt { "elements" } dd { (elements_by_source(&build.definition)) }
+                    @for part in parts_to_show(&build.definition) {
                         dt { (part.kind) } dd { (part.name) " " code title=(part.value) { (short_digest(&part.value)) } }
                     }
                     dt { "sha256" } dd { code.hash { (build.definition_digest) } (copy(&build.definition_digest, "Copy the digest")) }

@@ -11,7 +11,6 @@ use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::Table;
 use crate::schedules::{ImageFile, Repository, RepositoryKind, Secret};
 
-const KINDS: [(&str, RepositoryKind); 2] = [("apt", RepositoryKind::Apt), ("dnf", RepositoryKind::Dnf)];
 /// How the names of elements of rpm distributions begin.
 const RPM: [&str; 12] = [
     "almalinux",
@@ -123,7 +122,7 @@ impl<'a> Reader<'a> {
         let url = self.url(table);
         let suites = self.ruled_strings(table, "suites", &SUITE).unwrap_or_default();
         let components = self.ruled_strings(table, "components", &COMPONENT).unwrap_or_default();
-        let kind = match self.choice(table, "kind", &KINDS) {
+        let kind = match self.choice(table, "kind", &RepositoryKind::WORDS) {
             Some(kind) => kind,
             None => guess(elements, !suites.is_empty()),
         };
