@@ -90,7 +90,7 @@ pub fn check_secret(path: &Path) -> Result<(), Unsafe> {
 pub fn unread(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
     if found.is_dir() {
         let why = "is a directory, and a secret is a file".to_owned();
-        return Err(Unsafe { path: path.to_owned(), why, mend: "the name of a file".to_owned() });
+        return Err(Unsafe { path: path.to_owned(), why, mend: "name a file instead".to_owned() });
     }
     if found.mode() & OTHERS == 0 {
         return Ok(());
@@ -117,7 +117,7 @@ fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
         // Of a directory that everybody may use, as /tmp, that would take it from everybody.
         let shared = found.is_dir() && found.mode() & STICKY != 0;
         let mend = if shared {
-            "a directory of its own, which only root may write".to_owned()
+            "name a directory of its own, which only root may write".to_owned()
         } else {
             format!("chmod go-w {shown}")
         };

@@ -116,8 +116,8 @@ pub(crate) struct HostArguments {
     /// The program disk-image-create of disk-image-builder [default: the one on PATH, else in /opt/image-manager/dib]
     #[arg(long, value_name = "PROGRAM", env = "IMAGE_MANAGER_DIB")]
     pub(crate) dib: Option<PathBuf>,
-    /// Directories with elements of one's own, with colons between them; those that came with this program and disk-image-builder's are always
-    /// there, after these [default: elements beside the schedules file]
+    /// Directories with your own elements, separated by colons; those that came with this program and
+    /// disk-image-builder's are always there, after these [default: elements beside the schedules file]
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_ELEMENTS", value_delimiter = ':')]
     pub(crate) elements: Vec<PathBuf>,
     /// Static agent binary that goes into the images [default: the one that came with this program]

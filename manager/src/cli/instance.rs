@@ -155,9 +155,8 @@ pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
 }
 
 impl Instance {
-    /// Opens everything that a manager needs, after [`load_definition`] has looked at what decides what root runs.
-    /// Nothing is built yet. The clouds of the schedules in `needed`
-    /// must be configured; others may be missing.
+    /// Opens everything that a manager needs, after [`super::host::load_definition`] has looked at what decides what root
+    /// runs. Nothing is built yet. The clouds of the schedules in `needed` must be configured; others may be missing.
     pub(crate) async fn open(
         host: &HostArguments,
         lock: &StateLock,

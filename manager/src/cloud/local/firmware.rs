@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::io_error;
 use super::programs::{Needed, needed};
 use crate::cloud::{CloudError, Trouble};
+use crate::finding::Finding;
 use crate::schedules::{Arch, Firmware};
 
 /// What starts a guest, besides the BIOS that QEMU brings.
@@ -64,10 +65,8 @@ impl Uefi {
     /// Makes a server's variables.
     pub(super) fn furnish(self, file: &Path) -> Result<(), CloudError> {
         if let Some(missing) = self.missing() {
-            let message = format!(
-                "the firmware {missing} is not there; on Debian: apt-get install --no-install-recommends {}",
-                self.package
-            );
+            let install = Finding::install(self.package);
+            let message = format!("the firmware {missing} is not there; on Debian: {install}");
             return Err(CloudError::new(Trouble::Configuration, message));
         }
         fs::copy(self.variables, file)

@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::firmware;
 use crate::cloud::{CloudError, SAVE_DISK, Trouble};
+use crate::finding::Finding;
 use crate::programs::{self, is_executable};
 use crate::schedules::{Arch, Format};
 
@@ -209,10 +210,10 @@ fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
             Some(program) => format!("{} is no program", program.display()),
             None => format!("{name} is not on PATH"),
         };
-        let qemus = [Arch::Amd64, Arch::Arm64].map(firmware::qemu);
+        let qemus = Arch::ALL.map(firmware::qemu);
         let mut all = NEEDED.iter().chain(&qemus);
         let package = all.find(|needed| needed.name == name).map_or(name, |needed| needed.package);
-        let message = format!("{missing}; on Debian: apt-get install --no-install-recommends {package}");
+        let message = format!("{missing}; on Debian: {}", Finding::install(package));
         CloudError::new(Trouble::Configuration, message)
     })
 }

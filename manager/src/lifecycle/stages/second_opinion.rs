@@ -38,7 +38,7 @@ const RESOLVING: Duration = Duration::from_secs(5);
 /// Most names or targets that are repeated.
 const MOST: usize = 16;
 /// Why nothing, or not all, is known of what failed.
-const CUT: &str = "the observations were cut, so it is not known what all failed, and who is to blame";
+const CUT: &str = "the observations were cut, so not all that failed is known, nor who is to blame";
 /// The checks that can fail because of a network.
 const NETWORK: [&str; 2] = ["dns", "internet"];
 

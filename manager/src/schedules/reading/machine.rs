@@ -7,7 +7,7 @@ use crate::schedules::layers::{Entry, Table};
 use crate::schedules::machine::{Arch, Firmware, Format};
 use crate::schedules::{LOCAL, Schedule};
 
-/// Properties that say what `server.firmware` says, with the firmware's word for it.
+/// Properties of Glance that say what `server.firmware` and `image.arch` say.
 const SECURE_BOOT: &str = "os_secure_boot";
 const FIRMWARE_TYPE: &str = "hw_firmware_type";
 const MACHINE_TYPE: &str = "hw_machine_type";
