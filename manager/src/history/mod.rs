@@ -27,6 +27,7 @@ mod successes;
 mod tests;
 mod tokens;
 mod trail;
+mod trials;
 mod warnings;
 mod writer;
 
@@ -50,6 +51,7 @@ pub use room::RoomTaken;
 pub use schedule_state::ScheduleState;
 pub use tokens::{NewToken, TokenRecord};
 pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
+pub use trials::{Decided, NewTrial, TrialKey};
 use writer::Writer;
 
 /// How long a connection waits for another process's lock.
