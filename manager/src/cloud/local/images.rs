@@ -34,6 +34,9 @@ pub(super) struct Record {
     pub(super) sha512: String,
     pub(super) size_bytes: u64,
     pub(super) virtual_size_bytes: u64,
+    /// The processors that it is for, by Glance's word; empty in a record that an older version wrote.
+    #[serde(default)]
+    pub(super) architecture: String,
     pub(super) properties: BTreeMap<String, String>,
     /// Set once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
