@@ -246,13 +246,7 @@ fn digest(
     if let Some(copy) = copy {
         copy.set_len(done)?;
     }
-    let hexadecimal = hasher.finalize().iter().fold(String::with_capacity(128), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('?'));
-        }
-        text
-    });
-    Ok((hexadecimal, done))
+    Ok((image_manager_proto::hex(&hasher.finalize()), done))
 }
 
 /// The error of an image that is not as it was.
