@@ -131,7 +131,7 @@ pub struct NewImage {
     pub build_id: String,
     /// Its name until it is published: `image-manager-<build id>`.
     pub name: String,
-    /// The file. The local cloud takes it away (a rename), others read it.
+    /// The file; it stays as it is.
     pub file: PathBuf,
     /// The kind of file that it is.
     pub format: Format,

@@ -61,12 +61,7 @@ impl History {
                 tx.execute(
                     "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest)
                      VALUES (?1, ?2, ?3, ?4)",
-                    params![
-                        id,
-                        artifact.file.to_string_lossy(),
-                        artifact.sha512,
-                        artifact.schedule_digest
-                    ],
+                    params![id, artifact.file.to_string_lossy(), artifact.sha512, artifact.schedule_digest],
                 )?;
                 Ok(())
             })
@@ -74,24 +69,14 @@ impl History {
     }
 
     /// Records how the agent of the server that is about to be asked for will introduce itself.
-    pub async fn record_introduction(
-        &self,
-        key: &TrialKey,
-        agent: Introduction,
-    ) -> Result<(), HistoryError> {
+    pub async fn record_introduction(&self, key: &TrialKey, agent: Introduction) -> Result<(), HistoryError> {
         let key = key.clone();
         self.writer()?
             .run("record:token", move |tx| {
                 tx.execute(
                     "UPDATE trial SET agent_token_hash = ?3, agent_endpoint = ?4, agent_fingerprint = ?5
                      WHERE build_id = ?1 AND position = ?2",
-                    params![
-                        key.build_id,
-                        key.position,
-                        agent.token_hash,
-                        agent.endpoint,
-                        agent.fingerprint
-                    ],
+                    params![key.build_id, key.position, agent.token_hash, agent.endpoint, agent.fingerprint],
                 )?;
                 Ok(())
             })
@@ -135,7 +120,12 @@ impl History {
                         endpoint,
                         fingerprint,
                     }),
-                    claim: claim.map(|(((key, address), boot_id), at_ms)| Claim { key, address, boot_id, at_ms }),
+                    claim: claim.map(|(((key, address), boot_id), at_ms)| Claim {
+                        key,
+                        address,
+                        boot_id,
+                        at_ms,
+                    }),
                     taken_up: row.get(3)?,
                 })
             });

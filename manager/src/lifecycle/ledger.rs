@@ -20,17 +20,20 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// How often a removal is tried in one clean-up.
 const TRIES: u32 = 3;
 
-/// The ledger of one build.
+/// The ledger of one trial of a build.
 pub(super) struct BuildLedger {
     pub(super) history: History,
     pub(super) build_id: String,
+    pub(super) trial: Option<u32>,
     pub(super) cloud: String,
 }
 
 #[async_trait]
 impl Ledger for BuildLedger {
     async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
-        let row = self.history.intend(&self.build_id, &self.cloud, kind.as_str(), name).await;
+        // The image stays until the whole build needs it no more.
+        let trial = self.trial.filter(|_| kind != ResourceKind::Image);
+        let row = self.history.intend((&self.build_id, trial), &self.cloud, kind.as_str(), name).await;
         row.map(EntryId).map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
     }
 
@@ -41,8 +44,9 @@ impl Ledger for BuildLedger {
 }
 
 impl Manager {
-    /// Takes away everything that a build still has, newest first. Returns what is left, a line each.
-    pub(super) async fn take_away_all(&self, build_id: &str) -> Vec<String> {
+    /// Takes away everything that a build, or one trial of it, still has, newest first. Returns what is left, a line
+    /// each.
+    pub(super) async fn take_away_all(&self, build_id: &str, trial: Option<u32>) -> Vec<String> {
         let mut left = Vec::new();
         for attempt in 1..=TRIES {
             left.clear();
@@ -53,7 +57,7 @@ impl Manager {
                     continue;
                 }
             };
-            for row in rows {
+            for row in rows.into_iter().filter(|row| trial.is_none() || row.trial == trial) {
                 if let Err(why) = self.take_away(&row).await {
                     left.push(format!("{} {}: {why}", row.kind, row.name));
                 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, BuildState, StageState};
 use prost_types::Timestamp;
 
-use super::state::STAGES;
-use crate::history::Named as _;
+use crate::stage::Stage;
 
 /// Upper bounds of the histogram's buckets, in seconds: what is quick on a fast cloud, up to what a timeout
 /// allows.
@@ -155,11 +154,12 @@ impl Counts {
     }
 
     fn stages_of(&mut self, build: &v1::Build) {
-        let full = self.stages.len() >= HISTOGRAMS * STAGES.len();
-        for stage in &build.stages {
-            let Some(name) = STAGES.iter().map(|state| state.word()).find(|word| *word == stage.name) else {
-                continue;
-            };
+        let full = self.stages.len() >= HISTOGRAMS * Stage::ALL.len();
+        // Those of an only trial are among the build's.
+        let of_trials =
+            build.trials.iter().filter(|_| build.trials.len() > 1).flat_map(|trial| &trial.stages);
+        for stage in build.stages.iter().chain(of_trials) {
+            let Some(name) = Stage::parse(&stage.name).map(Stage::word) else { continue };
             let (Some(from), Some(to)) = (&stage.started_at, &stage.finished_at) else { continue };
             if !matches!(stage.state(), StageState::Done | StageState::Failed) {
                 continue;
@@ -231,7 +231,7 @@ mod tests {
         let counts = metrics.counts();
         assert_eq!(counts.builds.len(), SCHEDULES + 1);
         assert_eq!(counts.builds[&(OTHER.to_owned(), "passed")], 2 * SCHEDULES as u64);
-        assert!(counts.stages.len() <= HISTOGRAMS * STAGES.len() + STAGES.len());
+        assert!(counts.stages.len() <= HISTOGRAMS * Stage::ALL.len() + Stage::ALL.len());
         assert_eq!(counts.leaks, 7);
     }
 }

@@ -2,21 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
-use image_manager_proto::v1::{BuildState, StageState, Verdict};
+use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
 
+use super::Manager;
 use super::driver::{INSIST, announce_end, clean_up};
 use super::failure::Failure;
-use super::stages::{judgement, second_opinion};
-use super::state::{end_of, is_end};
-use super::take_up::Start;
-use super::{Manager, TriggerError};
-use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
+use super::outcome::{Outcome, sum_up};
+use super::state::{end_of, is_end, trial as trial_state};
+use super::take_up::{self, Start};
+use super::trial::Ended;
+use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _, TrialKey};
 use crate::schedules::RetryPolicy;
-
-/// How long the failed network checks of one build may be repeated, while the manager starts.
-const LAST_OPINION: Duration = Duration::from_secs(20);
 
 /// A schedule's entry among those whose last build is still being cleaned up.
 struct Cleaning {
@@ -85,13 +82,9 @@ impl Manager {
 
     async fn queue_again(&self, id: &str) -> Result<(), HistoryError> {
         let build = self.history().build(id).await?;
-        let started = self.schedule(&build.schedule).and_then(|schedule| -> Result<(), TriggerError> {
-            let cloud = self.cloud(&schedule.cloud)?;
-            self.start(id.to_owned(), schedule, cloud, Start::Queue, None);
-            Ok(())
-        });
-        match started {
-            Ok(()) => {
+        match self.schedule(&build.schedule) {
+            Ok(schedule) => {
+                self.start(id.to_owned(), schedule, Start::Queue, None);
                 tracing::info!(build = id, "queued again");
                 Ok(())
             }
@@ -113,27 +106,46 @@ impl Manager {
     /// Nobody can go on with it. What it made is still to be taken away.
     async fn interrupt(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
         debug_assert!(!is_end(state), "only unfinished builds are recovered");
-        let message = format!(
-            "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
-            state.word()
-        );
-        let mut failure = Failure::errored(INTERRUPTED, message);
-        if state == BuildState::Verifying {
-            failure = self.decided(id, failure).await?;
-        }
-        let ending = Ending::new(StageState::Failed, failure.reason.clone());
-        let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
+        let outcome = if state == BuildState::Trying {
+            self.interrupt_trials(id, why).await?
+        } else {
+            let message = format!(
+                "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
+                state.word()
+            );
+            Outcome::of(&Failure::errored(INTERRUPTED, message), state.word())
+        };
+        let reason = outcome.failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default();
+        let ending = Ending::new(StageState::Failed, reason);
+        let decided = Some((outcome.verdict, outcome.failure));
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
 
-    /// A required check that had failed before the manager was gone decides. One of the network is repeated from here
-    /// first, by the schedule as it is now; it counts for nothing when the schedule asks for other checks.
-    async fn decided(&self, id: &str, interrupted: Failure) -> Result<Failure, HistoryError> {
+    /// Each trial that is under way gets its verdict; their build's clean-up takes away what they made, and ends them.
+    async fn interrupt_trials(&self, id: &str, why: &str) -> Result<Outcome, HistoryError> {
         let build = self.history().build(id).await?;
         let schedule = self.schedule(&build.schedule).ok();
-        let checks = second_opinion::settle(schedule.as_ref(), build.checks, LAST_OPINION).await;
-        self.history().record_checks(id, checks.clone()).await?;
-        Ok(judgement::outweigh(interrupted, &checks))
+        for (position, trial) in (0_u32..).zip(&build.trials) {
+            let state = trial.state();
+            if state == TrialState::CleaningUp || trial_state::is_end(state) {
+                continue;
+            }
+            let key = TrialKey { build_id: id.to_owned(), position };
+            let lost = take_up::interrupted(state, why);
+            let failure = self.decided(schedule.as_ref(), &key, trial, lost).await?;
+            let ending = Ending::new(StageState::Failed, failure.reason.clone());
+            let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
+            self.history().advance_trial(&key, (state, TrialState::CleaningUp), decided, ending).await?;
+        }
+        let build = self.history().build(id).await?;
+        let ended: Vec<_> = build.trials.iter().map(|trial| Ended::of_record(trial, None)).collect();
+        let outcome = sum_up(&ended);
+        if outcome.verdict != Verdict::Passed {
+            return Ok(outcome);
+        }
+        // All had passed: the image is good, and was not given out.
+        let message = format!("the manager was stopped or killed before the image was published, and {why}");
+        Ok(Outcome::of(&Failure::errored(INTERRUPTED, message), BuildState::Trying.word()))
     }
 
     /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves
@@ -171,7 +183,7 @@ impl Manager {
     async fn clean_up_after(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
         let build = self.history().build(id).await?;
         let verdict = build.verdict();
-        let (ended, detail) = clean_up(self, id).await;
+        let (ended, detail) = clean_up(self, id, None).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
         let policy = self.policy(&build.schedule);

@@ -125,7 +125,7 @@ fn under_way(page: &mut Exposition, unfinished: &[(String, BuildState)]) {
     );
     let name = "image_manager_builds_in_progress";
     page.family(name, "gauge", "Builds under way, by state.");
-    for state in state::STAGES {
+    for state in state::UNDER_WAY {
         page.sample(name, &[("state", state.word())], in_state(state));
     }
 }

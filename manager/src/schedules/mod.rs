@@ -108,7 +108,7 @@ pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
     CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, RetryPolicy, Schedule, Schedules,
-    ServerSpec, Timeouts, User,
+    ServerSpec, Target, Timeouts, User,
 };
 
 /// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.

@@ -63,6 +63,34 @@ pub struct Schedule {
     pub retry: RetryPolicy,
 }
 
+/// Where an artifact must prove itself: a cloud, a server on it, and what it must prove there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Its name; unique in the schedule.
+    pub name: String,
+    /// `local`, or a cloud of clouds.yaml.
+    pub cloud: String,
+    /// The server that boots the image.
+    pub server: ServerSpec,
+    /// Whether the build's verdict depends on it.
+    pub required: bool,
+    /// What the agent is asked for, in the file's order.
+    pub checks: Vec<CheckSpec>,
+}
+
+impl Schedule {
+    /// Where its images are tried: by the short form one target, which has the name of its cloud.
+    pub fn targets(&self) -> Vec<Target> {
+        vec![Target {
+            name: self.cloud.clone(),
+            cloud: self.cloud.clone(),
+            server: self.server.clone(),
+            required: true,
+            checks: self.checks.clone(),
+        }]
+    }
+}
+
 /// What follows a build that did not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {

@@ -89,8 +89,8 @@ impl Store {
         self.directory.join(format!("{name}.json"))
     }
 
-    /// Moves a file in and returns its SHA-512 and size. `progress` is told the fraction done and says
-    /// whether to go on. Where `file` has moved already, an upload that was broken off is finished.
+    /// Takes a file in, as a second name of it or else a copy, and returns its SHA-512 and size. `progress` is told the
+    /// fraction done and says whether to go on. What an upload that was broken off has left is replaced.
     pub(super) fn take_in(
         &self,
         file: &Path,
@@ -99,15 +99,13 @@ impl Store {
     ) -> Result<(String, u64), CloudError> {
         check_name(name)?;
         let target = self.file(name, format);
-        let moved = if file.exists() || !target.exists() { fs::rename(file, &target) } else { Ok(()) };
-        let (sha512, size) = match moved {
+        remove_if_there(&target)?;
+        let (sha512, size) = match fs::hard_link(file, &target) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let digest = copy(file, &target, progress);
-                let digest = digest.map_err(|error| io_error("cannot copy to", &target, &error))?;
-                fs::remove_file(file).map_err(|error| io_error("cannot remove", file, &error))?;
-                digest
+                digest.map_err(|error| io_error("cannot copy to", &target, &error))?
             }
-            Err(error) => return Err(io_error("cannot move in", file, &error)),
+            Err(error) => return Err(io_error("cannot take in", file, &error)),
             Ok(()) => {
                 digest(&target, None, progress).map_err(|error| io_error("cannot read", &target, &error))?
             }

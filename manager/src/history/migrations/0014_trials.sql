@@ -126,3 +126,7 @@ ALTER TABLE resource ADD COLUMN trial INTEGER;
 -- An image is given out once in each cloud, however often a manager that was killed says so.
 DROP INDEX audit_published_once;
 CREATE UNIQUE INDEX audit_published_once ON audit (build_id, detail) WHERE action = 'build.published';
+
+-- How `distributions` is written: from 2 on with names, see history/reports/summary.rs.
+ALTER TABLE day_sum ADD COLUMN format INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE week_sum ADD COLUMN format INTEGER NOT NULL DEFAULT 1;

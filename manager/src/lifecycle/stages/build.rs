@@ -28,6 +28,8 @@ const DEFAULT_USER: &str = "IMAGE_MANAGER_DEFAULT_USER";
 const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
 /// How long the cloud may take to say whether it can take the build.
 const PREFLIGHT: Duration = Duration::from_mins(5);
+/// So that the cloud is told from the clock.
+const SLACK: Duration = Duration::from_secs(5);
 /// How long the artifact may take to be read for its hash.
 const HASHING: Duration = Duration::from_mins(10);
 const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
@@ -41,8 +43,11 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
         .map_err(|refusal| Failure::errored(refusal.reason(), refusal.to_string()))?;
     let late =
         async { Failure::errored("cloud_timeout", "the cloud does not say whether it can take the build") };
-    let asked = async { Ok(driver.cloud.preflight(&driver.schedule.server).await?) };
-    driver.bounded(PREFLIGHT, late, asked).await?;
+    let targets = driver.schedule.targets();
+    let asked = async {
+        driver.manager.preflight(&targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
+    };
+    driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();
     let made = tokio::fs::create_dir_all(&directory).await;
     made.map_err(|error| Failure::errored("state", format!("{}: {error}", directory.display())))?;
@@ -51,11 +56,13 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
         .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
     let own = own_inputs(driver).await?;
     let order = order(driver, agent, own.inputs).await?;
-    let images = driver.cloud.image_directory();
+    let clouds =
+        targets.iter().filter_map(|target| driver.manager.cloud(&target.cloud).ok()).collect::<Vec<_>>();
+    let images = clouds.iter().find_map(|cloud| cloud.image_directory());
     let _room = room::admit(&driver.manager, &driver.schedule, &order.scratch, images).await?;
     let history = driver.manager.history();
     let name = order.scratch.display().to_string();
-    let row = history.intend(&driver.id, HOST, "scratch", &name).await?;
+    let row = history.intend((&driver.id, None), HOST, "scratch", &name).await?;
     history.resource_created(row, &name).await?;
     let artifact = defined_build(driver, &order, own.parts).await?;
 
@@ -90,7 +97,7 @@ async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure
         let failed = |error| Failure::errored("state", format!("cannot read {}: {error}", file.display()));
         sha512_of(&file).await.map_err(failed)
     };
-    let sha512 = driver.bounded(HASHING, late, reading).await?;
+    let sha512 = driver.bounds.run(HASHING, late, reading).await?;
     let record = ArtifactRecord {
         file: file.clone(),
         sha512: sha512.clone(),
@@ -128,7 +135,7 @@ async fn defined_build(
         Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent, own).await)
     };
     let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
-    let definition = driver.bounded(READING, late, reading).await?;
+    let definition = driver.bounds.run(READING, late, reading).await?;
     let expanded = OnceLock::new();
     let result = build(driver, order, &expanded).await?;
     let defined = definition.zip(expanded.get()).map(|(definition, expanded)| definition.of(expanded));
@@ -153,7 +160,7 @@ async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
             Err(Failure::errored("input_unusable", format!("reading them broke off: {error}")))
         })
     };
-    driver.bounded(READING, late, reading).await
+    driver.bounds.run(READING, late, reading).await
 }
 
 /// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.
@@ -168,9 +175,9 @@ async fn build(
         Event::Line(line) => {
             // A target of its own, so that a filter can do without it: "info,dib=warn".
             tracing::info!(target: "dib", build = driver.id, "[DIB] {line}");
-            events.log(&driver.id, LogSource::Build, &line);
+            events.log(&driver.id, "", LogSource::Build, &line);
         }
-        Event::Progress(fraction, detail) => events.progress(&driver.id, "building", fraction, &detail),
+        Event::Progress(fraction, detail) => events.progress(&driver.id, "", "building", fraction, &detail),
         Event::Expanded(said) => {
             let _ = expanded.set(said);
         }
@@ -179,7 +186,7 @@ async fn build(
     tokio::pin!(work);
     tokio::select! {
         result = &mut work => Ok(result),
-        failure = driver.interrupted() => {
+        failure = driver.bounds.interrupted() => {
             cancel.cancel();
             // It has a deadline of its own for ending; its result does not matter any more.
             let _ = work.await;

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cloud::{Server, is_own_address};
 use crate::gateway::{Claimant, Contest, Session};
 use crate::history::Claim;
-use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::trial::Trial;
 
 /// How long the cloud may take to say whose address somebody calls from.
 const ADDRESSES: Duration = Duration::from_mins(1);
@@ -57,7 +57,7 @@ pub(super) fn from_record(claim: &Claim) -> Result<Claimant, Failure> {
 /// Fails when the cloud says that whoever came cannot be the server, by the address that it calls from. `endpoint` is
 /// what servers dial: when that is not this host's own, something stands between that may call in its own name.
 pub(super) async fn check_address(
-    driver: &Driver,
+    trial: &Trial,
     server: &Server,
     endpoint: &str,
     claimant: &Claimant,
@@ -68,8 +68,8 @@ pub(super) async fn check_address(
     }
     let late =
         async { Failure::errored("cloud_timeout", "the cloud does not say which addresses the server has") };
-    let asked = async { Ok(driver.cloud.stranger(server, address).await?) };
-    let Some(why) = driver.bounded(ADDRESSES, late, asked).await? else { return Ok(()) };
+    let asked = async { Ok(trial.cloud.stranger(server, address).await?) };
+    let Some(why) = trial.bounds.run(ADDRESSES, late, asked).await? else { return Ok(()) };
     let message = format!("somebody at {address} came with this server's token and is not the server: {why}");
     let evidence = format!("first: {}\n{why}", claimant.describe());
     Err(Failure::errored("agent_contested", message).with_evidence(evidence))

@@ -1,13 +1,15 @@
 //! PUBLISHING: the verified image gets its public name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::upload::message;
-use crate::cloud::{Image, Publication, Published};
+use crate::cloud::{Cloud, Image, Publication, Published};
 use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::trial::Ended;
 use crate::schedules::Publish;
 
 /// How long publishing may take.
@@ -19,6 +21,27 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// that comes during it comes too late, and the build ends as what it is.
 pub(in crate::lifecycle) async fn run(
     driver: &Driver,
+    trials: &[Ended],
+    publish: &Publish,
+) -> Result<String, Failure> {
+    let mut images = BTreeMap::new();
+    for trial in trials {
+        if let Some(image) = &trial.image {
+            images.entry(trial.cloud.as_str()).or_insert(image);
+        }
+    }
+    let mut details = Vec::new();
+    for (name, image) in images {
+        let cloud = driver.manager.cloud(name);
+        let cloud = cloud.map_err(|error| Failure::errored("publish_failed", error.to_string()))?;
+        details.push(in_cloud(driver, (name, cloud), image, publish).await?);
+    }
+    Ok(details.join("; "))
+}
+
+async fn in_cloud(
+    driver: &Driver,
+    (cloud_name, cloud): (&str, Arc<dyn Cloud>),
     image: &Image,
     publish: &Publish,
 ) -> Result<String, Failure> {
@@ -27,8 +50,8 @@ pub(in crate::lifecycle) async fn run(
         keep: publish.keep,
         visibility: publish.visibility.clone(),
     };
-    driver.not_interrupted().await?;
-    let (cloud, given) = (Arc::clone(&driver.cloud), image.clone());
+    driver.bounds.not_interrupted().await?;
+    let given = image.clone();
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
@@ -49,7 +72,7 @@ pub(in crate::lifecycle) async fn run(
             ));
         }
     };
-    if let Err(error) = book(driver, image, &published).await {
+    if let Err(error) = book(driver, cloud_name, image, &published).await {
         tracing::error!(build = driver.id, "published, but the history does not say so: {error}");
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
@@ -62,14 +85,19 @@ pub(in crate::lifecycle) async fn run(
     Ok(detail.join("; "))
 }
 
-async fn book(driver: &Driver, image: &Image, published: &Published) -> Result<(), HistoryError> {
+async fn book(
+    driver: &Driver,
+    cloud: &str,
+    image: &Image,
+    published: &Published,
+) -> Result<(), HistoryError> {
     let history = driver.manager.history();
     for row in history.open_resources(&driver.id).await? {
-        if published.own_image && row.kind == "image" {
+        if published.own_image && row.kind == "image" && row.cloud == cloud {
             history.resource_state(row.id, ResourceState::Published, &published.location).await?;
         }
     }
     let mut record = message(image);
     record.name.clone_from(&published.name);
-    history.record_published(&driver.id, record).await
+    history.record_published(&driver.id, cloud, record).await
 }

@@ -1,6 +1,6 @@
 //! The parts of a build's page.
 
-use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState};
+use image_manager_proto::v1::{self, CheckOutcome, StageState};
 use maud::{Markup, html};
 use serde_json::Value as Json;
 
@@ -8,6 +8,7 @@ use super::{figures, marks};
 use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
+use crate::stage::Stage;
 
 /// Width of the drawing that a stage's bar is in.
 const ROAD: f64 = 1000.0;
@@ -267,7 +268,7 @@ fn agent_rows(agent: &v1::Agent) -> Markup {
 
 /// From the server's creation until the agent attached.
 pub(super) fn attach_time(build: &v1::Build) -> Option<std::time::Duration> {
-    let booting = build.stages.iter().find(|stage| stage.name == BuildState::Booting.word())?;
+    let booting = build.stages.iter().find(|stage| stage.name == Stage::Booting.word())?;
     let attached = build.agent.as_ref()?.attached_at.as_ref();
     figures::between(booting.started_at.as_ref(), attached)
 }

@@ -20,6 +20,7 @@ use super::Web;
 use super::error::{Answer, Refusal};
 use super::log_file::{self, FOUND, Line, Log, Part};
 use crate::lifecycle::state;
+use crate::stage::Stage;
 use crate::untrusted::log_file::{Lines, ShownLog};
 
 /// Longest text that is searched for, in bytes.
@@ -163,16 +164,14 @@ fn title(log: Log) -> &'static str {
 
 /// The log that tells most as the build stands.
 fn telling(build: &v1::Build) -> Log {
+    let stages = build.stages.iter().chain(build.trials.iter().flat_map(|trial| &trial.stages));
+    let running = stages.filter(|stage| stage.state() == v1::StageState::Running).map(|stage| &stage.name);
     let stage = match &build.failure {
-        Some(failure) => failure.stage.as_str(),
-        None => match build.state() {
-            v1::BuildState::Booting => "booting",
-            v1::BuildState::Verifying => "verifying",
-            _ => "building",
-        },
+        Some(failure) => Stage::parse(&failure.stage),
+        None => running.last().and_then(|name| Stage::parse(name)),
     };
     match stage {
-        "booting" | "verifying" => Log::Console,
+        Some(Stage::Booting | Stage::Verifying) => Log::Console,
         _ => Log::Build,
     }
 }
