@@ -197,11 +197,10 @@ mod tests {
             let build = NewBuild {
                 id: id.to_owned(),
                 schedule: "web".to_owned(),
-                cloud: "local".to_owned(),
                 requested_by: Principal::Cron,
                 trigger: if retry_of.is_some() { Trigger::Retry } else { Trigger::Cron },
-                stages: Vec::new(),
-                checks: Vec::new(),
+                stages: (Vec::new(), Vec::new()),
+                trials: Vec::new(),
                 fired_at: None,
                 retry_of: retry_of.map(str::to_owned),
             };

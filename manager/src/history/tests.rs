@@ -12,14 +12,27 @@ fn new_build(id: &str, schedule: &str) -> NewBuild {
     NewBuild {
         id: id.to_owned(),
         schedule: schedule.to_owned(),
-        cloud: "local".to_owned(),
         trigger: Trigger::Cli,
         requested_by: Principal::Manager,
-        stages: vec!["building", "cleaning_up"],
-        checks: vec![("disk".to_owned(), true)],
+        stages: (vec!["building"], vec!["cleaning_up"]),
+        trials: vec![new_trial("local")],
         fired_at: None,
         retry_of: None,
     }
+}
+
+fn new_trial(cloud: &str) -> NewTrial {
+    NewTrial {
+        target: cloud.to_owned(),
+        cloud: cloud.to_owned(),
+        required: true,
+        stages: vec!["uploading", "booting", "verifying", "cleaning_up"],
+        checks: vec![("disk".to_owned(), true)],
+    }
+}
+
+fn trial(build_id: &str, position: u32) -> TrialKey {
+    TrialKey { build_id: build_id.to_owned(), position }
 }
 
 fn ending() -> Ending {
@@ -109,9 +122,9 @@ async fn the_ledger_lists_what_is_open() {
     let directory = tempfile::tempdir().unwrap();
     let history = open(&directory);
     history.create_build(new_build("01a", "web")).await.unwrap();
-    let scratch = history.intend("01a", "host", "scratch", "/s").await.unwrap();
-    let server = history.intend("01a", "local", "server", "image-manager-01a").await.unwrap();
-    let image = history.intend("01a", "local", "image", "image-manager-01a").await.unwrap();
+    let scratch = history.intend(("01a", None), "host", "scratch", "/s").await.unwrap();
+    let server = history.intend(("01a", Some(0)), "local", "server", "image-manager-01a").await.unwrap();
+    let image = history.intend(("01a", None), "local", "image", "image-manager-01a").await.unwrap();
     history.resource_created(server, "id-1").await.unwrap();
     let open_rows = history.open_resources("01a").await.unwrap();
     assert_eq!(open_rows.iter().map(|row| row.id).collect::<Vec<_>>(), [image, server, scratch]);
@@ -162,7 +175,7 @@ async fn nonsense_from_a_guest_does_not_stop_the_writer() {
         duration: Some(prost_types::Duration { seconds: i64::MAX, nanos: i32::MAX }),
         ..v1::Check::default()
     };
-    history.record_checks("01a", vec![check]).await.unwrap();
+    history.record_checks(&trial("01a", 0), vec![check]).await.unwrap();
     finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
 }
 

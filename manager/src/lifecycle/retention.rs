@@ -156,10 +156,9 @@ mod tests {
                 requested_by: crate::history::Principal::Manager,
                 id: id.clone(),
                 schedule: format!("s{number}"),
-                cloud: "local".into(),
                 trigger: Trigger::Cli,
-                stages: vec!["building"],
-                checks: Vec::new(),
+                stages: (vec!["building"], Vec::new()),
+                trials: Vec::new(),
                 fired_at: None,
                 retry_of: None,
             };
