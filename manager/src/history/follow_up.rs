@@ -10,6 +10,7 @@ use super::names::Named as _;
 use super::points::Point;
 use super::{History, HistoryError, Principal, now_ms, outbox};
 use crate::schedules::RetryPolicy;
+use crate::stage::Stage;
 
 /// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
 /// does not count among those that make it pause.
@@ -85,11 +86,12 @@ fn follow_up(
     end: v1::BuildState,
     policy: Option<RetryPolicy>,
 ) -> Result<FollowUp, HistoryError> {
-    let (schedule, attempt, reason, is_second): (String, u32, Option<String>, bool) = tx.query_row(
-        "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0)
+    let (schedule, attempt, reason, is_second, stage): (String, u32, Option<String>, bool, String) = tx.query_row(
+        "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0),
+            coalesce(b.failure_stage, '')
          FROM build b LEFT JOIN build first ON first.id = b.retry_of WHERE b.id = ?1",
         [id, UNEXPLAINED],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
     )?;
     let reason = reason.unwrap_or_default();
     let bad = matches!(end, v1::BuildState::Failed | v1::BuildState::Errored);
@@ -128,7 +130,11 @@ fn follow_up(
         outbox::of_pause(tx, &schedule, &paused)?;
         return Ok(FollowUp { retry_at: None, paused: Some(paused) });
     }
-    let pause = if end == v1::BuildState::Errored { policy.pause_after_attempt(attempt) } else { None };
+    // A trial that errored has been made again already, on the same artifact, as often as the schedule says. Only one that
+    // the end of its manager took away from is built anew.
+    let tried = reason != INTERRUPTED && Stage::parse(&stage).is_some_and(Stage::is_of_trial_alone);
+    let again = end == v1::BuildState::Errored && !tried;
+    let pause = if again { policy.pause_after_attempt(attempt) } else { None };
     let pause = pause.or(second.then_some(policy.backoff));
     let Some(pause) = pause else { return Ok(FollowUp::default()) };
     let due_at = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));

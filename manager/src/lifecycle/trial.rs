@@ -113,7 +113,7 @@ impl Trial {
                 }
             };
             drop(place);
-            if let Some(pause) = self.pause_before_retry(&ended)
+            if let Some(pause) = self.pause_before_retry(&ended).await
                 && let Some(at) = self.plan_retry(pause).await
             {
                 start = TrialStart::Waiting { retry_at: Some(at) };
@@ -217,10 +217,14 @@ impl Trial {
         tell_build(&self.shared.manager, &self.shared.id).await;
     }
 
-    /// How long to wait before the next attempt; `None` when there is none.
-    fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
-        let again = ended.verdict == Verdict::Errored && !self.bounds.is_told_to_stop();
-        if again { self.shared.retry.pause_after_attempt(self.attempt) } else { None }
+    /// How long to wait before the next attempt; `None` when there is none: another one needs the image in the cloud, or
+    /// the artifact as it was built.
+    async fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
+        if ended.verdict != Verdict::Errored || self.bounds.is_told_to_stop() {
+            return None;
+        }
+        let pause = self.shared.retry.pause_after_attempt(self.attempt)?;
+        self.shared.uploads.can_be_tried(&self.target.cloud).await.then_some(pause)
     }
 
     /// Commits that the trial is made again later. False when that cannot be written: then it ends.

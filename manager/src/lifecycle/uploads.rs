@@ -51,6 +51,15 @@ impl Uploads {
         Some(Arc::clone(self.by_cloud.get(cloud)?).lock_owned().await)
     }
 
+    /// Whether there is something to try on this cloud: the image is there, or the artifact is whole.
+    pub(super) async fn can_be_tried(&self, cloud: &str) -> bool {
+        let there = self.enter(cloud).await.is_some_and(|upload| upload.image.is_some());
+        match &self.artifact {
+            Some(artifact) if !there => artifact.is_whole().await,
+            _ => there,
+        }
+    }
+
     /// Whether every cloud has the image: nobody reads the artifact any more. A cloud that is being uploaded to has it
     /// not yet. To be asked without an upload in hand.
     pub(super) fn all_done(&self) -> bool {
