@@ -86,13 +86,14 @@ fn follow_up(
     end: v1::BuildState,
     policy: Option<RetryPolicy>,
 ) -> Result<FollowUp, HistoryError> {
-    let (schedule, attempt, reason, is_second, stage): (String, u32, Option<String>, bool, String) = tx.query_row(
-        "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0),
+    let (schedule, attempt, reason, is_second, stage): (String, u32, Option<String>, bool, String) = tx
+        .query_row(
+            "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0),
             coalesce(b.failure_stage, '')
          FROM build b LEFT JOIN build first ON first.id = b.retry_of WHERE b.id = ?1",
-        [id, UNEXPLAINED],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
-    )?;
+            [id, UNEXPLAINED],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+        )?;
     let reason = reason.unwrap_or_default();
     let bad = matches!(end, v1::BuildState::Failed | v1::BuildState::Errored);
     // It is the second one that tells; a third there is not.

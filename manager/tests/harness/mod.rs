@@ -210,7 +210,8 @@ impl Place {
     pub(crate) fn wait_for_state(&self, states: &[&str], limit: Duration) -> Json {
         wait_for(&format!("a build in {states:?}"), limit, || {
             let build = self.history().into_iter().next()?;
-            states_of(&build).any(|state| states.contains(&state)).then_some(build)
+            let there = states_of(&build).any(|state| states.contains(&state));
+            there.then_some(build)
         })
     }
 }
