@@ -28,6 +28,7 @@ mod monitoring;
 mod operators;
 mod operators_flood;
 mod own_elements;
+mod past;
 mod private_repository;
 mod readiness;
 mod reading;
