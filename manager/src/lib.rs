@@ -2,8 +2,8 @@
 //!
 //! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
-//! What time it is, where a program is, and how a refusal is logged, all of them may ask; what others said they show
-//! through `untrusted`.
+//! What time it is, where a program is, how a refusal is logged, and what a reason means, all of them may ask; what
+//! others said they show through `untrusted`.
 
 pub mod builder;
 pub mod cli;
@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod operator;
 pub mod programs;
 pub mod readiness;
+pub mod reason;
 mod refusals;
 pub mod schedules;
 pub mod trust;

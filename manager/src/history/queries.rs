@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::Named as _;
 use super::{History, HistoryError, definition, parts};
+use crate::reason::hint_of;
 
 /// Which builds a list is about.
 #[derive(Debug, Clone, Default)]
@@ -240,6 +241,7 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
     });
     let failure = row.get::<_, Option<String>>(21)?.map(|reason| {
         Ok::<_, rusqlite::Error>(v1::Failure {
+            hint: hint_of(&reason).to_owned(),
             reason,
             stage: word(22)?,
             message: word(23)?,

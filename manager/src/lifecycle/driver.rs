@@ -20,6 +20,7 @@ use super::{Manager, files};
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
 use crate::history::{Ending, FollowUp, HistoryError, Named as _};
+use crate::reason::Reason;
 use crate::schedules::Schedule;
 
 /// How long the whole clean-up of a build may take.
@@ -92,11 +93,7 @@ impl Driver {
     fn still_wanted(&self) -> Result<(), Failure> {
         if self.state == BuildState::Queued && self.manager.schedule(&self.schedule.name).is_err() {
             let message = "the schedule was taken out of schedules.toml while its build waited";
-            return Err(Failure {
-                reason: "schedule_removed".to_owned(),
-                message: message.to_owned(),
-                ..Failure::cancelled()
-            });
+            return Err(Failure::new(Reason::ScheduleRemoved, message));
         }
         Ok(())
     }
@@ -143,7 +140,7 @@ impl Driver {
 
     async fn publish(&self, image: &Image) -> Result<String, Failure> {
         let Some(publication) = &self.schedule.publish else {
-            return Err(Failure::errored("publish_failed", "the schedule says no name to publish under"));
+            return Err(Failure::new(Reason::PublishFailed, "the schedule says no name to publish under"));
         };
         publish::run(self, image, publication).await
     }
@@ -179,10 +176,10 @@ impl Driver {
         let stage = self.state.word();
         let (verdict, ended, detail) = match &outcome {
             Ok(detail) => (Verdict::Passed, StageState::Done, detail.clone()),
-            Err(failure) => (failure.verdict, StageState::Failed, failure.message.clone()),
+            Err(failure) => (failure.verdict(), StageState::Failed, failure.message.clone()),
         };
         if let Err(failure) = &outcome {
-            tracing::warn!(build = self.id, reason = failure.reason, stage, "{}", failure.message);
+            tracing::warn!(build = self.id, reason = failure.reason.word(), stage, "{}", failure.message);
         }
         let detail = self.incidents.append_to(&detail);
         let failure = outcome.err().map(|failure| failure.to_message(stage));
@@ -194,8 +191,8 @@ impl Driver {
     /// Ends a build that never began: nothing was made.
     async fn leave_queue(&mut self, failure: &Failure) {
         let message = failure.to_message(BuildState::Queued.word());
-        let verdict = Some((failure.verdict, Some(message)));
-        self.insist(end_of(failure.verdict), verdict, StageState::Skipped, String::new()).await;
+        let verdict = Some((failure.verdict(), Some(message)));
+        self.insist(end_of(failure.verdict()), verdict, StageState::Skipped, String::new()).await;
     }
 
     /// Commits a move towards the end, however often that takes: a history that cannot be written for a while
@@ -271,8 +268,8 @@ impl Driver {
         };
         tokio::select! {
             failure = self.stop.requested() => failure,
-            () = overdue => Failure::errored(
-                "total_timeout",
+            () = overdue => Failure::new(
+                Reason::TotalTimeout,
                 format!(
                     "the build took longer than timeouts.total = {}",
                     humantime::format_duration(self.schedule.timeouts.total)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use image_manager_proto::v1::{BuildState, StageState, Verdict};
+use image_manager_proto::v1::{BuildState, StageState};
 
 use super::driver::{INSIST, announce_end, clean_up};
 use super::failure::Failure;
@@ -12,7 +12,8 @@ use super::stages::{judgement, second_opinion};
 use super::state::{end_of, is_end};
 use super::take_up::Start;
 use super::{Manager, TriggerError};
-use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
+use crate::history::{Ending, HistoryError, Named as _};
+use crate::reason::Reason;
 use crate::schedules::RetryPolicy;
 
 /// How long the failed network checks of one build may be repeated, while the manager starts.
@@ -101,9 +102,9 @@ impl Manager {
 
     /// Nothing was made for it yet.
     async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
-        let failure = Failure::errored(INTERRUPTED, why).to_message("queued");
+        let failure = Failure::new(Reason::Interrupted, why);
         let ending = Ending::new(StageState::Skipped, "");
-        let verdict = Some((Verdict::Errored, Some(failure)));
+        let verdict = Some((failure.verdict(), Some(failure.to_message("queued"))));
         let moves = (BuildState::Queued, BuildState::Errored);
         self.history().finish(id, moves, verdict, ending, None).await?;
         self.metrics().ended(&self.history().build(id).await?);
@@ -113,16 +114,14 @@ impl Manager {
     /// Nobody can go on with it. What it made is still to be taken away.
     async fn interrupt(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
         debug_assert!(!is_end(state), "only unfinished builds are recovered");
-        let message = format!(
-            "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
-            state.word()
-        );
-        let mut failure = Failure::errored(INTERRUPTED, message);
+        let message =
+            format!("the manager was stopped or killed while the build was {}, and {why}", state.word());
+        let mut failure = Failure::new(Reason::Interrupted, message);
         if state == BuildState::Verifying {
             failure = self.decided(id, failure).await?;
         }
-        let ending = Ending::new(StageState::Failed, failure.reason.clone());
-        let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
+        let ending = Ending::new(StageState::Failed, failure.reason.word());
+        let decided = Some((failure.verdict(), Some(failure.to_message(state.word()))));
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
 

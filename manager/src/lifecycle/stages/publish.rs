@@ -8,6 +8,7 @@ use crate::cloud::{Image, Publication, Published};
 use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
+use crate::reason::Reason;
 use crate::schedules::Publish;
 
 /// How long publishing may take.
@@ -34,18 +35,15 @@ pub(in crate::lifecycle) async fn run(
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_)) => {
-            return Err(Failure::errored("publish_failed", "publishing ended in a panic; see the log"));
+            return Err(Failure::new(Reason::PublishFailed, "publishing ended in a panic"));
         }
         Err(_) => {
             // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
             work.abort();
             let _ = work.await;
-            return Err(Failure::errored(
-                "publish_timeout",
-                format!(
-                    "publishing took over {} min; look which image has the name now",
-                    LIMIT.as_secs() / 60
-                ),
+            return Err(Failure::new(
+                Reason::PublishTimeout,
+                format!("publishing took over {} min", LIMIT.as_secs() / 60),
             ));
         }
     };

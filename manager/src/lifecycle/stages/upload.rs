@@ -8,12 +8,12 @@ use image_manager_proto::v1;
 
 use super::build::human_size;
 use crate::cloud::{Image, NewImage, ResourceKind, Trouble};
-use crate::history::INTERRUPTED;
 use crate::lifecycle::artifact::HashedFile;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::settings::resource_name;
+use crate::reason::Reason;
 
 /// Uploads, records the image's identity, and gives the scratch directory's room back.
 pub(in crate::lifecycle) async fn run(
@@ -44,7 +44,7 @@ pub(in crate::lifecycle) async fn run(
             "the image has sha512 {} in the cloud, and what disk-image-builder made had {}",
             image.sha512, artifact.sha512
         );
-        return Err(Failure::errored(Trouble::Corrupt.reason(), message));
+        return Err(Failure::new(Trouble::Corrupt.reason(), message));
     }
     driver.manager.history().record_image(&driver.id, message(&image)).await?;
     finish(driver, image).await
@@ -65,8 +65,8 @@ pub(in crate::lifecycle) async fn take_up(
         return finish(driver, image).await;
     }
     let cut = |why: String| {
-        Failure::errored(
-            INTERRUPTED,
+        Failure::new(
+            Reason::Interrupted,
             format!("the manager was stopped or killed during the upload, and {why}"),
         )
     };
@@ -89,7 +89,7 @@ pub(in crate::lifecycle) async fn take_up(
 
 fn late(driver: &Driver) -> Failure {
     let limit = humantime::format_duration(driver.schedule.timeouts.upload);
-    Failure::errored("upload_timeout", format!("the upload took longer than timeouts.upload = {limit}"))
+    Failure::new(Reason::UploadTimeout, format!("the upload took longer than timeouts.upload = {limit}"))
 }
 
 /// The scratch directory is the largest thing of a build: its room is given back as soon as can be.

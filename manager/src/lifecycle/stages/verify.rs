@@ -15,6 +15,7 @@ use crate::lifecycle::agent_log::AgentLog;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
+use crate::reason::Reason;
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -58,8 +59,8 @@ pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result
         Verification { booted, log, results: Vec::new(), report: None, removal: None, lost: None };
     note_hello(driver, &mut verification.log, &verification.booted.hello).await;
     let late = async {
-        Failure::errored(
-            "verify_timeout",
+        Failure::new(
+            Reason::VerifyTimeout,
             format!("the agent was not done within timeouts.verify = {}", humantime::format_duration(limit)),
         )
     };
@@ -87,8 +88,8 @@ async fn conclude(
 ) -> Result<Done<()>, Failure> {
     fetch_console(driver, &booted.server).await;
     let (Some(report), Some(removal)) = (report, removal) else {
-        return Err(Failure::errored(
-            "agent_lost",
+        return Err(Failure::new(
+            Reason::AgentLost,
             "the agent said goodbye without a report and a removal report",
         ));
     };
@@ -96,7 +97,7 @@ async fn conclude(
     let asked =
         async { Ok(second_opinion::ask(&driver.schedule, judgement::checks(specs, &report.results)).await) };
     let late = async {
-        Failure::errored("verify_timeout", "repeating failed checks from the manager's host took too long")
+        Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
     };
     let checks = driver.bounded(SECOND_OPINION, late, asked).await?;
     driver.record_checks(checks.clone()).await?;
@@ -144,7 +145,7 @@ async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), 
             why = patience => return Err(lost(driver, &verification.booted, &why, reattach).await),
             event = verification.booted.session.next() => {
                 let Some(event) = event else {
-                    return Err(Failure::errored("gateway", "the gateway closed the session"));
+                    return Err(Failure::new(Reason::Gateway, "the gateway closed the session"));
                 };
                 if hear(driver, verification, event).await? {
                     return Ok(());
@@ -228,8 +229,8 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
 }
 
 async fn lost(driver: &Driver, booted: &Booted, why: &str, reattach: Duration) -> Failure {
-    Failure::errored(
-        "agent_lost",
+    Failure::new(
+        Reason::AgentLost,
         format!(
             "the agent was lost before its last word: {why}; it did not come back within {}",
             humantime::format_duration(reattach)
@@ -250,7 +251,7 @@ async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<String, Failure> 
     // Publishing must have its time yet.
     let left = driver.time_left().map_or(Duration::MAX, |left| left / 2);
     let limit = left.min(SHUTTING_DOWN + SAVE_DISK);
-    let late = async { Failure::errored("cloud_timeout", "it took too long") };
+    let late = async { Failure::new(Reason::CloudTimeout, "it took too long") };
     match driver.bounded(limit, late, work).await {
         Ok(()) => Ok(format!("; the disk is in {}", to.display())),
         Err(failure) if driver.is_told_to_stop() => Err(failure),
