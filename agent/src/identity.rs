@@ -278,7 +278,7 @@ fn keep(guest: &Guest, identity: &Identity) -> std::io::Result<()> {
     let text = json!({
         ENDPOINT: identity.endpoint.to_string(),
         TOKEN: identity.token.expose_secret(),
-        FINGERPRINT: crate::tls::hex(&identity.fingerprint),
+        FINGERPRINT: image_manager_proto::hex(&identity.fingerprint),
         BUILD: identity.build,
         OWNER: identity.owner,
         KEY: identity.key.seed(),

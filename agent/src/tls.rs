@@ -3,9 +3,9 @@
 //! The manager is known by the SHA-256 of its certificate, which came with the instance metadata. Names
 //! and validity are of no use: the manager has an IP address, and a server's clock cannot be trusted.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
+use image_manager_proto::hex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -79,12 +79,4 @@ pub(crate) fn of_the_guest() -> Result<(Arc<ClientConfig>, usize), Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok((Arc::new(config), known))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,5 +1,7 @@
 //! The gRPC interfaces of Image Manager, generated from `proto/image_manager/v1/*.proto`.
 
+use std::fmt::Write as _;
+
 /// Package `image_manager.v1`: the agents' gateway and the control service.
 pub mod v1 {
     #![expect(
@@ -28,5 +30,26 @@ pub fn proof_message(nonce: &[u8], fingerprint: &str, build_id: &str) -> Vec<u8>
     message
 }
 
+/// Bytes as lower-case hexadecimal digits: the form of every hash, fingerprint and key that is written down or told.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// The encoded `FileDescriptorSet` of all interfaces with their comments, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests {
+    use super::hex;
+
+    #[test]
+    fn bytes_are_two_lower_case_digits_each() {
+        assert_eq!(hex(&[0, 255, 16, 0xab]), "00ff10ab");
+        assert_eq!(hex(&[]), "");
+    }
+}

@@ -32,11 +32,11 @@ manager() {
     )
 }
 
-# passes SCHEDULE: builds, boots and checks it. Whatever did not pass ends the script with its verdict, and with what there
-# is to read of it.
+# passes SCHEDULE [ARGUMENT...]: builds, boots and checks it. Whatever did not pass ends the script with its verdict, and with
+# what there is to read of it.
 passes() {
     local code=0
-    manager run "$1" || code=$?
+    manager run "$@" || code=$?
     [ "$code" = 0 ] || {
         manager show latest || :
         exit "$code"

@@ -25,7 +25,7 @@ impl AgentKey {
     pub(super) fn generate() -> Option<Self> {
         let mut seed = [0_u8; 32];
         SystemRandom::new().fill(&mut seed).ok()?;
-        Self::from_seed(&crate::tls::hex(&seed))
+        Self::from_seed(&image_manager_proto::hex(&seed))
     }
 
     /// The one that was kept.
@@ -46,7 +46,7 @@ impl AgentKey {
 
     /// Proves it to the manager with this certificate. `None`: that is no challenge.
     pub(crate) fn prove(&self, nonce: &[u8], fingerprint: &[u8], build: &str) -> Option<Vec<u8>> {
-        let message = proof_message(nonce, &crate::tls::hex(fingerprint), build);
+        let message = proof_message(nonce, &image_manager_proto::hex(fingerprint), build);
         (nonce.len() == NONCE).then(|| self.pair.sign(&message).as_ref().to_vec())
     }
 }

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
-use super::token::hex;
+use image_manager_proto::hex;
 
 /// The certificate with its key, as PEM.
 pub struct Certificate {

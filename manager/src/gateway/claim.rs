@@ -21,7 +21,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 
 use super::conversation::clean;
-use super::token::hex;
+use image_manager_proto::hex;
 
 /// Length of an Ed25519 public key, in bytes.
 pub(super) const KEY: usize = 32;

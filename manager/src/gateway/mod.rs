@@ -28,7 +28,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use attach::{ServeError, serve};
 pub use certificate::{Certificate, CertificateError};
 pub use claim::{Claimant, Conflict, Contest};
-pub(crate) use token::hex;
 pub use token::{Token, TokenHash};
 
 /// Events of one session that may wait for their reader.

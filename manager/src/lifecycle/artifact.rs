@@ -1,12 +1,12 @@
 //! What disk-image-builder made, known again by its hash.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
+use image_manager_proto::hex;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::schedules::{RetryPolicy, Schedule};
@@ -39,7 +39,7 @@ pub(super) async fn sha512_of(file: &Path) -> io::Result<String> {
         loop {
             let count = source.read(&mut buffer)?;
             if count == 0 {
-                return Ok(hexadecimal(&hasher.finalize()));
+                return Ok(hex(&hasher.finalize()));
             }
             hasher.update(buffer.get(..count).unwrap_or_default());
         }
@@ -58,15 +58,7 @@ pub(super) fn digest_of(schedule: &Schedule) -> String {
         retry: RetryPolicy::default(),
         ..schedule.clone()
     };
-    hexadecimal(&Sha256::digest(format!("{what:?}").as_bytes()))
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(format!("{what:?}").as_bytes()))
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use image_manager_proto::v1;
 use sha2::{Digest as _, Sha256};
 
-use super::artifact::hexadecimal;
 use super::settings::Settings;
 use crate::builder::Expanded;
 use crate::history::{Defined, DefinitionPart};
 use crate::schedules::ImageSpec;
+use image_manager_proto::hex;
 
 /// Files that are read at most; with more the definition is not known.
 const MOST_FILES: usize = 20_000;
@@ -99,7 +99,7 @@ impl Definition {
                 add(&mut hasher, text.as_bytes());
             }
         }
-        Defined { digest: hexadecimal(&hasher.finalize()), parts }
+        Defined { digest: hex(&hasher.finalize()), parts }
     }
 }
 
@@ -130,7 +130,7 @@ fn read(
     let mut plain = vec![
         part(PROGRAM, "image-manager", env!("CARGO_PKG_VERSION"), ""),
         part("agent", "image-manager-agent", &room.read(agent)?, ""),
-        part("settings", "image", &hexadecimal(&Sha256::digest(image)), ""),
+        part("settings", "image", &hex(&Sha256::digest(image)), ""),
     ];
     plain.extend(own);
     let mut elements: BTreeMap<String, (String, &'static str)> = BTreeMap::new();
@@ -140,7 +140,7 @@ fn read(
             if path.is_dir() && !elements.contains_key(&name) {
                 let mut hasher = Sha256::new();
                 room.tree(&mut hasher, &path, 0)?;
-                elements.insert(name, (hexadecimal(&hasher.finalize()), source));
+                elements.insert(name, (hex(&hasher.finalize()), source));
             }
         }
     }
@@ -192,7 +192,7 @@ impl Room {
         (self.files, self.bytes) = (files, bytes);
         let mut hasher = Sha256::new();
         io::copy(&mut io::Read::take(fs::File::open(path)?, size), &mut hasher)?;
-        Ok(hexadecimal(&hasher.finalize()))
+        Ok(hex(&hasher.finalize()))
     }
 }
 

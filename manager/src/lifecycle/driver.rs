@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use image_manager_proto::v1::{self, BuildState, StageState, Verdict, build_event};
 use tokio::time::{Instant, sleep_until};
 
-use super::events::Notice;
 use super::failure::Failure;
 use super::ledger::BuildLedger;
 use super::stages::boot::Booted;
@@ -343,19 +342,14 @@ pub(super) async fn clean_up(manager: &Manager, id: &str) -> (StageState, String
 
 /// Says that a build has ended, and what follows.
 pub(super) async fn announce_end(manager: &Manager, id: &str, schedule: &str, follow_up: FollowUp) {
-    let bus = manager.events();
     if let Ok(build) = manager.history().build(id).await {
         manager.metrics().ended(&build);
-        bus.notify(Notice::Ended(Box::new(build)));
     }
     if let Some(at) = follow_up.retry_at.and_then(|ms| u64::try_from(ms).ok()) {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
         tracing::info!(build = id, schedule, at = %humantime::format_rfc3339_seconds(at), "is retried");
-        bus.notify(Notice::RetryPlanned { schedule: schedule.to_owned(), build_id: id.to_owned(), at });
     }
     if let Some(reason) = follow_up.paused {
         tracing::warn!(schedule, "paused itself: {reason}");
-        let (schedule, build_id) = (schedule.to_owned(), id.to_owned());
-        bus.notify(Notice::SchedulePaused { schedule, reason, build_id });
     }
 }

@@ -11,34 +11,6 @@ const BACKLOG: usize = 4096;
 /// Longest log line that is told, in bytes.
 const LINE_LIMIT: usize = 4096;
 
-/// Notices that a slow listener may lag behind before it loses some.
-const NOTICES: usize = 256;
-
-/// What people want to be told of who watch no build: the few events that a webhook or a chat is for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Notice {
-    /// A build has ended, with everything it made taken away or left to the reconciler.
-    Ended(Box<v1::Build>),
-    /// A build that errored is queued again at the instant.
-    RetryPlanned {
-        /// The schedule.
-        schedule: String,
-        /// The build that errored.
-        build_id: String,
-        /// When it is due.
-        at: SystemTime,
-    },
-    /// A schedule has paused itself.
-    SchedulePaused {
-        /// The schedule.
-        schedule: String,
-        /// Why, for people.
-        reason: String,
-        /// The build whose end made it pause.
-        build_id: String,
-    },
-}
-
 /// An event and the build it happened to.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -52,12 +24,11 @@ pub struct Told {
 #[derive(Debug, Clone)]
 pub struct Bus {
     sender: broadcast::Sender<Told>,
-    notices: broadcast::Sender<Notice>,
 }
 
 impl Default for Bus {
     fn default() -> Self {
-        Self { sender: broadcast::Sender::new(BACKLOG), notices: broadcast::Sender::new(NOTICES) }
+        Self { sender: broadcast::Sender::new(BACKLOG) }
     }
 }
 
@@ -65,17 +36,6 @@ impl Bus {
     /// Hears all events from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Told> {
         self.sender.subscribe()
-    }
-
-    /// Hears all notices from now on.
-    pub fn subscribe_to_notices(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
-    }
-
-    /// Gives a notice.
-    pub fn notify(&self, notice: Notice) {
-        // No listener is no error.
-        let _ = self.notices.send(notice);
     }
 
     /// Tells what happened to a build.

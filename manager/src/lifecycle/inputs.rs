@@ -20,7 +20,6 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::artifact::hexadecimal;
 use super::definition;
 use super::failure::Failure;
 use crate::builder::{InputFile, Inputs, Secret};
@@ -28,6 +27,7 @@ use crate::history::DefinitionPart;
 use crate::reason::Reason;
 use crate::schedules::{ImageSpec, Repository, RepositoryKind};
 use crate::trust;
+use image_manager_proto::hex;
 
 /// Elements of ours that use the inputs; they come with them.
 const ELEMENTS: [&str; 3] = ["image-repositories", "image-files", "image-secrets"];
@@ -80,13 +80,13 @@ pub(super) fn read(image: &ImageSpec) -> Result<OwnInputs, Failure> {
         // Writing to a string does not fail.
         let _ = writeln!(list, "{number}\t{:04o}\t{}\t{}", file.mode, file.owner, file.path);
         hasher.update(format!("{:04o} {}", file.mode, file.owner));
-        own.part("file", &file.path, &hexadecimal(&hasher.finalize()));
+        own.part("file", &file.path, &hex(&hasher.finalize()));
         own.file(format!("files/{number}"), content);
     }
     if let Some(path) = image.container_file() {
         // The build reads it where it is; here it is only known again.
         let content = read_file(path, LARGEST_KEY, "the container file")?;
-        own.part("file", &path.display().to_string(), &hexadecimal(&Sha256::digest(&content)));
+        own.part("file", &path.display().to_string(), &hex(&Sha256::digest(&content)));
     }
     if !list.is_empty() {
         own.file("files/list".to_owned(), list.into_bytes());
@@ -118,7 +118,7 @@ impl OwnInputs {
         let text = source(repository, key_path.as_deref());
         hasher.update(&text);
         hasher.update([u8::from(repository.keep)]);
-        self.part("repository", &repository.name, &hexadecimal(&hasher.finalize()));
+        self.part("repository", &repository.name, &hex(&hasher.finalize()));
         self.file(at("source"), text.into_bytes());
         self.file(at("kind"), repository.kind.as_str().as_bytes().to_vec());
         if repository.keep {

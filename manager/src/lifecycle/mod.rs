@@ -33,7 +33,6 @@ mod take_up;
 pub use agent_program::{NoAgent, agent_for};
 pub use comparison::{boot_time, compare, short_digest};
 pub use definition::{elements_by_source, parts_to_show};
-pub use events::Notice;
 pub use failure::Failure;
 pub use manager::{Manager, PREFLIGHT, Parts, TriggerError, TriggerOptions};
 pub use retention::{Retention, start_retention};

@@ -1,7 +1,6 @@
 //! The signature of a request: HMAC-SHA256 over its time and its body, so that a receiver knows who speaks, and
 //! can refuse what somebody recorded and sends again.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, Mac as _};
@@ -60,12 +59,7 @@ impl Secret {
         mac.update(time.to_string().as_bytes());
         mac.update(b".");
         mac.update(body);
-        let digest = mac.finalize().into_bytes();
-        digest.iter().fold("sha256=".to_owned(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        format!("sha256={}", image_manager_proto::hex(&mac.finalize().into_bytes()))
     }
 }
 

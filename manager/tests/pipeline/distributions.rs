@@ -1,4 +1,5 @@
-//! The files of `examples/`, what `docs/distributions.md` says of them, and the stand-in for Ubuntu's archive end to end.
+//! The files of `examples/`, what `docs/distributions.md` says of them, and end to end the stand-in for Ubuntu's archive and
+//! the tiny image for arm64.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,9 +12,10 @@ use super::harness::{Place, agent, repository, text};
 /// Where `setup/install` puts it.
 const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
 /// What the table may say, and whether there must be a script that does it.
-const WORDS: [(&str, bool); 3] = [
+const WORDS: [(&str, bool); 4] = [
     ("built and booted here", true),
     ("stand-in built and booted here", true),
+    ("tiny image booted here", true),
     ("composed and resolved only", false),
 ];
 
@@ -91,16 +93,36 @@ fn the_table_of_distributions_is_that_of_the_examples_and_claims_no_more_than_th
     assert_eq!(run, there, "left: docs/distributions.md, right: testbed/distributions");
 }
 
-/// DIB's real `ubuntu-minimal`, on an archive that presents itself as Ubuntu's, to a verdict; with every check there is.
-#[test]
-fn the_stand_in_for_ubuntu_passes() {
-    let program = repository().join("testbed/distributions/ubuntu");
+/// Runs a script of `testbed/distributions` with an agent, to a verdict; returns what it said.
+fn passes(name: &str, agent: &Path) -> String {
+    let program = repository().join("testbed/distributions").join(name);
     let output = Command::new(program)
         .env("IMAGE_MANAGER_PROGRAM", env!("CARGO_BIN_EXE_image-manager"))
-        .env("IMAGE_MANAGER_AGENT", agent())
+        .env("IMAGE_MANAGER_AGENT", agent)
         .output()
         .unwrap();
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
+    said
+}
+
+/// DIB's real `ubuntu-minimal`, on an archive that presents itself as Ubuntu's, to a verdict; with every check there is.
+#[test]
+fn the_stand_in_for_ubuntu_passes() {
+    let said = passes("ubuntu", &agent());
     assert!(said.contains("Ubuntu 24.04 LTS") && said.contains("5 of 5 checks passed"), "{said}");
+}
+
+/// The real agent for aarch64 in an image for arm64, which boots by UEFI in an emulated machine.
+#[test]
+fn the_tiny_image_for_arm64_passes() {
+    let agent = agent().with_file_name("image-manager-agent-aarch64");
+    if !agent.exists() {
+        println!("LEFT OUT: there is no {}: make agent ARCH=aarch64", agent.display());
+        return;
+    }
+    let said = passes("arm64", &agent);
+    for piece in ["5 of 5 checks passed", "is for x86_64, and the image for arm64"] {
+        assert!(said.contains(piece), "{piece}: {said}");
+    }
 }

@@ -27,6 +27,9 @@ fn a_raw_image_is_built_booted_and_published_as_one() {
         let start = fs::read(file).unwrap();
         assert_eq!(start.get(510..512), Some([0x55, 0xaa].as_slice()), "{}", file.display());
     }
+    let record = fs::read(place.state().join("images/published/tiny.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["architecture"], "x86_64", "of this host, by Glance's word");
     assert!(exists_in(&published, "/usr/local/sbin/image-manager-agent"));
     assert!(
         !exists_in(&disk, "/usr/local/sbin/image-manager-agent"),

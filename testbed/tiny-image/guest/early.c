@@ -22,7 +22,9 @@
 #include <unistd.h>
 
 #define LABEL "tiny-root"
-#define PARTITION_START 49152u       /* sectors; build makes the one partition there */
+#ifndef PARTITION_START
+#error "build says in which sector the first partition starts"
+#endif
 #define MBR_ENTRY 446
 #define SECTOR 512u
 #define EXT4_BLOCK 4096u

@@ -34,6 +34,9 @@ pub(super) struct Record {
     pub(super) sha512: String,
     pub(super) size_bytes: u64,
     pub(super) virtual_size_bytes: u64,
+    /// The processors that it is for, by Glance's word; empty in a record that an older version wrote.
+    #[serde(default)]
+    pub(super) architecture: String,
     pub(super) properties: BTreeMap<String, String>,
     /// Set once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,13 +246,7 @@ fn digest(
     if let Some(copy) = copy {
         copy.set_len(done)?;
     }
-    let hexadecimal = hasher.finalize().iter().fold(String::with_capacity(128), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('?'));
-        }
-        text
-    });
-    Ok((hexadecimal, done))
+    Ok((image_manager_proto::hex(&hasher.finalize()), done))
 }
 
 /// The error of an image that is not as it was.

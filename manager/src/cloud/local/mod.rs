@@ -249,6 +249,7 @@ impl Cloud for LocalCloud {
             sha512: sha512.clone(),
             size_bytes,
             virtual_size_bytes,
+            architecture: image.arch.machine().to_owned(),
             properties: image.properties.clone(),
             published_at: None,
         };

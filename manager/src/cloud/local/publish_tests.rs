@@ -35,6 +35,7 @@ impl Bench {
             sha512: image.sha512.clone(),
             size_bytes: image.size_bytes,
             virtual_size_bytes: 1,
+            architecture: "x86_64".into(),
             properties: [].into(),
             published_at: None,
         };

@@ -1,12 +1,12 @@
 //! Filling an image: the file as a stream of chunks, at constant memory, hashed on the way.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use image_manager_proto::hex;
 use md5::Md5;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method};
@@ -147,8 +147,8 @@ fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<
             }
             sent.fetch_add(bytes, Ordering::Relaxed);
         }
-        let (sha512, sha256) = (hexadecimal(&sha512.finalize()), hexadecimal(&sha256.finalize()));
-        Ok(Sums { sha512, sha256, md5: hexadecimal(&md5.finalize()), size })
+        let (sha512, sha256) = (hex(&sha512.finalize()), hex(&sha256.finalize()));
+        Ok(Sums { sha512, sha256, md5: hex(&md5.finalize()), size })
     });
     (ReceiverStream::new(receiver), reading)
 }
@@ -177,14 +177,6 @@ async fn watch(sent: &AtomicU64, length: u64, progress: ProgressSink<'_>) -> Api
 
 fn local(file: &Path, error: &io::Error) -> ApiError {
     CloudError::new(Trouble::Fault, format!("cannot read {}: {error}", file.display())).into()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -247,10 +239,9 @@ mod tests {
         assert_eq!(chunks.len(), 3);
         let sums = reading.await.unwrap().unwrap();
         assert_eq!((sums.size, sent.load(Ordering::Relaxed)), (3 * CHUNK as u64, 3 * CHUNK as u64));
-        assert_eq!(sums.sha256, hexadecimal(&Sha256::digest(std::fs::read(&path).unwrap())));
-        assert_eq!(sums.sha512, hexadecimal(&Sha512::digest(std::fs::read(&path).unwrap())));
-        assert_eq!(sums.md5, hexadecimal(&Md5::digest(std::fs::read(&path).unwrap())));
-        assert_eq!(hexadecimal(&[0, 255, 16]), "00ff10");
+        assert_eq!(sums.sha256, hex(&Sha256::digest(std::fs::read(&path).unwrap())));
+        assert_eq!(sums.sha512, hex(&Sha512::digest(std::fs::read(&path).unwrap())));
+        assert_eq!(sums.md5, hex(&Md5::digest(std::fs::read(&path).unwrap())));
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub(super) fn uncontested(session: &Session) -> Result<(), Failure> {
 pub(super) fn to_record(claimant: &Claimant) -> Claim {
     let at = claimant.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Claim {
-        key: crate::gateway::hex(&claimant.key),
+        key: image_manager_proto::hex(&claimant.key),
         address: claimant.address.map(|address| address.to_string()).unwrap_or_default(),
         boot_id: claimant.boot_id.clone(),
         at_ms: i64::try_from(at.as_millis()).unwrap_or(i64::MAX),
