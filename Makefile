@@ -7,7 +7,7 @@
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
-# make docs    writes docs/protocol.md anew from the comments of the .proto files
+# make docs    writes docs/protocol.md anew from the comments of the .proto files, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 #
@@ -59,6 +59,7 @@ build:
 
 docs:
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
+	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --test pipeline reasons_are_documented
 
 install: SHARE = $(DESTDIR)$(PREFIX)/share
 install:

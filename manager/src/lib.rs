@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod operator;
 pub mod programs;
 pub mod readiness;
+pub mod reason;
 mod refusals;
 pub mod schedules;
 pub mod stage;

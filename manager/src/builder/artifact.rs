@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::BuilderError;
 use super::command::Layout;
-use super::diagnosis::host;
+use crate::reason::Reason;
 use crate::schedules::Format;
 
 /// How long `qemu-img check` may take.
@@ -55,18 +55,24 @@ pub(super) async fn check(file: &Path, format: Format) -> Result<(), BuilderErro
     let output = match tokio::time::timeout(CHECK_DEADLINE, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => {
-            return Err(host("dib_missing", format!("cannot run qemu-img: {error}; setup/install build")));
+            return Err(BuilderError::new(Reason::DibMissing, format!("cannot run qemu-img: {error}")));
         }
         Err(_) => {
             let minutes = CHECK_DEADLINE.as_secs() / 60;
-            return Err(host("build_timeout", format!("qemu-img check took over {minutes} minutes")));
+            return Err(BuilderError::new(
+                Reason::BuildTimeout,
+                format!("qemu-img check took over {minutes} minutes"),
+            ));
         }
     };
     if output.status.success() {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    let mut error = host("dib_failed", format!("the image that DIB made is damaged ({})", output.status));
+    let mut error = BuilderError::new(
+        Reason::DibFailed,
+        format!("the image that DIB made is damaged ({})", output.status),
+    );
     error.evidence = String::from_utf8_lossy(&said).chars().take(4096).collect();
     Err(error)
 }

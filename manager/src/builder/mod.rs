@@ -48,6 +48,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
 
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
@@ -144,22 +145,21 @@ pub struct Expanded {
     pub elements: Vec<String>,
 }
 
-/// The reason of a script that failed for no known cause.
-pub const HOOK_FAILED: &str = "dib_hook_failed";
-
 /// disk-image-builder made nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct BuilderError {
-    /// One snake_case word: `dib_missing`, `dib_element_unknown`, `dib_hook_failed`, `dib_package_missing`,
-    /// `dib_release_unknown`, `dib_os_missing`, `dib_element_conflict`, `dib_format_unknown`,
-    /// `device_mapper_missing`, `dib_failed`, `scratch_full`, `image_damaged`, `mirror_unreachable`,
-    /// `mirror_inconsistent`, `rate_limited`, `clock_differs`, `build_timeout`, `cancelled`, `build_log`.
-    pub reason: &'static str,
-    /// Whether the image definition is to blame (the verdict is FAILED), not the host (ERRORED).
-    pub image_at_fault: bool,
+    /// Why; with it, whether the image definition is to blame or the host.
+    pub reason: Reason,
     /// What happened, with element and script where there is one.
     pub message: String,
     /// The last lines of what failed.
     pub evidence: String,
+}
+
+impl BuilderError {
+    /// An error without evidence.
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), evidence: String::new() }
+    }
 }

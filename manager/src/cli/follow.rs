@@ -36,7 +36,7 @@ pub(crate) async fn follow(
                         progress.finish();
                         let mut screen = Screen::default();
                         screen.blank();
-                        screen.append(&show::render(&ended, Style::of_stdout()));
+                        screen.append(&show::report(&ended, Style::of_stdout()));
                         text::print(&screen);
                         return Ok(Followed::Ended(Box::new(ended)));
                     }

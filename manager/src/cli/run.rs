@@ -13,9 +13,10 @@ use super::host::{Loaded, load_definition};
 use super::instance::{Builds, Instance, StateLock, gateway_address, holder};
 use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
-use crate::history::{Principal, UNEXPLAINED};
+use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::build_events;
+use crate::reason::Reason;
 use crate::schedules::{LOCAL, Schedule, Schedules};
 
 /// How long the end of a build may take after an interrupt.
@@ -121,7 +122,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
     if owed.is_none_or(|owed| owed.build_id != build.id) {
         return Ok(first);
     }
-    text::print_document("\nIt is built once more now: only the same failure twice is the image's.\n");
+    text::print_document("\nIt is built once more now.\n");
     options.trigger = Trigger::Retry;
     options.retry_of = Some(build.id.clone());
     follow_here(arguments, manager, options).await
@@ -172,8 +173,8 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
     };
     match follow::follow(events, arguments.verbose, cancel).await? {
         Followed::Ended(build) => {
-            let reason = build.failure.as_ref().map(|failure| failure.reason.as_str());
-            if reason == Some(UNEXPLAINED) && build.retry_of.is_empty() {
+            let unexplained = Reason::parse(&build.reason) == Some(Reason::DibHookUnexplained);
+            if unexplained && build.retry_of.is_empty() {
                 let schedule = &build.schedule;
                 text::print_document(&format!(
                     "\nThe manager builds it once more by itself, unless the schedule is paused: \

@@ -6,7 +6,7 @@ use image_manager_proto::v1;
 
 use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
-use super::text::{self, Screen, Style, line};
+use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
@@ -36,9 +36,36 @@ pub(super) fn not_found(error: HistoryError) -> Trouble {
     }
 }
 
-/// A build for people. What failed comes first.
+/// A build for people. What failed comes first, and what to do next with it.
 pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
     let mut out = Screen::default();
+    write_head(&mut out, build, style);
+    if let Some(failure) = &build.failure {
+        write_failure(&mut out, failure, style);
+        write_hint(&mut out, failure, style);
+        write_evidence(&mut out, failure, style);
+    }
+    write_rest(&mut out, build, style);
+    out
+}
+
+/// The same at the end of `run`, where the last lines are what people look at: what to do next is among them.
+pub(crate) fn report(build: &v1::Build, style: Style) -> Screen {
+    let mut out = Screen::default();
+    write_head(&mut out, build, style);
+    if let Some(failure) = &build.failure {
+        write_failure(&mut out, failure, style);
+        write_evidence(&mut out, failure, style);
+    }
+    write_rest(&mut out, build, style);
+    if let Some(failure) = build.failure.as_ref().filter(|failure| !failure.hint.is_empty()) {
+        out.blank();
+        write_hint(&mut out, failure, style);
+    }
+    out
+}
+
+fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
     let state = style.by_state(build.state(), &build.state().word().to_uppercase());
     line!(out, format_args!("build {}  ", build.id), state.bold(style));
     line!(
@@ -55,29 +82,29 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
     if !build.cancelled_by.is_empty() {
         line!(out, format_args!("cancelled by {}", build.cancelled_by));
     }
-    if let Some(failure) = &build.failure {
-        write_failure(&mut out, failure, style);
-    }
-    write_warnings(&mut out, build, style);
-    head(&mut out, "stages", style);
+}
+
+fn write_rest(out: &mut Screen, build: &v1::Build, style: Style) {
+    write_warnings(out, build, style);
+    head(out, "stages", style);
     for stage in &build.stages {
         let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
         let mark = style.stage_mark(stage.state());
         line!(out, "  ", mark, format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail));
     }
     if !build.checks.is_empty() {
-        head(&mut out, "checks", style);
+        head(out, "checks", style);
         for check in &build.checks {
-            write_check(&mut out, check, style);
+            write_check(out, check, style);
         }
     }
     if let Some(agent) = &build.agent {
-        write_agent(&mut out, agent, style);
+        write_agent(out, agent, style);
     }
-    write_image(&mut out, build, style);
-    write_definition(&mut out, build, style);
+    write_image(out, build, style);
+    write_definition(out, build, style);
     if !build.resources.is_empty() {
-        head(&mut out, "resources", style);
+        head(out, "resources", style);
         for resource in &build.resources {
             let (state, kind) = (&resource.state, &resource.kind);
             line!(out, format_args!("  {state:<9} {kind:<8} {} ({})", resource.name, resource.cloud));
@@ -86,7 +113,6 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
             }
         }
     }
-    out
 }
 
 /// Who asked for a build, and by which way where that says more.
@@ -107,6 +133,19 @@ fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
     let head = format!("{} while {}", failure.reason, failure.stage);
     out.blank();
     line!(out, style.bold(&head), format_args!(": {}", failure.message));
+}
+
+/// What to do next; on a terminal between words, below the first one.
+fn write_hint(out: &mut Screen, failure: &v1::Failure, style: Style) {
+    const LEAD: &str = "Next: ";
+    let width = style.width().map_or(usize::MAX, |width| width.saturating_sub(LEAD.len()));
+    for (number, piece) in text::wrapped(&failure.hint, width).iter().enumerate() {
+        let lead = if number == 0 { style.bold(LEAD) } else { Painted::plain("      ") };
+        line!(out, lead, piece.as_str());
+    }
+}
+
+fn write_evidence(out: &mut Screen, failure: &v1::Failure, style: Style) {
     for said in failure.evidence.lines() {
         line!(out, "  ", style.dim("|"), " ", said);
     }
@@ -186,5 +225,47 @@ fn write_image(out: &mut Screen, build: &v1::Build, style: Style) {
     if let Some(server) = &build.server {
         let rest = format!(" {} ({}), id {}", server.name, server.flavor, server.id);
         line!(out, style.bold("server"), rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+
+    fn failed(hint: &str) -> v1::Build {
+        let failure = v1::Failure {
+            reason: "agent_silent".to_owned(),
+            stage: "booting".to_owned(),
+            message: "no agent attached".to_owned(),
+            evidence: "last lines of the console".to_owned(),
+            hint: hint.to_owned(),
+        };
+        v1::Build { failure: Some(failure), ..v1::Build::default() }
+    }
+
+    /// Each hint on a terminal of 80 columns.
+    #[test]
+    fn what_to_do_next_follows_what_happened_and_ends_the_report_of_a_run() {
+        for reason in Reason::ALL.iter().filter(|reason| !reason.hint().is_empty()) {
+            let build = failed(reason.hint());
+            let shown = render(&build, Style::of_width(80)).as_str().to_owned();
+            let lines: Vec<&str> = shown.lines().collect();
+            let at = lines.iter().position(|line| line.starts_with("Next: ")).unwrap();
+            assert_eq!(lines[at - 1], "agent_silent while booting: no agent attached");
+            let more = lines[at + 1..].iter().take_while(|line| line.starts_with("      ")).count();
+            let hint = &lines[at..=at + more];
+            assert!(hint.iter().all(|line| line.chars().count() <= 80), "{hint:#?}");
+            let said = hint.iter().map(|line| line[6..].trim()).collect::<Vec<_>>().join(" ");
+            assert_eq!(said, reason.hint());
+            assert_eq!(lines[at + more + 1], "  | last lines of the console");
+            let run = report(&build, Style::of_width(80)).as_str().to_owned();
+            assert!(run.ends_with(&format!("\n\n{}\n", hint.join("\n"))), "{run}");
+            assert_eq!(run.matches("Next: ").count(), 1, "{run}");
+        }
+        // An old history may have a reason that nobody knows any more.
+        for screen in [render(&failed(""), Style::plain()), report(&failed(""), Style::plain())] {
+            assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
+        }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::reason::Reason;
 use crate::schedules::{Arch, Firmware, Format, ServerSpec};
 
 /// What [`Cloud::save_disk`] may take: all of the disk is written anew.
@@ -338,15 +339,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// The word that a failure's `reason` carries.
-    pub fn reason(self) -> &'static str {
+    /// The reason of a build that ends by it.
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Configuration => "cloud_configuration",
-            Self::Unavailable => "cloud_unavailable",
-            Self::NoRoom => "cloud_no_room",
-            Self::Fault => "cloud_fault",
-            Self::Corrupt => "image_corrupt",
-            Self::Timeout => "cloud_timeout",
+            Self::Configuration => Reason::CloudConfiguration,
+            Self::Unavailable => Reason::CloudUnavailable,
+            Self::NoRoom => Reason::CloudNoRoom,
+            Self::Fault => Reason::CloudFault,
+            Self::Corrupt => Reason::ImageCorrupt,
+            Self::Timeout => Reason::CloudTimeout,
         }
     }
 }

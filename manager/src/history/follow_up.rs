@@ -9,16 +9,17 @@ use super::builds::{Ending, advance, set_verdict};
 use super::names::Named as _;
 use super::points::Point;
 use super::{History, HistoryError, Principal, now_ms, outbox};
+use crate::reason::Reason;
 use crate::schedules::RetryPolicy;
 use crate::stage::Stage;
 
-/// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
-/// does not count among those that make it pause.
-pub const INTERRUPTED: &str = "interrupted";
+/// A build that was ended by the end of its manager says nothing about the schedule, so it does not count among those
+/// that make it pause.
+const INTERRUPTED: &str = Reason::Interrupted.word();
 
-/// The reason of a build whose script failed for no known cause, though its definition is that of one that passed. It
-/// is built once more by itself, whatever the schedule's `retry` says.
-pub const UNEXPLAINED: &str = "dib_hook_unexplained";
+/// A build whose script failed for no known cause, though its definition is that of one that passed, is built once more
+/// by itself, whatever the schedule's `retry` says.
+const UNEXPLAINED: &str = Reason::DibHookUnexplained.word();
 
 /// What follows the end of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -40,7 +40,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
 pub use definition::{Defined, DefinitionPart, DefinitionPast};
-pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry, UNEXPLAINED};
+pub use follow_up::{FollowUp, OwedRetry};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use outbox::{OutboxEntry, OutboxKind};

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::Named as _;
 use super::{History, HistoryError, definition, parts};
+use crate::reason::hint_of;
 
 /// Which builds a list is about.
 #[derive(Debug, Clone, Default)]
@@ -236,6 +237,7 @@ pub(super) fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<v1
     let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
     let Some(reason) = row.get::<_, Option<String>>(first)? else { return Ok(None) };
     Ok(Some(v1::Failure {
+        hint: hint_of(&reason).to_owned(),
         reason,
         stage: word(first + 1)?,
         message: word(first + 2)?,

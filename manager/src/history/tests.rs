@@ -3,6 +3,7 @@
 use image_manager_proto::v1::{self, BuildState as S, StageState, Trigger, Verdict};
 
 use super::*;
+use crate::reason::Reason;
 
 fn open(directory: &tempfile::TempDir) -> History {
     History::open(&directory.path().join("image-manager.db")).unwrap()
@@ -70,6 +71,26 @@ async fn a_schedule_has_one_unfinished_build() {
     history.create_build(new_build("01b", "web")).await.unwrap();
     let unfinished: Vec<_> = history.unfinished().await.unwrap().into_iter().map(|(id, _)| id).collect();
     assert_eq!(unfinished, ["01b", "01c"]);
+}
+
+/// The hint is read from the table by the word, so that old builds have it too; a word of another version has none.
+#[tokio::test]
+async fn a_failure_is_read_with_what_to_do_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for (id, reason, hint) in
+        [("01a", "agent_silent", Reason::AgentSilent.hint()), ("01b", "of_tomorrow", "")]
+    {
+        history.create_build(new_build(id, id)).await.unwrap();
+        let hint_of_the_writer = "not kept".to_owned();
+        let failure =
+            v1::Failure { reason: reason.to_owned(), hint: hint_of_the_writer, ..v1::Failure::default() };
+        let verdict = Some((Verdict::Errored, Some(failure)));
+        history.conclude(id, S::Queued, S::CleaningUp, verdict, ending()).await.unwrap();
+        let build = history.build(id).await.unwrap();
+        let failure = build.failure.unwrap();
+        assert_eq!((build.reason.as_str(), failure.hint.as_str()), (reason, hint));
+    }
 }
 
 #[tokio::test]

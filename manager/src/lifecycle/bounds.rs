@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::failure::Failure;
 use super::stop::Stop;
+use crate::reason::Reason;
 
 /// The bounds of a build, or of one attempt of a trial.
 #[derive(Debug, Clone)]
@@ -70,8 +71,8 @@ impl Bounds {
         };
         tokio::select! {
             failure = self.stop.requested() => failure,
-            () = overdue => Failure::errored(
-                "total_timeout",
+            () = overdue => Failure::new(
+                Reason::TotalTimeout,
                 format!("the build took longer than timeouts.total = {}", humantime::format_duration(self.total)),
             ),
         }

@@ -19,6 +19,7 @@ use super::trial::{Ended, Shared, Trial};
 use super::uploads::Uploads;
 use crate::cloud::incidents::Incidents;
 use crate::history::{Ending, FollowUp, HistoryError, Named as _, TrialKey};
+use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule};
 
 /// How long the whole clean-up of a build or a trial may take.
@@ -89,11 +90,7 @@ impl Driver {
     fn still_wanted(&self) -> Result<(), Failure> {
         if self.state == BuildState::Queued && self.manager.schedule(&self.schedule.name).is_err() {
             let message = "the schedule was taken out of schedules.toml while its build waited";
-            return Err(Failure {
-                reason: "schedule_removed".to_owned(),
-                message: message.to_owned(),
-                ..Failure::cancelled()
-            });
+            return Err(Failure::new(Reason::ScheduleRemoved, message));
         }
         Ok(())
     }
@@ -155,7 +152,7 @@ impl Driver {
                 start => start,
             };
             let cloud = self.manager.cloud(&resumed.target.cloud);
-            let cloud = cloud.map_err(|error| Failure::errored("cloud_unknown", error.to_string()))?;
+            let cloud = cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?;
             let at = (resumed.state, resumed.attempt);
             let trial =
                 Trial::new(Arc::clone(&shared), key, (resumed.target, cloud), self.bounds.clone(), at);
@@ -163,8 +160,7 @@ impl Driver {
         }
         let mut ended = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let broken =
-                |error| Failure::errored("state", format!("a trial ended in a panic; see the log: {error}"));
+            let broken = |error| Failure::new(Reason::State, format!("a trial ended in a panic: {error}"));
             ended.push(task.await.map_err(broken)?);
         }
         Ok(ended)
@@ -207,8 +203,8 @@ impl Driver {
     /// Ends a build that never began: nothing was made.
     async fn leave_queue(&mut self, failure: &Failure) {
         let message = failure.to_message(BuildState::Queued.word());
-        let verdict = Some((failure.verdict, Some(message)));
-        self.insist(end_of(failure.verdict), verdict, StageState::Skipped, String::new()).await;
+        let verdict = Some((failure.verdict(), Some(message)));
+        self.insist(end_of(failure.verdict()), verdict, StageState::Skipped, String::new()).await;
     }
 
     /// Commits a move towards the end, however often that takes: a history that cannot be written for a while

@@ -19,7 +19,7 @@ impl Outcome {
     /// Of a build whose own stage went wrong.
     pub(super) fn of(failure: &Failure, stage: &str) -> Self {
         Self {
-            verdict: failure.verdict,
+            verdict: failure.verdict(),
             failure: Some(failure.to_message(stage)),
             detail: failure.message.clone(),
         }

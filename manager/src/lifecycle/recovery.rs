@@ -12,7 +12,8 @@ use super::outcome::{Outcome, sum_up};
 use super::state::{end_of, is_end, trial as trial_state};
 use super::take_up::{self, Start};
 use super::trial::Ended;
-use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _, TrialKey};
+use crate::history::{Ending, HistoryError, Named as _, TrialKey};
+use crate::reason::Reason;
 use crate::schedules::RetryPolicy;
 
 /// A schedule's entry among those whose last build is still being cleaned up.
@@ -94,9 +95,9 @@ impl Manager {
 
     /// Nothing was made for it yet.
     async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
-        let failure = Failure::errored(INTERRUPTED, why).to_message("queued");
+        let failure = Failure::new(Reason::Interrupted, why);
         let ending = Ending::new(StageState::Skipped, "");
-        let verdict = Some((Verdict::Errored, Some(failure)));
+        let verdict = Some((failure.verdict(), Some(failure.to_message("queued"))));
         let moves = (BuildState::Queued, BuildState::Errored);
         self.history().finish(id, moves, verdict, ending, None).await?;
         self.metrics().ended(&self.history().build(id).await?);
@@ -109,11 +110,9 @@ impl Manager {
         let outcome = if state == BuildState::Trying {
             self.interrupt_trials(id, why).await?
         } else {
-            let message = format!(
-                "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
-                state.word()
-            );
-            Outcome::of(&Failure::errored(INTERRUPTED, message), state.word())
+            let message =
+                format!("the manager was stopped or killed while the build was {}, and {why}", state.word());
+            Outcome::of(&Failure::new(Reason::Interrupted, message), state.word())
         };
         let reason = outcome.failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default();
         let ending = Ending::new(StageState::Failed, reason);
@@ -133,8 +132,8 @@ impl Manager {
             let key = TrialKey { build_id: id.to_owned(), position };
             let lost = take_up::interrupted(state, why);
             let failure = self.decided(schedule.as_ref(), &key, trial, lost).await?;
-            let ending = Ending::new(StageState::Failed, failure.reason.clone());
-            let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
+            let ending = Ending::new(StageState::Failed, failure.reason.word());
+            let decided = Some((failure.verdict(), Some(failure.to_message(state.word()))));
             self.history().advance_trial(&key, (state, TrialState::CleaningUp), decided, ending).await?;
         }
         let build = self.history().build(id).await?;
@@ -145,7 +144,7 @@ impl Manager {
         }
         // All had passed: the image is good, and was not given out.
         let message = format!("the manager was stopped or killed before the image was published, and {why}");
-        Ok(Outcome::of(&Failure::errored(INTERRUPTED, message), BuildState::Trying.word()))
+        Ok(Outcome::of(&Failure::new(Reason::Interrupted, message), BuildState::Trying.word()))
     }
 
     /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves

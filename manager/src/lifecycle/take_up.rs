@@ -23,7 +23,8 @@ use super::stages::{judgement, second_opinion};
 use super::state::trial::is_end;
 use super::trial::Ended;
 use crate::cloud::{Image, Server};
-use crate::history::{Claim, HistoryError, INTERRUPTED, Introduction, Named as _, TrialKey};
+use crate::history::{Claim, HistoryError, Introduction, Named as _, TrialKey};
+use crate::reason::Reason;
 use crate::schedules::{Schedule, Target};
 
 /// How often a build is taken up.
@@ -233,11 +234,9 @@ impl Manager {
 
 /// Why a trial ends that cannot be gone on with.
 pub(super) fn interrupted(state: TrialState, why: &str) -> Failure {
-    let message = format!(
-        "the manager was stopped or killed while the trial was {}, and {why}; trigger it again",
-        state.word()
-    );
-    Failure::errored(INTERRUPTED, message)
+    let message =
+        format!("the manager was stopped or killed while the trial was {}, and {why}", state.word());
+    Failure::new(Reason::Interrupted, message)
 }
 
 fn image_of(build_id: &str, trial: &v1::Trial) -> Option<Image> {

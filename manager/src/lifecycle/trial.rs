@@ -20,6 +20,7 @@ use super::{Manager, files};
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
 use crate::history::{Decided, Ending, History, HistoryError, Named as _, TrialKey};
+use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule, Target};
 use crate::stage::Stage;
 
@@ -142,7 +143,7 @@ impl Trial {
             }
             TrialStart::Broken(failure) => Err(failure),
             TrialStart::CleaningUp(_) | TrialStart::Ended(_) => {
-                Err(Failure::errored("state", "a trial that has its verdict was begun anew"))
+                Err(Failure::new(Reason::State, "a trial that has its verdict was begun anew"))
             }
         }
     }
@@ -166,9 +167,16 @@ impl Trial {
             Ok((image, detail)) => (Verdict::Passed, StageState::Done, detail, Some(image), None),
             Err(failure) => {
                 let (id, target) = (&self.shared.id, &self.target.name);
-                tracing::warn!(build = id, target, reason = failure.reason, stage, "{}", failure.message);
+                tracing::warn!(
+                    build = id,
+                    target,
+                    reason = failure.reason.word(),
+                    stage,
+                    "{}",
+                    failure.message
+                );
                 let said = failure.to_message(stage);
-                (failure.verdict, StageState::Failed, failure.message, None, Some(said))
+                (failure.verdict(), StageState::Failed, failure.message, None, Some(said))
             }
         };
         let told = self.incidents.append_to(&detail);

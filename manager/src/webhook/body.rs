@@ -75,6 +75,7 @@ fn summary(build: &v1::Build) -> Json {
         "reason": build.reason,
         "stage": failure.map(|failure| failure.stage.as_str()).unwrap_or_default(),
         "message": failure.map(|failure| short(&failure.message)).unwrap_or_default(),
+        "hint": failure.map(|failure| failure.hint.as_str()).unwrap_or_default(),
         "evidence": evidence,
         "warnings": build.warnings.iter().map(|warning| short(warning)).collect::<Vec<_>>(),
         "created_at": time(build.created_at.as_ref()),
@@ -108,8 +109,11 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
                 .failure
                 .as_ref()
                 .map(|failure| format!("\n{}: {}", said(&failure.reason), said(&failure.message)));
+            let hint = build.failure.as_ref().filter(|failure| !failure.hint.is_empty());
+            let hint = hint.map(|failure| format!("\nNext: {}", said(&failure.hint))).unwrap_or_default();
             let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
-            format!("{mark} {schedule} {verdict}{}{}", why.unwrap_or_default(), warnings.collect::<String>())
+            let why = why.unwrap_or_default();
+            format!("{mark} {schedule} {verdict}{why}{hint}{}", warnings.collect::<String>())
         }
     };
     // The address is the manager's own; `&` in it is escaped as everywhere.
@@ -151,6 +155,7 @@ mod tests {
                 stage: "verifying".to_owned(),
                 message: "é".repeat(2000),
                 evidence,
+                hint: "Read `logs --build` & mend it.".to_owned(),
             }),
             ..v1::Build::default()
         }
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!(body["build"]["verdict"], "failed");
         assert_eq!(body["build"]["evidence"].as_array().unwrap().len(), EVIDENCE_LINES);
         assert_eq!(body["build"]["message"].as_str().unwrap().chars().count(), TEXT + 1);
+        assert_eq!(body["build"]["hint"], "Read `logs --build` & mend it.");
         assert!(body["build"]["image"].is_null());
     }
 
@@ -179,7 +185,10 @@ mod tests {
         let text = body(&told, Some(&failed()), "http://h", Format::Chat);
         let text = text["text"].as_str().unwrap();
         assert!(text.starts_with("✘ web FAILED: the image is bad\ncheck_failed: é"), "{text}");
-        assert!(text.ends_with("…\nhttp://h/builds/0199"), "{text}");
+        assert!(
+            text.ends_with("…\nNext: Read 'logs --build' &amp; mend it.\nhttp://h/builds/0199"),
+            "{text}"
+        );
         let paused = notice(OutboxKind::SchedulePaused { reason: "5 builds in a row".to_owned() });
         let text = body(&paused, None, "http://h", Format::Chat);
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
@@ -212,8 +221,8 @@ mod tests {
         let text = body(&told, Some(&build), "http://h", Format::Chat);
         let shown = "no match for app (from &lt;module&gt;) &amp; &lt;!channel&gt;\\n✔ web \
                      &lt;https://evil.example|passed&gt;";
-        let expected = format!("✘ web FAILED: the image is bad\ncheck_failed: {shown}\nhttp://h/builds/0199");
-        assert_eq!(text["text"], expected);
+        let expected = format!("✘ web FAILED: the image is bad\ncheck_failed: {shown}\nNext: ");
+        assert!(text["text"].as_str().unwrap().starts_with(&expected), "{text}");
         // Programs get it as it is.
         let text = body(&told, Some(&build), "http://h", Format::Json);
         assert!(text["build"]["message"].as_str().unwrap().contains("<!channel>\n"), "{text}");

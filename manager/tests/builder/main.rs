@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image_manager::builder::{Event, run};
+use image_manager::reason::Reason;
 use tokio_util::sync::CancellationToken;
 
 use bench::Bench;
@@ -101,24 +102,24 @@ async fn what_cannot_be_ordered_is_refused_before_anything_is_made() {
     let Some(mut bench) = Bench::new("refused", "image") else { return };
     bench.order.elements.push("$(reboot)".to_owned());
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("dib_element_unknown", true));
+    assert_eq!(error.reason, Reason::DibElementUnknown);
     bench.order.elements.pop();
 
     bench.order.packages = vec!["vim;reboot".to_owned()];
-    assert_eq!(bench.run_to_end().await.unwrap_err().reason, "dib_package_missing");
+    assert_eq!(bench.run_to_end().await.unwrap_err().reason, Reason::DibPackageMissing);
     bench.order.packages = vec!["g++".to_owned(), "libc6:i386".to_owned()];
 
     let nowhere = PathBuf::from("/opt/no/dib/bin/disk-image-create");
     let program = std::mem::replace(&mut bench.order.program, nowhere);
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false));
+    assert_eq!(error.reason, Reason::DibMissing);
     assert!(error.message.contains("setup/install, or"), "{error}");
     assert!(error.message.contains("-m venv /opt/no/dib && /opt/no/dib/bin/pip install"), "{error}");
     bench.order.program = program;
 
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(bench.run(&cancel).await.unwrap_err().reason, "cancelled");
+    assert_eq!(bench.run(&cancel).await.unwrap_err().reason, Reason::Cancelled);
     assert!(!bench.scratch().exists());
 
     bench.run_to_end().await.unwrap();
@@ -131,7 +132,7 @@ async fn what_cannot_be_ordered_is_refused_before_anything_is_made() {
 async fn success_without_a_whole_image_is_none() {
     let Some(bench) = Bench::new("nothing", "echo 'Build completed successfully'") else { return };
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!(error.reason, "dib_failed");
+    assert_eq!(error.reason, Reason::DibFailed);
     assert!(error.message.contains("there is no image"), "{error}");
     bench.clean().await;
 

@@ -1,6 +1,7 @@
 //! BOOTING: a server boots from the image; ends when its agent attaches.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, LogSource};
@@ -10,12 +11,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::claim;
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
-use crate::history::{Claim, INTERRUPTED, Introduction, ReportQuery};
+use crate::history::{Claim, Introduction, ReportQuery};
 use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
 use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
 use crate::schedules::{CheckKind, CheckSpec, LOCAL};
 use crate::stage::Stage;
 
@@ -50,7 +52,7 @@ struct Arrived {
 pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Done<Booted>, Failure> {
     let limit = trial.shared.schedule.timeouts.boot;
     let token = Token::generate()
-        .map_err(|error| Failure::errored("randomness", format!("the host has no randomness: {error}")))?;
+        .map_err(|error| Failure::new(Reason::Randomness, format!("the host has no randomness: {error}")))?;
     let introduction = Introduction {
         token_hash: token.hash().to_string(),
         endpoint: endpoint(trial).await?,
@@ -75,8 +77,8 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
     };
     let late = async {
         let limit = humantime::format_duration(limit);
-        Failure::errored(
-            "boot_timeout",
+        Failure::new(
+            Reason::BootTimeout,
             format!("the cloud did not take the server within timeouts.boot = {limit}"),
         )
     };
@@ -97,7 +99,7 @@ pub(in crate::lifecycle) async fn take_up(
 ) -> Result<Done<Booted>, Failure> {
     let cut = |why: String| {
         let what = "the manager was stopped or killed while the server booted, and";
-        Failure::errored(INTERRUPTED, format!("{what} {why}"))
+        Failure::new(Reason::Interrupted, format!("{what} {why}"))
     };
     let server = Server { console_log: trial.console_log(), ..server };
     let here = endpoint(trial).await?;
@@ -111,7 +113,7 @@ pub(in crate::lifecycle) async fn take_up(
         trial.shared.manager.inner().gateway.open(token, &trial.shared.id, requests(trial), earlier);
     let began = Instant::now();
     let limit = trial.shared.schedule.timeouts.boot;
-    let late = async { Failure::errored("cloud_timeout", "the cloud does not say what the server does") };
+    let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
     let asked = async { Ok(trial.cloud.server_status(&server).await?) };
     match trial.bounds.run(limit, late, asked).await? {
         ServerStatus::Building | ServerStatus::Active => attach(trial, server, session, (began, &here)).await,
@@ -169,7 +171,7 @@ async fn wait_for_agent(
                 }
                 Some(AgentEvent::Contested(contest)) => return Err(claim::contested(&contest)),
                 Some(other) => tracing::debug!(build = trial.shared.id, "before Hello: {other:?}"),
-                None => return Err(Failure::errored("gateway", "the gateway closed the session")),
+                None => return Err(Failure::new(Reason::Gateway, "the gateway closed the session")),
             },
             _ = look.tick() => {
                 if let Some(last) = follow_console(trial, console).await {
@@ -208,11 +210,13 @@ pub(super) async fn follow_console(trial: &Trial, console: &mut ConsoleTail) -> 
 pub(super) async fn still_runs(trial: &Trial, server: &Server) -> Result<(), Failure> {
     let (reason, message) = match trial.cloud.server_status(server).await {
         Ok(ServerStatus::Building | ServerStatus::Active) => return Ok(()),
-        Ok(ServerStatus::Stopped(why)) => ("server_stopped", format!("the server stopped by itself: {why}")),
-        Ok(ServerStatus::Error(fault)) => {
-            ("server_fault", format!("the cloud could not run the server: {fault}"))
+        Ok(ServerStatus::Stopped(why)) => {
+            (Reason::ServerStopped, format!("the server stopped by itself: {why}"))
         }
-        Ok(ServerStatus::Missing) => ("server_missing", "the server is not there any more".to_owned()),
+        Ok(ServerStatus::Error(fault)) => {
+            (Reason::ServerFault, format!("the cloud could not run the server: {fault}"))
+        }
+        Ok(ServerStatus::Missing) => (Reason::ServerMissing, "the server is not there any more".to_owned()),
         Err(error) => {
             incidents::note(&format!("{error}; asked again at the next look"));
             return Ok(());
@@ -220,7 +224,7 @@ pub(super) async fn still_runs(trial: &Trial, server: &Server) -> Result<(), Fai
     };
     // The console of a server that never ran is empty: the cloud's own words are the evidence.
     let evidence = format!("{message}\n{}", console_evidence(trial, server).await);
-    Err(Failure::errored(reason, message).with_evidence(evidence))
+    Err(Failure::new(reason, message).with_evidence(evidence))
 }
 
 /// Brings the console's log up to date, as far as the cloud gives it in time.
@@ -245,26 +249,19 @@ async fn silent(trial: &Trial, server: &Server) -> Failure {
     let status = timeout(EVIDENCE, trial.cloud.server_status(server)).await;
     if matches!(status, Ok(Ok(ServerStatus::Building))) {
         let message = format!("the cloud had not started the server within timeouts.boot = {limit}");
-        return Failure::errored("boot_timeout", message);
+        return Failure::new(Reason::BootTimeout, message);
     }
-    let mut hints = vec![
-        "is the element agent-install in the image".to_owned(),
-        "does the console show the agent, and what does it say (it obeys only the manager, and the certificate in tls/, \
-         with which the image was built)"
-            .to_owned(),
-        format!("can the server reach the manager's gateway at {}", trial.shared.manager.inner().gateway_address),
-    ];
-    if trial.target.cloud != LOCAL {
-        hints.push("do the security groups let it out to that port".to_owned());
-    }
-    let strangers = trial.shared.manager.inner().gateway.unknown_tokens();
+    let inner = trial.shared.manager.inner();
+    let mut message = format!(
+        "no agent attached within timeouts.boot = {limit}; the gateway is at {}",
+        inner.gateway_address
+    );
+    let strangers = inner.gateway.unknown_tokens();
     if strangers > 0 {
-        hints.push(format!(
-            "the gateway refused {strangers} attempts with a wrong token or none since it started"
-        ));
+        let _ =
+            write!(message, ", and refused {strangers} attempts with a wrong token or none since it started");
     }
-    let message = format!("no agent attached within timeouts.boot = {limit}; look: {}", hints.join("; "));
-    Failure::errored("agent_silent", message).with_evidence(console_evidence(trial, server).await)
+    Failure::new(Reason::AgentSilent, message).with_evidence(console_evidence(trial, server).await)
 }
 
 /// The agent of another image proves nothing about this one.
@@ -272,8 +269,8 @@ async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result
     let claim = claim::to_record(claimant);
     trial.history().record_agent(&trial.key, &hello.agent_version, claim).await?;
     if hello.image_build_id != trial.shared.id {
-        return Err(Failure::errored(
-            "wrong_image",
+        return Err(Failure::new(
+            Reason::WrongImage,
             format!(
                 "the agent was baked in by build {:?}: the server booted another image than it was given",
                 hello.image_build_id
@@ -289,7 +286,7 @@ async fn endpoint(trial: &Trial) -> Result<String, Failure> {
     if let Some(endpoint) = &inner.settings.agent_endpoint {
         return Ok(endpoint.clone());
     }
-    let late = async { Failure::errored("cloud_timeout", "finding the manager's address took too long") };
+    let late = async { Failure::new(Reason::CloudTimeout, "finding the manager's address took too long") };
     let asked = async { Ok(trial.cloud.agent_endpoint(inner.gateway_address).await?) };
     trial.bounds.run(ENDPOINT, late, asked).await
 }

@@ -20,6 +20,7 @@ use crate::lifecycle::failure::Failure;
 use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::{files, manifest, room, second_build};
+use crate::reason::Reason;
 use crate::schedules::{Compression, Format, ImageSpec};
 
 /// The element of ours that makes users takes them from variables with these names.
@@ -40,9 +41,9 @@ const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION
 pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
     let settings = driver.manager.settings();
     let agent = agent_for(&settings.agent, driver.schedule.image.arch)
-        .map_err(|refusal| Failure::errored(refusal.reason(), refusal.to_string()))?;
+        .map_err(|refusal| Failure::new(refusal.reason(), refusal.to_string()))?;
     let late =
-        async { Failure::errored("cloud_timeout", "the cloud does not say whether it can take the build") };
+        async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
     let targets = driver.schedule.targets();
     let asked = async {
         driver.manager.preflight(&targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
@@ -50,10 +51,10 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();
     let made = tokio::fs::create_dir_all(&directory).await;
-    made.map_err(|error| Failure::errored("state", format!("{}: {error}", directory.display())))?;
+    made.map_err(|error| Failure::new(Reason::State, format!("{}: {error}", directory.display())))?;
     tokio::fs::create_dir_all(&settings.scratch)
         .await
-        .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
+        .map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.scratch.display())))?;
     let own = own_inputs(driver).await?;
     let order = order(driver, agent, own.inputs).await?;
     let clouds =
@@ -92,9 +93,9 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
 
 /// Computes and records the artifact's hash.
 async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure> {
-    let late = async { Failure::errored("build_timeout", "reading the image for its hash took too long") };
+    let late = async { Failure::new(Reason::BuildTimeout, "reading the image for its hash took too long") };
     let reading = async {
-        let failed = |error| Failure::errored("state", format!("cannot read {}: {error}", file.display()));
+        let failed = |error| Failure::new(Reason::State, format!("cannot read {}: {error}", file.display()));
         sha512_of(&file).await.map_err(failed)
     };
     let sha512 = driver.bounds.run(HASHING, late, reading).await?;
@@ -134,7 +135,7 @@ async fn defined_build(
     let reading = async {
         Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent, own).await)
     };
-    let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
+    let late = async { Failure::new(Reason::BuildTimeout, "reading the elements' files took too long") };
     let definition = driver.bounds.run(READING, late, reading).await?;
     let expanded = OnceLock::new();
     let result = build(driver, order, &expanded).await?;
@@ -153,11 +154,11 @@ async fn defined_build(
 /// Reads what the schedule brings of its own.
 async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
     let image = driver.schedule.image.clone();
-    let late = async { Failure::errored("build_timeout", "reading the schedule's own files took too long") };
+    let late = async { Failure::new(Reason::BuildTimeout, "reading the schedule's own files took too long") };
     let reading = async {
         let read = tokio::task::spawn_blocking(move || inputs::read(&image)).await;
         read.unwrap_or_else(|error| {
-            Err(Failure::errored("input_unusable", format!("reading them broke off: {error}")))
+            Err(Failure::new(Reason::InputUnusable, format!("reading them broke off: {error}")))
         })
     };
     driver.bounds.run(READING, late, reading).await
@@ -199,7 +200,7 @@ async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Fa
     let settings = driver.manager.settings();
     let image = &driver.schedule.image;
     let stand_ins = builder::install_stand_ins(&settings.state)
-        .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.state.display())))?;
+        .map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.state.display())))?;
     let mut environment = environment(image);
     environment.insert(builder::STAND_INS.to_owned(), stand_ins.display().to_string());
     Ok(Order {

@@ -10,6 +10,7 @@ use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::trial::Ended;
+use crate::reason::Reason;
 use crate::schedules::Publish;
 
 /// How long publishing may take.
@@ -33,7 +34,7 @@ pub(in crate::lifecycle) async fn run(
     let mut details = Vec::new();
     for (name, image) in images {
         let cloud = driver.manager.cloud(name);
-        let cloud = cloud.map_err(|error| Failure::errored("publish_failed", error.to_string()))?;
+        let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
         details.push(in_cloud(driver, (name, cloud), image, publish).await?);
     }
     Ok(details.join("; "))
@@ -57,18 +58,15 @@ async fn in_cloud(
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_)) => {
-            return Err(Failure::errored("publish_failed", "publishing ended in a panic; see the log"));
+            return Err(Failure::new(Reason::PublishFailed, "publishing ended in a panic"));
         }
         Err(_) => {
             // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
             work.abort();
             let _ = work.await;
-            return Err(Failure::errored(
-                "publish_timeout",
-                format!(
-                    "publishing took over {} min; look which image has the name now",
-                    LIMIT.as_secs() / 60
-                ),
+            return Err(Failure::new(
+                Reason::PublishTimeout,
+                format!("publishing took over {} min", LIMIT.as_secs() / 60),
             ));
         }
     };

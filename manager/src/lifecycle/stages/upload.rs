@@ -8,12 +8,12 @@ use image_manager_proto::v1;
 
 use super::build::human_size;
 use crate::cloud::{Image, NewImage, ResourceKind, Trouble};
-use crate::history::INTERRUPTED;
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::settings::resource_name;
 use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
 use crate::stage::Stage;
 
 /// Uploads, records the image's identity, and gives the scratch directory's room back when no other cloud needs it.
@@ -23,7 +23,10 @@ pub(in crate::lifecycle) async fn run(trial: &Trial) -> Result<Done<Image>, Fail
     let limit = trial.shared.schedule.timeouts.upload;
     let work = async {
         let Some(mut upload) = trial.shared.uploads.enter(&trial.target.cloud).await else {
-            return Err(Failure::errored("state", format!("nothing is uploaded to {}", trial.target.cloud)));
+            return Err(Failure::new(
+                Reason::State,
+                format!("nothing is uploaded to {}", trial.target.cloud),
+            ));
         };
         if let Some(image) = upload.image.clone() {
             return Ok((image, true));
@@ -39,7 +42,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial) -> Result<Done<Image>, Fail
 
 /// Sends the artifact to the cloud. What came of an earlier try is removed first; the artifact must be whole.
 async fn send(trial: &Trial) -> Result<Image, Failure> {
-    let cut = |why: String| Failure::errored(INTERRUPTED, format!("there is nothing to upload: {why}"));
+    let cut = |why: String| Failure::new(Reason::Interrupted, format!("there is nothing to upload: {why}"));
     let artifact = trial.shared.uploads.artifact();
     let artifact = artifact.ok_or_else(|| cut("what was built is not known any more".to_owned()))?;
     let rows = trial.history().open_resources(&trial.shared.id).await?;
@@ -74,14 +77,14 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
             "the image has sha512 {} in the cloud, and what disk-image-builder made had {}",
             image.sha512, artifact.sha512
         );
-        return Err(Failure::errored(Trouble::Corrupt.reason(), message));
+        return Err(Failure::new(Trouble::Corrupt.reason(), message));
     }
     Ok(image)
 }
 
 fn late(trial: &Trial) -> Failure {
     let limit = humantime::format_duration(trial.shared.schedule.timeouts.upload);
-    Failure::errored("upload_timeout", format!("the upload took longer than timeouts.upload = {limit}"))
+    Failure::new(Reason::UploadTimeout, format!("the upload took longer than timeouts.upload = {limit}"))
 }
 
 /// The scratch directory is the largest thing of a build: its room is given back as soon as every cloud has the image.

@@ -16,6 +16,7 @@ use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
 use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,8 +60,8 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, booted: Booted) -> Result<D
         Verification { booted, log, results: Vec::new(), report: None, removal: None, lost: None };
     note_hello(trial, &mut verification.log, &verification.booted.hello).await;
     let late = async {
-        Failure::errored(
-            "verify_timeout",
+        Failure::new(
+            Reason::VerifyTimeout,
             format!("the agent was not done within timeouts.verify = {}", humantime::format_duration(limit)),
         )
     };
@@ -88,8 +89,8 @@ async fn conclude(
 ) -> Result<Done<()>, Failure> {
     fetch_console(trial, &booted.server).await;
     let (Some(report), Some(removal)) = (report, removal) else {
-        return Err(Failure::errored(
-            "agent_lost",
+        return Err(Failure::new(
+            Reason::AgentLost,
             "the agent said goodbye without a report and a removal report",
         ));
     };
@@ -99,7 +100,7 @@ async fn conclude(
             .await)
     };
     let late = async {
-        Failure::errored("verify_timeout", "repeating failed checks from the manager's host took too long")
+        Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
     };
     let checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
     trial.record_checks(checks.clone()).await?;
@@ -149,7 +150,7 @@ async fn follow(trial: &Trial, verification: &mut Verification) -> Result<(), Fa
             why = patience => return Err(lost(trial, &verification.booted, &why, reattach).await),
             event = verification.booted.session.next() => {
                 let Some(event) = event else {
-                    return Err(Failure::errored("gateway", "the gateway closed the session"));
+                    return Err(Failure::new(Reason::Gateway, "the gateway closed the session"));
                 };
                 if hear(trial, verification, event).await? {
                     return Ok(());
@@ -233,8 +234,8 @@ async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent)
 }
 
 async fn lost(trial: &Trial, booted: &Booted, why: &str, reattach: Duration) -> Failure {
-    Failure::errored(
-        "agent_lost",
+    Failure::new(
+        Reason::AgentLost,
         format!(
             "the agent was lost before its last word: {why}; it did not come back within {}",
             humantime::format_duration(reattach)
@@ -255,7 +256,7 @@ async fn keep_disk(trial: &Trial, booted: &Booted) -> Result<String, Failure> {
     // Publishing must have its time yet.
     let left = trial.bounds.time_left().map_or(Duration::MAX, |left| left / 2);
     let limit = left.min(SHUTTING_DOWN + SAVE_DISK);
-    let late = async { Failure::errored("cloud_timeout", "it took too long") };
+    let late = async { Failure::new(Reason::CloudTimeout, "it took too long") };
     match trial.bounds.run(limit, late, work).await {
         Ok(()) => Ok(format!("; the disk is in {}", to.display())),
         Err(failure) if trial.bounds.is_told_to_stop() => Err(failure),

@@ -29,9 +29,12 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure) -> Markup {
     };
     html! {
         section class={ "failure " (tone) } aria-labelledby="why" {
-            h2 #why { code { (failure.reason) } " while " (failure.stage.replace('_', " ")) }
+            h2 #why { (marks::reason(&failure.reason)) " while " (failure.stage.replace('_', " ")) }
             p.message { (failure.message) }
             p.muted { (says) "." }
+            @if !failure.hint.is_empty() {
+                p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
+            }
             @if !failure.evidence.is_empty() {
                 h3 { "Evidence" }
                 pre.evidence tabindex="0" aria-label="Evidence" { (failure.evidence) }
@@ -300,6 +303,23 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do_next() {
+        let said = |reason: &str, hint: &str| {
+            let failed =
+                v1::Failure { reason: reason.to_owned(), hint: hint.to_owned(), ..v1::Failure::default() };
+            failure(&v1::Build::default(), &failed).into_string()
+        };
+        let page = said("check_failed", "Read `logs --build` & mend it.");
+        let next =
+            "<p class=\"next\"><strong>Next:</strong> Read <code>logs --build</code> &amp; mend it.</p>";
+        assert!(page.contains(next), "{page}");
+        assert!(page.contains("<code title=\"A required check failed.\">check_failed</code>"), "{page}");
+        // Of a history that another version has written.
+        let page = said("of_<tomorrow>", "");
+        assert!(page.contains("<code>of_&lt;tomorrow&gt;</code>") && !page.contains("Next"), "{page}");
+    }
 
     #[test]
     fn a_warning_is_shown_as_it_is() {

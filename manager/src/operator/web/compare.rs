@@ -98,7 +98,7 @@ fn build_head(letter: &str, build: &v1::Build) -> Markup {
 }
 
 fn outcome(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
-    let reason = |build: &v1::Build| html! { @if build.reason.is_empty() { span.none { "–" } } @else { code { (build.reason) } } };
+    let reason = |build: &v1::Build| html! { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::reason(&build.reason)) } };
     vec![
         Row {
             name: "state".to_owned(),

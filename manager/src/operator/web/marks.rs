@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::figures;
 use crate::history::Named as _;
 use crate::lifecycle::state::is_end;
+use crate::reason::Reason;
 
 /// The mark in the page's head.
 pub(super) fn logo() -> Markup {
@@ -91,6 +92,20 @@ pub(super) fn check(outcome: CheckOutcome) -> Markup {
 /// The mark of a check that is still to come.
 pub(super) fn waiting() -> Markup {
     html! { span.outcome.idle { (disc("idle", None)) "to come" } }
+}
+
+/// A reason's word; what it means shows where one points at it. A word of another version stands alone.
+pub(super) fn reason(word: &str) -> Markup {
+    html! { code title=[Reason::parse(word).map(Reason::sentence)] { (word) } }
+}
+
+/// A sentence in which code stands in backquotes.
+pub(super) fn sentence(text: &str) -> Markup {
+    html! {
+        @for (number, piece) in text.split('`').enumerate() {
+            @if number % 2 == 0 { (piece) } @else { code { (piece) } }
+        }
+    }
 }
 
 /// The newest builds as a strip, oldest at the left. Height tells verdicts apart without colour.

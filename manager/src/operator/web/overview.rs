@@ -126,7 +126,7 @@ fn one(standing: &Standing, operator: bool) -> Markup {
                 } @else if let Some(build) = standing.last() {
                     a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
                     p.muted {
-                        @if !build.reason.is_empty() { code { (build.reason) } " · " }
+                        @if !build.reason.is_empty() { (marks::reason(&build.reason)) " · " }
                         (figures::distance(build.finished_at.as_ref().and_then(figures::to_utc)))
                     }
                 } @else {
