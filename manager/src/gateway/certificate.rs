@@ -7,13 +7,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image_manager_proto::hex;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
-
-use image_manager_proto::hex;
 
 /// The certificate with its key, as PEM.
 pub struct Certificate {

@@ -15,13 +15,12 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use image_manager_proto::proof_message;
 use image_manager_proto::v1::Hello;
+use image_manager_proto::{hex, proof_message};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 
 use super::conversation::clean;
-use image_manager_proto::hex;
 
 /// Length of an Ed25519 public key, in bytes.
 pub(super) const KEY: usize = 32;

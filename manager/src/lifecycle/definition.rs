@@ -12,14 +12,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use image_manager_proto::v1;
+use image_manager_proto::{hex, v1};
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Settings;
 use crate::builder::Expanded;
 use crate::history::{Defined, DefinitionPart};
 use crate::schedules::ImageSpec;
-use image_manager_proto::hex;
 
 /// Files that are read at most; with more the definition is not known.
 const MOST_FILES: usize = 20_000;

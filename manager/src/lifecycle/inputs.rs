@@ -18,6 +18,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use image_manager_proto::hex;
 use sha2::{Digest as _, Sha256};
 
 use super::definition;
@@ -27,7 +28,6 @@ use crate::history::DefinitionPart;
 use crate::reason::Reason;
 use crate::schedules::{ImageSpec, Repository, RepositoryKind};
 use crate::trust;
-use image_manager_proto::hex;
 
 /// Elements of ours that use the inputs; they come with them.
 const ELEMENTS: [&str; 3] = ["image-repositories", "image-files", "image-secrets"];

@@ -24,7 +24,7 @@ pub struct Checksum {
 
 impl fmt::Debug for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&image_manager_proto::hex(&self.bytes))
     }
 }
 

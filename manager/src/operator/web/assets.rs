@@ -20,7 +20,9 @@ fn version() -> &'static str {
         for asset in [STYLE, SCRIPT, ICON] {
             hash.update(asset);
         }
-        hash.finalize().iter().take(4).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+        let mut digits = image_manager_proto::hex(&hash.finalize());
+        digits.truncate(8);
+        digits
     })
 }
 

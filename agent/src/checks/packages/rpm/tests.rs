@@ -1,6 +1,8 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use image_manager_proto::hex;
+
 use super::*;
 
 /// A database as rpm makes it, but for its indexes.
@@ -242,12 +244,6 @@ fn a_database_of_berkeley_is_read() {
     let file = directory.path().join("Packages");
     let mut expected: Vec<Vec<u8>> = (1..200_u8).map(|n| vec![n; usize::from(n) * 97]).collect();
     expected.push(vec![9; 300_000]);
-    let hex = |bytes: &[u8]| {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
-    };
     let mut text = String::from("VERSION=3\nformat=bytevalue\ntype=hash\nHEADER=END\n");
     let next = (vec![0; 4], vec![1, 2, 0, 0]);
     let pairs = (1_u32..).map(|n| n.to_le_bytes().to_vec()).zip(expected.iter().cloned());
