@@ -50,6 +50,7 @@ use std::time::Duration;
 
 use crate::schedules::{Arch, Format};
 
+pub use artifact::sha512_of;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
@@ -59,7 +60,8 @@ pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
-/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used.
+/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used. In it
+/// too: `without-fsync`, which DIB is run by.
 pub const STAND_INS: &str = "IMAGE_MANAGER_STAND_INS";
 
 /// What disk-image-builder is to make.
@@ -110,6 +112,8 @@ pub struct Order {
 pub struct Artifact {
     /// The image, inside the scratch directory.
     pub file: PathBuf,
+    /// SHA-512 of it, lower-case hexadecimal.
+    pub sha512: String,
     /// The package manifest that DIB wrote, when there is one.
     pub manifest: Option<PathBuf>,
     /// The packages that the image's own database lists, where DIB lists none: those of rpm.
@@ -154,7 +158,8 @@ pub struct BuilderError {
     /// One snake_case word: `dib_missing`, `dib_element_unknown`, `dib_hook_failed`, `dib_package_missing`,
     /// `dib_release_unknown`, `dib_os_missing`, `dib_element_conflict`, `dib_format_unknown`,
     /// `device_mapper_missing`, `dib_failed`, `scratch_full`, `image_damaged`, `mirror_unreachable`,
-    /// `mirror_inconsistent`, `rate_limited`, `clock_differs`, `build_timeout`, `cancelled`, `build_log`.
+    /// `mirror_inconsistent`, `rate_limited`, `clock_differs`, `build_timeout`, `cancelled`, `build_log`,
+    /// `state`.
     pub reason: &'static str,
     /// Whether the image definition is to blame (the verdict is FAILED), not the host (ERRORED).
     pub image_at_fault: bool,

@@ -8,6 +8,7 @@ mod bench;
 mod containers;
 mod ending;
 mod failures;
+mod fsync;
 mod real_debian;
 mod sight;
 mod vfat;
