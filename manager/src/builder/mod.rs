@@ -12,7 +12,8 @@
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
 //!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
 //!   ├──── artifact: is there an image, is its structure sound
-//!   └──── proof: is in it what was put there
+//!   ├──── proof: is in it what was put there
+//!   └──── bases: what its bootstrap made, for builds that would bootstrap from the same
 //! ```
 //!
 //! It leaves the scratch directory behind, with the image in it or with what a failure left. [`clean`] takes
@@ -25,6 +26,7 @@
 //! is faster, and both can be told.
 
 mod artifact;
+mod bases;
 mod command;
 mod contained;
 mod containers;
@@ -92,6 +94,8 @@ pub struct Order {
     pub scratch: PathBuf,
     /// DIB's image cache, shared by builds.
     pub cache: PathBuf,
+    /// The kept bases, shared by builds, which only read them.
+    pub bases: PathBuf,
     /// Where the output goes, as it comes.
     pub log: PathBuf,
     /// The static agent binary.

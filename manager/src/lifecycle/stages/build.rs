@@ -201,6 +201,7 @@ async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Fa
         qemu_img_options: qemu_img_options(image).to_owned(),
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
+        bases: settings.bases(),
         log: driver.directory().join(files::BUILD_LOG),
         agent,
         fingerprint: driver.manager.inner().fingerprint.clone(),
