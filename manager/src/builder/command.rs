@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{BuilderError, Order, containers, inputs, view};
+use super::{BuilderError, Order, bases, containers, inputs, view};
 use crate::reason::Reason;
 
 /// The first process in the build's namespaces.
@@ -37,6 +37,8 @@ pub(super) struct Layout {
     pub(super) output: PathBuf,
     /// The files that the build is given.
     pub(super) inputs: PathBuf,
+    /// What the bootstrap made, and from what.
+    pub(super) base: PathBuf,
     /// podman and buildah keep theirs here.
     pub(super) containers: PathBuf,
 }
@@ -50,6 +52,7 @@ impl Layout {
             home: scratch.join("home"),
             output: scratch.join("out"),
             inputs: scratch.join("inputs"),
+            base: scratch.join("base"),
             containers: scratch.join("containers"),
         }
     }
@@ -192,6 +195,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
     if !order.inputs.secrets.is_empty() {
         variables.push(set(inputs::SECRETS, inputs::SECRETS_DIRECTORY.as_ref()));
     }
+    variables.extend(bases::environment(&std::path::absolute(&order.bases)?, layout));
     variables.extend(containers::environment(layout));
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));

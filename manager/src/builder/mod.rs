@@ -12,7 +12,8 @@
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
 //!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
 //!   ├──── artifact: is there an image, is its structure sound
-//!   └──── proof: is in it what was put there
+//!   ├──── proof: is in it what was put there
+//!   └──── bases: what its bootstrap made, for builds that would bootstrap from the same
 //! ```
 //!
 //! It leaves the scratch directory behind, with the image in it or with what a failure left. [`clean`] takes
@@ -25,6 +26,7 @@
 //! is faster, and both can be told.
 
 mod artifact;
+mod bases;
 mod command;
 mod contained;
 mod containers;
@@ -51,6 +53,7 @@ use std::time::Duration;
 use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
 
+pub use artifact::sha512_of;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
@@ -60,7 +63,8 @@ pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
-/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used.
+/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used. In it
+/// too: `without-fsync`, which DIB is run by.
 pub const STAND_INS: &str = "IMAGE_MANAGER_STAND_INS";
 
 /// What disk-image-builder is to make.
@@ -91,6 +95,8 @@ pub struct Order {
     pub scratch: PathBuf,
     /// DIB's image cache, shared by builds.
     pub cache: PathBuf,
+    /// The kept bases, shared by builds, which only read them.
+    pub bases: PathBuf,
     /// Where the output goes, as it comes.
     pub log: PathBuf,
     /// The static agent binary.
@@ -111,6 +117,8 @@ pub struct Order {
 pub struct Artifact {
     /// The image, inside the scratch directory.
     pub file: PathBuf,
+    /// SHA-512 of it, lower-case hexadecimal.
+    pub sha512: String,
     /// The package manifest that DIB wrote, when there is one.
     pub manifest: Option<PathBuf>,
     /// The packages that the image's own database lists, where DIB lists none: those of rpm.

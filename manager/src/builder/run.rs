@@ -16,7 +16,7 @@ use super::log_reader::LogReader;
 use super::masking::Masks;
 use super::output::{BuildLog, Lines, LogError, Tail};
 use super::room::Watch;
-use super::{Artifact, BuilderError, Event, Order, command, containers, inputs};
+use super::{Artifact, BuilderError, Event, Order, bases, command, containers, inputs};
 use crate::reason::Reason;
 
 mod ending;
@@ -94,6 +94,7 @@ pub async fn run_within(
     let mut build = Build::new(order, limits, &layout, log, events);
     let ended = build.follow(contained, output, &cancel).await;
     let artifact = build.judge(ended, &layout, &cancel).await?;
+    bases::keep(&order.bases, &layout, &order.build_id).await;
     build.tell_progress();
     Ok(artifact)
 }
@@ -119,6 +120,7 @@ fn prepare(order: &Order) -> Result<Layout, BuilderError> {
         inputs::write(&order.inputs.files, &layout.inputs).map_err(|error| failed(&layout.inputs, &error))?;
     }
     containers::prepare(&layout).map_err(|error| failed(&layout.containers, &error))?;
+    bases::prepare(&order.bases, &layout).map_err(|error| failed(&order.bases, &error))?;
     std::fs::create_dir_all(&order.cache).map_err(|error| failed(&order.cache, &error))?;
     Ok(layout)
 }

@@ -67,6 +67,11 @@ impl Settings {
     pub fn cache(&self) -> PathBuf {
         self.state.join("cache")
     }
+
+    /// The kept bases.
+    pub fn bases(&self) -> PathBuf {
+        self.state.join("bases")
+    }
 }
 
 /// A build's directory, and the names of the files in it.

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
 mod absent;
+mod bases;
 mod bench;
 mod containers;
 mod ending;
 mod failures;
+mod fsync;
 mod real_debian;
 mod sight;
 mod vfat;
@@ -78,7 +80,7 @@ async fn of_the_managers_environment_only_the_allowed_is_seen() {
         log.lines().filter_map(|line| line.split_once(" | ")?.1.split_once('=')).collect();
     let allowed = "PATH HOME LANG TMP_DIR TMPDIR ELEMENTS_PATH DIB_IMAGE_CACHE DIB_LOCKFILES DIB_NO_TMPFS \
         DIB_QUIET DIB_NO_TIMESTAMP DIB_DEBUG_TRACE DIB_RELEASE OVERWRITE_OLD_IMAGE IMAGE_MANAGER_AGENT \
-        IMAGE_MANAGER_BUILD IMAGE_MANAGER_FINGERPRINT IMAGE_MANAGER_CONTAINERS ARCH DIB_DEBOOTSTRAP_EXTRA_ARGS \
+        IMAGE_MANAGER_BUILD IMAGE_MANAGER_FINGERPRINT IMAGE_MANAGER_CONTAINERS IMAGE_MANAGER_BASE IMAGE_MANAGER_BASES ARCH DIB_DEBOOTSTRAP_EXTRA_ARGS \
         CONTAINERS_STORAGE_CONF CONTAINERS_CONF BUILDAH_ISOLATION DIB_CONTAINERFILE_RUNTIME_ROOT \
         DIB_CONTAINERFILE_PODMAN_ROOT http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PWD OLDPWD SHLVL _";
     // The test has it from cargo, as a manager has OS_PASSWORD from its unit.

@@ -17,7 +17,8 @@ use super::harness::{Place, wait_for};
 const SUCCEEDED: &str = "succeeded";
 const ENDS: [&str; 4] = [SUCCEEDED, "failed", "errored", "cancelled"];
 /// Everything that may be in a state directory when no build is under way, but for published images.
-const STATE: [&str; 13] = [
+const STATE: [&str; 14] = [
+    "bases",
     "image-manager.db",
     "image-manager.db-wal",
     "image-manager.db-shm",

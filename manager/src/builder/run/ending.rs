@@ -41,16 +41,19 @@ impl Build<'_> {
                 }
                 artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let verified = proof::prove(&file, self.order.format, cancel)
-                    .await
+                let proving = async {
+                    let verified = proof::prove(&file, self.order.format, cancel).await?;
+                    Ok((verified, began.elapsed().as_secs_f64()))
+                };
+                // Side by side: both read the whole image.
+                let ((verified, proof_seconds), sha512) = tokio::try_join!(proving, artifact::hash(&file))
                     .map_err(|error| self.with_cause(error))?;
                 let proof::Verified { proof, packages } = verified;
-                let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 let room = self.room.used();
-                Ok(Artifact { file, manifest, packages, phase_seconds, proof, proof_seconds, room })
+                Ok(Artifact { file, sha512, manifest, packages, phase_seconds, proof, proof_seconds, room })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Inputs, Order, Proof};
 use crate::history::{ArtifactRecord, DefinitionPart, RoomTaken};
 use crate::lifecycle::agent_program::agent_for;
-use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
+use crate::lifecycle::artifact::{HashedFile, digest_of};
 use crate::lifecycle::definition::Definition;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
@@ -31,8 +31,6 @@ const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
 const PREFLIGHT: Duration = Duration::from_mins(5);
 /// So that the cloud is told from the clock.
 const SLACK: Duration = Duration::from_secs(5);
-/// How long the artifact may take to be read for its hash.
-const HASHING: Duration = Duration::from_mins(10);
 const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
 
 /// Runs disk-image-builder to its end.
@@ -87,18 +85,13 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     }
     history.record_room(&driver.id, RoomTaken { scratch: artifact.room.most, image: size }).await?;
     let detail = detail(driver, &artifact, size, small);
-    let value = note_hash(driver, artifact.file).await?;
+    let value = note_hash(driver, artifact).await?;
     Ok(Done { value, detail })
 }
 
-/// Computes and records the artifact's hash.
-async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure> {
-    let late = async { Failure::new(Reason::BuildTimeout, "reading the image for its hash took too long") };
-    let reading = async {
-        let failed = |error| Failure::new(Reason::State, format!("cannot read {}: {error}", file.display()));
-        sha512_of(&file).await.map_err(failed)
-    };
-    let sha512 = driver.bounds.run(HASHING, late, reading).await?;
+/// Records the artifact with its hash.
+async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Failure> {
+    let Artifact { file, sha512, .. } = artifact;
     let record = ArtifactRecord {
         file: file.clone(),
         sha512: sha512.clone(),
@@ -216,6 +209,7 @@ async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Fa
         qemu_img_options: qemu_img_options(image).to_owned(),
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
+        bases: settings.bases(),
         log: driver.directory().join(files::BUILD_LOG),
         agent,
         fingerprint: driver.manager.inner().fingerprint.clone(),
