@@ -102,7 +102,7 @@ impl Driver {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
                 self.enter(BuildState::Trying, artifact.detail).await?;
-                let fresh = self.schedule.targets().into_iter().map(Resumed::fresh).collect();
+                let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
                 (Some(artifact.value), fresh)
             }
             Start::Trials { artifact, trials, .. } => (artifact, trials),

@@ -264,7 +264,7 @@ impl Manager {
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
-        let targets = schedule.targets();
+        let targets = schedule.targets.clone();
         for target in &targets {
             self.cloud(&target.cloud)?;
         }

@@ -244,7 +244,7 @@ impl Control {
             name: schedule.name.clone(),
             cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             timezone: schedule.timezone.to_string(),
-            cloud: schedule.cloud.clone(),
+            cloud: schedule.clouds().join(", "),
             publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),
             paused,
             pause_reason: state.map(|state| state.pause_reason.clone()).unwrap_or_default(),

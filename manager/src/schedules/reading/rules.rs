@@ -24,6 +24,9 @@ pub(super) const SCHEDULE_NAME: Rule = Rule {
     holds: |text| plain(text, 63, "-_", "-"),
 };
 
+pub(super) const TARGET_NAME: Rule =
+    Rule { what: "a target's name", help: SCHEDULE_NAME.help, holds: SCHEDULE_NAME.holds };
+
 pub(super) const ELEMENT: Rule = Rule {
     what: "an element's name",
     help: "letters, digits, `.`, `_`, `+` and `-`, at most 100, not beginning with `-` or `.`",

@@ -1,7 +1,7 @@
 use super::{ELEMENTS, read, refused, repeated};
 
 /// The mistakes as `part of the file: title; label; help`.
-fn mistakes(text: &str) -> Vec<String> {
+pub(super) fn mistakes(text: &str) -> Vec<String> {
     refused(text)
         .diagnostics()
         .iter()
