@@ -173,8 +173,12 @@ impl Manager {
                 .resume_boot(key, trial, image.clone())
                 .await?
                 .unwrap_or_else(|why| TrialStart::Broken(interrupted(state, &why))),
-            TrialState::CleaningUp => TrialStart::CleaningUp(Ended::of_record(trial, image.clone())),
-            state if is_end(state) => TrialStart::Ended(Ended::of_record(trial, image.clone())),
+            TrialState::CleaningUp => {
+                TrialStart::CleaningUp(Ended::of_record(trial, target.publish, image.clone()))
+            }
+            state if is_end(state) => {
+                TrialStart::Ended(Ended::of_record(trial, target.publish, image.clone()))
+            }
             _ => {
                 let lost = interrupted(state, "what it was doing cannot be gone on with");
                 TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
