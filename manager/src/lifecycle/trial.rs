@@ -105,7 +105,12 @@ impl Trial {
                 self.wait_until(*at).await;
             }
             let shared = Arc::clone(&self.shared);
-            let place = shared.manager.inner().trial_places.acquire().await;
+            // One that is told to end while it waits needs no place for that.
+            let place = tokio::select! {
+                biased;
+                place = shared.manager.inner().trial_places.acquire() => place.ok(),
+                _ = self.bounds.stop().requested() => None,
+            };
             let (ended, cleaned) = match start {
                 TrialStart::CleaningUp(ended) => (ended, self.clean().await),
                 start => {

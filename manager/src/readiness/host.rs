@@ -133,6 +133,7 @@ pub(super) mod tests {
             private: Vec::new(),
             agent: nowhere.join("agent"),
             concurrent_builds: 1,
+            concurrent_trials: 1,
             gateway: GatewaySettings::default(),
             reattach: Duration::ZERO,
             agent_endpoint: None,

@@ -62,7 +62,7 @@
 //! | `server.network` | string | none | OpenStack: name, id or `auto` |
 //! | `server.security_groups` | list of strings | `[]` | OpenStack; empty: one is made that lets the agent out and nobody in |
 //! | `server.availability_zone` | string | none | OpenStack |
-//! | `server.ssh_key` | bool | `false` | OpenStack: make a key pair for the server |
+//! | `server.ssh_key` | bool or string | `false` | OpenStack: make a key pair for the server, of a public key where one stands there; or the name of a key pair that is there |
 //! | `server.config_drive` | bool | `true` | give the metadata by config drive too |
 //! | `server.boot_from_volume` | bool | `false` | OpenStack: boot from a volume made of the image, as large as the flavor's disk or the image needs |
 //! | `server.user_data` | string | none | for cloud-init, at most 48 KiB |
@@ -116,7 +116,7 @@ pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
     CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, PublishWhen, RetryPolicy, Schedule,
-    Schedules, ServerSpec, Target, Timeouts, User,
+    Schedules, ServerSpec, SshKey, Target, Timeouts, User,
 };
 
 /// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.

@@ -226,8 +226,8 @@ pub struct ServerSpec {
     pub security_groups: Vec<String>,
     /// Availability zone (OpenStack).
     pub availability_zone: Option<String>,
-    /// True: an ephemeral key pair is made for the server (OpenStack).
-    pub ssh_key: bool,
+    /// The key pair of the server (OpenStack); `None`: it has none.
+    pub ssh_key: Option<SshKey>,
     /// Give the metadata by config drive too. True by default.
     pub config_drive: bool,
     /// Boot from a volume that is made of the image (OpenStack with block storage). False by default.
@@ -241,6 +241,17 @@ impl ServerSpec {
     pub fn firmware(&self) -> Firmware {
         self.firmware.unwrap_or(self.arch.usual_firmware())
     }
+}
+
+/// The key pair of a server on OpenStack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshKey {
+    /// One that is made for the server and goes with it; Nova makes both halves.
+    Made,
+    /// The same of this public key, one line: whoever has the private half gets in.
+    Public(String),
+    /// The one of this name that is there, and stays.
+    Named(String),
 }
 
 /// One requested check.

@@ -14,7 +14,7 @@ struct Foreign {
 }
 
 /// What has no effect on `local`.
-const OF_OPENSTACK: [Foreign; 2] = [
+const OF_OPENSTACK: [Foreign; 3] = [
     Foreign {
         table: "server",
         keys: &[
@@ -22,12 +22,17 @@ const OF_OPENSTACK: [Foreign; 2] = [
             "network",
             "security_groups",
             "availability_zone",
-            "ssh_key",
             "config_drive",
             "boot_from_volume",
         ],
         help: "on `local` the server is described by `memory`, `disk` and `cpus`; on another cloud name that one with \
                `cloud`",
+    },
+    Foreign {
+        table: "server",
+        keys: &["ssh_key"],
+        help: "`local` has no key pairs: `ssh_authorized_keys` in `image` puts a public key into the image, and `user_data` \
+               in `server` gives one to this server alone",
     },
     Foreign {
         table: "publish",

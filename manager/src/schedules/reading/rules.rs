@@ -73,7 +73,18 @@ pub(super) const PUBLIC_KEY: Rule = Rule {
     holds: is_public_key,
 };
 
-fn is_public_key(text: &str) -> bool {
+/// By Nova's own rule.
+pub(super) const KEY_PAIR: Rule = Rule {
+    what: "a key pair's name",
+    help: "the name of a key pair in the cloud (`openstack keypair list`), or a public key: the one line of the .pub file",
+    holds: |text| {
+        (1..=255).contains(&text.len())
+            && text.trim() == text
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -_.@".contains(&byte))
+    },
+};
+
+pub(super) fn is_public_key(text: &str) -> bool {
     let mut words = text.split_whitespace().skip_while(|word| !is_key_type(word));
     let _key_type = words.next();
     words.next().is_some_and(|key| {

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{CheckKind, Compression, load};
+use super::super::{CheckKind, Compression, SshKey, load};
 use super::{one, read};
 
 /// Section 5 of the design, as it stands.
@@ -56,7 +56,7 @@ fn a_schedule_with_nothing_but_elements_has_the_documented_defaults() {
         (schedule.targets[0].server.memory, schedule.targets[0].server.disk, schedule.targets[0].server.cpus),
         (1 << 30, 4 << 30, 2)
     );
-    assert!(schedule.targets[0].server.config_drive && !schedule.targets[0].server.ssh_key);
+    assert!(schedule.targets[0].server.config_drive && schedule.targets[0].server.ssh_key.is_none());
     assert_eq!(schedule.targets[0].checks.len(), 4);
     assert!(schedule.targets[0].checks.iter().all(|check| check.required));
     let minutes: Vec<u64> =
@@ -140,4 +140,17 @@ fn the_shipped_file_parses() {
     if shipped.exists() {
         load(&shipped).unwrap_or_else(|error| panic!("{}", error.render(false)));
     }
+}
+
+#[test]
+fn a_key_pair_is_made_or_made_of_a_public_key_or_there_already() {
+    let key = |value: &str| {
+        let lines = format!("cloud = \"c\"\nserver = {{ flavor = \"f\", ssh_key = {value} }}\n");
+        one(&lines).targets[0].server.ssh_key.clone()
+    };
+    let public =
+        format!("ssh-ed25519 AAAA{} me@example", "C3NzaC1lZDI1NTE5AAAAIDv3q0pzs7w8o2ZQ8y5yqW1yV0v0gkq3");
+    assert_eq!((key("false"), key("true")), (None, Some(SshKey::Made)));
+    assert_eq!(key(&format!("\"{public}\"")), Some(SshKey::Public(public)));
+    assert_eq!(key("\"ops team\""), Some(SshKey::Named("ops team".to_owned())));
 }
