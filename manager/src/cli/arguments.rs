@@ -130,7 +130,7 @@ pub(crate) struct HostArguments {
     /// for a `run` of a local one]
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY", value_parser = address)]
     pub(crate) gateway: Option<SocketAddr>,
-    /// IP:PORT that servers dial, when it differs from where the gateway listens
+    /// IP:PORT that servers of other clouds than local dial, when it differs from where the gateway listens
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT",
           value_parser = address)]
     pub(crate) agent_endpoint: Option<SocketAddr>,

@@ -32,7 +32,7 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// How long an agent whose stream broke may take to come back.
     pub reattach: Duration,
-    /// `ip:port` that servers dial; `None`: the cloud says.
+    /// `ip:port` that servers elsewhere than on this host dial; `None`: the cloud says.
     pub agent_endpoint: Option<String>,
     /// Least free bytes of the scratch directory's file system for a build to start.
     pub room: u64,
