@@ -2,12 +2,12 @@
 //! tried again alone.
 
 use std::fs;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
+use super::clouds::{cloud, usual};
 use super::control::Control;
 use super::harness::{Place, tiny_schedule, wait_for};
 
@@ -117,31 +117,31 @@ fn three_targets_of_one_build_run_side_by_side_and_one_that_fails_keeps_the_name
     place.assert_nothing_left();
 }
 
-/// Where servers of the dead cloud would dial.
+/// Where servers of the other cloud would dial.
 const AWAY: [&str; 2] = ["--agent-endpoint", "192.0.2.1:50051"];
 
-/// A place with a schedule on `local` and on a cloud where nobody answers, which takes its connections' port with it.
-fn half_dead(more: &str) -> Place {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+/// A place with a schedule on `local` and on a cloud that lets everybody in and makes no image.
+fn half_broken(more: &str) -> Place {
+    let address = cloud(&["r"], usual);
     let far = "cloud = \"away\"\nserver.flavor = \"small\"";
     let place = Place::new(
-        &schedule(&format!("checks = {{ disk = {{}} }}\n{more}"), &[("here", ""), ("away", far)])
-            .replace("server = { memory = \"256 MiB\", disk = \"512 MiB\" }", "server.disk = \"512 MiB\""),
+        &schedule(
+            &format!("checks = {{ disk = {{}} }}\ntimeouts.upload = \"20s\"\n{more}"),
+            &[("here", ""), ("away", far)],
+        )
+        .replace("server = { memory = \"256 MiB\", disk = \"512 MiB\" }", "server.disk = \"512 MiB\""),
     );
     let auth = format!(
-        "{{auth_url: 'http://{dead}/v3', username: u, password: p, project_id: p, user_domain_id: d}}"
+        "{{auth_url: 'http://{address}/v3', username: u, password: p, project_id: p, user_domain_id: d}}"
     );
-    fs::write(
-        place.path().join("clouds.yaml"),
-        format!("clouds: {{away: {{region_name: r, auth: {auth}}}}}\n"),
-    )
-    .unwrap();
+    let clouds = format!("clouds: {{away: {{region_name: r, auth: {auth}}}}}\n");
+    fs::write(place.path().join("clouds.yaml"), clouds).unwrap();
     place
 }
 
 #[test]
-fn a_dead_cloud_is_tried_again_alone_and_keeps_no_other_from_its_name_when_each_is_published() {
-    let place = half_dead(
+fn a_broken_cloud_is_tried_again_alone_and_keeps_no_other_from_its_name_when_each_is_published() {
+    let place = half_broken(
         "retry = 1\nretry_backoff = \"1s\"\npause_after = 0\npublish = { name = \"tiny\", when = \"each\" }",
     );
     let serving = place.serve_with(&AWAY);
@@ -163,8 +163,8 @@ fn a_dead_cloud_is_tried_again_alone_and_keeps_no_other_from_its_name_when_each_
 }
 
 #[test]
-fn a_dead_cloud_keeps_the_name_back_when_all_are_published() {
-    let place = half_dead("publish = { name = \"tiny\", when = \"all\" }");
+fn a_broken_cloud_keeps_the_name_back_when_all_are_published() {
+    let place = half_broken("publish = { name = \"tiny\", when = \"all\" }");
     let said = place.expect(&["run", "tiny", AWAY[0], AWAY[1]], 2);
     let build = place.latest();
     assert_eq!(verdicts(&build), [("here", "passed"), ("away", "errored")], "{said}");
@@ -176,7 +176,7 @@ fn a_dead_cloud_keeps_the_name_back_when_all_are_published() {
 /// The manager is killed while it publishes a build of which one trial has failed: the next one publishes it.
 #[test]
 fn what_each_cloud_is_owed_survives_a_kill_while_it_is_published() {
-    let place = half_dead("pause_after = 0\npublish = { name = \"tiny\", when = \"each\" }");
+    let place = half_broken("pause_after = 0\npublish = { name = \"tiny\", when = \"each\" }");
     let kill = [("IMAGE_MANAGER_TEST_KILL", "advance:publishing#1:after")];
     let serving = place.serve_in(&AWAY, &kill);
     Control::of(&serving).trigger("tiny").unwrap();
