@@ -165,10 +165,10 @@ fn a_broken_cloud_is_tried_again_alone_and_keeps_no_other_from_its_name_when_eac
 #[test]
 fn a_broken_cloud_keeps_the_name_back_when_all_are_published() {
     let place = half_broken("publish = { name = \"tiny\", when = \"all\" }");
-    let said = place.expect(&["run", "tiny", AWAY[0], AWAY[1]], 2);
+    let said = place.expect(&["run", "tiny", "--gateway", "127.0.0.1:0", AWAY[0], AWAY[1]], 2);
     let build = place.latest();
     assert_eq!(verdicts(&build), [("here", "passed"), ("away", "errored")], "{said}");
-    assert_eq!((&build["verdict"], images(&build)), (&"errored".into(), vec!["gone"]));
+    assert_eq!((&build["verdict"], images(&build)), (&"errored".into(), vec!["gone", "gone"]));
     assert_eq!(published(&place), Vec::<String>::new());
     place.assert_nothing_left();
 }
