@@ -84,7 +84,7 @@ impl<'a> Table<'a> {
 
     /// The table as it is when an empty one hides what is below it, and whether there is one.
     pub(super) fn down_to_an_empty_one(self) -> (Self, bool) {
-        let Some(empty) = self.layers().position(|table| table.is_empty()) else { return (self, false) };
+        let Some(empty) = self.layers().position(DeTable::is_empty) else { return (self, false) };
         let above = if self.own.is_some() { empty.saturating_sub(1) } else { empty };
         let below = self.below.iter().take(above).copied().collect();
         (Self { below, ..self }, true)

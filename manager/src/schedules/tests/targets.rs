@@ -51,8 +51,7 @@ fn checks_are_taken_away_and_cleared_at_each_layer() {
             "[defaults]\nchecks = {{ disk = {{}}, dns = {{}} }}\n[schedule.a]\n{ELEMENTS}{schedule}\n\
              [[schedule.a.targets]]\nname = \"t\"\n{target}\n"
         );
-        let names = checks(&read(&text).schedules[0].targets[0]).join(" ");
-        names
+        checks(&read(&text).schedules[0].targets[0]).join(" ")
     };
     assert_eq!(of("", ""), "disk dns");
     assert_eq!(of("", "checks.dns = false"), "disk");
