@@ -47,12 +47,16 @@ pub(super) fn add(connection: &Connection, builds: &mut [v1::Build]) -> Result<(
         build.resources = resources.remove(&build.id).unwrap_or_default();
         build.trials = trials.remove(&build.id).unwrap_or_default();
         for (place, check) in checks.remove(&build.id).unwrap_or_default() {
-            build.trials.get_mut(place).into_iter().for_each(|trial| trial.checks.push(check.clone()));
+            if let Some(trial) = build.trials.get_mut(place) {
+                trial.checks.push(check);
+            }
         }
         for (place, path) in paths.remove(&build.id).unwrap_or_default() {
             let agent = build.trials.get_mut(place).and_then(|trial| trial.agent.as_mut());
             let removal = agent.and_then(|agent| agent.removal.as_mut());
-            removal.into_iter().for_each(|removal| removal.paths.push(path.clone()));
+            if let Some(removal) = removal {
+                removal.paths.push(path);
+            }
         }
         put_stages(build, stages.remove(&build.id).unwrap_or_default());
         if let [only] = build.trials.as_slice() {

@@ -122,23 +122,29 @@ fn insert(connection: &Connection, id: &str, schedule: &str, at: i64) {
     connection
         .execute(
             "INSERT INTO build (id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
-                image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name,
-                server_flavor, agent_version, agent_boot_id, agent_attached_at, removal_complete, failure_reason,
-                failure_stage, failure_message, failure_evidence)
-             VALUES (?1, ?2, ?3, 'failed', 'failed', 'cli', ?4, ?4, ?5, ?3, ?3, ?3, 1, 1, ?3, ?3, ?3, ?3, ?3, ?4, 0,
-                ?3, ?3, ?3, ?3)",
+                failure_reason, failure_stage, failure_message, failure_evidence)
+             VALUES (?1, ?2, ?3, 'failed', 'failed', 'cli', ?4, ?4, ?5, ?3, ?3, ?3, ?3)",
             params![id, schedule, CANARY, at, at + 1000],
+        )
+        .unwrap();
+    connection
+        .execute(
+            "INSERT INTO trial (build_id, position, target, cloud, state, verdict, image_id, image_name, image_sha512,
+                image_size, image_virtual_size, server_id, server_name, server_flavor, agent_version, agent_boot_id,
+                agent_attached_at, removal_complete, failure_reason, failure_stage, failure_message, failure_evidence)
+             VALUES (?1, 0, ?2, ?2, 'failed', 'failed', ?2, ?2, ?2, 1, 1, ?2, ?2, ?2, ?2, ?2, ?3, 0, ?2, ?2, ?2, ?2)",
+            params![id, CANARY, at],
         )
         .unwrap();
     let observations = serde_json::json!({ CANARY: { CANARY: [CANARY] }, "text": CANARY }).to_string();
     for (sql, last) in [
-        ("INSERT INTO stage VALUES (?1, 0, ?2, 'failed', ?4, ?4, ?3)", CANARY),
+        ("INSERT INTO stage VALUES (?1, 0, ?2, 'failed', ?4, ?4, ?3, NULL)", CANARY),
         (
             "INSERT INTO check_result (build_id, position, name, outcome, required, duration_ms, summary, observations)
              VALUES (?1, 0, ?2, 'fail', ?4 > 0, 1, ?2, ?3)",
             observations.as_str(),
         ),
-        ("INSERT INTO removed_path VALUES (?1, ?4, ?2, 'failed', ?3)", CANARY),
+        ("INSERT INTO removed_path VALUES (?1, ?4, ?2, 'failed', ?3, 0)", CANARY),
         (
             "INSERT INTO resource (build_id, cloud, kind, name, state, note, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?2, 'gone', ?2, ?4, ?4)",

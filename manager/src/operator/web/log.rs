@@ -165,10 +165,11 @@ fn title(log: Log) -> &'static str {
 /// The log that tells most as the build stands.
 fn telling(build: &v1::Build) -> Log {
     let stages = build.stages.iter().chain(build.trials.iter().flat_map(|trial| &trial.stages));
-    let running = stages.filter(|stage| stage.state() == v1::StageState::Running).map(|stage| &stage.name);
+    let mut running =
+        stages.filter(|stage| stage.state() == v1::StageState::Running).map(|stage| &stage.name);
     let stage = match &build.failure {
         Some(failure) => Stage::parse(&failure.stage),
-        None => running.last().and_then(|name| Stage::parse(name)),
+        None => running.next_back().and_then(|name| Stage::parse(name)),
     };
     match stage {
         Some(Stage::Booting | Stage::Verifying) => Log::Console,
