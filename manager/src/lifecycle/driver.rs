@@ -130,6 +130,12 @@ impl Driver {
         artifact: Option<HashedFile>,
         trials: Vec<Resumed>,
     ) -> Result<Vec<Ended>, Failure> {
+        // Before the first task: none may be left alone.
+        let mut clouds = Vec::with_capacity(trials.len());
+        for resumed in &trials {
+            let cloud = self.manager.cloud(&resumed.target.cloud);
+            clouds.push(cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?);
+        }
         let images = trials.iter().map(|trial| (trial.target.cloud.clone(), trial.image.clone()));
         let shared = Arc::new(Shared {
             manager: self.manager.clone(),
@@ -142,7 +148,7 @@ impl Driver {
             retry: self.manager.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
         });
         let mut tasks = Vec::with_capacity(trials.len());
-        for (position, resumed) in (0_u32..).zip(trials) {
+        for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
             let key = TrialKey { build_id: self.id.clone(), position };
             let start = match resumed.start {
                 TrialStart::Ended(ended) => {
@@ -151,19 +157,23 @@ impl Driver {
                 }
                 start => start,
             };
-            let cloud = self.manager.cloud(&resumed.target.cloud);
-            let cloud = cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?;
             let at = (resumed.state, resumed.attempt);
             let trial =
                 Trial::new(Arc::clone(&shared), key, (resumed.target, cloud), self.bounds.clone(), at);
             tasks.push(tokio::spawn(trial.run(start)));
         }
         let mut ended = Vec::with_capacity(tasks.len());
+        let mut broken = None;
         for task in tasks {
-            let broken = |error| Failure::new(Reason::State, format!("a trial ended in a panic: {error}"));
-            ended.push(task.await.map_err(broken)?);
+            match task.await {
+                Ok(end) => ended.push(end),
+                Err(error) => broken = Some(error),
+            }
         }
-        Ok(ended)
+        match broken {
+            Some(error) => Err(Failure::new(Reason::State, format!("a trial ended in a panic: {error}"))),
+            None => Ok(ended),
+        }
     }
 
     /// Commits the move to the next state, then tells it.

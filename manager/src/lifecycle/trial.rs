@@ -102,7 +102,11 @@ impl Trial {
                 self.wait_until(*at).await;
             }
             let shared = Arc::clone(&self.shared);
-            let place = shared.manager.inner().trial_places.acquire().await;
+            // Whoever ends the build need not wait for others' trials: the attempt ends at its first step.
+            let place = tokio::select! {
+                place = shared.manager.inner().trial_places.acquire() => place.ok(),
+                _ = self.bounds.stop().requested() => None,
+            };
             let (ended, cleaned) = match start {
                 TrialStart::CleaningUp(ended) => (ended, self.clean().await),
                 start => {
