@@ -10,7 +10,7 @@ use super::Manager;
 use super::artifact::HashedFile;
 use super::bounds::Bounds;
 use super::failure::Failure;
-use super::outcome::{Outcome, sum_up};
+use super::outcome::{Outcome, sum_up, to_publish};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
@@ -102,7 +102,7 @@ impl Driver {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
                 self.enter(BuildState::Trying, artifact.detail).await?;
-                let fresh = self.schedule.targets().into_iter().map(Resumed::fresh).collect();
+                let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
                 (Some(artifact.value), fresh)
             }
             Start::Trials { artifact, trials, .. } => (artifact, trials),
@@ -114,14 +114,19 @@ impl Driver {
             history.skip_stage(&self.id, "publishing", "the schedule publishes nothing").await?;
             return Ok(outcome);
         };
-        if outcome.verdict != Verdict::Passed {
+        let images = to_publish(publication.when, &ended);
+        if images.is_empty() {
+            if outcome.verdict == Verdict::Passed {
+                let history = self.manager.history();
+                history.skip_stage(&self.id, "publishing", "no target is to be published").await?;
+            }
             return Ok(outcome);
         }
         if self.state != BuildState::Publishing {
             self.enter(BuildState::Publishing, String::new()).await?;
         }
-        let detail = publish::run(self, &ended, &publication).await?;
-        Ok(Outcome { detail, ..outcome })
+        let published = publish::run(self, images, &publication).await;
+        Ok(outcome.after_publishing(published, self.state.word()))
     }
 
     /// Makes the trials, side by side, and waits for the end of each.
