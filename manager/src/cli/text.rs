@@ -184,16 +184,6 @@ impl Style {
         }
     }
 
-    /// By what a build or a trial says about the image.
-    pub(crate) fn by_verdict(self, verdict: Verdict, text: &str) -> Painted {
-        match verdict {
-            Verdict::Passed => self.paint("32", text),
-            Verdict::Failed => self.paint("31", text),
-            Verdict::Errored => self.paint("33", text),
-            Verdict::Unspecified => Painted::plain(text),
-        }
-    }
-
     /// Something to be aware of.
     pub(crate) fn warning(self, text: &str) -> Painted {
         self.paint("33", text)

@@ -7,6 +7,7 @@ use crate::cli::table::{self, Column};
 use crate::cli::text::{Painted, Screen, Style, line};
 use crate::cli::when;
 use crate::history::Named as _;
+use crate::lifecycle::state::end_of;
 use crate::lifecycle::state::trial::is_end;
 use crate::lifecycle::trials::{several, span};
 
@@ -38,7 +39,10 @@ fn of_before(trial: &v1::Trial) -> bool {
 
 /// What a trial is, in the colour of its verdict.
 pub(in crate::cli) fn painted(trial: &v1::Trial, style: Style, text: &str) -> Painted {
-    style.by_verdict(trial.verdict(), text)
+    match trial.verdict() {
+        Verdict::Unspecified => Painted::plain(text),
+        verdict => style.by_state(end_of(verdict), text),
+    }
 }
 
 /// The table; nothing for a build with one trial.
