@@ -15,7 +15,7 @@ use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
-use crate::operator::build_events;
+use crate::operator::{Logs, build_events};
 use crate::reason::Reason;
 use crate::schedules::{LOCAL, Schedule, Schedules};
 
@@ -141,7 +141,8 @@ async fn follow_here(
     options: TriggerOptions,
 ) -> Result<Followed, Trouble> {
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
-    let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
+    let events =
+        build_events(manager.clone(), build.id.clone(), Logs::All).await.map_err(Trouble::errored)?;
     let cancel = || {
         manager.cancel(&build.id, Principal::this_process());
     };

@@ -85,8 +85,12 @@ impl ImageManager for Control {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let id = self.resolve(&request.id).await?;
-        let events =
-            watch::build_events(self.manager.clone(), id, request.logs).await.map_err(history_status)?;
+        let logs = match (request.logs, request.target) {
+            (false, _) => watch::Logs::None,
+            (true, target) if target.is_empty() => watch::Logs::All,
+            (true, target) => watch::Logs::OfTarget(target),
+        };
+        let events = watch::build_events(self.manager.clone(), id, logs).await.map_err(history_status)?;
         let access = Arc::clone(&self.access);
         let fallen = async move {
             access.keyring.fallen(&caller).await;

@@ -41,6 +41,7 @@ mod road;
 mod rpm;
 mod second_build;
 mod serving;
+mod several;
 mod shell;
 mod starting;
 mod steering;
