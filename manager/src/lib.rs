@@ -21,5 +21,6 @@ pub mod readiness;
 mod refusals;
 pub mod schedules;
 pub mod trust;
+pub mod unchanged;
 mod untrusted;
 pub mod webhook;

@@ -43,13 +43,13 @@ impl Build<'_> {
                 let verified = proof::prove(&file, self.order.format, cancel)
                     .await
                     .map_err(|error| self.with_cause(error))?;
-                let proof::Verified { proof, packages } = verified;
+                let proof::Verified { proof, packages, kept } = verified;
                 let proof_seconds = began.elapsed().as_secs_f64();
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 let room = self.room.used();
-                Ok(Artifact { file, manifest, packages, phase_seconds, proof, proof_seconds, room })
+                Ok(Artifact { file, manifest, packages, kept, phase_seconds, proof, proof_seconds, room })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }
