@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
+use crate::unchanged::Kept;
 
 pub use artifact::sha512_of;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
@@ -123,6 +124,8 @@ pub struct Artifact {
     pub manifest: Option<PathBuf>,
     /// The packages that the image's own database lists, where DIB lists none: those of rpm.
     pub packages: Vec<Package>,
+    /// What the image's mirrors can be asked with later, whether a build would make another one; or why that is not known.
+    pub kept: Result<Kept, String>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Whether the packaged files in it are what their packages say.
