@@ -44,6 +44,7 @@ mod room;
 mod run;
 mod staleness;
 mod stand_ins;
+mod version;
 mod view;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ pub use proof::{Counts, Proof};
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
+pub use version::version;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
 /// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used. In it

@@ -13,6 +13,7 @@ const SCHEDULE: &[&str] = &[
     "retry",
     "retry_backoff",
     "pause_after",
+    "skip",
 ];
 const IMAGE: &[&str] = &[
     "elements",
@@ -52,13 +53,14 @@ const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
 /// A schedule asks for each of them once at most, so for no more than an agent takes.
 const _: () = assert!(CHECKS.len() <= image_manager_agent::MOST_CHECKS, "more checks than an agent takes");
 const PUBLISH: &[&str] = &["name", "keep", "visibility"];
+const SKIP: &[&str] = &["unchanged", "max_age"];
 const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 
 /// The keys of the file itself.
 pub(super) const FILE: &[&str] = &["defaults", "schedule"];
 
 /// Tables by their name within a schedule, with their keys.
-const TABLES: [(&str, &[&str]); 14] = [
+const TABLES: [(&str, &[&str]); 15] = [
     ("", SCHEDULE),
     ("image", IMAGE),
     ("image.users", USER),
@@ -73,6 +75,7 @@ const TABLES: [(&str, &[&str]); 14] = [
     ("checks.packages", &["max_changed", "required", "timeout"]),
     ("publish", PUBLISH),
     ("timeouts", TIMEOUTS),
+    ("skip", SKIP),
 ];
 
 /// The keys of the table `name`.
