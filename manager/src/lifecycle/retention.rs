@@ -161,6 +161,7 @@ mod tests {
                 trials: Vec::new(),
                 fired_at: None,
                 retry_of: None,
+                forced: false,
             };
             history.create_build(new).await.unwrap();
             let ending = || Ending::new(StageState::Done, "");
