@@ -46,6 +46,7 @@ mod starting;
 mod steering;
 mod stopping;
 mod take_up;
+mod unchanged;
 mod untrusted;
 mod usage;
 mod verdicts;
