@@ -7,8 +7,11 @@ use crate::unchanged::{Doubt, Kept};
 
 /// Taken over.
 const TAKEN: [&str; 3] = ["apt::install-recommends", "apt::install-suggests", "apt::default-release"];
-/// They do not change what an upgrade would do, or only say how it is done. Ends with `::`: with all below.
-const WITHOUT_EFFECT: [&str; 22] = [
+/// They do not change what an upgrade would do, or only say how it is done. What runs around dpkg, or once the lists are
+/// there, comes after apt has decided what to do; here it never runs, for nothing but [`TAKEN`] gets into the private
+/// root. What runs before the lists are fetched (`APT::Update::Pre-Invoke`) may change what is asked, and is not among
+/// them. Ends with `::`: with all below.
+const WITHOUT_EFFECT: [&str; 29] = [
     "acquire::compressiontypes::",
     "acquire::forceipv4",
     "acquire::forceipv6",
@@ -27,13 +30,18 @@ const WITHOUT_EFFECT: [&str; 22] = [
     "apt::never-markauto-sections::",
     "apt::neverautoremove::",
     "apt::periodic::",
+    "apt::update::post-invoke::",
+    "apt::update::post-invoke-success::",
     "apt::versionedkernelpackages::",
+    "dir::cache::pkgcache",
+    "dir::cache::srcpkgcache",
     "dpkg::options::",
+    "dpkg::post-invoke::",
+    "dpkg::pre-install-pkgs::",
+    "dpkg::pre-invoke::",
     "dpkg::use-pty",
     "unattended-upgrade::",
 ];
-/// Names what runs when packages are installed; nothing is installed here, and what Debian itself has here asks questions.
-const QUESTIONS: (&str, &str) = ("dpkg::pre-install-pkgs::", "/usr/sbin/dpkg-preconfigure --apt || true");
 /// Most settings, and levels of one within another.
 const MOST: usize = 2000;
 const DEEPEST: usize = 16;
@@ -52,7 +60,7 @@ pub(super) fn of(kept: &Kept) -> Result<Vec<(String, String)>, Doubt> {
                     return Err(doubt(&format!("{name} is {value:?}")));
                 }
                 taken.push((lower, value));
-            } else if !is_without_effect(&lower) && (lower.as_str(), value.as_str()) != QUESTIONS {
+            } else if !is_without_effect(&lower) {
                 return Err(doubt(&format!("it is not known what {name} does")));
             }
         }
@@ -168,11 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_after_apt_has_decided_is_left_out() {
+        // Of needrestart, docker-clean, apt-listchanges and PackageKit.
+        for hook in [
+            "DPkg::Post-Invoke {\"test -x /usr/lib/needrestart/apt-pinvoke && /usr/lib/needrestart/apt-pinvoke || true\"; };",
+            "DPkg::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb || true\"; };",
+            "APT::Update::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb || true\"; };",
+            "APT::Update::Post-Invoke-Success { \"/usr/bin/test -e /run/x || true\"; };",
+            "Dir::Cache::pkgcache \"\"; Dir::Cache::srcpkgcache \"\";",
+            "DPkg::Pre-Install-Pkgs { \"/usr/bin/apt-listchanges --apt || test $? -lt 10\"; };",
+        ] {
+            assert_eq!(read(hook).unwrap(), Vec::new(), "{hook}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_doubted() {
         for bad in [
-            "APT::Update::Post-Invoke { \"touch /tmp/ran\"; };",
-            "DPkg::Post-Invoke {\"id\";};",
-            "DPkg::Pre-Install-Pkgs {\"id\";};",
+            "APT::Update::Pre-Invoke { \"touch /tmp/ran\"; };",
             "Acquire::http::Proxy \"http://127.0.0.1:1\";",
             "Acquire::http::Proxy-Auto-Detect \"/tmp/x\";",
             "Dir::Bin::methods \"/tmp/x\";",

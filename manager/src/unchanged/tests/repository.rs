@@ -1,5 +1,6 @@
 //! A signed apt repository on loopback, as a real server would give it out.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -76,7 +77,7 @@ impl Repository {
         let mut list = String::new();
         for (name, version, more) in packages {
             list += &stanza(name, version, more);
-            list += &format!("Filename: pool/{name}.deb\nSize: 1\nSHA256: {:064x}\n\n", 7);
+            writeln!(list, "Filename: pool/{name}.deb\nSize: 1\nSHA256: {:064x}\n", 7).unwrap();
         }
         let place = self.directory.path().join("www/dists/stable");
         fs::write(place.join("main/binary-amd64/Packages"), &list).unwrap();
