@@ -26,6 +26,8 @@ pub struct Settings {
     pub private: Vec<PathBuf>,
     /// Builds that may run at once; further ones wait.
     pub concurrent_builds: usize,
+    /// Trials that may be under way at once, over all builds; further ones wait.
+    pub concurrent_trials: usize,
     /// The agents' door.
     pub gateway: GatewaySettings,
     /// How long an agent whose stream broke may take to come back.

@@ -47,6 +47,7 @@ mod starting;
 mod steering;
 mod stopping;
 mod take_up;
+mod targets;
 mod untrusted;
 mod usage;
 mod verdicts;

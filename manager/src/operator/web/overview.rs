@@ -115,7 +115,7 @@ fn one(standing: &Standing, operator: bool) -> Markup {
             div.who {
                 h2 { a href={ "/schedules/" (schedule.name) } { (schedule.name) } }
                 p.muted {
-                    (schedule.cloud)
+                    (schedule.clouds().join(", "))
                     @if let Some(publish) = &schedule.publish { " · publishes " (publish.name) }
                 }
             }
