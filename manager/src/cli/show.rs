@@ -118,7 +118,7 @@ fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
     }
     if let Some(agent) = &build.agent {
         out.blank();
-        write_agent(out, agent, style);
+        write_agent(out, "", agent, style);
     }
     write_image(out, build, style);
     write_definition(out, build, style);
@@ -157,9 +157,13 @@ fn write_stages(out: &mut Screen, stages: &[v1::Stage], style: Style) {
 }
 
 fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
-    let head = format!("{} while {}", failure.reason, failure.stage);
     out.blank();
-    line!(out, style.bold(&head), format_args!(": {}", failure.message));
+    write_what_happened(out, "", failure, style);
+}
+
+fn write_what_happened(out: &mut Screen, lead: &str, failure: &v1::Failure, style: Style) {
+    let head = format!("{} while {}", failure.reason, failure.stage);
+    line!(out, lead, style.bold(&head), format_args!(": {}", failure.message));
 }
 
 /// What to do next; on a terminal between words, below the first one.
@@ -205,17 +209,18 @@ fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     }
 }
 
-fn write_agent(out: &mut Screen, agent: &v1::Agent, style: Style) {
+fn write_agent(out: &mut Screen, lead: &str, agent: &v1::Agent, style: Style) {
     let removal = match &agent.removal {
         Some(removal) if removal.complete => "removed itself completely",
         Some(_) => "could NOT remove all of itself",
         None => "has not reported its removal",
     };
     let attached = when::both(agent.attached_at.as_ref());
-    line!(out, style.bold("agent"), format_args!(" {} attached {attached}, {removal}", agent.version));
+    let said = format!(" {} attached {attached}, {removal}", agent.version);
+    line!(out, lead, style.bold("agent"), said);
     for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
-        line!(out, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
+        line!(out, lead, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
     }
 }
 

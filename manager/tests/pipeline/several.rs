@@ -76,3 +76,29 @@ fn logs_are_of_one_target() {
     let shown: Json = serde_json::from_str(&text(&output.stdout)).unwrap();
     assert_eq!(shown["trials"][2]["attempt"], 2);
 }
+
+#[test]
+fn builds_are_compared_and_summed_up_by_target() {
+    let (place, [good, bad]) = place();
+    let said = place.expect(&["compare", &good, &bad], 0);
+    for line in [
+        "  small            succeeded\n",
+        "  tight-flavor     succeeded -> failed (check_failed)\n",
+        "  lab-region-1     succeeded -> errored (agent_silent)\n",
+        " tight-flavor disk pass -> fail\n",
+        " lab-region-1 disk pass -> not run\n",
+    ] {
+        assert!(said.contains(line), "{line} is not in\n{said}");
+    }
+    assert!(said.contains("image size") && said.contains("the same"), "{said}");
+    let said = place.expect(&["report"], 0);
+    assert!(said.contains("small             2 of 2 passed, 0 failed, 0 errored, boot to agent"), "{said}");
+    assert!(said.contains("tight-flavor      1 of 2 passed, 1 failed, 0 errored"), "{said}");
+    assert!(said.contains("lab-region-1      1 of 2 passed, 0 failed, 1 errored"), "{said}");
+    let output = place.run(&["report", "--format", "json"]);
+    let report: Json = serde_json::from_str(&text(&output.stdout)).unwrap();
+    let targets = &report["schedules"][0]["targets"];
+    assert_eq!(targets[2]["target"], "tight-flavor");
+    assert_eq!(targets[2]["success_rate"], 0.5);
+    assert_eq!(report["schedules"][0]["builds"], 2);
+}

@@ -2,7 +2,7 @@
 
 use image_manager_proto::v1::{self, CheckOutcome, Verdict};
 
-use super::{head, write_agent, write_check, write_evidence, write_failure, write_hint, write_stages};
+use super::{head, write_agent, write_check, write_evidence, write_hint, write_stages, write_what_happened};
 use crate::cli::table::{self, Column};
 use crate::cli::text::{Painted, Screen, Style, line};
 use crate::cli::when;
@@ -82,7 +82,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
         if of_before(trial) {
             line!(out, "  the attempt before errored:");
         }
-        write_failure(out, failure, style);
+        write_what_happened(out, "  ", failure, style);
         if failure.hint != told {
             write_hint(out, failure, style);
         }
@@ -112,7 +112,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
         line!(out, format_args!("  server {} ({}), id {}", server.name, server.flavor, server.id));
     }
     if let Some(agent) = &trial.agent {
-        write_agent(out, agent, style);
+        write_agent(out, "  ", agent, style);
     }
 }
 
