@@ -15,7 +15,7 @@ use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
-use crate::operator::build_events;
+use crate::operator::{Logs, build_events};
 use crate::reason::Reason;
 use crate::schedules::{LOCAL, Schedule, Schedules};
 
@@ -121,6 +121,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map(std::path::absolute)
             .transpose()
             .map_err(Trouble::usage)?,
+        force: arguments.force,
         ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
@@ -141,7 +142,8 @@ async fn follow_here(
     options: TriggerOptions,
 ) -> Result<Followed, Trouble> {
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
-    let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
+    let events =
+        build_events(manager.clone(), build.id.clone(), Logs::All).await.map_err(Trouble::errored)?;
     let cancel = || {
         manager.cancel(&build.id, Principal::this_process());
     };
@@ -170,7 +172,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         ));
     }
     let mut client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
-    let build = client.trigger(&arguments.schedule).await?;
+    let build = client.trigger(&arguments.schedule, arguments.force).await?;
     let events = client.watch(&build.id).await?;
     let canceller = client.clone();
     let id = build.id.clone();
@@ -208,7 +210,7 @@ fn refused(error: TriggerError) -> Trouble {
 
 fn exit_of(build: &v1::Build) -> Exit {
     match build.state() {
-        BuildState::Succeeded => Exit::Done,
+        BuildState::Succeeded | BuildState::Skipped => Exit::Done,
         BuildState::Failed => Exit::Failed,
         BuildState::Cancelled => Exit::Cancelled,
         _ => Exit::Errored,

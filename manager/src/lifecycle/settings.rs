@@ -88,6 +88,12 @@ pub mod files {
         state.join(BUILDS).join(build_id)
     }
 
+    /// The directory of a trial's logs: that of its build where it is the only one.
+    pub fn of_trial(state: &Path, build_id: &str, target: &str, only: bool) -> PathBuf {
+        let directory = directory(state, build_id);
+        if only { directory } else { directory.join(target) }
+    }
+
     /// disk-image-builder's output.
     pub const BUILD_LOG: &str = "build.log";
     /// The server's serial console.

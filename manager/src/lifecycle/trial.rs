@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_manager_proto::v1::{self, StageState, TrialState, Verdict, build_event};
+use image_manager_proto::v1::{self, StageState, TrialState, Verdict};
 
 use super::bounds::Bounds;
 use super::driver::{Done, INSIST, clean_up, tell_build};
@@ -290,8 +290,8 @@ impl Trial {
 
     /// The directory of this trial's logs.
     pub(super) fn directory(&self) -> PathBuf {
-        let directory = self.shared.manager.settings().build_directory(&self.shared.id);
-        if self.shared.only { directory } else { directory.join(&self.target.name) }
+        let state = &self.shared.manager.settings().state;
+        files::of_trial(state, &self.shared.id, &self.target.name, self.shared.only)
     }
 
     /// The serial console's log.
@@ -324,7 +324,7 @@ impl Trial {
     pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
         self.history().record_checks(&self.key, checks.clone()).await?;
         for check in checks {
-            self.shared.manager.events().tell(&self.shared.id, build_event::Kind::Check(check));
+            self.shared.manager.events().check(&self.shared.id, &self.told_as(), check);
         }
         Ok(())
     }

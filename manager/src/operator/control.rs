@@ -45,7 +45,8 @@ impl ImageManager for Control {
             Trigger::Unspecified | Trigger::Cron | Trigger::Retry => Trigger::Grpc,
             other => other,
         };
-        let build = self.manager.trigger(&request.schedule, TriggerOptions::new(trigger, by)).await;
+        let options = TriggerOptions { force: request.force, ..TriggerOptions::new(trigger, by) };
+        let build = self.manager.trigger(&request.schedule, options).await;
         build.map(Response::new).map_err(trigger_status)
     }
 
@@ -85,8 +86,12 @@ impl ImageManager for Control {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let id = self.resolve(&request.id).await?;
-        let events =
-            watch::build_events(self.manager.clone(), id, request.logs).await.map_err(history_status)?;
+        let logs = match (request.logs, request.target) {
+            (false, _) => watch::Logs::None,
+            (true, target) if target.is_empty() => watch::Logs::All,
+            (true, target) => watch::Logs::OfTarget(target),
+        };
+        let events = watch::build_events(self.manager.clone(), id, logs).await.map_err(history_status)?;
         let access = Arc::clone(&self.access);
         let fallen = async move {
             access.keyring.fallen(&caller).await;
