@@ -142,6 +142,10 @@ pub(crate) struct HostArguments {
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
           value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
+    /// Trials that may be under way at once, over all builds: each is a server. Further ones wait
+    #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_TRIALS", default_value_t = 4,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) concurrent_trials: u16,
     /// Files with tokens that other flags name: no build sees them.
     #[arg(skip)]
     pub(crate) private: Vec<PathBuf>,

@@ -73,7 +73,8 @@ impl Client {
 
     /// The events of a build, logs included.
     pub(crate) async fn watch(&mut self, id: &str) -> Result<Streaming<v1::BuildEvent>, Trouble> {
-        let request = self.request(v1::WatchBuildRequest { id: id.to_owned(), logs: true });
+        let request =
+            self.request(v1::WatchBuildRequest { id: id.to_owned(), logs: true, target: String::new() });
         self.inner.watch_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
     }
 

@@ -23,7 +23,7 @@ pub struct BuildFilter {
     pub before: Option<String>,
     /// At most this many; bounded to [`BuildFilter::MOST`].
     pub limit: u32,
-    /// Without stages, checks, resources and the agent's paths: a table does without, and is there sooner.
+    /// Without stages, checks, resources and the agents' paths: a table does without, and is there sooner.
     pub bare: bool,
 }
 
@@ -138,7 +138,9 @@ fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryEr
     let more = builds.len() > limit as usize;
     builds.truncate(limit as usize);
     let next = if more { builds.last().map(|build| build.id.clone()) } else { None };
-    if !filter.bare {
+    if filter.bare {
+        parts::add_trials(connection, &mut builds.iter_mut().collect::<Vec<_>>())?;
+    } else {
         parts::add(connection, &mut builds)?;
     }
     Ok(Page { builds, next })

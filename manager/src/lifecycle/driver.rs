@@ -10,7 +10,7 @@ use super::Manager;
 use super::artifact::HashedFile;
 use super::bounds::Bounds;
 use super::failure::Failure;
-use super::outcome::{Outcome, sum_up};
+use super::outcome::{Outcome, sum_up, to_publish};
 use super::skip::{self, Decision, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
@@ -114,7 +114,7 @@ impl Driver {
                 let because = self.because.take().map(|why| format!("; built because {why}"));
                 let detail = artifact.detail + &because.unwrap_or_default();
                 self.enter(BuildState::Trying, detail).await?;
-                let fresh = self.schedule.targets().into_iter().map(Resumed::fresh).collect();
+                let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
                 (Some(artifact.value), fresh)
             }
             Start::Trials { artifact, trials, .. } => (artifact, trials),
@@ -126,14 +126,19 @@ impl Driver {
             history.skip_stage(&self.id, "publishing", "the schedule publishes nothing").await?;
             return Ok(outcome);
         };
-        if outcome.verdict != Verdict::Passed {
+        let images = to_publish(publication.when, &ended);
+        if images.is_empty() {
+            if outcome.verdict == Verdict::Passed {
+                let history = self.manager.history();
+                history.skip_stage(&self.id, "publishing", "no target is to be published").await?;
+            }
             return Ok(outcome);
         }
         if self.state != BuildState::Publishing {
             self.enter(BuildState::Publishing, String::new()).await?;
         }
-        let detail = publish::run(self, &ended, &publication).await?;
-        Ok(Outcome { detail, ..outcome })
+        let published = publish::run(self, images, &publication).await;
+        Ok(outcome.after_publishing(published, self.state.word()))
     }
 
     /// Makes the trials, side by side, and waits for the end of each.
@@ -142,6 +147,12 @@ impl Driver {
         artifact: Option<HashedFile>,
         trials: Vec<Resumed>,
     ) -> Result<Vec<Ended>, Failure> {
+        // Before the first task: none may be left alone.
+        let mut clouds = Vec::with_capacity(trials.len());
+        for resumed in &trials {
+            let cloud = self.manager.cloud(&resumed.target.cloud);
+            clouds.push(cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?);
+        }
         let images = trials.iter().map(|trial| (trial.target.cloud.clone(), trial.image.clone()));
         let shared = Arc::new(Shared {
             manager: self.manager.clone(),
@@ -154,7 +165,7 @@ impl Driver {
             retry: self.manager.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
         });
         let mut tasks = Vec::with_capacity(trials.len());
-        for (position, resumed) in (0_u32..).zip(trials) {
+        for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
             let key = TrialKey { build_id: self.id.clone(), position };
             let start = match resumed.start {
                 TrialStart::Ended(ended) => {
@@ -163,19 +174,23 @@ impl Driver {
                 }
                 start => start,
             };
-            let cloud = self.manager.cloud(&resumed.target.cloud);
-            let cloud = cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?;
             let at = (resumed.state, resumed.attempt);
             let trial =
                 Trial::new(Arc::clone(&shared), key, (resumed.target, cloud), self.bounds.clone(), at);
             tasks.push(tokio::spawn(trial.run(start)));
         }
         let mut ended = Vec::with_capacity(tasks.len());
+        let mut broken = None;
         for task in tasks {
-            let broken = |error| Failure::new(Reason::State, format!("a trial ended in a panic: {error}"));
-            ended.push(task.await.map_err(broken)?);
+            match task.await {
+                Ok(end) => ended.push(end),
+                Err(error) => broken = Some(error),
+            }
         }
-        Ok(ended)
+        match broken {
+            Some(error) => Err(Failure::new(Reason::State, format!("a trial ended in a panic: {error}"))),
+            None => Ok(ended),
+        }
     }
 
     /// Commits the move to the next state, then tells it.

@@ -27,9 +27,6 @@ use crate::stage::Stage;
 /// How long whoever asks for a build waits for the cloud to say whether it can take it.
 pub const PREFLIGHT: Duration = Duration::from_mins(1);
 
-/// Trials that are under way at one time, over all builds.
-const TRIALS: usize = 4;
-
 /// A build was asked for and not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum TriggerError {
@@ -178,6 +175,7 @@ impl Manager {
     /// Puts a manager together. It does nothing by itself before [`Manager::recover`] and a trigger.
     pub fn new(parts: Parts) -> Self {
         let places = Semaphore::new(parts.settings.concurrent_builds.max(1));
+        let trial_places = Semaphore::new(parts.settings.concurrent_trials.max(1));
         Self {
             inner: Arc::new(Inner {
                 settings: parts.settings,
@@ -192,7 +190,7 @@ impl Manager {
                 bus: Bus::default(),
                 metrics: Metrics::default(),
                 places,
-                trial_places: Semaphore::new(TRIALS),
+                trial_places,
                 serves: parts.serves,
                 closing: CancellationToken::new(),
                 ending: CancellationToken::new(),
@@ -266,7 +264,7 @@ impl Manager {
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
-        let targets = schedule.targets();
+        let targets = schedule.targets.clone();
         for target in &targets {
             self.cloud(&target.cloud)?;
         }

@@ -33,6 +33,7 @@ pub mod state;
 mod stop;
 mod take_up;
 mod trial;
+pub mod trials;
 mod uploads;
 
 pub use agent_program::{NoAgent, agent_for};

@@ -125,7 +125,7 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     if before.schedule_digest != digest_of(schedule) {
         return Err(format!("the schedule has changed since build {id}"));
     }
-    tried_alike(before, &schedule.targets(), schedule.publish.as_ref())?;
+    tried_alike(before, &schedule.targets, schedule.publish.as_ref())?;
     let fetches = |part: &&DefinitionPart| part.kind == ELEMENT && FETCHING.contains(&part.name.as_str());
     if let Some(part) = before.definition.iter().find(fetches) {
         return Err(format!(

@@ -42,9 +42,9 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
         .map_err(|refusal| Failure::new(refusal.reason(), refusal.to_string()))?;
     let late =
         async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
-    let targets = driver.schedule.targets();
+    let targets = &driver.schedule.targets;
     let asked = async {
-        driver.manager.preflight(&targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
+        driver.manager.preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
     };
     driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();

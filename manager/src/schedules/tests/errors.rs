@@ -1,7 +1,7 @@
 use super::{ELEMENTS, read, refused, repeated};
 
 /// The mistakes as `part of the file: title; label; help`.
-fn mistakes(text: &str) -> Vec<String> {
+pub(super) fn mistakes(text: &str) -> Vec<String> {
     refused(text)
         .diagnostics()
         .iter()
@@ -44,9 +44,9 @@ fn keys_and_types() {
         ("cron = 3", "3: `cron` must be a string, not a number", "write \"3\""),
         ("server = \"big\"", "\"big\": `server` must be a table, not a string", "write `server = { ... }`"),
         (
-            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = \"yes\" }",
-            "\"yes\": `server.ssh_key` must be true or false",
-            "`true` or `false`",
+            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = 3 }",
+            "3: `server.ssh_key` must be true, false, a public key or the name of a key pair",
+            "makes a key pair",
         ),
         ("server.cpus = 0", "0: `server.cpus` must be from 1 to 64", "out of range"),
         ("server.cpus = 99999999999999999999", "9999", "out of range"),
@@ -389,6 +389,12 @@ fn after_an_open_bracket_nothing_is_guessed() {
 fn keys_of_the_other_kind_of_cloud_are_mistakes() {
     assert_mistakes(&[
         ("server.flavor = \"m\"", "flavor: `server.flavor` has no effect on the cloud `local`", "memory"),
+        ("server.ssh_key = \"mine\"", "ssh_key: `server.ssh_key` has no effect", "`ssh_authorized_keys`"),
+        (
+            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = \"a/b\" }",
+            "\"a/b\": `server.ssh_key`: `a/b` is not a key pair's name",
+            ".pub file",
+        ),
         ("server.network = \"n\"", "network: `server.network` has no effect", "`cloud`"),
         (
             "publish = { name = \"a\", visibility = \"public\" }",
