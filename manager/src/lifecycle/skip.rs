@@ -23,7 +23,7 @@ use crate::builder::{self, Expanded};
 use crate::clock;
 use crate::history::{Before, Defined, DefinitionPart, HistoryError};
 use crate::reason::Reason;
-use crate::schedules::{Publish, Schedule, Skip, Target};
+use crate::schedules::{Schedule, Skip};
 use crate::unchanged::{self, Answer, Change, Kept, Origins, Question, would_change};
 
 /// How long the mirrors may take to answer, and how long the whole may take.
@@ -125,7 +125,7 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     if before.schedule_digest != digest_of(schedule) {
         return Err(format!("the schedule has changed since build {id}"));
     }
-    tried_alike(before, &schedule.targets, schedule.publish.as_ref())?;
+    tried_alike(before, schedule)?;
     let fetches = |part: &&DefinitionPart| part.kind == ELEMENT && FETCHING.contains(&part.name.as_str());
     if let Some(part) = before.definition.iter().find(fetches) {
         return Err(format!(
@@ -140,10 +140,10 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
 }
 
 /// Whether it passed on the targets that there are now, and has its name in each cloud. Pure.
-fn tried_alike(before: &Before, targets: &[Target], publish: Option<&Publish>) -> Result<(), String> {
+fn tried_alike(before: &Before, schedule: &Schedule) -> Result<(), String> {
     let id = &before.id;
     let then = before.trials.iter().map(|(target, cloud, ..)| (target.as_str(), cloud.as_str()));
-    let now = targets.iter().map(|target| (target.name.as_str(), target.cloud.as_str()));
+    let now = schedule.targets.iter().map(|target| (target.name.as_str(), target.cloud.as_str()));
     if !then.eq(now) {
         return Err(format!("build {id} was tried on other targets"));
     }
@@ -151,6 +151,7 @@ fn tried_alike(before: &Before, targets: &[Target], publish: Option<&Publish>) -
         if !passed {
             return Err(format!("build {id} did not pass on {target}"));
         }
+        let publish = schedule.publish.as_ref().filter(|_| schedule.publishes_on(cloud));
         if publish.is_some_and(|publish| publish.name != *name) {
             return Err(format!("the image of build {id} does not have its name on {cloud}"));
         }
