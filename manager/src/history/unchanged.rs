@@ -134,3 +134,98 @@ fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryEr
     before.trials = trials.collect::<Result<_, _>>()?;
     Ok(Some(before))
 }
+
+#[cfg(test)]
+mod tests {
+    use image_manager_proto::v1::{BuildState as S, StageState, Trigger, Verdict};
+
+    use super::*;
+    use crate::history::{ArtifactRecord, NewBuild, NewTrial, Principal};
+
+    async fn queue(history: &History, id: &str) {
+        let trial = NewTrial {
+            target: "local".to_owned(),
+            cloud: "local".to_owned(),
+            required: true,
+            stages: vec!["uploading"],
+            checks: Vec::new(),
+        };
+        let build = NewBuild {
+            id: id.to_owned(),
+            schedule: "web".to_owned(),
+            trigger: Trigger::Cli,
+            requested_by: Principal::Manager,
+            stages: (vec!["building"], vec!["cleaning_up"]),
+            trials: vec![trial],
+            fired_at: None,
+            retry_of: None,
+            forced: false,
+        };
+        history.create_build(build).await.unwrap();
+    }
+
+    async fn build(history: &History, id: &str, end: S) {
+        queue(history, id).await;
+        let artifact = ArtifactRecord {
+            file: id.into(),
+            sha512: String::new(),
+            schedule_digest: format!("digest of {id}"),
+            packages_sha256: Some(id.to_owned()),
+        };
+        history.record_artifact(id, artifact).await.unwrap();
+        let verdict = if end == S::Succeeded { Verdict::Passed } else { Verdict::Failed };
+        let ending = Ending::new(StageState::Done, "");
+        history.finish(id, (S::Queued, end), Some((verdict, None)), ending, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_build_that_is_left_out_made_nothing_and_blocks_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        queue(&history, "1").await;
+        assert_eq!(history.before("1").await.unwrap(), None);
+        history.skip_build("1", "0", "nothing has changed").await.unwrap();
+        let skipped = history.build("1").await.unwrap();
+        assert_eq!((skipped.state(), skipped.verdict()), (S::Skipped, Verdict::Unspecified));
+        assert_eq!(
+            (skipped.unchanged_since.as_str(), skipped.stages[0].detail.as_str()),
+            ("0", "nothing has changed")
+        );
+        assert!(skipped.finished_at.is_some() && skipped.started_at.is_none());
+        assert!(skipped.stages.iter().all(|stage| stage.state() == StageState::Skipped));
+        assert_eq!(skipped.trials[0].state(), v1::TrialState::Skipped);
+        assert!(history.unfinished().await.unwrap().is_empty());
+        let twice = history.skip_build("1", "0", "").await.unwrap_err();
+        assert!(matches!(twice, HistoryError::IllegalMove { .. }), "{twice}");
+        let fresh = history.last_successes(vec!["web".to_owned()]).await.unwrap();
+        assert!(fresh.contains_key("web"), "as fresh as a new one");
+    }
+
+    #[tokio::test]
+    async fn the_last_verdict_is_what_counts_and_only_the_last_good_one_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        for (id, end) in [("1", S::Succeeded), ("2", S::Succeeded), ("3", S::Failed), ("4", S::Cancelled)] {
+            build(&history, id, end).await;
+        }
+        assert_eq!(history.superseded_packages("web").await.unwrap(), ["1", "3", "4"]);
+        assert_eq!(history.superseded_packages("other").await.unwrap(), [""; 0]);
+        history.packages_dropped("1").await.unwrap();
+        assert_eq!(history.superseded_packages("web").await.unwrap(), ["3", "4"]);
+        assert!(history.has_packages("2").await.unwrap() && !history.has_packages("1").await.unwrap());
+        queue(&history, "5").await;
+        let before = history.before("5").await.unwrap().unwrap();
+        assert_eq!((before.id.as_str(), before.passed), ("3", false), "cancelled says nothing, failed does");
+        history.skip_build("5", "2", "").await.unwrap();
+        build(&history, "6", S::Succeeded).await;
+        queue(&history, "7").await;
+        history.skip_build("7", "6", "").await.unwrap();
+        queue(&history, "8").await;
+        let before = history.before("8").await.unwrap().unwrap();
+        assert_eq!(
+            (before.id.as_str(), before.passed, before.schedule_digest.as_str()),
+            ("6", true, "digest of 6")
+        );
+        assert_eq!(before.trials, [("local".to_owned(), "local".to_owned(), false, String::new())]);
+    }
+}

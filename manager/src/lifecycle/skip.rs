@@ -23,7 +23,7 @@ use crate::builder::{self, Expanded};
 use crate::clock;
 use crate::history::{Before, Defined, DefinitionPart, HistoryError};
 use crate::reason::Reason;
-use crate::schedules::{Publish, Schedule, Skip, Target};
+use crate::schedules::{Schedule, Skip};
 use crate::unchanged::{self, Answer, Change, Kept, Origins, Question, would_change};
 
 /// How long the mirrors may take to answer, and how long the whole may take.
@@ -125,7 +125,7 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     if before.schedule_digest != digest_of(schedule) {
         return Err(format!("the schedule has changed since build {id}"));
     }
-    tried_alike(before, &schedule.targets, schedule.publish.as_ref())?;
+    tried_alike(before, schedule)?;
     let fetches = |part: &&DefinitionPart| part.kind == ELEMENT && FETCHING.contains(&part.name.as_str());
     if let Some(part) = before.definition.iter().find(fetches) {
         return Err(format!(
@@ -140,10 +140,10 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
 }
 
 /// Whether it passed on the targets that there are now, and has its name in each cloud. Pure.
-fn tried_alike(before: &Before, targets: &[Target], publish: Option<&Publish>) -> Result<(), String> {
+fn tried_alike(before: &Before, schedule: &Schedule) -> Result<(), String> {
     let id = &before.id;
     let then = before.trials.iter().map(|(target, cloud, ..)| (target.as_str(), cloud.as_str()));
-    let now = targets.iter().map(|target| (target.name.as_str(), target.cloud.as_str()));
+    let now = schedule.targets.iter().map(|target| (target.name.as_str(), target.cloud.as_str()));
     if !then.eq(now) {
         return Err(format!("build {id} was tried on other targets"));
     }
@@ -151,6 +151,7 @@ fn tried_alike(before: &Before, targets: &[Target], publish: Option<&Publish>) -
         if !passed {
             return Err(format!("build {id} did not pass on {target}"));
         }
+        let publish = schedule.publish.as_ref().filter(|_| schedule.publishes_on(cloud));
         if publish.is_some_and(|publish| publish.name != *name) {
             return Err(format!("the image of build {id} does not have its name on {cloud}"));
         }
@@ -261,4 +262,106 @@ async fn try_drop_superseded(driver: &Driver) -> Result<(), HistoryError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::definition::part;
+    use crate::schedules::parse;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn schedule(more: &str) -> Schedule {
+        let text = format!(
+            "[schedule.a]\nimage.elements = [\"debian-minimal\"]\npublish = {{ name = \"web\" }}\n\
+             skip = {{ unchanged = true, max_age = \"2h\" }}\n{more}\n"
+        );
+        parse(std::path::Path::new("schedules.toml"), &text).unwrap().schedules.remove(0)
+    }
+
+    fn before() -> Before {
+        Before {
+            id: "b".to_owned(),
+            passed: true,
+            finished_at: HOUR,
+            definition_digest: "d".to_owned(),
+            definition: vec![part(ELEMENT, "web", "1", "own"), part("agent", "image-manager-agent", "1", "")],
+            schedule_digest: digest_of(&schedule("")),
+            packages_sha256: Some("s".to_owned()),
+            trials: vec![("local".to_owned(), "local".to_owned(), true, "web".to_owned())],
+        }
+    }
+
+    fn compared(before: &Before, schedule: &Schedule) -> Result<(), String> {
+        comparable(before, schedule, schedule.skip.unwrap(), 3 * HOUR)
+    }
+
+    #[test]
+    fn only_a_young_good_build_tried_alike_is_compared_with() {
+        assert_eq!(compared(&before(), &schedule("")), Ok(()));
+        let later = "cron = \"@daily\"\njitter = \"1m\"\nretry = 3\npause_after = 9";
+        assert_eq!(compared(&before(), &schedule(later)), Ok(()), "when it fires changes no image");
+        let key = "image.ssh_authorized_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDv3q0pzs7w8o2ZQ8y5yqW1yV0v0gkq3l7cG3vYp8J4b a\"]";
+        for changed in
+            [key, "server.cpus = 1", "checks.disk = {}", "image.environment = { DIB_RELEASE = \"trixie\" }"]
+        {
+            let why = compared(&before(), &schedule(changed)).unwrap_err();
+            assert_eq!(why, "the schedule has changed since build b", "{changed}");
+        }
+        let trial = |target: &str, passed, name: &str| {
+            vec![(target.to_owned(), "local".to_owned(), passed, name.to_owned())]
+        };
+        let good = before();
+        let others = [
+            (Before { passed: false, ..good.clone() }, "did not pass"),
+            (Before { finished_at: HOUR - 1, ..good.clone() }, "older than skip.max_age = 2h"),
+            (Before { finished_at: 3 * HOUR + 1, ..good.clone() }, "in the future"),
+            (Before { definition_digest: String::new(), ..good.clone() }, "not known what"),
+            (Before { packages_sha256: None, ..good.clone() }, "nothing is kept"),
+            (Before { trials: Vec::new(), ..good.clone() }, "other targets"),
+            (Before { trials: trial("elsewhere", true, "web"), ..good.clone() }, "other targets"),
+            (Before { trials: trial("local", false, "web"), ..good.clone() }, "did not pass on local"),
+            (
+                Before { trials: trial("local", true, "image-manager-b"), ..good.clone() },
+                "does not have its name",
+            ),
+            (
+                Before { definition: vec![part(ELEMENT, "source-repositories", "", "")], ..good.clone() },
+                "element source-repositories fetches",
+            ),
+        ];
+        for (before, why) in others {
+            let said = compared(&before, &schedule("")).unwrap_err();
+            assert!(said.contains(why), "{why}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_named() {
+        let now = |parts| Defined { digest: "other".to_owned(), parts };
+        let same = Defined { digest: "d".to_owned(), parts: Vec::new() };
+        assert_eq!(same_definition(&before(), &same), Ok(()));
+        let parts = vec![
+            part(ELEMENT, "web", "2", "own"),
+            part("agent", "image-manager-agent", "1", ""),
+            part("repository", "ours", "1", ""),
+        ];
+        let why = same_definition(&before(), &now(parts)).unwrap_err();
+        assert_eq!(why, "the definition has changed since build b: element web, repository ours");
+        let why = same_definition(&before(), &now(Vec::new())).unwrap_err();
+        assert!(why.ends_with("agent image-manager-agent, element web"), "{why}");
+        let change = |number: usize| Change {
+            package: format!("p{number}"),
+            from: (number > 0).then(|| "1".to_owned()),
+            to: (number < 7).then(|| "2".to_owned()),
+        };
+        let changes: Vec<Change> = (0..8).map(change).collect();
+        let text = said(&changes);
+        assert!(text.starts_with("packages have changed: p0 2 would be new, p1 1 would be 2, "), "{text}");
+        assert!(
+            text.ends_with(", and 3 more") && said(&changes[7..]).ends_with("p7 would be removed"),
+            "{text}"
+        );
+    }
 }

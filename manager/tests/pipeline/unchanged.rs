@@ -102,7 +102,7 @@ fn a_second_run_makes_nothing_unless_something_has_changed() {
     let place = site(&repository);
     let first = builds(&place, &[], "has not been built before");
     let skipped = skips(&place, &first);
-    assert_eq!(skipped["verdict"], "");
+    assert_eq!(skipped["verdict"], Json::Null);
     assert_eq!(skipped["resources"], Json::Array(Vec::new()), "nothing was made");
     assert_eq!(skipped["trials"][0]["state"], "skipped");
     assert_eq!(
