@@ -193,6 +193,9 @@ pub(crate) struct RunArguments {
     /// Print the logs as they come
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    /// Build even if nothing has changed since the last build (see `skip` in schedules.toml)
+    #[arg(long)]
+    pub(crate) force: bool,
     /// After the agent has gone, shut the server down and write its disk to this file, for a look inside
     #[arg(long, value_name = "FILE")]
     pub(crate) keep_disk: Option<PathBuf>,

@@ -54,8 +54,9 @@ impl Client {
     }
 
     /// Triggers a build of a schedule.
-    pub(crate) async fn trigger(&mut self, schedule: &str) -> Result<v1::Build, Trouble> {
-        let message = v1::TriggerBuildRequest { schedule: schedule.to_owned(), trigger: Trigger::Cli.into() };
+    pub(crate) async fn trigger(&mut self, schedule: &str, force: bool) -> Result<v1::Build, Trouble> {
+        let (schedule, trigger) = (schedule.to_owned(), Trigger::Cli.into());
+        let message = v1::TriggerBuildRequest { schedule, trigger, force };
         let mut request = self.request(message);
         // Ours ends first, and knows what was asked.
         request.set_timeout(ANSWER_TO_TRIGGER.saturating_add(ANSWER));

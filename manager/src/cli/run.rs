@@ -121,6 +121,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map(std::path::absolute)
             .transpose()
             .map_err(Trouble::usage)?,
+        force: arguments.force,
         ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
@@ -171,7 +172,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         ));
     }
     let mut client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
-    let build = client.trigger(&arguments.schedule).await?;
+    let build = client.trigger(&arguments.schedule, arguments.force).await?;
     let events = client.watch(&build.id).await?;
     let canceller = client.clone();
     let id = build.id.clone();
@@ -209,7 +210,7 @@ fn refused(error: TriggerError) -> Trouble {
 
 fn exit_of(build: &v1::Build) -> Exit {
     match build.state() {
-        BuildState::Succeeded => Exit::Done,
+        BuildState::Succeeded | BuildState::Skipped => Exit::Done,
         BuildState::Failed => Exit::Failed,
         BuildState::Cancelled => Exit::Cancelled,
         _ => Exit::Errored,

@@ -87,6 +87,9 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    if !build.unchanged_since.is_empty() {
+        line!(out, format_args!("nothing has changed since build {}", build.unchanged_since));
+    }
     if !build.cancelled_by.is_empty() {
         line!(out, format_args!("cancelled by {}", build.cancelled_by));
     }

@@ -100,6 +100,27 @@ fn put_stages(build: &mut v1::Build, stages: Vec<(Option<usize>, v1::Stage)>) {
             build.stages.push(stage);
         }
     }
+    if let [trial] = build.trials.as_slice() {
+        let clean_up = |stage: &&v1::Stage| stage.name == Stage::CleaningUp.word();
+        let of_trial =
+            trial.stages.iter().find(clean_up).map(|stage| stage.detail.as_str()).unwrap_or_default();
+        if let Some(own) =
+            build.stages.iter_mut().find(|stage| clean_up(&&**stage) && !stage.detail.is_empty())
+        {
+            own.detail = both_details(of_trial, &own.detail);
+        }
+    }
+}
+
+/// How two clean-ups went, one after the other, as of one: what the trial made is taken away before the rest.
+fn both_details(of_trial: &str, of_build: &str) -> String {
+    if of_trial.starts_with(of_build) {
+        of_trial.to_owned()
+    } else if of_trial.is_empty() || of_build.starts_with(of_trial) {
+        of_build.to_owned()
+    } else {
+        format!("{of_trial}; {of_build}")
+    }
 }
 
 const TRIAL: &str = "SELECT build_id, target, cloud, required, state, verdict, attempt, retry_at,

@@ -42,7 +42,8 @@ pub struct Page {
 }
 
 const BUILD_COLUMNS: &str = "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
-    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by, warnings";
+    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by, warnings,
+    unchanged_since, forced";
 
 impl History {
     /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
@@ -80,7 +81,7 @@ impl History {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT id, state FROM build INDEXED BY build_one_unfinished
-                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY id",
+                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| {
                 let state: String = row.get(1)?;
@@ -230,6 +231,8 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         requested_by: word(14)?,
         cancelled_by: word(15)?,
         warnings: word(16)?.lines().map(str::to_owned).collect(),
+        unchanged_since: word(17)?,
+        forced: row.get(18)?,
         ..v1::Build::default()
     })
 }

@@ -15,6 +15,8 @@ pub struct ArtifactRecord {
     pub sha512: String,
     /// Digest of the schedule that the build began with.
     pub schedule_digest: String,
+    /// SHA-256 of what is kept of it so that its mirrors can be asked whether anything has changed.
+    pub packages_sha256: Option<String>,
 }
 
 /// How a server's agent was told to introduce itself.
@@ -57,9 +59,15 @@ impl History {
         self.writer()?
             .run("record:artifact", move |tx| {
                 tx.execute(
-                    "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest)
-                     VALUES (?1, ?2, ?3, ?4)",
-                    params![id, artifact.file.to_string_lossy(), artifact.sha512, artifact.schedule_digest],
+                    "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest, packages_sha256)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![
+                        id,
+                        artifact.file.to_string_lossy(),
+                        artifact.sha512,
+                        artifact.schedule_digest,
+                        artifact.packages_sha256
+                    ],
                 )?;
                 Ok(())
             })
@@ -86,13 +94,14 @@ impl History {
         let id = id.to_owned();
         self.read(move |connection| {
             let found = connection.query_row(
-                "SELECT file, sha512, schedule_digest FROM artifact WHERE build_id = ?1",
+                "SELECT file, sha512, schedule_digest, packages_sha256 FROM artifact WHERE build_id = ?1",
                 [&id],
                 |row| {
                     Ok(ArtifactRecord {
                         file: PathBuf::from(row.get::<_, String>(0)?),
                         sha512: row.get(1)?,
                         schedule_digest: row.get(2)?,
+                        packages_sha256: row.get(3)?,
                     })
                 },
             );

@@ -11,6 +11,7 @@ use super::artifact::HashedFile;
 use super::bounds::Bounds;
 use super::failure::Failure;
 use super::outcome::{Outcome, sum_up, to_publish};
+use super::skip::{self, Decision, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
@@ -37,6 +38,8 @@ pub(super) struct Driver {
     pub(super) bounds: Bounds,
     start: Start,
     state: BuildState,
+    /// Why it is made although the schedule leaves builds out that would change nothing.
+    because: Option<String>,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
 }
@@ -58,7 +61,7 @@ impl Driver {
     ) -> Self {
         let (state, incidents) = (start.state(), Incidents::default());
         let bounds = Bounds::new(stop, schedule.timeouts.total);
-        Self { manager, id, schedule, keep_disk, bounds, start, state, incidents }
+        Self { manager, id, schedule, keep_disk, bounds, start, state, because: None, incidents }
     }
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
@@ -76,6 +79,13 @@ impl Driver {
             Ok(_place) => {
                 self.bounds.begin();
                 let start = std::mem::replace(&mut self.start, Start::Queue);
+                if matches!(start, Start::Queue) {
+                    match skip::decide(&self).await {
+                        Ok(Decision::Build(because)) => self.because = because,
+                        Ok(Decision::Skip(unchanged)) => return self.skip(&unchanged).await,
+                        Err(failure) => return self.leave_queue(&failure).await,
+                    }
+                }
                 let incidents = self.incidents.clone();
                 let outcome = incidents.watch(Box::pin(self.road(start))).await;
                 let outcome = outcome.unwrap_or_else(|failure| Outcome::of(&failure, self.state.word()));
@@ -101,7 +111,9 @@ impl Driver {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
-                self.enter(BuildState::Trying, artifact.detail).await?;
+                let because = self.because.take().map(|why| format!("; built because {why}"));
+                let detail = artifact.detail + &because.unwrap_or_default();
+                self.enter(BuildState::Trying, detail).await?;
                 let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
                 (Some(artifact.value), fresh)
             }
@@ -213,6 +225,21 @@ impl Driver {
         self.insist(BuildState::CleaningUp, decided, ended, detail).await;
         let (ended, detail) = clean_up(&self.manager, &self.id, None).await;
         self.insist(end_of(outcome.verdict), None, ended, detail).await;
+        skip::drop_superseded(self).await;
+    }
+
+    /// Ends a build that need not be made, however often that takes.
+    async fn skip(&mut self, unchanged: &Unchanged) {
+        let Unchanged { since, sentence } = unchanged;
+        while let Err(error) = self.manager.history().skip_build(&self.id, since, sentence).await {
+            tracing::error!(build = self.id, "cannot write the history: {error}");
+            if self.manager.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(INSIST).await;
+        }
+        self.arrived(BuildState::Skipped).await;
+        announce_end(&self.manager, &self.id, &self.schedule.name, FollowUp::default()).await;
     }
 
     /// Ends a build that never began: nothing was made.

@@ -79,12 +79,14 @@ pub struct TriggerOptions {
     pub retry_of: Option<String>,
     /// After the agent has gone, shut the server down in order and write its disk to this file.
     pub keep_disk: Option<PathBuf>,
+    /// Build whether anything has changed since the last build or not.
+    pub force: bool,
 }
 
 impl TriggerOptions {
     /// A plain trigger.
     pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
-        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None }
+        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false }
     }
 }
 
@@ -283,6 +285,7 @@ impl Manager {
             trials: targets.iter().map(new_trial).collect(),
             fired_at: options.fired_at,
             retry_of: options.retry_of,
+            forced: options.force,
         };
         // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
         // without a driver would block its schedule.

@@ -27,7 +27,7 @@ const OTHER: &str = "other";
 const LEAKS: usize = 10_000;
 
 /// How a build may end, as a label.
-pub const VERDICTS: [&str; 4] = ["passed", "failed", "errored", "cancelled"];
+pub const VERDICTS: [&str; 5] = ["passed", "failed", "errored", "cancelled", "skipped"];
 
 /// How often something took how long.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +72,7 @@ pub struct Counts {
     /// Seconds of stages, by schedule, target and stage. The target is empty for stages of the build itself, and where it
     /// has one trial.
     pub stages: BTreeMap<(String, String, &'static str), Histogram>,
-    /// When the last build of each schedule passed, in seconds since the epoch. Restored from the history.
+    /// When the last build of each schedule passed, or would have made the same image, in seconds since the epoch. Restored from the history.
     pub last_success: BTreeMap<String, f64>,
     /// Bytes of the last image of each schedule that passed.
     pub image_bytes: BTreeMap<String, u64>,
@@ -103,14 +103,18 @@ impl Metrics {
             BuildState::Failed => "failed",
             BuildState::Errored => "errored",
             BuildState::Cancelled => "cancelled",
+            BuildState::Skipped => "skipped",
             _ => return,
         };
         let mut counts = self.lock();
         let schedule = counts.label(&build.schedule);
         *counts.builds.entry((schedule.clone(), verdict)).or_default() += 1;
-        if verdict == "passed" {
+        // One that was skipped says that the image is as fresh as a new one.
+        if matches!(verdict, "passed" | "skipped") {
             let finished = build.finished_at.as_ref().map(seconds).unwrap_or_default();
             counts.last_success.insert(schedule.clone(), finished);
+        }
+        if verdict == "passed" {
             let bytes = image(build).map(|image| image.size_bytes).unwrap_or_default();
             counts.image_bytes.insert(schedule, bytes);
         }

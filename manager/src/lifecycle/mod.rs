@@ -27,6 +27,7 @@ mod room;
 mod scheduler;
 mod second_build;
 mod settings;
+mod skip;
 mod stages;
 pub mod state;
 mod stop;

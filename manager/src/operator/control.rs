@@ -45,7 +45,8 @@ impl ImageManager for Control {
             Trigger::Unspecified | Trigger::Cron | Trigger::Retry => Trigger::Grpc,
             other => other,
         };
-        let build = self.manager.trigger(&request.schedule, TriggerOptions::new(trigger, by)).await;
+        let options = TriggerOptions { force: request.force, ..TriggerOptions::new(trigger, by) };
+        let build = self.manager.trigger(&request.schedule, options).await;
         build.map(Response::new).map_err(trigger_status)
     }
 

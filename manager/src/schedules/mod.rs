@@ -34,6 +34,8 @@
 //! | `retry` | number | `0` | how often a build that errored is queued again as a new build on a fresh server; at most 10. A failed or cancelled one never is |
 //! | `retry_backoff` | duration | `"1m"` | pause before the first retry; it doubles with each further one, up to 1h |
 //! | `pause_after` | number | `5` | after so many builds in a row that failed or errored the schedule pauses itself; `0`: never |
+//! | `skip.unchanged` | bool | `false` | a build that would make what the last one made is left out |
+//! | `skip.max_age` | duration | `"7d"` | unless the last one is older |
 //! | `image.elements` | list of strings | required | disk-image-builder's elements, at least one |
 //! | `image.elements_path` | list of strings | `[]` | directories with elements of one's own; they come before all others |
 //! | `image.repositories` | list of tables | `[]` | package repositories of one's own |
@@ -116,7 +118,7 @@ pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
     CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, PublishWhen, RetryPolicy, Schedule,
-    Schedules, ServerSpec, SshKey, Target, Timeouts, User,
+    Schedules, ServerSpec, Skip, SshKey, Target, Timeouts, User,
 };
 
 /// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.

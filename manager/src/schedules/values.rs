@@ -57,6 +57,20 @@ pub struct Schedule {
     pub timeouts: Timeouts,
     /// What follows a build that did not pass.
     pub retry: RetryPolicy,
+    /// When a build is left out because it would make what the last one made; `None`: never.
+    pub skip: Option<Skip>,
+}
+
+/// A build is left out when nothing has changed since the last one, and that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip {
+    /// How old the last one may be.
+    pub max_age: Duration,
+}
+
+impl Skip {
+    /// How old it may be unless the file says.
+    pub const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 }
 
 /// Where an artifact must prove itself: a cloud, a server on it, and what it must prove there.

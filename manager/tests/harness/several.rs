@@ -86,6 +86,7 @@ async fn write(history: &History, id: &str, ends: [End; 3]) {
         trials: trials.to_vec(),
         fired_at: None,
         retry_of: None,
+        forced: false,
     };
     history.create_build(build).await.unwrap();
     history.advance(id, S::Queued, S::Building, done("")).await.unwrap();

@@ -48,6 +48,7 @@ mod steering;
 mod stopping;
 mod take_up;
 mod targets;
+mod unchanged;
 mod untrusted;
 mod usage;
 mod verdicts;

@@ -23,7 +23,7 @@ pub(crate) struct HistoryArguments {
     /// Only builds of this schedule
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: Option<String>,
-    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled) lists only builds in it;
+    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled, skipped) lists only builds in it;
     /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
     #[arg(long, value_name = "STATE|DIR")]
     pub(crate) state: Vec<String>,

@@ -83,6 +83,10 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                         " · " @if ended { "took " } @else { "running for " }
                         (figures::span(build.started_at.as_ref(), build.finished_at.as_ref()))
                     }
+                    @if !build.unchanged_since.is_empty() {
+                        " · nothing has changed since "
+                        a href={ "/builds/" (build.unchanged_since) } { (build.unchanged_since) }
+                    }
                     @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
                 }
                 p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
@@ -99,7 +103,12 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                 } @else if buildable {
                     form method="post" action="/build" {
                         input type="hidden" name="schedule" value=(build.schedule);
-                        button.primary type="submit" { "Build again" }
+                        @if build.state() == v1::BuildState::Skipped {
+                            input type="hidden" name="force" value="true";
+                            button.primary type="submit" { "Build all the same" }
+                        } @else {
+                            button.primary type="submit" { "Build again" }
+                        }
                     }
                 }
             }

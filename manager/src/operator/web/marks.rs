@@ -38,7 +38,7 @@ fn disc(class: &str, sign: Option<&str>) -> Markup {
 /// The class that colours a state.
 pub(super) fn tone(state: BuildState) -> &'static str {
     match state {
-        BuildState::Succeeded => "good",
+        BuildState::Succeeded | BuildState::Skipped => "good",
         BuildState::Failed => "bad",
         BuildState::Errored => "warn",
         BuildState::Cancelled => "off",
@@ -58,7 +58,7 @@ pub(super) fn badge(state: BuildState) -> Markup {
         BuildState::Succeeded => Some(CHECK),
         BuildState::Failed => Some(CROSS),
         BuildState::Errored => Some(BANG),
-        BuildState::Cancelled => Some(DASH),
+        BuildState::Cancelled | BuildState::Skipped => Some(DASH),
         BuildState::Queued => Some(CLOCK),
         _ => None,
     };

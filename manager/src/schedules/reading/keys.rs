@@ -14,6 +14,7 @@ const SCHEDULE: &[&str] = &[
     "retry",
     "retry_backoff",
     "pause_after",
+    "skip",
 ];
 const IMAGE: &[&str] = &[
     "elements",
@@ -54,6 +55,7 @@ const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
 const _: () = assert!(CHECKS.len() <= image_manager_agent::MOST_CHECKS, "more checks than an agent takes");
 const TARGET: &[&str] = &["name", "cloud", "server", "checks", "required", "publish"];
 const PUBLISH: &[&str] = &["name", "keep", "when", "visibility"];
+const SKIP: &[&str] = &["unchanged", "max_age"];
 const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 
 /// The keys of the file itself.
@@ -63,7 +65,7 @@ pub(super) const FILE: &[&str] = &["defaults", "schedule"];
 pub(super) const TARGETS: &str = "targets";
 
 /// Tables by their name within a schedule, with their keys.
-const TABLES: [(&str, &[&str]); 15] = [
+const TABLES: [(&str, &[&str]); 16] = [
     ("", SCHEDULE),
     ("image", IMAGE),
     ("image.users", USER),
@@ -79,6 +81,7 @@ const TABLES: [(&str, &[&str]); 15] = [
     ("checks.packages", &["max_changed", "required", "timeout"]),
     ("publish", PUBLISH),
     ("timeouts", TIMEOUTS),
+    ("skip", SKIP),
 ];
 
 /// The keys of the table `name`.

@@ -17,7 +17,7 @@ use crate::schedules::layers::{Entry, Table};
 use crate::schedules::places::ImagePlaces;
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
-use crate::schedules::{CheckSpec, Publish, PublishWhen, RetryPolicy, Schedule, Target, Timeouts};
+use crate::schedules::{CheckSpec, Publish, PublishWhen, RetryPolicy, Schedule, Skip, Target, Timeouts};
 
 /// Most schedules of a file.
 const MOST_SCHEDULES: usize = 500;
@@ -29,6 +29,10 @@ const LONGEST_TIMEOUT: Duration = Duration::from_hours(7 * 24);
 const MOST_RETRIES: u32 = 10;
 /// Longest row of builds after which a schedule may pause itself.
 const LONGEST_ROW: u32 = 1000;
+
+/// How old the last build may at least and at most be for one to be left out.
+const SHORTEST_AGE: Duration = Duration::from_mins(1);
+const LONGEST_AGE: Duration = Duration::from_hours(366 * 24);
 
 const VISIBILITIES: [(&str, &str); 4] =
     [("private", "private"), ("shared", "shared"), ("community", "community"), ("public", "public")];
@@ -116,6 +120,7 @@ impl<'a> Reader<'a> {
             publish: self.publish(table),
             timeouts,
             retry: self.retry(table),
+            skip: self.skip(table),
         };
         (schedule, tables)
     }
@@ -128,6 +133,17 @@ impl<'a> Reader<'a> {
             backoff: self.duration(table, "retry_backoff", backoff).unwrap_or(unwritten.backoff),
             pause_after: self.number(table, "pause_after", 0..=LONGEST_ROW).unwrap_or(unwritten.pause_after),
         }
+    }
+
+    /// `skip`. `[defaults]` may say how old, and a schedule has to say what for.
+    fn skip(&mut self, schedule: &Table<'a>) -> Option<Skip> {
+        let table = self.table(schedule, "skip")?;
+        if table.get("unchanged").is_none() && table.own().is_some() {
+            let help = "write `unchanged = true`, or leave `skip` away to build every time".to_owned();
+            self.findings.add_absence(table.span.clone(), "`skip.unchanged` is missing", help);
+        }
+        let max_age = self.duration(&table, "max_age", SHORTEST_AGE..=LONGEST_AGE).unwrap_or(Skip::MAX_AGE);
+        self.flag(&table, "unchanged")?.then_some(Skip { max_age })
     }
 
     fn cron(&mut self, table: &Table<'a>) -> Option<Cron> {

@@ -32,6 +32,15 @@ fn keys_and_types() {
         ("server.cron = \"@daily\"", "cron: unknown key `cron` in `server`", "[schedule.NAME]"),
         ("checks.dsn = {}", "dsn: unknown key `dsn` in `checks`", "did you mean `dns`?"),
         ("checks.disk.min_fre = \"1 GiB\"", "min_fre: unknown key `min_fre` in `checks.disk`", "min_free"),
+        ("skip = true", "true: `skip` must be a table", "write `skip = { ... }`"),
+        ("skip = { max_age = \"3d\" }", "", "`skip.unchanged` is missing"),
+        (
+            "skip = { unchanged = \"yes\" }",
+            "\"yes\": `skip.unchanged` must be true or false",
+            "`true` or `false`",
+        ),
+        ("skip = { unchanged = true, max_age = \"1s\" }", "\"1s\": `skip.max_age` must be from 1m to", ""),
+        ("skip = { unchanged = true, max_aeg = \"3d\" }", "max_aeg: unknown key", "did you mean `max_age`?"),
         ("cron = 3", "3: `cron` must be a string, not a number", "write \"3\""),
         ("server = \"big\"", "\"big\": `server` must be a table, not a string", "write `server = { ... }`"),
         (
