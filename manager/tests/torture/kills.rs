@@ -15,7 +15,7 @@ use super::harness::{Place, wait_for};
 
 /// The end of a build that passes.
 const SUCCEEDED: &str = "succeeded";
-const ENDS: [&str; 4] = [SUCCEEDED, "failed", "errored", "cancelled"];
+const ENDS: [&str; 5] = [SUCCEEDED, "failed", "errored", "cancelled", "skipped"];
 /// Everything that may be in a state directory when no build is under way, but for published images.
 const STATE: [&str; 14] = [
     "bases",
