@@ -5,9 +5,10 @@
 # make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
+# make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
-# make docs    writes docs/protocol.md anew from the comments of the .proto files
+# make docs    writes docs/protocol.md anew from the comments of the .proto files, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 #
@@ -22,7 +23,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions torture life bench fuzz check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions torture life bench bench-road fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -59,6 +60,7 @@ build:
 
 docs:
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
+	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --test pipeline reasons_are_documented
 
 install: SHARE = $(DESTDIR)$(PREFIX)/share
 install:
@@ -83,6 +85,9 @@ install:
 # Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
 bench:
 	cargo bench -p image-manager --bench million
+
+bench-road: agent build
+	testbed/bench/road $(BENCH_ARGUMENTS)
 
 check:
 	cargo fmt --all --check

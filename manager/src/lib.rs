@@ -2,7 +2,7 @@
 //!
 //! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
-//! What time it is, where a program is, and how a refusal is logged, all of them may ask; what others said they show
+//! What time it is, what the stages are called, where a program is, and how a refusal is logged, all of them may ask; what others said they show
 //! through `untrusted`.
 
 pub mod builder;
@@ -18,8 +18,11 @@ pub mod lifecycle;
 pub mod operator;
 pub mod programs;
 pub mod readiness;
+pub mod reason;
 mod refusals;
 pub mod schedules;
+pub mod stage;
 pub mod trust;
+pub mod unchanged;
 mod untrusted;
 pub mod webhook;

@@ -1,18 +1,26 @@
-//! What DIB made: is it there, is it whole.
+//! What DIB made: is it there, is it whole, what is its hash.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use image_manager_proto::hex;
+use sha2::{Digest as _, Sha512};
 use tokio::process::Command;
 
 use super::BuilderError;
 use super::command::Layout;
-use super::diagnosis::host;
+use crate::reason::Reason;
 use crate::schedules::Format;
 
 /// How long `qemu-img check` may take.
 const CHECK_DEADLINE: Duration = Duration::from_mins(5);
+/// How long the image may be read for its hash.
+const HASH_DEADLINE: Duration = Duration::from_mins(10);
+/// Bytes that are read at a time.
+const CHUNK: usize = 1 << 20;
 
 /// The image file, when there is one with something in it.
 pub(super) async fn file(layout: &Layout, format: Format) -> Option<PathBuf> {
@@ -55,18 +63,58 @@ pub(super) async fn check(file: &Path, format: Format) -> Result<(), BuilderErro
     let output = match tokio::time::timeout(CHECK_DEADLINE, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => {
-            return Err(host("dib_missing", format!("cannot run qemu-img: {error}; setup/install build")));
+            return Err(BuilderError::new(Reason::DibMissing, format!("cannot run qemu-img: {error}")));
         }
         Err(_) => {
             let minutes = CHECK_DEADLINE.as_secs() / 60;
-            return Err(host("build_timeout", format!("qemu-img check took over {minutes} minutes")));
+            return Err(BuilderError::new(
+                Reason::BuildTimeout,
+                format!("qemu-img check took over {minutes} minutes"),
+            ));
         }
     };
     if output.status.success() {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    let mut error = host("dib_failed", format!("the image that DIB made is damaged ({})", output.status));
+    let mut error = BuilderError::new(
+        Reason::DibFailed,
+        format!("the image that DIB made is damaged ({})", output.status),
+    );
     error.evidence = String::from_utf8_lossy(&said).chars().take(4096).collect();
     Err(error)
+}
+
+/// Computes the image's hash, within a time.
+pub(super) async fn hash(file: &Path) -> Result<String, BuilderError> {
+    match tokio::time::timeout(HASH_DEADLINE, sha512_of(file)).await {
+        Ok(Ok(hash)) => Ok(hash),
+        Ok(Err(error)) => {
+            Err(BuilderError::new(Reason::State, format!("cannot read {}: {error}", file.display())))
+        }
+        Err(_) => {
+            Err(BuilderError::new(Reason::BuildTimeout, "reading the image for its hash took too long"))
+        }
+    }
+}
+
+/// SHA-512 of a file, lower-case hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn sha512_of(file: &Path) -> io::Result<String> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut source = File::open(file)?;
+        let mut hasher = Sha512::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = source.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(hex(&hasher.finalize()));
+            }
+            hasher.update(buffer.get(..count).unwrap_or_default());
+        }
+    });
+    read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -8,8 +8,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::diagnosis::{definition, host};
-use super::{BuilderError, Order, containers, inputs, view};
+use super::{BuilderError, Order, bases, containers, inputs, view};
+use crate::reason::Reason;
 
 /// The first process in the build's namespaces.
 const CONTAIN: &str = include_str!("contain.sh");
@@ -37,6 +37,8 @@ pub(super) struct Layout {
     pub(super) output: PathBuf,
     /// The files that the build is given.
     pub(super) inputs: PathBuf,
+    /// What the bootstrap made, and from what.
+    pub(super) base: PathBuf,
     /// podman and buildah keep theirs here.
     pub(super) containers: PathBuf,
 }
@@ -50,6 +52,7 @@ impl Layout {
             home: scratch.join("home"),
             output: scratch.join("out"),
             inputs: scratch.join("inputs"),
+            base: scratch.join("base"),
             containers: scratch.join("containers"),
         }
     }
@@ -76,17 +79,23 @@ pub(super) async fn check(order: &Order) -> Result<(), BuilderError> {
             && name.chars().all(|one| one.is_ascii_alphanumeric() || also.contains(one))
     };
     if let Some(element) = order.elements.iter().find(|name| !plain(name, "._-")) {
-        return Err(definition("dib_element_unknown", format!("{element:?} is no name of an element")));
+        return Err(BuilderError::new(
+            Reason::DibElementUnknown,
+            format!("{element:?} is no name of an element"),
+        ));
     }
     if let Some(package) = order.packages.iter().find(|name| !plain(name, "._+:~=-")) {
-        return Err(definition("dib_package_missing", format!("{package:?} is no name of a package")));
+        return Err(BuilderError::new(
+            Reason::DibPackageMissing,
+            format!("{package:?} is no name of a package"),
+        ));
     }
     if !plain(&order.build_id, "._-") {
-        return Err(host("dib_failed", format!("{:?} is no build id", order.build_id)));
+        return Err(BuilderError::new(Reason::DibFailed, format!("{:?} is no build id", order.build_id)));
     }
     match tokio::fs::metadata(&order.program).await {
         Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(()),
-        _ => Err(host("dib_missing", missing_program(&order.program))),
+        _ => Err(BuilderError::new(Reason::DibMissing, missing_program(&order.program))),
     }
 }
 
@@ -186,6 +195,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
     if !order.inputs.secrets.is_empty() {
         variables.push(set(inputs::SECRETS, inputs::SECRETS_DIRECTORY.as_ref()));
     }
+    variables.extend(bases::environment(&std::path::absolute(&order.bases)?, layout));
     variables.extend(containers::environment(layout));
     if !elements.is_empty() {
         variables.push(set("ELEMENTS_PATH", &elements));

@@ -1,9 +1,10 @@
 //! What went wrong, from the way DIB ended and from what it said last. Pure.
 
 use self::signs::{Cause, SIGNS};
+use super::BuilderError;
 use super::log_reader::{LogReader, Script, without_timestamp};
 use super::output::Tail;
-use super::{BuilderError, HOOK_FAILED};
+use crate::reason::Reason;
 
 mod absent;
 mod release;
@@ -29,7 +30,7 @@ pub(super) fn diagnose(exit: Exit, tail: &Tail, reader: &LogReader) -> BuilderEr
         .or_else(|| host_error(&lines))
         .or_else(|| script_sign(exit, &lines, reader).map(|error| unless_stale(error, reader)))
         .or_else(|| script_error(exit, reader));
-    let mut error = told.unwrap_or_else(|| host("dib_failed", unexplained(exit, reader)));
+    let mut error = told.unwrap_or_else(|| BuilderError::new(Reason::DibFailed, unexplained(exit, reader)));
     error.evidence = evidence(&lines, reader);
     error
 }
@@ -41,7 +42,7 @@ pub(super) fn stale(reader: &LogReader) -> Option<BuilderError> {
         "a package mirror did not deliver{}, and the build went on without it: the image lacks updates",
         place(missed.script.as_ref())
     );
-    let mut error = host("mirror_unreachable", text);
+    let mut error = BuilderError::new(Reason::MirrorUnreachable, text);
     error.evidence.clone_from(&missed.line);
     Some(error)
 }
@@ -49,13 +50,13 @@ pub(super) fn stale(reader: &LogReader) -> Option<BuilderError> {
 /// A package that is missing because no mirror could say that there is one is not the image's fault.
 fn unless_stale(error: BuilderError, reader: &LogReader) -> BuilderError {
     match reader.missed_index() {
-        Some(missed) if error.reason == "dib_package_missing" => {
+        Some(missed) if error.reason == Reason::DibPackageMissing => {
             let place = place(missed.script.as_ref());
             let text = format!(
                 "{}; but a package mirror did not deliver before{place}: {}",
                 error.message, missed.line
             );
-            host("mirror_unreachable", text)
+            BuilderError::new(Reason::MirrorUnreachable, text)
         }
         _ => error,
     }
@@ -67,16 +68,6 @@ pub(super) fn last_lines(tail: &Tail) -> String {
     telling(lines.iter().copied())
 }
 
-/// An error that the image definition is to blame for.
-pub(super) fn definition(reason: &'static str, message: String) -> BuilderError {
-    BuilderError { reason, image_at_fault: true, message, evidence: String::new() }
-}
-
-/// An error that says nothing about the image.
-pub(super) fn host(reason: &'static str, message: String) -> BuilderError {
-    BuilderError { reason, image_at_fault: false, message, evidence: String::new() }
-}
-
 /// Elements that do not go together are found before anything is built.
 fn definition_error(lines: &[&str]) -> Option<BuilderError> {
     lines.iter().find_map(|line| {
@@ -86,18 +77,22 @@ fn definition_error(lines: &[&str]) -> Option<BuilderError> {
         match kind {
             "MissingElementException" => {
                 let element = text.split('\'').nth(1).unwrap_or(text);
-                Some(definition(
-                    "dib_element_unknown",
+                Some(BuilderError::new(
+                    Reason::DibElementUnknown,
                     format!("there is no element {element}, neither in DIB nor in the elements path"),
                 ))
             }
-            "MissingOSException" => {
-                Some(definition("dib_os_missing", format!("no element provides an operating system: {text}")))
+            "MissingOSException" => Some(BuilderError::new(
+                Reason::DibOsMissing,
+                format!("no element provides an operating system: {text}"),
+            )),
+            "AlreadyProvidedException" => Some(BuilderError::new(
+                Reason::DibElementConflict,
+                format!("two elements provide the same: {text}"),
+            )),
+            "InvalidElementDir" => {
+                Some(BuilderError::new(Reason::DibFailed, format!("the elements path is wrong: {text}")))
             }
-            "AlreadyProvidedException" => {
-                Some(definition("dib_element_conflict", format!("two elements provide the same: {text}")))
-            }
-            "InvalidElementDir" => Some(host("dib_failed", format!("the elements path is wrong: {text}"))),
             _ => None,
         }
     })
@@ -107,26 +102,31 @@ fn definition_error(lines: &[&str]) -> Option<BuilderError> {
 fn host_error(lines: &[&str]) -> Option<BuilderError> {
     lines.iter().find_map(|line| {
         if line.contains("/dev/mapper/control") || line.contains("failed to initialize device-mapper") {
-            let text = "this host has no device-mapper, which kpartx needs: load the kernel module dm_mod, or let \
-                        the manager put its stand-ins for kpartx and dmsetup in their place";
-            return Some(host("device_mapper_missing", text.to_owned()));
+            let text = "this host has no device-mapper, which kpartx needs";
+            return Some(BuilderError::new(Reason::DeviceMapperMissing, text));
         }
         if let Some((_, format)) = line.split_once("Unknown file format") {
             let format = format.trim_start_matches([':', ' ']);
-            return Some(host("dib_format_unknown", format!("qemu-img knows no output format {format}")));
+            return Some(BuilderError::new(
+                Reason::DibFormatUnknown,
+                format!("qemu-img knows no output format {format}"),
+            ));
         }
         if line.starts_with("unshare: ") {
             let text = format!("this host does not let the manager contain the build; is it root? {line}");
-            return Some(host("dib_failed", text));
+            return Some(BuilderError::new(Reason::DibFailed, text));
         }
         if line.contains("losetup: ") && line.contains("loop device") {
-            return Some(host("dib_failed", format!("this host gives no loop device: {line}")));
+            return Some(BuilderError::new(
+                Reason::DibFailed,
+                format!("this host gives no loop device: {line}"),
+            ));
         }
         let absent = line.strip_prefix("contain: ").and_then(|said| said.strip_suffix(" is not installed"));
         let absent =
             absent.or_else(|| line.ends_with("qemu-img executable not found.").then_some("qemu-img"));
         absent.map(|tool| {
-            host("dib_missing", format!("{tool} is not installed, and DIB needs it: setup/install build"))
+            BuilderError::new(Reason::DibMissing, format!("{tool} is not installed, and DIB needs it"))
         })
     })
 }
@@ -150,39 +150,39 @@ fn sign(lines: &[&str], script: Option<&Script>) -> Option<BuilderError> {
         let place = place(script);
         Some(match cause {
             Cause::DiskFull => {
-                host("scratch_full", format!("the disk that the build works on is full{place}"))
+                BuilderError::new(Reason::ScratchFull, format!("the disk that the build works on is full{place}"))
             }
-            Cause::Clock => host(
-                "clock_differs",
+            Cause::Clock => BuilderError::new(
+                Reason::ClockDiffers,
                 format!(
-                    "by this host's clock something that was downloaded is not valid yet, or not any more{place}; \
-                     either the clock is wrong or whoever offers it is late: {line}"
+                    "by this host's clock something that was downloaded is not valid yet, or not any more{place}: \
+                     {line}"
                 ),
             ),
-            Cause::RateLimit => host(
-                "rate_limited",
+            Cause::RateLimit => BuilderError::new(
+                Reason::RateLimited,
                 format!("a place to download from has had too many requests of this host{place}: {line}"),
             ),
-            Cause::Inconsistent => host(
-                "mirror_inconsistent",
+            Cause::Inconsistent => BuilderError::new(
+                Reason::MirrorInconsistent,
                 format!(
                     "what was downloaded does not have the size or checksum that was announced{place}; the mirror \
                      is in the middle of a publication, or a copy is damaged on the way or in a cache: {line}"
                 ),
             ),
-            Cause::Unreachable => host(
-                "mirror_unreachable",
+            Cause::Unreachable => BuilderError::new(
+                Reason::MirrorUnreachable,
                 format!("a mirror, or another place to download from, did not deliver{place}: {line}"),
             ),
-            Cause::NoVersion => host(
-                "mirror_unreachable",
+            Cause::NoVersion => BuilderError::new(
+                Reason::MirrorUnreachable,
                 format!(
                     "pip was offered no version at all{place}; it does not say whether its index failed or has no \
                      such package (pip -v does): {line}"
                 ),
             ),
             Cause::NoPackage => {
-                definition("dib_package_missing", format!("there is no package {}{place}", package(line)))
+                BuilderError::new(Reason::DibPackageMissing, format!("there is no package {}{place}", package(line)))
             }
         })
     })
@@ -208,16 +208,13 @@ fn script_error(exit: Exit, reader: &LogReader) -> Option<BuilderError> {
     let ended = match exit {
         // A shell's way to say that a signal ended what it ran.
         Exit::Code(137) | Exit::Signal(_) => {
-            let text = format!(
-                "{} of element {element} was killed in phase {}: is there too little memory?",
-                script.name, script.phase
-            );
-            return Some(host("dib_failed", text));
+            let text = format!("{} of element {element} was killed in phase {}", script.name, script.phase);
+            return Some(BuilderError::new(Reason::DibFailed, text));
         }
         Exit::Code(code) => format!("with exit code {code}"),
     };
-    Some(definition(
-        HOOK_FAILED,
+    Some(BuilderError::new(
+        Reason::DibHookFailed,
         format!("element {element}: {}.d/{} failed {ended}", script.phase, script.name),
     ))
 }

@@ -12,7 +12,8 @@
 //!   │     log_reader, phases: progress, phase seconds, the running script          (pure)
 //!   ├──── diagnosis: what went wrong, from exit code, tail and reader               (pure)
 //!   ├──── artifact: is there an image, is its structure sound
-//!   └──── proof: is in it what was put there
+//!   ├──── proof: is in it what was put there
+//!   └──── bases: what its bootstrap made, for builds that would bootstrap from the same
 //! ```
 //!
 //! It leaves the scratch directory behind, with the image in it or with what a failure left. [`clean`] takes
@@ -25,6 +26,7 @@
 //! is faster, and both can be told.
 
 mod artifact;
+mod bases;
 mod command;
 mod contained;
 mod containers;
@@ -42,14 +44,18 @@ mod room;
 mod run;
 mod staleness;
 mod stand_ins;
+mod version;
 mod view;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
+use crate::unchanged::Kept;
 
+pub use artifact::sha512_of;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
@@ -57,9 +63,11 @@ pub use proof::{Counts, Proof};
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
+pub use version::version;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
-/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used.
+/// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used. In it
+/// too: `without-fsync`, which DIB is run by.
 pub const STAND_INS: &str = "IMAGE_MANAGER_STAND_INS";
 
 /// What disk-image-builder is to make.
@@ -90,6 +98,8 @@ pub struct Order {
     pub scratch: PathBuf,
     /// DIB's image cache, shared by builds.
     pub cache: PathBuf,
+    /// The kept bases, shared by builds, which only read them.
+    pub bases: PathBuf,
     /// Where the output goes, as it comes.
     pub log: PathBuf,
     /// The static agent binary.
@@ -110,10 +120,14 @@ pub struct Order {
 pub struct Artifact {
     /// The image, inside the scratch directory.
     pub file: PathBuf,
+    /// SHA-512 of it, lower-case hexadecimal.
+    pub sha512: String,
     /// The package manifest that DIB wrote, when there is one.
     pub manifest: Option<PathBuf>,
     /// The packages that the image's own database lists, where DIB lists none: those of rpm.
     pub packages: Vec<Package>,
+    /// What the image's mirrors can be asked with later, whether a build would make another one; or why that is not known.
+    pub kept: Result<Kept, String>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Whether the packaged files in it are what their packages say.
@@ -144,22 +158,21 @@ pub struct Expanded {
     pub elements: Vec<String>,
 }
 
-/// The reason of a script that failed for no known cause.
-pub const HOOK_FAILED: &str = "dib_hook_failed";
-
 /// disk-image-builder made nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct BuilderError {
-    /// One snake_case word: `dib_missing`, `dib_element_unknown`, `dib_hook_failed`, `dib_package_missing`,
-    /// `dib_release_unknown`, `dib_os_missing`, `dib_element_conflict`, `dib_format_unknown`,
-    /// `device_mapper_missing`, `dib_failed`, `scratch_full`, `image_damaged`, `mirror_unreachable`,
-    /// `mirror_inconsistent`, `rate_limited`, `clock_differs`, `build_timeout`, `cancelled`, `build_log`.
-    pub reason: &'static str,
-    /// Whether the image definition is to blame (the verdict is FAILED), not the host (ERRORED).
-    pub image_at_fault: bool,
+    /// Why; with it, whether the image definition is to blame or the host.
+    pub reason: Reason,
     /// What happened, with element and script where there is one.
     pub message: String,
     /// The last lines of what failed.
     pub evidence: String,
+}
+
+impl BuilderError {
+    /// An error without evidence.
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), evidence: String::new() }
+    }
 }

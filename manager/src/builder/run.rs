@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::Layout;
 use super::contained::Contained;
-use super::diagnosis::host;
 use super::log_reader::LogReader;
 use super::masking::Masks;
 use super::output::{BuildLog, Lines, LogError, Tail};
 use super::room::Watch;
-use super::{Artifact, BuilderError, Event, Order, command, containers, inputs};
+use super::{Artifact, BuilderError, Event, Order, bases, command, containers, inputs};
+use crate::reason::Reason;
 
 mod ending;
 
@@ -77,19 +77,24 @@ pub async fn run_within(
     events: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Artifact, BuilderError> {
     if cancel.is_cancelled() {
-        return Err(host("cancelled", "cancelled before it began".to_owned()));
+        return Err(BuilderError::new(Reason::Cancelled, "cancelled before it began".to_owned()));
     }
     command::check(order).await?;
     let layout = prepare(order)?;
     let log = BuildLog::open(&order.log, limits.log_bytes).await.map_err(|error| {
-        host("build_log", format!("cannot write the build log {}: {error}", order.log.display()))
+        BuilderError::new(
+            Reason::BuildLog,
+            format!("cannot write the build log {}: {error}", order.log.display()),
+        )
     })?;
-    let (contained, output) = Contained::start(order, &layout)
-        .map_err(|error| host("dib_failed", format!("cannot start unshare (util-linux): {error}")))?;
+    let (contained, output) = Contained::start(order, &layout).map_err(|error| {
+        BuilderError::new(Reason::DibFailed, format!("cannot start unshare (util-linux): {error}"))
+    })?;
 
     let mut build = Build::new(order, limits, &layout, log, events);
     let ended = build.follow(contained, output, &cancel).await;
     let artifact = build.judge(ended, &layout, &cancel).await?;
+    bases::keep(&order.bases, &layout, &order.build_id).await;
     build.tell_progress();
     Ok(artifact)
 }
@@ -97,7 +102,10 @@ pub async fn run_within(
 /// Makes the scratch directory. It must not be there: what lies in it would be another attempt's.
 fn prepare(order: &Order) -> Result<Layout, BuilderError> {
     let failed = |path: &Path, error: &std::io::Error| {
-        host("dib_failed", format!("cannot make the build's directory {}: {error}", path.display()))
+        BuilderError::new(
+            Reason::DibFailed,
+            format!("cannot make the build's directory {}: {error}", path.display()),
+        )
     };
     let absolute = std::path::absolute(&order.scratch).map_err(|error| failed(&order.scratch, &error))?;
     if let Some(parent) = absolute.parent() {
@@ -112,6 +120,7 @@ fn prepare(order: &Order) -> Result<Layout, BuilderError> {
         inputs::write(&order.inputs.files, &layout.inputs).map_err(|error| failed(&layout.inputs, &error))?;
     }
     containers::prepare(&layout).map_err(|error| failed(&layout.containers, &error))?;
+    bases::prepare(&order.bases, &layout).map_err(|error| failed(&order.bases, &error))?;
     std::fs::create_dir_all(&order.cache).map_err(|error| failed(&order.cache, &error))?;
     Ok(layout)
 }

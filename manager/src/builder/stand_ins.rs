@@ -1,17 +1,18 @@
 //! Stand-ins for kpartx and dmsetup on hosts without device-mapper, and for mount and umount on hosts whose kernel has
-//! no vfat. They travel in this program, so that an installation is one file.
+//! no vfat; and the program by which a build does not wait for the disk. They travel in this program, so that an installation is one file.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The programs that are stood in for, with the scripts that do it.
-const SCRIPTS: [(&str, &str); 4] = [
+/// The programs that are stood in for, with the scripts that do it; and what runs DIB without fsync.
+const SCRIPTS: [(&str, &str); 5] = [
     ("kpartx", include_str!("stand-ins/kpartx")),
     ("dmsetup", include_str!("stand-ins/dmsetup")),
     ("mount", include_str!("stand-ins/mount")),
     ("umount", include_str!("stand-ins/umount")),
+    ("without-fsync", include_str!("stand-ins/without-fsync")),
 ];
 
 /// Builds that begin at the same time write one after the other. A state directory has one manager, so nobody else

@@ -86,6 +86,7 @@ pub(super) fn arguments(order: &Order, layout: &Layout) -> io::Result<Vec<OsStri
     for place in &places {
         view.keep(place, Sight::Read)?;
     }
+    view.keep(&order.bases, Sight::Read)?;
     view.keep(&order.cache, Sight::Write)?;
     view.keep(&layout.root, Sight::Write)?;
     let pairs = view.0.into_iter().flat_map(|(path, sight)| [OsString::from(sight.word()), path.into()]);

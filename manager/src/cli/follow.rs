@@ -36,7 +36,7 @@ pub(crate) async fn follow(
                         progress.finish();
                         let mut screen = Screen::default();
                         screen.blank();
-                        screen.append(&show::render(&ended, Style::of_stdout()));
+                        screen.append(&show::report(&ended, Style::of_stdout()));
                         text::print(&screen);
                         return Ok(Followed::Ended(Box::new(ended)));
                     }
@@ -59,6 +59,7 @@ pub(crate) async fn follow(
 
 /// Shows an event; returns the build when it has ended.
 fn take(progress: &mut Progress, event: BuildEvent) -> Option<v1::Build> {
+    let target = event.target;
     match event.kind? {
         build_event::Kind::Build(build) => {
             progress.build(&build);
@@ -73,7 +74,7 @@ fn take(progress: &mut Progress, event: BuildEvent) -> Option<v1::Build> {
             None
         }
         build_event::Kind::Check(check) => {
-            progress.check(&check);
+            progress.check(&target, &check);
             None
         }
     }

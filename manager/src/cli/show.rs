@@ -1,15 +1,18 @@
 //! `image-manager show`: one build for people, also the report at the end of `run`.
 
+pub(super) mod trials;
+
 use std::time::Duration;
 
 use image_manager_proto::v1;
 
 use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
-use super::text::{self, Screen, Style, line};
+use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
+use crate::lifecycle::trials::{blamed, image, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
 
 /// Longest value of an observation that is shown, in characters.
@@ -36,48 +39,91 @@ pub(super) fn not_found(error: HistoryError) -> Trouble {
     }
 }
 
-/// A build for people. What failed comes first.
+/// A build for people. What failed comes first, and what to do next with it.
 pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
     let mut out = Screen::default();
+    write_head(&mut out, build, style);
+    if let Some(failure) = &build.failure {
+        write_failure(&mut out, failure, style);
+        if blamed(build, failure).is_none() {
+            write_hint(&mut out, failure, style);
+            write_evidence(&mut out, failure, style);
+        }
+    }
+    write_rest(&mut out, build, "", style);
+    out
+}
+
+/// The same at the end of `run`, where the last lines are what people look at: what to do next is among them.
+pub(crate) fn report(build: &v1::Build, style: Style) -> Screen {
+    let mut out = Screen::default();
+    write_head(&mut out, build, style);
+    if let Some(failure) = &build.failure {
+        write_failure(&mut out, failure, style);
+        if blamed(build, failure).is_none() {
+            write_evidence(&mut out, failure, style);
+        }
+    }
+    let hint = build.failure.as_ref().map(|failure| failure.hint.as_str()).unwrap_or_default();
+    write_rest(&mut out, build, hint, style);
+    if let Some(failure) = build.failure.as_ref().filter(|failure| !failure.hint.is_empty()) {
+        out.blank();
+        write_hint(&mut out, failure, style);
+    }
+    out
+}
+
+fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
     let state = style.by_state(build.state(), &build.state().word().to_uppercase());
     line!(out, format_args!("build {}  ", build.id), state.bold(style));
     line!(
         out,
         format_args!(
-            "schedule {} on cloud {}, asked for by {}, created {}, took {}",
+            "schedule {} on {}, asked for by {}, created {}, took {}",
             build.schedule,
-            build.cloud,
+            clouds(build),
             who(build),
             when::both(build.created_at.as_ref()),
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    if !build.unchanged_since.is_empty() {
+        line!(out, format_args!("nothing has changed since build {}", build.unchanged_since));
+    }
     if !build.cancelled_by.is_empty() {
         line!(out, format_args!("cancelled by {}", build.cancelled_by));
     }
-    if let Some(failure) = &build.failure {
-        write_failure(&mut out, failure, style);
+    trials::write_table(out, build, style);
+}
+
+/// Where a build was tried: its cloud, or how many clouds its trials are on.
+pub(super) fn clouds(build: &v1::Build) -> String {
+    if !build.cloud.is_empty() {
+        return format!("cloud {}", build.cloud);
     }
-    write_warnings(&mut out, build, style);
-    head(&mut out, "stages", style);
-    for stage in &build.stages {
-        let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
-        let mark = style.stage_mark(stage.state());
-        line!(out, "  ", mark, format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail));
-    }
+    let clouds: std::collections::BTreeSet<_> = build.trials.iter().map(|trial| &trial.cloud).collect();
+    format!("{} clouds", clouds.len())
+}
+
+fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
+    write_warnings(out, build, style);
+    head(out, if several(build).is_empty() { "stages" } else { "the build's own stages" }, style);
+    write_stages(out, &build.stages, style);
+    trials::write_each(out, build, told, style);
     if !build.checks.is_empty() {
-        head(&mut out, "checks", style);
+        head(out, "checks", style);
         for check in &build.checks {
-            write_check(&mut out, check, style);
+            write_check(out, check, style);
         }
     }
     if let Some(agent) = &build.agent {
-        write_agent(&mut out, agent, style);
+        out.blank();
+        write_agent(out, "", agent, style);
     }
-    write_image(&mut out, build, style);
-    write_definition(&mut out, build, style);
+    write_image(out, build, style);
+    write_definition(out, build, style);
     if !build.resources.is_empty() {
-        head(&mut out, "resources", style);
+        head(out, "resources", style);
         for resource in &build.resources {
             let (state, kind) = (&resource.state, &resource.kind);
             line!(out, format_args!("  {state:<9} {kind:<8} {} ({})", resource.name, resource.cloud));
@@ -86,7 +132,6 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
             }
         }
     }
-    out
 }
 
 /// Who asked for a build, and by which way where that says more.
@@ -103,10 +148,35 @@ fn head(out: &mut Screen, title: &str, style: Style) {
     line!(out, style.bold(title));
 }
 
+fn write_stages(out: &mut Screen, stages: &[v1::Stage], style: Style) {
+    for stage in stages {
+        let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
+        let mark = style.stage_mark(stage.state());
+        line!(out, "  ", mark, format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail));
+    }
+}
+
 fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
-    let head = format!("{} while {}", failure.reason, failure.stage);
     out.blank();
-    line!(out, style.bold(&head), format_args!(": {}", failure.message));
+    write_what_happened(out, "", failure, style);
+}
+
+fn write_what_happened(out: &mut Screen, lead: &str, failure: &v1::Failure, style: Style) {
+    let head = format!("{} while {}", failure.reason, failure.stage);
+    line!(out, lead, style.bold(&head), format_args!(": {}", failure.message));
+}
+
+/// What to do next; on a terminal between words, below the first one.
+fn write_hint(out: &mut Screen, failure: &v1::Failure, style: Style) {
+    const LEAD: &str = "Next: ";
+    let width = style.width().map_or(usize::MAX, |width| width.saturating_sub(LEAD.len()));
+    for (number, piece) in text::wrapped(&failure.hint, width).iter().enumerate() {
+        let lead = if number == 0 { style.bold(LEAD) } else { Painted::plain("      ") };
+        line!(out, lead, piece.as_str());
+    }
+}
+
+fn write_evidence(out: &mut Screen, failure: &v1::Failure, style: Style) {
     for said in failure.evidence.lines() {
         line!(out, "  ", style.dim("|"), " ", said);
     }
@@ -139,18 +209,18 @@ fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     }
 }
 
-fn write_agent(out: &mut Screen, agent: &v1::Agent, style: Style) {
+fn write_agent(out: &mut Screen, lead: &str, agent: &v1::Agent, style: Style) {
     let removal = match &agent.removal {
         Some(removal) if removal.complete => "removed itself completely",
         Some(_) => "could NOT remove all of itself",
         None => "has not reported its removal",
     };
-    out.blank();
     let attached = when::both(agent.attached_at.as_ref());
-    line!(out, style.bold("agent"), format_args!(" {} attached {attached}, {removal}", agent.version));
+    let said = format!(" {} attached {attached}, {removal}", agent.version);
+    line!(out, lead, style.bold("agent"), said);
     for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
-        line!(out, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
+        line!(out, lead, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
     }
 }
 
@@ -171,20 +241,67 @@ fn write_image(out: &mut Screen, build: &v1::Build, style: Style) {
     if let Some(image) = &build.image {
         out.blank();
         line!(out, style.bold("image"), " ", image.name);
-        line!(
-            out,
-            format_args!(
-                "  {} ({} bytes), a disk of {}, id {}",
-                indicatif::HumanBytes(image.size_bytes),
-                image.size_bytes,
-                indicatif::HumanBytes(image.virtual_size_bytes),
-                image.id,
-            )
-        );
+        line!(out, format_args!("  {}, id {}", sizes(image), image.id));
+        line!(out, "  sha512 ", image.sha512);
+    } else if let Some(image) = image(build) {
+        out.blank();
+        line!(out, style.bold("image"), "  the same file in each cloud");
+        line!(out, "  ", sizes(image));
         line!(out, "  sha512 ", image.sha512);
     }
     if let Some(server) = &build.server {
         let rest = format!(" {} ({}), id {}", server.name, server.flavor, server.id);
         line!(out, style.bold("server"), rest);
+    }
+}
+
+fn sizes(image: &v1::Image) -> String {
+    format!(
+        "{} ({} bytes), a disk of {}",
+        indicatif::HumanBytes(image.size_bytes),
+        image.size_bytes,
+        indicatif::HumanBytes(image.virtual_size_bytes),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+
+    fn failed(hint: &str) -> v1::Build {
+        let failure = v1::Failure {
+            reason: "agent_silent".to_owned(),
+            stage: "booting".to_owned(),
+            message: "no agent attached".to_owned(),
+            evidence: "last lines of the console".to_owned(),
+            hint: hint.to_owned(),
+        };
+        v1::Build { failure: Some(failure), ..v1::Build::default() }
+    }
+
+    /// Each hint on a terminal of 80 columns.
+    #[test]
+    fn what_to_do_next_follows_what_happened_and_ends_the_report_of_a_run() {
+        for reason in Reason::ALL.iter().filter(|reason| !reason.hint().is_empty()) {
+            let build = failed(reason.hint());
+            let shown = render(&build, Style::of_width(80)).as_str().to_owned();
+            let lines: Vec<&str> = shown.lines().collect();
+            let at = lines.iter().position(|line| line.starts_with("Next: ")).unwrap();
+            assert_eq!(lines[at - 1], "agent_silent while booting: no agent attached");
+            let more = lines[at + 1..].iter().take_while(|line| line.starts_with("      ")).count();
+            let hint = &lines[at..=at + more];
+            assert!(hint.iter().all(|line| line.chars().count() <= 80), "{hint:#?}");
+            let said = hint.iter().map(|line| line[6..].trim()).collect::<Vec<_>>().join(" ");
+            assert_eq!(said, reason.hint());
+            assert_eq!(lines[at + more + 1], "  | last lines of the console");
+            let run = report(&build, Style::of_width(80)).as_str().to_owned();
+            assert!(run.ends_with(&format!("\n\n{}\n", hint.join("\n"))), "{run}");
+            assert_eq!(run.matches("Next: ").count(), 1, "{run}");
+        }
+        // An old history may have a reason that nobody knows any more.
+        for screen in [render(&failed(""), Style::plain()), report(&failed(""), Style::plain())] {
+            assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
+        }
     }
 }

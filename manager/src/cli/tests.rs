@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::{Command, CommandFactory as _};
 
 use super::arguments::Arguments;
+use crate::reason::Reason;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -20,6 +21,21 @@ fn verbs() -> Vec<Command> {
 #[test]
 fn the_command_line_is_sound() {
     Arguments::command().debug_assert();
+}
+
+/// What people are told to do next can be done.
+#[test]
+fn commands_in_hints_are_ours() {
+    let mut commands = 0;
+    for reason in Reason::ALL {
+        let code = reason.hint().split('`').skip(1).step_by(2);
+        for code in code.filter(|code| code.starts_with("image-manager ")) {
+            let parsed = Arguments::command().try_get_matches_from(code.split(' '));
+            assert!(parsed.is_ok(), "{reason}: {code}: {}", parsed.unwrap_err());
+            commands += 1;
+        }
+    }
+    assert!(commands > 5, "{commands}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Style {
     /// By how a build stands.
     pub(crate) fn by_state(self, state: BuildState, text: &str) -> Painted {
         match state {
-            BuildState::Succeeded => self.paint("32", text),
+            BuildState::Succeeded | BuildState::Skipped => self.paint("32", text),
             BuildState::Failed => self.paint("31", text),
             BuildState::Errored => self.paint("33", text),
             BuildState::Cancelled => self.paint("2", text),
@@ -239,6 +239,22 @@ fn wanted() -> bool {
 fn columns() -> Option<usize> {
     let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(out())?;
     Some(usize::from(columns))
+}
+
+/// The text in lines of at most so many characters, broken between words; a longer word stays whole. None for no text.
+pub(crate) fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let fits = |line: &String| line.chars().count().saturating_add(1 + word.chars().count()) <= most;
+        match lines.last_mut().filter(|line| fits(line)) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// At most so many characters, with "…" for what is left out.
@@ -357,6 +373,14 @@ mod tests {
         let mut plain = Screen::default();
         line!(plain, Style::plain().bold("x"));
         assert_eq!(plain.as_str(), "x\n");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("", 9), Vec::<String>::new());
+        assert_eq!(wrapped("ab cde f", 6), ["ab cde", "f"]);
+        assert_eq!(wrapped("é è longer  x", 3), ["é è", "longer", "x"]);
+        assert_eq!(wrapped("a b", usize::MAX), ["a b"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::reason::Reason;
 use crate::schedules::{Arch, Firmware, Format, ServerSpec};
 
 /// What [`Cloud::save_disk`] may take: all of the disk is written anew.
@@ -131,7 +132,7 @@ pub struct NewImage {
     pub build_id: String,
     /// Its name until it is published: `image-manager-<build id>`.
     pub name: String,
-    /// The file. The local cloud takes it away (a rename), others read it.
+    /// The file; it stays as it is.
     pub file: PathBuf,
     /// The kind of file that it is.
     pub format: Format,
@@ -264,6 +265,12 @@ pub trait Cloud: Send + Sync {
     /// `ip:port` under which its servers reach the gateway that listens at `gateway`.
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError>;
 
+    /// Whether its servers run on this host: then it knows their way to the gateway itself, whatever is true of servers
+    /// elsewhere.
+    fn is_on_this_host(&self) -> bool {
+        false
+    }
+
     /// The directory of this host where it keeps images, when it does.
     fn image_directory(&self) -> Option<PathBuf> {
         None
@@ -338,15 +345,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// The word that a failure's `reason` carries.
-    pub fn reason(self) -> &'static str {
+    /// The reason of a build that ends by it.
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Configuration => "cloud_configuration",
-            Self::Unavailable => "cloud_unavailable",
-            Self::NoRoom => "cloud_no_room",
-            Self::Fault => "cloud_fault",
-            Self::Corrupt => "image_corrupt",
-            Self::Timeout => "cloud_timeout",
+            Self::Configuration => Reason::CloudConfiguration,
+            Self::Unavailable => Reason::CloudUnavailable,
+            Self::NoRoom => Reason::CloudNoRoom,
+            Self::Fault => Reason::CloudFault,
+            Self::Corrupt => Reason::ImageCorrupt,
+            Self::Timeout => Reason::CloudTimeout,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Writing what happens to a build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -9,7 +9,7 @@ use super::audit::{self, About, Action};
 use super::follow_up::take_retry;
 use super::names::Named as _;
 use super::points::Point;
-use super::{Claim, History, HistoryError, Principal, now_ms, observations, outbox, reports};
+use super::{History, HistoryError, NewTrial, Principal, now_ms, outbox, reports, trials};
 
 /// A build to be queued.
 #[derive(Debug, Clone)]
@@ -18,21 +18,21 @@ pub struct NewBuild {
     pub id: String,
     /// The schedule's name.
     pub schedule: String,
-    /// The cloud's name.
-    pub cloud: String,
     /// By which way it was asked for.
     pub trigger: v1::Trigger,
     /// Who asked.
     pub requested_by: Principal,
-    /// Names of its stages, in order.
-    pub stages: Vec<&'static str>,
-    /// Names of its checks, in order, and whether each is required.
-    pub checks: Vec<(String, bool)>,
+    /// Names of its own stages before its trials, and after them, in order.
+    pub stages: (Vec<&'static str>, Vec<&'static str>),
+    /// Its trials, in order.
+    pub trials: Vec<NewTrial>,
     /// For a cron trigger: nothing up to this instant (milliseconds) is to be caught up any more. Committed
     /// together with the build, so that a crash in between neither loses a run nor doubles it.
     pub fired_at: Option<i64>,
     /// The errored build whose retry this is.
     pub retry_of: Option<String>,
+    /// Whether it is to be made whether anything has changed or not.
+    pub forced: bool,
 }
 
 /// How a stage ended, and what it leads to.
@@ -107,86 +107,10 @@ impl History {
         self.writer()?
             .run(Point::Of("skip_stage", stage.to_owned()), move |tx| {
                 tx.execute(
-                    "UPDATE stage SET state = 'skipped', detail = ?3 WHERE build_id = ?1 AND name = ?2",
+                    "UPDATE stage SET state = 'skipped', detail = ?3
+                     WHERE build_id = ?1 AND trial IS NULL AND name = ?2",
                     params![id, stage, detail],
                 )?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Records the image that the build made.
-    pub async fn record_image(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
-        let id = id.to_owned();
-        self.writer()?.run("record:image", move |tx| set_image(tx, &id, &image)).await
-    }
-
-    /// Records that the image has its public name, and who is to be thanked for it: who asked for the build.
-    pub async fn record_published(&self, id: &str, image: v1::Image) -> Result<(), HistoryError> {
-        let id = id.to_owned();
-        self.writer()?
-            .run("record:image", move |tx| {
-                set_image(tx, &id, &image)?;
-                audit::published(tx, &id, &image.name)
-            })
-            .await
-    }
-
-    /// Records the server that boots the image.
-    pub async fn record_server(&self, id: &str, server: v1::Server) -> Result<(), HistoryError> {
-        let id = id.to_owned();
-        self.writer()?
-            .run("record:server", move |tx| {
-                tx.execute(
-                    "UPDATE build SET server_id = ?2, server_name = ?3, server_flavor = ?4 WHERE id = ?1",
-                    params![id, server.id, server.name, server.flavor],
-                )?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Records the agent at its first attach, with what the server's token is bound to from now on.
-    pub async fn record_agent(&self, id: &str, version: &str, claim: Claim) -> Result<(), HistoryError> {
-        let (id, version) = (id.to_owned(), version.to_owned());
-        self.writer()?
-            .run("record:agent", move |tx| {
-                tx.execute(
-                    "UPDATE build SET agent_version = ?2, agent_boot_id = ?3, agent_attached_at = ?4,
-                            agent_key = ?5, agent_address = ?6 WHERE id = ?1",
-                    params![id, version, claim.boot_id, claim.at_ms, claim.key, claim.address],
-                )?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Records results of checks, replacing what was known of them.
-    pub async fn record_checks(&self, id: &str, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
-        let id = id.to_owned();
-        self.writer()?
-            .run("record:checks", move |tx| {
-                for check in &checks {
-                    update_check(tx, &id, check)?;
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Records the agent's removal of itself.
-    pub async fn record_removal(&self, id: &str, removal: v1::Removal) -> Result<(), HistoryError> {
-        let id = id.to_owned();
-        self.writer()?
-            .run("record:removal", move |tx| {
-                tx.execute("UPDATE build SET removal_complete = ?2 WHERE id = ?1", params![id, removal.complete])?;
-                tx.execute("DELETE FROM removed_path WHERE build_id = ?1", [&id])?;
-                for (position, path) in (0_i64..).zip(&removal.paths) {
-                    tx.execute(
-                        "INSERT INTO removed_path (build_id, position, path, fate, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-                        params![id, position, path.path, path.fate().word(), path.detail],
-                    )?;
-                }
                 Ok(())
             })
             .await
@@ -212,22 +136,6 @@ impl History {
             })
             .await
     }
-}
-
-fn set_image(tx: &Transaction<'_>, id: &str, image: &v1::Image) -> Result<(), HistoryError> {
-    tx.execute(
-        "UPDATE build SET image_id = ?2, image_name = ?3, image_sha512 = ?4, image_size = ?5,
-         image_virtual_size = ?6 WHERE id = ?1",
-        params![
-            id,
-            image.id,
-            image.name,
-            image.sha512,
-            signed(image.size_bytes),
-            signed(image.virtual_size_bytes)
-        ],
-    )?;
-    Ok(())
 }
 
 pub(super) fn set_verdict(
@@ -258,7 +166,7 @@ pub(super) fn unfinished_of(connection: &Connection, schedule: &str) -> rusqlite
     connection
         .query_row(
             "SELECT id FROM build INDEXED BY build_one_unfinished WHERE schedule = ?1
-             AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled')",
+             AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')",
             [schedule],
             |row| row.get(0),
         )
@@ -271,34 +179,30 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
         return Err(HistoryError::Unfinished(id));
     }
     let attempt = take_retry(tx, &build.schedule, build.retry_of.as_deref())?;
+    let clouds: BTreeSet<&str> = build.trials.iter().map(|trial| trial.cloud.as_str()).collect();
+    let cloud = if let [one] = Vec::from_iter(&clouds).as_slice() { **one } else { "" };
     tx.execute(
-        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by)
-         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by,
+            forced)
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             build.id,
             build.schedule,
-            build.cloud,
+            cloud,
             build.trigger.word(),
             now_ms(),
             build.retry_of,
             attempt,
-            build.requested_by.to_string()
+            build.requested_by.to_string(),
+            build.forced
         ],
     )?;
     let about = About { detail: build.trigger.word(), ..About::build(&build.schedule, &build.id) };
     audit::append(tx, &build.requested_by, Action::BuildTriggered, about)?;
-    for (position, name) in (0_i64..).zip(&build.stages) {
-        tx.execute(
-            "INSERT INTO stage (build_id, position, name, state) VALUES (?1, ?2, ?3, 'pending')",
-            params![build.id, position, name],
-        )?;
-    }
-    for (position, (name, required)) in (0_i64..).zip(&build.checks) {
-        tx.execute(
-            "INSERT INTO check_result (build_id, position, name, required) VALUES (?1, ?2, ?3, ?4)",
-            params![build.id, position, name, required],
-        )?;
-    }
+    let (before, after) = &build.stages;
+    let place = insert_stages(tx, &build.id, before, 0)?;
+    let place = trials::insert(tx, &build.id, &build.trials, place)?;
+    insert_stages(tx, &build.id, after, place)?;
     if let Some(fired_at) = build.fired_at {
         tx.execute(
             "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1",
@@ -306,6 +210,23 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
         )?;
     }
     Ok(())
+}
+
+/// Inserts stages of the build's own from a place on; returns the next one.
+fn insert_stages(
+    tx: &Transaction<'_>,
+    build_id: &str,
+    names: &[&'static str],
+    mut place: i64,
+) -> Result<i64, HistoryError> {
+    for name in names {
+        tx.execute(
+            "INSERT INTO stage (build_id, position, name, state) VALUES (?1, ?2, ?3, 'pending')",
+            params![build_id, place, name],
+        )?;
+        place += 1;
+    }
+    Ok(place)
 }
 
 pub(super) fn advance(
@@ -322,6 +243,7 @@ pub(super) fn advance(
             | v1::BuildState::Failed
             | v1::BuildState::Errored
             | v1::BuildState::Cancelled
+            | v1::BuildState::Skipped
     );
     let changed = tx.execute(
         "UPDATE build SET state = ?3,
@@ -341,14 +263,16 @@ pub(super) fn advance(
     }
     tx.execute(
         "UPDATE stage SET state = ?3, finished_at = ?4, detail = CASE WHEN ?5 = '' THEN detail ELSE ?5 END
-         WHERE build_id = ?1 AND name = ?2 AND state = 'running'",
+         WHERE build_id = ?1 AND trial IS NULL AND name = ?2 AND state = 'running'",
         params![id, from.word(), ending.state.word(), now, ending.detail],
     )?;
     tx.execute(
-        "UPDATE stage SET state = 'running', started_at = ?3 WHERE build_id = ?1 AND name = ?2",
+        "UPDATE stage SET state = 'running', started_at = ?3
+         WHERE build_id = ?1 AND trial IS NULL AND name = ?2",
         params![id, to.word(), now],
     )?;
     if terminal {
+        trials::end_all(tx, id)?;
         tx.execute(
             "UPDATE stage SET state = 'skipped' WHERE build_id = ?1 AND state IN ('pending', 'running')",
             [id],
@@ -356,18 +280,5 @@ pub(super) fn advance(
         reports::refresh_day_of(tx, id)?;
         outbox::of_end(tx, id, to)?;
     }
-    Ok(())
-}
-
-fn update_check(tx: &Transaction<'_>, id: &str, check: &v1::Check) -> Result<(), HistoryError> {
-    let duration_ms =
-        check.duration.map(|d| d.seconds.saturating_mul(1000).saturating_add(i64::from(d.nanos) / 1_000_000));
-    let observations =
-        check.observations.as_ref().map_or_else(|| "{}".to_owned(), |o| observations::to_json(o).to_string());
-    tx.execute(
-        "UPDATE check_result SET outcome = ?3, duration_ms = ?4, summary = ?5, observations = ?6
-         WHERE build_id = ?1 AND name = ?2",
-        params![id, check.name, check.outcome().word(), duration_ms, check.summary, observations],
-    )?;
     Ok(())
 }

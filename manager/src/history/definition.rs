@@ -3,7 +3,8 @@
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{History, HistoryError, UNEXPLAINED};
+use super::{History, HistoryError};
+use crate::reason::Reason;
 
 /// Reads the digest of a build's definition and its parts.
 pub(super) fn add(connection: &Connection, build: &mut v1::Build) -> Result<(), HistoryError> {
@@ -117,7 +118,7 @@ impl History {
                 .query_row(
                     "SELECT b.id FROM build this JOIN build b ON b.id = this.retry_of
                      WHERE this.id = ?1 AND b.failure_reason = ?2",
-                    params![id, UNEXPLAINED],
+                    params![id, Reason::DibHookUnexplained.word()],
                     |row| row.get(0),
                 )
                 .optional()?;

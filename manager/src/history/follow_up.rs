@@ -9,15 +9,17 @@ use super::builds::{Ending, advance, set_verdict};
 use super::names::Named as _;
 use super::points::Point;
 use super::{History, HistoryError, Principal, now_ms, outbox};
+use crate::reason::Reason;
 use crate::schedules::RetryPolicy;
+use crate::stage::Stage;
 
-/// The reason of a build that was ended by the end of its manager. It says nothing about the schedule, so it
-/// does not count among those that make it pause.
-pub const INTERRUPTED: &str = "interrupted";
+/// A build that was ended by the end of its manager says nothing about the schedule, so it does not count among those
+/// that make it pause.
+const INTERRUPTED: &str = Reason::Interrupted.word();
 
-/// The reason of a build whose script failed for no known cause, though its definition is that of one that passed. It
-/// is built once more by itself, whatever the schedule's `retry` says.
-pub const UNEXPLAINED: &str = "dib_hook_unexplained";
+/// A build whose script failed for no known cause, though its definition is that of one that passed, is built once more
+/// by itself, whatever the schedule's `retry` says.
+const UNEXPLAINED: &str = Reason::DibHookUnexplained.word();
 
 /// What follows the end of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,12 +87,14 @@ fn follow_up(
     end: v1::BuildState,
     policy: Option<RetryPolicy>,
 ) -> Result<FollowUp, HistoryError> {
-    let (schedule, attempt, reason, is_second): (String, u32, Option<String>, bool) = tx.query_row(
-        "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0)
+    let (schedule, attempt, reason, is_second, stage): (String, u32, Option<String>, bool, String) = tx
+        .query_row(
+            "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0),
+            coalesce(b.failure_stage, '')
          FROM build b LEFT JOIN build first ON first.id = b.retry_of WHERE b.id = ?1",
-        [id, UNEXPLAINED],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
+            [id, UNEXPLAINED],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+        )?;
     let reason = reason.unwrap_or_default();
     let bad = matches!(end, v1::BuildState::Failed | v1::BuildState::Errored);
     // It is the second one that tells; a third there is not.
@@ -128,7 +132,11 @@ fn follow_up(
         outbox::of_pause(tx, &schedule, &paused)?;
         return Ok(FollowUp { retry_at: None, paused: Some(paused) });
     }
-    let pause = if end == v1::BuildState::Errored { policy.pause_after_attempt(attempt) } else { None };
+    // A trial that errored has been made again already, on the same artifact, as often as the schedule says. Only one that
+    // the end of its manager took away from is built anew.
+    let tried = reason != INTERRUPTED && Stage::parse(&stage).is_some_and(Stage::is_of_trial_alone);
+    let again = end == v1::BuildState::Errored && !tried;
+    let pause = if again { policy.pause_after_attempt(attempt) } else { None };
     let pause = pause.or(second.then_some(policy.backoff));
     let Some(pause) = pause else { return Ok(FollowUp::default()) };
     let due_at = now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
@@ -197,13 +205,13 @@ mod tests {
             let build = NewBuild {
                 id: id.to_owned(),
                 schedule: "web".to_owned(),
-                cloud: "local".to_owned(),
                 requested_by: Principal::Cron,
                 trigger: if retry_of.is_some() { Trigger::Retry } else { Trigger::Cron },
-                stages: Vec::new(),
-                checks: Vec::new(),
+                stages: (Vec::new(), Vec::new()),
+                trials: Vec::new(),
                 fired_at: None,
                 retry_of: retry_of.map(str::to_owned),
+                forced: false,
             };
             self.history.create_build(build).await
         }

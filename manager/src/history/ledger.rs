@@ -42,6 +42,8 @@ pub struct LedgerRow {
     pub id: i64,
     /// The build it belongs to.
     pub build_id: String,
+    /// Place of the trial that made it; `None` for what is the whole build's.
+    pub trial: Option<u32>,
     /// `host`, or the cloud's name.
     pub cloud: String,
     /// What it is.
@@ -56,7 +58,7 @@ impl History {
     /// Commits that something is about to be asked for.
     pub async fn intend(
         &self,
-        build_id: &str,
+        (build_id, trial): (&str, Option<u32>),
         cloud: &str,
         kind: &str,
         name: &str,
@@ -66,9 +68,9 @@ impl History {
             .run(Point::Of("intend", kind.to_owned()), move |tx| {
                 let [build_id, cloud, kind, name] = row;
                 tx.execute(
-                    "INSERT INTO resource (build_id, cloud, kind, name, state, created_at, updated_at)
-                     VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?5)",
-                    params![build_id, cloud, kind, name, now_ms()],
+                    "INSERT INTO resource (build_id, cloud, kind, name, state, created_at, updated_at, trial)
+                     VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?5, ?6)",
+                    params![build_id, cloud, kind, name, now_ms(), trial],
                 )?;
                 Ok(tx.last_insert_rowid())
             })
@@ -113,7 +115,7 @@ impl History {
         let build_id = build_id.to_owned();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, build_id, cloud, kind, name, external_id FROM resource
+                "SELECT id, build_id, cloud, kind, name, external_id, trial FROM resource
                  WHERE build_id = ?1 AND state NOT IN ('gone', 'published') ORDER BY id DESC",
             )?;
             Ok(statement.query_map([build_id], ledger_row)?.collect::<Result<_, _>>()?)
@@ -127,10 +129,10 @@ impl History {
         self.read(|connection| {
             // From the few open rows to their builds: left to itself, SQLite begins with the million that ended.
             let mut statement = connection.prepare_cached(
-                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id
+                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial
                  FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state NOT IN ('gone', 'published')
-                 AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY r.id DESC LIMIT 1000",
+                 AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY r.id DESC LIMIT 1000",
             )?;
             Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
         })
@@ -142,7 +144,7 @@ impl History {
     pub async fn unseen_resources(&self, closed: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, build_id, cloud, kind, name, external_id FROM resource INDEXED BY resource_unseen
+                "SELECT id, build_id, cloud, kind, name, external_id, trial FROM resource INDEXED BY resource_unseen
                  WHERE state = 'gone' AND external_id IS NULL AND updated_at >= ?1 AND updated_at < ?2
                  ORDER BY id DESC LIMIT 1000",
             )?;
@@ -161,5 +163,6 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
         kind: row.get(3)?,
         name: row.get(4)?,
         external_id: row.get(5)?,
+        trial: row.get(6)?,
     })
 }

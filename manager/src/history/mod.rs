@@ -27,6 +27,8 @@ mod successes;
 mod tests;
 mod tokens;
 mod trail;
+mod trials;
+mod unchanged;
 mod warnings;
 mod writer;
 
@@ -39,7 +41,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
 pub use definition::{Defined, DefinitionPart, DefinitionPast};
-pub use follow_up::{FollowUp, INTERRUPTED, OwedRetry, UNEXPLAINED};
+pub use follow_up::{FollowUp, OwedRetry};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use outbox::{OutboxEntry, OutboxKind};
@@ -50,6 +52,8 @@ pub use room::RoomTaken;
 pub use schedule_state::ScheduleState;
 pub use tokens::{NewToken, TokenRecord};
 pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
+pub use trials::{Decided, NewTrial, TrialKey};
+pub use unchanged::Before;
 use writer::Writer;
 
 /// How long a connection waits for another process's lock.

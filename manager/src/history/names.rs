@@ -26,15 +26,29 @@ impl Named for v1::BuildState {
     const WORDS: &'static [(Self, &'static str)] = &[
         (Self::Queued, "queued"),
         (Self::Building, "building"),
-        (Self::Uploading, "uploading"),
-        (Self::Booting, "booting"),
-        (Self::Verifying, "verifying"),
+        (Self::Trying, "trying"),
         (Self::Publishing, "publishing"),
         (Self::CleaningUp, "cleaning_up"),
         (Self::Succeeded, "succeeded"),
         (Self::Failed, "failed"),
         (Self::Errored, "errored"),
         (Self::Cancelled, "cancelled"),
+        (Self::Skipped, "skipped"),
+    ];
+}
+
+impl Named for v1::TrialState {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Waiting, "waiting"),
+        (Self::Uploading, "uploading"),
+        (Self::Booting, "booting"),
+        (Self::Verifying, "verifying"),
+        (Self::CleaningUp, "cleaning_up"),
+        (Self::Succeeded, "succeeded"),
+        (Self::Failed, "failed"),
+        (Self::Errored, "errored"),
+        (Self::Cancelled, "cancelled"),
+        (Self::Skipped, "skipped"),
     ];
 }
 
@@ -91,6 +105,7 @@ mod tests {
             }
         }
         agree("BUILD_STATE", |value: v1::BuildState| value.as_str_name());
+        agree("TRIAL_STATE", |value: v1::TrialState| value.as_str_name());
         agree("VERDICT", |value: v1::Verdict| value.as_str_name());
         agree("TRIGGER", |value: v1::Trigger| value.as_str_name());
         agree("STAGE_STATE", |value: v1::StageState| value.as_str_name());

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::Named as _;
 use super::{History, HistoryError, definition, parts};
+use crate::reason::hint_of;
 
 /// Which builds a list is about.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +23,7 @@ pub struct BuildFilter {
     pub before: Option<String>,
     /// At most this many; bounded to [`BuildFilter::MOST`].
     pub limit: u32,
-    /// Without stages, checks, resources and the agent's paths: a table does without, and is there sooner.
+    /// Without stages, checks, resources and the agents' paths: a table does without, and is there sooner.
     pub bare: bool,
 }
 
@@ -40,12 +41,9 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-const BUILD_COLUMNS: &str =
-    "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
-    image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor,
-    agent_version, agent_boot_id, agent_attached_at, removal_complete,
-    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by,
-    warnings";
+const BUILD_COLUMNS: &str = "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
+    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by, warnings,
+    unchanged_since, forced";
 
 impl History {
     /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
@@ -83,7 +81,7 @@ impl History {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT id, state FROM build INDEXED BY build_one_unfinished
-                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY id",
+                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| {
                 let state: String = row.get(1)?;
@@ -140,7 +138,9 @@ fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryEr
     let more = builds.len() > limit as usize;
     builds.truncate(limit as usize);
     let next = if more { builds.last().map(|build| build.id.clone()) } else { None };
-    if !filter.bare {
+    if filter.bare {
+        parts::add_trials(connection, &mut builds.iter_mut().collect::<Vec<_>>())?;
+    } else {
         parts::add(connection, &mut builds)?;
     }
     Ok(Page { builds, next })
@@ -214,39 +214,7 @@ fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, History
 
 fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
     let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
-    let bytes = |index: usize| {
-        row.get::<_, Option<i64>>(index).map(|n| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default())
-    };
-    let image = row.get::<_, Option<String>>(9)?.map(|id| {
-        Ok::<_, rusqlite::Error>(v1::Image {
-            id,
-            name: word(10)?,
-            sha512: word(11)?,
-            size_bytes: bytes(12)?,
-            virtual_size_bytes: bytes(13)?,
-        })
-    });
-    let server = row
-        .get::<_, Option<String>>(14)?
-        .map(|id| Ok::<_, rusqlite::Error>(v1::Server { id, name: word(15)?, flavor: word(16)? }));
-    let removal = row.get::<_, Option<bool>>(20)?.map(|complete| v1::Removal { complete, paths: Vec::new() });
-    let agent = row.get::<_, Option<String>>(17)?.map(|version| {
-        Ok::<_, rusqlite::Error>(v1::Agent {
-            version,
-            boot_id: word(18)?,
-            attached_at: row.get::<_, Option<i64>>(19)?.map(timestamp),
-            removal,
-        })
-    });
-    let failure = row.get::<_, Option<String>>(21)?.map(|reason| {
-        Ok::<_, rusqlite::Error>(v1::Failure {
-            reason,
-            stage: word(22)?,
-            message: word(23)?,
-            evidence: word(24)?,
-        })
-    });
-    let failure = failure.transpose()?;
+    let failure = failure(row, 9)?;
     Ok(v1::Build {
         id: row.get(0)?,
         schedule: row.get(1)?,
@@ -258,16 +226,28 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         created_at: Some(timestamp(row.get(6)?)),
         started_at: row.get::<_, Option<i64>>(7)?.map(timestamp),
         finished_at: row.get::<_, Option<i64>>(8)?.map(timestamp),
-        image: image.transpose()?,
-        server: server.transpose()?,
-        agent: agent.transpose()?,
         failure,
-        retry_of: word(25)?,
-        requested_by: word(26)?,
-        cancelled_by: word(27)?,
-        warnings: word(28)?.lines().map(str::to_owned).collect(),
+        retry_of: word(13)?,
+        requested_by: word(14)?,
+        cancelled_by: word(15)?,
+        warnings: word(16)?.lines().map(str::to_owned).collect(),
+        unchanged_since: word(17)?,
+        forced: row.get(18)?,
         ..v1::Build::default()
     })
+}
+
+/// Reason, stage, message and evidence, in four columns from this one on.
+pub(super) fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<v1::Failure>> {
+    let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
+    let Some(reason) = row.get::<_, Option<String>>(first)? else { return Ok(None) };
+    Ok(Some(v1::Failure {
+        hint: hint_of(&reason).to_owned(),
+        reason,
+        stage: word(first + 1)?,
+        message: word(first + 2)?,
+        evidence: word(first + 3)?,
+    }))
 }
 
 /// Milliseconds since the epoch as a protobuf timestamp.

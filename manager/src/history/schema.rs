@@ -21,6 +21,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_operators.sql"),
     include_str!("migrations/0012_definition_parts.sql"),
     include_str!("migrations/0013_warnings.sql"),
+    include_str!("migrations/0014_trials.sql"),
+    include_str!("migrations/0015_unchanged.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.
@@ -61,7 +63,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
 
 /// The same up to a version.
 pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), HistoryError> {
-    // One transaction that begins as a writer: two programs that start at once do not migrate both.
+    // A table that is made anew is dropped first, and takes nothing along that refers to it: the pragma has no effect
+    // inside of a transaction (<https://www.sqlite.org/pragma.html#pragma_foreign_keys>).
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let migrated = in_one_transaction(connection, last);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    migrated
+}
+
+fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), HistoryError> {
+    // It begins as a writer: two programs that start at once do not migrate both.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     check_version(found)?;
@@ -69,12 +80,14 @@ pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), H
         (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found && *version <= last)
     {
         transaction.execute_batch(sql)?;
-        match version {
-            DAY_SUMS => reports::refresh_days(&transaction)?,
-            WEEK_SUMS => reports::refresh_weeks(&transaction)?,
-            _ => {}
-        }
         transaction.pragma_update(None, "user_version", version)?;
+    }
+    // By the tables as they are at the end: that is what the code reads.
+    if last == known() && found < DAY_SUMS {
+        reports::refresh_days(&transaction)?;
+    }
+    if last == known() && found < WEEK_SUMS {
+        reports::refresh_weeks(&transaction)?;
     }
     Ok(transaction.commit()?)
 }

@@ -3,6 +3,7 @@
 use image_manager_proto::v1::{self, BuildState as S, StageState, Trigger, Verdict};
 
 use super::*;
+use crate::reason::Reason;
 
 fn open(directory: &tempfile::TempDir) -> History {
     History::open(&directory.path().join("image-manager.db")).unwrap()
@@ -12,14 +13,28 @@ fn new_build(id: &str, schedule: &str) -> NewBuild {
     NewBuild {
         id: id.to_owned(),
         schedule: schedule.to_owned(),
-        cloud: "local".to_owned(),
         trigger: Trigger::Cli,
         requested_by: Principal::Manager,
-        stages: vec!["building", "cleaning_up"],
-        checks: vec![("disk".to_owned(), true)],
+        stages: (vec!["building"], vec!["cleaning_up"]),
+        trials: vec![new_trial("local")],
         fired_at: None,
         retry_of: None,
+        forced: false,
     }
+}
+
+fn new_trial(cloud: &str) -> NewTrial {
+    NewTrial {
+        target: cloud.to_owned(),
+        cloud: cloud.to_owned(),
+        required: true,
+        stages: vec!["uploading", "booting", "verifying", "cleaning_up"],
+        checks: vec![("disk".to_owned(), true)],
+    }
+}
+
+fn trial(build_id: &str, position: u32) -> TrialKey {
+    TrialKey { build_id: build_id.to_owned(), position }
 }
 
 fn ending() -> Ending {
@@ -59,6 +74,26 @@ async fn a_schedule_has_one_unfinished_build() {
     assert_eq!(unfinished, ["01b", "01c"]);
 }
 
+/// The hint is read from the table by the word, so that old builds have it too; a word of another version has none.
+#[tokio::test]
+async fn a_failure_is_read_with_what_to_do_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for (id, reason, hint) in
+        [("01a", "agent_silent", Reason::AgentSilent.hint()), ("01b", "of_tomorrow", "")]
+    {
+        history.create_build(new_build(id, id)).await.unwrap();
+        let hint_of_the_writer = "not kept".to_owned();
+        let failure =
+            v1::Failure { reason: reason.to_owned(), hint: hint_of_the_writer, ..v1::Failure::default() };
+        let verdict = Some((Verdict::Errored, Some(failure)));
+        history.conclude(id, S::Queued, S::CleaningUp, verdict, ending()).await.unwrap();
+        let build = history.build(id).await.unwrap();
+        let failure = build.failure.unwrap();
+        assert_eq!((build.reason.as_str(), failure.hint.as_str()), (reason, hint));
+    }
+}
+
 #[tokio::test]
 async fn a_build_moves_only_from_where_it_is() {
     let directory = tempfile::tempdir().unwrap();
@@ -76,7 +111,11 @@ async fn a_build_moves_only_from_where_it_is() {
     let build = history.build("01a").await.unwrap();
     assert_eq!((build.state(), build.verdict()), (S::Succeeded, Verdict::Passed));
     assert!(build.started_at.is_some() && build.finished_at.is_some());
-    assert!(build.stages.iter().all(|stage| stage.state() == StageState::Done && stage.detail == "done"));
+    // Nothing was tried.
+    let own = ["building", "cleaning_up"];
+    let done = |stage: &v1::Stage| stage.state() == StageState::Done && stage.detail == "done";
+    assert!(build.stages.iter().all(|stage| done(stage) == own.contains(&stage.name.as_str())));
+    assert_eq!(build.trials[0].state(), v1::TrialState::Skipped);
 }
 
 #[tokio::test]
@@ -109,9 +148,9 @@ async fn the_ledger_lists_what_is_open() {
     let directory = tempfile::tempdir().unwrap();
     let history = open(&directory);
     history.create_build(new_build("01a", "web")).await.unwrap();
-    let scratch = history.intend("01a", "host", "scratch", "/s").await.unwrap();
-    let server = history.intend("01a", "local", "server", "image-manager-01a").await.unwrap();
-    let image = history.intend("01a", "local", "image", "image-manager-01a").await.unwrap();
+    let scratch = history.intend(("01a", None), "host", "scratch", "/s").await.unwrap();
+    let server = history.intend(("01a", Some(0)), "local", "server", "image-manager-01a").await.unwrap();
+    let image = history.intend(("01a", None), "local", "image", "image-manager-01a").await.unwrap();
     history.resource_created(server, "id-1").await.unwrap();
     let open_rows = history.open_resources("01a").await.unwrap();
     assert_eq!(open_rows.iter().map(|row| row.id).collect::<Vec<_>>(), [image, server, scratch]);
@@ -162,7 +201,7 @@ async fn nonsense_from_a_guest_does_not_stop_the_writer() {
         duration: Some(prost_types::Duration { seconds: i64::MAX, nanos: i32::MAX }),
         ..v1::Check::default()
     };
-    history.record_checks("01a", vec![check]).await.unwrap();
+    history.record_checks(&trial("01a", 0), vec![check]).await.unwrap();
     finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
 }
 

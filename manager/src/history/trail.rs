@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, TrialKey};
 
 /// What disk-image-builder made, as it was when it was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct ArtifactRecord {
     pub sha512: String,
     /// Digest of the schedule that the build began with.
     pub schedule_digest: String,
+    /// SHA-256 of what is kept of it so that its mirrors can be asked whether anything has changed.
+    pub packages_sha256: Option<String>,
 }
 
 /// How a server's agent was told to introduce itself.
@@ -41,17 +43,13 @@ pub struct Claim {
     pub at_ms: i64,
 }
 
-/// What can be gone on from.
+/// What a trial can be gone on from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail {
-    /// What was built.
-    pub artifact: Option<ArtifactRecord>,
     /// How its server's agent introduces itself.
     pub introduction: Option<Introduction>,
     /// The agent that has attached already.
     pub claim: Option<Claim>,
-    /// How often a later manager has taken the build up.
-    pub taken_up: u32,
 }
 
 impl History {
@@ -61,12 +59,14 @@ impl History {
         self.writer()?
             .run("record:artifact", move |tx| {
                 tx.execute(
-                    "UPDATE build SET artifact_file = ?2, artifact_sha512 = ?3, schedule_digest = ?4 WHERE id = ?1",
+                    "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest, packages_sha256)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
                     params![
                         id,
                         artifact.file.to_string_lossy(),
                         artifact.sha512,
-                        artifact.schedule_digest
+                        artifact.schedule_digest,
+                        artifact.packages_sha256
                     ],
                 )?;
                 Ok(())
@@ -75,46 +75,64 @@ impl History {
     }
 
     /// Records how the agent of the server that is about to be asked for will introduce itself.
-    pub async fn record_introduction(&self, id: &str, agent: Introduction) -> Result<(), HistoryError> {
-        let id = id.to_owned();
+    pub async fn record_introduction(&self, key: &TrialKey, agent: Introduction) -> Result<(), HistoryError> {
+        let key = key.clone();
         self.writer()?
             .run("record:token", move |tx| {
                 tx.execute(
-                    "UPDATE build SET agent_token_hash = ?2, agent_endpoint = ?3, agent_fingerprint = ?4
-                     WHERE id = ?1",
-                    params![id, agent.token_hash, agent.endpoint, agent.fingerprint],
+                    "UPDATE trial SET agent_token_hash = ?3, agent_endpoint = ?4, agent_fingerprint = ?5
+                     WHERE build_id = ?1 AND position = ?2",
+                    params![key.build_id, key.position, agent.token_hash, agent.endpoint, agent.fingerprint],
                 )?;
                 Ok(())
             })
             .await
     }
 
-    /// What a build left that can be gone on from.
-    pub async fn trail(&self, id: &str) -> Result<Trail, HistoryError> {
+    /// What a build's run of disk-image-builder left.
+    pub async fn artifact(&self, id: &str) -> Result<Option<ArtifactRecord>, HistoryError> {
         let id = id.to_owned();
         self.read(move |connection| {
-            let text =
-                "SELECT artifact_file, artifact_sha512, schedule_digest, agent_token_hash, agent_endpoint,
-                        agent_fingerprint, taken_up, agent_key, agent_address, agent_boot_id, agent_attached_at
-                 FROM build WHERE id = ?1";
-            let found = connection.query_row(text, [&id], |row| {
+            let found = connection.query_row(
+                "SELECT file, sha512, schedule_digest, packages_sha256 FROM artifact WHERE build_id = ?1",
+                [&id],
+                |row| {
+                    Ok(ArtifactRecord {
+                        file: PathBuf::from(row.get::<_, String>(0)?),
+                        sha512: row.get(1)?,
+                        schedule_digest: row.get(2)?,
+                        packages_sha256: row.get(3)?,
+                    })
+                },
+            );
+            Ok(found.optional()?)
+        })
+        .await
+    }
+
+    /// What a trial left that can be gone on from.
+    pub async fn trail(&self, key: &TrialKey) -> Result<Trail, HistoryError> {
+        let key = key.clone();
+        self.read(move |connection| {
+            let text = "SELECT agent_token_hash, agent_endpoint, agent_fingerprint, agent_key,
+                            agent_address, agent_boot_id, agent_attached_at
+                        FROM trial WHERE build_id = ?1 AND position = ?2";
+            let found = connection.query_row(text, params![key.build_id, key.position], |row| {
                 let word = |index: usize| row.get::<_, Option<String>>(index);
-                let artifact = word(0)?.zip(word(1)?).zip(word(2)?);
-                let agent = word(3)?.zip(word(4)?).zip(word(5)?);
-                let claim = word(7)?.zip(word(8)?).zip(word(9)?).zip(row.get::<_, Option<i64>>(10)?);
+                let agent = word(0)?.zip(word(1)?).zip(word(2)?);
+                let claim = word(3)?.zip(word(4)?).zip(word(5)?).zip(row.get::<_, Option<i64>>(6)?);
                 Ok(Trail {
-                    artifact: artifact.map(|((file, sha512), schedule_digest)| ArtifactRecord {
-                        file: PathBuf::from(file),
-                        sha512,
-                        schedule_digest,
-                    }),
                     introduction: agent.map(|((token_hash, endpoint), fingerprint)| Introduction {
                         token_hash,
                         endpoint,
                         fingerprint,
                     }),
-                    claim: claim.map(|(((key, address), boot_id), at_ms)| Claim { key, address, boot_id, at_ms }),
-                    taken_up: row.get(6)?,
+                    claim: claim.map(|(((key, address), boot_id), at_ms)| Claim {
+                        key,
+                        address,
+                        boot_id,
+                        at_ms,
+                    }),
                 })
             });
             Ok(found?)
@@ -122,13 +140,13 @@ impl History {
         .await
     }
 
-    /// Commits that a build is taken up once more.
-    pub async fn take_up(&self, id: &str) -> Result<(), HistoryError> {
+    /// Commits that a build is taken up once more; returns how often it has been by now.
+    pub async fn take_up(&self, id: &str) -> Result<u32, HistoryError> {
         let id = id.to_owned();
         self.writer()?
             .run("take_up", move |tx| {
-                tx.execute("UPDATE build SET taken_up = taken_up + 1 WHERE id = ?1", [id])?;
-                Ok(())
+                let text = "UPDATE build SET taken_up = taken_up + 1 WHERE id = ?1 RETURNING taken_up";
+                Ok(tx.query_row(text, [id], |row| row.get(0))?)
             })
             .await
     }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::programs::is_executable;
+use crate::reason::Reason;
 use crate::schedules::Arch;
 
 /// Bytes of an ELF header up to the machine.
@@ -17,12 +18,12 @@ const AARCH64: u16 = 183;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAgent {
     /// There is no such file.
-    #[error("no agent binary at {}: build it with `{}`, or name it with --agent", .0.display(), make(*.1))]
+    #[error("no agent binary at {} for the image, which is for {}", .0.display(), .1)]
     Missing(PathBuf, Arch),
     /// The one that there is would not run in the image.
     #[error(
-        "the agent {} is for {theirs}, and the image for {image}: build {} with `{}`",
-        .file.display(), beside(.file, *.image).display(), make(*.image)
+        "the agent {} is for {theirs}, and the image for {image}; there is no {}",
+        .file.display(), beside(.file, *.image).display()
     )]
     OfAnotherMachine {
         /// The agent.
@@ -35,11 +36,11 @@ pub enum NoAgent {
 }
 
 impl NoAgent {
-    /// The word that a failure's `reason` carries.
-    pub fn reason(&self) -> &'static str {
+    /// The reason of a build that ends by it.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Missing(..) => "agent_missing",
-            Self::OfAnotherMachine { .. } => "agent_of_another_machine",
+            Self::Missing(..) => Reason::AgentMissing,
+            Self::OfAnotherMachine { .. } => Reason::AgentOfAnotherMachine,
         }
     }
 
@@ -117,13 +118,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let named = at("image-manager-agent");
-        assert_eq!(agent_for(&named, Arch::Amd64).unwrap_err().reason(), "agent_missing");
+        assert_eq!(agent_for(&named, Arch::Amd64).unwrap_err().reason(), Reason::AgentMissing);
         program(&named, 62);
         assert_eq!(agent_for(&named, Arch::Amd64).unwrap(), named);
         let refused = agent_for(&named, Arch::Arm64).unwrap_err();
-        assert_eq!(refused.reason(), "agent_of_another_machine");
+        assert_eq!(refused.reason(), Reason::AgentOfAnotherMachine);
         let said = refused.to_string();
-        for piece in ["is for x86_64, and the image for arm64", "agent-aarch64 with `make agent"] {
+        for piece in ["is for x86_64, and the image for arm64", "there is no", "image-manager-agent-aarch64"]
+        {
             assert!(said.contains(piece), "{said}");
         }
         program(&at("image-manager-agent-aarch64"), 183);

@@ -1,18 +1,13 @@
 //! What disk-image-builder made, known again by its hash.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-
+use std::path::PathBuf;
 use std::time::Duration;
 
 use image_manager_proto::hex;
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha256};
 
+use crate::builder::sha512_of;
 use crate::schedules::{RetryPolicy, Schedule};
-
-/// Bytes that are read at a time.
-const CHUNK: usize = 1 << 20;
 
 /// The image file in the scratch directory, with the hash that it had when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,24 +24,6 @@ impl HashedFile {
     }
 }
 
-/// SHA-512 of a file, lower-case hexadecimal.
-pub(super) async fn sha512_of(file: &Path) -> io::Result<String> {
-    let file = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
-        let mut source = File::open(file)?;
-        let mut hasher = Sha512::new();
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let count = source.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(hex(&hasher.finalize()));
-            }
-            hasher.update(buffer.get(..count).unwrap_or_default());
-        }
-    });
-    read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
 /// Tells a schedule from one that builds or proves something else. Another version of this program may see a
 /// change where there is none: then a build is begun anew that could have gone on.
 pub(super) fn digest_of(schedule: &Schedule) -> String {
@@ -56,6 +33,7 @@ pub(super) fn digest_of(schedule: &Schedule) -> String {
         jitter: Duration::ZERO,
         timezone: chrono_tz::UTC,
         retry: RetryPolicy::default(),
+        skip: None,
         ..schedule.clone()
     };
     hex(&Sha256::digest(format!("{what:?}").as_bytes()))
@@ -65,15 +43,17 @@ pub(super) fn digest_of(schedule: &Schedule) -> String {
 mod tests {
     use super::*;
 
+    const MORE_THAN_ONE_READ: usize = (1 << 20) + 3;
+
     #[tokio::test]
     async fn a_changed_file_is_not_whole() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("image.qcow2");
-        std::fs::write(&file, vec![7_u8; CHUNK + 3]).unwrap();
+        std::fs::write(&file, vec![7_u8; MORE_THAN_ONE_READ]).unwrap();
         let hashed = HashedFile { sha512: sha512_of(&file).await.unwrap(), file: file.clone() };
         assert_eq!(hashed.sha512.len(), 128);
         assert!(hashed.is_whole().await);
-        std::fs::write(&file, vec![7_u8; CHUNK + 2]).unwrap();
+        std::fs::write(&file, vec![7_u8; MORE_THAN_ONE_READ - 1]).unwrap();
         assert!(!hashed.is_whole().await, "it was cut short");
         std::fs::remove_file(&file).unwrap();
         assert!(!hashed.is_whole().await);

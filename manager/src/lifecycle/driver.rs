@@ -1,27 +1,29 @@
-//! The one task that owns a build and moves it along the road.
+//! The one task that owns a build and moves it along its stages; its trials have tasks of their own in between.
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use image_manager_proto::v1::{self, BuildState, StageState, Verdict, build_event};
-use tokio::time::{Instant, sleep_until};
 
+use super::Manager;
+use super::artifact::HashedFile;
+use super::bounds::Bounds;
 use super::failure::Failure;
-use super::ledger::BuildLedger;
-use super::stages::boot::Booted;
-use super::stages::{boot, build, publish, upload, verify};
+use super::outcome::{Outcome, sum_up, to_publish};
+use super::skip::{self, Decision, Unchanged};
+use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
-use super::take_up::Start;
-use super::{Manager, files};
+use super::take_up::{Resumed, Start, TrialStart};
+use super::trial::{Ended, Shared, Trial};
+use super::uploads::Uploads;
 use crate::cloud::incidents::Incidents;
-use crate::cloud::{Cloud, Image};
-use crate::history::{Ending, FollowUp, HistoryError, Named as _};
-use crate::schedules::Schedule;
+use crate::history::{Ending, FollowUp, HistoryError, Named as _, TrialKey};
+use crate::reason::Reason;
+use crate::schedules::{RetryPolicy, Schedule};
 
-/// How long the whole clean-up of a build may take.
+/// How long the whole clean-up of a build or a trial may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
 
 /// Pause before a move towards the end is tried again.
@@ -32,15 +34,14 @@ pub(super) struct Driver {
     pub(super) manager: Manager,
     pub(super) id: String,
     pub(super) schedule: Schedule,
-    pub(super) cloud: Arc<dyn Cloud>,
     pub(super) keep_disk: Option<PathBuf>,
-    stop: Stop,
+    pub(super) bounds: Bounds,
     start: Start,
     state: BuildState,
+    /// Why it is made although the schedule leaves builds out that would change nothing.
+    because: Option<String>,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
-    /// Set when the first stage begins.
-    deadline: Option<Instant>,
 }
 
 /// Where a finished stage leads, and what people should read about it.
@@ -54,21 +55,21 @@ impl Driver {
         manager: Manager,
         id: String,
         schedule: Schedule,
-        cloud: Arc<dyn Cloud>,
         stop: Stop,
         start: Start,
         keep_disk: Option<PathBuf>,
     ) -> Self {
         let (state, incidents) = (start.state(), Incidents::default());
-        Self { manager, id, schedule, cloud, keep_disk, stop, start, state, incidents, deadline: None }
+        let bounds = Bounds::new(stop, schedule.timeouts.total);
+        Self { manager, id, schedule, keep_disk, bounds, start, state, because: None, incidents }
     }
 
-    /// Waits for a place, takes the road, and brings the build to its end.
+    /// Waits for a place, goes through the stages, and brings the build to its end.
     pub(super) async fn run(mut self) {
         let manager = self.manager.clone();
         let place = tokio::select! {
             biased;
-            failure = self.stop.requested() => Err(failure),
+            failure = self.bounds.interrupted() => Err(failure),
             // It waits on, in the history, for the next start.
             () = manager.inner().closing.cancelled() => return,
             place = manager.inner().places.acquire() => place.map_err(|_| Failure::cancelled()),
@@ -76,14 +77,22 @@ impl Driver {
         let place = place.and_then(|place| self.still_wanted().map(|()| place));
         match place {
             Ok(_place) => {
-                self.deadline = Some(Instant::now() + self.schedule.timeouts.total);
+                self.bounds.begin();
                 let start = std::mem::replace(&mut self.start, Start::Queue);
+                if matches!(start, Start::Queue) {
+                    match skip::decide(&self).await {
+                        Ok(Decision::Build(because)) => self.because = because,
+                        Ok(Decision::Skip(unchanged)) => return self.skip(&unchanged).await,
+                        Err(failure) => return self.leave_queue(&failure).await,
+                    }
+                }
                 let incidents = self.incidents.clone();
                 let outcome = incidents.watch(Box::pin(self.road(start))).await;
+                let outcome = outcome.unwrap_or_else(|failure| Outcome::of(&failure, self.state.word()));
                 self.conclude(outcome).await;
             }
             Err(failure) if self.state == BuildState::Queued => self.leave_queue(&failure).await,
-            Err(failure) => self.conclude(Err(failure)).await,
+            Err(failure) => self.conclude(Outcome::of(&failure, self.state.word())).await,
         }
     }
 
@@ -91,60 +100,97 @@ impl Driver {
     fn still_wanted(&self) -> Result<(), Failure> {
         if self.state == BuildState::Queued && self.manager.schedule(&self.schedule.name).is_err() {
             let message = "the schedule was taken out of schedules.toml while its build waited";
-            return Err(Failure {
-                reason: "schedule_removed".to_owned(),
-                message: message.to_owned(),
-                ..Failure::cancelled()
-            });
+            return Err(Failure::new(Reason::ScheduleRemoved, message));
         }
         Ok(())
     }
 
-    /// The road. Each stage is entered, in the history, before its work starts.
-    async fn road(&mut self, start: Start) -> Result<String, Failure> {
-        match start {
+    /// The stages. Each is entered, in the history, before its work starts. `Err`: a stage of the build's own went wrong.
+    async fn road(&mut self, start: Start) -> Result<Outcome, Failure> {
+        let (artifact, trials) = match start {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
-                self.enter(BuildState::Uploading, artifact.detail).await?;
-                let image = upload::run(self, &artifact.value).await?;
-                self.with_image(image).await
+                let because = self.because.take().map(|why| format!("; built because {why}"));
+                let detail = artifact.detail + &because.unwrap_or_default();
+                self.enter(BuildState::Trying, detail).await?;
+                let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
+                (Some(artifact.value), fresh)
             }
-            Start::Uploading { artifact, image } => {
-                let image = upload::take_up(self, &artifact, image).await?;
-                self.with_image(image).await
-            }
-            Start::Booting { image, server, agent, claim } => {
-                let booted = boot::take_up(self, server, &agent, claim.as_ref()).await?;
-                self.with_server(&image, booted).await
-            }
-            Start::Publishing(image) => self.publish(&image).await,
-        }
-    }
-
-    async fn with_image(&mut self, image: Done<Image>) -> Result<String, Failure> {
-        self.enter(BuildState::Booting, image.detail).await?;
-        let booted = boot::run(self, &image.value).await?;
-        self.with_server(&image.value, booted).await
-    }
-
-    async fn with_server(&mut self, image: &Image, booted: Done<Booted>) -> Result<String, Failure> {
-        self.enter(BuildState::Verifying, booted.detail).await?;
-        let verified = verify::run(self, booted.value).await?;
-        if self.schedule.publish.is_none() {
+            Start::Trials { artifact, trials, .. } => (artifact, trials),
+        };
+        let ended = self.try_out(artifact, trials).await?;
+        let outcome = sum_up(&ended);
+        let Some(publication) = self.schedule.publish.clone() else {
             let history = self.manager.history();
             history.skip_stage(&self.id, "publishing", "the schedule publishes nothing").await?;
-            return Ok(verified.detail);
+            return Ok(outcome);
+        };
+        let images = to_publish(publication.when, &ended);
+        if images.is_empty() {
+            if outcome.verdict == Verdict::Passed {
+                let history = self.manager.history();
+                history.skip_stage(&self.id, "publishing", "no target is to be published").await?;
+            }
+            return Ok(outcome);
         }
-        self.enter(BuildState::Publishing, verified.detail).await?;
-        self.publish(image).await
+        if self.state != BuildState::Publishing {
+            self.enter(BuildState::Publishing, String::new()).await?;
+        }
+        let published = publish::run(self, images, &publication).await;
+        Ok(outcome.after_publishing(published, self.state.word()))
     }
 
-    async fn publish(&self, image: &Image) -> Result<String, Failure> {
-        let Some(publication) = &self.schedule.publish else {
-            return Err(Failure::errored("publish_failed", "the schedule says no name to publish under"));
-        };
-        publish::run(self, image, publication).await
+    /// Makes the trials, side by side, and waits for the end of each.
+    async fn try_out(
+        &self,
+        artifact: Option<HashedFile>,
+        trials: Vec<Resumed>,
+    ) -> Result<Vec<Ended>, Failure> {
+        // Before the first task: none may be left alone.
+        let mut clouds = Vec::with_capacity(trials.len());
+        for resumed in &trials {
+            let cloud = self.manager.cloud(&resumed.target.cloud);
+            clouds.push(cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?);
+        }
+        let images = trials.iter().map(|trial| (trial.target.cloud.clone(), trial.image.clone()));
+        let shared = Arc::new(Shared {
+            manager: self.manager.clone(),
+            id: self.id.clone(),
+            schedule: self.schedule.clone(),
+            uploads: Uploads::new(artifact, images.collect::<Vec<_>>()),
+            keep_disk: self.keep_disk.clone(),
+            only: trials.len() == 1,
+            rest: self.bounds.rest(),
+            retry: self.manager.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
+        });
+        let mut tasks = Vec::with_capacity(trials.len());
+        for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
+            let key = TrialKey { build_id: self.id.clone(), position };
+            let start = match resumed.start {
+                TrialStart::Ended(ended) => {
+                    tasks.push(tokio::spawn(async move { ended }));
+                    continue;
+                }
+                start => start,
+            };
+            let at = (resumed.state, resumed.attempt);
+            let trial =
+                Trial::new(Arc::clone(&shared), key, (resumed.target, cloud), self.bounds.clone(), at);
+            tasks.push(tokio::spawn(trial.run(start)));
+        }
+        let mut ended = Vec::with_capacity(tasks.len());
+        let mut broken = None;
+        for task in tasks {
+            match task.await {
+                Ok(end) => ended.push(end),
+                Err(error) => broken = Some(error),
+            }
+        }
+        match broken {
+            Some(error) => Err(Failure::new(Reason::State, format!("a trial ended in a panic: {error}"))),
+            None => Ok(ended),
+        }
     }
 
     /// Commits the move to the next state, then tells it.
@@ -163,38 +209,44 @@ impl Driver {
     async fn arrived(&mut self, to: BuildState) {
         self.state = to;
         tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
-        self.tell_build().await;
-    }
-
-    /// Tells watchers how the build stands.
-    pub(super) async fn tell_build(&self) {
-        if let Ok(build) = self.manager.history().build(&self.id).await {
-            self.manager.events().tell(&self.id, build_event::Kind::Build(build));
-        }
+        tell_build(&self.manager, &self.id).await;
     }
 
     /// Records the verdict, takes everything away, and ends the build.
-    async fn conclude(&mut self, outcome: Result<String, Failure>) {
+    async fn conclude(&mut self, outcome: Outcome) {
         let stage = self.state.word();
-        let (verdict, ended, detail) = match &outcome {
-            Ok(detail) => (Verdict::Passed, StageState::Done, detail.clone()),
-            Err(failure) => (failure.verdict, StageState::Failed, failure.message.clone()),
-        };
-        if let Err(failure) = &outcome {
-            tracing::warn!(build = self.id, reason = failure.reason, stage, "{}", failure.message);
+        let ended = if outcome.failed_in(stage) { StageState::Failed } else { StageState::Done };
+        if let Some(failure) = &outcome.failure {
+            let (reason, stage) = (&failure.reason, &failure.stage);
+            tracing::warn!(build = self.id, reason, stage, "{}", failure.message);
         }
-        let detail = self.incidents.append_to(&detail);
-        let failure = outcome.err().map(|failure| failure.to_message(stage));
-        self.insist(BuildState::CleaningUp, Some((verdict, failure)), ended, detail).await;
-        let (ended, detail) = clean_up(&self.manager, &self.id).await;
-        self.insist(end_of(verdict), None, ended, detail).await;
+        let detail = self.incidents.append_to(&outcome.detail);
+        let decided = Some((outcome.verdict, outcome.failure));
+        self.insist(BuildState::CleaningUp, decided, ended, detail).await;
+        let (ended, detail) = clean_up(&self.manager, &self.id, None).await;
+        self.insist(end_of(outcome.verdict), None, ended, detail).await;
+        skip::drop_superseded(self).await;
+    }
+
+    /// Ends a build that need not be made, however often that takes.
+    async fn skip(&mut self, unchanged: &Unchanged) {
+        let Unchanged { since, sentence } = unchanged;
+        while let Err(error) = self.manager.history().skip_build(&self.id, since, sentence).await {
+            tracing::error!(build = self.id, "cannot write the history: {error}");
+            if self.manager.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(INSIST).await;
+        }
+        self.arrived(BuildState::Skipped).await;
+        announce_end(&self.manager, &self.id, &self.schedule.name, FollowUp::default()).await;
     }
 
     /// Ends a build that never began: nothing was made.
     async fn leave_queue(&mut self, failure: &Failure) {
         let message = failure.to_message(BuildState::Queued.word());
-        let verdict = Some((failure.verdict, Some(message)));
-        self.insist(end_of(failure.verdict), verdict, StageState::Skipped, String::new()).await;
+        let verdict = Some((failure.verdict(), Some(message)));
+        self.insist(end_of(failure.verdict()), verdict, StageState::Skipped, String::new()).await;
     }
 
     /// Commits a move towards the end, however often that takes: a history that cannot be written for a while
@@ -209,7 +261,7 @@ impl Driver {
     ) {
         loop {
             let cancelled = matches!(verdict, Some((Verdict::Unspecified, _)));
-            let cancelled_by = if cancelled { self.stop.cancelled_by() } else { None };
+            let cancelled_by = if cancelled { self.bounds.stop().cancelled_by() } else { None };
             let ending = Ending { state: ended, detail: detail.clone(), cancelled_by };
             match self.move_towards_end(to, verdict.clone(), ending).await {
                 Ok(follow_up) => {
@@ -244,94 +296,23 @@ impl Driver {
         Ok(FollowUp::default())
     }
 
-    /// Runs a stage's work until it is done, or its time or the build's is over, or somebody ends the build.
-    /// `late` says what it means that the stage's time is over; it is asked only then.
-    pub(super) async fn bounded<T>(
-        &self,
-        limit: Duration,
-        late: impl Future<Output = Failure>,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        tokio::select! {
-            biased;
-            failure = self.interrupted() => Err(failure),
-            result = work => result,
-            () = tokio::time::sleep(limit) => Err(late.await),
-        }
-    }
-
-    /// Waits until the build must end for a reason outside its stage.
-    pub(super) async fn interrupted(&self) -> Failure {
-        let overdue = async {
-            match self.deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            failure = self.stop.requested() => failure,
-            () = overdue => Failure::errored(
-                "total_timeout",
-                format!(
-                    "the build took longer than timeouts.total = {}",
-                    humantime::format_duration(self.schedule.timeouts.total)
-                ),
-            ),
-        }
-    }
-
-    /// What is left of `timeouts.total`; `None` before it counts.
-    pub(super) fn time_left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Whether somebody ends the build, or the manager stops.
-    pub(super) fn is_told_to_stop(&self) -> bool {
-        self.stop.is_requested()
-    }
-
-    /// Fails when the build must end for a reason outside its stage, now.
-    pub(super) async fn not_interrupted(&self) -> Result<(), Failure> {
-        tokio::select! {
-            biased;
-            failure = self.interrupted() => Err(failure),
-            () = std::future::ready(()) => Ok(()),
-        }
-    }
-
-    /// The ledger as this build's cloud sees it.
-    pub(super) fn ledger(&self) -> BuildLedger {
-        BuildLedger {
-            history: self.manager.history().clone(),
-            build_id: self.id.clone(),
-            cloud: self.schedule.cloud.clone(),
-        }
-    }
-
     /// The directory of this build's logs.
     pub(super) fn directory(&self) -> PathBuf {
         self.manager.settings().build_directory(&self.id)
     }
+}
 
-    /// The serial console's log.
-    pub(super) fn console_log(&self) -> PathBuf {
-        self.directory().join(files::CONSOLE_LOG)
-    }
-
-    /// Records and tells results of checks.
-    pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
-        self.manager.history().record_checks(&self.id, checks.clone()).await?;
-        for check in checks {
-            self.manager.events().tell(&self.id, build_event::Kind::Check(check));
-        }
-        Ok(())
+/// Tells watchers how a build stands.
+pub(super) async fn tell_build(manager: &Manager, id: &str) {
+    if let Ok(build) = manager.history().build(id).await {
+        manager.events().tell(id, build_event::Kind::Build(build));
     }
 }
 
-/// Takes away all that a build made; says how that went. Used at a build's end and by recovery.
-pub(super) async fn clean_up(manager: &Manager, id: &str) -> (StageState, String) {
+/// Takes away all that a build, or one trial of it, made; says how that went.
+pub(super) async fn clean_up(manager: &Manager, id: &str, trial: Option<u32>) -> (StageState, String) {
     let incidents = Incidents::default();
-    let work = incidents.watch(Box::pin(manager.take_away_all(id)));
+    let work = incidents.watch(Box::pin(manager.take_away_all(id, trial)));
     let (state, detail) = match tokio::time::timeout(CLEAN_UP, work).await {
         Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
         Ok(left) => {

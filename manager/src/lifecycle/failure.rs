@@ -5,17 +5,16 @@ use image_manager_proto::v1;
 use crate::builder::BuilderError;
 use crate::cloud::CloudError;
 use crate::history::HistoryError;
+use crate::reason::Reason;
 
 /// Longest evidence that is kept, in bytes; of a longer one the end stays, where the reason is.
 const EVIDENCE_LIMIT: usize = 32 * 1024;
 
-/// A build did not pass: the verdict and what proves it.
+/// A build did not pass: why, and what proves it.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// Failed, errored, or unspecified for a cancelled build.
-    pub verdict: v1::Verdict,
-    /// One snake_case word.
-    pub reason: String,
+    /// Why; with it the verdict.
+    pub reason: Reason,
     /// A sentence for people.
     pub message: String,
     /// What proves it.
@@ -23,23 +22,19 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The infrastructure failed, or it is unknown: says nothing about the image.
-    pub fn errored(reason: &str, message: impl Into<String>) -> Self {
-        Self::new(v1::Verdict::Errored, reason, message.into())
-    }
-
-    /// The image is bad.
-    pub fn failed(reason: &str, message: impl Into<String>) -> Self {
-        Self::new(v1::Verdict::Failed, reason, message.into())
+    /// A failure without evidence.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), evidence: String::new() }
     }
 
     /// Somebody ended the build.
     pub fn cancelled() -> Self {
-        Self::new(v1::Verdict::Unspecified, "cancelled", "cancelled on request".to_owned())
+        Self::new(Reason::Cancelled, "cancelled on request")
     }
 
-    fn new(verdict: v1::Verdict, reason: &str, message: String) -> Self {
-        Self { verdict, reason: reason.to_owned(), message, evidence: String::new() }
+    /// Failed, errored, or unspecified for a build that was ended on request.
+    pub fn verdict(&self) -> v1::Verdict {
+        self.reason.verdict()
     }
 
     /// The same failure with evidence, of which the last 32 KiB are kept.
@@ -57,34 +52,30 @@ impl Failure {
     /// As the interface has it.
     pub fn to_message(&self, stage: &str) -> v1::Failure {
         v1::Failure {
-            reason: self.reason.clone(),
+            reason: self.reason.word().to_owned(),
             stage: stage.to_owned(),
             message: self.message.clone(),
             evidence: self.evidence.clone(),
+            hint: self.reason.hint().to_owned(),
         }
     }
 }
 
 impl From<CloudError> for Failure {
     fn from(error: CloudError) -> Self {
-        Self::errored(error.trouble.reason(), error.message).with_evidence(error.evidence)
+        Self::new(error.trouble.reason(), error.message).with_evidence(error.evidence)
     }
 }
 
 impl From<HistoryError> for Failure {
     fn from(error: HistoryError) -> Self {
-        Self::errored("history", error.to_string())
+        Self::new(Reason::History, error.to_string())
     }
 }
 
 impl From<BuilderError> for Failure {
     fn from(error: BuilderError) -> Self {
-        let failure = if error.image_at_fault {
-            Self::failed(error.reason, error.message)
-        } else {
-            Self::errored(error.reason, error.message)
-        };
-        failure.with_evidence(error.evidence)
+        Self::new(error.reason, error.message).with_evidence(error.evidence)
     }
 }
 
@@ -95,7 +86,7 @@ mod tests {
     #[test]
     fn the_end_of_long_evidence_stays() {
         let long = format!("{}é the reason", "é".repeat(EVIDENCE_LIMIT));
-        let failure = Failure::errored("x", "y").with_evidence(long);
+        let failure = Failure::new(Reason::AgentLost, "y").with_evidence(long);
         assert!(failure.evidence.len() <= EVIDENCE_LIMIT);
         assert!(failure.evidence.ends_with("the reason"));
     }

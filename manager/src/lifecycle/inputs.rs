@@ -25,13 +25,12 @@ use super::definition;
 use super::failure::Failure;
 use crate::builder::{InputFile, Inputs, Secret};
 use crate::history::DefinitionPart;
+use crate::reason::Reason;
 use crate::schedules::{ImageSpec, Repository, RepositoryKind};
 use crate::trust;
 
 /// Elements of ours that use the inputs; they come with them.
 const ELEMENTS: [&str; 3] = ["image-repositories", "image-files", "image-secrets"];
-/// The reason of a build whose own files cannot be used.
-const REASON: &str = "input_unusable";
 /// Most bytes of a file for the image.
 const LARGEST_FILE: u64 = 64 << 20;
 /// Most bytes of all of them.
@@ -134,7 +133,7 @@ impl OwnInputs {
                     "the secret {auth} of the repository {} must be one line `user:password`, and {wrong}: look at {file}",
                     repository.name
                 );
-                return Err(Failure::errored(REASON, message));
+                return Err(Failure::new(Reason::InputUnusable, message));
             }
             self.file(at("auth"), format!("{auth} {}", repository.url).into_bytes());
         }
@@ -190,7 +189,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
-    let unusable = |why: String| Failure::errored(REASON, why);
+    let unusable = |why: String| Failure::new(Reason::InputUnusable, why);
     // What is looked at is what is read: the open file, not its name.
     let file = open(path).map_err(|error| {
         unusable(format!("cannot read the file of a secret, {}: {error}", path.display()))
@@ -207,7 +206,7 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn read_file(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
-    let unusable = |why: String| Failure::errored(REASON, why);
+    let unusable = |why: String| Failure::new(Reason::InputUnusable, why);
     trust::check(path, false).map_err(|error| unusable(error.to_string()))?;
     let file =
         open(path).map_err(|error| unusable(format!("cannot read {what}, {}: {error}", path.display())))?;

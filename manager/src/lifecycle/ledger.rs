@@ -1,10 +1,12 @@
 //! The ledger as the clouds see it, and taking away what it lists.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::settings::resource_name;
 use super::{Manager, files};
 use crate::clock;
 use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, ResourceKind, Trouble};
@@ -20,17 +22,20 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// How often a removal is tried in one clean-up.
 const TRIES: u32 = 3;
 
-/// The ledger of one build.
+/// The ledger of one trial of a build.
 pub(super) struct BuildLedger {
     pub(super) history: History,
     pub(super) build_id: String,
+    pub(super) trial: Option<u32>,
     pub(super) cloud: String,
 }
 
 #[async_trait]
 impl Ledger for BuildLedger {
     async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
-        let row = self.history.intend(&self.build_id, &self.cloud, kind.as_str(), name).await;
+        // The image stays until the whole build needs it no more.
+        let trial = self.trial.filter(|_| kind != ResourceKind::Image);
+        let row = self.history.intend((&self.build_id, trial), &self.cloud, kind.as_str(), name).await;
         row.map(EntryId).map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
     }
 
@@ -41,8 +46,9 @@ impl Ledger for BuildLedger {
 }
 
 impl Manager {
-    /// Takes away everything that a build still has, newest first. Returns what is left, a line each.
-    pub(super) async fn take_away_all(&self, build_id: &str) -> Vec<String> {
+    /// Takes away everything that a build, or one trial of it, still has, newest first. Returns what is left, a line
+    /// each.
+    pub(super) async fn take_away_all(&self, build_id: &str, trial: Option<u32>) -> Vec<String> {
         let mut left = Vec::new();
         for attempt in 1..=TRIES {
             left.clear();
@@ -53,7 +59,7 @@ impl Manager {
                     continue;
                 }
             };
-            for row in rows {
+            for row in rows.into_iter().filter(|row| trial.is_none() || row.trial == trial) {
                 if let Err(why) = self.take_away(&row).await {
                     left.push(format!("{} {}: {why}", row.kind, row.name));
                 }
@@ -121,6 +127,17 @@ impl Manager {
         removal
     }
 
+    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to, whose target's name ends
+    /// that of the key pair where the build has several.
+    fn private_key(&self, row: &LedgerRow) -> PathBuf {
+        let directory = self.settings().build_directory(&row.build_id);
+        let of_one = row.name.strip_prefix(&resource_name(&row.build_id)).unwrap_or_default();
+        match of_one.strip_prefix('-') {
+            Some(target) => directory.join(target).join(files::PRIVATE_KEY),
+            None => directory.join(files::PRIVATE_KEY),
+        }
+    }
+
     async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
         if row.cloud == HOST {
             let scratch = std::path::Path::new(&row.name);
@@ -135,7 +152,7 @@ impl Manager {
         let kind = ResourceKind::parse(&row.kind)
             .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
         if kind == ResourceKind::KeyPair {
-            let file = self.settings().build_directory(&row.build_id).join(files::PRIVATE_KEY);
+            let file = self.private_key(row);
             match tokio::fs::remove_file(&file).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(format!("cannot remove the private key {}: {error}", file.display()));

@@ -16,13 +16,13 @@ use super::events::Bus;
 use super::metrics::Metrics;
 use super::room::Reservations;
 use super::settings::Settings;
-use super::state::STAGES;
 use super::stop::{Stop, StopReason};
 use super::take_up::Start;
 use crate::cloud::{Cloud, CloudError, Trouble};
 use crate::gateway::Gateway;
-use crate::history::{History, HistoryError, Named as _, NewBuild, Principal};
-use crate::schedules::{Schedule, Schedules};
+use crate::history::{History, HistoryError, NewBuild, NewTrial, Principal};
+use crate::schedules::{Schedule, Schedules, Target};
+use crate::stage::Stage;
 
 /// How long whoever asks for a build waits for the cloud to say whether it can take it.
 pub const PREFLIGHT: Duration = Duration::from_mins(1);
@@ -79,12 +79,14 @@ pub struct TriggerOptions {
     pub retry_of: Option<String>,
     /// After the agent has gone, shut the server down in order and write its disk to this file.
     pub keep_disk: Option<PathBuf>,
+    /// Build whether anything has changed since the last build or not.
+    pub force: bool,
 }
 
 impl TriggerOptions {
     /// A plain trigger.
     pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
-        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None }
+        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false }
     }
 }
 
@@ -101,6 +103,8 @@ pub(super) struct Inner {
     pub(super) bus: Bus,
     pub(super) metrics: Metrics,
     pub(super) places: Semaphore,
+    /// For trials under way.
+    pub(super) trial_places: Semaphore,
     pub(super) serves: bool,
     /// Takes no more builds.
     pub(super) closing: CancellationToken,
@@ -171,6 +175,7 @@ impl Manager {
     /// Puts a manager together. It does nothing by itself before [`Manager::recover`] and a trigger.
     pub fn new(parts: Parts) -> Self {
         let places = Semaphore::new(parts.settings.concurrent_builds.max(1));
+        let trial_places = Semaphore::new(parts.settings.concurrent_trials.max(1));
         Self {
             inner: Arc::new(Inner {
                 settings: parts.settings,
@@ -185,6 +190,7 @@ impl Manager {
                 bus: Bus::default(),
                 metrics: Metrics::default(),
                 places,
+                trial_places,
                 serves: parts.serves,
                 closing: CancellationToken::new(),
                 ending: CancellationToken::new(),
@@ -258,42 +264,72 @@ impl Manager {
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
-        let cloud = self.cloud(&schedule.cloud)?;
+        let targets = schedule.targets.clone();
+        for target in &targets {
+            self.cloud(&target.cloud)?;
+        }
         if !matches!(options.trigger, v1::Trigger::Cron | v1::Trigger::Retry) {
             if let Some(build_id) = self.inner.history.unfinished_build(name).await? {
                 return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
             }
-            let late =
-                |_| Err(CloudError::new(Trouble::Timeout, "it does not say whether it can take the build"));
-            let asked = tokio::time::timeout(PREFLIGHT, cloud.preflight(&schedule.server)).await;
-            asked
-                .unwrap_or_else(late)
-                .map_err(|error| TriggerError::Cloud { cloud: schedule.cloud.clone(), error })?;
+            self.preflight(&targets, PREFLIGHT)
+                .await
+                .map_err(|(cloud, error)| TriggerError::Cloud { cloud, error })?;
         }
         let build = NewBuild {
             id: uuid::Uuid::now_v7().to_string(),
             schedule: schedule.name.clone(),
-            cloud: schedule.cloud.clone(),
             trigger: options.trigger,
             requested_by: options.by,
-            stages: STAGES.iter().map(|stage| stage.word()).collect(),
-            checks: schedule.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
+            stages: (words(&Stage::BEFORE_TRIALS), words(&Stage::AFTER_TRIALS)),
+            trials: targets.iter().map(new_trial).collect(),
             fired_at: options.fired_at,
             retry_of: options.retry_of,
+            forced: options.force,
         };
         // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
         // without a driver would block its schedule.
         let manager = self.clone();
-        let created =
-            tokio::spawn(async move { manager.create(build, schedule, cloud, options.keep_disk).await });
+        let created = tokio::spawn(async move { manager.create(build, schedule, options.keep_disk).await });
         created.await.map_err(|_| TriggerError::Stopping)?
+    }
+
+    /// Asks each target's cloud whether it can take its trial. Fails when none can: one cloud that is down never keeps
+    /// another from being tried.
+    pub(super) async fn preflight(
+        &self,
+        targets: &[Target],
+        limit: Duration,
+    ) -> Result<(), (String, CloudError)> {
+        let mut asked = Vec::with_capacity(targets.len());
+        for target in targets {
+            let (cloud, server) = (self.cloud(&target.cloud), target.server.clone());
+            asked.push(tokio::spawn(async move {
+                let cloud =
+                    cloud.map_err(|error| CloudError::new(Trouble::Configuration, error.to_string()))?;
+                let late = |_| {
+                    Err(CloudError::new(Trouble::Timeout, "it does not say whether it can take the build"))
+                };
+                tokio::time::timeout(limit, cloud.preflight(&server)).await.unwrap_or_else(late)
+            }));
+        }
+        let mut first = None;
+        for (target, asked) in targets.iter().zip(asked) {
+            match asked
+                .await
+                .unwrap_or_else(|error| Err(CloudError::new(Trouble::Unavailable, error.to_string())))
+            {
+                Ok(()) => return Ok(()),
+                Err(error) => drop(first.get_or_insert_with(|| (target.cloud.clone(), error))),
+            }
+        }
+        first.map_or(Ok(()), Err)
     }
 
     async fn create(
         &self,
         new: NewBuild,
         schedule: Schedule,
-        cloud: Arc<dyn Cloud>,
         keep_disk: Option<PathBuf>,
     ) -> Result<v1::Build, TriggerError> {
         if self.inner.closing.is_cancelled() {
@@ -308,25 +344,18 @@ impl Manager {
             Err(error) => return Err(error.into()),
         }
         tracing::info!(build = id, schedule = name, "queued");
-        self.start(id.clone(), schedule, cloud, Start::Queue, keep_disk);
+        self.start(id.clone(), schedule, Start::Queue, keep_disk);
         Ok(self.inner.history.build(&id).await?)
     }
 
     /// Starts the task that owns a build, from the queue or from where an earlier manager was. When the manager is stopping already, the build is told so at
     /// once, and ends.
-    pub(super) fn start(
-        &self,
-        id: String,
-        schedule: Schedule,
-        cloud: Arc<dyn Cloud>,
-        start: Start,
-        keep_disk: Option<PathBuf>,
-    ) {
+    pub(super) fn start(&self, id: String, schedule: Schedule, start: Start, keep_disk: Option<PathBuf>) {
         let stop = Stop::default();
         let under_way = UnderWay::enter(self, &id, &stop);
         let manager = self.clone();
         self.inner.tasks.spawn(async move {
-            Driver::new(manager, id, schedule, cloud, stop, start, keep_disk).run().await;
+            Driver::new(manager, id, schedule, stop, start, keep_disk).run().await;
             drop(under_way);
         });
     }
@@ -373,5 +402,19 @@ impl Manager {
 
     fn stops(&self) -> MutexGuard<'_, HashMap<String, Stop>> {
         self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn words(stages: &[Stage]) -> Vec<&'static str> {
+    stages.iter().map(|stage| stage.word()).collect()
+}
+
+fn new_trial(target: &Target) -> NewTrial {
+    NewTrial {
+        target: target.name.clone(),
+        cloud: target.cloud.clone(),
+        required: target.required,
+        stages: words(&Stage::OF_TRIAL),
+        checks: target.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
     }
 }

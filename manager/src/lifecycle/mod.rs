@@ -1,12 +1,13 @@
 //! The life cycle of a build: who may start one, the road it takes, and how it ends.
 //!
 //! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] takes triggers and
-//! queues builds; one `driver` task then owns a build and moves it along its `stages`. Each move is committed
-//! to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
+//! queues builds; one `driver` task then owns a build and moves it along its `stages`, and one `trial` task each of its
+//! trials. Each move is committed to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
 
 mod agent_log;
 mod agent_program;
 mod artifact;
+mod bounds;
 mod comparison;
 mod console;
 mod definition;
@@ -18,6 +19,7 @@ mod ledger;
 mod manager;
 mod manifest;
 pub mod metrics;
+mod outcome;
 mod recovery;
 mod reload;
 mod retention;
@@ -25,10 +27,14 @@ mod room;
 mod scheduler;
 mod second_build;
 mod settings;
+mod skip;
 mod stages;
 pub mod state;
 mod stop;
 mod take_up;
+mod trial;
+pub mod trials;
+mod uploads;
 
 pub use agent_program::{NoAgent, agent_for};
 pub use comparison::{boot_time, compare, short_digest};

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
-use image_manager_proto::v1::{BuildState, StageState, Verdict};
+use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
 
+use super::Manager;
 use super::driver::{INSIST, announce_end, clean_up};
 use super::failure::Failure;
-use super::stages::{judgement, second_opinion};
-use super::state::{end_of, is_end};
-use super::take_up::Start;
-use super::{Manager, TriggerError};
-use crate::history::{Ending, HistoryError, INTERRUPTED, Named as _};
+use super::outcome::{Outcome, sum_up};
+use super::state::{end_of, is_end, trial as trial_state};
+use super::take_up::{self, Start};
+use super::trial::Ended;
+use crate::history::{Ending, HistoryError, Named as _, TrialKey};
+use crate::reason::Reason;
 use crate::schedules::RetryPolicy;
-
-/// How long the failed network checks of one build may be repeated, while the manager starts.
-const LAST_OPINION: Duration = Duration::from_secs(20);
 
 /// A schedule's entry among those whose last build is still being cleaned up.
 struct Cleaning {
@@ -85,13 +83,9 @@ impl Manager {
 
     async fn queue_again(&self, id: &str) -> Result<(), HistoryError> {
         let build = self.history().build(id).await?;
-        let started = self.schedule(&build.schedule).and_then(|schedule| -> Result<(), TriggerError> {
-            let cloud = self.cloud(&schedule.cloud)?;
-            self.start(id.to_owned(), schedule, cloud, Start::Queue, None);
-            Ok(())
-        });
-        match started {
-            Ok(()) => {
+        match self.schedule(&build.schedule) {
+            Ok(schedule) => {
+                self.start(id.to_owned(), schedule, Start::Queue, None);
                 tracing::info!(build = id, "queued again");
                 Ok(())
             }
@@ -101,9 +95,9 @@ impl Manager {
 
     /// Nothing was made for it yet.
     async fn end_unstarted(&self, id: &str, why: &str) -> Result<(), HistoryError> {
-        let failure = Failure::errored(INTERRUPTED, why).to_message("queued");
+        let failure = Failure::new(Reason::Interrupted, why);
         let ending = Ending::new(StageState::Skipped, "");
-        let verdict = Some((Verdict::Errored, Some(failure)));
+        let verdict = Some((failure.verdict(), Some(failure.to_message("queued"))));
         let moves = (BuildState::Queued, BuildState::Errored);
         self.history().finish(id, moves, verdict, ending, None).await?;
         self.metrics().ended(&self.history().build(id).await?);
@@ -113,27 +107,49 @@ impl Manager {
     /// Nobody can go on with it. What it made is still to be taken away.
     async fn interrupt(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
         debug_assert!(!is_end(state), "only unfinished builds are recovered");
-        let message = format!(
-            "the manager was stopped or killed while the build was {}, and {why}; trigger it again",
-            state.word()
-        );
-        let mut failure = Failure::errored(INTERRUPTED, message);
-        if state == BuildState::Verifying {
-            failure = self.decided(id, failure).await?;
-        }
-        let ending = Ending::new(StageState::Failed, failure.reason.clone());
-        let decided = Some((failure.verdict, Some(failure.to_message(state.word()))));
+        let outcome = match state {
+            BuildState::Trying | BuildState::Publishing => self.interrupt_trials(id, state, why).await?,
+            _ => interrupted(state, &while_it_was(state), why),
+        };
+        let reason = outcome.failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default();
+        let ending = Ending::new(StageState::Failed, reason);
+        let decided = Some((outcome.verdict, outcome.failure));
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
 
-    /// A required check that had failed before the manager was gone decides. One of the network is repeated from here
-    /// first, by the schedule as it is now; it counts for nothing when the schedule asks for other checks.
-    async fn decided(&self, id: &str, interrupted: Failure) -> Result<Failure, HistoryError> {
+    /// Each trial that is under way gets its verdict; their build's clean-up takes away what they made, and ends them. The
+    /// build's verdict is that of its trials; of one whose trials passed it is not known what was published.
+    async fn interrupt_trials(
+        &self,
+        id: &str,
+        state: BuildState,
+        why: &str,
+    ) -> Result<Outcome, HistoryError> {
         let build = self.history().build(id).await?;
         let schedule = self.schedule(&build.schedule).ok();
-        let checks = second_opinion::settle(schedule.as_ref(), build.checks, LAST_OPINION).await;
-        self.history().record_checks(id, checks.clone()).await?;
-        Ok(judgement::outweigh(interrupted, &checks))
+        for (position, trial) in (0_u32..).zip(&build.trials) {
+            let at = trial.state();
+            if at == TrialState::CleaningUp || trial_state::is_end(at) {
+                continue;
+            }
+            let key = TrialKey { build_id: id.to_owned(), position };
+            let lost = take_up::interrupted(at, why);
+            let failure = self.decided(schedule.as_ref(), &key, trial, lost).await?;
+            let ending = Ending::new(StageState::Failed, failure.reason.word());
+            let decided = Some((failure.verdict(), Some(failure.to_message(at.word()))));
+            self.history().advance_trial(&key, (at, TrialState::CleaningUp), decided, ending).await?;
+        }
+        let build = self.history().build(id).await?;
+        let ended: Vec<_> = build.trials.iter().map(|trial| Ended::of_record(trial, false, None)).collect();
+        let outcome = sum_up(&ended);
+        if outcome.verdict != Verdict::Passed {
+            return Ok(outcome);
+        }
+        // All had passed: the image is good, and was not given out, or perhaps not everywhere.
+        Ok(match state {
+            BuildState::Publishing => interrupted(state, &while_it_was(state), why),
+            _ => interrupted(state, "before the image was published", why),
+        })
     }
 
     /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves
@@ -171,7 +187,7 @@ impl Manager {
     async fn clean_up_after(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
         let build = self.history().build(id).await?;
         let verdict = build.verdict();
-        let (ended, detail) = clean_up(self, id).await;
+        let (ended, detail) = clean_up(self, id, None).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
         let policy = self.policy(&build.schedule);
@@ -186,4 +202,14 @@ impl Manager {
         let schedule = self.schedule(schedule).ok()?;
         Some(if self.inner().serves { schedule.retry } else { RetryPolicy::FOREGROUND })
     }
+}
+
+fn while_it_was(state: BuildState) -> String {
+    format!("while the build was {}", state.word())
+}
+
+/// Of a build that nobody can go on with.
+fn interrupted(state: BuildState, when: &str, why: &str) -> Outcome {
+    let message = format!("the manager was stopped or killed {when}, and {why}");
+    Outcome::of(&Failure::new(Reason::Interrupted, message), state.word())
 }

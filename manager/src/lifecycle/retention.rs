@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{Manager, files, state};
 use crate::history::{History, HistoryError};
+use crate::unchanged;
 
 /// How often it is looked for old logs.
 const LOOK: Duration = Duration::from_hours(1);
@@ -103,8 +104,12 @@ async fn take_away(
             continue;
         }
         let path = files::directory(state, &build.to_string());
-        match tokio::fs::remove_dir_all(&path).await {
-            Ok(()) => {
+        // The last good build is compared with the next one by it, however old its logs are.
+        let kept = if history.has_packages(&build.to_string()).await? { unchanged::FILE } else { "" };
+        match remove(&path, kept).await {
+            Ok(0) => {}
+            Ok(left) => {
+                let bytes = bytes.min(left);
                 rest = rest.saturating_sub(bytes);
                 taken = Taken { builds: taken.builds + 1, bytes: taken.bytes + bytes };
             }
@@ -112,6 +117,29 @@ async fn take_away(
         }
     }
     Ok(taken)
+}
+
+/// Takes a build's directory away, but for one file when it has a name; returns how many bytes that were.
+async fn remove(directory: &Path, but: &str) -> std::io::Result<u64> {
+    let mut entries = tokio::fs::read_dir(directory).await?;
+    let (mut bytes, mut is_kept) = (0, false);
+    while let Some(entry) = entries.next_entry().await? {
+        if entry.file_name() == but {
+            is_kept = true;
+            continue;
+        }
+        let metadata = entry.metadata().await?;
+        bytes += metadata.len();
+        if metadata.is_dir() {
+            tokio::fs::remove_dir_all(entry.path()).await?;
+        } else {
+            tokio::fs::remove_file(entry.path()).await?;
+        }
+    }
+    if !is_kept {
+        tokio::fs::remove_dir(directory).await?;
+    }
+    Ok(bytes)
 }
 
 /// The builds' directories, oldest first. What is not named like a build is not among them.
@@ -156,12 +184,12 @@ mod tests {
                 requested_by: crate::history::Principal::Manager,
                 id: id.clone(),
                 schedule: format!("s{number}"),
-                cloud: "local".into(),
                 trigger: Trigger::Cli,
-                stages: vec!["building"],
-                checks: Vec::new(),
+                stages: (vec!["building"], Vec::new()),
+                trials: Vec::new(),
                 fired_at: None,
                 retry_of: None,
+                forced: false,
             };
             history.create_build(new).await.unwrap();
             let ending = || Ending::new(StageState::Done, "");
@@ -197,6 +225,30 @@ mod tests {
         assert_eq!(there(state, &ids), [false, false, true], "the last one has not ended");
         assert!(stranger.exists(), "no build of the history");
         assert_eq!(history.build(&ids[0]).await.unwrap().state(), S::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn what_the_next_build_is_compared_with_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let (history, ids) = builds(state, 2).await;
+        let artifact = crate::history::ArtifactRecord {
+            file: state.join("image"),
+            sha512: String::new(),
+            schedule_digest: String::new(),
+            packages_sha256: Some(String::new()),
+        };
+        history.record_artifact(&ids[0], artifact).await.unwrap();
+        let file = files::directory(state, &ids[0]).join(unchanged::FILE);
+        std::fs::write(&file, "packages").unwrap();
+        let none = Retention { age: None, room: Some(0) };
+        for builds in [1, 0] {
+            assert_eq!(take_away(&history, state, none, 0).await.unwrap().builds, builds);
+            assert!(file.exists() && !file.with_file_name(files::BUILD_LOG).exists());
+        }
+        history.packages_dropped(&ids[0]).await.unwrap();
+        assert_eq!(take_away(&history, state, none, 0).await.unwrap().builds, 1);
+        assert_eq!(there(state, &ids), [false, true]);
     }
 
     #[tokio::test]

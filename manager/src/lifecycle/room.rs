@@ -14,6 +14,7 @@ use super::Manager;
 use super::failure::Failure;
 use crate::builder::free_bytes;
 use crate::history::RoomTaken;
+use crate::reason::Reason;
 use crate::schedules::Schedule;
 
 /// The next build may take so many hundredths of what the largest of the last ones took.
@@ -121,13 +122,13 @@ pub(super) async fn admit(
         }
         Ok(reservation)
     });
-    asked.await.map_err(|error| Failure::errored("state", format!("cannot look at the disks: {error}")))?
+    asked.await.map_err(|error| Failure::new(Reason::State, format!("cannot look at the disks: {error}")))?
 }
 
 fn free(path: &Path) -> Result<u64, Failure> {
     free_bytes(path).map_err(|error| {
-        Failure::errored(
-            "scratch_full",
+        Failure::new(
+            Reason::ScratchFull,
             format!("cannot find out how much room {} has: {error}", path.display()),
         )
     })
@@ -139,11 +140,10 @@ fn too_little(path: &Path, free: u64, needed: u64, schedule: &str, known: bool) 
     } else {
         format!("nothing being known of {schedule}")
     };
-    Failure::errored(
-        "scratch_full",
+    Failure::new(
+        Reason::ScratchFull,
         format!(
-            "{} has {} free and {} are needed ({why}; builds under way count too): make room there, or let it \
-             work elsewhere with --scratch or --state",
+            "{} has {} free and {} are needed ({why}; builds under way count too)",
             path.display(),
             HumanBytes(free),
             HumanBytes(needed)
@@ -190,9 +190,9 @@ pub(super) fn compare_size(
         format!("the image has only {}, and the last good one had {}", HumanBytes(size), HumanBytes(last));
     if lowest < LOW {
         let low = HumanBytes(lowest);
-        return Err(Failure::errored(
-            "scratch_full",
-            format!("{text}; at one time only {low} were free where it was built: make room there"),
+        return Err(Failure::new(
+            Reason::ScratchFull,
+            format!("{text}; at one time only {low} were free where it was built"),
         ));
     }
     Ok(Some(text))
@@ -250,6 +250,6 @@ mod tests {
         assert_eq!(compare_size(1, None, 0).unwrap(), None);
         let warning = compare_size(62 << 20, good, GIB).unwrap().unwrap();
         assert!(warning.contains("only 62.00 MiB, and the last good one had 190.00 MiB"), "{warning}");
-        assert_eq!(compare_size(62 << 20, good, 100 << 20).unwrap_err().reason, "scratch_full");
+        assert_eq!(compare_size(62 << 20, good, 100 << 20).unwrap_err().reason, Reason::ScratchFull);
     }
 }

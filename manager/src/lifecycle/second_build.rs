@@ -6,8 +6,9 @@
 
 use super::driver::Driver;
 use super::failure::Failure;
-use crate::builder::{BuilderError, HOOK_FAILED};
-use crate::history::{Defined, DefinitionPast, UNEXPLAINED};
+use crate::builder::BuilderError;
+use crate::history::{Defined, DefinitionPast};
+use crate::reason::Reason;
 
 /// Judges a build that disk-image-builder did not finish. `definition`: what it was defined by, where it came so
 /// far that this is known.
@@ -16,7 +17,7 @@ pub(super) async fn judge(
     error: BuilderError,
     definition: Option<&Defined>,
 ) -> Result<Failure, Failure> {
-    let Some(definition) = definition.filter(|_| error.reason == HOOK_FAILED) else {
+    let Some(definition) = definition.filter(|_| error.reason == Reason::DibHookFailed) else {
         return Ok(error.into());
     };
     let history = driver.manager.history();
@@ -33,32 +34,22 @@ fn verdict(mut error: BuilderError, past: DefinitionPast) -> Failure {
     if let Some(alike) = past.alike {
         let note = evidence(format!("{unchanged}, and build {alike} failed in the same way"));
         let message = format!("{}, as in build {alike} before, though {unchanged}", error.message);
-        return Failure::failed(error.reason, message).with_evidence(note);
+        return Failure::new(error.reason, message).with_evidence(note);
     }
     let message = match past.second_of {
-        Some(first) => format!(
-            "{}, and build {first} in another way, though {unchanged}: it is unknown whether the image is to blame",
-            error.message
-        ),
-        None => format!(
-            "{}, though {unchanged}: it has to be built once more, and only when it fails in the same way again is \
-             the image to blame",
-            error.message
-        ),
+        Some(first) => format!("{}, and build {first} in another way, though {unchanged}", error.message),
+        None => format!("{}, though {unchanged}", error.message),
     };
-    Failure::errored(UNEXPLAINED, message).with_evidence(evidence(unchanged))
+    Failure::new(Reason::DibHookUnexplained, message).with_evidence(evidence(unchanged))
 }
 
 #[cfg(test)]
 mod tests {
-    use image_manager_proto::v1::Verdict;
-
     use super::*;
 
     fn of(passed: Option<&str>, alike: Option<&str>, second_of: Option<&str>) -> Failure {
         let error = BuilderError {
-            reason: HOOK_FAILED,
-            image_at_fault: true,
+            reason: Reason::DibHookFailed,
             message: "element web: install.d/50-web failed with exit code 3".to_owned(),
             evidence: "no".to_owned(),
         };
@@ -72,21 +63,29 @@ mod tests {
     #[test]
     fn only_the_same_failure_twice_is_the_images() {
         let never_passed = of(None, Some("f"), Some("f"));
-        assert_eq!((never_passed.verdict, never_passed.reason.as_str()), (Verdict::Failed, HOOK_FAILED));
+        assert_eq!(never_passed.reason, Reason::DibHookFailed);
         assert_eq!(never_passed.evidence, "no");
 
         let first = of(Some("p"), None, None);
-        assert_eq!((first.verdict, first.reason.as_str()), (Verdict::Errored, UNEXPLAINED));
-        assert!(first.message.contains("since build p passed: it has to be built once more"), "{first:?}");
+        assert_eq!(first.reason, Reason::DibHookUnexplained);
+        assert!(
+            first
+                .message
+                .ends_with("exit code 3, though nothing in the definition has changed since build p passed"),
+            "{first:?}"
+        );
 
         let second = of(Some("p"), Some("f"), Some("f"));
-        assert_eq!((second.verdict, second.reason.as_str()), (Verdict::Failed, HOOK_FAILED));
+        assert_eq!(second.reason, Reason::DibHookFailed);
         let note =
             "nothing in the definition has changed since build p passed, and build f failed in the same way";
         assert_eq!(second.evidence, format!("{note}\nno"));
 
         let otherwise = of(Some("p"), None, Some("f"));
-        assert_eq!((otherwise.verdict, otherwise.reason.as_str()), (Verdict::Errored, UNEXPLAINED));
-        assert!(otherwise.message.ends_with("it is unknown whether the image is to blame"), "{otherwise:?}");
+        assert_eq!(otherwise.reason, Reason::DibHookUnexplained);
+        assert!(
+            otherwise.message.contains("exit code 3, and build f in another way, though"),
+            "{otherwise:?}"
+        );
     }
 }

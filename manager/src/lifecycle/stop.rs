@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::history::{INTERRUPTED, Principal};
+use crate::history::Principal;
+use crate::reason::Reason;
 
 /// Who ended a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +49,9 @@ impl Stop {
     pub(super) async fn requested(&self) -> Failure {
         self.token.cancelled().await;
         match self.reason.get() {
-            Some(StopReason::Shutdown) => Failure::errored(
-                INTERRUPTED,
-                "the manager was told to stop while the build was under way; trigger it again",
+            Some(StopReason::Shutdown) => Failure::new(
+                Reason::Interrupted,
+                "the manager was told to stop while the build was under way",
             ),
             Some(StopReason::Cancelled(_)) | None => Failure::cancelled(),
         }

@@ -1,36 +1,49 @@
-//! Where a build can be gone on with that an earlier manager was at.
+//! Where a build and its trials can be gone on with that an earlier manager was at.
 //!
-//! | it was | and goes on when |
+//! | a trial was | and goes on when |
 //! | --- | --- |
+//! | WAITING | the artifact is whole by its hash, or its cloud has the image |
 //! | UPLOADING | the artifact is whole by its hash: what came of the upload is removed, and it is uploaded again |
 //! | BOOTING | the server runs, and its agent dials this gateway and expects this certificate |
-//! | PUBLISHING | always: every step of it can be repeated |
+//! | CLEANING_UP | always |
 //!
-//! Anywhere else, or when the schedule has changed since, it ends ERRORED `interrupted`. A build is taken up a
-//! few times only: one that brings its manager down must not do so for ever.
+//! A build that was PUBLISHING goes on always: every step of it can be repeated. Anywhere else a trial ends ERRORED
+//! `interrupted`, and is made again when the schedule says so; a build ends so when its schedule has changed since. A
+//! build is taken up a few times only: one that brings its manager down must not do so for ever.
 
-use image_manager_proto::v1::{self, BuildState};
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, BuildState, TrialState};
 
 use super::Manager;
 use super::artifact::{HashedFile, digest_of};
+use super::failure::Failure;
 use super::settings::resource_name;
+use super::stages::{judgement, second_opinion};
+use super::state::trial::is_end;
+use super::trial::Ended;
 use crate::cloud::{Image, Server};
-use crate::history::{Claim, HistoryError, Introduction, Named as _, Trail};
-use crate::schedules::Schedule;
+use crate::history::{Claim, HistoryError, Introduction, Named as _, TrialKey};
+use crate::reason::Reason;
+use crate::schedules::{Schedule, Target};
 
 /// How often a build is taken up.
 const MOST: u32 = 3;
+/// How long the failed network checks of one trial may be repeated, while the manager starts.
+const LAST_OPINION: Duration = Duration::from_secs(20);
 
-/// Where on the road a driver begins.
+/// Where a driver begins.
 pub(super) enum Start {
     /// At the beginning.
     Queue,
-    /// With the upload of what was built; the image, when it was uploaded already.
-    Uploading { artifact: HashedFile, image: Option<Image> },
-    /// With a server whose agent is to come; the claim, when it has come before.
-    Booting { image: Image, server: Server, agent: Introduction, claim: Option<Claim> },
-    /// With giving the verified image its name.
-    Publishing(Image),
+    /// With what was built and the trials as they stand; `publishing`: with giving the verified image its name.
+    Trials {
+        /// The file, where it is still there.
+        artifact: Option<HashedFile>,
+        /// In the schedule's order.
+        trials: Vec<Resumed>,
+        publishing: bool,
+    },
 }
 
 impl Start {
@@ -38,11 +51,44 @@ impl Start {
     pub(super) fn state(&self) -> BuildState {
         match self {
             Self::Queue => BuildState::Queued,
-            Self::Uploading { .. } => BuildState::Uploading,
-            Self::Booting { .. } => BuildState::Booting,
-            Self::Publishing(_) => BuildState::Publishing,
+            Self::Trials { publishing: false, .. } => BuildState::Trying,
+            Self::Trials { publishing: true, .. } => BuildState::Publishing,
         }
     }
+}
+
+/// A trial as it stands.
+pub(super) struct Resumed {
+    pub(super) target: Target,
+    pub(super) state: TrialState,
+    pub(super) attempt: u32,
+    /// The image in its cloud, where it is there and verified.
+    pub(super) image: Option<Image>,
+    pub(super) start: TrialStart,
+}
+
+impl Resumed {
+    /// One that has not begun.
+    pub(super) fn fresh(target: Target) -> Self {
+        let start = TrialStart::Waiting { retry_at: None };
+        Self { target, state: TrialState::Waiting, attempt: 1, image: None, start }
+    }
+}
+
+/// Where a trial begins.
+pub(super) enum TrialStart {
+    /// At its beginning, once its time has come (milliseconds since the epoch).
+    Waiting { retry_at: Option<i64> },
+    /// With the upload.
+    Uploading,
+    /// With a server whose agent is to come; the claim, when it has come before.
+    Booting { image: Image, server: Server, agent: Introduction, claim: Option<Claim> },
+    /// With its end: it cannot be gone on with.
+    Broken(Failure),
+    /// With taking away what it made; its verdict is known.
+    CleaningUp(Ended),
+    /// It has ended.
+    Ended(Ended),
 }
 
 impl Manager {
@@ -56,70 +102,158 @@ impl Manager {
             return Ok(Err("a build in the foreground takes no other up".to_owned()));
         }
         let build = self.history().build(id).await?;
-        let trail = self.history().trail(id).await?;
-        let found = self.schedule(&build.schedule).and_then(|schedule| {
-            let cloud = self.cloud(&schedule.cloud)?;
-            Ok((schedule, cloud))
-        });
-        let (schedule, cloud) = match found {
-            Ok(found) => found,
+        let schedule = match self.schedule(&build.schedule) {
+            Ok(schedule) => schedule,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let start = match where_to(self, &schedule, state, &build, trail) {
+        let start = match self.where_to(&schedule, state, &build).await? {
             Ok(start) => start,
             Err(why) => return Ok(Err(why)),
         };
-        self.history().take_up(id).await?;
+        if self.history().take_up(id).await? > MOST {
+            return Ok(Err(format!("it was taken up {MOST} times already")));
+        }
         tracing::info!(build = id, state = start.state().word(), "taken up");
-        self.start(id.to_owned(), schedule, cloud, start, None);
+        self.start(id.to_owned(), schedule, start, None);
         Ok(Ok(()))
+    }
+
+    /// What the history has of a build, as a place to go on from.
+    async fn where_to(
+        &self,
+        schedule: &Schedule,
+        state: BuildState,
+        build: &v1::Build,
+    ) -> Result<Result<Start, String>, HistoryError> {
+        let publishing = match state {
+            BuildState::Trying => false,
+            BuildState::Publishing => true,
+            _ => return Ok(Err("what it was doing cannot be gone on with".to_owned())),
+        };
+        let Some(artifact) = self.history().artifact(&build.id).await? else {
+            return Ok(Err("it is not known what was built".to_owned()));
+        };
+        let targets = schedule.targets.clone();
+        let same = targets.len() == build.trials.len()
+            && targets
+                .iter()
+                .zip(&build.trials)
+                .all(|(target, trial)| target.name == trial.target && target.cloud == trial.cloud);
+        if !same || digest_of(schedule) != artifact.schedule_digest {
+            return Ok(Err("its schedule has changed since".to_owned()));
+        }
+        if let Some(error) = targets.iter().find_map(|target| self.cloud(&target.cloud).err()) {
+            return Ok(Err(error.to_string()));
+        }
+        let artifact = HashedFile { file: artifact.file, sha512: artifact.sha512 };
+        let mut trials = Vec::with_capacity(targets.len());
+        for ((position, target), trial) in (0_u32..).zip(targets).zip(&build.trials) {
+            let key = TrialKey { build_id: build.id.clone(), position };
+            trials.push(self.resume(schedule, &artifact, target, (&key, trial)).await?);
+        }
+        Ok(Ok(Start::Trials { artifact: Some(artifact), trials, publishing }))
+    }
+
+    /// A trial as it stands, and how it can be gone on with.
+    async fn resume(
+        &self,
+        schedule: &Schedule,
+        artifact: &HashedFile,
+        target: Target,
+        (key, trial): (&TrialKey, &v1::Trial),
+    ) -> Result<Resumed, HistoryError> {
+        let image = image_of(&key.build_id, trial).filter(|image| image.sha512 == artifact.sha512);
+        let state = trial.state();
+        let start = match state {
+            TrialState::Waiting => {
+                TrialStart::Waiting { retry_at: trial.retry_at.as_ref().map(milliseconds) }
+            }
+            TrialState::Uploading => TrialStart::Uploading,
+            TrialState::Booting => self
+                .resume_boot(key, trial, image.clone())
+                .await?
+                .unwrap_or_else(|why| TrialStart::Broken(interrupted(state, &why))),
+            TrialState::CleaningUp => {
+                TrialStart::CleaningUp(Ended::of_record(trial, target.publish, image.clone()))
+            }
+            state if is_end(state) => {
+                TrialStart::Ended(Ended::of_record(trial, target.publish, image.clone()))
+            }
+            _ => {
+                let lost = interrupted(state, "what it was doing cannot be gone on with");
+                TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
+            }
+        };
+        Ok(Resumed { target, state, attempt: trial.attempt, image, start })
+    }
+
+    async fn resume_boot(
+        &self,
+        key: &TrialKey,
+        trial: &v1::Trial,
+        image: Option<Image>,
+    ) -> Result<Result<TrialStart, String>, HistoryError> {
+        let trail = self.history().trail(key).await?;
+        let Some(server) = &trial.server else {
+            return Ok(Err("the answer to the request for its server was lost".to_owned()));
+        };
+        let Some(agent) = trail.introduction else {
+            return Ok(Err("it is not known how its agent introduces itself".to_owned()));
+        };
+        if agent.fingerprint != self.inner().fingerprint {
+            return Ok(Err("its agent expects another certificate than this manager's".to_owned()));
+        }
+        let Some(image) = image else { return Ok(Err("its image is not known".to_owned())) };
+        let server = Server {
+            id: server.id.clone(),
+            name: server.name.clone(),
+            flavor: server.flavor.clone(),
+            // The trial says where, once it is there.
+            console_log: std::path::PathBuf::new(),
+        };
+        Ok(Ok(TrialStart::Booting { image, server, agent, claim: trail.claim }))
+    }
+
+    /// A required check that had failed before the manager was gone decides. One of the network is repeated from here
+    /// first, by the schedule as it is now; it counts for nothing when the schedule asks for other checks.
+    pub(super) async fn decided(
+        &self,
+        schedule: Option<&Schedule>,
+        key: &TrialKey,
+        trial: &v1::Trial,
+        interrupted: Failure,
+    ) -> Result<Failure, HistoryError> {
+        if trial.state() != TrialState::Verifying {
+            return Ok(interrupted);
+        }
+        let target =
+            schedule.and_then(|schedule| schedule.targets.iter().find(|target| target.name == trial.target));
+        let asked = schedule.zip(target);
+        let asked = asked.map(|(schedule, target)| (schedule, target.checks.as_slice()));
+        let checks = second_opinion::settle(asked, trial.checks.clone(), LAST_OPINION).await;
+        self.history().record_checks(key, checks.clone()).await?;
+        Ok(judgement::outweigh(interrupted, &checks))
     }
 }
 
-/// What the history has of a build, as a place on the road to go on from.
-fn where_to(
-    manager: &Manager,
-    schedule: &Schedule,
-    state: BuildState,
-    build: &v1::Build,
-    trail: Trail,
-) -> Result<Start, String> {
-    if trail.taken_up >= MOST {
-        return Err(format!("it was taken up {MOST} times already"));
-    }
-    let artifact = trail.artifact.ok_or("it is not known what was built")?;
-    if schedule.cloud != build.cloud || digest_of(schedule) != artifact.schedule_digest {
-        return Err("its schedule has changed since".to_owned());
-    }
-    let image = build.image.as_ref().map(|image| Image {
+/// Why a trial ends that cannot be gone on with.
+pub(super) fn interrupted(state: TrialState, why: &str) -> Failure {
+    let message =
+        format!("the manager was stopped or killed while the trial was {}, and {why}", state.word());
+    Failure::new(Reason::Interrupted, message)
+}
+
+fn image_of(build_id: &str, trial: &v1::Trial) -> Option<Image> {
+    trial.image.as_ref().map(|image| Image {
         id: image.id.clone(),
         // Not the public name, which it may have been given already.
-        name: resource_name(&build.id),
+        name: resource_name(build_id),
         sha512: image.sha512.clone(),
         size_bytes: image.size_bytes,
         virtual_size_bytes: image.virtual_size_bytes,
-    });
-    match state {
-        BuildState::Uploading => {
-            let artifact = HashedFile { file: artifact.file, sha512: artifact.sha512 };
-            Ok(Start::Uploading { artifact, image })
-        }
-        BuildState::Booting => {
-            let server = build.server.as_ref().ok_or("the answer to the request for its server was lost")?;
-            let server = Server {
-                id: server.id.clone(),
-                name: server.name.clone(),
-                flavor: server.flavor.clone(),
-                console_log: manager.settings().build_directory(&build.id).join(super::files::CONSOLE_LOG),
-            };
-            let agent = trail.introduction.ok_or("it is not known how its agent introduces itself")?;
-            if agent.fingerprint != manager.inner().fingerprint {
-                return Err("its agent expects another certificate than this manager's".to_owned());
-            }
-            let image = image.ok_or("its image is not known")?;
-            Ok(Start::Booting { image, server, agent, claim: trail.claim })
-        }
-        BuildState::Publishing => Ok(Start::Publishing(image.ok_or("its image is not known")?)),
-        _ => Err("what it was doing cannot be gone on with".to_owned()),
-    }
+    })
+}
+
+fn milliseconds(time: &prost_types::Timestamp) -> i64 {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
 }

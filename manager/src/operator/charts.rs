@@ -13,6 +13,7 @@ use maud::Render;
 
 use self::axis::Axis;
 use super::when;
+use crate::stage::Stage;
 use crate::untrusted::html::Ours;
 
 /// The style sheet of the charts.
@@ -27,16 +28,6 @@ const TOP: f64 = 10.0;
 /// Height of the plot.
 const PLOT: f64 = 130.0;
 const BOTTOM: f64 = TOP + PLOT;
-/// The stages, in the order of the road, as they are stacked.
-const STAGES: [(&str, &str); 6] = [
-    ("building", "build"),
-    ("uploading", "upload"),
-    ("booting", "boot"),
-    ("verifying", "verify"),
-    ("publishing", "publish"),
-    ("cleaning_up", "clean up"),
-];
-
 /// A chart. It is markup as it is: made here only, of numbers and of texts that are escaped.
 #[derive(Debug)]
 pub(crate) struct Drawing(String);
@@ -91,7 +82,7 @@ pub(crate) fn verdicts(points: &[TrendPoint]) -> Drawing {
 
 /// How long the stages took, stacked.
 pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
-    let stages: Vec<[f64; STAGES.len()]> = points.iter().map(stage_seconds).collect();
+    let stages: Vec<[f64; Stage::ALL.len()]> = points.iter().map(stage_seconds).collect();
     let most = stages.iter().map(|stages| stages.iter().sum()).fold(0.0, f64::max);
     let axis = Axis::seconds(0.0, most);
     let mut out = open("How long the stages took", BOTTOM + 56.0);
@@ -99,24 +90,24 @@ pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
     let slots = Slots::new(points.len(), LEFT, RIGHT);
     for (index, (point, stages)) in points.iter().zip(&stages).enumerate() {
         let mut title = headline(point);
-        for ((_, label), seconds) in STAGES.iter().zip(stages).filter(|(_, seconds)| **seconds > 0.0) {
-            let _ = write!(title, "\n{label} {}", took(*seconds));
+        for (stage, seconds) in Stage::ALL.iter().zip(stages).filter(|(_, seconds)| **seconds > 0.0) {
+            let _ = write!(title, "\n{} {}", stage.label(), took(*seconds));
         }
         let _ = write!(out, "<g class=\"hit\"><title>{}</title>", escape(&title));
         rect(&mut out, "backdrop", slots.bar(index), TOP, PLOT);
         let mut y = BOTTOM;
-        for ((name, _), seconds) in STAGES.iter().zip(stages) {
+        for (stage, seconds) in Stage::ALL.iter().zip(stages) {
             let height = PLOT * axis.share(*seconds);
             y -= height;
-            rect(&mut out, name, slots.bar(index), y, height);
+            rect(&mut out, stage.word(), slots.bar(index), y, height);
         }
         out.push_str("</g>");
     }
     dates(&mut out, points, &slots, BOTTOM + 16.0);
-    for (index, (name, label)) in (0_u32..).zip(STAGES) {
+    for (index, stage) in (0_u32..).zip(Stage::ALL) {
         let (x, y) = (LEFT + f64::from(index % 3) * 140.0, BOTTOM + 26.0 + f64::from(index / 3) * 16.0);
-        rect(&mut out, name, (x, 10.0), y, 10.0);
-        text(&mut out, "start", x + 15.0, y + 9.0, label);
+        rect(&mut out, stage.word(), (x, 10.0), y, 10.0);
+        text(&mut out, "start", x + 15.0, y + 9.0, stage.label());
     }
     close(out)
 }
@@ -267,10 +258,10 @@ fn headline(point: &TrendPoint) -> String {
     format!("from {time}: {} builds, {}", point.builds, counts.join(", "))
 }
 
-fn stage_seconds(point: &TrendPoint) -> [f64; STAGES.len()] {
-    STAGES.map(|(name, _)| {
-        let stage = point.stages.iter().find(|stage| stage.name == name);
-        stage.and_then(|stage| stage.p50.as_ref()).map_or(0.0, seconds)
+fn stage_seconds(point: &TrendPoint) -> [f64; Stage::ALL.len()] {
+    Stage::ALL.map(|stage| {
+        let told = point.stages.iter().find(|told| told.name == stage.word());
+        told.and_then(|stage| stage.p50.as_ref()).map_or(0.0, seconds)
     })
 }
 

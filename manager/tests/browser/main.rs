@@ -68,6 +68,34 @@ fn the_dashboard_shows_what_happens_and_does_what_it_is_told() {
 }
 
 #[test]
+fn a_build_of_several_targets_says_which_did_what() {
+    let (place, [_, bad]) = harness::several::place();
+    eprintln!("{}", place.expect(&["show", &bad], 0));
+    let serving = place.serve();
+    scenario("trials", &serving, &[("BAD", &bad)]);
+    assert_eq!(serving.terminate(), Some(0));
+}
+
+#[test]
+fn the_trials_of_a_build_are_followed_on_its_page() {
+    let target = |name: &str, checks: &str| {
+        format!("[[schedule.tiny.targets]]\nname = \"{name}\"\nchecks = {{ {checks} }}\n")
+    };
+    let place = Place::new(
+        &[
+            tiny_schedule("tiny", ""),
+            target("roomy", "disk = {}"),
+            target("tight", "disk = { min_free = \"20 GiB\" }"),
+        ]
+        .concat(),
+    );
+    let serving = place.serve();
+    scenario("trials_live", &serving, &[]);
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
 fn with_a_token_the_dashboard_asks_for_it() {
     let token = "correct-horse-battery-staple";
     let place = Place::tiny("");

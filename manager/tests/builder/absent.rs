@@ -6,6 +6,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use image_manager::builder::BuilderError;
+use image_manager::reason::Reason;
 
 use super::bench::Bench;
 use super::failures::{DIB, element, fails, real};
@@ -54,7 +55,7 @@ fn without(name: &str, absent: &[&str], elements: &[&str]) -> Option<Bench> {
 }
 
 fn told(error: &BuilderError, tool: &str, package: &str) {
-    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false), "{error:?}");
+    assert_eq!(error.reason, Reason::DibMissing, "{error:?}");
     assert!(
         error.message.starts_with(&format!("{tool} is not installed on this host, and element ")),
         "{error}"
@@ -110,6 +111,6 @@ async fn an_archive_whose_key_the_host_lacks_names_the_package_with_it() {
     let Some(mut bench) = without("absent-key", &["mmdebstrap", key], &["debian-minimal"]) else { return };
     bench.order.environment.insert("DIB_RELEASE".to_owned(), "trixie".to_owned());
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false), "{error:?}");
+    assert_eq!(error.reason, Reason::DibMissing, "{error:?}");
     assert!(error.message.contains("--no-install-recommends debian-archive-keyring"), "{error}");
 }

@@ -67,6 +67,7 @@ impl Bench {
             // The kernel may name its files from the end of this name on.
             scratch: at(&format!("work/{name}-{}", std::process::id())),
             cache: at("cache"),
+            bases: at("bases"),
             log: at("build.log"),
             agent: at("agent"),
             fingerprint: "ab".repeat(32),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use image_manager::builder::{clean, leftovers};
+use image_manager::reason::Reason;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::bench::{Bench, mount_tmpfs, processes};
@@ -14,7 +15,7 @@ async fn when_cancelled_dib_cleans_up_itself() {
     let Some(bench) = Bench::new("soft", script) else { return };
     let start = Instant::now();
     let error = bench.run_until("ready").await;
-    assert_eq!((error.reason, error.image_at_fault), ("cancelled", false));
+    assert_eq!(error.reason, Reason::Cancelled);
     assert!(bench.log().contains("cleaned"), "{}", bench.log());
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(processes(&bench.order.build_id), Vec::<PathBuf>::new());
@@ -28,7 +29,7 @@ async fn what_ignores_the_request_is_killed() {
     bench.limits.grace = Duration::from_secs(1);
     let start = Instant::now();
     let error = bench.run_until("ready").await;
-    assert_eq!(error.reason, "cancelled");
+    assert_eq!(error.reason, Reason::Cancelled);
     assert!(start.elapsed() < Duration::from_secs(8));
     bench.clean().await;
 }
@@ -38,7 +39,7 @@ async fn what_takes_too_long_or_says_nothing_or_too_much_is_ended() {
     let Some(mut bench) = Bench::new("timeout", "while :; do echo working; sleep 0.1; done") else { return };
     bench.order.timeout = Duration::from_secs(1);
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("build_timeout", false));
+    assert_eq!(error.reason, Reason::BuildTimeout);
     assert!(error.message.contains("longer than 1s"), "{error}");
     assert!(error.evidence.contains("working"), "{}", error.evidence);
     bench.clean().await;
@@ -46,14 +47,14 @@ async fn what_takes_too_long_or_says_nothing_or_too_much_is_ended() {
     let Some(mut bench) = Bench::new("silence", "echo once; sleep 100") else { return };
     bench.limits.silence = Duration::from_secs(1);
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!(error.reason, "build_timeout");
+    assert_eq!(error.reason, Reason::BuildTimeout);
     assert!(error.message.contains("said nothing for 1s"), "{error}");
     bench.clean().await;
 
     let Some(mut bench) = Bench::new("flood", "exec yes") else { return };
     bench.limits.log_bytes = 100_000;
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!(error.reason, "build_log");
+    assert_eq!(error.reason, Reason::BuildLog);
     assert!(error.message.contains("97.6 KiB"), "{error}");
     assert!(bench.log().len() <= 100_000);
     bench.clean().await;
@@ -70,7 +71,7 @@ image; echo "Build completed successfully""#;
     let error = bench.run_to_end().await.unwrap_err();
     bench.clean().await;
     umount2(&disk, MntFlags::empty()).unwrap();
-    assert_eq!((error.reason, error.image_at_fault), ("scratch_full", false));
+    assert_eq!(error.reason, Reason::ScratchFull);
     assert!(error.message.contains("under 16.0 MiB"), "{error}");
 }
 
@@ -102,7 +103,7 @@ echo "device=$device end"; trap '' TERM; sleep 321; sleep 321"#;
         }
         bench.limits.grace = Duration::from_millis(300);
         let error = bench.run_until(" end\n").await;
-        assert_eq!(error.reason, "cancelled");
+        assert_eq!(error.reason, Reason::Cancelled);
         let log = bench.log();
         let device = log.split("device=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         let name = device.trim_start_matches("/dev/");

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use image_manager::builder::{BuilderError, Proof};
+use image_manager::reason::Reason;
 use nix::mount::{MntFlags, umount2};
 
 use super::bench::{Bench, mount_tmpfs};
@@ -55,17 +56,17 @@ pub(crate) async fn fails(bench: &Bench) -> BuilderError {
 async fn elements_that_are_not_there_or_do_not_go_together() {
     let Some(bench) = real("unknown", &["quick", "no-such-element"]) else { return };
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("dib_element_unknown", true), "{error:?}");
+    assert_eq!(error.reason, Reason::DibElementUnknown, "{error:?}");
     assert!(error.message.contains("there is no element no-such-element"), "{error}");
 
     let Some(bench) = real("no-system", &["vm"]) else { return };
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("dib_os_missing", true), "{error:?}");
+    assert_eq!(error.reason, Reason::DibOsMissing, "{error:?}");
     assert!(error.message.contains("no element provides an operating system"), "{error}");
 
     let Some(bench) = real("two-systems", &["quick", "debian-minimal"]) else { return };
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("dib_element_conflict", true), "{error:?}");
+    assert_eq!(error.reason, Reason::DibElementConflict, "{error:?}");
     assert!(error.message.contains("operating-system"), "{error}");
 }
 
@@ -76,7 +77,7 @@ async fn a_hook_that_fails_is_named_with_its_element_and_exit_code() {
         let hook = format!("#!/bin/bash\necho 'cannot go on: no widgets' >&2\nexit {code}\n");
         element(&bench, "broken", &format!("{phase}.d/50-broken"), &hook);
         let error = fails(&bench).await;
-        assert_eq!((error.reason, error.image_at_fault), ("dib_hook_failed", true), "{error:?}");
+        assert_eq!(error.reason, Reason::DibHookFailed, "{error:?}");
         assert_eq!(
             error.message,
             format!("element broken: {phase}.d/50-broken failed with exit code {code}")
@@ -93,7 +94,7 @@ async fn a_mirror_that_is_down_is_the_hosts_fault() {
         bench.order.environment.insert(name.to_owned(), "http://127.0.0.1:9/debian".to_owned());
     }
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false), "{error:?}");
+    assert_eq!(error.reason, Reason::MirrorUnreachable, "{error:?}");
     assert!(error.message.contains("element debootstrap, root.d/08-debootstrap"), "{error}");
     assert!(!error.evidence.is_empty());
 }
@@ -104,7 +105,7 @@ async fn an_output_format_that_qemu_img_does_not_know() {
         r#"qemu-img create -q -f raw "$out.raw" 1M; qemu-img convert -O qcow3 "$out.raw" "$out.qcow3""#;
     let Some(bench) = Bench::new("format", script) else { return };
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("dib_format_unknown", false), "{error:?}");
+    assert_eq!(error.reason, Reason::DibFormatUnknown, "{error:?}");
     assert!(error.message.contains("qcow3"), "{error}");
 }
 
@@ -122,8 +123,8 @@ fi
 losetup -d "$device"; exit $code"#;
     let Some(bench) = Bench::new("kpartx", script) else { return };
     let error = fails(&bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("device_mapper_missing", false), "{error:?}");
-    assert!(error.message.contains("dm_mod"), "{error}");
+    assert_eq!(error.reason, Reason::DeviceMapperMissing, "{error:?}");
+    assert!(error.reason.hint().contains("dm_mod"), "{error}");
 }
 
 /// Builds on a small disk of its own.
@@ -146,7 +147,7 @@ echo "dib-run-parts Running /tmp/in_target.d/install.d/50-big"
 dd if=/dev/zero of="$TMP_DIR/built" bs=1M count=200; exit 2"#;
     let Some(built) = on_a_small_disk("full-error", script, 0).await else { return };
     let error = built.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("scratch_full", false), "{error:?}");
+    assert_eq!(error.reason, Reason::ScratchFull, "{error:?}");
     assert!(error.message.contains("(element big, install.d/50-big)"), "{error}");
 }
 
@@ -180,12 +181,12 @@ async fn a_work_directory_that_fills_during_the_copy_of_the_image_though_dib_say
     // The room is watched.
     let built = on_a_small_disk("copy-watched", &copy(20), 4 << 20).await.unwrap();
     let error = built.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("scratch_full", false), "{error:?}");
+    assert_eq!(error.reason, Reason::ScratchFull, "{error:?}");
 
     // A watch that has not seen it does not help the image.
     let built = on_a_small_disk("copy-unwatched", &copy(20), 0).await.unwrap();
     let error = built.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("image_damaged", false), "{error:?}");
+    assert_eq!(error.reason, Reason::ImageDamaged, "{error:?}");
     // What is lost is up to the kernel: contents, entries of directories, or it says that it could not write.
     assert!(!error.evidence.is_empty(), "{error:?}");
 }

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
 mod absent;
+mod bases;
 mod bench;
 mod containers;
 mod ending;
 mod failures;
+mod fsync;
 mod real_debian;
 mod sight;
 mod vfat;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image_manager::builder::{Event, run};
+use image_manager::reason::Reason;
 use tokio_util::sync::CancellationToken;
 
 use bench::Bench;
@@ -77,7 +80,7 @@ async fn of_the_managers_environment_only_the_allowed_is_seen() {
         log.lines().filter_map(|line| line.split_once(" | ")?.1.split_once('=')).collect();
     let allowed = "PATH HOME LANG TMP_DIR TMPDIR ELEMENTS_PATH DIB_IMAGE_CACHE DIB_LOCKFILES DIB_NO_TMPFS \
         DIB_QUIET DIB_NO_TIMESTAMP DIB_DEBUG_TRACE DIB_RELEASE OVERWRITE_OLD_IMAGE IMAGE_MANAGER_AGENT \
-        IMAGE_MANAGER_BUILD IMAGE_MANAGER_FINGERPRINT IMAGE_MANAGER_CONTAINERS ARCH DIB_DEBOOTSTRAP_EXTRA_ARGS \
+        IMAGE_MANAGER_BUILD IMAGE_MANAGER_FINGERPRINT IMAGE_MANAGER_CONTAINERS IMAGE_MANAGER_BASE IMAGE_MANAGER_BASES ARCH DIB_DEBOOTSTRAP_EXTRA_ARGS \
         CONTAINERS_STORAGE_CONF CONTAINERS_CONF BUILDAH_ISOLATION DIB_CONTAINERFILE_RUNTIME_ROOT \
         DIB_CONTAINERFILE_PODMAN_ROOT http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PWD OLDPWD SHLVL _";
     // The test has it from cargo, as a manager has OS_PASSWORD from its unit.
@@ -101,24 +104,24 @@ async fn what_cannot_be_ordered_is_refused_before_anything_is_made() {
     let Some(mut bench) = Bench::new("refused", "image") else { return };
     bench.order.elements.push("$(reboot)".to_owned());
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("dib_element_unknown", true));
+    assert_eq!(error.reason, Reason::DibElementUnknown);
     bench.order.elements.pop();
 
     bench.order.packages = vec!["vim;reboot".to_owned()];
-    assert_eq!(bench.run_to_end().await.unwrap_err().reason, "dib_package_missing");
+    assert_eq!(bench.run_to_end().await.unwrap_err().reason, Reason::DibPackageMissing);
     bench.order.packages = vec!["g++".to_owned(), "libc6:i386".to_owned()];
 
     let nowhere = PathBuf::from("/opt/no/dib/bin/disk-image-create");
     let program = std::mem::replace(&mut bench.order.program, nowhere);
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false));
+    assert_eq!(error.reason, Reason::DibMissing);
     assert!(error.message.contains("setup/install, or"), "{error}");
     assert!(error.message.contains("-m venv /opt/no/dib && /opt/no/dib/bin/pip install"), "{error}");
     bench.order.program = program;
 
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(bench.run(&cancel).await.unwrap_err().reason, "cancelled");
+    assert_eq!(bench.run(&cancel).await.unwrap_err().reason, Reason::Cancelled);
     assert!(!bench.scratch().exists());
 
     bench.run_to_end().await.unwrap();
@@ -131,7 +134,7 @@ async fn what_cannot_be_ordered_is_refused_before_anything_is_made() {
 async fn success_without_a_whole_image_is_none() {
     let Some(bench) = Bench::new("nothing", "echo 'Build completed successfully'") else { return };
     let error = bench.run_to_end().await.unwrap_err();
-    assert_eq!(error.reason, "dib_failed");
+    assert_eq!(error.reason, Reason::DibFailed);
     assert!(error.message.contains("there is no image"), "{error}");
     bench.clean().await;
 

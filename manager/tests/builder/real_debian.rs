@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use image_manager::reason::Reason;
 use nix::mount::{MntFlags, umount2};
 
 use super::bench::{Bench, mount_tmpfs};
@@ -35,7 +36,7 @@ async fn package_missing(bench: &mut Bench) {
     set(bench, "DIB_DEBOOTSTRAP_CACHE", "1");
     bench.order.packages = vec!["no-such-package".to_owned()];
     let error = fails(bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("dib_package_missing", true), "{error:?}");
+    assert_eq!(error.reason, Reason::DibPackageMissing, "{error:?}");
     // No script installs what the schedule asks for: DIB itself does.
     assert_eq!(error.message, "there is no package no-such-package");
     bench.order.packages.clear();
@@ -50,7 +51,7 @@ async fn disk_full(bench: &mut Bench) {
     mount_tmpfs(&disk, SMALL_DISK);
     let error = fails(bench).await;
     umount2(&disk, MntFlags::empty()).unwrap();
-    assert_eq!((error.reason, error.image_at_fault), ("image_damaged", false), "{error:?}");
+    assert_eq!(error.reason, Reason::ImageDamaged, "{error:?}");
     assert!(error.message.contains("the disk that it was made on filled up"), "{error}");
     assert!(bench.log().contains("Build completed successfully"), "{error:?}");
 }
@@ -64,7 +65,7 @@ async fn mirror_down(bench: &mut Bench) {
         set(bench, name, "http://127.0.0.1:9/debian");
     }
     let error = fails(bench).await;
-    assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false), "{error:?}");
+    assert_eq!(error.reason, Reason::MirrorUnreachable, "{error:?}");
     assert!(error.message.contains("lacks updates") && error.evidence.contains("127.0.0.1:9"), "{error:?}");
     assert!(bench.log().contains("Build completed successfully"), "{error:?}");
 }

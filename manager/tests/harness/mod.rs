@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+pub(crate) mod several;
+
 /// A directory with a `schedules.toml` and a state directory, and the program that uses them.
 pub(crate) struct Place {
     directory: tempfile::TempDir,
@@ -210,9 +212,16 @@ impl Place {
     pub(crate) fn wait_for_state(&self, states: &[&str], limit: Duration) -> Json {
         wait_for(&format!("a build in {states:?}"), limit, || {
             let build = self.history().into_iter().next()?;
-            states.contains(&build["state"].as_str()?).then_some(build)
+            let there = states_of(&build).any(|state| states.contains(&state));
+            there.then_some(build)
         })
     }
+}
+
+/// The states of a build and of its trials.
+pub(crate) fn states_of(build: &Json) -> impl Iterator<Item = &str> {
+    let trials = build["trials"].as_array().into_iter().flatten();
+    std::iter::once(build).chain(trials).filter_map(|part| part["state"].as_str())
 }
 
 impl Drop for Place {

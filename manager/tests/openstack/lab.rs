@@ -143,7 +143,11 @@ impl Lab {
     pub(crate) fn wait_for_state(&self, states: &[&str]) -> Json {
         wait_for(&format!("a build in {states:?}"), || {
             let build = self.builds().into_iter().next()?;
-            states.contains(&build["state"].as_str()?).then_some(build)
+            let trials = build["trials"].as_array().into_iter().flatten();
+            let mut all = std::iter::once(&build).chain(trials).filter_map(|part| part["state"].as_str());
+            let there = all.any(|state| states.contains(&state));
+            drop(all);
+            there.then_some(build)
         })
     }
 

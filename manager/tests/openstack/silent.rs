@@ -12,7 +12,7 @@ fn silent(lab: &Lab) -> Json {
     assert_eq!(build["reason"], "agent_silent", "{build:#}");
     assert_eq!(build["verdict"], "errored");
     let failure = build["failure"].clone();
-    assert!(failure["message"].as_str().unwrap().contains("security groups"), "{failure}");
+    assert!(failure["hint"].as_str().unwrap().contains("security groups"), "{failure}");
     assert!(failure["evidence"].as_str().unwrap().contains("last lines of the console"), "{failure}");
     lab.assert_nothing_left();
     failure

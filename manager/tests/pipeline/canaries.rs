@@ -1,5 +1,6 @@
 //! Images that must not pass, and what is said of each.
 
+use image_manager::reason::hint_of;
 use serde_json::Value as Json;
 
 use super::harness::Place;
@@ -20,6 +21,8 @@ fn canary_in(place: &Place, code: i32, reason: &str) -> Json {
     assert_eq!(build["reason"], reason, "{report}");
     assert_eq!(build["failure"]["reason"], reason);
     assert_ne!(build["failure"]["message"], "");
+    assert_eq!(build["failure"]["hint"], hint_of(reason));
+    assert!(report.trim_end().ends_with(&format!("\nNext: {}", hint_of(reason))), "{report}");
     assert_ne!(build["failure"]["evidence"], "", "a failure without evidence:\n{report}");
     assert_eq!(build["state"], if code == 1 { "failed" } else { "errored" });
     assert!(!place.state().join("images/published").join("tiny.qcow2").exists());

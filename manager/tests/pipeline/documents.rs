@@ -1,9 +1,14 @@
 //! What is written in `docs/`, the README and the shipped files is what the program does.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use image_manager::reason::{Reason, Section};
+use image_manager_proto::v1::Verdict;
 
 use super::harness::{repository, text};
 
@@ -17,18 +22,100 @@ fn first_cells(page: &str) -> Vec<String> {
     rows.filter_map(|row| row.split_once('`')).map(|(cell, _)| cell.to_owned()).collect()
 }
 
-/// Every reason that the program gives is in the table of reasons, and no other.
+/// The tables of reasons are what the program says of them, each reason below the verdict that it means. `make docs`
+/// writes them anew.
 #[test]
-fn every_reason_is_documented() {
-    let page = document("docs/exit-codes.md");
-    let (_, table) = page.split_once("\n## Reasons").unwrap();
-    let documented: BTreeSet<String> = first_cells(table).into_iter().collect();
-    let mut given = BTreeSet::new();
-    for path in sources(&repository().join("manager/src")) {
-        reasons(&fs::read_to_string(&path).unwrap(), &path, &mut given);
+fn reasons_are_documented_as_the_program_has_them() {
+    let path = "docs/exit-codes.md";
+    let page = document(path);
+    let made = with_reasons(&page);
+    if std::env::var_os("IMAGE_MANAGER_WRITE_DOCS").is_some() {
+        fs::write(repository().join(path), &made).unwrap();
     }
-    assert!(given.len() > 30, "the search found only {given:?}");
-    assert_eq!(documented, given, "left: docs/exit-codes.md, right: the program");
+    let page = document(path);
+    assert!(page == made, "{path} is not what the program says of reasons: run `make docs`");
+    let (_, reasons) = page.split_once("\n## Reasons\n").unwrap();
+    let headings: Vec<&str> = reasons.lines().filter(|line| line.starts_with("### ")).collect();
+    assert_eq!(headings, Section::ALL.map(heading), "a section that the program does not have");
+    let words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.word()).collect();
+    assert_eq!(first_cells(reasons), words, "a reason that the program does not have, or in another place");
+}
+
+fn heading(section: Section) -> String {
+    let verdict = match section.verdict() {
+        Verdict::Failed => "`failed`",
+        Verdict::Errored => "`errored`",
+        Verdict::Passed | Verdict::Unspecified => "no verdict",
+    };
+    format!("### {} ({verdict})", section.title())
+}
+
+/// The page with the table below each section's heading as it must be, and all else as it is.
+fn with_reasons(page: &str) -> String {
+    let mut page = page.to_owned();
+    for section in Section::ALL {
+        let heading = heading(section);
+        let from = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("there is no {heading:?}"));
+        let from = from + heading.len() + 2;
+        let until = page[from..].find("\n\n##").map_or(page.len(), |at| from + at + 1);
+        let mut table = "\n| reason | what happened | what to do next |\n| --- | --- | --- |\n".to_owned();
+        for reason in Reason::ALL.iter().filter(|reason| reason.section() == section) {
+            let hint = if reason.hint().is_empty() { String::new() } else { format!("{} ", reason.hint()) };
+            writeln!(table, "| `{}` | {} | {hint}|", reason.word(), reason.sentence()).unwrap();
+        }
+        page.replace_range(from..until, &table);
+    }
+    page
+}
+
+/// The README names those that are met most, with the verdicts that they mean.
+#[test]
+fn the_readme_gives_reasons_their_verdicts() {
+    let page = document("README.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let mut seen = 0;
+    for (cell, rest) in rows {
+        let Some((verdict, _)) = rest.split_once(" | ") else { continue };
+        let verdict = match verdict {
+            "failed" => Verdict::Failed,
+            "errored" => Verdict::Errored,
+            _ => continue,
+        };
+        for word in cell.split(", ").map(|word| word.trim_matches('`')) {
+            let named = |reason: &&Reason| match word.strip_suffix('*') {
+                Some(begin) => reason.word().starts_with(begin),
+                None => reason.word() == word,
+            };
+            let reasons: Vec<_> = Reason::ALL.iter().filter(named).collect();
+            assert!(!reasons.is_empty(), "{word} is no reason");
+            assert!(reasons.iter().all(|reason| reason.verdict() == verdict), "{word} is not {verdict:?}");
+            seen += reasons.len();
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
+/// There is no reason that the program never gives.
+#[test]
+fn every_reason_is_given() {
+    let mut source = String::new();
+    let root = repository().join("manager/src");
+    for path in sources(&root) {
+        let parts: Vec<_> = path.strip_prefix(&root).unwrap().iter().collect();
+        // Tests come last in every file, or are files of their own.
+        let is_test = path.ends_with("tests.rs") || parts.contains(&OsStr::new("tests"));
+        if parts[0] != "reason" && !is_test {
+            source.push_str(fs::read_to_string(&path).unwrap().split("#[cfg(test)]").next().unwrap());
+        }
+    }
+    let given: BTreeSet<&str> = source
+        .split("Reason::")
+        .skip(1)
+        .filter_map(|rest| rest.split(|end: char| !end.is_alphanumeric()).next())
+        .collect();
+    let never: Vec<String> = Reason::ALL.iter().map(|reason| format!("{reason:?}")).collect();
+    let never: Vec<&String> = never.iter().filter(|name| !given.contains(name.as_str())).collect();
+    assert!(never.is_empty(), "never given: {never:?}");
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -42,47 +129,6 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// The reasons that a source file gives: first arguments of what makes a failure, and the tables of reasons.
-fn reasons(source: &str, path: &Path, given: &mut BTreeSet<String>) {
-    // Tests come last in every file.
-    let source = source.split("#[cfg(test)]").next().unwrap();
-    let is_word =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    for maker in
-        ["Failure::errored(", "Failure::failed(", "Self::errored(", "host(", "definition(", "(verdict, "]
-    {
-        let whole_word =
-            |at: &usize| !source[..*at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
-        for at in source.match_indices(maker).map(|(at, _)| at).filter(whole_word) {
-            let rest = &source[at + maker.len()..];
-            let word = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
-            given.extend(word.filter(|word| is_word(word)).map(str::to_owned));
-        }
-    }
-    // Kinds of trouble with a word each; what a log line is a sign of; what became of a server.
-    let tables: &[(&str, &str)] = &[
-        ("cloud/mod.rs", "=>"),
-        ("builder/mod.rs", "HOOK_FAILED: &str ="),
-        ("stages/boot.rs", "("),
-        ("lifecycle/failure.rs", "Unspecified,"),
-        ("history/follow_up.rs", "INTERRUPTED: &str ="),
-        ("history/follow_up.rs", "UNEXPLAINED: &str ="),
-        ("lifecycle/driver.rs", "reason:"),
-        ("lifecycle/agent_program.rs", "=>"),
-        ("lifecycle/inputs.rs", "REASON: &str ="),
-    ];
-    for (_, before) in tables.iter().filter(|(name, _)| path.ends_with(name)) {
-        // Of the clouds' own words only the one function's.
-        let within =
-            source.split("fn reason(").nth(1).map_or(source, |body| body.split("\n    }").next().unwrap());
-        for rest in within.split(before).skip(1) {
-            let word = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
-            let word = word.filter(|word| is_word(word) && !word.starts_with("image_manager_"));
-            given.extend(word.map(str::to_owned));
-        }
-    }
 }
 
 /// Every code of the program is in the table, by its number.

@@ -193,7 +193,7 @@ async fn a_thief_beside_the_real_agent_contests() {
     let handed = handed(&place);
     let boot = wait_for("the agent", Duration::from_mins(3), || {
         let build = place.latest();
-        let attached = build["state"] == "verifying";
+        let attached = build["trials"][0]["state"] == "verifying";
         attached.then(|| build["agent"]["boot_id"].as_str().unwrap().to_owned())
     });
     let thief = attach(&place, &handed, &handed.token, &boot).await.unwrap_err();

@@ -62,7 +62,7 @@ fn a_known_failure_decides_when_the_manager_stops_or_is_killed() {
             let latest = place.latest();
             let checks = latest["checks"].as_array()?.clone();
             let failed = |check: &serde_json::Value| check["name"] == "disk" && check["outcome"] == "fail";
-            (latest["state"] == "verifying" && checks.iter().any(failed)).then_some(())
+            (latest["trials"][0]["state"] == "verifying" && checks.iter().any(failed)).then_some(())
         });
         serving.signal(signal);
         serving.ended();

@@ -1,9 +1,10 @@
 //! What a script that runs on the host, not in the image, found missing there: programs and keyrings. Pure.
 
-use super::{Exit, host, place};
+use super::{Exit, place};
 use crate::builder::BuilderError;
 use crate::builder::log_reader::Script;
 use crate::finding::Finding;
+use crate::reason::Reason;
 
 /// The phases whose scripts run on the host.
 const OUTSIDE: [&str; 6] = ["root", "extra-data", "post-root", "block-device", "pre-finalise", "cleanup"];
@@ -99,7 +100,7 @@ pub(super) fn tool(exit: Exit, lines: &[&str], script: Option<&Script>) -> Optio
         "{tool} is not installed on this host, and element {element} needs it ({}.d/{}): {mend}",
         script.phase, script.name
     );
-    Some(host("dib_missing", text))
+    Some(BuilderError::new(Reason::DibMissing, text))
 }
 
 /// A key that the base system is signed with and that the host does not have.
@@ -132,7 +133,7 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
         place(script),
         Finding::install(&package)
     );
-    Some(host("dib_missing", text))
+    Some(BuilderError::new(Reason::DibMissing, text))
 }
 
 /// Debian's package with Ubuntu's key (in trixie and later), and the key's own name.
@@ -204,7 +205,7 @@ mod tests {
     fn a_missing_program_is_the_hosts_on_the_host_only() {
         let said = ["x: line 1: podman: command not found"];
         let error = tool(Exit::Code(127), &said, Some(&script("root", false))).unwrap();
-        assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false));
+        assert_eq!(error.reason, Reason::DibMissing);
         assert!(error.message.ends_with(": apt-get install --no-install-recommends podman"), "{error}");
         assert!(tool(Exit::Code(127), &said, Some(&script("install", true))).is_none());
         let other = ["x: line 1: frobnicate: command not found"];
@@ -243,7 +244,7 @@ mod tests {
         ];
         for (lines, package) in cases {
             let error = keyring(&lines, Some(&root)).unwrap();
-            assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false));
+            assert_eq!(error.reason, Reason::DibMissing);
             assert!(error.message.contains(&format!("--no-install-recommends {package};")), "{error}");
             assert!(keyring(&lines, Some(&script("pre-install", true))).is_none(), "the image's own sources");
         }

@@ -7,6 +7,7 @@ use super::{Exit, diagnose};
 use crate::builder::BuilderError;
 use crate::builder::log_reader::LogReader;
 use crate::builder::output::Tail;
+use crate::reason::Reason;
 
 /// A tool, what it said, and the hook of DIB's in which it says it.
 const TOOLS: [(&str, &str, &str); 13] = [
@@ -28,17 +29,17 @@ const TOOLS: [(&str, &str, &str); 13] = [
 const ROOT: &str = "root.d/08-base";
 const INSIDE: &str = "install.d/01-package-installs";
 
-const LIMIT: &str = "rate_limited";
-const MIRROR: &str = "mirror_unreachable";
-const SUMS: &str = "mirror_inconsistent";
-const CLOCK: &str = "clock_differs";
-const HOST: &str = "dib_missing";
-const RELEASE: &str = "dib_release_unknown";
-const PACKAGE: &str = "dib_package_missing";
-const HOOK: &str = "dib_hook_failed";
+const LIMIT: Reason = Reason::RateLimited;
+const MIRROR: Reason = Reason::MirrorUnreachable;
+const SUMS: Reason = Reason::MirrorInconsistent;
+const CLOCK: Reason = Reason::ClockDiffers;
+const HOST: Reason = Reason::DibMissing;
+const RELEASE: Reason = Reason::DibReleaseUnknown;
+const PACKAGE: Reason = Reason::DibPackageMissing;
+const HOOK: Reason = Reason::DibHookFailed;
 
 /// Cases whose reason is not that of their name, with why.
-const OTHERWISE: [(&str, &str, &str); 16] = [
+const OTHERWISE: [(&str, &str, Reason); 16] = [
     // `--fail` lets curl end in the same way for every status.
     ("curl", "404", MIRROR),
     // With GnuTLS libcurl does not say whether the clock is wrong or the certificate.
@@ -66,7 +67,7 @@ const OTHERWISE: [(&str, &str, &str); 16] = [
 ];
 
 /// By the case's name.
-fn usual(case: &str) -> &'static str {
+fn usual(case: &str) -> Reason {
     let (fault, what) = case.split_once('-').unwrap_or((case, ""));
     match (fault, what) {
         ("429", _) => LIMIT,
@@ -115,8 +116,7 @@ fn the_outside_world_is_not_the_images_fault() {
             unused.remove(&(tool, case));
             let reason = other.map_or_else(|| usual(case), |(_, _, reason)| *reason);
             let error = diagnose_in(hook, &lines, code);
-            let at_fault = [RELEASE, PACKAGE, HOOK].contains(&reason);
-            if (error.reason, error.image_at_fault) != (reason, at_fault) || error.evidence.is_empty() {
+            if error.reason != reason || error.evidence.is_empty() {
                 wrong.push(format!("{tool} {case}: {} instead of {reason}: {error}", error.reason));
             }
         }

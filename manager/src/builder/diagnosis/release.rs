@@ -2,10 +2,11 @@
 //!
 //! A single file that is missing says nothing: a mirror in the middle of a sync lacks some.
 
+use super::place;
 use super::signs::shows;
-use super::{definition, place};
 use crate::builder::BuilderError;
 use crate::builder::log_reader::Script;
+use crate::reason::Reason;
 
 /// What else may stand behind it when a mirror does not deliver: then the 404 is not all that it said.
 const NOT_AN_ANSWER: [&str; 9] = [
@@ -26,10 +27,10 @@ pub(super) fn unknown(lines: &[&str], script: Option<&Script>) -> Option<Builder
     let script_of = |line: &str| {
         let name = line.strip_prefix("E: No such script: ")?.rsplit('/').next()?;
         let text = format!(
-            "debootstrap on this host knows no release {name}{place}: correct DIB_RELEASE; for one that is new, update \
-             the package debootstrap"
+            "debootstrap on this host knows no release {name}{place}; for one that is new, update the package \
+             debootstrap"
         );
-        Some(definition("dib_release_unknown", text))
+        Some(BuilderError::new(Reason::DibReleaseUnknown, text))
     };
     if let Some(error) = lines.iter().rev().find_map(|line| script_of(line)) {
         return Some(error);
@@ -40,14 +41,14 @@ pub(super) fn unknown(lines: &[&str], script: Option<&Script>) -> Option<Builder
     let (release, mirror) = suite(lines).or_else(|| repository(lines))?;
     let mend = match release {
         "sid-updates" | "sid-security" => {
-            "write DIB_RELEASE = \"unstable\": by that name disk-image-builder knows that sid has none"
+            ": write DIB_RELEASE = \"unstable\": by that name disk-image-builder knows that sid has none"
         }
-        _ => "correct DIB_RELEASE, the mirror's address or the repository",
+        _ => "",
     };
     let text = format!(
-        "there is no release {release} on {mirror}, which answers that it has none (404){place}: {mend}"
+        "there is no release {release} on {mirror}, which answers that it has none (404){place}{mend}"
     );
-    Some(definition("dib_release_unknown", text))
+    Some(BuilderError::new(Reason::DibReleaseUnknown, text))
 }
 
 /// apt, and with it mmdebstrap; debootstrap, where its downloader says more than the address.
@@ -103,7 +104,7 @@ mod tests {
             "E: The repository 'http://m/debian nosuch Release' does not have a Release file.",
         ];
         let error = unknown(&lines, None).unwrap();
-        assert_eq!((error.reason, error.image_at_fault), ("dib_release_unknown", true));
+        assert_eq!(error.reason, Reason::DibReleaseUnknown);
         assert!(error.message.starts_with("there is no release nosuch on http://m/debian,"), "{error}");
         assert!(unknown(&lines[1..], None).is_none(), "a mirror that does not answer says the same");
         let busy = ["Err:1 http://m  503  Service Unavailable", lines[0], lines[1]];
@@ -118,7 +119,10 @@ mod tests {
             "E: The repository 'http://m/debian sid-updates Release' does not have a Release file.",
         ];
         let error = unknown(&lines, None).unwrap();
-        assert!(error.image_at_fault && error.message.ends_with("knows that sid has none"), "{error}");
+        assert!(
+            error.reason == Reason::DibReleaseUnknown && error.message.ends_with("knows that sid has none"),
+            "{error}"
+        );
         assert!(error.message.contains("DIB_RELEASE = \"unstable\""), "{error}");
     }
 

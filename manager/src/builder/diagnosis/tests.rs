@@ -18,7 +18,7 @@ fn diagnose_log(log: &str, exit: Exit) -> BuilderError {
 fn an_unknown_element_is_named() {
     let log = include_str!("../fixtures/fail-unknown-element.log");
     let error = diagnose_log(log, Exit::Code(1));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_element_unknown", true));
+    assert_eq!(error.reason, Reason::DibElementUnknown);
     assert!(error.message.starts_with("there is no element no-such-element"), "{error}");
     assert!(error.evidence.ends_with("Element 'no-such-element' not found"), "{}", error.evidence);
 }
@@ -26,7 +26,7 @@ fn an_unknown_element_is_named() {
 #[test]
 fn a_failed_hook_is_named_with_its_last_words() {
     let error = diagnose_log(include_str!("../fixtures/fail-hook.log"), Exit::Code(2));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_hook_failed", true));
+    assert_eq!(error.reason, Reason::DibHookFailed);
     assert_eq!(error.message, "element bad-hook: install.d/00-bad-hook failed with exit code 2");
     let said = "about to fail\nls: cannot access '/nonexistent': No such file or directory";
     assert!(error.evidence.ends_with(said), "{}", error.evidence);
@@ -35,7 +35,7 @@ fn a_failed_hook_is_named_with_its_last_words() {
 #[test]
 fn a_missing_package_is_named() {
     let error = diagnose_log(include_str!("../fixtures/fail-missing-package.log"), Exit::Code(1));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_package_missing", true));
+    assert_eq!(error.reason, Reason::DibPackageMissing);
     assert_eq!(
         error.message,
         "there is no package no-such-package-here \
@@ -46,7 +46,7 @@ fn a_missing_package_is_named() {
 #[test]
 fn a_mirror_that_does_not_answer_is_not_the_images_fault() {
     let error = diagnose_log(include_str!("../fixtures/fail-mirror.log"), Exit::Code(25));
-    assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false));
+    assert_eq!(error.reason, Reason::MirrorUnreachable);
     assert!(error.message.contains("root.d/08-debootstrap): E: Failed to fetch http"), "{error}");
     assert!(error.evidence.contains("Connection refused"), "{}", error.evidence);
 }
@@ -90,12 +90,7 @@ fn causes_are_told_apart() {
     ];
     for (lines, code, reason) in cases {
         let error = diagnose_log(&format!("{running}\n{lines}"), Exit::Code(code));
-        assert_eq!(error.reason, reason, "{lines}: {error}");
-        let at_fault = matches!(
-            reason,
-            "dib_hook_failed" | "dib_package_missing" | "dib_os_missing" | "dib_element_conflict"
-        );
-        assert_eq!(error.image_at_fault, at_fault, "{lines}: {error}");
+        assert_eq!(error.reason.word(), reason, "{lines}: {error}");
         assert!(!error.evidence.is_empty() || lines.starts_with("contain"), "{lines}");
     }
 }
@@ -130,7 +125,7 @@ fn a_network_that_fails_is_not_the_images_fault() {
     for line in lines {
         let log = format!("dib-run-parts Running /tmp/in_target.d/install.d/50-x\n{line}");
         let error = diagnose_log(&log, Exit::Code(1));
-        assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false), "{line}: {error}");
+        assert_eq!(error.reason, Reason::MirrorUnreachable, "{line}: {error}");
     }
 }
 
@@ -141,13 +136,13 @@ fn a_package_that_no_mirror_could_offer_is_not_the_images_fault() {
                   dib-run-parts 99-apt-get-update completed\n";
     let install = "dib-run-parts Running /h/install.d/01-p\nE: Unable to locate package vim";
     let error = diagnose_log(&format!("{update}{install}"), Exit::Code(1));
-    assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false));
+    assert_eq!(error.reason, Reason::MirrorUnreachable);
     assert!(error.message.starts_with("there is no package vim"), "{error}");
     assert!(error.message.contains("99-apt-get-update): W: Failed to fetch http://m/"), "{error}");
 
     let again = "dib-run-parts Running /h/install.d/00-u\nGet:1 http://m/debian bookworm InRelease\n";
     let error = diagnose_log(&format!("{update}{again}{install}"), Exit::Code(1));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_package_missing", true));
+    assert_eq!(error.reason, Reason::DibPackageMissing);
 }
 
 #[test]
@@ -155,14 +150,14 @@ fn what_an_earlier_script_survived_does_not_count() {
     let log = "dib-run-parts Running /h/root.d/08-a\nW: Failed to fetch http://m/x\n\
                dib-run-parts 08-a completed\ndib-run-parts Running /h/root.d/09-b\nno";
     let error = diagnose_log(log, Exit::Code(3));
-    assert_eq!(error.reason, "dib_hook_failed");
+    assert_eq!(error.reason, Reason::DibHookFailed);
     assert!(error.message.contains("root.d/09-b failed with exit code 3"), "{error}");
 }
 
 #[test]
 fn the_unexplained_says_how_it_ended() {
     let error = diagnose_log("mkfs: something", Exit::Code(32));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_failed", false));
+    assert_eq!(error.reason, Reason::DibFailed);
     assert_eq!(error.message, "DIB failed with exit code 32 in phase root");
     assert_eq!(error.evidence, "mkfs: something");
     assert!(diagnose_log("", Exit::Signal(9)).message.contains("signal 9"));
@@ -185,13 +180,13 @@ fn a_program_that_the_host_lacks_is_named_with_its_package() {
                  Cleaning up build image dib-tmp-work-image-1\n\
                  /x/hooks/root.d/08-containerfile: line 94: podman: command not found";
     let error = said_in("root.d/08-containerfile", lines, 127);
-    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false));
+    assert_eq!(error.reason, Reason::DibMissing);
     assert!(
         error.message.starts_with("podman is not installed on this host, and element containerfile"),
         "{error}"
     );
     let inside = said_in("install.d/50-x", lines, 127);
-    assert_eq!((inside.reason, inside.image_at_fault), ("dib_hook_failed", true), "the image lacks it");
+    assert_eq!(inside.reason, Reason::DibHookFailed, "the image lacks it");
     let shell = said_in("root.d/08-debootstrap", "sh: 1: debootstrap: not found", 127);
     assert!(shell.message.ends_with("apt-get install --no-install-recommends debootstrap"), "{shell}");
 }
@@ -213,7 +208,7 @@ fn a_script_that_gave_up_is_what_failed() {
     };
     let error =
         diagnose_log(&log("/x/hooks/root.d/08-yum-chroot: line 135: dnf: command not found"), Exit::Code(32));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_missing", false), "{error}");
+    assert_eq!(error.reason, Reason::DibMissing, "{error}");
     assert!(
         error.message.starts_with("dnf is not installed on this host, and element yum-minimal needs it"),
         "{error}"
@@ -221,10 +216,10 @@ fn a_script_that_gave_up_is_what_failed() {
     assert!(error.evidence.contains("Failed to download initial packages"), "{}", error.evidence);
     let curl = "Curl error (7): Couldn't connect to server for http://m/repodata/repomd.xml [Failed to connect to m port 80]";
     let error = diagnose_log(&log(curl), Exit::Code(32));
-    assert_eq!((error.reason, error.image_at_fault), ("mirror_unreachable", false), "{error}");
+    assert_eq!(error.reason, Reason::MirrorUnreachable, "{error}");
     let suite = "Error: Failed to download metadata for repo 'OS': Status code: 404 for http://m/nosuch/repodata/repomd.xml (IP: 10.0.0.1)";
     let error = diagnose_log(&log(suite), Exit::Code(32));
-    assert_eq!((error.reason, error.image_at_fault), ("dib_release_unknown", true), "{error}");
+    assert_eq!(error.reason, Reason::DibReleaseUnknown, "{error}");
 }
 
 /// Words that the recorded tools have no case for: newer versions, proxies, upstreams of other kinds.
@@ -268,7 +263,7 @@ fn what_the_recorded_tools_do_not_say_is_known_too() {
     ];
     for (reason, lines) in cases {
         let error = said_in("pre-install.d/50-x", lines, 1);
-        assert_eq!(error.reason, reason, "{lines}: {error}");
+        assert_eq!(error.reason.word(), reason, "{lines}: {error}");
     }
     let named = [
         ("No provider of 'vim' found.", "vim"),

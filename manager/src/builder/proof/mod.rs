@@ -10,6 +10,7 @@
 
 mod ext4;
 mod installed;
+mod kept;
 mod packages;
 mod partition;
 mod superblock;
@@ -27,7 +28,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::BuilderError;
-use super::diagnosis::host;
+use crate::reason::Reason;
 use crate::schedules::Format;
 pub use packages::Counts;
 pub(super) use packages::Verified;
@@ -111,10 +112,10 @@ pub(super) async fn prove(
 ) -> Result<Verified, BuilderError> {
     let work = tokio::time::timeout(DEADLINE, look(image, format));
     let verified = tokio::select! {
-        () = cancel.cancelled() => return Err(host("cancelled", "cancelled while the image was verified".to_owned())),
+        () = cancel.cancelled() => return Err(BuilderError::new(Reason::Cancelled, "cancelled while the image was verified".to_owned())),
         looked = work => looked.map_err(|_| {
             let minutes = DEADLINE.as_secs() / 60;
-            host("build_timeout", format!("verifying the image's packaged files took over {minutes} minutes"))
+            BuilderError::new(Reason::BuildTimeout, format!("verifying the image's packaged files took over {minutes} minutes"))
         })??,
     };
     match &verified.proof {
@@ -132,7 +133,7 @@ fn damaged(counts: &Counts) -> BuilderError {
         counts.changed,
         counts.missing
     );
-    let mut error = host("image_damaged", text);
+    let mut error = BuilderError::new(Reason::ImageDamaged, text);
     error.evidence = counts.names.join("\n");
     error
 }
@@ -158,9 +159,12 @@ async fn look(image: &Path, format: Format) -> Result<Verified, BuilderError> {
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
             let directory = image.parent().unwrap_or(image).display();
             let what = "to copy the image's package database, in order to verify it";
-            Err(host("scratch_full", format!("{directory} has no room {what}")))
+            Err(BuilderError::new(Reason::ScratchFull, format!("{directory} has no room {what}")))
         }
-        Ok(Err(error)) => Err(host("dib_failed", format!("cannot look into {}: {error}", image.display()))),
+        Ok(Err(error)) => Err(BuilderError::new(
+            Reason::DibFailed,
+            format!("cannot look into {}: {error}", image.display()),
+        )),
         Err(error) => Ok(Verified::of(Proof::NotPossible(format!("looking into the image failed: {error}")))),
     }
 }
@@ -181,7 +185,10 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
                 let files = Files { volume: volume.as_ref(), stop };
                 match packages::verify(&files, raw)? {
                     Some(Verified { proof: Proof::NotPossible(why), .. }) => reasons.insert(0, why),
-                    Some(verified) => return Ok(verified),
+                    Some(verified) => {
+                        let kept = kept::take(files.volume, &verified.packages);
+                        return Ok(Verified { kept, ..verified });
+                    }
                     None => {}
                 }
             }
@@ -205,7 +212,7 @@ async fn unpack(image: &Path, raw: &PathBuf) -> Result<(), BuilderError> {
     command.args(["convert", "-f", "qcow2", "-O", "raw"]).arg(image).arg(raw);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
     let output = output
-        .map_err(|error| host("dib_missing", format!("cannot run qemu-img: {error}; setup/install build")))?;
+        .map_err(|error| BuilderError::new(Reason::DibMissing, format!("cannot run qemu-img: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
@@ -213,9 +220,15 @@ async fn unpack(image: &Path, raw: &PathBuf) -> Result<(), BuilderError> {
     let full = said.contains("No space left on device");
     let mut error = if full {
         let directory = image.parent().unwrap_or(image).display();
-        host("scratch_full", format!("{directory} has no room to unpack the image, in order to verify it"))
+        BuilderError::new(
+            Reason::ScratchFull,
+            format!("{directory} has no room to unpack the image, in order to verify it"),
+        )
     } else {
-        host("dib_failed", format!("the image that DIB made cannot be unpacked ({})", output.status))
+        BuilderError::new(
+            Reason::DibFailed,
+            format!("the image that DIB made cannot be unpacked ({})", output.status),
+        )
     };
     error.evidence = said.chars().take(4096).collect();
     Err(error)

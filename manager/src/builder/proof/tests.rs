@@ -8,6 +8,7 @@ use md5::{Digest as _, Md5};
 
 use super::*;
 
+mod kept;
 mod rpm;
 
 /// An image of a root directory that a test fills.
@@ -112,7 +113,7 @@ async fn what_was_never_written_is_damage() {
     image.packaged("usr/bin/good", "good", Some(b"good"));
     image.packaged("usr/bin/blank", [7; 9000], Some(&[0; 9000]));
     let error = proof(&image.finish()).await.unwrap_err();
-    assert_eq!((error.reason, error.image_at_fault), ("image_damaged", false));
+    assert_eq!(error.reason, Reason::ImageDamaged);
     assert!(error.message.contains("of 2 packaged files 1 are blank"), "{error}");
     assert_eq!(error.evidence, "blank: /usr/bin/blank");
 
@@ -159,7 +160,7 @@ async fn a_broken_image_and_a_cancel_are_errors() {
     assert!(error.message.contains("cannot be unpacked") && !error.evidence.is_empty(), "{error:?}");
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(prove(&broken, Format::Qcow2, &cancel).await.unwrap_err().reason, "cancelled");
+    assert_eq!(prove(&broken, Format::Qcow2, &cancel).await.unwrap_err().reason, Reason::Cancelled);
 }
 
 /// `PROOF_TEST_IMAGE` is a qcow2. Prints what is in it, and how long the look took.

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Build, Cause, Ended};
 use crate::builder::command::Layout;
-use crate::builder::diagnosis::{self, Exit, host};
+use crate::builder::diagnosis::{self, Exit};
 use crate::builder::output::LogError;
 use crate::builder::room::bytes;
 use crate::builder::{Artifact, BuilderError, artifact, proof};
+use crate::reason::Reason;
 
 impl Build<'_> {
     pub(super) async fn judge(
@@ -40,16 +41,29 @@ impl Build<'_> {
                 }
                 artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
-                let verified = proof::prove(&file, self.order.format, cancel)
-                    .await
+                let proving = async {
+                    let verified = proof::prove(&file, self.order.format, cancel).await?;
+                    Ok((verified, began.elapsed().as_secs_f64()))
+                };
+                // Side by side: both read the whole image.
+                let ((verified, proof_seconds), sha512) = tokio::try_join!(proving, artifact::hash(&file))
                     .map_err(|error| self.with_cause(error))?;
-                let proof::Verified { proof, packages } = verified;
-                let proof_seconds = began.elapsed().as_secs_f64();
+                let proof::Verified { proof, packages, kept } = verified;
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 let room = self.room.used();
-                Ok(Artifact { file, manifest, packages, phase_seconds, proof, proof_seconds, room })
+                Ok(Artifact {
+                    file,
+                    sha512,
+                    manifest,
+                    packages,
+                    kept,
+                    phase_seconds,
+                    proof,
+                    proof_seconds,
+                    room,
+                })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }
@@ -58,8 +72,8 @@ impl Build<'_> {
     /// A damaged image whose room was low is damaged by that.
     fn with_cause(&self, mut error: BuilderError) -> BuilderError {
         let lowest = self.room.used().lowest;
-        if error.reason == "image_damaged" && lowest < self.limits.free_bytes.saturating_mul(2) {
-            error.reason = "scratch_full";
+        if error.reason == Reason::ImageDamaged && lowest < self.limits.free_bytes.saturating_mul(2) {
+            error.reason = Reason::ScratchFull;
             error.message = format!("{}; at one time only {} were free there", error.message, bytes(lowest));
         }
         error
@@ -69,27 +83,28 @@ impl Build<'_> {
         let doing = self.reader.doing();
         let written = |span: Duration| humantime::format_duration(Duration::from_secs(span.as_secs().max(1)));
         match cause {
-            Cause::Cancelled => host("cancelled", format!("cancelled while at {doing}")),
-            Cause::Timeout => host(
-                "build_timeout",
+            Cause::Cancelled => BuilderError::new(Reason::Cancelled, format!("cancelled while at {doing}")),
+            Cause::Timeout => BuilderError::new(
+                Reason::BuildTimeout,
                 format!("the build took longer than {}; it was at {doing}", written(self.order.timeout)),
             ),
-            Cause::Silence => host(
-                "build_timeout",
+            Cause::Silence => BuilderError::new(
+                Reason::BuildTimeout,
                 format!("DIB said nothing for {}; it was at {doing}", written(self.limits.silence)),
             ),
-            Cause::Log(LogError::Full) => host(
-                "build_log",
+            Cause::Log(LogError::Full) => BuilderError::new(
+                Reason::BuildLog,
                 format!(
                     "the build log has reached its limit of {}; it was at {doing}",
                     bytes(self.limits.log_bytes)
                 ),
             ),
-            Cause::Log(LogError::Io(error)) => {
-                host("build_log", format!("cannot write {}: {error}", self.log.path().display()))
-            }
-            Cause::Full(free) => host(
-                "scratch_full",
+            Cause::Log(LogError::Io(error)) => BuilderError::new(
+                Reason::BuildLog,
+                format!("cannot write {}: {error}", self.log.path().display()),
+            ),
+            Cause::Full(free) => BuilderError::new(
+                Reason::ScratchFull,
                 format!(
                     "{} is full: {} free, and under {} an image would be damaged; it was at {doing}",
                     self.layout.root.display(),

@@ -89,8 +89,8 @@ impl Store {
         self.directory.join(format!("{name}.json"))
     }
 
-    /// Moves a file in and returns its SHA-512 and size. `progress` is told the fraction done and says
-    /// whether to go on. Where `file` has moved already, an upload that was broken off is finished.
+    /// Takes a file in, as a second name of it or else a copy, and returns its SHA-512 and size. `progress` is told the
+    /// fraction done and says whether to go on. What an upload that was broken off has left is replaced.
     pub(super) fn take_in(
         &self,
         file: &Path,
@@ -99,15 +99,21 @@ impl Store {
     ) -> Result<(String, u64), CloudError> {
         check_name(name)?;
         let target = self.file(name, format);
-        let moved = if file.exists() || !target.exists() { fs::rename(file, &target) } else { Ok(()) };
-        let (sha512, size) = match moved {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+        remove_if_there(&target)?;
+        let (sha512, size) = match fs::hard_link(file, &target) {
+            // Another file system, or one that has no second names.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::Unsupported
+                ) =>
+            {
                 let digest = copy(file, &target, progress);
-                let digest = digest.map_err(|error| io_error("cannot copy to", &target, &error))?;
-                fs::remove_file(file).map_err(|error| io_error("cannot remove", file, &error))?;
-                digest
+                digest.map_err(|error| io_error("cannot copy to", &target, &error))?
             }
-            Err(error) => return Err(io_error("cannot move in", file, &error)),
+            Err(error) => return Err(io_error("cannot take in", file, &error)),
             Ok(()) => {
                 digest(&target, None, progress).map_err(|error| io_error("cannot read", &target, &error))?
             }
@@ -256,6 +262,8 @@ pub(super) fn corrupt(message: String) -> CloudError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     const ABC: &str = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
@@ -268,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_moved_in_and_protected() {
+    fn a_file_is_taken_in_without_a_copy_and_protected() {
         let (folder, store) = store();
         let file = folder.path().join("built");
         fs::write(&file, "abc").unwrap();
@@ -281,7 +289,7 @@ mod tests {
             store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap(),
             (ABC.to_owned(), 3)
         );
-        assert!(!file.exists());
+        assert_eq!(file.metadata().unwrap().nlink(), 2, "a second name: other trials read the artifact too");
         assert_eq!(
             store.file("image-manager-1", Format::Qcow2).metadata().unwrap().permissions().mode() & 0o777,
             0o444
@@ -289,6 +297,7 @@ mod tests {
         let again = store.take_in(&file, ("image-manager-1", Format::Qcow2), &mut note).unwrap();
         assert_eq!(again, (ABC.to_owned(), 3), "an upload that was broken off is finished");
         assert_eq!(fractions, [1.0, 1.0]);
+        fs::remove_file(&file).unwrap();
         assert!(store.take_in(&file, ("image-manager-2", Format::Raw), &mut |_| true).is_err());
     }
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 use image_manager_proto::v1::BuildState;
 use rusqlite::{Connection, Row, params};
 
-use super::summary::{STAGES, Sample};
+use super::summary::Sample;
 use crate::history::HistoryError;
 use crate::history::names::Named as _;
+use crate::stage::Stage;
 
 /// Calls `each` for every build of a schedule that has ended and was created in a range of milliseconds,
 /// oldest first.
@@ -18,7 +19,9 @@ pub(super) fn samples(
     mut each: impl FnMut(Sample),
 ) -> Result<(), HistoryError> {
     let mut builds = connection.prepare_cached(
-        "SELECT b.id, b.created_at, b.state, b.finished_at - b.started_at, b.image_size, b.agent_attached_at,
+        "SELECT b.id, b.created_at, b.state, b.finished_at - b.started_at,
+            (SELECT max(t.image_size) FROM trial t WHERE t.build_id = b.id),
+            (SELECT min(t.agent_attached_at) FROM trial t WHERE t.build_id = b.id),
             CASE WHEN b.state = 'succeeded' THEN
                 (SELECT p.state FROM build p INDEXED BY build_by_schedule
                  WHERE p.schedule = b.schedule AND p.id < b.id AND p.state IN ('succeeded', 'failed', 'errored')
@@ -39,7 +42,7 @@ pub(super) fn samples(
             created_at: row.get(1)?,
             state,
             recovered: row.get::<_, Option<String>>(6)?.is_some_and(|before| before == "errored"),
-            stages: [None; STAGES.len()],
+            stages: [None; Stage::ALL.len()],
             total,
             boot: None,
             size: unsigned(row.get(4)?).filter(|bytes| *bytes > 0),
@@ -58,10 +61,10 @@ fn take_stage(sample: &mut Sample, row: &Row<'_>, attached: Option<i64>) -> rusq
     let name = row.get_ref(0)?.as_str().unwrap_or_default();
     let (began, ended): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
     let Some(began) = began else { return Ok(()) };
-    if name == BuildState::Booting.word() {
+    if name == Stage::Booting.word() {
         sample.boot = unsigned(attached.map(|attached| attached - began));
     }
-    let place = STAGES.iter().zip(&mut sample.stages).find(|(stage, _)| stage.word() == name);
+    let place = Stage::ALL.iter().zip(&mut sample.stages).find(|(stage, _)| stage.word() == name);
     if let Some((_, took)) = place
         && row.get(3)?
     {

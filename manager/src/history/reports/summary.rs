@@ -4,12 +4,15 @@ use image_manager_proto::v1;
 use image_manager_proto::v1::BuildState as S;
 
 use super::distribution::Distribution;
-use crate::history::names::Named as _;
 use crate::history::queries::{duration, timestamp};
+use crate::stage::Stage;
 
-/// The stages whose times are told, in the order of the road.
-pub(super) const STAGES: [S; 6] =
-    [S::Building, S::Uploading, S::Booting, S::Verifying, S::Publishing, S::CleaningUp];
+/// How stored distributions are written: named, so that a version of this program with other ones still reads them.
+pub(super) const FORMAT: i64 = 2;
+/// The names in stored sums of what is no stage.
+const OTHERS: [&str; 3] = ["total", "boot", "size"];
+/// Distributions that a stored sum may have; more are damage.
+const MOST: usize = 64;
 
 /// What a report needs of one build that has ended.
 #[derive(Debug, Clone)]
@@ -20,7 +23,7 @@ pub(super) struct Sample {
     /// It passed, and the schedule's build before it had errored.
     pub(super) recovered: bool,
     /// Milliseconds of each stage that ended well.
-    pub(super) stages: [Option<u64>; STAGES.len()],
+    pub(super) stages: [Option<u64>; Stage::ALL.len()],
     /// Milliseconds from the first stage to the end, when it passed.
     pub(super) total: Option<u64>,
     /// Milliseconds from asking for the server to the agent's first word.
@@ -86,7 +89,7 @@ impl Counts {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Summary {
     pub(super) counts: Counts,
-    stages: [Distribution; STAGES.len()],
+    stages: [Distribution; Stage::ALL.len()],
     total: Distribution,
     boot: Distribution,
     size: Distribution,
@@ -97,7 +100,7 @@ impl Summary {
     pub(super) fn add(&mut self, sample: &Sample) {
         self.counts.add(sample);
         let values = sample.stages.into_iter().chain([sample.total, sample.boot, sample.size]);
-        for (distribution, value) in self.distributions_mut().zip(values) {
+        for ((_, distribution), value) in self.distributions_mut().zip(values) {
             if let Some(value) = value {
                 distribution.add(value);
             }
@@ -107,36 +110,55 @@ impl Summary {
     /// Takes another summary in.
     pub(super) fn merge(&mut self, other: &Self) {
         self.counts.merge(&other.counts);
-        for (mine, theirs) in self.distributions_mut().zip(other.distributions()) {
+        for ((_, mine), (_, theirs)) in self.distributions_mut().zip(other.distributions()) {
             mine.merge(theirs);
         }
     }
 
     /// Takes the counts of a stored summary in, and its distributions from their stored form. `None` when that
-    /// is damaged.
-    pub(super) fn merge_stored(&mut self, counts: &Counts, mut distributions: &[u8]) -> Option<()> {
+    /// is damaged, or of a format of a newer program.
+    pub(super) fn merge_stored(
+        &mut self,
+        counts: &Counts,
+        (format, mut distributions): (i64, &[u8]),
+    ) -> Option<()> {
         self.counts.merge(counts);
-        for mine in self.distributions_mut() {
-            mine.merge_stored(&mut distributions)?;
+        match format {
+            // The first one: all of them without names, in this order.
+            1 => self.distributions_mut().try_for_each(|(_, mine)| mine.merge_stored(&mut distributions))?,
+            FORMAT => {
+                for _ in 0..MOST {
+                    if distributions.is_empty() {
+                        break;
+                    }
+                    let name = take_name(&mut distributions)?;
+                    let mut unknown = Distribution::default();
+                    let mine = self.distributions_mut().find(|(known, _)| known.as_bytes() == name);
+                    mine.map_or(&mut unknown, |(_, mine)| mine).merge_stored(&mut distributions)?;
+                }
+            }
+            _ => return None,
         }
         distributions.is_empty().then_some(())
     }
 
-    /// The distributions in their stored form.
+    /// The distributions in their stored form: of each that has values the length of its name, its name, itself.
     pub(super) fn encode_distributions(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for distribution in self.distributions() {
+        for (name, distribution) in self.distributions().filter(|(_, it)| it.range().is_some()) {
+            out.push(u8::try_from(name.len()).unwrap_or_default());
+            out.extend_from_slice(name.as_bytes());
             distribution.encode(&mut out);
         }
         out
     }
 
-    fn distributions(&self) -> impl Iterator<Item = &Distribution> {
-        self.stages.iter().chain([&self.total, &self.boot, &self.size])
+    fn distributions(&self) -> impl Iterator<Item = (&'static str, &Distribution)> {
+        names().zip(self.stages.iter().chain([&self.total, &self.boot, &self.size]))
     }
 
-    fn distributions_mut(&mut self) -> impl Iterator<Item = &mut Distribution> {
-        self.stages.iter_mut().chain([&mut self.total, &mut self.boot, &mut self.size])
+    fn distributions_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Distribution)> {
+        names().zip(self.stages.iter_mut().chain([&mut self.total, &mut self.boot, &mut self.size]))
     }
 
     /// The report of a schedule.
@@ -163,6 +185,7 @@ impl Summary {
             mean_time_between_failures: counts.mean_time_between_failures(),
             last_passed_at: counts.last_passed_at.map(timestamp),
             points,
+            targets: Vec::new(),
         }
     }
 
@@ -184,12 +207,24 @@ impl Summary {
     }
 
     fn stage_durations(&self) -> Vec<v1::StageDurations> {
-        let told = STAGES.iter().zip(&self.stages).filter_map(|(stage, distribution)| {
+        let told = Stage::ALL.iter().zip(&self.stages).filter_map(|(stage, distribution)| {
             let durations = durations(distribution)?;
             Some(v1::StageDurations { name: stage.word().to_owned(), p50: durations.p50, p95: durations.p95 })
         });
         told.collect()
     }
+}
+
+/// The names of all distributions, in their order.
+fn names() -> impl Iterator<Item = &'static str> {
+    Stage::ALL.into_iter().map(Stage::word).chain(OTHERS)
+}
+
+fn take_name<'bytes>(bytes: &mut &'bytes [u8]) -> Option<&'bytes [u8]> {
+    let (length, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    *bytes = rest;
+    Some(name)
 }
 
 fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
@@ -199,7 +234,7 @@ fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     }
 }
 
-fn durations(distribution: &Distribution) -> Option<v1::Durations> {
+pub(super) fn durations(distribution: &Distribution) -> Option<v1::Durations> {
     let p50 = distribution.percentile(50)?;
     Some(v1::Durations {
         p50: Some(milliseconds(p50)),
@@ -212,6 +247,6 @@ fn milliseconds(ms: u64) -> prost_types::Duration {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share of builds; nobody has 2^52 of them")]
-fn ratio(part: u64, whole: u64) -> f64 {
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::Trend;
 use super::samples::samples;
-use super::summary::{Counts, Summary};
+use super::summary::{Counts, FORMAT, Summary};
 use crate::history::HistoryError;
 
 /// Milliseconds of a day.
@@ -55,7 +55,7 @@ pub(super) fn refresh_week(connection: &Connection, schedule: &str, week: i64) -
     while let Some(row) = rows.next()? {
         let mut day = Summary::default();
         // A damaged one must not keep a build from its end.
-        if day.merge_stored(&counts(row)?, blob(row)?).is_none() {
+        if day.merge_stored(&counts(row)?, (row.get(11)?, blob(row)?)).is_none() {
             day = of_builds(connection, schedule, row.get(0)?)?;
         }
         summary.merge(&day);
@@ -79,8 +79,8 @@ fn store(
     let (table, column) = span.names();
     let mut statement = connection.prepare_cached(&format!(
         "INSERT OR REPLACE INTO {table} (schedule, {column}, builds, passed, failed, errored, cancelled, flaky,
-            first_failed_at, last_failed_at, last_passed_at, distributions)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+            first_failed_at, last_failed_at, last_passed_at, distributions, format)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
     ))?;
     let counts = &summary.counts;
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -97,6 +97,7 @@ fn store(
         counts.last_failed_at,
         counts.last_passed_at,
         summary.encode_distributions(),
+        FORMAT,
     ])?;
     Ok(())
 }
@@ -129,7 +130,7 @@ pub(super) fn merge(
     let mut rows = statement.query(params![schedule, numbers.start, numbers.end])?;
     let mut first = true;
     while let Some(row) = rows.next()? {
-        let (counts, distributions): (_, &[u8]) = (counts(row)?, blob(row)?);
+        let (counts, distributions): (_, (i64, &[u8])) = (counts(row)?, (row.get(11)?, blob(row)?));
         let number: i64 = row.get(0)?;
         let part =
             if as_one && !first { trend.same_part() } else { trend.part(number * span.milliseconds(), None) };
@@ -146,7 +147,7 @@ fn select(span: Span) -> String {
     let (table, column) = span.names();
     format!(
         "SELECT {column}, builds, passed, failed, errored, cancelled, flaky, first_failed_at, last_failed_at,
-            last_passed_at, distributions
+            last_passed_at, distributions, format
          FROM {table} WHERE schedule = ?1 AND {column} >= ?2 AND {column} < ?3 ORDER BY {column}"
     )
 }

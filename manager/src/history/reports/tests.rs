@@ -25,7 +25,7 @@ impl Row {
         Self { schedule, created_at, state, building: 60_000, boot: 20_000, size: 200 << 20 }
     }
 
-    fn insert(&self, connection: &Connection) {
+    fn insert(&self, connection: &Connection, before_trials: bool) {
         let context = uuid::ContextV7::new();
         let seconds = u64::try_from(self.created_at / 1000).unwrap();
         let nanos = u32::try_from(self.created_at % 1000 * 1_000_000).unwrap();
@@ -33,10 +33,21 @@ impl Row {
         let booting = self.created_at + self.building;
         connection
             .execute(
-                "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, started_at, finished_at,
-                    image_size, agent_attached_at)
-                 VALUES (?1, ?2, 'local', ?3, 'cron', ?4, ?4, ?5, ?6, ?5)",
-                params![id, self.schedule, self.state, self.created_at, booting + self.boot, self.size],
+                "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, started_at, finished_at)
+                 VALUES (?1, ?2, 'local', ?3, 'cron', ?4, ?4, ?5)",
+                params![id, self.schedule, self.state, self.created_at, booting + self.boot],
+            )
+            .unwrap();
+        connection
+            .execute(
+                // In a history of before, what is a trial's now was its build's.
+                if before_trials {
+                    "UPDATE build SET image_size = ?2, agent_attached_at = ?3 WHERE id = ?1"
+                } else {
+                    "INSERT INTO trial (build_id, position, target, cloud, state, image_size, agent_attached_at)
+                     VALUES (?1, 0, 'local', 'local', 'succeeded', ?2, ?3)"
+                },
+                params![id, self.size, booting + self.boot],
             )
             .unwrap();
         for (position, name, began, ended) in
@@ -61,7 +72,7 @@ async fn history(rows: &[Row]) -> (tempfile::TempDir, History) {
     let mut connection = Connection::open(&path).unwrap();
     let transaction = connection.transaction().unwrap();
     for row in rows {
-        row.insert(&transaction);
+        row.insert(&transaction, false);
     }
     transaction.commit().unwrap();
     history.refresh_day_sums().await.unwrap();
@@ -223,7 +234,7 @@ async fn an_older_history_is_summed_up() {
     let path = directory.path().join("image-manager.db");
     let mut connection = Connection::open(&path).unwrap();
     crate::history::schema::migrate_to(&mut connection, 2).unwrap();
-    Row::new("web", BEGIN, "succeeded").insert(&connection);
+    Row::new("web", BEGIN, "succeeded").insert(&connection, true);
     drop(connection);
     let history = History::open(&path).unwrap();
     let answer = history.report(range(BEGIN, BEGIN + DAY)).await.unwrap();

@@ -1,6 +1,7 @@
 //! BOOTING: a server boots from the image; ends when its agent attaches.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, LogSource};
@@ -10,13 +11,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::claim;
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
-use crate::history::{Claim, INTERRUPTED, Introduction, ReportQuery};
+use crate::history::{Claim, Introduction, ReportQuery};
 use crate::lifecycle::console::{self, ConsoleTail};
-use crate::lifecycle::driver::{Done, Driver};
+use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
-use crate::lifecycle::settings::resource_name;
+use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
 use crate::schedules::{CheckKind, CheckSpec, LOCAL};
+use crate::stage::Stage;
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,73 +49,74 @@ struct Arrived {
 }
 
 /// Boots the image and waits for its agent.
-pub(in crate::lifecycle) async fn run(driver: &Driver, image: &Image) -> Result<Done<Booted>, Failure> {
-    let limit = driver.schedule.timeouts.boot;
+pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Done<Booted>, Failure> {
+    let limit = trial.shared.schedule.timeouts.boot;
     let token = Token::generate()
-        .map_err(|error| Failure::errored("randomness", format!("the host has no randomness: {error}")))?;
+        .map_err(|error| Failure::new(Reason::Randomness, format!("the host has no randomness: {error}")))?;
     let introduction = Introduction {
         token_hash: token.hash().to_string(),
-        endpoint: endpoint(driver).await?,
-        fingerprint: driver.manager.inner().fingerprint.clone(),
+        endpoint: endpoint(trial).await?,
+        fingerprint: trial.shared.manager.inner().fingerprint.clone(),
     };
-    driver.manager.history().record_introduction(&driver.id, introduction.clone()).await?;
-    let session = driver.manager.inner().gateway.open(token.hash(), &driver.id, requests(driver), None);
+    trial.history().record_introduction(&trial.key, introduction.clone()).await?;
+    let session =
+        trial.shared.manager.inner().gateway.open(token.hash(), &trial.shared.id, requests(trial), None);
     let began = Instant::now();
 
     let asked = async {
         let new = NewServer {
-            build_id: driver.id.clone(),
-            name: resource_name(&driver.id),
+            build_id: trial.shared.id.clone(),
+            name: trial.resource_name(),
             image: image.clone(),
-            spec: driver.schedule.server.clone(),
-            metadata: metadata(driver, &token, introduction.clone()),
-            console_log: driver.console_log(),
-            private_key: driver.directory().join(files::PRIVATE_KEY),
+            spec: trial.target.server.clone(),
+            metadata: metadata(trial, &token, introduction.clone()),
+            console_log: trial.console_log(),
+            private_key: trial.directory().join(files::PRIVATE_KEY),
         };
-        Ok(driver.cloud.boot(&new, &driver.ledger()).await?)
+        Ok(trial.cloud.boot(&new, &trial.ledger()).await?)
     };
     let late = async {
         let limit = humantime::format_duration(limit);
-        Failure::errored(
-            "boot_timeout",
+        Failure::new(
+            Reason::BootTimeout,
             format!("the cloud did not take the server within timeouts.boot = {limit}"),
         )
     };
-    let server = driver.bounded(limit, late, asked).await?;
+    let server = trial.bounds.run(limit, late, asked).await?;
     let record =
         v1::Server { id: server.id.clone(), name: server.name.clone(), flavor: server.flavor.clone() };
-    driver.manager.history().record_server(&driver.id, record).await?;
-    attach(driver, server, session, (began, &introduction.endpoint)).await
+    trial.history().record_server(&trial.key, record).await?;
+    attach(trial, server, session, (began, &introduction.endpoint)).await
 }
 
 /// Goes on with a server of an earlier manager, when its agent can come to this one. It has as much time as a
 /// new one.
 pub(in crate::lifecycle) async fn take_up(
-    driver: &Driver,
+    trial: &Trial,
     server: Server,
     agent: &Introduction,
     earlier: Option<&Claim>,
 ) -> Result<Done<Booted>, Failure> {
     let cut = |why: String| {
         let what = "the manager was stopped or killed while the server booted, and";
-        Failure::errored(INTERRUPTED, format!("{what} {why}"))
+        Failure::new(Reason::Interrupted, format!("{what} {why}"))
     };
-    let here = endpoint(driver).await?;
+    let server = Server { console_log: trial.console_log(), ..server };
+    let here = endpoint(trial).await?;
     if here != agent.endpoint {
         return Err(cut(format!("its agent dials {}, while this manager is at {here}", agent.endpoint)));
     }
     let token =
         TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
     let earlier = earlier.map(claim::from_record).transpose()?;
-    let session = driver.manager.inner().gateway.open(token, &driver.id, requests(driver), earlier);
+    let session =
+        trial.shared.manager.inner().gateway.open(token, &trial.shared.id, requests(trial), earlier);
     let began = Instant::now();
-    let limit = driver.schedule.timeouts.boot;
-    let late = async { Failure::errored("cloud_timeout", "the cloud does not say what the server does") };
-    let asked = async { Ok(driver.cloud.server_status(&server).await?) };
-    match driver.bounded(limit, late, asked).await? {
-        ServerStatus::Building | ServerStatus::Active => {
-            attach(driver, server, session, (began, &here)).await
-        }
+    let limit = trial.shared.schedule.timeouts.boot;
+    let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
+    let asked = async { Ok(trial.cloud.server_status(&server).await?) };
+    match trial.bounds.run(limit, late, asked).await? {
+        ServerStatus::Building | ServerStatus::Active => attach(trial, server, session, (began, &here)).await,
         ServerStatus::Missing => Err(cut("its server is not there any more".to_owned())),
         ServerStatus::Stopped(why) | ServerStatus::Error(why) => {
             Err(cut(format!("its server does not run any more: {why}")))
@@ -122,18 +126,18 @@ pub(in crate::lifecycle) async fn take_up(
 
 /// Waits for the server's agent, in what is left of the stage's time.
 async fn attach(
-    driver: &Driver,
+    trial: &Trial,
     server: Server,
     mut session: Session,
     (began, endpoint): (Instant, &str),
 ) -> Result<Done<Booted>, Failure> {
-    let mut console = ConsoleTail::new(&driver.console_log());
-    let rest = driver.schedule.timeouts.boot.saturating_sub(began.elapsed());
-    let late = silent(driver, &server);
-    let work = wait_for_agent(driver, &server, &mut session, &mut console, began);
-    let Arrived { hello, claimant, stream, admit } = driver.bounded(rest, late, work).await?;
-    accept(driver, &hello, &claimant).await?;
-    claim::check_address(driver, &server, endpoint, &claimant).await?;
+    let mut console = ConsoleTail::new(&trial.console_log());
+    let rest = trial.shared.schedule.timeouts.boot.saturating_sub(began.elapsed());
+    let late = silent(trial, &server);
+    let work = wait_for_agent(trial, &server, &mut session, &mut console, began);
+    let Arrived { hello, claimant, stream, admit } = trial.bounds.run(rest, late, work).await?;
+    accept(trial, &hello, &claimant).await?;
+    claim::check_address(trial, &server, endpoint, &claimant).await?;
     claim::uncontested(&session)?;
     // Only now, when no other can come in its place any more, is it asked for anything.
     let _ = admit.send(());
@@ -149,13 +153,13 @@ async fn attach(
 }
 
 async fn wait_for_agent(
-    driver: &Driver,
+    trial: &Trial,
     server: &Server,
     session: &mut Session,
     console: &mut ConsoleTail,
     began: Instant,
 ) -> Result<Arrived, Failure> {
-    let usual = usual_boot(driver).await;
+    let usual = usual_boot(trial).await;
     let mut said = "waiting for the agent".to_owned();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,36 +170,36 @@ async fn wait_for_agent(
                     return Ok(Arrived { hello, claimant, stream, admit });
                 }
                 Some(AgentEvent::Contested(contest)) => return Err(claim::contested(&contest)),
-                Some(other) => tracing::debug!(build = driver.id, "before Hello: {other:?}"),
-                None => return Err(Failure::errored("gateway", "the gateway closed the session")),
+                Some(other) => tracing::debug!(build = trial.shared.id, "before Hello: {other:?}"),
+                None => return Err(Failure::new(Reason::Gateway, "the gateway closed the session")),
             },
             _ = look.tick() => {
-                if let Some(last) = follow_console(driver, console).await {
+                if let Some(last) = follow_console(trial, console).await {
                     said = last;
                 }
                 let waited = began.elapsed().as_secs_f64();
                 // Never quite there before the agent is.
                 let fraction = usual.map_or(-1.0, |usual| (waited / usual).min(0.95));
-                driver.manager.events().progress(&driver.id, "booting", fraction, &format!("{waited:.0} s: {said}"));
-                still_runs(driver, server).await?;
+                trial.progress(Stage::Booting, fraction, &format!("{waited:.0} s: {said}"));
+                still_runs(trial, server).await?;
             }
         }
     }
 }
 
 /// Seconds that boots of this schedule took lately until the agent came.
-async fn usual_boot(driver: &Driver) -> Option<f64> {
-    let query = ReportQuery { schedule: Some(driver.schedule.name.clone()), ..ReportQuery::default() };
-    let report = driver.manager.history().report(query).await.ok()?;
+async fn usual_boot(trial: &Trial) -> Option<f64> {
+    let query = ReportQuery { schedule: Some(trial.shared.schedule.name.clone()), ..ReportQuery::default() };
+    let report = trial.history().report(query).await.ok()?;
     let p50 = report.schedules.first()?.boot.as_ref()?.p50.as_ref()?;
     Some(seconds(Some(p50))).filter(|seconds| *seconds > 0.0)
 }
 
 /// Tells the console's new lines; returns the last one.
-pub(super) async fn follow_console(driver: &Driver, console: &mut ConsoleTail) -> Option<String> {
+pub(super) async fn follow_console(trial: &Trial, console: &mut ConsoleTail) -> Option<String> {
     let mut last = None;
     for line in console.new_lines().await {
-        driver.manager.events().log(&driver.id, LogSource::Console, &line);
+        trial.log(LogSource::Console, &line);
         last = Some(line);
     }
     last
@@ -203,75 +207,70 @@ pub(super) async fn follow_console(driver: &Driver, console: &mut ConsoleTail) -
 
 /// Fails when the server has stopped by itself or its cloud could not run it. A cloud that does not answer
 /// is asked again at the next look: the stage has its deadline.
-pub(super) async fn still_runs(driver: &Driver, server: &Server) -> Result<(), Failure> {
-    let (reason, message) = match driver.cloud.server_status(server).await {
+pub(super) async fn still_runs(trial: &Trial, server: &Server) -> Result<(), Failure> {
+    let (reason, message) = match trial.cloud.server_status(server).await {
         Ok(ServerStatus::Building | ServerStatus::Active) => return Ok(()),
-        Ok(ServerStatus::Stopped(why)) => ("server_stopped", format!("the server stopped by itself: {why}")),
-        Ok(ServerStatus::Error(fault)) => {
-            ("server_fault", format!("the cloud could not run the server: {fault}"))
+        Ok(ServerStatus::Stopped(why)) => {
+            (Reason::ServerStopped, format!("the server stopped by itself: {why}"))
         }
-        Ok(ServerStatus::Missing) => ("server_missing", "the server is not there any more".to_owned()),
+        Ok(ServerStatus::Error(fault)) => {
+            (Reason::ServerFault, format!("the cloud could not run the server: {fault}"))
+        }
+        Ok(ServerStatus::Missing) => (Reason::ServerMissing, "the server is not there any more".to_owned()),
         Err(error) => {
             incidents::note(&format!("{error}; asked again at the next look"));
             return Ok(());
         }
     };
     // The console of a server that never ran is empty: the cloud's own words are the evidence.
-    let evidence = format!("{message}\n{}", console_evidence(driver, server).await);
-    Err(Failure::errored(reason, message).with_evidence(evidence))
+    let evidence = format!("{message}\n{}", console_evidence(trial, server).await);
+    Err(Failure::new(reason, message).with_evidence(evidence))
 }
 
 /// Brings the console's log up to date, as far as the cloud gives it in time.
-pub(super) async fn fetch_console(driver: &Driver, server: &Server) {
-    match timeout(EVIDENCE, driver.cloud.save_console(server)).await {
+pub(super) async fn fetch_console(trial: &Trial, server: &Server) {
+    match timeout(EVIDENCE, trial.cloud.save_console(server)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(build = driver.id, "cannot fetch the console: {error}"),
-        Err(_) => tracing::warn!(build = driver.id, "the cloud does not give the console in time"),
+        Ok(Err(error)) => tracing::warn!(build = trial.shared.id, "cannot fetch the console: {error}"),
+        Err(_) => tracing::warn!(build = trial.shared.id, "the cloud does not give the console in time"),
     }
 }
 
 /// The console's last lines, brought up to date first.
-pub(super) async fn console_evidence(driver: &Driver, server: &Server) -> String {
-    fetch_console(driver, server).await;
+pub(super) async fn console_evidence(trial: &Trial, server: &Server) -> String {
+    fetch_console(trial, server).await;
     let lines = console::last_lines(&server.console_log, CONSOLE_LINES).await;
     format!("last lines of the console:\n{lines}")
 }
 
 /// No agent came.
-async fn silent(driver: &Driver, server: &Server) -> Failure {
-    let limit = humantime::format_duration(driver.schedule.timeouts.boot);
-    let status = timeout(EVIDENCE, driver.cloud.server_status(server)).await;
+async fn silent(trial: &Trial, server: &Server) -> Failure {
+    let limit = humantime::format_duration(trial.shared.schedule.timeouts.boot);
+    let status = timeout(EVIDENCE, trial.cloud.server_status(server)).await;
     if matches!(status, Ok(Ok(ServerStatus::Building))) {
         let message = format!("the cloud had not started the server within timeouts.boot = {limit}");
-        return Failure::errored("boot_timeout", message);
+        return Failure::new(Reason::BootTimeout, message);
     }
-    let mut hints = vec![
-        "is the element agent-install in the image".to_owned(),
-        "does the console show the agent, and what does it say (it obeys only the manager, and the certificate in tls/, \
-         with which the image was built)"
-            .to_owned(),
-        format!("can the server reach the manager's gateway at {}", driver.manager.inner().gateway_address),
-    ];
-    if driver.schedule.cloud != LOCAL {
-        hints.push("do the security groups let it out to that port".to_owned());
-    }
-    let strangers = driver.manager.inner().gateway.unknown_tokens();
+    let inner = trial.shared.manager.inner();
+    let mut message = format!(
+        "no agent attached within timeouts.boot = {limit}; the gateway is at {}",
+        inner.gateway_address
+    );
+    let strangers = inner.gateway.unknown_tokens();
     if strangers > 0 {
-        hints.push(format!(
-            "the gateway refused {strangers} attempts with a wrong token or none since it started"
-        ));
+        let _ =
+            write!(message, ", and refused {strangers} attempts with a wrong token or none since it started");
     }
-    let message = format!("no agent attached within timeouts.boot = {limit}; look: {}", hints.join("; "));
-    Failure::errored("agent_silent", message).with_evidence(console_evidence(driver, server).await)
+    Failure::new(Reason::AgentSilent, message).with_evidence(console_evidence(trial, server).await)
 }
 
 /// The agent of another image proves nothing about this one.
-async fn accept(driver: &Driver, hello: &v1::Hello, claimant: &Claimant) -> Result<(), Failure> {
+async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result<(), Failure> {
     let claim = claim::to_record(claimant);
-    driver.manager.history().record_agent(&driver.id, &hello.agent_version, claim).await?;
-    if hello.image_build_id != driver.id {
-        return Err(Failure::errored(
-            "wrong_image",
+    trial.history().record_agent(&trial.key, &hello.agent_version, claim).await?;
+    if hello.image_build_id != trial.shared.id {
+        return Err(Failure::new(
+            Reason::WrongImage,
             format!(
                 "the agent was baked in by build {:?}: the server booted another image than it was given",
                 hello.image_build_id
@@ -282,40 +281,41 @@ async fn accept(driver: &Driver, hello: &v1::Hello, claimant: &Claimant) -> Resu
 }
 
 /// `ip:port` that servers dial.
-async fn endpoint(driver: &Driver) -> Result<String, Failure> {
-    let inner = driver.manager.inner();
-    if let Some(endpoint) = &inner.settings.agent_endpoint {
+async fn endpoint(trial: &Trial) -> Result<String, Failure> {
+    let inner = trial.shared.manager.inner();
+    if let Some(endpoint) = inner.settings.agent_endpoint.as_ref().filter(|_| !trial.cloud.is_on_this_host())
+    {
         return Ok(endpoint.clone());
     }
-    let late = async { Failure::errored("cloud_timeout", "finding the manager's address took too long") };
-    let asked = async { Ok(driver.cloud.agent_endpoint(inner.gateway_address).await?) };
-    driver.bounded(ENDPOINT, late, asked).await
+    let late = async { Failure::new(Reason::CloudTimeout, "finding the manager's address took too long") };
+    let asked = async { Ok(trial.cloud.agent_endpoint(inner.gateway_address).await?) };
+    trial.bounds.run(ENDPOINT, late, asked).await
 }
 
-fn metadata(driver: &Driver, token: &Token, introduction: Introduction) -> BTreeMap<String, String> {
+fn metadata(trial: &Trial, token: &Token, introduction: Introduction) -> BTreeMap<String, String> {
     let entries = [
         ("image_manager_endpoint", introduction.endpoint),
         ("image_manager_token", token.expose().to_owned()),
         ("image_manager_fingerprint", introduction.fingerprint),
-        ("image_manager_build", driver.id.clone()),
-        ("image_manager_owner", driver.manager.inner().owner.clone()),
+        ("image_manager_build", trial.shared.id.clone()),
+        ("image_manager_owner", trial.shared.manager.inner().owner.clone()),
     ];
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// What the agent is asked for.
-fn requests(driver: &Driver) -> Vec<v1::CheckRequest> {
-    driver.schedule.checks.iter().map(|check| request(check, driver)).collect()
+fn requests(trial: &Trial) -> Vec<v1::CheckRequest> {
+    trial.target.checks.iter().map(|check| request(check, trial)).collect()
 }
 
-fn request(check: &CheckSpec, driver: &Driver) -> v1::CheckRequest {
+fn request(check: &CheckSpec, trial: &Trial) -> v1::CheckRequest {
     use v1::check_request::Settings;
     let settings = match &check.kind {
         CheckKind::Disk { min_free, min_free_inodes } => Settings::Disk(v1::DiskCheck {
             min_free_bytes: *min_free,
             min_free_inodes: *min_free_inodes,
             // On OpenStack the flavor says how large the disk is; the guest sees its device.
-            disk_size_bytes: if driver.schedule.cloud == LOCAL { driver.schedule.server.disk } else { 0 },
+            disk_size_bytes: if trial.target.cloud == LOCAL { trial.target.server.disk } else { 0 },
         }),
         CheckKind::Dns { names, fixed_servers } => {
             Settings::Dns(v1::DnsCheck { names: names.clone(), fixed_servers: *fixed_servers })

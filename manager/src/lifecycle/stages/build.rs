@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Inputs, Order, Proof};
 use crate::history::{ArtifactRecord, DefinitionPart, RoomTaken};
 use crate::lifecycle::agent_program::agent_for;
-use crate::lifecycle::artifact::{HashedFile, digest_of, sha512_of};
+use crate::lifecycle::artifact::{HashedFile, digest_of};
 use crate::lifecycle::definition::Definition;
 use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, manifest, room, second_build};
+use crate::lifecycle::{files, manifest, room, second_build, skip};
+use crate::reason::Reason;
 use crate::schedules::{Compression, Format, ImageSpec};
 
 /// The element of ours that makes users takes them from variables with these names.
@@ -28,8 +29,8 @@ const DEFAULT_USER: &str = "IMAGE_MANAGER_DEFAULT_USER";
 const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
 /// How long the cloud may take to say whether it can take the build.
 const PREFLIGHT: Duration = Duration::from_mins(5);
-/// How long the artifact may take to be read for its hash.
-const HASHING: Duration = Duration::from_mins(10);
+/// So that the cloud is told from the clock.
+const SLACK: Duration = Duration::from_secs(5);
 const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
 
 /// Runs disk-image-builder to its end.
@@ -38,24 +39,29 @@ const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION
 pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
     let settings = driver.manager.settings();
     let agent = agent_for(&settings.agent, driver.schedule.image.arch)
-        .map_err(|refusal| Failure::errored(refusal.reason(), refusal.to_string()))?;
+        .map_err(|refusal| Failure::new(refusal.reason(), refusal.to_string()))?;
     let late =
-        async { Failure::errored("cloud_timeout", "the cloud does not say whether it can take the build") };
-    let asked = async { Ok(driver.cloud.preflight(&driver.schedule.server).await?) };
-    driver.bounded(PREFLIGHT, late, asked).await?;
+        async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
+    let targets = &driver.schedule.targets;
+    let asked = async {
+        driver.manager.preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
+    };
+    driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();
     let made = tokio::fs::create_dir_all(&directory).await;
-    made.map_err(|error| Failure::errored("state", format!("{}: {error}", directory.display())))?;
+    made.map_err(|error| Failure::new(Reason::State, format!("{}: {error}", directory.display())))?;
     tokio::fs::create_dir_all(&settings.scratch)
         .await
-        .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.scratch.display())))?;
+        .map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.scratch.display())))?;
     let own = own_inputs(driver).await?;
     let order = order(driver, agent, own.inputs).await?;
-    let images = driver.cloud.image_directory();
+    let clouds =
+        targets.iter().filter_map(|target| driver.manager.cloud(&target.cloud).ok()).collect::<Vec<_>>();
+    let images = clouds.iter().find_map(|cloud| cloud.image_directory());
     let _room = room::admit(&driver.manager, &driver.schedule, &order.scratch, images).await?;
     let history = driver.manager.history();
     let name = order.scratch.display().to_string();
-    let row = history.intend(&driver.id, HOST, "scratch", &name).await?;
+    let row = history.intend((&driver.id, None), HOST, "scratch", &name).await?;
     history.resource_created(row, &name).await?;
     let artifact = defined_build(driver, &order, own.parts).await?;
 
@@ -79,22 +85,19 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     }
     history.record_room(&driver.id, RoomTaken { scratch: artifact.room.most, image: size }).await?;
     let detail = detail(driver, &artifact, size, small);
-    let value = note_hash(driver, artifact.file).await?;
+    let value = note_hash(driver, artifact).await?;
     Ok(Done { value, detail })
 }
 
-/// Computes and records the artifact's hash.
-async fn note_hash(driver: &Driver, file: PathBuf) -> Result<HashedFile, Failure> {
-    let late = async { Failure::errored("build_timeout", "reading the image for its hash took too long") };
-    let reading = async {
-        let failed = |error| Failure::errored("state", format!("cannot read {}: {error}", file.display()));
-        sha512_of(&file).await.map_err(failed)
-    };
-    let sha512 = driver.bounded(HASHING, late, reading).await?;
+/// Records the artifact with its hash.
+async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Failure> {
+    let Artifact { file, sha512, kept, .. } = artifact;
+    let packages_sha256 = skip::keep(driver, kept).await;
     let record = ArtifactRecord {
         file: file.clone(),
         sha512: sha512.clone(),
         schedule_digest: digest_of(&driver.schedule),
+        packages_sha256,
     };
     driver.manager.history().record_artifact(&driver.id, record).await?;
     Ok(HashedFile { file, sha512 })
@@ -127,8 +130,8 @@ async fn defined_build(
     let reading = async {
         Ok(Definition::read(driver.manager.settings(), &driver.schedule.image, &order.agent, own).await)
     };
-    let late = async { Failure::errored("build_timeout", "reading the elements' files took too long") };
-    let definition = driver.bounded(READING, late, reading).await?;
+    let late = async { Failure::new(Reason::BuildTimeout, "reading the elements' files took too long") };
+    let definition = driver.bounds.run(READING, late, reading).await?;
     let expanded = OnceLock::new();
     let result = build(driver, order, &expanded).await?;
     let defined = definition.zip(expanded.get()).map(|(definition, expanded)| definition.of(expanded));
@@ -144,16 +147,16 @@ async fn defined_build(
 }
 
 /// Reads what the schedule brings of its own.
-async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
+pub(in crate::lifecycle) async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
     let image = driver.schedule.image.clone();
-    let late = async { Failure::errored("build_timeout", "reading the schedule's own files took too long") };
+    let late = async { Failure::new(Reason::BuildTimeout, "reading the schedule's own files took too long") };
     let reading = async {
         let read = tokio::task::spawn_blocking(move || inputs::read(&image)).await;
         read.unwrap_or_else(|error| {
-            Err(Failure::errored("input_unusable", format!("reading them broke off: {error}")))
+            Err(Failure::new(Reason::InputUnusable, format!("reading them broke off: {error}")))
         })
     };
-    driver.bounded(READING, late, reading).await
+    driver.bounds.run(READING, late, reading).await
 }
 
 /// disk-image-builder gets the chance to clean up after itself when the build is ended from outside.
@@ -168,9 +171,9 @@ async fn build(
         Event::Line(line) => {
             // A target of its own, so that a filter can do without it: "info,dib=warn".
             tracing::info!(target: "dib", build = driver.id, "[DIB] {line}");
-            events.log(&driver.id, LogSource::Build, &line);
+            events.log(&driver.id, "", LogSource::Build, &line);
         }
-        Event::Progress(fraction, detail) => events.progress(&driver.id, "building", fraction, &detail),
+        Event::Progress(fraction, detail) => events.progress(&driver.id, "", "building", fraction, &detail),
         Event::Expanded(said) => {
             let _ = expanded.set(said);
         }
@@ -179,7 +182,7 @@ async fn build(
     tokio::pin!(work);
     tokio::select! {
         result = &mut work => Ok(result),
-        failure = driver.interrupted() => {
+        failure = driver.bounds.interrupted() => {
             cancel.cancel();
             // It has a deadline of its own for ending; its result does not matter any more.
             let _ = work.await;
@@ -192,7 +195,7 @@ async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Fa
     let settings = driver.manager.settings();
     let image = &driver.schedule.image;
     let stand_ins = builder::install_stand_ins(&settings.state)
-        .map_err(|error| Failure::errored("state", format!("{}: {error}", settings.state.display())))?;
+        .map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.state.display())))?;
     let mut environment = environment(image);
     environment.insert(builder::STAND_INS.to_owned(), stand_ins.display().to_string());
     Ok(Order {
@@ -208,6 +211,7 @@ async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Fa
         qemu_img_options: qemu_img_options(image).to_owned(),
         scratch: settings.scratch_directory(&driver.id),
         cache: settings.cache(),
+        bases: settings.bases(),
         log: driver.directory().join(files::BUILD_LOG),
         agent,
         fingerprint: driver.manager.inner().fingerprint.clone(),

@@ -6,15 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cloud::{Server, is_own_address};
 use crate::gateway::{Claimant, Contest, Session};
 use crate::history::Claim;
-use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
 
 /// How long the cloud may take to say whose address somebody calls from.
 const ADDRESSES: Duration = Duration::from_mins(1);
 
 /// Two came with one token: neither is believed, whatever was heard before.
 pub(super) fn contested(contest: &Contest) -> Failure {
-    Failure::errored("agent_contested", contest.message()).with_evidence(contest.evidence())
+    Failure::new(Reason::AgentContested, contest.message()).with_evidence(contest.evidence())
 }
 
 /// Fails when somebody else has come with the session's token until now.
@@ -44,7 +45,7 @@ pub(super) fn from_record(claim: &Claim) -> Result<Claimant, Failure> {
     });
     let key: Option<Vec<u8>> = key.collect();
     let key =
-        key.ok_or_else(|| Failure::errored("history", "the history's key of the build's agent is none"))?;
+        key.ok_or_else(|| Failure::new(Reason::History, "the history's key of the build's agent is none"))?;
     Ok(Claimant {
         key,
         address: claim.address.parse().ok(),
@@ -57,7 +58,7 @@ pub(super) fn from_record(claim: &Claim) -> Result<Claimant, Failure> {
 /// Fails when the cloud says that whoever came cannot be the server, by the address that it calls from. `endpoint` is
 /// what servers dial: when that is not this host's own, something stands between that may call in its own name.
 pub(super) async fn check_address(
-    driver: &Driver,
+    trial: &Trial,
     server: &Server,
     endpoint: &str,
     claimant: &Claimant,
@@ -67,12 +68,12 @@ pub(super) async fn check_address(
         return Ok(());
     }
     let late =
-        async { Failure::errored("cloud_timeout", "the cloud does not say which addresses the server has") };
-    let asked = async { Ok(driver.cloud.stranger(server, address).await?) };
-    let Some(why) = driver.bounded(ADDRESSES, late, asked).await? else { return Ok(()) };
+        async { Failure::new(Reason::CloudTimeout, "the cloud does not say which addresses the server has") };
+    let asked = async { Ok(trial.cloud.stranger(server, address).await?) };
+    let Some(why) = trial.bounds.run(ADDRESSES, late, asked).await? else { return Ok(()) };
     let message = format!("somebody at {address} came with this server's token and is not the server: {why}");
     let evidence = format!("first: {}\n{why}", claimant.describe());
-    Err(Failure::errored("agent_contested", message).with_evidence(evidence))
+    Err(Failure::new(Reason::AgentContested, message).with_evidence(evidence))
 }
 
 /// Whether an endpoint's address is one of this host: only those can be bound. Sends nothing.

@@ -4,12 +4,13 @@ use image_manager_proto::v1::{self, CheckOutcome, PathFate, Verdict};
 
 use crate::history::{Named as _, observations};
 use crate::lifecycle::failure::Failure;
+use crate::reason::Reason;
 use crate::schedules::CheckSpec;
 
 /// The reason of a verdict that [`judge`] has given already.
-const INCONCLUSIVE: &str = "check_inconclusive";
+const INCONCLUSIVE: Reason = Reason::CheckInconclusive;
 /// Endings that say whose results these are: nothing that was reported may count after them.
-const IDENTITY: [&str; 2] = ["wrong_image", "agent_contested"];
+const IDENTITY: [Reason; 2] = [Reason::WrongImage, Reason::AgentContested];
 
 /// A result as the build keeps it.
 pub(super) fn check(specs: &[CheckSpec], result: &v1::CheckResult) -> v1::Check {
@@ -46,8 +47,8 @@ pub(super) fn judge(
     }
     let left = not_removed(removal);
     if !left.is_empty() {
-        return Err(Failure::failed(
-            "agent_not_removed",
+        return Err(Failure::new(
+            Reason::AgentNotRemoved,
             "it is not shown that the agent removed all of itself: whoever boots the image would have the rest",
         )
         .with_evidence(left.join("\n")));
@@ -55,12 +56,12 @@ pub(super) fn judge(
     let strange = mismatches(specs, checks);
     if !strange.is_empty() {
         let message = format!("the report does not answer what was asked: {}", strange.join("; "));
-        return Err(Failure::errored("check_inconclusive", message).with_evidence(strange.join("\n")));
+        return Err(Failure::new(Reason::CheckInconclusive, message).with_evidence(strange.join("\n")));
     }
     let unknown: Vec<&v1::Check> =
         checks.iter().filter(|check| check.required && check.outcome() != CheckOutcome::Pass).collect();
     if !unknown.is_empty() {
-        return Err(Failure::errored("check_inconclusive", sentence("gave no answer", &unknown))
+        return Err(Failure::new(Reason::CheckInconclusive, sentence("gave no answer", &unknown))
             .with_evidence(evidence(&unknown)));
     }
     Ok(())
@@ -70,7 +71,7 @@ pub(super) fn judge(
 pub(in crate::lifecycle) fn known_failure(checks: &[v1::Check]) -> Option<Failure> {
     let failed: Vec<&v1::Check> =
         checks.iter().filter(|check| check.required && check.outcome() == CheckOutcome::Fail).collect();
-    let failure = Failure::failed("check_failed", sentence("failed", &failed));
+    let failure = Failure::new(Reason::CheckFailed, sentence("failed", &failed));
     (!failed.is_empty()).then(|| failure.with_evidence(evidence(&failed)))
 }
 
@@ -89,8 +90,7 @@ pub(in crate::lifecycle) fn outweigh(later: Failure, checks: &[v1::Check]) -> Fa
 /// Whether what the checks found counts at such an end. Checks that were judged already were repeated from here, too:
 /// asked once more, a network that has come back would blame the image for its absence.
 pub(super) fn may_be_outweighed(later: &Failure) -> bool {
-    let reason = later.reason.as_str();
-    later.verdict == Verdict::Errored && !IDENTITY.contains(&reason) && reason != INCONCLUSIVE
+    later.verdict() == Verdict::Errored && !IDENTITY.contains(&later.reason) && later.reason != INCONCLUSIVE
 }
 
 /// Where the results are not exactly one for each requested check, in words; empty when they are.

@@ -1,6 +1,6 @@
 //! PUBLISHING: the verified image gets its public name.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::upload::message;
@@ -8,17 +8,40 @@ use crate::cloud::{Image, Publication, Published};
 use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
-use crate::schedules::Publish;
+use crate::reason::Reason;
+use crate::schedules::{Publish, PublishWhen};
 
 /// How long publishing may take.
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Publishes, and hands the image over: it is not the build's any more.
+/// Publishes on each of the clouds, and hands the images over: they are not the build's any more.
 ///
 /// Once begun it is not broken off: a name that is given out cannot be taken back, so a cancel or a shutdown
-/// that comes during it comes too late, and the build ends as what it is.
+/// that comes during it comes too late, and the build ends as what it is. A cloud that does not publish keeps the others
+/// from it only when all of them are to have the image.
 pub(in crate::lifecycle) async fn run(
     driver: &Driver,
+    images: BTreeMap<&str, &Image>,
+    publish: &Publish,
+) -> Result<String, Failure> {
+    driver.bounds.not_interrupted().await?;
+    let (mut details, mut first) = (Vec::new(), None);
+    for (name, image) in images {
+        match in_cloud(driver, name, image, publish).await {
+            Ok(detail) => details.push(detail),
+            Err(failure) if publish.when == PublishWhen::All => return Err(failure),
+            Err(failure) => {
+                tracing::warn!(build = driver.id, cloud = name, "not published: {}", failure.message);
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    first.map_or_else(|| Ok(details.join("; ")), Err)
+}
+
+async fn in_cloud(
+    driver: &Driver,
+    cloud_name: &str,
     image: &Image,
     publish: &Publish,
 ) -> Result<String, Failure> {
@@ -27,29 +50,27 @@ pub(in crate::lifecycle) async fn run(
         keep: publish.keep,
         visibility: publish.visibility.clone(),
     };
-    driver.not_interrupted().await?;
-    let (cloud, given) = (Arc::clone(&driver.cloud), image.clone());
+    let cloud = driver.manager.cloud(cloud_name);
+    let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
+    let given = image.clone();
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_)) => {
-            return Err(Failure::errored("publish_failed", "publishing ended in a panic; see the log"));
+            return Err(Failure::new(Reason::PublishFailed, "publishing ended in a panic"));
         }
         Err(_) => {
             // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
             work.abort();
             let _ = work.await;
-            return Err(Failure::errored(
-                "publish_timeout",
-                format!(
-                    "publishing took over {} min; look which image has the name now",
-                    LIMIT.as_secs() / 60
-                ),
+            return Err(Failure::new(
+                Reason::PublishTimeout,
+                format!("publishing took over {} min", LIMIT.as_secs() / 60),
             ));
         }
     };
-    if let Err(error) = book(driver, image, &published).await {
+    if let Err(error) = book(driver, cloud_name, image, &published).await {
         tracing::error!(build = driver.id, "published, but the history does not say so: {error}");
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
@@ -62,14 +83,19 @@ pub(in crate::lifecycle) async fn run(
     Ok(detail.join("; "))
 }
 
-async fn book(driver: &Driver, image: &Image, published: &Published) -> Result<(), HistoryError> {
+async fn book(
+    driver: &Driver,
+    cloud: &str,
+    image: &Image,
+    published: &Published,
+) -> Result<(), HistoryError> {
     let history = driver.manager.history();
     for row in history.open_resources(&driver.id).await? {
-        if published.own_image && row.kind == "image" {
+        if published.own_image && row.kind == "image" && row.cloud == cloud {
             history.resource_state(row.id, ResourceState::Published, &published.location).await?;
         }
     }
     let mut record = message(image);
     record.name.clone_from(&published.name);
-    history.record_published(&driver.id, record).await
+    history.record_published(&driver.id, cloud, record).await
 }

@@ -27,7 +27,7 @@ use image_manager_proto::v1::{self, CheckOutcome, DnsCheck, InternetCheck};
 use tokio::time::{Instant, timeout};
 
 use crate::history::observations;
-use crate::schedules::{CheckKind, Schedule};
+use crate::schedules::{CheckKind, CheckSpec, Schedule};
 
 mod addresses;
 
@@ -43,12 +43,15 @@ const CUT: &str = "the observations were cut, so not all that failed is known, n
 const NETWORK: [&str; 2] = ["dns", "internet"];
 
 /// Repeats what failed; returns the checks with the outcomes that count.
-pub(super) async fn ask(schedule: &Schedule, checks: Vec<v1::Check>) -> Vec<v1::Check> {
+pub(super) async fn ask(
+    (schedule, asked): (&Schedule, &[CheckSpec]),
+    checks: Vec<v1::Check>,
+) -> Vec<v1::Check> {
     let host = Guest::below("/");
     let trusted = Trusted::of(&host, &schedule.image.environment);
     let mut judged = Vec::with_capacity(checks.len());
     for mut check in checks {
-        let spec = schedule.checks.iter().find(|spec| spec.name == check.name);
+        let spec = asked.iter().find(|spec| spec.name == check.name);
         if check.outcome() == CheckOutcome::Fail
             && let Some(spec) = spec
             && let Some(opinion) = repeat(&spec.kind, &check, &host, &trusted, PATIENCE).await
@@ -63,7 +66,7 @@ pub(super) async fn ask(schedule: &Schedule, checks: Vec<v1::Check>) -> Vec<v1::
 /// The checks that can be counted on when a build ends early: a network check that failed only once it was repeated
 /// within `limit`, by the schedule that asked for it. Those that could not be repeated are left out.
 pub(in crate::lifecycle) async fn settle(
-    schedule: Option<&Schedule>,
+    asked: Option<(&Schedule, &[CheckSpec])>,
     checks: Vec<v1::Check>,
     limit: Duration,
 ) -> Vec<v1::Check> {
@@ -71,10 +74,10 @@ pub(in crate::lifecycle) async fn settle(
         .into_iter()
         .filter(|check| check.outcome() != CheckOutcome::Unspecified)
         .partition(|check| check.outcome() == CheckOutcome::Fail && NETWORK.contains(&check.name.as_str()));
-    let Some(schedule) = schedule else { return settled };
-    let asked = |check: &v1::Check| schedule.checks.iter().any(|spec| spec.name == check.name);
+    let Some((schedule, specs)) = asked else { return settled };
+    let asked = |check: &v1::Check| specs.iter().any(|spec| spec.name == check.name);
     let open: Vec<v1::Check> = open.into_iter().filter(asked).collect();
-    if let Ok(repeated) = timeout(limit, ask(schedule, open)).await {
+    if let Ok(repeated) = timeout(limit, ask((schedule, specs), open)).await {
         settled.extend(repeated);
     }
     settled

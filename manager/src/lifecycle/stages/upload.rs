@@ -8,101 +8,99 @@ use image_manager_proto::v1;
 
 use super::build::human_size;
 use crate::cloud::{Image, NewImage, ResourceKind, Trouble};
-use crate::history::INTERRUPTED;
-use crate::lifecycle::artifact::HashedFile;
-use crate::lifecycle::driver::{Done, Driver};
+use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::settings::resource_name;
+use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
+use crate::stage::Stage;
 
-/// Uploads, records the image's identity, and gives the scratch directory's room back.
-pub(in crate::lifecycle) async fn run(
-    driver: &Driver,
-    artifact: &HashedFile,
-) -> Result<Done<Image>, Failure> {
-    let new = NewImage {
-        build_id: driver.id.clone(),
-        name: resource_name(&driver.id),
-        file: artifact.file.clone(),
-        format: driver.schedule.image.format,
-        arch: driver.schedule.image.arch,
-        firmware: driver.schedule.server.firmware,
-        properties: properties(driver),
+/// Uploads, records the image's identity, and gives the scratch directory's room back when no other cloud needs it.
+///
+/// The trials of one cloud take turns: the first one uploads, the others find the image there.
+pub(in crate::lifecycle) async fn run(trial: &Trial) -> Result<Done<Image>, Failure> {
+    let limit = trial.shared.schedule.timeouts.upload;
+    let work = async {
+        let Some(mut upload) = trial.shared.uploads.enter(&trial.target.cloud).await else {
+            return Err(Failure::new(
+                Reason::State,
+                format!("nothing is uploaded to {}", trial.target.cloud),
+            ));
+        };
+        if let Some(image) = upload.image.clone() {
+            return Ok((image, true));
+        }
+        let image = send(trial).await?;
+        upload.image = Some(image.clone());
+        Ok((image, false))
     };
-    let ledger = driver.ledger();
-    let events = driver.manager.events();
+    let (image, there) = trial.bounds.run(limit, async { late(trial) }, work).await?;
+    trial.history().record_image(&trial.key, message(&image)).await?;
+    finish(trial, image, there).await
+}
+
+/// Sends the artifact to the cloud. What came of an earlier try is removed first; the artifact must be whole.
+async fn send(trial: &Trial) -> Result<Image, Failure> {
+    let cut = |why: String| Failure::new(Reason::Interrupted, format!("there is nothing to upload: {why}"));
+    let artifact = trial.shared.uploads.artifact();
+    let artifact = artifact.ok_or_else(|| cut("what was built is not known any more".to_owned()))?;
+    let rows = trial.history().open_resources(&trial.shared.id).await?;
+    let image = ResourceKind::Image.as_str();
+    let rows: Vec<_> =
+        rows.into_iter().filter(|row| row.kind == image && row.cloud == trial.target.cloud).collect();
+    if !artifact.is_whole().await {
+        return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
+    }
+    for row in rows {
+        let removed = trial.shared.manager.take_away(&row).await;
+        removed.map_err(|why| cut(format!("what came of an earlier upload cannot be removed: {why}")))?;
+    }
+    let new = NewImage {
+        build_id: trial.shared.id.clone(),
+        name: resource_name(&trial.shared.id),
+        file: artifact.file.clone(),
+        format: trial.shared.schedule.image.format,
+        arch: trial.shared.schedule.image.arch,
+        firmware: trial.target.server.firmware,
+        properties: properties(trial),
+    };
     let size = tokio::fs::metadata(&artifact.file).await.map(|metadata| metadata.len()).unwrap_or_default();
     let pace = Mutex::new(Pace::new(size));
     let progress = |fraction: f64, what: &str| {
         let pace = pace.lock().unwrap_or_else(PoisonError::into_inner).at(Instant::now(), fraction);
-        events.progress(&driver.id, "uploading", fraction, &format!("{what}{pace}"));
+        trial.progress(Stage::Uploading, fraction, &format!("{what}{pace}"));
     };
-    let work = async { Ok(driver.cloud.upload(&new, &ledger, &progress).await?) };
-    let image = driver.bounded(driver.schedule.timeouts.upload, async { late(driver) }, work).await?;
+    let image = trial.cloud.upload(&new, &trial.ledger(), &progress).await?;
     if image.sha512 != artifact.sha512 {
         let message = format!(
             "the image has sha512 {} in the cloud, and what disk-image-builder made had {}",
             image.sha512, artifact.sha512
         );
-        return Err(Failure::errored(Trouble::Corrupt.reason(), message));
+        return Err(Failure::new(Trouble::Corrupt.reason(), message));
     }
-    driver.manager.history().record_image(&driver.id, message(&image)).await?;
-    finish(driver, image).await
+    Ok(image)
 }
 
-/// Goes on with the upload of an earlier manager.
-///
-/// What came of it is removed, and the artifact is uploaded again when it is whole. A cloud that takes the file
-/// itself away (the local one) may have it already: then its upload finishes with that, and the hash tells
-/// whether it is whole.
-pub(in crate::lifecycle) async fn take_up(
-    driver: &Driver,
-    artifact: &HashedFile,
-    image: Option<Image>,
-) -> Result<Done<Image>, Failure> {
-    if let Some(image) = image.filter(|image| image.sha512 == artifact.sha512) {
-        // It was uploaded and verified; only the next move is missing.
-        return finish(driver, image).await;
-    }
-    let cut = |why: String| {
-        Failure::errored(
-            INTERRUPTED,
-            format!("the manager was stopped or killed during the upload, and {why}"),
-        )
-    };
-    let rows = driver.manager.history().open_resources(&driver.id).await?;
-    let rows: Vec<_> = rows.into_iter().filter(|row| row.kind == ResourceKind::Image.as_str()).collect();
-    if tokio::fs::try_exists(&artifact.file).await.unwrap_or(false) {
-        let whole = async { Ok(artifact.is_whole().await) };
-        if !driver.bounded(driver.schedule.timeouts.upload, async { late(driver) }, whole).await? {
-            return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
-        }
-        for row in rows {
-            let removed = driver.manager.take_away(&row).await;
-            removed.map_err(|why| cut(format!("what came of the upload cannot be removed: {why}")))?;
-        }
-    } else if rows.is_empty() {
-        return Err(cut(format!("{} is not there any more", artifact.file.display())));
-    }
-    run(driver, artifact).await
+fn late(trial: &Trial) -> Failure {
+    let limit = humantime::format_duration(trial.shared.schedule.timeouts.upload);
+    Failure::new(Reason::UploadTimeout, format!("the upload took longer than timeouts.upload = {limit}"))
 }
 
-fn late(driver: &Driver) -> Failure {
-    let limit = humantime::format_duration(driver.schedule.timeouts.upload);
-    Failure::errored("upload_timeout", format!("the upload took longer than timeouts.upload = {limit}"))
-}
-
-/// The scratch directory is the largest thing of a build: its room is given back as soon as can be.
-async fn finish(driver: &Driver, image: Image) -> Result<Done<Image>, Failure> {
-    for row in driver.manager.history().open_resources(&driver.id).await? {
-        if row.cloud == HOST
-            && let Err(why) = driver.manager.take_away(&row).await
-        {
-            tracing::warn!(build = driver.id, "{}: {why}; clean-up tries again", row.name);
+/// The scratch directory is the largest thing of a build: its room is given back as soon as every cloud has the image.
+async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>, Failure> {
+    if trial.shared.uploads.all_done() {
+        for row in trial.history().open_resources(&trial.shared.id).await? {
+            if row.cloud == HOST
+                && let Err(why) = trial.shared.manager.take_away(&row).await
+            {
+                tracing::warn!(build = trial.shared.id, "{}: {why}; clean-up tries again", row.name);
+            }
         }
     }
+    let there = if there { ", which the cloud had already" } else { "" };
     let detail = format!(
-        "{} (a disk of {}) as {}",
+        "{} (a disk of {}) as {}{there}",
         human_size(image.size_bytes),
         human_size(image.virtual_size_bytes),
         image.name
@@ -110,10 +108,10 @@ async fn finish(driver: &Driver, image: Image) -> Result<Done<Image>, Failure> {
     Ok(Done { value: image, detail })
 }
 
-fn properties(driver: &Driver) -> BTreeMap<String, String> {
-    let mut properties = driver.schedule.image.properties.clone();
-    properties.insert("image_manager_owner".to_owned(), driver.manager.inner().owner.clone());
-    properties.insert("image_manager_build".to_owned(), driver.id.clone());
+fn properties(trial: &Trial) -> BTreeMap<String, String> {
+    let mut properties = trial.shared.schedule.image.properties.clone();
+    properties.insert("image_manager_owner".to_owned(), trial.shared.manager.inner().owner.clone());
+    properties.insert("image_manager_build".to_owned(), trial.shared.id.clone());
     properties
 }
 

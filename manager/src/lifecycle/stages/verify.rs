@@ -12,9 +12,11 @@ use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::agent_log::AgentLog;
-use crate::lifecycle::driver::{Done, Driver};
+use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
+use crate::lifecycle::trial::Trial;
+use crate::reason::Reason;
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,57 +53,59 @@ impl Verification {
 }
 
 /// Follows the agent to its last word and judges what it found.
-pub(in crate::lifecycle) async fn run(driver: &Driver, booted: Booted) -> Result<Done<()>, Failure> {
-    let limit = driver.schedule.timeouts.verify;
-    let log = AgentLog::new(driver.directory().join(files::AGENT_LOG));
+pub(in crate::lifecycle) async fn run(trial: &Trial, booted: Booted) -> Result<Done<()>, Failure> {
+    let limit = trial.shared.schedule.timeouts.verify;
+    let log = AgentLog::new(trial.directory().join(files::AGENT_LOG));
     let mut verification =
         Verification { booted, log, results: Vec::new(), report: None, removal: None, lost: None };
-    note_hello(driver, &mut verification.log, &verification.booted.hello).await;
+    note_hello(trial, &mut verification.log, &verification.booted.hello).await;
     let late = async {
-        Failure::errored(
-            "verify_timeout",
+        Failure::new(
+            Reason::VerifyTimeout,
             format!("the agent was not done within timeouts.verify = {}", humantime::format_duration(limit)),
         )
     };
-    let followed = driver.bounded(limit, late, follow(driver, &mut verification)).await;
+    let followed = trial.bounds.run(limit, late, follow(trial, &mut verification)).await;
     let Verification { booted, results, report, removal, .. } = verification;
     let outcome = match followed {
-        Ok(()) => conclude(driver, &booted, report, removal).await,
+        Ok(()) => conclude(trial, &booted, report, removal).await,
         Err(failure) if failure.evidence.is_empty() => {
-            Err(failure.with_evidence(console_evidence(driver, &booted.server).await))
+            Err(failure.with_evidence(console_evidence(trial, &booted.server).await))
         }
         Err(failure) => Err(failure),
     };
     match outcome {
         Ok(done) => Ok(done),
-        Err(failure) => Err(decided(driver, &booted, &results, failure).await),
+        Err(failure) => Err(decided(trial, &booted, &results, failure).await),
     }
 }
 
 /// Judges what the agent said to its end.
 async fn conclude(
-    driver: &Driver,
+    trial: &Trial,
     booted: &Booted,
     report: Option<v1::Report>,
     removal: Option<v1::RemovalReport>,
 ) -> Result<Done<()>, Failure> {
-    fetch_console(driver, &booted.server).await;
+    fetch_console(trial, &booted.server).await;
     let (Some(report), Some(removal)) = (report, removal) else {
-        return Err(Failure::errored(
-            "agent_lost",
+        return Err(Failure::new(
+            Reason::AgentLost,
             "the agent said goodbye without a report and a removal report",
         ));
     };
-    let specs = &driver.schedule.checks;
-    let asked =
-        async { Ok(second_opinion::ask(&driver.schedule, judgement::checks(specs, &report.results)).await) };
-    let late = async {
-        Failure::errored("verify_timeout", "repeating failed checks from the manager's host took too long")
+    let specs = &trial.target.checks;
+    let asked = async {
+        Ok(second_opinion::ask((&trial.shared.schedule, specs), judgement::checks(specs, &report.results))
+            .await)
     };
-    let checks = driver.bounded(SECOND_OPINION, late, asked).await?;
-    driver.record_checks(checks.clone()).await?;
+    let late = async {
+        Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
+    };
+    let checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
+    trial.record_checks(checks.clone()).await?;
     let verdict = judgement::judge(specs, &checks, &removal);
-    let kept = keep_disk(driver, booted).await;
+    let kept = keep_disk(trial, booted).await;
     // Whoever came with the token until now makes the verdict nobody's, also a bad one.
     claim::uncontested(&booted.session)?;
     verdict?;
@@ -110,7 +114,7 @@ async fn conclude(
 
 /// Why the build ends, when it ends before its verdict: a required check that had failed by then decides. A network
 /// check counts as failed only once it was repeated from here.
-async fn decided(driver: &Driver, booted: &Booted, results: &[v1::CheckResult], later: Failure) -> Failure {
+async fn decided(trial: &Trial, booted: &Booted, results: &[v1::CheckResult], later: Failure) -> Failure {
     if !judgement::may_be_outweighed(&later) {
         return later;
     }
@@ -118,18 +122,20 @@ async fn decided(driver: &Driver, booted: &Booted, results: &[v1::CheckResult], 
     if let Err(contested) = claim::uncontested(&booted.session) {
         return contested;
     }
-    let known = judgement::checks(&driver.schedule.checks, results);
-    let checks = second_opinion::settle(Some(&driver.schedule), known, LAST_OPINION).await;
-    if let Err(error) = driver.record_checks(checks.clone()).await {
-        tracing::warn!(build = driver.id, "the results of its checks are not written: {error}");
+    let known = judgement::checks(&trial.target.checks, results);
+    let checks =
+        second_opinion::settle(Some((&trial.shared.schedule, &trial.target.checks)), known, LAST_OPINION)
+            .await;
+    if let Err(error) = trial.record_checks(checks.clone()).await {
+        tracing::warn!(build = trial.shared.id, "the results of its checks are not written: {error}");
     }
     judgement::outweigh(later, &checks)
 }
 
-async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), Failure> {
+async fn follow(trial: &Trial, verification: &mut Verification) -> Result<(), Failure> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reattach = driver.manager.settings().reattach;
+    let reattach = trial.shared.manager.settings().reattach;
     loop {
         let patience = async {
             match &verification.lost {
@@ -141,49 +147,49 @@ async fn follow(driver: &Driver, verification: &mut Verification) -> Result<(), 
             }
         };
         tokio::select! {
-            why = patience => return Err(lost(driver, &verification.booted, &why, reattach).await),
+            why = patience => return Err(lost(trial, &verification.booted, &why, reattach).await),
             event = verification.booted.session.next() => {
                 let Some(event) = event else {
-                    return Err(Failure::errored("gateway", "the gateway closed the session"));
+                    return Err(Failure::new(Reason::Gateway, "the gateway closed the session"));
                 };
-                if hear(driver, verification, event).await? {
+                if hear(trial, verification, event).await? {
                     return Ok(());
                 }
             }
             _ = look.tick() => {
-                follow_console(driver, &mut verification.booted.console).await;
-                still_runs(driver, &verification.booted.server).await?;
+                follow_console(trial, &mut verification.booted.console).await;
+                still_runs(trial, &verification.booted.server).await?;
             }
         }
     }
 }
 
 /// Takes up one event. True when the agent is done.
-async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
+async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
     match event {
         AgentEvent::Contested(contest) => return Err(claim::contested(&contest)),
         AgentEvent::Attached { hello, stream, admit, .. } => {
-            note_hello(driver, &mut verification.log, &hello).await;
+            note_hello(trial, &mut verification.log, &hello).await;
             verification.booted.stream = stream;
             verification.lost = None;
             let _ = admit.send(());
         }
         AgentEvent::Result(result) => {
             note(
-                driver,
+                trial,
                 &mut verification.log,
                 json!({"event": "check_result", "name": result.name, "outcome": result.outcome().word(),
                 "summary": result.summary}),
             )
             .await;
-            let check = judgement::check(&driver.schedule.checks, &result);
+            let check = judgement::check(&trial.target.checks, &result);
             // Before it is written: it counts also when it cannot be.
             verification.remember(result);
-            driver.record_checks(vec![check]).await?;
+            trial.record_checks(vec![check]).await?;
         }
         AgentEvent::Report { report, accept } => {
             note(
-                driver,
+                trial,
                 &mut verification.log,
                 json!({"event": "report", "results": report.results.iter().map(|result| json!({
                 "name": result.name, "outcome": result.outcome().word(), "summary": result.summary,
@@ -192,14 +198,14 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
             )
             .await;
             report.results.iter().for_each(|result| verification.remember(result.clone()));
-            driver.record_checks(judgement::checks(&driver.schedule.checks, &report.results)).await?;
+            trial.record_checks(judgement::checks(&trial.target.checks, &report.results)).await?;
             verification.report = Some(report);
             // Only now may the agent remove itself. If its stream broke meanwhile, it reports again.
             let _ = accept.send(());
         }
         AgentEvent::Removal(removal) => {
             note(
-                driver,
+                trial,
                 &mut verification.log,
                 json!({"event": "removal", "complete": removal.complete, "paths": removal.paths.iter()
                 .map(|path| json!({"path": path.path, "fate": path.fate().word(), "detail": path.detail}))
@@ -208,63 +214,63 @@ async fn hear(driver: &Driver, verification: &mut Verification, event: AgentEven
             .await;
             let complete = judgement::not_removed(&removal).is_empty();
             let record = v1::Removal { complete, paths: removal.paths.clone() };
-            driver.manager.history().record_removal(&driver.id, record).await?;
+            trial.history().record_removal(&trial.key, record).await?;
             verification.removal = Some(removal);
         }
         AgentEvent::Goodbye => {
-            note(driver, &mut verification.log, json!({"event": "goodbye"})).await;
+            note(trial, &mut verification.log, json!({"event": "goodbye"})).await;
             return Ok(true);
         }
         AgentEvent::Detached { why, stream } => {
-            note(driver, &mut verification.log, json!({"event": "detached", "why": why})).await;
+            note(trial, &mut verification.log, json!({"event": "detached", "why": why})).await;
             if stream != verification.booted.stream {
                 return Ok(false);
             }
-            tracing::warn!(build = driver.id, "the agent's stream ended: {why}");
+            tracing::warn!(build = trial.shared.id, "the agent's stream ended: {why}");
             verification.lost = Some((Instant::now(), why));
         }
     }
     Ok(false)
 }
 
-async fn lost(driver: &Driver, booted: &Booted, why: &str, reattach: Duration) -> Failure {
-    Failure::errored(
-        "agent_lost",
+async fn lost(trial: &Trial, booted: &Booted, why: &str, reattach: Duration) -> Failure {
+    Failure::new(
+        Reason::AgentLost,
         format!(
             "the agent was lost before its last word: {why}; it did not come back within {}",
             humantime::format_duration(reattach)
         ),
     )
-    .with_evidence(console_evidence(driver, &booted.server).await)
+    .with_evidence(console_evidence(trial, &booted.server).await)
 }
 
 /// For a look inside: the server is shut down in order, so that its disk is whole. What goes wrong with it says nothing
 /// about the image: it is told, as the end of the stage's detail, and the build goes on. Only who cancels the build ends
 /// it here.
-async fn keep_disk(driver: &Driver, booted: &Booted) -> Result<String, Failure> {
-    let Some(to) = &driver.keep_disk else { return Ok(String::new()) };
+async fn keep_disk(trial: &Trial, booted: &Booted) -> Result<String, Failure> {
+    let Some(to) = &trial.shared.keep_disk else { return Ok(String::new()) };
     let work = async {
-        driver.cloud.stop(&booted.server).await?;
-        driver.cloud.save_disk(&booted.server, to).await.map_err(Failure::from)
+        trial.cloud.stop(&booted.server).await?;
+        trial.cloud.save_disk(&booted.server, to).await.map_err(Failure::from)
     };
     // Publishing must have its time yet.
-    let left = driver.time_left().map_or(Duration::MAX, |left| left / 2);
+    let left = trial.bounds.time_left().map_or(Duration::MAX, |left| left / 2);
     let limit = left.min(SHUTTING_DOWN + SAVE_DISK);
-    let late = async { Failure::errored("cloud_timeout", "it took too long") };
-    match driver.bounded(limit, late, work).await {
+    let late = async { Failure::new(Reason::CloudTimeout, "it took too long") };
+    match trial.bounds.run(limit, late, work).await {
         Ok(()) => Ok(format!("; the disk is in {}", to.display())),
-        Err(failure) if driver.is_told_to_stop() => Err(failure),
+        Err(failure) if trial.bounds.is_told_to_stop() => Err(failure),
         Err(failure) => {
             let why = format!("the disk could not be kept in {}: {}", to.display(), failure.message);
-            tracing::warn!(build = driver.id, "{why}");
+            tracing::warn!(build = trial.shared.id, "{why}");
             Ok(format!("; {why}"))
         }
     }
 }
 
-async fn note_hello(driver: &Driver, log: &mut AgentLog, hello: &v1::Hello) {
+async fn note_hello(trial: &Trial, log: &mut AgentLog, hello: &v1::Hello) {
     note(
-        driver,
+        trial,
         log,
         json!({"event": "attached", "boot_id": hello.boot_id, "agent_version": hello.agent_version,
             "kernel": hello.kernel_release, "operating_system": hello.operating_system,
@@ -274,14 +280,14 @@ async fn note_hello(driver: &Driver, log: &mut AgentLog, hello: &v1::Hello) {
 }
 
 /// Appends what the agent said to its log and tells watchers.
-async fn note(driver: &Driver, log: &mut AgentLog, mut what: serde_json::Value) {
+async fn note(trial: &Trial, log: &mut AgentLog, mut what: serde_json::Value) {
     if let Some(object) = what.as_object_mut() {
         object.insert("time".to_owned(), json!(chrono::Utc::now().to_rfc3339()));
     }
     let line = what.to_string();
-    driver.manager.events().log(&driver.id, v1::LogSource::Agent, &line);
+    trial.log(v1::LogSource::Agent, &line);
     // The history has all of it too; a log that cannot be written ends no build.
     if let Err(error) = log.append(&line).await {
-        tracing::warn!(build = driver.id, "{}: {error}", log.path().display());
+        tracing::warn!(build = trial.shared.id, "{}: {error}", log.path().display());
     }
 }

@@ -21,11 +21,12 @@ const SECRET_WORDS: [&str; 10] = [
 ];
 
 /// What begins the names of variables that schedules may set for the elements of ours: those of the distributions'
-/// guests. The others in their READMEs are set by the manager, from keys of the schedule.
-const OF_OUR_ELEMENTS: [&str; 5] = [
+/// guests, and whether a bootstrap is kept. The others in their READMEs are set by the manager, from keys of the schedule.
+const OF_OUR_ELEMENTS: [&str; 6] = [
     "IMAGE_MANAGER_DEBIAN_",
     "IMAGE_MANAGER_EL_",
     "IMAGE_MANAGER_FEDORA_",
+    "IMAGE_MANAGER_KEEP_BASE",
     "IMAGE_MANAGER_OPENSUSE_",
     "IMAGE_MANAGER_UBUNTU_",
 ];

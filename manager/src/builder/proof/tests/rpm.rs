@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use image_manager_agent::checks::packages::rpm::Package;
 
 use super::*;
+use crate::reason::Reason;
 
 /// A package with a file of each kind that is looked at in its own way.
 const SPEC: &str = r"
@@ -194,7 +195,7 @@ async fn a_blank_file_of_rpm_is_damage_even_when_it_is_configuration() {
     image.put("etc/kept.conf", [0; 4]);
     for file in [image.convert(), on_xfs(&image)] {
         let error = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
-        assert_eq!((error.reason, error.image_at_fault), ("image_damaged", false));
+        assert_eq!(error.reason, Reason::ImageDamaged);
         assert!(error.message.contains("of 11 packaged files 2 are blank"), "{error}");
         let mut names: Vec<&str> = error.evidence.lines().collect();
         names.sort_unstable();
@@ -232,7 +233,7 @@ async fn an_rpm_database_that_was_lost_is_damage() {
         image.put("usr/lib/sysimage/rpm/rpmdb.sqlite", content);
         let error = prove(&image.convert(), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
         let expected = ("image_damaged", true);
-        let found = (error.reason, error.evidence.starts_with("the rpm database cannot be read: "));
+        let found = (error.reason.word(), error.evidence.starts_with("the rpm database cannot be read: "));
         assert_eq!(found, expected, "{error:?}");
     }
     let left: Vec<_> = fs::read_dir(image.directory.path()).unwrap().flatten().collect();

@@ -24,7 +24,7 @@ fn removed() -> v1::RemovalReport {
 }
 
 fn verdict(specs: &[CheckSpec], checks: &[v1::Check]) -> Verdict {
-    judge(specs, checks, &removed()).map_or_else(|failure| failure.verdict, |()| Verdict::Passed)
+    judge(specs, checks, &removed()).map_or_else(|failure| failure.verdict(), |()| Verdict::Passed)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn absence_is_not_success() {
     ];
     for (checks, why) in reports {
         let failure = judge(&specs, checks, &removed()).unwrap_err();
-        assert_eq!((failure.verdict, failure.reason.as_str()), (Verdict::Errored, "check_inconclusive"));
+        assert_eq!(failure.reason, Reason::CheckInconclusive);
         assert!(failure.message.contains(why), "{}", failure.message);
     }
 }
@@ -83,18 +83,25 @@ fn results_are_not_dropped_on_the_way_to_the_verdict() {
 #[test]
 fn a_known_failure_decides() {
     let checks = [one("disk", CheckOutcome::Fail, true), one("cloud_init", CheckOutcome::Unspecified, true)];
-    for reason in ["verify_timeout", "agent_lost", "total_timeout", "interrupted", "server_stopped"] {
-        let failure = outweigh(Failure::errored(reason, "late").with_evidence("console"), &checks);
-        assert_eq!((failure.verdict, failure.reason.as_str()), (Verdict::Failed, "check_failed"), "{reason}");
+    let later = [
+        Reason::VerifyTimeout,
+        Reason::AgentLost,
+        Reason::TotalTimeout,
+        Reason::Interrupted,
+        Reason::ServerStopped,
+    ];
+    for reason in later {
+        let failure = outweigh(Failure::new(reason, "late").with_evidence("console"), &checks);
+        assert_eq!(failure.reason, Reason::CheckFailed, "{reason}");
         assert!(failure.message.ends_with(&format!("then {reason}: late")), "{}", failure.message);
         assert!(failure.evidence.starts_with("console\n\ndisk (fail)"), "{}", failure.evidence);
     }
-    assert_eq!(outweigh(Failure::cancelled(), &checks).reason, "cancelled");
-    for reason in ["wrong_image", "agent_contested", INCONCLUSIVE] {
-        assert_eq!(outweigh(Failure::errored(reason, ""), &checks).reason, reason);
+    assert_eq!(outweigh(Failure::cancelled(), &checks).reason, Reason::Cancelled);
+    for reason in [Reason::WrongImage, Reason::AgentContested, INCONCLUSIVE] {
+        assert_eq!(outweigh(Failure::new(reason, ""), &checks).reason, reason);
     }
     let optional = [one("disk", CheckOutcome::Fail, false)];
-    assert_eq!(outweigh(Failure::errored("agent_lost", ""), &optional).reason, "agent_lost");
+    assert_eq!(outweigh(Failure::new(Reason::AgentLost, ""), &optional).reason, Reason::AgentLost);
 }
 
 #[test]
@@ -104,7 +111,7 @@ fn an_agent_that_stays_fails_the_image() {
     removal.paths[1].set_fate(PathFate::Kept);
     "read-only file system".clone_into(&mut removal.paths[1].detail);
     let failure = judge(&[spec("a", true)], &[one("a", CheckOutcome::Pass, true)], &removal).unwrap_err();
-    assert_eq!(failure.verdict, Verdict::Failed);
+    assert_eq!(failure.verdict(), Verdict::Failed);
     assert_eq!(failure.evidence, format!("{} (kept): read-only file system", image_manager_agent::PATHS[1]));
 }
 
@@ -124,7 +131,7 @@ fn a_removal_names_every_path_once() {
         let mut removal = removed();
         spoil(&mut removal);
         let failure = judge(&[], &[], &removal).unwrap_err();
-        assert_eq!((failure.verdict, failure.reason.as_str()), (Verdict::Failed, "agent_not_removed"));
+        assert_eq!(failure.reason, Reason::AgentNotRemoved);
         assert!(failure.evidence.contains(why), "{why}: {}", failure.evidence);
     }
     let mut absent = removed();

@@ -1,47 +1,42 @@
-//! The states of a build and its legal moves. Pure: nothing here waits, reads or writes.
+//! The states of a build and its legal moves; [`trial`] has those of a trial. Pure: nothing here waits, reads or writes.
 //!
 //! ```text
-//!  QUEUED ─> BUILDING ─> UPLOADING ─> BOOTING ─> VERIFYING ─> PUBLISHING ─┐
-//!    │          │            │           │           │            │       v
-//!    │          └────────────┴───────────┴───────────┴────────────┴─> CLEANING_UP ─> SUCCEEDED
-//!    │                                                                     │           FAILED
-//!    └─> CANCELLED · ERRORED (nothing was made yet)                        └────────>  ERRORED
-//!                                                                                      CANCELLED
+//!  QUEUED ─> BUILDING ─> TRYING ─> PUBLISHING ─┐
+//!    │          │          │           │       v
+//!    │          └──────────┴───────────┴─> CLEANING_UP ─> SUCCEEDED
+//!    │                                          │           FAILED
+//!    ├─> CANCELLED · ERRORED (nothing was made) └────────>  ERRORED
+//!    └─> SKIPPED (nothing has changed)                      CANCELLED
 //! ```
 //!
-//! - The road goes forward one step at a time. From each step on the road, trouble leads to CLEANING_UP.
+//! - A build goes forward one step at a time. From each step, trouble leads to CLEANING_UP.
 //! - Only CLEANING_UP leads to an end once anything may have been made.
 //! - An end is final.
-//! - VERIFYING leads to CLEANING_UP directly too, when the schedule publishes nothing.
+//! - TRYING leads to CLEANING_UP directly too, when nothing is published.
+
+pub mod trial;
 
 use image_manager_proto::v1::{BuildState, Verdict};
 
-/// The states that are stages of the road, in order; each has a row in the build's stages.
-pub const STAGES: [BuildState; 6] = [
-    BuildState::Building,
-    BuildState::Uploading,
-    BuildState::Booting,
-    BuildState::Verifying,
-    BuildState::Publishing,
-    BuildState::CleaningUp,
-];
+/// The states of a build that is under way, in order.
+pub const UNDER_WAY: [BuildState; 4] =
+    [BuildState::Building, BuildState::Trying, BuildState::Publishing, BuildState::CleaningUp];
 
 /// True when the build has ended.
 pub fn is_end(state: BuildState) -> bool {
-    matches!(state, BuildState::Succeeded | BuildState::Failed | BuildState::Errored | BuildState::Cancelled)
+    use BuildState as S;
+    matches!(state, S::Succeeded | S::Failed | S::Errored | S::Cancelled | S::Skipped)
 }
 
 /// Whether a build may go from one state to the other.
 pub fn may_move(from: BuildState, to: BuildState) -> bool {
     use BuildState as S;
     match (from, to) {
-        (S::Queued, S::Building | S::Cancelled | S::Errored)
-        | (S::Building, S::Uploading)
-        | (S::Uploading, S::Booting)
-        | (S::Booting, S::Verifying)
-        | (S::Verifying, S::Publishing)
-        | (S::Building | S::Uploading | S::Booting | S::Verifying | S::Publishing, S::CleaningUp) => true,
-        (S::CleaningUp, to) => is_end(to),
+        (S::Queued, S::Building | S::Cancelled | S::Errored | S::Skipped)
+        | (S::Building, S::Trying)
+        | (S::Trying, S::Publishing)
+        | (S::Building | S::Trying | S::Publishing, S::CleaningUp) => true,
+        (S::CleaningUp, to) => is_end(to) && to != S::Skipped,
         _ => false,
     }
 }
@@ -84,6 +79,7 @@ mod tests {
                 if is_end(to) {
                     prop_assert!(cleaned || !began);
                     prop_assert!(to != BuildState::Succeeded || cleaned);
+                    prop_assert!(to != BuildState::Skipped || !began);
                 }
                 state = to;
             }
@@ -101,13 +97,6 @@ mod tests {
                     state = to;
                 }
             }
-        }
-    }
-
-    #[test]
-    fn every_stage_leads_to_clean_up() {
-        for stage in STAGES {
-            assert!(stage == BuildState::CleaningUp || may_move(stage, BuildState::CleaningUp));
         }
     }
 }

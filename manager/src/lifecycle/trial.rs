@@ -1,0 +1,331 @@
+//! A trial: one artifact on one target. Owns it from its first stage to its end, attempt by attempt.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, StageState, TrialState, Verdict};
+
+use super::bounds::Bounds;
+use super::driver::{Done, INSIST, clean_up, tell_build};
+use super::failure::Failure;
+use super::ledger::BuildLedger;
+use super::settings::resource_name;
+use super::stages::boot::Booted;
+use super::stages::{boot, upload, verify};
+use super::state::trial::{end_of, may_move};
+use super::take_up::TrialStart;
+use super::uploads::Uploads;
+use super::{Manager, files};
+use crate::cloud::incidents::Incidents;
+use crate::cloud::{Cloud, Image};
+use crate::history::{Decided, Ending, History, HistoryError, Named as _, TrialKey};
+use crate::reason::Reason;
+use crate::schedules::{RetryPolicy, Schedule, Target};
+use crate::stage::Stage;
+
+/// What all trials of a build share.
+pub(super) struct Shared {
+    pub(super) manager: Manager,
+    /// The build's id.
+    pub(super) id: String,
+    pub(super) schedule: Schedule,
+    pub(super) uploads: Uploads,
+    /// For the disk of the server, where the build has one trial.
+    pub(super) keep_disk: Option<PathBuf>,
+    /// Whether the build has but one trial: its files lie at the top of the build's directory.
+    pub(super) only: bool,
+    /// What an attempt may take.
+    pub(super) rest: Duration,
+    /// Whether and when a trial that errored is made again.
+    pub(super) retry: RetryPolicy,
+}
+
+/// The one task that owns a trial.
+pub(super) struct Trial {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: TrialKey,
+    pub(super) target: Target,
+    pub(super) cloud: Arc<dyn Cloud>,
+    pub(super) bounds: Bounds,
+    /// What went wrong and was mended; goes into the stages' details.
+    pub(super) incidents: Incidents,
+    state: TrialState,
+    attempt: u32,
+}
+
+/// How a trial ended.
+pub(super) struct Ended {
+    /// Name of its target.
+    pub(super) target: String,
+    pub(super) cloud: String,
+    pub(super) required: bool,
+    /// Whether its cloud is to get the published name.
+    pub(super) publish: bool,
+    /// The image in its cloud, when it passed.
+    pub(super) image: Option<Image>,
+    /// Why it did not pass, and in which stage.
+    pub(super) failure: Option<v1::Failure>,
+    pub(super) verdict: Verdict,
+    /// What people read of the last stage.
+    pub(super) detail: String,
+}
+
+impl Ended {
+    /// As the history has it, with its image in its cloud where that is there and whether it is to be published there.
+    pub(super) fn of_record(trial: &v1::Trial, publish: bool, image: Option<Image>) -> Self {
+        Self {
+            target: trial.target.clone(),
+            cloud: trial.cloud.clone(),
+            required: trial.required,
+            publish,
+            image: image.filter(|_| trial.verdict() == Verdict::Passed),
+            failure: trial.failure.clone(),
+            verdict: trial.verdict(),
+            detail: String::new(),
+        }
+    }
+}
+
+impl Trial {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        key: TrialKey,
+        (target, cloud): (Target, Arc<dyn Cloud>),
+        bounds: Bounds,
+        (state, attempt): (TrialState, u32),
+    ) -> Self {
+        Self { shared, key, target, cloud, bounds, incidents: Incidents::default(), state, attempt }
+    }
+
+    /// Brings the trial to its end. One that errored is made again on the same artifact, as often as the schedule says.
+    pub(super) async fn run(mut self, mut start: TrialStart) -> Ended {
+        loop {
+            if let TrialStart::Waiting { retry_at: Some(at) } = &start {
+                self.wait_until(*at).await;
+            }
+            let shared = Arc::clone(&self.shared);
+            // One that is told to end while it waits needs no place for that.
+            let place = tokio::select! {
+                biased;
+                place = shared.manager.inner().trial_places.acquire() => place.ok(),
+                _ = self.bounds.stop().requested() => None,
+            };
+            let (ended, cleaned) = match start {
+                TrialStart::CleaningUp(ended) => (ended, self.clean().await),
+                start => {
+                    self.bounds = self.bounds.of_attempt(self.shared.rest);
+                    let incidents = self.incidents.clone();
+                    let outcome = incidents.watch(Box::pin(self.attempt(start))).await;
+                    let ended = self.decide(outcome).await;
+                    (ended, self.clean().await)
+                }
+            };
+            drop(place);
+            if let Some(pause) = self.pause_before_retry(&ended).await
+                && let Some(at) = self.plan_retry(pause).await
+            {
+                start = TrialStart::Waiting { retry_at: Some(at) };
+                continue;
+            }
+            self.insist(end_of(ended.verdict), None, cleaned).await;
+            return ended;
+        }
+    }
+
+    /// The stages, from where they are to be gone on with. Each is entered, in the history, before its work starts.
+    async fn attempt(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
+        match start {
+            TrialStart::Waiting { .. } => {
+                self.enter(TrialState::Uploading, String::new()).await?;
+                let image = upload::run(self).await?;
+                self.with_image(image).await
+            }
+            TrialStart::Uploading => {
+                let image = upload::run(self).await?;
+                self.with_image(image).await
+            }
+            TrialStart::Booting { image, server, agent, claim } => {
+                let booted = boot::take_up(self, server, &agent, claim.as_ref()).await?;
+                self.with_server(image, booted).await
+            }
+            TrialStart::Broken(failure) => Err(failure),
+            TrialStart::CleaningUp(_) | TrialStart::Ended(_) => {
+                Err(Failure::new(Reason::State, "a trial that has its verdict was begun anew"))
+            }
+        }
+    }
+
+    async fn with_image(&mut self, image: Done<Image>) -> Result<(Image, String), Failure> {
+        self.enter(TrialState::Booting, image.detail).await?;
+        let booted = boot::run(self, &image.value).await?;
+        self.with_server(image.value, booted).await
+    }
+
+    async fn with_server(&mut self, image: Image, booted: Done<Booted>) -> Result<(Image, String), Failure> {
+        self.enter(TrialState::Verifying, booted.detail).await?;
+        let verified = verify::run(self, booted.value).await?;
+        Ok((image, verified.detail))
+    }
+
+    /// Records the verdict.
+    async fn decide(&mut self, outcome: Result<(Image, String), Failure>) -> Ended {
+        let stage = self.state.word();
+        let (verdict, ended, detail, image, failure) = match outcome {
+            Ok((image, detail)) => (Verdict::Passed, StageState::Done, detail, Some(image), None),
+            Err(failure) => {
+                let (id, target) = (&self.shared.id, &self.target.name);
+                tracing::warn!(
+                    build = id,
+                    target,
+                    reason = failure.reason.word(),
+                    stage,
+                    "{}",
+                    failure.message
+                );
+                let said = failure.to_message(stage);
+                (failure.verdict(), StageState::Failed, failure.message, None, Some(said))
+            }
+        };
+        let told = self.incidents.append_to(&detail);
+        self.insist(TrialState::CleaningUp, Some((verdict, failure.clone())), Ending::new(ended, told)).await;
+        let Target { name, cloud, required, publish, .. } = self.target.clone();
+        Ended { target: name, cloud, required, publish, image, failure, verdict, detail }
+    }
+
+    /// Takes away what this trial made; the image stays for the build.
+    async fn clean(&self) -> Ending {
+        let (state, left) = clean_up(&self.shared.manager, &self.shared.id, Some(self.key.position)).await;
+        Ending::new(state, left)
+    }
+
+    /// Commits the move to the next state, then tells it.
+    async fn enter(&mut self, to: TrialState, detail: String) -> Result<(), Failure> {
+        if !may_move(self.state, to) {
+            let (from, to) = (self.state.word().to_owned(), to.word().to_owned());
+            return Err(HistoryError::IllegalMove { build: self.shared.id.clone(), from, to }.into());
+        }
+        let ending = Ending::new(StageState::Done, self.incidents.append_to(&detail));
+        self.history().advance_trial(&self.key, (self.state, to), None, ending).await?;
+        self.arrived(to).await;
+        Ok(())
+    }
+
+    /// Commits a move towards the end, however often that takes. Only a manager that is stopping gives up; then the next
+    /// start takes the trial up.
+    async fn insist(&mut self, to: TrialState, decided: Option<Decided>, ending: Ending) {
+        loop {
+            let moves = (self.state, to);
+            match self.history().advance_trial(&self.key, moves, decided.clone(), ending.clone()).await {
+                Ok(()) => return self.arrived(to).await,
+                Err(error) => tracing::error!(build = self.shared.id, "cannot write the history: {error}"),
+            }
+            if self.shared.manager.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(INSIST).await;
+        }
+    }
+
+    async fn arrived(&mut self, to: TrialState) {
+        self.state = to;
+        tracing::info!(build = self.shared.id, target = self.target.name, state = to.word());
+        tell_build(&self.shared.manager, &self.shared.id).await;
+    }
+
+    /// How long to wait before the next attempt; `None` when there is none: another one needs the image in the cloud, or
+    /// the artifact as it was built.
+    async fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
+        if ended.verdict != Verdict::Errored || self.bounds.is_told_to_stop() {
+            return None;
+        }
+        let pause = self.shared.retry.pause_after_attempt(self.attempt)?;
+        self.shared.uploads.can_be_tried(&self.target.cloud).await.then_some(pause)
+    }
+
+    /// Commits that the trial is made again later. False when that cannot be written: then it ends.
+    async fn plan_retry(&mut self, pause: Duration) -> Option<i64> {
+        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        let at = crate::clock::now().timestamp_millis().saturating_add(pause);
+        if let Err(error) = self.history().retry_trial(&self.key, at).await {
+            tracing::error!(build = self.shared.id, "cannot write the history: {error}");
+            return None;
+        }
+        self.attempt += 1;
+        self.incidents = Incidents::default();
+        self.arrived(TrialState::Waiting).await;
+        Some(at)
+    }
+
+    /// Waits for the instant, in milliseconds since the epoch, or until somebody ends the build.
+    async fn wait_until(&self, at: i64) {
+        let left =
+            u64::try_from(at.saturating_sub(crate::clock::now().timestamp_millis())).unwrap_or_default();
+        tokio::select! {
+            _ = self.bounds.stop().requested() => {}
+            () = tokio::time::sleep(Duration::from_millis(left)) => {}
+        }
+    }
+
+    /// The history.
+    pub(super) fn history(&self) -> &History {
+        self.shared.manager.history()
+    }
+
+    /// The ledger as this trial's cloud sees it. An image is the whole build's, everything else the trial's.
+    pub(super) fn ledger(&self) -> BuildLedger {
+        BuildLedger {
+            history: self.history().clone(),
+            build_id: self.shared.id.clone(),
+            trial: Some(self.key.position),
+            cloud: self.target.cloud.clone(),
+        }
+    }
+
+    /// The name of what belongs to this trial alone in its cloud.
+    pub(super) fn resource_name(&self) -> String {
+        let name = resource_name(&self.shared.id);
+        if self.shared.only { name } else { format!("{name}-{}", self.target.name) }
+    }
+
+    /// The directory of this trial's logs.
+    pub(super) fn directory(&self) -> PathBuf {
+        let state = &self.shared.manager.settings().state;
+        files::of_trial(state, &self.shared.id, &self.target.name, self.shared.only)
+    }
+
+    /// The serial console's log.
+    pub(super) fn console_log(&self) -> PathBuf {
+        self.directory().join(files::CONSOLE_LOG)
+    }
+
+    /// Tells a line of this trial's console or agent.
+    pub(super) fn log(&self, source: v1::LogSource, line: &str) {
+        self.shared.manager.events().log(&self.shared.id, &self.told_as(), source, line);
+    }
+
+    /// Tells how far a stage has come.
+    pub(super) fn progress(&self, stage: Stage, fraction: f64, detail: &str) {
+        self.shared.manager.events().progress(
+            &self.shared.id,
+            &self.told_as(),
+            stage.word(),
+            fraction,
+            detail,
+        );
+    }
+
+    /// The target's name, where there is more than one.
+    fn told_as(&self) -> String {
+        if self.shared.only { String::new() } else { self.target.name.clone() }
+    }
+
+    /// Records and tells results of checks.
+    pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
+        self.history().record_checks(&self.key, checks.clone()).await?;
+        for check in checks {
+            self.shared.manager.events().check(&self.shared.id, &self.told_as(), check);
+        }
+        Ok(())
+    }
+}
