@@ -28,7 +28,7 @@ const STAGES: [(&str, u64); 6] = [
 const CHECKS: [(&str, &str); 4] = [
     ("disk", r#"{"free_bytes":1288490188,"free_inodes":201020,"root":"/dev/vda1","size_bytes":4294967296}"#),
     ("dns", r#"{"names":{"manager.internal":["10.0.2.2"]},"servers":["10.0.2.3"],"ms":12.5}"#),
-    ("internet", r#"{"targets":[{"ms":41,"status":200,"url":"http://deb.debian.org/"}]}"#),
+    ("internet", r#"{"targets":[{"ms":41,"status":200,"url":"http://mirror.example/"}]}"#),
     ("cloud_init", r#"{"datasource":"ConfigDrive","errors":[],"status":"done","version":"25.1.4"}"#),
 ];
 

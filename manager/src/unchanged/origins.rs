@@ -5,14 +5,8 @@ use std::collections::BTreeSet;
 use reqwest::Url;
 
 /// The distributions' own archives.
-const DISTRIBUTIONS: [&str; 6] = [
-    "deb.debian.org",
-    "security.debian.org",
-    "ftp.debian.org",
-    "archive.ubuntu.com",
-    "security.ubuntu.com",
-    "ports.ubuntu.com",
-];
+const DISTRIBUTIONS: [(&str, [&str; 3]); 2] =
+    [("debian.org", ["deb", "security", "ftp"]), ("ubuntu.com", ["archive", "security", "ports"])];
 
 /// Scheme, host, port.
 type Origin = (String, String, u16);
@@ -25,10 +19,13 @@ pub struct Origins(BTreeSet<Origin>);
 impl Origins {
     /// The distributions' own archives.
     pub fn of_distributions() -> Self {
-        let both = |host: &str| {
-            [("http", 80), ("https", 443)].map(|(scheme, port)| (scheme.to_owned(), host.to_owned(), port))
+        let hosts = DISTRIBUTIONS
+            .into_iter()
+            .flat_map(|(domain, servers)| servers.map(|server| format!("{server}.{domain}")));
+        let both = |host: String| {
+            [("http", 80), ("https", 443)].map(|(scheme, port)| (scheme.to_owned(), host.clone(), port))
         };
-        Self(DISTRIBUTIONS.into_iter().flat_map(both).collect())
+        Self(hosts.flat_map(both).collect())
     }
 
     /// The server of an address too; what is no address of `http` or `https` adds nothing.
@@ -61,15 +58,22 @@ mod tests {
         let origins =
             Origins::of_distributions().and("https://mirror.example:8443/debian").and("file:///etc");
         let has = |address: &str| origins.has(&Url::parse(address).unwrap());
-        assert!(has("http://deb.debian.org/debian") && has("https://DEB.debian.org:443/x"));
+        for (domain, servers) in DISTRIBUTIONS {
+            for server in servers {
+                let host = format!("{server}.{domain}");
+                assert!(has(&format!("http://{host}/debian")), "{host}");
+                assert!(has(&format!("https://{}:443/x", host.to_uppercase())), "{host}");
+                assert!(!has(&format!("http://{host}.example/")), "{host}");
+                assert!(!has(&format!("http://{host}:81/")), "{host}");
+            }
+        }
         assert!(has("https://mirror.example:8443/other"));
         for other in [
             "http://mirror.example:8443/",
             "https://mirror.example/",
             "http://169.254.169.254/latest",
             "file:///etc",
-            "http://deb.debian.org.example/",
-            "http://deb.debian.org:81/",
+            "http://debian.org/debian",
         ] {
             assert!(!has(other), "{other}");
         }

@@ -231,27 +231,28 @@ mod tests {
 
     fn read(path: &str, text: &str) -> Result<Vec<Source>, Doubt> {
         let file = KeptFile { path: path.into(), content: text.into() };
-        of(&Kept::new(Family::Dpkg, vec![file], Vec::new()).unwrap(), &Origins::of_distributions())
+        let origins = Origins::of_distributions().and("http://mirror.example/");
+        of(&Kept::new(Family::Dpkg, vec![file], Vec::new()).unwrap(), &origins)
     }
 
     #[test]
     fn both_forms_mean_the_same() {
-        let line = "deb [signed-by=/k.gpg arch=amd64,arm64] http://deb.debian.org/debian bookworm main contrib # x\n\
+        let line = "deb [signed-by=/k.gpg arch=amd64,arm64] http://mirror.example/debian bookworm main contrib # x\n\
                     deb-src http://elsewhere.example/ x main\n# deb nonsense\n";
-        let stanza = "# x\nTypes: deb deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: main\n contrib\n\
+        let stanza = "# x\nTypes: deb deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n contrib\n\
                       Architectures: amd64 arm64\nSigned-By: /k.gpg\n\nTypes: deb\nEnabled: no\nURIs: file:/x\nSuites: x\n";
         let lines = read("/etc/apt/sources.list", line).unwrap();
         assert_eq!(lines, read("/etc/apt/sources.list.d/debian.sources", stanza).unwrap());
         assert_eq!(
             written(&lines, &[vec!["/root/0.gpg".into()]]),
-            "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: main contrib\n\
+            "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main contrib\n\
              Architectures: amd64 arm64\nSigned-By: /root/0.gpg\n\n"
         );
     }
 
     #[test]
     fn a_key_may_be_in_the_source() {
-        let text = "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: x\nComponents: main\nSigned-By:\n \
+        let text = "Types: deb\nURIs: http://mirror.example/debian\nSuites: x\nComponents: main\nSigned-By:\n \
                     -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc=\n -----END PGP PUBLIC KEY BLOCK-----\n";
         let sources = read("/etc/apt/sources.list.d/a.sources", text).unwrap();
         let armour = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc=\n-----END PGP PUBLIC KEY BLOCK-----\n";
@@ -260,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_not_harmless_is_not_asked() {
-        let good = "deb http://deb.debian.org/debian bookworm main\n";
+        let good = "deb http://mirror.example/debian bookworm main\n";
         assert!(read("/etc/apt/sources.list", good).is_ok());
         for (from, to) in [
             ("deb http", "deb [trusted=yes] http"),
@@ -268,14 +269,14 @@ mod tests {
             ("deb http", "deb [check-valid-until=no] http"),
             ("deb http", "deb [signed-by=ABCDEF] http"),
             ("deb http", "deb [ http"),
-            ("http://deb.debian.org/debian", "file:/etc"),
-            ("http://deb.debian.org/debian", "copy:/etc"),
-            ("http://deb.debian.org/debian", "cdrom:[x]/"),
-            ("http://deb.debian.org/debian", "ssh://deb.debian.org/"),
-            ("http://deb.debian.org/debian", "mirror+file:/etc/apt/mirrors/x.list"),
-            ("http://deb.debian.org/debian", "http://me:secret@deb.debian.org/debian"),
-            ("http://deb.debian.org/debian", "http://169.254.169.254/latest"),
-            ("http://deb.debian.org/debian", "http://deb.debian.org/?x"),
+            ("http://mirror.example/debian", "file:/etc"),
+            ("http://mirror.example/debian", "copy:/etc"),
+            ("http://mirror.example/debian", "cdrom:[x]/"),
+            ("http://mirror.example/debian", "ssh://mirror.example/"),
+            ("http://mirror.example/debian", "mirror+file:/etc/apt/mirrors/x.list"),
+            ("http://mirror.example/debian", "http://me:secret@mirror.example/debian"),
+            ("http://mirror.example/debian", "http://169.254.169.254/latest"),
+            ("http://mirror.example/debian", "http://mirror.example/?x"),
             ("bookworm", "$(id)"),
             ("bookworm", "book`id`worm"),
             ("main", "ma;in"),
@@ -286,7 +287,7 @@ mod tests {
             assert!(!doubt.unwrap_err().to_string().contains("secret"));
         }
         let stanza =
-            "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: x\nComponents: main\nTrusted: yes\n";
+            "Types: deb\nURIs: http://mirror.example/debian\nSuites: x\nComponents: main\nTrusted: yes\n";
         assert!(read("/etc/apt/sources.list.d/x.sources", stanza).is_err());
         assert!(read("/etc/apt/sources.list.d/x.sources", " begins so\n").is_err());
     }
