@@ -107,6 +107,7 @@ impl Driver {
 
     /// The stages. Each is entered, in the history, before its work starts. `Err`: a stage of the build's own went wrong.
     async fn road(&mut self, start: Start) -> Result<Outcome, Failure> {
+        let fresh = matches!(start, Start::Queue);
         let (artifact, trials) = match start {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
@@ -114,12 +115,12 @@ impl Driver {
                 let because = self.because.take().map(|why| format!("; built because {why}"));
                 let detail = artifact.detail + &because.unwrap_or_default();
                 self.enter(BuildState::Trying, detail).await?;
-                let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
-                (Some(artifact.value), fresh)
+                let trials = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
+                (Some(artifact.value), trials)
             }
             Start::Trials { artifact, trials, .. } => (artifact, trials),
         };
-        let ended = self.try_out(artifact, trials).await?;
+        let ended = self.try_out(artifact, trials, fresh).await?;
         let outcome = sum_up(&ended);
         let Some(publication) = self.schedule.publish.clone() else {
             let history = self.manager.history();
@@ -141,11 +142,12 @@ impl Driver {
         Ok(outcome.after_publishing(published, self.state.word()))
     }
 
-    /// Makes the trials, side by side, and waits for the end of each.
+    /// Makes the trials, side by side, and waits for the end of each. `fresh`: the artifact was made just now.
     async fn try_out(
         &self,
         artifact: Option<HashedFile>,
         trials: Vec<Resumed>,
+        fresh: bool,
     ) -> Result<Vec<Ended>, Failure> {
         // Before the first task: none may be left alone.
         let mut clouds = Vec::with_capacity(trials.len());
@@ -159,6 +161,7 @@ impl Driver {
             id: self.id.clone(),
             schedule: self.schedule.clone(),
             uploads: Uploads::new(artifact, images.collect::<Vec<_>>()),
+            fresh,
             keep_disk: self.keep_disk.clone(),
             only: trials.len() == 1,
             rest: self.bounds.rest(),

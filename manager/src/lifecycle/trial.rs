@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) id: String,
     pub(super) schedule: Schedule,
     pub(super) uploads: Uploads,
+    /// Whether this manager has made the artifact, a moment ago.
+    pub(super) fresh: bool,
     /// For the disk of the server, where the build has one trial.
     pub(super) keep_disk: Option<PathBuf>,
     /// Whether the build has but one trial: its files lie at the top of the build's directory.
@@ -265,6 +267,11 @@ impl Trial {
             _ = self.bounds.stop().requested() => {}
             () = tokio::time::sleep(Duration::from_millis(left)) => {}
         }
+    }
+
+    /// Whether the artifact was hashed just now, so that nobody needs to read it for that again.
+    pub(super) fn has_fresh_artifact(&self) -> bool {
+        self.shared.fresh && self.attempt == 1
     }
 
     /// The history.

@@ -40,7 +40,8 @@ pub(in crate::lifecycle) async fn run(trial: &Trial) -> Result<Done<Image>, Fail
     finish(trial, image, there).await
 }
 
-/// Sends the artifact to the cloud. What came of an earlier try is removed first; the artifact must be whole.
+/// Sends the artifact to the cloud. What came of an earlier try is removed first. One that was made a while ago must be
+/// whole; of one that was just made the hash is known, and the cloud's is compared with it.
 async fn send(trial: &Trial) -> Result<Image, Failure> {
     let cut = |why: String| Failure::new(Reason::Interrupted, format!("there is nothing to upload: {why}"));
     let artifact = trial.shared.uploads.artifact();
@@ -49,7 +50,7 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
     let image = ResourceKind::Image.as_str();
     let rows: Vec<_> =
         rows.into_iter().filter(|row| row.kind == image && row.cloud == trial.target.cloud).collect();
-    if !artifact.is_whole().await {
+    if !trial.has_fresh_artifact() && !artifact.is_whole().await {
         return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
     }
     for row in rows {
