@@ -49,7 +49,7 @@ fn render(comparison: &CompareBuildsResponse, style: Style) -> Screen {
         let state = style.by_state(build.state(), build.state().word());
         let created = when::both(build.created_at.as_ref());
         let (id, schedule) = (&build.id, &build.schedule);
-        let places = if build.cloud.is_empty() { clouds(build) } else { build.cloud.clone() };
+        let places = clouds(build);
         line!(out, format_args!("{letter}  {id}  {schedule} on {places}, created {created}, "), state);
     }
     for note in &comparison.notes {

@@ -74,7 +74,7 @@ impl Progress {
     pub(crate) fn build(&mut self, build: &v1::Build) {
         if self.told.insert("build".to_owned()) {
             let (id, schedule) = (&build.id, &build.schedule);
-            let places = if build.cloud.is_empty() { clouds(build) } else { build.cloud.clone() };
+            let places = clouds(build);
             self.say(&[&format_args!("build {id} of {schedule} on {places}")]);
         }
         let widest = several(build).iter().map(|trial| trial.target.chars().count() + 1).max();

@@ -79,8 +79,9 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
     line!(
         out,
         format_args!(
-            "schedule {} on {}, asked for by {}, created {}, took {}",
+            "schedule {} on {}{}, asked for by {}, created {}, took {}",
             build.schedule,
+            if build.cloud.is_empty() { "" } else { "cloud " },
             clouds(build),
             who(build),
             when::both(build.created_at.as_ref()),
@@ -99,7 +100,7 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
 /// Where a build was tried: its cloud, or how many clouds its trials are on.
 pub(super) fn clouds(build: &v1::Build) -> String {
     if !build.cloud.is_empty() {
-        return format!("cloud {}", build.cloud);
+        return build.cloud.clone();
     }
     let clouds: std::collections::BTreeSet<_> = build.trials.iter().map(|trial| &trial.cloud).collect();
     format!("{} clouds", clouds.len())

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::audit::{self, About, Action};
 use super::follow_up::take_retry;
-use super::names::Named as _;
+use super::names::{ENDS, Named as _, build_has_ended};
 use super::points::Point;
 use super::{History, HistoryError, NewTrial, Principal, now_ms, outbox, reports, trials};
 
@@ -165,8 +165,9 @@ pub(super) fn signed(bytes: u64) -> i64 {
 pub(super) fn unfinished_of(connection: &Connection, schedule: &str) -> rusqlite::Result<Option<String>> {
     connection
         .query_row(
-            "SELECT id FROM build INDEXED BY build_one_unfinished WHERE schedule = ?1
-             AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')",
+            &format!(
+                "SELECT id FROM build INDEXED BY build_one_unfinished WHERE schedule = ?1 AND state NOT IN {ENDS}"
+            ),
             [schedule],
             |row| row.get(0),
         )
@@ -237,14 +238,7 @@ pub(super) fn advance(
     ending: &Ending,
 ) -> Result<(), HistoryError> {
     let now = now_ms();
-    let terminal = matches!(
-        to,
-        v1::BuildState::Succeeded
-            | v1::BuildState::Failed
-            | v1::BuildState::Errored
-            | v1::BuildState::Cancelled
-            | v1::BuildState::Skipped
-    );
+    let terminal = build_has_ended(to);
     let changed = tx.execute(
         "UPDATE build SET state = ?3,
          started_at = CASE WHEN ?3 = 'building' THEN ?4 ELSE started_at END,

@@ -12,19 +12,23 @@ pub(super) fn add(connection: &Connection, build: &mut v1::Build) -> Result<(), 
         .query_row("SELECT definition_digest FROM build WHERE id = ?1", [&build.id], |row| row.get(0))
         .optional()?;
     build.definition_digest = digest.flatten().unwrap_or_default();
+    let message = |part: DefinitionPart| {
+        let DefinitionPart { kind, name, value, source } = part;
+        v1::DefinitionPart { kind, name, value, source }
+    };
+    build.definition = parts(connection, &build.id)?.into_iter().map(message).collect();
+    Ok(())
+}
+
+/// The parts of what a build was defined by, in their order.
+pub(super) fn parts(connection: &Connection, id: &str) -> rusqlite::Result<Vec<DefinitionPart>> {
     let mut statement = connection.prepare_cached(
         "SELECT kind, name, value, source FROM definition_part WHERE build_id = ?1 ORDER BY position",
     )?;
-    let parts = statement.query_map([&build.id], |row| {
-        Ok(v1::DefinitionPart {
-            kind: row.get(0)?,
-            name: row.get(1)?,
-            value: row.get(2)?,
-            source: row.get(3)?,
-        })
+    let parts = statement.query_map([id], |row| {
+        Ok(DefinitionPart { kind: row.get(0)?, name: row.get(1)?, value: row.get(2)?, source: row.get(3)? })
     })?;
-    build.definition = parts.collect::<Result<_, _>>()?;
-    Ok(())
+    parts.collect()
 }
 
 /// Builds of a schedule that are looked through for one that passed, newest first.

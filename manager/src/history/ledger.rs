@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rusqlite::{Row, params};
 
+use super::names::ENDS;
 use super::points::Point;
 use super::{History, HistoryError, now_ms};
 
@@ -128,12 +129,12 @@ impl History {
     pub async fn leftover_resources(&self) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(|connection| {
             // From the few open rows to their builds: left to itself, SQLite begins with the million that ended.
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare_cached(&format!(
                 "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial
                  FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state NOT IN ('gone', 'published')
-                 AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY r.id DESC LIMIT 1000",
-            )?;
+                 AND b.state IN {ENDS} ORDER BY r.id DESC LIMIT 1000",
+            ))?;
             Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
         })
         .await

@@ -43,7 +43,7 @@ pub use builds::{Ending, NewBuild};
 pub use definition::{Defined, DefinitionPart, DefinitionPast};
 pub use follow_up::{FollowUp, OwedRetry};
 pub use ledger::{LedgerRow, ResourceState};
-pub use names::Named;
+pub use names::{Named, build_has_ended, trial_has_ended};
 pub use outbox::{OutboxEntry, OutboxKind};
 pub use principal::Principal;
 pub use queries::{BuildFilter, Page, timestamp};

@@ -22,6 +22,22 @@ pub trait Named: Sized + Copy + 'static {
     }
 }
 
+/// The states in which builds and trials have ended, as a list of SQL. The index of unfinished builds has the same one:
+/// SQLite takes it for a question only that is worded as its condition is.
+pub(super) const ENDS: &str = "('succeeded', 'failed', 'errored', 'cancelled', 'skipped')";
+
+/// True when the build has ended.
+pub fn build_has_ended(state: v1::BuildState) -> bool {
+    use v1::BuildState as S;
+    matches!(state, S::Succeeded | S::Failed | S::Errored | S::Cancelled | S::Skipped)
+}
+
+/// True when the trial has ended.
+pub fn trial_has_ended(state: v1::TrialState) -> bool {
+    use v1::TrialState as S;
+    matches!(state, S::Succeeded | S::Failed | S::Errored | S::Cancelled | S::Skipped)
+}
+
 impl Named for v1::BuildState {
     const WORDS: &'static [(Self, &'static str)] = &[
         (Self::Queued, "queued"),
@@ -96,6 +112,16 @@ mod tests {
     use super::*;
 
     /// The words are the protobuf names in lower case without their prefix: nothing else may drift in.
+    #[test]
+    fn the_ends_are_the_same_in_sql() {
+        fn list<E: Named + PartialEq>(has_ended: impl Fn(E) -> bool) -> String {
+            let words = E::WORDS.iter().filter(|(state, _)| has_ended(*state));
+            format!("({})", words.map(|(_, word)| format!("'{word}'")).collect::<Vec<_>>().join(", "))
+        }
+        assert_eq!(list(build_has_ended), ENDS);
+        assert_eq!(list(trial_has_ended), ENDS);
+    }
+
     #[test]
     fn words_are_the_protobuf_names() {
         fn agree<T: Named + PartialEq>(prefix: &str, name: impl Fn(T) -> &'static str) {

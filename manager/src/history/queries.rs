@@ -6,7 +6,7 @@ use image_manager_proto::v1;
 use prost_types::{Duration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::names::Named as _;
+use super::names::{ENDS, Named as _};
 use super::{History, HistoryError, definition, parts};
 use crate::reason::hint_of;
 
@@ -79,10 +79,9 @@ impl History {
     /// Ids of the builds that have not ended, oldest first, with their states.
     pub async fn unfinished(&self) -> Result<Vec<(String, v1::BuildState)>, HistoryError> {
         self.read(|connection| {
-            let mut statement = connection.prepare(
-                "SELECT id, state FROM build INDEXED BY build_one_unfinished
-                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY id",
-            )?;
+            let mut statement = connection.prepare(&format!(
+                "SELECT id, state FROM build INDEXED BY build_one_unfinished WHERE state NOT IN {ENDS} ORDER BY id",
+            ))?;
             let rows = statement.query_map([], |row| {
                 let state: String = row.get(1)?;
                 Ok((row.get(0)?, v1::BuildState::from_word(&state).unwrap_or_default()))

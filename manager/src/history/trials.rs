@@ -4,7 +4,7 @@ use image_manager_proto::v1;
 use rusqlite::{Transaction, params};
 
 use super::builds::signed;
-use super::names::Named as _;
+use super::names::{ENDS, Named as _, trial_has_ended};
 use super::points::Point;
 use super::{Claim, Ending, History, HistoryError, audit, now_ms, observations};
 
@@ -75,7 +75,7 @@ impl History {
                     params![key.build_id, key.position, retry_at],
                 )?;
                 if changed == 0 {
-                    return Err(illegal(&key, "cleaning_up", "waiting"));
+                    return Err(illegal(&key, v1::TrialState::CleaningUp.word(), v1::TrialState::Waiting.word()));
                 }
                 for reset in [
                     "UPDATE stage SET state = 'pending', started_at = NULL, finished_at = NULL, detail = ''
@@ -246,12 +246,14 @@ pub(super) fn end_all(tx: &Transaction<'_>, build_id: &str) -> Result<(), Histor
         params![build_id, now],
     )?;
     tx.execute(
-        "UPDATE trial SET retry_at = NULL, state = CASE
+        &format!(
+            "UPDATE trial SET retry_at = NULL, state = CASE
                 WHEN state = 'waiting' AND attempt = 1 THEN 'skipped'
                 WHEN verdict = 'passed' THEN 'succeeded'
                 WHEN verdict IS NULL THEN 'cancelled'
                 ELSE verdict END
-         WHERE build_id = ?1 AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')",
+         WHERE build_id = ?1 AND state NOT IN {ENDS}"
+        ),
         [build_id],
     )?;
     Ok(())
@@ -264,9 +266,6 @@ fn set_verdict(
     failure: Option<&v1::Failure>,
 ) -> Result<(), HistoryError> {
     let word = (verdict != v1::Verdict::Unspecified).then(|| verdict.word());
-    let empty = v1::Failure::default();
-    let said = failure.unwrap_or(&empty);
-    let known = |text: &str| failure.is_some().then(|| text.to_owned());
     tx.execute(
         "UPDATE trial SET verdict = ?3, failure_reason = ?4, failure_stage = ?5, failure_message = ?6,
             failure_evidence = ?7 WHERE build_id = ?1 AND position = ?2",
@@ -274,10 +273,10 @@ fn set_verdict(
             key.build_id,
             key.position,
             word,
-            known(&said.reason),
-            known(&said.stage),
-            known(&said.message),
-            known(&said.evidence)
+            failure.map(|failure| &failure.reason),
+            failure.map(|failure| &failure.stage),
+            failure.map(|failure| &failure.message),
+            failure.map(|failure| &failure.evidence)
         ],
     )?;
     Ok(())
@@ -317,15 +316,7 @@ fn advance(
         "UPDATE stage SET state = 'running', started_at = ?4 WHERE build_id = ?1 AND trial = ?2 AND name = ?3",
         params![key.build_id, key.position, to.word(), now],
     )?;
-    let ended = !matches!(
-        to,
-        v1::TrialState::Waiting
-            | v1::TrialState::Uploading
-            | v1::TrialState::Booting
-            | v1::TrialState::Verifying
-            | v1::TrialState::CleaningUp
-    );
-    if ended {
+    if trial_has_ended(to) {
         tx.execute(
             "UPDATE stage SET state = 'skipped'
              WHERE build_id = ?1 AND trial = ?2 AND state IN ('pending', 'running')",

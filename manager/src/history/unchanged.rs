@@ -4,9 +4,9 @@ use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::builds::{Ending, advance};
-use super::names::Named as _;
+use super::names::{ENDS, Named as _};
 use super::points::Point;
-use super::{DefinitionPart, History, HistoryError};
+use super::{DefinitionPart, History, HistoryError, definition};
 
 /// Most artifacts that are looked at for whether what is kept of them is still needed.
 const MOST: u32 = 100;
@@ -64,14 +64,14 @@ impl History {
     pub async fn superseded_packages(&self, schedule: &str) -> Result<Vec<String>, HistoryError> {
         let schedule = schedule.to_owned();
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare_cached(&format!(
                 "SELECT b.id FROM artifact a INDEXED BY artifact_with_packages CROSS JOIN build b ON b.id = a.build_id
                  WHERE a.packages_sha256 IS NOT NULL AND b.schedule = ?1
-                   AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')
+                   AND b.state IN {ENDS}
                    AND b.id IS NOT (SELECT p.id FROM build p INDEXED BY build_by_schedule_state
                                     WHERE p.schedule = ?1 AND p.state = 'succeeded' ORDER BY p.id DESC LIMIT 1)
                  ORDER BY a.build_id LIMIT ?2",
-            )?;
+            ))?;
             let ids = statement.query_map(params![schedule, MOST], |row| row.get(0))?;
             Ok(ids.collect::<Result<_, _>>()?)
         })
@@ -118,13 +118,7 @@ fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryEr
         })
         .optional()?;
     let Some(mut before) = found else { return Ok(None) };
-    let mut parts = connection.prepare_cached(
-        "SELECT kind, name, value, source FROM definition_part WHERE build_id = ?1 ORDER BY position",
-    )?;
-    let parts = parts.query_map([&before.id], |row| {
-        Ok(DefinitionPart { kind: row.get(0)?, name: row.get(1)?, value: row.get(2)?, source: row.get(3)? })
-    })?;
-    before.definition = parts.collect::<Result<_, _>>()?;
+    before.definition = definition::parts(connection, &before.id)?;
     let mut trials = connection.prepare_cached(
         "SELECT target, cloud, coalesce(verdict, '') = 'passed', coalesce(image_name, '') FROM trial
          WHERE build_id = ?1 ORDER BY position",

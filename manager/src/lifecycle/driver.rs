@@ -22,6 +22,7 @@ use crate::cloud::incidents::Incidents;
 use crate::history::{Ending, FollowUp, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule};
+use crate::stage::Stage;
 
 /// How long the whole clean-up of a build or a trial may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
@@ -124,14 +125,16 @@ impl Driver {
         let outcome = sum_up(&ended);
         let Some(publication) = self.schedule.publish.clone() else {
             let history = self.manager.history();
-            history.skip_stage(&self.id, "publishing", "the schedule publishes nothing").await?;
+            history.skip_stage(&self.id, Stage::Publishing.word(), "the schedule publishes nothing").await?;
             return Ok(outcome);
         };
         let images = to_publish(publication.when, &ended);
         if images.is_empty() {
             if outcome.verdict == Verdict::Passed {
                 let history = self.manager.history();
-                history.skip_stage(&self.id, "publishing", "no target is to be published").await?;
+                history
+                    .skip_stage(&self.id, Stage::Publishing.word(), "no target is to be published")
+                    .await?;
             }
             return Ok(outcome);
         }

@@ -17,7 +17,6 @@ use super::artifact::digest_of;
 use super::definition::{Definition, ELEMENT};
 use super::driver::Driver;
 use super::failure::Failure;
-use super::files;
 use super::stages::build;
 use crate::builder::{self, Expanded};
 use crate::clock;
@@ -253,7 +252,7 @@ pub(super) async fn drop_superseded(driver: &Driver) {
 async fn try_drop_superseded(driver: &Driver) -> Result<(), HistoryError> {
     let history = driver.manager.history();
     for id in history.superseded_packages(&driver.schedule.name).await? {
-        let file = files::directory(&driver.manager.settings().state, &id).join(unchanged::FILE);
+        let file = driver.manager.settings().build_directory(&id).join(unchanged::FILE);
         match tokio::fs::remove_file(&file).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("cannot remove {}: {error}", file.display());

@@ -3,17 +3,29 @@
 use image_manager_proto::v1::{self, StageState, Verdict};
 use prost_types::Timestamp;
 
+use super::state::trial::is_end;
+
 /// The trials of a build that has several. Of an only trial everything stands at the build's top, and nothing is said
 /// twice.
 pub fn several(build: &v1::Build) -> &[v1::Trial] {
     if build.trials.len() > 1 { &build.trials } else { &[] }
 }
 
+/// How many of them passed.
+pub fn passed(trials: &[v1::Trial]) -> usize {
+    trials.iter().filter(|trial| trial.verdict() == Verdict::Passed).count()
+}
+
+/// Whether a trial's failure is that of the attempt before.
+pub fn failed_before(trial: &v1::Trial) -> bool {
+    trial.failure.is_some() && trial.verdict() == Verdict::Unspecified && !is_end(trial.state())
+}
+
 /// How many of a build's trials passed, and of how many, when it has ended, has several, and not all of those that were
 /// begun passed.
 pub fn tally(build: &v1::Build) -> Option<(usize, usize)> {
     let trials = several(build);
-    let passed = trials.iter().filter(|trial| trial.verdict() == Verdict::Passed).count();
+    let passed = passed(trials);
     let tried = trials.iter().any(|trial| trial.verdict() != Verdict::Unspecified);
     (super::state::is_end(build.state()) && tried && passed < trials.len()).then_some((passed, trials.len()))
 }

@@ -8,14 +8,16 @@ use crate::cli::text::{Painted, Screen, Style, line};
 use crate::cli::when;
 use crate::history::Named as _;
 use crate::lifecycle::state::end_of;
-use crate::lifecycle::state::trial::is_end;
-use crate::lifecycle::trials::{several, span};
+use crate::lifecycle::trials::{failed_before, passed, several, span};
 
 const TARGET: Column<v1::Trial> = ("TARGET", |trial| trial.target.clone());
 const CLOUD: Column<v1::Trial> = ("CLOUD", |trial| trial.cloud.clone());
 const STATE: Column<v1::Trial> = ("STATE", |trial| trial.state().word().to_owned());
 const REASON: Column<v1::Trial> =
-    ("REASON", |trial| if of_before(trial) { format!("({})", trial.reason) } else { trial.reason.clone() });
+    (
+        "REASON",
+        |trial| if failed_before(trial) { format!("({})", trial.reason) } else { trial.reason.clone() },
+    );
 const TOOK: Column<v1::Trial> = ("TOOK", |trial| {
     let (from, to) = span(trial);
     when::between(from, to)
@@ -32,11 +34,6 @@ const LAYOUTS: [&[Column<v1::Trial>]; 4] = [
     &[TARGET, STATE, REASON],
 ];
 
-/// Whether a trial's failure is that of the attempt before.
-fn of_before(trial: &v1::Trial) -> bool {
-    trial.failure.is_some() && trial.verdict() == Verdict::Unspecified && !is_end(trial.state())
-}
-
 /// What a trial is, in the colour of its verdict.
 pub(in crate::cli) fn painted(trial: &v1::Trial, style: Style, text: &str) -> Painted {
     match trial.verdict() {
@@ -51,9 +48,8 @@ pub(super) fn write_table(out: &mut Screen, build: &v1::Build, style: Style) {
     if trials.is_empty() {
         return;
     }
-    let passed = trials.iter().filter(|trial| trial.verdict() == Verdict::Passed).count();
     out.blank();
-    line!(out, style.bold("trials"), format_args!("  {passed} of {} passed", trials.len()));
+    line!(out, style.bold("trials"), format_args!("  {} of {} passed", passed(trials), trials.len()));
     let paint = |trial: &v1::Trial, text: &str| painted(trial, style, text);
     out.append(&table::of(&LAYOUTS, trials, "none", style, paint));
 }
@@ -81,7 +77,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
         line!(out, format_args!("  the next attempt begins at {}", when::exact(Some(at))));
     }
     if let Some(failure) = &trial.failure {
-        if of_before(trial) {
+        if failed_before(trial) {
             line!(out, "  the attempt before errored:");
         }
         write_what_happened(out, "  ", failure, style);

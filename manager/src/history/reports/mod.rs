@@ -23,6 +23,8 @@ use self::sums::{DAY, Span, WEEK};
 use super::queries::timestamp;
 use super::{History, HistoryError, now_ms};
 
+/// The ends of builds that are counted, as a list of SQL. One that was skipped was never made.
+const COUNTED: &str = "('succeeded', 'failed', 'errored', 'cancelled')";
 /// Builds up to which a report reads each of them.
 const EXACT: u64 = 2000;
 /// Builds of a schedule whose trials are read one by one at least, however many schedules a report is about.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use image_manager_proto::v1::BuildState;
 use rusqlite::{Connection, Row, params};
 
+use super::COUNTED;
 use super::summary::Sample;
 use crate::history::HistoryError;
 use crate::history::names::Named as _;
@@ -18,7 +19,7 @@ pub(super) fn samples(
     created: Range<i64>,
     mut each: impl FnMut(Sample),
 ) -> Result<(), HistoryError> {
-    let mut builds = connection.prepare_cached(
+    let mut builds = connection.prepare_cached(&format!(
         "SELECT b.id, b.created_at, b.state, b.finished_at - b.started_at,
             (SELECT max(t.image_size) FROM trial t WHERE t.build_id = b.id),
             (SELECT min(t.agent_attached_at) FROM trial t WHERE t.build_id = b.id),
@@ -28,8 +29,8 @@ pub(super) fn samples(
                  ORDER BY p.id DESC LIMIT 1) END
          FROM build b INDEXED BY build_by_schedule_time
          WHERE b.schedule = ?1 AND b.created_at >= ?2 AND b.created_at < ?3
-         AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY b.created_at, b.id",
-    )?;
+         AND b.state IN {COUNTED} ORDER BY b.created_at, b.id",
+    ))?;
     let mut stages = connection.prepare_cached(
         "SELECT name, started_at, finished_at, state = 'done' FROM stage WHERE build_id = ?1",
     )?;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use image_manager_proto::v1::{self, Verdict};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::COUNTED;
 use super::distribution::Distribution;
 use super::summary::{durations, ratio};
 use crate::history::HistoryError;
@@ -32,14 +33,14 @@ pub(super) fn of_schedule(
     if trials.is_none_or(|trials| trials < 2) {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT t.target, t.cloud, t.verdict, t.state, t.agent_attached_at, s.started_at
          FROM (SELECT id FROM build INDEXED BY build_by_schedule_time
                WHERE schedule = ?1 AND created_at >= ?2 AND created_at < ?3
-               AND state IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY created_at DESC LIMIT ?4) b
+               AND state IN {COUNTED} ORDER BY created_at DESC LIMIT ?4) b
          JOIN trial t ON t.build_id = b.id
          LEFT JOIN stage s ON s.build_id = b.id AND s.trial = t.position AND s.name = ?5",
-    )?;
+    ))?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let booting = Stage::Booting.word();
     let mut rows = statement.query(params![schedule, created.start, created.end, most, booting])?;

@@ -22,6 +22,7 @@ use crate::lifecycle::ledger::HOST;
 use crate::lifecycle::{files, manifest, room, second_build, skip};
 use crate::reason::Reason;
 use crate::schedules::{Compression, Format, ImageSpec};
+use crate::stage::Stage;
 
 /// The element of ours that makes users takes them from variables with these names.
 const USERS: &str = "IMAGE_MANAGER_USERS";
@@ -173,7 +174,9 @@ async fn build(
             tracing::info!(target: "dib", build = driver.id, "[DIB] {line}");
             events.log(&driver.id, "", LogSource::Build, &line);
         }
-        Event::Progress(fraction, detail) => events.progress(&driver.id, "", "building", fraction, &detail),
+        Event::Progress(fraction, detail) => {
+            events.progress(&driver.id, "", Stage::Building.word(), fraction, &detail);
+        }
         Event::Expanded(said) => {
             let _ = expanded.set(said);
         }

@@ -18,15 +18,11 @@ pub mod trial;
 
 use image_manager_proto::v1::{BuildState, Verdict};
 
+pub use crate::history::build_has_ended as is_end;
+
 /// The states of a build that is under way, in order.
 pub const UNDER_WAY: [BuildState; 4] =
     [BuildState::Building, BuildState::Trying, BuildState::Publishing, BuildState::CleaningUp];
-
-/// True when the build has ended.
-pub fn is_end(state: BuildState) -> bool {
-    use BuildState as S;
-    matches!(state, S::Succeeded | S::Failed | S::Errored | S::Cancelled | S::Skipped)
-}
 
 /// Whether a build may go from one state to the other.
 pub fn may_move(from: BuildState, to: BuildState) -> bool {

@@ -10,11 +10,7 @@
 
 use image_manager_proto::v1::{TrialState, Verdict};
 
-/// True when the trial has ended.
-pub fn is_end(state: TrialState) -> bool {
-    use TrialState as S;
-    matches!(state, S::Succeeded | S::Failed | S::Errored | S::Cancelled | S::Skipped)
-}
+pub use crate::history::trial_has_ended as is_end;
 
 /// Whether a trial may go from one state to the other.
 pub fn may_move(from: TrialState, to: TrialState) -> bool {

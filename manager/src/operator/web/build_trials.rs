@@ -1,6 +1,6 @@
 //! The trials on the page of a build that has several: a table that says which did what, then each by itself.
 
-use image_manager_proto::v1::{self, Verdict};
+use image_manager_proto::v1;
 use maud::{Markup, html};
 
 use super::build_parts::{Timeline, agent_rows, attach_time, check_list, failure_of, stages, tally};
@@ -8,16 +8,15 @@ use super::log::address;
 use super::log_file::Log;
 use super::{figures, marks};
 use crate::lifecycle::state::trial::is_end;
-use crate::lifecycle::trials::{several, span};
+use crate::lifecycle::trials::{failed_before, passed, several, span};
 
 /// Which did what, at a glance; nothing for a build with one trial.
 pub(super) fn table(build: &v1::Build) -> Markup {
     let trials = several(build);
-    let passed = trials.iter().filter(|trial| trial.verdict() == Verdict::Passed).count();
     html! {
         @if !trials.is_empty() {
             section.panel #trials data-swap aria-label="Trials" {
-                div.panel-head { h2 { "Trials" } span.muted { (passed) " of " (trials.len()) " passed" } }
+                div.panel-head { h2 { "Trials" } span.muted { (passed(trials)) " of " (trials.len()) " passed" } }
                 table.trials {
                     thead {
                         tr {
@@ -51,7 +50,7 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
             td.why {
                 @if let Some(at) = &trial.retry_at {
                     "tried again " (figures::distance(figures::to_utc(at)))
-                } @else if trial.reason.is_empty() || of_before(trial) {
+                } @else if trial.reason.is_empty() || failed_before(trial) {
                     span.none { "–" }
                 } @else {
                     (marks::reason(&trial.reason))
@@ -62,11 +61,6 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
             td.right.wide { a href=(address(&build.id, Log::Console, Some(&trial.target), "#log")) { "console" } }
         }
     }
-}
-
-/// Whether a trial's failure is that of the attempt before.
-fn of_before(trial: &v1::Trial) -> bool {
-    trial.failure.is_some() && trial.verdict() == Verdict::Unspecified && !is_end(trial.state())
 }
 
 /// Each by itself: why it did not pass, its stages and checks, its server and agent.
@@ -101,7 +95,7 @@ fn one(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
                 a href=(address(&build.id, Log::Agent, Some(&trial.target), "#log")) { "Agent" }
             }
             @if let Some(failure) = &trial.failure {
-                div.said { (failure_of(trial, failure, of_before(trial), told)) }
+                div.said { (failure_of(trial, failure, failed_before(trial), told)) }
             }
             (stages(&trial.stages, &Timeline::of(build), Some(&trial.target)))
             @if !trial.checks.is_empty() {
