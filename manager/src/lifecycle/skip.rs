@@ -64,7 +64,7 @@ pub(super) async fn decide(driver: &Driver) -> Result<Decision, Failure> {
         async { Failure::new(Reason::BuildTimeout, "asking whether anything has changed took too long") };
     let asked = async {
         let asked = tokio::time::timeout(LIMIT, unchanged(driver, skip)).await;
-        Ok(asked.unwrap_or_else(|_| Err("it could not be found out in time".to_owned())))
+        Ok(asked.unwrap_or_else(|_| Err("there was no answer in time".to_owned())))
     };
     match driver.bounds.run(LIMIT * 2, late, asked).await? {
         Ok(unchanged) => Ok(Decision::Skip(unchanged)),
@@ -128,12 +128,12 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     let fetches = |part: &&DefinitionPart| part.kind == ELEMENT && FETCHING.contains(&part.name.as_str());
     if let Some(part) = before.definition.iter().find(fetches) {
         return Err(format!(
-            "the element {} fetches what cannot be asked about, from elsewhere than its mirrors",
+            "the element {} fetches from elsewhere than package mirrors, which cannot be checked for changes",
             part.name
         ));
     }
     if before.packages_sha256.is_none() {
-        return Err(format!("nothing is kept of build {id} that its mirrors could be asked with"));
+        return Err(format!("nothing is kept of build {id} to ask its mirrors with"));
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ pub(super) fn warnings(build: &v1::Build) -> Markup {
 pub(super) fn road(build: &v1::Build) -> Markup {
     html! {
         section.panel #road data-swap {
-            div.panel-head { h2 { @if several(build).is_empty() { "Road" } @else { "Road of the build" } } }
+            div.panel-head { h2 { @if several(build).is_empty() { "Stages" } @else { "Stages of the build" } } }
             (stages(&build.stages, &Timeline::of(build), None))
         }
     }
