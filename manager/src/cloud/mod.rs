@@ -243,6 +243,15 @@ pub struct Published {
     pub own_image: bool,
 }
 
+/// An image that a cloud has under a public name, as the current one or as an older one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// SHA-512 of the file, lower-case hexadecimal.
+    pub sha512: String,
+    /// Where a user finds it.
+    pub location: String,
+}
+
 /// What came of a removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
@@ -304,6 +313,18 @@ pub trait Cloud: Send + Sync {
 
     /// Gives a verified image its public name. At no moment is the name without a verified image.
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError>;
+
+    /// The images that it has under a public name, the revoked ones too.
+    async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError>;
+
+    /// Gives a public name to an image that was published before under the name `from`, which may be the same one: it has
+    /// the name before another one loses it. Returns where a user finds it. Doing it again ends in the same place; with
+    /// [`Trouble::Configuration`], [`Trouble::Fault`] or [`Trouble::Corrupt`] nothing was done.
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError>;
+
+    /// Marks an image that was published under a name as revoked, and hides it where that is possible. One that is not
+    /// there any more is as good.
+    async fn revoke(&self, image: &Image, name: &str, why: &str) -> Result<(), CloudError>;
 
     /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone.
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;

@@ -52,16 +52,17 @@ pub(super) fn publish(
 }
 
 /// The images under one public name.
-struct Shelf<'a> {
+pub(super) struct Shelf<'a> {
     store: &'a Store,
-    directory: PathBuf,
-    name: &'a str,
+    pub(super) directory: PathBuf,
+    pub(super) name: &'a str,
     /// That of the image that is to be the current one.
-    format: Format,
+    pub(super) format: Format,
 }
 
 impl<'a> Shelf<'a> {
-    fn new(store: &'a Store, name: &'a str, image: &str) -> Result<Self, CloudError> {
+    /// The shelf of a name, for a build's image, which tells its format while it is in the store.
+    pub(super) fn new(store: &'a Store, name: &'a str, image: &str) -> Result<Self, CloudError> {
         check_name(name)?;
         if name.rsplit_once('.').is_some_and(|(_, end)| parse_stamp(end).is_some()) {
             let message = format!("{name} cannot be published: it looks like an older image of another name");
@@ -79,15 +80,15 @@ impl<'a> Shelf<'a> {
         Ok(shelf)
     }
 
-    fn file(&self, name: &str, format: Format) -> PathBuf {
+    pub(super) fn file(&self, name: &str, format: Format) -> PathBuf {
         self.directory.join(format!("{name}.{format}"))
     }
 
-    fn record_file(&self, name: &str) -> PathBuf {
+    pub(super) fn record_file(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.json"))
     }
 
-    fn current(&self) -> PathBuf {
+    pub(super) fn current(&self) -> PathBuf {
         self.file(self.name, self.format)
     }
 
@@ -105,13 +106,13 @@ impl<'a> Shelf<'a> {
         self.record_of(&self.current())
     }
 
-    fn record_of(&self, current: &Path) -> Option<Record> {
+    pub(super) fn record_of(&self, current: &Path) -> Option<Record> {
         let date = date(&current.metadata().ok()?);
         images::read_record(&self.record_file(self.name)).filter(|record| record.published_at == Some(date))
     }
 
     /// Step 1. Does nothing when the current image of this format has its dated name, or when there is none.
-    fn keep(&self, format: Format) -> Result<(), CloudError> {
+    pub(super) fn keep(&self, format: Format) -> Result<(), CloudError> {
         let current = self.file(self.name, format);
         let metadata = match current.metadata() {
             Ok(metadata) => metadata,
@@ -184,7 +185,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// Step 4, first half: a current image of another format has its dated name only from here on.
-    fn leave_other_formats(&self) -> Result<(), CloudError> {
+    pub(super) fn leave_other_formats(&self) -> Result<(), CloudError> {
         for format in Format::ALL.into_iter().filter(|format| *format != self.format) {
             self.keep(format)?;
             images::remove_if_there(&self.file(self.name, format))?;
@@ -227,7 +228,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// Dated names with this extension, the oldest first.
-    fn dated(&self, extension: &str) -> Result<Vec<String>, CloudError> {
+    pub(super) fn dated(&self, extension: &str) -> Result<Vec<String>, CloudError> {
         let entries = fs::read_dir(&self.directory)
             .map_err(|error| io_error("cannot list", &self.directory, &error))?;
         let mut names: Vec<String> = entries
@@ -244,12 +245,12 @@ impl<'a> Shelf<'a> {
     }
 }
 
-fn same(a: &Metadata, b: &Metadata) -> bool {
+pub(super) fn same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 /// When a file was published, in whole seconds.
-fn date(metadata: &Metadata) -> DateTime<Utc> {
+pub(super) fn date(metadata: &Metadata) -> DateTime<Utc> {
     DateTime::from_timestamp(metadata.mtime(), 0).unwrap_or_default()
 }
 

@@ -59,7 +59,7 @@ impl OpenStackCloud {
         self.patch_image(id, Value::Array(patch)).await
     }
 
-    async fn patch_image(&self, id: &str, patch: Value) -> Result<(), ApiError> {
+    pub(super) async fn patch_image(&self, id: &str, patch: Value) -> Result<(), ApiError> {
         // Setting values twice sets the same values.
         let call = Call::patch(Service::Image, format!("images/{id}"), patch).repeatable();
         self.session.call(&call).await.map(drop)
