@@ -141,7 +141,16 @@ fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover
     let inserted = tx.execute(
         "INSERT INTO handover (name, cloud, kind, to_build, revoked, why, principal, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![what.name, what.cloud, what.change.word(), what.to_build, what.revoked, what.why, who, now_ms()],
+        params![
+            what.name,
+            what.cloud,
+            what.change.word(),
+            what.to_build,
+            what.revoked,
+            what.why,
+            who,
+            now_ms()
+        ],
     );
     match inserted {
         Ok(_) => {}

@@ -18,6 +18,8 @@ mod outbox;
 mod parts;
 mod points;
 mod principal;
+#[cfg(test)]
+mod publication_tests;
 mod publications;
 mod queries;
 mod reports;

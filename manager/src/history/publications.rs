@@ -79,7 +79,8 @@ impl History {
     pub async fn is_published(&self, build_id: &str) -> Result<bool, HistoryError> {
         let id = build_id.to_owned();
         self.read(move |connection| {
-            let found = "SELECT EXISTS (SELECT 1 FROM publication WHERE build_id = ?1 AND state <> 'removed')";
+            let found =
+                "SELECT EXISTS (SELECT 1 FROM publication WHERE build_id = ?1 AND state <> 'removed')";
             Ok(connection.query_row(found, [id], |row| row.get(0))?)
         })
         .await

@@ -29,7 +29,9 @@ pub enum ChangeError {
     #[error("no image is published as {0:?}: `image-manager images` lists the names")]
     NoName(String),
     /// The build's image has, or had, no public name where it was looked for.
-    #[error("build {0} has no published image there: only an image that was published can be given a name or revoked")]
+    #[error(
+        "build {0} has no published image there: only an image that was published can be given a name or revoked"
+    )]
     NotPublished(String),
     /// No image is left that the name could go to.
     #[error(
@@ -268,10 +270,8 @@ impl Manager {
         let location = match self.in_cloud(&*cloud, what).await? {
             Ok(location) => location,
             Err(error) => {
-                let undone = matches!(
-                    error.trouble,
-                    Trouble::Configuration | Trouble::Fault | Trouble::Corrupt
-                );
+                let undone =
+                    matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
                 if undone {
                     self.history().drop_handover(handover.id).await?;
                 }
@@ -279,7 +279,13 @@ impl Manager {
             }
         };
         self.history().finish_handover(handover.id, &location).await?;
-        tracing::info!(name = what.name, cloud = what.cloud, by = handover.principal, "{}", what.change.word());
+        tracing::info!(
+            name = what.name,
+            cloud = what.cloud,
+            by = handover.principal,
+            "{}",
+            what.change.word()
+        );
         if let Err(error) = self.look_at_name(&*cloud, &what.name).await {
             tracing::warn!(name = what.name, cloud = what.cloud, "cannot list the images: {error}");
         }
@@ -321,8 +327,11 @@ impl Manager {
     /// Brings the history up to date about which images of a name are there.
     pub(super) async fn look_at_name(&self, cloud: &dyn Cloud, name: &str) -> Result<(), ChangeError> {
         let named = within(cloud.named(name)).await;
-        let named =
-            named.map_err(|error| ChangeError::Cloud { cloud: cloud.name().to_owned(), error, begun: true })?;
+        let named = named.map_err(|error| ChangeError::Cloud {
+            cloud: cloud.name().to_owned(),
+            error,
+            begun: true,
+        })?;
         let there = named.into_iter().map(|image| (image.sha512, image.location)).collect();
         Ok(self.history().record_there(name, cloud.name(), there).await?)
     }

@@ -88,7 +88,11 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
 /// How old the image is that each name has.
 fn images(page: &mut Exposition, current: &[v1::Publication]) {
     let name = "image_manager_image_age_seconds";
-    page.family(name, "gauge", "Seconds since the build of the image that has the name began, by name and cloud.");
+    page.family(
+        name,
+        "gauge",
+        "Seconds since the build of the image that has the name began, by name and cloud.",
+    );
     let now = clock::now().timestamp();
     for image in current {
         // By the build's id: an image that a name went back to is as old as it is.

@@ -103,8 +103,16 @@ mod tests {
         for path in act {
             assert_eq!(need(&Method::POST, path), Need::Role(Role::Operator), "{path}");
         }
-        for path in ["/", "/builds", "/builds/x", "/builds/x/events", "/schedules/x", "/metrics", "/compare", "/images"]
-        {
+        for path in [
+            "/",
+            "/builds",
+            "/builds/x",
+            "/builds/x/events",
+            "/schedules/x",
+            "/metrics",
+            "/compare",
+            "/images",
+        ] {
             assert_eq!(need(&Method::GET, path), Need::Role(Role::Viewer), "{path}");
         }
         for path in ["/healthz", "/login", "/login/code", "/assets/style.css", "/grpc.health.v1.Health/Check"]

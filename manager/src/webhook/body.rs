@@ -131,7 +131,10 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
                     format!("⬆ {by} promoted build {} to {name} on {cloud}{why}", build.unwrap_or_default())
                 }
                 (_, build) => {
-                    format!("↩ {by} rolled {name} on {cloud} back to build {}{why}", build.unwrap_or_default())
+                    format!(
+                        "↩ {by} rolled {name} on {cloud} back to build {}{why}",
+                        build.unwrap_or_default()
+                    )
                 }
             }
         }
@@ -261,10 +264,7 @@ mod tests {
         };
         let told = notice(OutboxKind::ImageChanged(Box::new(change)));
         let json = body(&told, None, "http://h", Format::Json);
-        assert_eq!(
-            (&json["event"], &json["link"]),
-            (&json!("image.revoked"), &json!("http://h/images"))
-        );
+        assert_eq!((&json["event"], &json["link"]), (&json!("image.revoked"), &json!("http://h/images")));
         assert_eq!(json["image"]["revoked_build_id"], "0199");
         let text = body(&told, None, "http://h", Format::Chat);
         assert_eq!(

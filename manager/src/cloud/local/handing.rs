@@ -52,17 +52,18 @@ fn found(shelf: &Shelf<'_>) -> Result<Vec<Found>, CloudError> {
 /// The images that are there under a name.
 pub(super) fn named(store: &Store, name: &str) -> Result<Vec<NamedImage>, CloudError> {
     let shelf = Shelf::new(store, name, "")?;
-    let named = |one: Found| NamedImage { sha512: one.record.sha512, location: one.file.display().to_string() };
+    let named =
+        |one: Found| NamedImage { sha512: one.record.sha512, location: one.file.display().to_string() };
     Ok(found(&shelf)?.into_iter().map(named).collect())
 }
 
 /// Gives `name` to an image that was published as `from`. Returns the file that users take.
 pub(super) fn hand_over(store: &Store, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
     let tried = || format!("giving {name} to the image that was published as {from}");
-    let source = found(&Shelf::new(store, from, "")?)?.into_iter().find(|one| one.record.sha512 == image.sha512);
-    let source = source.ok_or_else(|| {
-        CloudError::new(Trouble::Fault, format!("{}: it is not there any more", tried()))
-    })?;
+    let source =
+        found(&Shelf::new(store, from, "")?)?.into_iter().find(|one| one.record.sha512 == image.sha512);
+    let source = source
+        .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{}: it is not there any more", tried())))?;
     let metadata =
         source.file.metadata().map_err(|error| io_error("cannot look at", &source.file, &error))?;
     if metadata.len() != source.record.size_bytes {

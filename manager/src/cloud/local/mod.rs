@@ -19,13 +19,13 @@ mod config_drive;
 mod confinement;
 mod firmware;
 mod guard;
+mod handing;
 mod images;
 mod iso9660;
 mod needs;
 mod network;
 mod processes;
 mod programs;
-mod handing;
 mod publish;
 mod qemu;
 mod qmp;
@@ -53,8 +53,8 @@ use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
-    Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
+    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published,
+    Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
 };
 use crate::schedules::{Format, ServerSpec};
 

@@ -38,6 +38,7 @@ impl Bench {
             architecture: "x86_64".into(),
             properties: [].into(),
             published_at: None,
+            revoked: None,
         };
         self.store.describe(&record).unwrap();
         image

@@ -36,9 +36,9 @@ impl OpenStackCloud {
         let _alone = self.publishing.lock().await;
         let tried = format!("giving {name} to image {}", image.id);
         let there = self.image(&image.id).await.map_err(|error| error.when(&tried))?;
-        let there = there.filter(|there| self.is_ours(there)).ok_or_else(|| {
-            CloudError::new(Trouble::Fault, format!("{tried}: it is not there any more"))
-        })?;
+        let there = there
+            .filter(|there| self.is_ours(there))
+            .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{tried}: it is not there any more")))?;
         let hash = text(&there, "os_hash_value");
         if text(&there, "os_hash_algo") == "sha512" && !hash.eq_ignore_ascii_case(&image.sha512) {
             let message = format!("{tried}: it is not the one that was verified");

@@ -63,8 +63,8 @@ pub use self::diagnosis::{Proof, UNPROVABLE};
 use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};
 use super::{
-    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
-    Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published,
+    Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
 };
 use crate::schedules::ServerSpec;
 
