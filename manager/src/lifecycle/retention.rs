@@ -1,6 +1,7 @@
 //! Taking away the logs of old builds. Their rows in the history stay.
 //!
-//! A build's directory goes as a whole: its logs and its list of packages. Only directories that are named by a
+//! A build's directory goes as a whole: its logs and its list of packages. The list of packages of one whose image is
+//! published stays for as long as the image does. Only directories that are named by a
 //! build of the history that has ended are touched.
 
 use std::path::{Path, PathBuf};
@@ -103,15 +104,41 @@ async fn take_away(
             continue;
         }
         let path = files::directory(state, &build.to_string());
-        match tokio::fs::remove_dir_all(&path).await {
-            Ok(()) => {
+        // What an image consists of is known for as long as the image is there; its definition and checks are in the history.
+        let keep = history.is_published(&build.to_string()).await?.then_some(files::MANIFEST);
+        let emptied = tokio::task::spawn_blocking(move || empty(&path, keep).map_err(|error| (path, error)));
+        match emptied.await.map_err(|_| HistoryError::Closed)? {
+            Ok(0) if keep.is_some() => {}
+            Ok(_) => {
                 rest = rest.saturating_sub(bytes);
                 taken = Taken { builds: taken.builds + 1, bytes: taken.bytes + bytes };
             }
-            Err(error) => tracing::warn!("cannot take old logs away: {}: {error}", path.display()),
+            Err((path, error)) => {
+                tracing::warn!("cannot take old logs away: {}: {error}", path.display());
+            }
         }
     }
     Ok(taken)
+}
+
+/// Takes away what a build's directory has, all but the file `keep`, and without one the directory too. Returns how many
+/// entries went.
+fn empty(directory: &Path, keep: Option<&str>) -> std::io::Result<usize> {
+    let entries: Vec<_> = std::fs::read_dir(directory)?.collect::<Result<_, _>>()?;
+    if keep.is_none() {
+        std::fs::remove_dir_all(directory)?;
+        return Ok(entries.len());
+    }
+    let mut gone = 0;
+    for entry in entries.iter().filter(|entry| keep.is_none_or(|keep| entry.file_name() != keep)) {
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+        gone += 1;
+    }
+    Ok(gone)
 }
 
 /// The builds' directories, oldest first. What is not named like a build is not among them.
@@ -196,6 +223,23 @@ mod tests {
         assert_eq!(there(state, &ids), [false, false, true], "the last one has not ended");
         assert!(stranger.exists(), "no build of the history");
         assert_eq!(history.build(&ids[0]).await.unwrap().state(), S::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn a_published_image_keeps_its_list_of_packages() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let (history, ids) = builds(state, 3).await;
+        let image = v1::Image { name: "web".to_owned(), sha512: "ab".to_owned(), ..v1::Image::default() };
+        history.record_published(&ids[0], "local", image, "").await.unwrap();
+        let manifest = files::directory(state, &ids[0]).join(files::MANIFEST);
+        std::fs::write(&manifest, "[]").unwrap();
+        let none = Retention { age: None, room: Some(0) };
+        let now = chrono::Utc::now().timestamp_millis();
+        assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 2);
+        assert!(manifest.exists() && !manifest.with_file_name(files::BUILD_LOG).exists());
+        assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 0, "it is said once");
+        assert_eq!(there(state, &ids), [true, false, true]);
     }
 
     #[tokio::test]
