@@ -23,5 +23,6 @@ mod refusals;
 pub mod schedules;
 pub mod stage;
 pub mod trust;
+pub mod unchanged;
 mod untrusted;
 pub mod webhook;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use image_manager::history::History;
+use image_manager::stage::Stage;
 use rusqlite::{Connection, Transaction, params};
 
 /// How many schedules share the builds.
@@ -123,14 +124,7 @@ fn insert(tx: &Transaction<'_>, number: u64, created: u64) {
         9 => ("cancelled", None, Some("cancelled")),
         _ => ("succeeded", Some("passed"), None),
     };
-    let id = format!(
-        "{:08x}-{:04x}-7{:03x}-8{:03x}-{:012x}",
-        created >> 16,
-        created & 0xffff,
-        random & 0xfff,
-        (random >> 12) & 0xfff,
-        random >> 16
-    );
+    let id = id_of(created, random);
     let mut times = Vec::new();
     let mut at = created + 40;
     for (place, (name, typical)) in (0_u64..).zip(STAGES) {
@@ -142,13 +136,13 @@ fn insert(tx: &Transaction<'_>, number: u64, created: u64) {
     let size = 204_000_000 + number * 10 + random % 4_000_000;
     let evidence =
         reason.map(|_| "last lines of the console:\n[   12.3] systemd[1]: Reached target\n".repeat(20));
+    let failed_in = reason.map(|_| "verifying");
+    let message = reason
+        .map(|reason| format!("{reason}: a sentence for people that says what happened and what to do"));
     tx.prepare_cached(
         "INSERT INTO build (id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
-            image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name,
-            server_flavor, agent_version, agent_boot_id, agent_attached_at, removal_complete, failure_reason,
-            failure_stage, failure_message, failure_evidence)
-         VALUES (?1, ?2, 'local', ?3, ?4, 'cron', ?5, ?6, ?7, ?8, ?9, ?10, ?11, 4294967296, ?8, ?9,
-            '1 GiB, 1 CPU, 4 GiB', '0.1.0', ?8, ?12, 1, ?13, ?14, ?15, ?16)",
+            failure_reason, failure_stage, failure_message, failure_evidence)
+         VALUES (?1, ?2, 'local', ?3, ?4, 'cron', ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )
     .unwrap()
     .execute(params![
@@ -159,29 +153,59 @@ fn insert(tx: &Transaction<'_>, number: u64, created: u64) {
         stored(created),
         stored(created + 40),
         stored(at),
+        reason,
+        failed_in,
+        message,
+        evidence,
+    ])
+    .unwrap();
+    tx.prepare_cached(
+        "INSERT INTO trial (build_id, position, target, cloud, state, verdict, image_id, image_name, image_sha512,
+            image_size, image_virtual_size, server_id, server_name, server_flavor, agent_version, agent_boot_id,
+            agent_attached_at, removal_complete, failure_reason, failure_stage, failure_message, failure_evidence)
+         VALUES (?1, 0, 'local', 'local', ?2, ?3, ?4, ?5, ?6, ?7, 4294967296, ?4, ?5, '1 GiB, 1 CPU, 4 GiB', '0.1.0',
+            ?4, ?8, 1, ?9, ?10, ?11, ?12)",
+    )
+    .unwrap()
+    .execute(params![
+        id,
+        state,
+        verdict,
         format!("{random:016x}"),
         format!("image-manager-{id}"),
         format!("{random:0128x}"),
         stored(size),
         stored(attached),
         reason,
-        reason.map(|_| "verifying"),
-        reason.map(|reason| format!("{reason}: a sentence for people that says what happened and what to do")),
+        failed_in,
+        message,
         evidence,
     ])
     .unwrap();
     insert_parts(tx, &id, &times, reason.is_none());
 }
 
+fn id_of(created: u64, random: u64) -> String {
+    format!(
+        "{:08x}-{:04x}-7{:03x}-8{:03x}-{:012x}",
+        created >> 16,
+        created & 0xffff,
+        random & 0xfff,
+        (random >> 12) & 0xfff,
+        random >> 16
+    )
+}
+
 fn insert_parts(tx: &Transaction<'_>, id: &str, times: &[(&str, u64, u64)], passed: bool) {
     let mut stages = tx
         .prepare_cached(
-            "INSERT INTO stage (build_id, position, name, state, started_at, finished_at, detail)
-             VALUES (?1, ?2, ?3, 'done', ?4, ?5, 'one line for people about how it went')",
+            "INSERT INTO stage (build_id, position, name, state, started_at, finished_at, detail, trial)
+             VALUES (?1, ?2, ?3, 'done', ?4, ?5, 'one line for people about how it went', ?6)",
         )
         .unwrap();
     for (position, (name, began, ended)) in (0_i64..).zip(times) {
-        stages.execute(params![id, position, name, stored(*began), stored(*ended)]).unwrap();
+        let trial = Stage::parse(name).filter(|stage| stage.is_of_trial_alone()).map(|_| 0);
+        stages.execute(params![id, position, name, stored(*began), stored(*ended), trial]).unwrap();
     }
     let mut checks = tx
         .prepare_cached(

@@ -63,7 +63,7 @@ impl Serving {
             runtime.block_on(client.list_schedules(v1::ListSchedulesRequest {})).unwrap();
         });
         table.measure("WatchBuild, of a build that has ended", runs, |index| {
-            let request = v1::WatchBuildRequest { id: id(index), logs: true };
+            let request = v1::WatchBuildRequest { id: id(index), logs: true, target: String::new() };
             runtime.block_on(async {
                 let mut events = client.watch_build(request).await.unwrap().into_inner();
                 while events.message().await.unwrap().is_some() {}

@@ -44,6 +44,7 @@ mod room;
 mod run;
 mod staleness;
 mod stand_ins;
+mod version;
 mod view;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ use std::time::Duration;
 
 use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
+use crate::unchanged::Kept;
 
 pub use artifact::sha512_of;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
@@ -62,6 +64,7 @@ pub(crate) use room::bytes;
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;
+pub use version::version;
 
 /// Names, in [`Order::environment`], the directory with the stand-ins for `kpartx` and `dmsetup`, for hosts
 /// without device-mapper, and for `mount` and `umount`, for hosts without vfat. On other hosts they are not used. In it
@@ -124,6 +127,8 @@ pub struct Artifact {
     pub manifest: Option<PathBuf>,
     /// The packages that the image's own database lists, where DIB lists none: those of rpm.
     pub packages: Vec<Package>,
+    /// What the image's mirrors can be asked with later, whether a build would make another one; or why that is not known.
+    pub kept: Result<Kept, String>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Whether the packaged files in it are what their packages say.

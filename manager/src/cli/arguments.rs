@@ -144,7 +144,7 @@ pub(crate) struct HostArguments {
     /// for a `run` of a local one]
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY", value_parser = address)]
     pub(crate) gateway: Option<SocketAddr>,
-    /// IP:PORT that servers dial, when it differs from where the gateway listens
+    /// IP:PORT that servers of other clouds than local dial, when it differs from where the gateway listens
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT",
           value_parser = address)]
     pub(crate) agent_endpoint: Option<SocketAddr>,
@@ -156,6 +156,10 @@ pub(crate) struct HostArguments {
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
           value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
+    /// Trials that may be under way at once, over all builds: each is a server. Further ones wait
+    #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_TRIALS", default_value_t = 4,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) concurrent_trials: u16,
     /// Files with tokens that other flags name: no build sees them.
     #[arg(skip)]
     pub(crate) private: Vec<PathBuf>,
@@ -203,6 +207,9 @@ pub(crate) struct RunArguments {
     /// Print the logs as they come
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    /// Build even if nothing has changed since the last build (see `skip` in schedules.toml)
+    #[arg(long)]
+    pub(crate) force: bool,
     /// After the agent has gone, shut the server down and write its disk to this file, for a look inside
     #[arg(long, value_name = "FILE")]
     pub(crate) keep_disk: Option<PathBuf>,

@@ -57,8 +57,9 @@ impl Client {
     }
 
     /// Triggers a build of a schedule.
-    pub(crate) async fn trigger(&mut self, schedule: &str) -> Result<v1::Build, Trouble> {
-        let message = v1::TriggerBuildRequest { schedule: schedule.to_owned(), trigger: Trigger::Cli.into() };
+    pub(crate) async fn trigger(&mut self, schedule: &str, force: bool) -> Result<v1::Build, Trouble> {
+        let (schedule, trigger) = (schedule.to_owned(), Trigger::Cli.into());
+        let message = v1::TriggerBuildRequest { schedule, trigger, force };
         let mut request = self.request(message);
         // Ours ends first, and knows what was asked.
         request.set_timeout(ANSWER_TO_TRIGGER.saturating_add(ANSWER));
@@ -75,7 +76,8 @@ impl Client {
 
     /// The events of a build, logs included.
     pub(crate) async fn watch(&mut self, id: &str) -> Result<Streaming<v1::BuildEvent>, Trouble> {
-        let request = self.request(v1::WatchBuildRequest { id: id.to_owned(), logs: true });
+        let request =
+            self.request(v1::WatchBuildRequest { id: id.to_owned(), logs: true, target: String::new() });
         self.inner.watch_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
     }
 

@@ -5,10 +5,11 @@ use image_manager_proto::v1::{self, CheckOutcome, CompareBuildsResponse};
 use super::arguments::{CompareArguments, OneFormat};
 use super::instance::open_history;
 use super::report::took;
-use super::show::not_found;
+use super::show::{clouds, not_found};
 use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{History, Named as _};
+use crate::lifecycle::trials::image;
 use crate::lifecycle::{compare, short_digest};
 
 /// Stands for the build of the same schedule before the other one.
@@ -47,12 +48,14 @@ fn render(comparison: &CompareBuildsResponse, style: Style) -> Screen {
     for (letter, build) in builds.into_iter().filter_map(|(letter, build)| Some((letter, build.as_ref()?))) {
         let state = style.by_state(build.state(), build.state().word());
         let created = when::both(build.created_at.as_ref());
-        let (id, schedule, cloud) = (&build.id, &build.schedule, &build.cloud);
-        line!(out, format_args!("{letter}  {id}  {schedule} on {cloud}, created {created}, "), state);
+        let (id, schedule) = (&build.id, &build.schedule);
+        let places = if build.cloud.is_empty() { clouds(build) } else { build.cloud.clone() };
+        line!(out, format_args!("{letter}  {id}  {schedule} on {places}, created {created}, "), state);
     }
     for note in &comparison.notes {
         line!(out, style.bold("note:"), " ", *note);
     }
+    write_trials(&mut out, comparison, style);
     write_figures(&mut out, comparison, style);
     write_checks(&mut out, comparison, style);
     write_definition(&mut out, comparison, style);
@@ -65,13 +68,17 @@ fn write_figures(out: &mut Screen, comparison: &CompareBuildsResponse, style: St
     line!(out, style.bold(&format!("{:<16} {:>13} {:>13}", "", "A", "B")));
     for stage in &comparison.stages {
         let (a, b) = (took(stage.duration_a.as_ref()), took(stage.duration_b.as_ref()));
-        line!(out, format_args!("{:<16} {a:>13} {b:>13}", stage.name));
+        line!(out, format_args!("{:<16} {a:>13} {b:>13}", named(&stage.target, &stage.name)));
     }
-    let (a, b) = (took(comparison.boot_a.as_ref()), took(comparison.boot_b.as_ref()));
-    line!(out, format_args!("{:<16} {a:>13} {b:>13}", "boot to agent"));
-    let size = |build: &Option<v1::Build>| {
-        build.as_ref().and_then(|build| build.image.as_ref()).map(|image| image.size_bytes)
-    };
+    if comparison.trials.is_empty() {
+        let (a, b) = (took(comparison.boot_a.as_ref()), took(comparison.boot_b.as_ref()));
+        line!(out, format_args!("{:<16} {a:>13} {b:>13}", "boot to agent"));
+    }
+    for trial in &comparison.trials {
+        let (a, b) = (took(trial.boot_a.as_ref()), took(trial.boot_b.as_ref()));
+        line!(out, format_args!("{:<16} {a:>13} {b:>13}", named(&trial.target, "boot to agent")));
+    }
+    let size = |build: &Option<v1::Build>| build.as_ref().and_then(image).map(|image| image.size_bytes);
     let (a, b) = (size(&comparison.a), size(&comparison.b));
     let print = |size: Option<u64>| {
         size.map_or_else(|| "-".to_owned(), |size| indicatif::HumanBytes(size).to_string())
@@ -83,6 +90,30 @@ fn write_figures(out: &mut Screen, comparison: &CompareBuildsResponse, style: St
         _ => String::new(),
     };
     line!(out, format_args!("{:<16} {:>13} {:>13}{change}", "image size", print(a), print(b)));
+}
+
+/// The trials of both: how each ended.
+fn write_trials(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
+    if comparison.trials.is_empty() {
+        return;
+    }
+    out.blank();
+    line!(out, style.bold("trials"));
+    let said = |state: v1::TrialState, reason: &str| match (state, reason) {
+        (v1::TrialState::Unspecified, _) => "not there".to_owned(),
+        (state, "") => state.word().to_owned(),
+        (state, reason) => format!("{} ({reason})", state.word()),
+    };
+    for trial in &comparison.trials {
+        let (a, b) = (said(trial.state_a(), &trial.reason_a), said(trial.state_b(), &trial.reason_b));
+        let change = if a == b { a } else { format!("{a} -> {b}") };
+        line!(out, format_args!("  {:<16} {change}", trial.target));
+    }
+}
+
+/// Whose it is, where there are several.
+fn named(target: &str, name: &str) -> String {
+    if target.is_empty() { name.to_owned() } else { format!("{target} {name}") }
 }
 
 fn write_checks(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
@@ -97,7 +128,7 @@ fn write_checks(out: &mut Screen, comparison: &CompareBuildsResponse, style: Sty
     };
     for check in &comparison.checks {
         let (a, b) = (check.outcome_a(), check.outcome_b());
-        let rest = format!(" {:<16} {} -> {}", check.name, word(a), word(b));
+        let rest = format!(" {:<16} {} -> {}", named(&check.target, &check.name), word(a), word(b));
         line!(out, "  ", style.outcome_mark(b), rest);
     }
 }

@@ -62,8 +62,9 @@ pub(crate) fn answer() -> Option<ExitCode> {
 pub(crate) fn schedule_names() -> Vec<CompletionCandidate> {
     let path = given("--schedules", "IMAGE_MANAGER_SCHEDULES", "schedules.toml");
     let Ok(found) = schedules::load(&path) else { return Vec::new() };
-    let candidate =
-        |schedule: &schedules::Schedule| candidate_of(&schedule.name, &format!("on {}", schedule.cloud));
+    let candidate = |schedule: &schedules::Schedule| {
+        candidate_of(&schedule.name, &format!("on {}", schedule.clouds().join(", ")))
+    };
     found.schedules.iter().map(candidate).collect()
 }
 

@@ -86,10 +86,10 @@ fn amount(schedules: usize) -> String {
 
 /// The schedules' clouds, as far as this host's clouds.yaml and variables tell: nothing is asked of them.
 pub(crate) fn clouds(schedules: &Schedules) -> Vec<Finding> {
-    let names = schedules.schedules.iter().map(|schedule| schedule.cloud.as_str());
+    let names = schedules.schedules.iter().flat_map(Schedule::clouds);
     let names: BTreeSet<&str> = names.filter(|name| *name != LOCAL).collect();
     let of = |name: &str| {
-        let all = schedules.schedules.iter().filter(|schedule| schedule.cloud == name);
+        let all = schedules.schedules.iter().filter(|schedule| schedule.is_on(name));
         all.map(|schedule| schedule.name.clone()).collect()
     };
     names

@@ -39,10 +39,17 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     if refused.is_some_and(|error| error.trouble == CloudTrouble::Configuration) {
         return Ok(Exit::Usage);
     }
-    for schedule in schedules.schedules.iter().filter(|schedule| inside && schedule.cloud == name) {
-        say!();
-        say!("schedule ", schedule.name);
-        wrong += print(&cloud.diagnose_schedule(&schedule.server, schedule.publish.as_ref()).await, style);
+    for schedule in schedules.schedules.iter().filter(|_| inside) {
+        for target in schedule.targets.iter().filter(|target| target.cloud == name) {
+            say!();
+            if schedule.targets.len() > 1 {
+                say!("schedule ", schedule.name, ", target ", target.name);
+            } else {
+                say!("schedule ", schedule.name);
+            }
+            let publish = schedule.publish.as_ref().filter(|_| schedule.publishes_on(name));
+            wrong += print(&cloud.diagnose_schedule(&target.server, publish).await, style);
+        }
     }
     say!();
     say!("what cannot be proved from here:");

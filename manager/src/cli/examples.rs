@@ -15,8 +15,10 @@ Examples:
   image-manager run debian
   image-manager run debian --verbose --keep-disk /tmp/disk.qcow2
 
-Exit code: 0 passed, 1 the image failed, 2 errored or something is in the way, 64 wrong usage or configuration,
-130 cancelled. docs/exit-codes.md says more.";
+A build that would make what the last one made is skipped when the schedule says so (`skip`); --force builds it.
+
+Exit code: 0 passed or skipped, 1 the image failed, 2 errored or something is in the way, 64 wrong usage or
+configuration, 130 cancelled. docs/exit-codes.md says more.";
 
 /// For `check`.
 pub(super) const CHECK: &str = "\

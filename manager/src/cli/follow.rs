@@ -59,6 +59,7 @@ pub(crate) async fn follow(
 
 /// Shows an event; returns the build when it has ended.
 fn take(progress: &mut Progress, event: BuildEvent) -> Option<v1::Build> {
+    let target = event.target;
     match event.kind? {
         build_event::Kind::Build(build) => {
             progress.build(&build);
@@ -73,7 +74,7 @@ fn take(progress: &mut Progress, event: BuildEvent) -> Option<v1::Build> {
             None
         }
         build_event::Kind::Check(check) => {
-            progress.check(&check);
+            progress.check(&target, &check);
             None
         }
     }

@@ -10,6 +10,7 @@ use super::table::{self, Column};
 use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{BuildFilter, Named as _};
+use crate::lifecycle::trials;
 use crate::untrusted::{Untrusted, csv};
 
 pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
@@ -74,8 +75,13 @@ const ID: Column<v1::Build> = ("BUILD", |build| build.id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
 const SHORT_ID: Column<v1::Build> = ("BUILD", |build| build.id.chars().take(18).collect());
 const SCHEDULE: Column<v1::Build> = ("SCHEDULE", |build| build.schedule.clone());
-const CLOUD: Column<v1::Build> = ("CLOUD", |build| build.cloud.clone());
-const STATE: Column<v1::Build> = ("STATE", |build| build.state().word().to_owned());
+const CLOUD: Column<v1::Build> =
+    ("CLOUD", |build| if build.cloud.is_empty() { "several".to_owned() } else { build.cloud.clone() });
+/// With how many of its trials passed, where that says more.
+const STATE: Column<v1::Build> = ("STATE", |build| {
+    let word = build.state().word();
+    trials::tally(build).map_or_else(|| word.to_owned(), |(passed, all)| format!("{word} {passed}/{all}"))
+});
 const TRIGGER: Column<v1::Build> = ("TRIGGER", |build| build.trigger().word().to_owned());
 const CREATED: Column<v1::Build> = ("CREATED", |build| when::exact(build.created_at.as_ref()));
 const AGE: Column<v1::Build> = ("AGE", |build| when::ago(build.created_at.as_ref()));
@@ -111,7 +117,7 @@ fn csv(builds: &[v1::Build]) -> String {
             when::rfc3339(build.created_at.as_ref()),
             when::rfc3339(build.started_at.as_ref()),
             when::rfc3339(build.finished_at.as_ref()),
-            build.image.as_ref().map(|image| image.size_bytes.to_string()).unwrap_or_default(),
+            trials::image(build).map(|image| image.size_bytes.to_string()).unwrap_or_default(),
         ];
         out.push_str(&csv::row(fields.map(Untrusted::from)));
     }

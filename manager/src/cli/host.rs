@@ -37,6 +37,7 @@ pub(crate) fn settings(host: &HostArguments, state: &Path, concurrent_builds: us
         agent: host.agent.as_deref().map_or_else(find_agent, absolute),
         private: host.private.iter().map(|path| absolute(path)).collect(),
         concurrent_builds,
+        concurrent_trials: usize::from(host.concurrent_trials),
         gateway: GatewaySettings {
             heartbeat_interval: host.heartbeat_timeout / BEATS,
             heartbeat_timeout: host.heartbeat_timeout,

@@ -149,7 +149,7 @@ pub(crate) enum Builds {
 
 /// Where the gateway should listen.
 pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
-    let all_local = schedules.schedules.iter().all(|schedule| schedule.cloud == LOCAL);
+    let all_local = schedules.schedules.iter().all(|schedule| schedule.clouds() == [LOCAL]);
     let ip = if all_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     SocketAddr::new(IpAddr::V4(ip), GATEWAY_PORT)
 }
@@ -217,12 +217,12 @@ pub(crate) fn clouds(
     known: &Clouds,
 ) -> Result<Clouds, Trouble> {
     let mut clouds = Clouds::new();
-    for schedule in schedules.schedules.iter().filter(|schedule| schedule.cloud != LOCAL) {
-        if clouds.contains_key(&schedule.cloud) || known.contains_key(&schedule.cloud) {
+    for (schedule, name) in far(schedules) {
+        if clouds.contains_key(name) || known.contains_key(name) {
             continue;
         }
-        match OpenStackCloud::open(&schedule.cloud, owner) {
-            Ok(cloud) => drop(clouds.insert(schedule.cloud.clone(), Arc::new(cloud))),
+        match OpenStackCloud::open(name, owner) {
+            Ok(cloud) => drop(clouds.insert(name.to_owned(), Arc::new(cloud))),
             Err(error) if needed(schedule) => {
                 return Err(Trouble::usage(format!("schedule {:?}: {error}", schedule.name)));
             }
@@ -232,6 +232,15 @@ pub(crate) fn clouds(
     Ok(clouds)
 }
 
+/// The clouds of the schedules but `local`, each with the schedule of each target there.
+fn far(schedules: &Schedules) -> impl Iterator<Item = (&Schedule, &str)> {
+    let targets = schedules
+        .schedules
+        .iter()
+        .flat_map(|schedule| schedule.targets.iter().map(move |target| (schedule, target.cloud.as_str())));
+    targets.filter(|(_, cloud)| *cloud != LOCAL)
+}
+
 /// That servers will have an address to dial, before anything is built for them.
 pub(crate) async fn prove_reach(
     schedules: &Schedules,
@@ -239,8 +248,8 @@ pub(crate) async fn prove_reach(
     clouds: &Clouds,
     gateway: SocketAddr,
 ) -> Result<(), Trouble> {
-    for schedule in one_of_each_cloud(schedules, needed) {
-        let Some(cloud) = clouds.get(&schedule.cloud) else { continue };
+    for (schedule, name) in one_of_each_cloud(schedules, needed) {
+        let Some(cloud) = clouds.get(name) else { continue };
         match cloud.agent_endpoint(gateway).await {
             Err(error) if error.trouble == CloudTrouble::Configuration => {
                 return Err(Trouble::usage(format!("schedule {:?}: {error}", schedule.name)));
@@ -253,14 +262,13 @@ pub(crate) async fn prove_reach(
     Ok(())
 }
 
-/// A schedule of each cloud but `local`: what is asked of a cloud may take it seconds to answer.
+/// Each cloud but `local`, with a schedule of it: what is asked of a cloud may take it seconds to answer.
 fn one_of_each_cloud<'a>(
     schedules: &'a Schedules,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
-) -> Vec<&'a Schedule> {
-    let mut seen = BTreeSet::from([LOCAL]);
-    let all = schedules.schedules.iter();
-    all.filter(|schedule| needed(schedule) && seen.insert(schedule.cloud.as_str())).collect()
+) -> Vec<(&'a Schedule, &'a str)> {
+    let mut seen = BTreeSet::new();
+    far(schedules).filter(|(schedule, cloud)| needed(schedule) && seen.insert(*cloud)).collect()
 }
 
 /// Binds a port; a taken one is named with its flag.
@@ -292,7 +300,7 @@ mod tests {
         let text: String = text.iter().map(|(name, cloud)| schedule(name, cloud)).collect();
         let schedules = schedules::parse(Path::new("schedules.toml"), &text).unwrap();
         let asked = |needed: &(dyn Fn(&Schedule) -> bool + Sync)| -> Vec<String> {
-            one_of_each_cloud(&schedules, needed).iter().map(|schedule| schedule.name.clone()).collect()
+            one_of_each_cloud(&schedules, needed).iter().map(|(schedule, _)| schedule.name.clone()).collect()
         };
         assert_eq!(asked(&|_| true), ["a", "c"]);
         assert_eq!(asked(&|schedule| schedule.name.as_str() > "a"), ["b", "c"]);

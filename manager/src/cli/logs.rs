@@ -1,12 +1,16 @@
 //! `image-manager logs`: a build's logs, from their files.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use image_manager_proto::v1;
 
 use super::arguments::LogsArguments;
 use super::instance::open_history;
 use super::show::not_found;
 use super::text;
 use super::{Exit, Outcome, Trouble};
+use crate::lifecycle::trials::several;
 use crate::lifecycle::{files, state};
 use crate::untrusted::log_file::{Lines, ShownLog};
 
@@ -23,7 +27,8 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
         which if which.agent => files::AGENT_LOG,
         _ => files::BUILD_LOG,
     };
-    let path = files::directory(&arguments.state.state, &id).join(file);
+    let build = history.build(&id).await.map_err(Trouble::errored)?;
+    let path = directory(&arguments, &build, file)?.join(file);
     let mut offset = 0;
     let lines = if file == files::AGENT_LOG { Lines::Json } else { Lines::Text };
     let mut out = if arguments.raw { Out::Raw } else { Out::Shown(ShownLog::new(lines)) };
@@ -42,7 +47,7 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     }
     out.finish();
     if offset == 0 && !path.exists() {
-        let why = if path.parent().is_some_and(std::path::Path::exists) {
+        let why = if files::directory(&arguments.state.state, &id).exists() {
             "it did not come that far"
         } else {
             "it did not come that far, or its logs were taken away meanwhile (serve --keep-logs, --logs-room)"
@@ -52,6 +57,28 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
         )));
     }
     Ok(Exit::Done)
+}
+
+/// Where the log is: at the top of the build's directory, or with the target that it is of.
+fn directory(arguments: &LogsArguments, build: &v1::Build, file: &str) -> Result<PathBuf, Trouble> {
+    let state = &arguments.state.state;
+    let trials = several(build);
+    let targets = || {
+        let names: Vec<_> = build.trials.iter().map(|trial| trial.target.as_str()).collect();
+        names.join(", ")
+    };
+    match &arguments.target {
+        Some(name) if !build.trials.iter().any(|trial| trial.target == *name) => Err(Trouble::usage(
+            format!("build {} has no target {name:?}; there are: {}", build.id, targets()),
+        )),
+        None if file != files::BUILD_LOG && !trials.is_empty() => Err(Trouble::usage(format!(
+            "build {} has a {file} for each of its targets: add --target NAME, one of {}",
+            build.id,
+            targets()
+        ))),
+        Some(name) => Ok(files::of_trial(state, &build.id, name, trials.is_empty())),
+        None => Ok(files::directory(state, &build.id)),
+    }
 }
 
 /// How a log is printed: as it may be shown, or as it is.

@@ -1,14 +1,17 @@
 //! Showing a build's progress: a bar on a terminal, plain lines otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use image_manager_proto::v1::{self, CheckOutcome, LogSource, StageState};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::show::{clouds, trials};
 use super::text::{self, Part, Screen, Style};
 use super::when;
 use crate::history::Named as _;
+use crate::lifecycle::state::trial::is_end;
+use crate::lifecycle::trials::several;
 use crate::untrusted::Untrusted;
 use crate::untrusted::log_file::plain_line;
 
@@ -16,6 +19,9 @@ use crate::untrusted::log_file::plain_line;
 const STEPS: u64 = 1000;
 /// Without a terminal, progress within a stage is told this often.
 const QUIET: Duration = Duration::from_secs(15);
+
+/// Most characters of a target's name that stages are put below each other for.
+const TARGET: usize = 24;
 
 /// For a stage that says how far it has come.
 const MEASURED: &str = "{spinner} {prefix:<12} [{bar:30}] {percent:>3} %  {elapsed}  {wide_msg}";
@@ -28,7 +34,9 @@ pub(crate) struct Progress {
     style: Style,
     verbose: bool,
     told: BTreeSet<String>,
-    checks: BTreeSet<(String, &'static str)>,
+    checks: BTreeSet<(String, String, &'static str)>,
+    /// What each trial is at, by its target, where the build has several.
+    trials: BTreeMap<String, String>,
     last_line: Instant,
 }
 
@@ -47,6 +55,7 @@ impl Progress {
             verbose,
             told: BTreeSet::new(),
             checks: BTreeSet::new(),
+            trials: BTreeMap::new(),
             last_line: Instant::now(),
         }
     }
@@ -64,32 +73,89 @@ impl Progress {
     /// The build has moved: tells the stages that have ended since.
     pub(crate) fn build(&mut self, build: &v1::Build) {
         if self.told.insert("build".to_owned()) {
-            let (id, schedule, cloud) = (&build.id, &build.schedule, &build.cloud);
-            self.say(&[&format_args!("build {id} of {schedule} on {cloud}")]);
+            let (id, schedule) = (&build.id, &build.schedule);
+            let places = if build.cloud.is_empty() { clouds(build) } else { build.cloud.clone() };
+            self.say(&[&format_args!("build {id} of {schedule} on {places}")]);
         }
+        let widest = several(build).iter().map(|trial| trial.target.chars().count() + 1).max();
+        let width = widest.unwrap_or_default().min(TARGET) + 12;
         for stage in &build.stages {
-            let ended = matches!(stage.state(), StageState::Done | StageState::Failed);
-            if ended && self.told.insert(stage.name.clone()) {
-                let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
-                let mark = self.style.stage_mark(stage.state());
-                self.say(&[&mark, &format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail)]);
+            self.one_stage(stage, &stage.name, "", width);
+        }
+        for trial in several(build) {
+            let whose = format!("{} {} ", trial.target, trial.attempt);
+            for stage in &trial.stages {
+                self.one_stage(stage, &format!("{} {}", trial.target, stage.name), &whose, width);
             }
-            if stage.state() == StageState::Running && self.told.insert(format!("{} began", stage.name)) {
-                match &self.bar {
-                    Some(bar) => {
-                        bar.reset();
-                        dress(bar, WAITING);
-                        label(bar, &stage.name, "");
-                    }
-                    None => self.say(&[&format_args!("  {} …", stage.name)]),
+            self.trial(trial);
+        }
+        self.show_trials();
+    }
+
+    /// A stage, whose name is told as `name`; `whose` tells it from those of other trials and attempts.
+    fn one_stage(&mut self, stage: &v1::Stage, name: &str, whose: &str, width: usize) {
+        let ended = matches!(stage.state(), StageState::Done | StageState::Failed);
+        if ended && self.told.insert(format!("{whose}{}", stage.name)) {
+            let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
+            let mark = self.style.stage_mark(stage.state());
+            self.say(&[&mark, &format_args!(" {name:<width$} {took:>12}  {}", stage.detail)]);
+        }
+        if stage.state() == StageState::Running && self.told.insert(format!("{whose}{} began", stage.name)) {
+            match &self.bar {
+                Some(bar) => {
+                    bar.reset();
+                    dress(bar, WAITING);
+                    label(bar, name, "");
                 }
+                None => self.say(&[&format_args!("  {name} …")]),
             }
         }
     }
 
+    /// One of several trials: its end, or that it is made again, in a line; what it is at goes into the bar.
+    fn trial(&mut self, trial: &v1::Trial) {
+        let target = &trial.target;
+        let running = trial.stages.iter().find(|stage| stage.state() == StageState::Running);
+        match running {
+            // With how far it is, where that is known.
+            Some(stage) if self.trials.get(target).is_some_and(|told| told.starts_with(&stage.name)) => {}
+            Some(stage) => drop(self.trials.insert(target.clone(), stage.name.clone())),
+            None => drop(self.trials.remove(target)),
+        }
+        let state = trial.state();
+        let over = is_end(state) && state != v1::TrialState::Skipped;
+        if !over && trial.retry_at.is_none() {
+            return;
+        }
+        if !self.told.insert(format!("{target} {} {}", trial.attempt, state.word())) {
+            return;
+        }
+        let again = trial.retry_at.as_ref().map(|at| format!(", tried again at {}", when::exact(Some(at))));
+        let word = if over { state.word() } else { "errored" };
+        let why = trial.failure.as_ref().map(|failure| format!(": {}: {}", failure.reason, failure.message));
+        let rest = format!("{}{}", again.unwrap_or_default(), why.unwrap_or_default());
+        let mark = self.style.verdict_mark(trial.verdict());
+        let said = trials::painted(trial, self.style, word).bold(self.style);
+        self.say(&[&mark, &format_args!(" target {target} "), &said, &rest]);
+    }
+
+    /// What the trials under way are at, in one line beside the bar.
+    fn show_trials(&self) {
+        let Some(bar) = self.bar.as_ref().filter(|_| !self.trials.is_empty()) else { return };
+        let each = self.trials.iter().map(|(target, stage)| format!("{target} {stage}"));
+        dress(bar, WAITING);
+        label(bar, "trying", &each.collect::<Vec<_>>().join(", "));
+    }
+
     /// The stage under way has come this far.
     pub(crate) fn stage(&mut self, progress: &v1::Progress) {
-        if let Some(bar) = &self.bar {
+        let target = &progress.target;
+        if !target.is_empty() && self.bar.is_some() {
+            let percent = (progress.fraction >= 0.0).then(|| format!(" {:.0} %", progress.fraction * 100.0));
+            let at = format!("{}{}", progress.stage, percent.unwrap_or_default());
+            self.trials.insert(target.clone(), at);
+            self.show_trials();
+        } else if let Some(bar) = &self.bar {
             label(bar, &progress.stage, &progress.detail);
             if progress.fraction >= 0.0 {
                 if bar.position() == 0 {
@@ -104,7 +170,8 @@ impl Progress {
             } else {
                 String::new()
             };
-            self.say(&[&format_args!("    {} {percent}{}", progress.stage, progress.detail)]);
+            let whose = if target.is_empty() { String::new() } else { format!("{target} ") };
+            self.say(&[&format_args!("    {whose}{} {percent}{}", progress.stage, progress.detail)]);
         }
     }
 
@@ -114,22 +181,25 @@ impl Progress {
             return;
         }
         let prefix = match line.source() {
-            LogSource::Build => "[DIB]",
-            LogSource::Console => "[console]",
-            LogSource::Agent => "[agent]",
-            LogSource::Unspecified => "",
+            LogSource::Build => "DIB",
+            LogSource::Console => "console",
+            LogSource::Agent => "agent",
+            LogSource::Unspecified => "log",
         };
-        self.say(&[&self.style.dim(&format!("{prefix} {}", plain_line(&line.line)))]);
+        let whose = if line.target.is_empty() { String::new() } else { format!(" {}", line.target) };
+        self.say(&[&self.style.dim(&format!("[{prefix}{whose}] {}", plain_line(&line.line)))]);
     }
 
     /// A check has ended. The same outcome is told once, though it comes again with the report.
-    pub(crate) fn check(&mut self, check: &v1::Check) {
+    pub(crate) fn check(&mut self, target: &str, check: &v1::Check) {
         let outcome = check.outcome();
-        if outcome == CheckOutcome::Unspecified || !self.checks.insert((check.name.clone(), outcome.word())) {
+        let told = (target.to_owned(), check.name.clone(), outcome.word());
+        if outcome == CheckOutcome::Unspecified || !self.checks.insert(told) {
             return;
         }
         let mark = self.style.outcome_mark(outcome);
-        self.say(&[&"  ", &mark, &format_args!(" {:<12} {}", check.name, check.summary)]);
+        let whose = if target.is_empty() { String::new() } else { format!("{target} ") };
+        self.say(&[&"  ", &mark, &format_args!(" {whose}{:<12} {}", check.name, check.summary)]);
     }
 
     /// Takes the bar away.

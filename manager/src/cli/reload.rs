@@ -177,12 +177,16 @@ impl Reloader {
 
 /// Why no agent could call: while all schedules were local, the gateway was opened to this host only.
 fn out_of_reach(schedules: &Schedules, gateway: SocketAddr) -> Option<String> {
-    let far = schedules.schedules.iter().find(|schedule| schedule.cloud != LOCAL)?;
+    let mut targets = schedules
+        .schedules
+        .iter()
+        .flat_map(|schedule| schedule.targets.iter().map(move |target| (schedule, target)));
+    let (schedule, far) = targets.find(|(_, target)| target.cloud != LOCAL)?;
     gateway.ip().is_loopback().then(|| {
         format!(
             "schedule {:?}: servers of the cloud {:?} cannot reach the gateway on {gateway}, which was opened to this \
              host only because every schedule was local: restart the manager, or give --gateway 0.0.0.0:{}",
-            far.name,
+            schedule.name,
             far.cloud,
             gateway.port()
         )

@@ -82,6 +82,7 @@ fn write_schedule(out: &mut Screen, report: &ScheduleReport, style: Style) {
             write_times(out, name, &took(p50.as_ref()), &took(p95.as_ref()));
         }
     }
+    write_targets(out, report, style);
     if let Some(sizes) = &report.sizes {
         let size = |bytes| indicatif::HumanBytes(bytes).to_string();
         line!(
@@ -94,6 +95,24 @@ fn write_schedule(out: &mut Screen, report: &ScheduleReport, style: Style) {
                 size(sizes.max_bytes)
             )
         );
+    }
+}
+
+/// How each target went, where there are several.
+fn write_targets(out: &mut Screen, report: &ScheduleReport, style: Style) {
+    if report.targets.is_empty() {
+        return;
+    }
+    line!(out, "  ", style.dim("of the newest builds, by target"));
+    for target in &report.targets {
+        let boot = target.boot.as_ref().and_then(|boot| boot.p50.as_ref());
+        let boot = boot.map(|p50| format!(", boot to agent {}", took(Some(p50))));
+        let (passed, trials, boot) = (target.passed, target.trials, boot.unwrap_or_default());
+        let rest = format!(
+            "  {passed} of {trials} passed, {} failed, {} errored{boot}",
+            target.failed, target.errored
+        );
+        line!(out, format_args!("  {:<15} {rest}", target.target));
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Exit, Outcome, Trouble, logging, text};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
-use crate::operator::build_events;
+use crate::operator::{Logs, build_events};
 use crate::reason::Reason;
 use crate::schedules::{LOCAL, Schedule, Schedules};
 
@@ -44,11 +44,18 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
         )));
     }
     if let Some(file) = &arguments.keep_disk {
-        let cloud = schedules.get(&arguments.schedule).map_or(LOCAL, |schedule| schedule.cloud.as_str());
-        if cloud != LOCAL {
+        let targets = schedules.get(&arguments.schedule).map_or(&[][..], |schedule| &schedule.targets);
+        if targets.len() > 1 {
             return Err(Trouble::usage(format!(
-                "--keep-disk works only on the cloud \"local\", and schedule {:?} is on {cloud:?}",
-                arguments.schedule
+                "--keep-disk keeps the disk of one server, and schedule {:?} has {} targets",
+                arguments.schedule,
+                targets.len()
+            )));
+        }
+        if let Some(target) = targets.iter().find(|target| target.cloud != LOCAL) {
+            return Err(Trouble::usage(format!(
+                "--keep-disk works only on the cloud \"local\", and schedule {:?} is on {:?}",
+                arguments.schedule, target.cloud
             )));
         }
         writable(file)?;
@@ -82,7 +89,7 @@ fn writable(file: &Path) -> Result<(), Trouble> {
 /// Nobody serves the state directory: this process is the manager until the build has ended.
 async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) -> Outcome {
     lock.sign(None)?;
-    let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.cloud == LOCAL);
+    let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.clouds() == [LOCAL]);
     let gateway = match arguments.host.gateway {
         Some(gateway) => gateway,
         None if local => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -114,6 +121,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .map(std::path::absolute)
             .transpose()
             .map_err(Trouble::usage)?,
+        force: arguments.force,
         ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
@@ -134,7 +142,8 @@ async fn follow_here(
     options: TriggerOptions,
 ) -> Result<Followed, Trouble> {
     let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
-    let events = build_events(manager.clone(), build.id.clone(), true).await.map_err(Trouble::errored)?;
+    let events =
+        build_events(manager.clone(), build.id.clone(), Logs::All).await.map_err(Trouble::errored)?;
     let cancel = || {
         manager.cancel(&build.id, Principal::this_process());
     };
@@ -163,7 +172,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         ));
     }
     let mut client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
-    let build = client.trigger(&arguments.schedule).await?;
+    let build = client.trigger(&arguments.schedule, arguments.force).await?;
     let events = client.watch(&build.id).await?;
     let canceller = client.clone();
     let id = build.id.clone();
@@ -201,7 +210,7 @@ fn refused(error: TriggerError) -> Trouble {
 
 fn exit_of(build: &v1::Build) -> Exit {
     match build.state() {
-        BuildState::Succeeded => Exit::Done,
+        BuildState::Succeeded | BuildState::Skipped => Exit::Done,
         BuildState::Failed => Exit::Failed,
         BuildState::Cancelled => Exit::Cancelled,
         _ => Exit::Errored,

@@ -1,5 +1,7 @@
 //! `image-manager show`: one build for people, also the report at the end of `run`.
 
+pub(super) mod trials;
+
 use std::time::Duration;
 
 use image_manager_proto::v1;
@@ -10,6 +12,7 @@ use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
+use crate::lifecycle::trials::{blamed, image, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
 
 /// Longest value of an observation that is shown, in characters.
@@ -42,10 +45,12 @@ pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
     write_head(&mut out, build, style);
     if let Some(failure) = &build.failure {
         write_failure(&mut out, failure, style);
-        write_hint(&mut out, failure, style);
-        write_evidence(&mut out, failure, style);
+        if blamed(build, failure).is_none() {
+            write_hint(&mut out, failure, style);
+            write_evidence(&mut out, failure, style);
+        }
     }
-    write_rest(&mut out, build, style);
+    write_rest(&mut out, build, "", style);
     out
 }
 
@@ -55,9 +60,12 @@ pub(crate) fn report(build: &v1::Build, style: Style) -> Screen {
     write_head(&mut out, build, style);
     if let Some(failure) = &build.failure {
         write_failure(&mut out, failure, style);
-        write_evidence(&mut out, failure, style);
+        if blamed(build, failure).is_none() {
+            write_evidence(&mut out, failure, style);
+        }
     }
-    write_rest(&mut out, build, style);
+    let hint = build.failure.as_ref().map(|failure| failure.hint.as_str()).unwrap_or_default();
+    write_rest(&mut out, build, hint, style);
     if let Some(failure) = build.failure.as_ref().filter(|failure| !failure.hint.is_empty()) {
         out.blank();
         write_hint(&mut out, failure, style);
@@ -71,27 +79,37 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
     line!(
         out,
         format_args!(
-            "schedule {} on cloud {}, asked for by {}, created {}, took {}",
+            "schedule {} on {}, asked for by {}, created {}, took {}",
             build.schedule,
-            build.cloud,
+            clouds(build),
             who(build),
             when::both(build.created_at.as_ref()),
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    if !build.unchanged_since.is_empty() {
+        line!(out, format_args!("nothing has changed since build {}", build.unchanged_since));
+    }
     if !build.cancelled_by.is_empty() {
         line!(out, format_args!("cancelled by {}", build.cancelled_by));
     }
+    trials::write_table(out, build, style);
 }
 
-fn write_rest(out: &mut Screen, build: &v1::Build, style: Style) {
-    write_warnings(out, build, style);
-    head(out, "stages", style);
-    for stage in &build.stages {
-        let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
-        let mark = style.stage_mark(stage.state());
-        line!(out, "  ", mark, format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail));
+/// Where a build was tried: its cloud, or how many clouds its trials are on.
+pub(super) fn clouds(build: &v1::Build) -> String {
+    if !build.cloud.is_empty() {
+        return format!("cloud {}", build.cloud);
     }
+    let clouds: std::collections::BTreeSet<_> = build.trials.iter().map(|trial| &trial.cloud).collect();
+    format!("{} clouds", clouds.len())
+}
+
+fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
+    write_warnings(out, build, style);
+    head(out, if several(build).is_empty() { "stages" } else { "the build's own stages" }, style);
+    write_stages(out, &build.stages, style);
+    trials::write_each(out, build, told, style);
     if !build.checks.is_empty() {
         head(out, "checks", style);
         for check in &build.checks {
@@ -99,7 +117,8 @@ fn write_rest(out: &mut Screen, build: &v1::Build, style: Style) {
         }
     }
     if let Some(agent) = &build.agent {
-        write_agent(out, agent, style);
+        out.blank();
+        write_agent(out, "", agent, style);
     }
     write_image(out, build, style);
     write_definition(out, build, style);
@@ -129,10 +148,22 @@ fn head(out: &mut Screen, title: &str, style: Style) {
     line!(out, style.bold(title));
 }
 
+fn write_stages(out: &mut Screen, stages: &[v1::Stage], style: Style) {
+    for stage in stages {
+        let took = when::between(stage.started_at.as_ref(), stage.finished_at.as_ref());
+        let mark = style.stage_mark(stage.state());
+        line!(out, "  ", mark, format_args!(" {:<12} {took:>12}  {}", stage.name, stage.detail));
+    }
+}
+
 fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
-    let head = format!("{} while {}", failure.reason, failure.stage);
     out.blank();
-    line!(out, style.bold(&head), format_args!(": {}", failure.message));
+    write_what_happened(out, "", failure, style);
+}
+
+fn write_what_happened(out: &mut Screen, lead: &str, failure: &v1::Failure, style: Style) {
+    let head = format!("{} while {}", failure.reason, failure.stage);
+    line!(out, lead, style.bold(&head), format_args!(": {}", failure.message));
 }
 
 /// What to do next; on a terminal between words, below the first one.
@@ -178,18 +209,18 @@ fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     }
 }
 
-fn write_agent(out: &mut Screen, agent: &v1::Agent, style: Style) {
+fn write_agent(out: &mut Screen, lead: &str, agent: &v1::Agent, style: Style) {
     let removal = match &agent.removal {
         Some(removal) if removal.complete => "removed itself completely",
         Some(_) => "could NOT remove all of itself",
         None => "has not reported its removal",
     };
-    out.blank();
     let attached = when::both(agent.attached_at.as_ref());
-    line!(out, style.bold("agent"), format_args!(" {} attached {attached}, {removal}", agent.version));
+    let said = format!(" {} attached {attached}, {removal}", agent.version);
+    line!(out, lead, style.bold("agent"), said);
     for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
-        line!(out, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
+        line!(out, lead, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
     }
 }
 
@@ -210,22 +241,27 @@ fn write_image(out: &mut Screen, build: &v1::Build, style: Style) {
     if let Some(image) = &build.image {
         out.blank();
         line!(out, style.bold("image"), " ", image.name);
-        line!(
-            out,
-            format_args!(
-                "  {} ({} bytes), a disk of {}, id {}",
-                indicatif::HumanBytes(image.size_bytes),
-                image.size_bytes,
-                indicatif::HumanBytes(image.virtual_size_bytes),
-                image.id,
-            )
-        );
+        line!(out, format_args!("  {}, id {}", sizes(image), image.id));
+        line!(out, "  sha512 ", image.sha512);
+    } else if let Some(image) = image(build) {
+        out.blank();
+        line!(out, style.bold("image"), "  the same file in each cloud");
+        line!(out, "  ", sizes(image));
         line!(out, "  sha512 ", image.sha512);
     }
     if let Some(server) = &build.server {
         let rest = format!(" {} ({}), id {}", server.name, server.flavor, server.id);
         line!(out, style.bold("server"), rest);
     }
+}
+
+fn sizes(image: &v1::Image) -> String {
+    format!(
+        "{} ({} bytes), a disk of {}",
+        indicatif::HumanBytes(image.size_bytes),
+        image.size_bytes,
+        indicatif::HumanBytes(image.virtual_size_bytes),
+    )
 }
 
 #[cfg(test)]

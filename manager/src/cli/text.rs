@@ -176,7 +176,7 @@ impl Style {
     /// By how a build stands.
     pub(crate) fn by_state(self, state: BuildState, text: &str) -> Painted {
         match state {
-            BuildState::Succeeded => self.paint("32", text),
+            BuildState::Succeeded | BuildState::Skipped => self.paint("32", text),
             BuildState::Failed => self.paint("31", text),
             BuildState::Errored => self.paint("33", text),
             BuildState::Cancelled => self.paint("2", text),

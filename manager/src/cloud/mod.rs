@@ -274,6 +274,12 @@ pub trait Cloud: Send + Sync {
     /// `ip:port` under which its servers reach the gateway that listens at `gateway`.
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError>;
 
+    /// Whether its servers run on this host: then it knows their way to the gateway itself, whatever is true of servers
+    /// elsewhere.
+    fn is_on_this_host(&self) -> bool {
+        false
+    }
+
     /// The directory of this host where it keeps images, when it does.
     fn image_directory(&self) -> Option<PathBuf> {
         None

@@ -31,6 +31,8 @@ pub struct NewBuild {
     pub fired_at: Option<i64>,
     /// The errored build whose retry this is.
     pub retry_of: Option<String>,
+    /// Whether it is to be made whether anything has changed or not.
+    pub forced: bool,
 }
 
 /// How a stage ended, and what it leads to.
@@ -164,7 +166,7 @@ pub(super) fn unfinished_of(connection: &Connection, schedule: &str) -> rusqlite
     connection
         .query_row(
             "SELECT id FROM build INDEXED BY build_one_unfinished WHERE schedule = ?1
-             AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled')",
+             AND state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')",
             [schedule],
             |row| row.get(0),
         )
@@ -180,8 +182,9 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     let clouds: BTreeSet<&str> = build.trials.iter().map(|trial| trial.cloud.as_str()).collect();
     let cloud = if let [one] = Vec::from_iter(&clouds).as_slice() { **one } else { "" };
     tx.execute(
-        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by)
-         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by,
+            forced)
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             build.id,
             build.schedule,
@@ -190,7 +193,8 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
             now_ms(),
             build.retry_of,
             attempt,
-            build.requested_by.to_string()
+            build.requested_by.to_string(),
+            build.forced
         ],
     )?;
     let about = About { detail: build.trigger.word(), ..About::build(&build.schedule, &build.id) };
@@ -239,6 +243,7 @@ pub(super) fn advance(
             | v1::BuildState::Failed
             | v1::BuildState::Errored
             | v1::BuildState::Cancelled
+            | v1::BuildState::Skipped
     );
     let changed = tx.execute(
         "UPDATE build SET state = ?3,

@@ -211,6 +211,7 @@ mod tests {
                 trials: Vec::new(),
                 fired_at: None,
                 retry_of: retry_of.map(str::to_owned),
+                forced: false,
             };
             self.history.create_build(build).await
         }

@@ -6,13 +6,14 @@ use image_manager_proto::v1;
 
 use super::names::Named as _;
 use super::queries::timestamp;
-use super::{History, HistoryError};
+use super::{History, HistoryError, parts};
 
 /// Builds of a schedule that are read at most.
 const MOST: u32 = 100;
 
 impl History {
-    /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason and times only.
+    /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason,
+    /// times and trials only.
     pub async fn newest_of_each(
         &self,
         schedules: Vec<String>,
@@ -41,6 +42,8 @@ impl History {
                 let builds = rows.collect::<Result<Vec<_>, _>>()?;
                 found.insert(schedule, builds);
             }
+            let mut all: Vec<&mut v1::Build> = found.values_mut().flatten().collect();
+            parts::add_trials(connection, &mut all)?;
             Ok(found)
         })
         .await

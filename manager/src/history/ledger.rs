@@ -132,7 +132,7 @@ impl History {
                 "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial
                  FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state NOT IN ('gone', 'published')
-                 AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY r.id DESC LIMIT 1000",
+                 AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY r.id DESC LIMIT 1000",
             )?;
             Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
         })

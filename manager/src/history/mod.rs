@@ -32,6 +32,7 @@ mod tests;
 mod tokens;
 mod trail;
 mod trials;
+mod unchanged;
 mod warnings;
 mod writer;
 
@@ -58,6 +59,7 @@ pub use schedule_state::ScheduleState;
 pub use tokens::{NewToken, TokenRecord};
 pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
 pub use trials::{Decided, NewTrial, TrialKey};
+pub use unchanged::Before;
 use writer::Writer;
 
 /// How long a connection waits for another process's lock.

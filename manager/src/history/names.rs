@@ -33,6 +33,7 @@ impl Named for v1::BuildState {
         (Self::Failed, "failed"),
         (Self::Errored, "errored"),
         (Self::Cancelled, "cancelled"),
+        (Self::Skipped, "skipped"),
     ];
 }
 

@@ -47,23 +47,42 @@ pub(super) fn add(connection: &Connection, builds: &mut [v1::Build]) -> Result<(
         build.resources = resources.remove(&build.id).unwrap_or_default();
         build.trials = trials.remove(&build.id).unwrap_or_default();
         for (place, check) in checks.remove(&build.id).unwrap_or_default() {
-            build.trials.get_mut(place).into_iter().for_each(|trial| trial.checks.push(check.clone()));
+            if let Some(trial) = build.trials.get_mut(place) {
+                trial.checks.push(check);
+            }
         }
         for (place, path) in paths.remove(&build.id).unwrap_or_default() {
             let agent = build.trials.get_mut(place).and_then(|trial| trial.agent.as_mut());
             let removal = agent.and_then(|agent| agent.removal.as_mut());
-            removal.into_iter().for_each(|removal| removal.paths.push(path.clone()));
+            if let Some(removal) = removal {
+                removal.paths.push(path);
+            }
         }
         put_stages(build, stages.remove(&build.id).unwrap_or_default());
-        if let [only] = build.trials.as_slice() {
-            // So that what reads builds of one target stays simple.
-            build.checks.clone_from(&only.checks);
-            build.image.clone_from(&only.image);
-            build.server.clone_from(&only.server);
-            build.agent.clone_from(&only.agent);
-        }
+        put_on_top(build);
     }
     Ok(())
+}
+
+/// Reads the trials alone, without their stages and checks: for lists.
+pub(super) fn add_trials(connection: &Connection, builds: &mut [&mut v1::Build]) -> Result<(), HistoryError> {
+    let ids: Vec<&str> = builds.iter().map(|build| build.id.as_str()).collect();
+    let mut trials = of(connection, &serde_json::json!(ids).to_string(), TRIAL, "position", trial)?;
+    for build in builds {
+        build.trials = trials.remove(&build.id).unwrap_or_default();
+        put_on_top(build);
+    }
+    Ok(())
+}
+
+/// What an only trial has stands at its build's top too, so that what reads builds of one target stays simple.
+fn put_on_top(build: &mut v1::Build) {
+    if let [only] = build.trials.as_slice() {
+        build.checks.clone_from(&only.checks);
+        build.image.clone_from(&only.image);
+        build.server.clone_from(&only.server);
+        build.agent.clone_from(&only.agent);
+    }
 }
 
 /// A trial's stages to the trial. Those of an only trial are among its build's too, but for its clean-up: the build has
@@ -80,6 +99,27 @@ fn put_stages(build: &mut v1::Build, stages: Vec<(Option<usize>, v1::Stage)>) {
         if place.is_none() || (only && of_trial_alone) {
             build.stages.push(stage);
         }
+    }
+    if let [trial] = build.trials.as_slice() {
+        let clean_up = |stage: &&v1::Stage| stage.name == Stage::CleaningUp.word();
+        let of_trial =
+            trial.stages.iter().find(clean_up).map(|stage| stage.detail.as_str()).unwrap_or_default();
+        if let Some(own) =
+            build.stages.iter_mut().find(|stage| clean_up(&&**stage) && !stage.detail.is_empty())
+        {
+            own.detail = both_details(of_trial, &own.detail);
+        }
+    }
+}
+
+/// How two clean-ups went, one after the other, as of one: what the trial made is taken away before the rest.
+fn both_details(of_trial: &str, of_build: &str) -> String {
+    if of_trial.starts_with(of_build) {
+        of_trial.to_owned()
+    } else if of_trial.is_empty() || of_build.starts_with(of_trial) {
+        of_build.to_owned()
+    } else {
+        format!("{of_trial}; {of_build}")
     }
 }
 

@@ -23,7 +23,7 @@ pub struct BuildFilter {
     pub before: Option<String>,
     /// At most this many; bounded to [`BuildFilter::MOST`].
     pub limit: u32,
-    /// Without stages, checks, resources and the agent's paths: a table does without, and is there sooner.
+    /// Without stages, checks, resources and the agents' paths: a table does without, and is there sooner.
     pub bare: bool,
 }
 
@@ -42,7 +42,8 @@ pub struct Page {
 }
 
 const BUILD_COLUMNS: &str = "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
-    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by, warnings";
+    failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by, warnings,
+    unchanged_since, forced";
 
 impl History {
     /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
@@ -80,7 +81,7 @@ impl History {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT id, state FROM build INDEXED BY build_one_unfinished
-                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled') ORDER BY id",
+                 WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped') ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| {
                 let state: String = row.get(1)?;
@@ -137,7 +138,9 @@ fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryEr
     let more = builds.len() > limit as usize;
     builds.truncate(limit as usize);
     let next = if more { builds.last().map(|build| build.id.clone()) } else { None };
-    if !filter.bare {
+    if filter.bare {
+        parts::add_trials(connection, &mut builds.iter_mut().collect::<Vec<_>>())?;
+    } else {
         parts::add(connection, &mut builds)?;
     }
     Ok(Page { builds, next })
@@ -228,6 +231,8 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         requested_by: word(14)?,
         cancelled_by: word(15)?,
         warnings: word(16)?.lines().map(str::to_owned).collect(),
+        unchanged_since: word(17)?,
+        forced: row.get(18)?,
         ..v1::Build::default()
     })
 }

@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension as _, params};
 use super::{History, HistoryError};
 
 impl History {
-    /// When the last build of each of these schedules passed, in milliseconds since the epoch. One that never
-    /// did is absent.
+    /// When the image of each of these schedules was good last, in milliseconds since the epoch: its last build passed
+    /// then, or would have made the same. One that never did is absent.
     pub async fn last_successes(
         &self,
         schedules: Vec<String>,
@@ -16,7 +16,7 @@ impl History {
         self.read(move |connection| {
             // Newest first by the index of the schedule: it ends at the first one that passed.
             let mut statement = connection.prepare_cached(
-                "SELECT finished_at FROM build WHERE schedule = ?1 AND state = 'succeeded'
+                "SELECT finished_at FROM build WHERE schedule = ?1 AND state IN ('succeeded', 'skipped')
                  ORDER BY id DESC LIMIT 1",
             )?;
             let mut found = BTreeMap::new();

@@ -19,6 +19,7 @@ pub(super) fn new_build(id: &str, schedule: &str) -> NewBuild {
         trials: vec![new_trial("local")],
         fired_at: None,
         retry_of: None,
+        forced: false,
     }
 }
 

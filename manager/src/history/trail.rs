@@ -15,6 +15,8 @@ pub struct ArtifactRecord {
     pub sha512: String,
     /// Digest of the schedule that the build began with.
     pub schedule_digest: String,
+    /// SHA-256 of what is kept of it so that its mirrors can be asked whether anything has changed.
+    pub packages_sha256: Option<String>,
 }
 
 /// How a server's agent was told to introduce itself.
@@ -48,8 +50,6 @@ pub struct Trail {
     pub introduction: Option<Introduction>,
     /// The agent that has attached already.
     pub claim: Option<Claim>,
-    /// How often a later manager has taken the trial up.
-    pub taken_up: u32,
 }
 
 impl History {
@@ -59,9 +59,15 @@ impl History {
         self.writer()?
             .run("record:artifact", move |tx| {
                 tx.execute(
-                    "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest)
-                     VALUES (?1, ?2, ?3, ?4)",
-                    params![id, artifact.file.to_string_lossy(), artifact.sha512, artifact.schedule_digest],
+                    "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest, packages_sha256)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![
+                        id,
+                        artifact.file.to_string_lossy(),
+                        artifact.sha512,
+                        artifact.schedule_digest,
+                        artifact.packages_sha256
+                    ],
                 )?;
                 Ok(())
             })
@@ -88,13 +94,14 @@ impl History {
         let id = id.to_owned();
         self.read(move |connection| {
             let found = connection.query_row(
-                "SELECT file, sha512, schedule_digest FROM artifact WHERE build_id = ?1",
+                "SELECT file, sha512, schedule_digest, packages_sha256 FROM artifact WHERE build_id = ?1",
                 [&id],
                 |row| {
                     Ok(ArtifactRecord {
                         file: PathBuf::from(row.get::<_, String>(0)?),
                         sha512: row.get(1)?,
                         schedule_digest: row.get(2)?,
+                        packages_sha256: row.get(3)?,
                     })
                 },
             );
@@ -107,13 +114,13 @@ impl History {
     pub async fn trail(&self, key: &TrialKey) -> Result<Trail, HistoryError> {
         let key = key.clone();
         self.read(move |connection| {
-            let text = "SELECT agent_token_hash, agent_endpoint, agent_fingerprint, taken_up, agent_key,
+            let text = "SELECT agent_token_hash, agent_endpoint, agent_fingerprint, agent_key,
                             agent_address, agent_boot_id, agent_attached_at
                         FROM trial WHERE build_id = ?1 AND position = ?2";
             let found = connection.query_row(text, params![key.build_id, key.position], |row| {
                 let word = |index: usize| row.get::<_, Option<String>>(index);
                 let agent = word(0)?.zip(word(1)?).zip(word(2)?);
-                let claim = word(4)?.zip(word(5)?).zip(word(6)?).zip(row.get::<_, Option<i64>>(7)?);
+                let claim = word(3)?.zip(word(4)?).zip(word(5)?).zip(row.get::<_, Option<i64>>(6)?);
                 Ok(Trail {
                     introduction: agent.map(|((token_hash, endpoint), fingerprint)| Introduction {
                         token_hash,
@@ -126,26 +133,11 @@ impl History {
                         boot_id,
                         at_ms,
                     }),
-                    taken_up: row.get(3)?,
                 })
             });
             Ok(found?)
         })
         .await
-    }
-
-    /// Commits that a trial is taken up once more.
-    pub async fn take_up_trial(&self, key: &TrialKey) -> Result<(), HistoryError> {
-        let key = key.clone();
-        self.writer()?
-            .run("take_up", move |tx| {
-                tx.execute(
-                    "UPDATE trial SET taken_up = taken_up + 1 WHERE build_id = ?1 AND position = ?2",
-                    params![key.build_id, key.position],
-                )?;
-                Ok(())
-            })
-            .await
     }
 
     /// Commits that a build is taken up once more; returns how often it has been by now.

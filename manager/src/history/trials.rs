@@ -67,7 +67,7 @@ impl History {
             .run("trial:retry", move |tx| {
                 let changed = tx.execute(
                     "UPDATE trial SET state = 'waiting', verdict = NULL, attempt = attempt + 1, retry_at = ?3,
-                        taken_up = 0, server_id = NULL, server_name = NULL, server_flavor = NULL,
+                        server_id = NULL, server_name = NULL, server_flavor = NULL,
                         agent_token_hash = NULL, agent_endpoint = NULL, agent_fingerprint = NULL,
                         agent_version = NULL, agent_boot_id = NULL, agent_attached_at = NULL, agent_key = NULL,
                         agent_address = NULL, removal_complete = NULL

@@ -33,6 +33,7 @@ pub(super) fn digest_of(schedule: &Schedule) -> String {
         jitter: Duration::ZERO,
         timezone: chrono_tz::UTC,
         retry: RetryPolicy::default(),
+        skip: None,
         ..schedule.clone()
     };
     hex(&Sha256::digest(format!("{what:?}").as_bytes()))

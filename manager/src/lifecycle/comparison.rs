@@ -6,7 +6,9 @@ use std::time::Duration;
 use image_manager_proto::v1;
 
 use super::manifest::{Packages, packages};
+use super::trials::several;
 use crate::history::{History, HistoryError};
+use crate::stage::Stage;
 
 /// Compares two builds by their whole ids; `state` is the state directory, where their lists of packages are.
 pub async fn compare(
@@ -35,16 +37,18 @@ pub async fn compare(
         (!build.definition.is_empty()).then(|| u32::try_from(build.definition.len()).unwrap_or(u32::MAX))
     };
     let count = |list: Option<Packages>| list.map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX));
+    let ByTarget { trials, checks, stages } = by_target(&a, &b);
     Ok(v1::CompareBuildsResponse {
         packages: changes,
-        checks: check_changes(&a, &b),
+        checks,
         packages_a: count(list_a),
         packages_b: count(list_b),
         definition,
         definition_a: parts(&a),
         definition_b: parts(&b),
         notes,
-        stages: stage_changes(&a, &b),
+        stages,
+        trials,
         boot_a: boot_time(&a),
         boot_b: boot_time(&b),
         a: Some(a),
@@ -93,13 +97,14 @@ pub fn short_digest(value: &str) -> &str {
     if is_digest { value.get(..12).unwrap_or(value) } else { value }
 }
 
-fn check_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::CheckChange> {
-    let outcome = |build: &v1::Build, name: &str| {
-        let check = build.checks.iter().find(|check| check.name == name);
+/// The checks of a target whose outcome differs; `target` is empty where both builds have one trial.
+fn check_changes(a: &[v1::Check], b: &[v1::Check], target: &str) -> Vec<v1::CheckChange> {
+    let outcome = |checks: &[v1::Check], name: &str| {
+        let check = checks.iter().find(|check| check.name == name);
         check.map_or(v1::CheckOutcome::Unspecified, v1::Check::outcome)
     };
     let mut names: Vec<&str> = Vec::new();
-    for check in a.checks.iter().chain(&b.checks) {
+    for check in a.iter().chain(b) {
         if !names.contains(&check.name.as_str()) {
             names.push(&check.name);
         }
@@ -110,29 +115,84 @@ fn check_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::CheckChange> {
             name: name.to_owned(),
             outcome_a: of_a.into(),
             outcome_b: of_b.into(),
+            target: target.to_owned(),
         })
     });
     changes.collect()
 }
 
-fn stage_changes(a: &v1::Build, b: &v1::Build) -> Vec<v1::StageChange> {
-    let took = |build: &v1::Build, name: &str| {
-        let stage = build.stages.iter().find(|stage| stage.name == name)?;
+fn stage_changes(a: &[v1::Stage], b: &[v1::Stage], target: &str) -> Vec<v1::StageChange> {
+    let took = |stages: &[v1::Stage], name: &str| {
+        let stage = stages.iter().find(|stage| stage.name == name)?;
         difference(stage.started_at.as_ref()?, stage.finished_at.as_ref()?)
     };
-    let stages = if a.stages.len() >= b.stages.len() { &a.stages } else { &b.stages };
     let change = |stage: &v1::Stage| v1::StageChange {
         name: stage.name.clone(),
         duration_a: took(a, &stage.name),
         duration_b: took(b, &stage.name),
+        target: target.to_owned(),
     };
-    stages.iter().map(change).collect()
+    if a.len() >= b.len() { a } else { b }.iter().map(change).collect()
+}
+
+/// What the trials of two builds have, target by target.
+struct ByTarget {
+    trials: Vec<v1::TrialChange>,
+    checks: Vec<v1::CheckChange>,
+    stages: Vec<v1::StageChange>,
+}
+
+/// Where both builds have one trial, those are compared, whatever their targets' names; else each with that of the same
+/// target.
+fn by_target(a: &v1::Build, b: &v1::Build) -> ByTarget {
+    if several(a).is_empty() && several(b).is_empty() {
+        return ByTarget {
+            trials: Vec::new(),
+            checks: check_changes(&a.checks, &b.checks, ""),
+            stages: stage_changes(&a.stages, &b.stages, ""),
+        };
+    }
+    let of_build = |build: &v1::Build| {
+        let own = |stage: &&v1::Stage| !Stage::parse(&stage.name).is_some_and(Stage::is_of_trial_alone);
+        build.stages.iter().filter(own).cloned().collect::<Vec<_>>()
+    };
+    let stages = stage_changes(&of_build(a), &of_build(b), "");
+    let mut all = ByTarget { trials: Vec::new(), checks: Vec::new(), stages };
+    let mut targets: Vec<&str> = Vec::new();
+    for trial in b.trials.iter().chain(&a.trials) {
+        if !targets.contains(&trial.target.as_str()) {
+            targets.push(&trial.target);
+        }
+    }
+    let none = v1::Trial::default();
+    let find = |build: &'_ v1::Build, target: &str| {
+        build.trials.iter().find(|trial| trial.target == target).cloned().unwrap_or_else(|| none.clone())
+    };
+    for target in targets {
+        let (of_a, of_b) = (find(a, target), find(b, target));
+        all.checks.extend(check_changes(&of_a.checks, &of_b.checks, target));
+        all.stages.extend(stage_changes(&of_a.stages, &of_b.stages, target));
+        all.trials.push(v1::TrialChange {
+            target: target.to_owned(),
+            state_a: of_a.state,
+            state_b: of_b.state,
+            boot_a: boot_of(&of_a.stages, of_a.agent.as_ref()),
+            boot_b: boot_of(&of_b.stages, of_b.agent.as_ref()),
+            reason_a: of_a.reason,
+            reason_b: of_b.reason,
+        });
+    }
+    all
 }
 
 /// From asking for the server to the agent's first word.
 pub fn boot_time(build: &v1::Build) -> Option<prost_types::Duration> {
-    let booting = build.stages.iter().find(|stage| stage.name == "booting")?;
-    difference(booting.started_at.as_ref()?, build.agent.as_ref()?.attached_at.as_ref()?)
+    boot_of(&build.stages, build.agent.as_ref())
+}
+
+fn boot_of(stages: &[v1::Stage], agent: Option<&v1::Agent>) -> Option<prost_types::Duration> {
+    let booting = stages.iter().find(|stage| stage.name == Stage::Booting.word())?;
+    difference(booting.started_at.as_ref()?, agent?.attached_at.as_ref()?)
 }
 
 fn difference(from: &prost_types::Timestamp, to: &prost_types::Timestamp) -> Option<prost_types::Duration> {

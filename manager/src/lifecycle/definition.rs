@@ -32,7 +32,7 @@ pub(super) const OWN: &str = "own";
 const SHIPPED: &str = "shipped";
 const OF_DIB: &str = "disk-image-builder";
 /// Kinds of parts that people are shown in their own way.
-const ELEMENT: &str = "element";
+pub(super) const ELEMENT: &str = "element";
 const PROGRAM: &str = "program";
 
 /// How many elements come from where, for people.

@@ -10,7 +10,8 @@ use super::Manager;
 use super::artifact::HashedFile;
 use super::bounds::Bounds;
 use super::failure::Failure;
-use super::outcome::{Outcome, sum_up};
+use super::outcome::{Outcome, sum_up, to_publish};
+use super::skip::{self, Decision, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
@@ -37,6 +38,8 @@ pub(super) struct Driver {
     pub(super) bounds: Bounds,
     start: Start,
     state: BuildState,
+    /// Why it is made although the schedule leaves builds out that would change nothing.
+    because: Option<String>,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
 }
@@ -58,7 +61,7 @@ impl Driver {
     ) -> Self {
         let (state, incidents) = (start.state(), Incidents::default());
         let bounds = Bounds::new(stop, schedule.timeouts.total);
-        Self { manager, id, schedule, keep_disk, bounds, start, state, incidents }
+        Self { manager, id, schedule, keep_disk, bounds, start, state, because: None, incidents }
     }
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
@@ -76,6 +79,13 @@ impl Driver {
             Ok(_place) => {
                 self.bounds.begin();
                 let start = std::mem::replace(&mut self.start, Start::Queue);
+                if matches!(start, Start::Queue) {
+                    match skip::decide(&self).await {
+                        Ok(Decision::Build(because)) => self.because = because,
+                        Ok(Decision::Skip(unchanged)) => return self.skip(&unchanged).await,
+                        Err(failure) => return self.leave_queue(&failure).await,
+                    }
+                }
                 let incidents = self.incidents.clone();
                 let outcome = incidents.watch(Box::pin(self.road(start))).await;
                 let outcome = outcome.unwrap_or_else(|failure| Outcome::of(&failure, self.state.word()));
@@ -101,8 +111,10 @@ impl Driver {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
-                self.enter(BuildState::Trying, artifact.detail).await?;
-                let fresh = self.schedule.targets().into_iter().map(Resumed::fresh).collect();
+                let because = self.because.take().map(|why| format!("; built because {why}"));
+                let detail = artifact.detail + &because.unwrap_or_default();
+                self.enter(BuildState::Trying, detail).await?;
+                let fresh = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
                 (Some(artifact.value), fresh)
             }
             Start::Trials { artifact, trials, .. } => (artifact, trials),
@@ -114,14 +126,19 @@ impl Driver {
             history.skip_stage(&self.id, "publishing", "the schedule publishes nothing").await?;
             return Ok(outcome);
         };
-        if outcome.verdict != Verdict::Passed {
+        let images = to_publish(publication.when, &ended);
+        if images.is_empty() {
+            if outcome.verdict == Verdict::Passed {
+                let history = self.manager.history();
+                history.skip_stage(&self.id, "publishing", "no target is to be published").await?;
+            }
             return Ok(outcome);
         }
         if self.state != BuildState::Publishing {
             self.enter(BuildState::Publishing, String::new()).await?;
         }
-        let detail = publish::run(self, &ended, &publication).await?;
-        Ok(Outcome { detail, ..outcome })
+        let published = publish::run(self, images, &publication).await;
+        Ok(outcome.after_publishing(published, self.state.word()))
     }
 
     /// Makes the trials, side by side, and waits for the end of each.
@@ -130,6 +147,12 @@ impl Driver {
         artifact: Option<HashedFile>,
         trials: Vec<Resumed>,
     ) -> Result<Vec<Ended>, Failure> {
+        // Before the first task: none may be left alone.
+        let mut clouds = Vec::with_capacity(trials.len());
+        for resumed in &trials {
+            let cloud = self.manager.cloud(&resumed.target.cloud);
+            clouds.push(cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?);
+        }
         let images = trials.iter().map(|trial| (trial.target.cloud.clone(), trial.image.clone()));
         let shared = Arc::new(Shared {
             manager: self.manager.clone(),
@@ -142,7 +165,7 @@ impl Driver {
             retry: self.manager.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
         });
         let mut tasks = Vec::with_capacity(trials.len());
-        for (position, resumed) in (0_u32..).zip(trials) {
+        for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
             let key = TrialKey { build_id: self.id.clone(), position };
             let start = match resumed.start {
                 TrialStart::Ended(ended) => {
@@ -151,19 +174,23 @@ impl Driver {
                 }
                 start => start,
             };
-            let cloud = self.manager.cloud(&resumed.target.cloud);
-            let cloud = cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?;
             let at = (resumed.state, resumed.attempt);
             let trial =
                 Trial::new(Arc::clone(&shared), key, (resumed.target, cloud), self.bounds.clone(), at);
             tasks.push(tokio::spawn(trial.run(start)));
         }
         let mut ended = Vec::with_capacity(tasks.len());
+        let mut broken = None;
         for task in tasks {
-            let broken = |error| Failure::new(Reason::State, format!("a trial ended in a panic: {error}"));
-            ended.push(task.await.map_err(broken)?);
+            match task.await {
+                Ok(end) => ended.push(end),
+                Err(error) => broken = Some(error),
+            }
         }
-        Ok(ended)
+        match broken {
+            Some(error) => Err(Failure::new(Reason::State, format!("a trial ended in a panic: {error}"))),
+            None => Ok(ended),
+        }
     }
 
     /// Commits the move to the next state, then tells it.
@@ -198,6 +225,21 @@ impl Driver {
         self.insist(BuildState::CleaningUp, decided, ended, detail).await;
         let (ended, detail) = clean_up(&self.manager, &self.id, None).await;
         self.insist(end_of(outcome.verdict), None, ended, detail).await;
+        skip::drop_superseded(self).await;
+    }
+
+    /// Ends a build that need not be made, however often that takes.
+    async fn skip(&mut self, unchanged: &Unchanged) {
+        let Unchanged { since, sentence } = unchanged;
+        while let Err(error) = self.manager.history().skip_build(&self.id, since, sentence).await {
+            tracing::error!(build = self.id, "cannot write the history: {error}");
+            if self.manager.is_stopping() {
+                return;
+            }
+            tokio::time::sleep(INSIST).await;
+        }
+        self.arrived(BuildState::Skipped).await;
+        announce_end(&self.manager, &self.id, &self.schedule.name, FollowUp::default()).await;
     }
 
     /// Ends a build that never began: nothing was made.

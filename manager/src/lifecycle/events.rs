@@ -40,7 +40,17 @@ impl Bus {
 
     /// Tells what happened to a build.
     pub fn tell(&self, build_id: &str, kind: build_event::Kind) {
-        let event = v1::BuildEvent { time: Some(SystemTime::now().into()), kind: Some(kind) };
+        self.tell_of(build_id, "", kind);
+    }
+
+    /// Tells that a check has ended; `target` is empty where the build has one trial.
+    pub fn check(&self, build_id: &str, target: &str, check: v1::Check) {
+        self.tell_of(build_id, target, build_event::Kind::Check(check));
+    }
+
+    fn tell_of(&self, build_id: &str, target: &str, kind: build_event::Kind) {
+        let time = Some(SystemTime::now().into());
+        let event = v1::BuildEvent { time, target: target.to_owned(), kind: Some(kind) };
         // No watcher is no error.
         let _ = self.sender.send(Told { build_id: build_id.to_owned(), event });
     }

@@ -1,10 +1,12 @@
 //! The ledger as the clouds see it, and taking away what it lists.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::settings::resource_name;
 use super::{Manager, files};
 use crate::clock;
 use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, ResourceKind, Trouble};
@@ -125,6 +127,17 @@ impl Manager {
         removal
     }
 
+    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to, whose target's name ends
+    /// that of the key pair where the build has several.
+    fn private_key(&self, row: &LedgerRow) -> PathBuf {
+        let directory = self.settings().build_directory(&row.build_id);
+        let of_one = row.name.strip_prefix(&resource_name(&row.build_id)).unwrap_or_default();
+        match of_one.strip_prefix('-') {
+            Some(target) => directory.join(target).join(files::PRIVATE_KEY),
+            None => directory.join(files::PRIVATE_KEY),
+        }
+    }
+
     async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
         if row.cloud == HOST {
             let scratch = std::path::Path::new(&row.name);
@@ -139,7 +152,7 @@ impl Manager {
         let kind = ResourceKind::parse(&row.kind)
             .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
         if kind == ResourceKind::KeyPair {
-            let file = self.settings().build_directory(&row.build_id).join(files::PRIVATE_KEY);
+            let file = self.private_key(row);
             match tokio::fs::remove_file(&file).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(format!("cannot remove the private key {}: {error}", file.display()));

@@ -28,9 +28,6 @@ use crate::stage::Stage;
 /// How long whoever asks for a build waits for the cloud to say whether it can take it.
 pub const PREFLIGHT: Duration = Duration::from_mins(1);
 
-/// Trials that are under way at one time, over all builds.
-const TRIALS: usize = 4;
-
 /// A build was asked for and not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum TriggerError {
@@ -83,12 +80,14 @@ pub struct TriggerOptions {
     pub retry_of: Option<String>,
     /// After the agent has gone, shut the server down in order and write its disk to this file.
     pub keep_disk: Option<PathBuf>,
+    /// Build whether anything has changed since the last build or not.
+    pub force: bool,
 }
 
 impl TriggerOptions {
     /// A plain trigger.
     pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
-        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None }
+        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false }
     }
 }
 
@@ -178,6 +177,7 @@ impl Manager {
     /// Puts a manager together. It does nothing by itself before [`Manager::recover`] and a trigger.
     pub fn new(parts: Parts) -> Self {
         let places = Semaphore::new(parts.settings.concurrent_builds.max(1));
+        let trial_places = Semaphore::new(parts.settings.concurrent_trials.max(1));
         Self {
             inner: Arc::new(Inner {
                 settings: parts.settings,
@@ -193,7 +193,7 @@ impl Manager {
                 metrics: Metrics::default(),
                 naming: Naming::default(),
                 places,
-                trial_places: Semaphore::new(TRIALS),
+                trial_places,
                 serves: parts.serves,
                 closing: CancellationToken::new(),
                 ending: CancellationToken::new(),
@@ -267,7 +267,7 @@ impl Manager {
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
-        let targets = schedule.targets();
+        let targets = schedule.targets.clone();
         for target in &targets {
             self.cloud(&target.cloud)?;
         }
@@ -288,6 +288,7 @@ impl Manager {
             trials: targets.iter().map(new_trial).collect(),
             fired_at: options.fired_at,
             retry_of: options.retry_of,
+            forced: options.force,
         };
         // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
         // without a driver would block its schedule.

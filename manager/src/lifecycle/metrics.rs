@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use image_manager_proto::v1::{self, BuildState, StageState};
+use image_manager_proto::v1::{self, BuildState, StageState, TrialState};
 use prost_types::Timestamp;
 
+use super::trials::{image, several};
 use crate::stage::Stage;
 
 /// Upper bounds of the histogram's buckets, in seconds: what is quick on a fast cloud, up to what a timeout
@@ -18,13 +19,15 @@ pub const BUCKETS: [f64; 12] =
 const SCHEDULES: usize = 1000;
 /// Schedules whose stages have histograms of their own.
 const HISTOGRAMS: usize = 100;
+/// Trials that are counted by schedule, target and verdict.
+const TRIALS: usize = 1000;
 /// The name that all further schedules share.
 const OTHER: &str = "other";
 /// Leaks that are remembered, so that each is counted once.
 const LEAKS: usize = 10_000;
 
 /// How a build may end, as a label.
-pub const VERDICTS: [&str; 4] = ["passed", "failed", "errored", "cancelled"];
+pub const VERDICTS: [&str; 5] = ["passed", "failed", "errored", "cancelled", "skipped"];
 
 /// How often something took how long.
 #[derive(Debug, Clone, Default)]
@@ -64,9 +67,12 @@ pub enum Delivery {
 pub struct Counts {
     /// Builds that ended, by schedule and one of [`VERDICTS`].
     pub builds: BTreeMap<(String, &'static str), u64>,
-    /// Seconds of stages, by schedule and stage.
-    pub stages: BTreeMap<(String, &'static str), Histogram>,
-    /// When the last build of each schedule passed, in seconds since the epoch. Restored from the history.
+    /// Trials that ended of builds with several, by schedule, target and one of [`VERDICTS`].
+    pub trials: BTreeMap<(String, String, &'static str), u64>,
+    /// Seconds of stages, by schedule, target and stage. The target is empty for stages of the build itself, and where it
+    /// has one trial.
+    pub stages: BTreeMap<(String, String, &'static str), Histogram>,
+    /// When the last build of each schedule passed, or would have made the same image, in seconds since the epoch. Restored from the history.
     pub last_success: BTreeMap<String, f64>,
     /// Bytes of the last image of each schedule that passed.
     pub image_bytes: BTreeMap<String, u64>,
@@ -97,18 +103,23 @@ impl Metrics {
             BuildState::Failed => "failed",
             BuildState::Errored => "errored",
             BuildState::Cancelled => "cancelled",
+            BuildState::Skipped => "skipped",
             _ => return,
         };
         let mut counts = self.lock();
         let schedule = counts.label(&build.schedule);
         *counts.builds.entry((schedule.clone(), verdict)).or_default() += 1;
-        if verdict == "passed" {
+        // One that was skipped says that the image is as fresh as a new one.
+        if matches!(verdict, "passed" | "skipped") {
             let finished = build.finished_at.as_ref().map(seconds).unwrap_or_default();
             counts.last_success.insert(schedule.clone(), finished);
-            let bytes = build.image.as_ref().map(|image| image.size_bytes).unwrap_or_default();
+        }
+        if verdict == "passed" {
+            let bytes = image(build).map(|image| image.size_bytes).unwrap_or_default();
             counts.image_bytes.insert(schedule, bytes);
         }
         counts.stages_of(build);
+        counts.trials_of(build);
     }
 
     /// What the history knows of a time before this manager: when each schedule passed last, in milliseconds.
@@ -153,19 +164,36 @@ impl Counts {
         if full && !known { OTHER.to_owned() } else { schedule.to_owned() }
     }
 
+    fn trials_of(&mut self, build: &v1::Build) {
+        for trial in several(build) {
+            let verdict = match trial.state() {
+                TrialState::Succeeded => "passed",
+                TrialState::Failed => "failed",
+                TrialState::Errored => "errored",
+                TrialState::Cancelled => "cancelled",
+                _ => continue,
+            };
+            let own = (build.schedule.clone(), trial.target.clone(), verdict);
+            let full = self.trials.len() >= TRIALS && !self.trials.contains_key(&own);
+            let key = if full { (OTHER.to_owned(), OTHER.to_owned(), verdict) } else { own };
+            *self.trials.entry(key).or_default() += 1;
+        }
+    }
+
     fn stages_of(&mut self, build: &v1::Build) {
-        let full = self.stages.len() >= HISTOGRAMS * Stage::ALL.len();
         // Those of an only trial are among the build's.
         let of_trials =
-            build.trials.iter().filter(|_| build.trials.len() > 1).flat_map(|trial| &trial.stages);
-        for stage in build.stages.iter().chain(of_trials) {
+            several(build).iter().flat_map(|trial| trial.stages.iter().map(|stage| (&*trial.target, stage)));
+        for (target, stage) in build.stages.iter().map(|stage| ("", stage)).chain(of_trials) {
+            let full = self.stages.len() >= HISTOGRAMS * Stage::ALL.len();
             let Some(name) = Stage::parse(&stage.name).map(Stage::word) else { continue };
             let (Some(from), Some(to)) = (&stage.started_at, &stage.finished_at) else { continue };
             if !matches!(stage.state(), StageState::Done | StageState::Failed) {
                 continue;
             }
-            let own = (build.schedule.clone(), name);
-            let key = if full && !self.stages.contains_key(&own) { (OTHER.to_owned(), name) } else { own };
+            let own = (build.schedule.clone(), target.to_owned(), name);
+            let other = || (OTHER.to_owned(), String::new(), name);
+            let key = if full && !self.stages.contains_key(&own) { other() } else { own };
             // A clock that was set back must not make a negative duration.
             self.stages.entry(key).or_default().observe((seconds(to) - seconds(from)).max(0.0));
         }
@@ -215,10 +243,39 @@ mod tests {
         assert_eq!(counts.builds[&("web".to_owned(), "passed")], 1);
         assert_eq!(counts.builds[&("web".to_owned(), "failed")], 1);
         assert!((counts.last_success["web"] - 2040.0).abs() < 1e-9, "a reload never goes back");
-        let histogram = &counts.stages[&("web".to_owned(), "building")];
+        let histogram = &counts.stages[&("web".to_owned(), String::new(), "building")];
         assert_eq!((histogram.count, histogram.buckets.iter().sum::<u64>()), (2, 1));
         assert_eq!(histogram.buckets[4], 1, "40 s are within a minute");
         assert!((histogram.sum - 9040.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn several_trials_are_counted_by_target_and_bounded() {
+        let metrics = Metrics::default();
+        let several = |names: [String; 2]| {
+            let mut ended = build("web", BuildState::Failed, 40);
+            let stages = ended.stages.clone();
+            ended.trials = names
+                .map(|target| v1::Trial {
+                    target,
+                    state: TrialState::Failed.into(),
+                    stages: vec![v1::Stage { name: "booting".to_owned(), ..stages[0].clone() }],
+                    ..v1::Trial::default()
+                })
+                .to_vec();
+            ended
+        };
+        metrics.ended(&several(["small".to_owned(), "large".to_owned()]));
+        let counts = metrics.counts();
+        assert_eq!(counts.trials[&("web".to_owned(), "large".to_owned(), "failed")], 1);
+        assert_eq!(counts.stages[&("web".to_owned(), "large".to_owned(), "booting")].count, 1);
+        assert_eq!(counts.stages[&("web".to_owned(), String::new(), "building")].count, 1);
+        for number in 0..TRIALS {
+            metrics.ended(&several([format!("a{number}"), format!("b{number}")]));
+        }
+        let counts = metrics.counts();
+        assert_eq!(counts.trials.len(), TRIALS + 1);
+        assert!(counts.stages.len() <= HISTOGRAMS * Stage::ALL.len() + Stage::ALL.len());
     }
 
     #[test]

@@ -29,11 +29,13 @@ mod room;
 mod scheduler;
 mod second_build;
 mod settings;
+mod skip;
 mod stages;
 pub mod state;
 mod stop;
 mod take_up;
 mod trial;
+pub mod trials;
 mod uploads;
 
 pub use agent_program::{NoAgent, agent_for};

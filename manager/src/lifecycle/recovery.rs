@@ -107,12 +107,9 @@ impl Manager {
     /// Nobody can go on with it. What it made is still to be taken away.
     async fn interrupt(&self, id: &str, state: BuildState, why: &str) -> Result<(), HistoryError> {
         debug_assert!(!is_end(state), "only unfinished builds are recovered");
-        let outcome = if state == BuildState::Trying {
-            self.interrupt_trials(id, why).await?
-        } else {
-            let message =
-                format!("the manager was stopped or killed while the build was {}, and {why}", state.word());
-            Outcome::of(&Failure::new(Reason::Interrupted, message), state.word())
+        let outcome = match state {
+            BuildState::Trying | BuildState::Publishing => self.interrupt_trials(id, state, why).await?,
+            _ => interrupted(state, &while_it_was(state), why),
         };
         let reason = outcome.failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default();
         let ending = Ending::new(StageState::Failed, reason);
@@ -120,31 +117,39 @@ impl Manager {
         self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
 
-    /// Each trial that is under way gets its verdict; their build's clean-up takes away what they made, and ends them.
-    async fn interrupt_trials(&self, id: &str, why: &str) -> Result<Outcome, HistoryError> {
+    /// Each trial that is under way gets its verdict; their build's clean-up takes away what they made, and ends them. The
+    /// build's verdict is that of its trials; of one whose trials passed it is not known what was published.
+    async fn interrupt_trials(
+        &self,
+        id: &str,
+        state: BuildState,
+        why: &str,
+    ) -> Result<Outcome, HistoryError> {
         let build = self.history().build(id).await?;
         let schedule = self.schedule(&build.schedule).ok();
         for (position, trial) in (0_u32..).zip(&build.trials) {
-            let state = trial.state();
-            if state == TrialState::CleaningUp || trial_state::is_end(state) {
+            let at = trial.state();
+            if at == TrialState::CleaningUp || trial_state::is_end(at) {
                 continue;
             }
             let key = TrialKey { build_id: id.to_owned(), position };
-            let lost = take_up::interrupted(state, why);
+            let lost = take_up::interrupted(at, why);
             let failure = self.decided(schedule.as_ref(), &key, trial, lost).await?;
             let ending = Ending::new(StageState::Failed, failure.reason.word());
-            let decided = Some((failure.verdict(), Some(failure.to_message(state.word()))));
-            self.history().advance_trial(&key, (state, TrialState::CleaningUp), decided, ending).await?;
+            let decided = Some((failure.verdict(), Some(failure.to_message(at.word()))));
+            self.history().advance_trial(&key, (at, TrialState::CleaningUp), decided, ending).await?;
         }
         let build = self.history().build(id).await?;
-        let ended: Vec<_> = build.trials.iter().map(|trial| Ended::of_record(trial, None)).collect();
+        let ended: Vec<_> = build.trials.iter().map(|trial| Ended::of_record(trial, false, None)).collect();
         let outcome = sum_up(&ended);
         if outcome.verdict != Verdict::Passed {
             return Ok(outcome);
         }
-        // All had passed: the image is good, and was not given out.
-        let message = format!("the manager was stopped or killed before the image was published, and {why}");
-        Ok(Outcome::of(&Failure::new(Reason::Interrupted, message), BuildState::Trying.word()))
+        // All had passed: the image is good, and was not given out, or perhaps not everywhere.
+        Ok(match state {
+            BuildState::Publishing => interrupted(state, &while_it_was(state), why),
+            _ => interrupted(state, "before the image was published", why),
+        })
     }
 
     /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves
@@ -197,4 +202,14 @@ impl Manager {
         let schedule = self.schedule(schedule).ok()?;
         Some(if self.inner().serves { schedule.retry } else { RetryPolicy::FOREGROUND })
     }
+}
+
+fn while_it_was(state: BuildState) -> String {
+    format!("while the build was {}", state.word())
+}
+
+/// Of a build that nobody can go on with.
+fn interrupted(state: BuildState, when: &str, why: &str) -> Outcome {
+    let message = format!("the manager was stopped or killed {when}, and {why}");
+    Outcome::of(&Failure::new(Reason::Interrupted, message), state.word())
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Manager, files, state};
 use crate::history::{History, HistoryError};
+use crate::unchanged;
 
 /// How often it is looked for old logs.
 const LOOK: Duration = Duration::from_hours(1);
@@ -104,41 +105,45 @@ async fn take_away(
             continue;
         }
         let path = files::directory(state, &build.to_string());
-        // What an image consists of is known for as long as the image is there; its definition and checks are in the history.
-        let keep = history.is_published(&build.to_string()).await?.then_some(files::MANIFEST);
-        let emptied = tokio::task::spawn_blocking(move || empty(&path, keep).map_err(|error| (path, error)));
-        match emptied.await.map_err(|_| HistoryError::Closed)? {
-            Ok(0) if keep.is_some() => {}
-            Ok(_) => {
+        let id = build.to_string();
+        // The last good build is compared with the next one by the one, and what a published image consists of is in the
+        // other, however old its logs are.
+        let compared = history.has_packages(&id).await?.then_some(unchanged::FILE);
+        let published = history.is_published(&id).await?.then_some(files::MANIFEST);
+        match remove(&path, &[compared, published]).await {
+            Ok(0) => {}
+            Ok(left) => {
+                let bytes = bytes.min(left);
                 rest = rest.saturating_sub(bytes);
                 taken = Taken { builds: taken.builds + 1, bytes: taken.bytes + bytes };
             }
-            Err((path, error)) => {
-                tracing::warn!("cannot take old logs away: {}: {error}", path.display());
-            }
+            Err(error) => tracing::warn!("cannot take old logs away: {}: {error}", path.display()),
         }
     }
     Ok(taken)
 }
 
-/// Takes away what a build's directory has, all but the file `keep`, and without one the directory too. Returns how many
-/// entries went.
-fn empty(directory: &Path, keep: Option<&str>) -> std::io::Result<usize> {
-    let entries: Vec<_> = std::fs::read_dir(directory)?.collect::<Result<_, _>>()?;
-    if keep.is_none() {
-        std::fs::remove_dir_all(directory)?;
-        return Ok(entries.len());
-    }
-    let mut gone = 0;
-    for entry in entries.iter().filter(|entry| keep.is_none_or(|keep| entry.file_name() != keep)) {
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
+/// Takes a build's directory away, but for some files; returns how many bytes that were.
+async fn remove(directory: &Path, but: &[Option<&str>]) -> std::io::Result<u64> {
+    let mut entries = tokio::fs::read_dir(directory).await?;
+    let (mut bytes, mut is_kept) = (0, false);
+    while let Some(entry) = entries.next_entry().await? {
+        if but.iter().flatten().any(|name| entry.file_name() == *name) {
+            is_kept = true;
+            continue;
         }
-        gone += 1;
+        let metadata = entry.metadata().await?;
+        bytes += metadata.len();
+        if metadata.is_dir() {
+            tokio::fs::remove_dir_all(entry.path()).await?;
+        } else {
+            tokio::fs::remove_file(entry.path()).await?;
+        }
     }
-    Ok(gone)
+    if !is_kept {
+        tokio::fs::remove_dir(directory).await?;
+    }
+    Ok(bytes)
 }
 
 /// The builds' directories, oldest first. What is not named like a build is not among them.
@@ -188,6 +193,7 @@ mod tests {
                 trials: Vec::new(),
                 fired_at: None,
                 retry_of: None,
+                forced: false,
             };
             history.create_build(new).await.unwrap();
             let ending = || Ending::new(StageState::Done, "");
@@ -240,6 +246,30 @@ mod tests {
         assert!(manifest.exists() && !manifest.with_file_name(files::BUILD_LOG).exists());
         assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 0, "it is said once");
         assert_eq!(there(state, &ids), [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn what_the_next_build_is_compared_with_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let (history, ids) = builds(state, 2).await;
+        let artifact = crate::history::ArtifactRecord {
+            file: state.join("image"),
+            sha512: String::new(),
+            schedule_digest: String::new(),
+            packages_sha256: Some(String::new()),
+        };
+        history.record_artifact(&ids[0], artifact).await.unwrap();
+        let file = files::directory(state, &ids[0]).join(unchanged::FILE);
+        std::fs::write(&file, "packages").unwrap();
+        let none = Retention { age: None, room: Some(0) };
+        for builds in [1, 0] {
+            assert_eq!(take_away(&history, state, none, 0).await.unwrap().builds, builds);
+            assert!(file.exists() && !file.with_file_name(files::BUILD_LOG).exists());
+        }
+        history.packages_dropped(&ids[0]).await.unwrap();
+        assert_eq!(take_away(&history, state, none, 0).await.unwrap().builds, 1);
+        assert_eq!(there(state, &ids), [false, true]);
     }
 
     #[tokio::test]

@@ -215,6 +215,7 @@ mod tests {
                 agent: at("agent"),
                 private: Vec::new(),
                 concurrent_builds: 1,
+                concurrent_trials: 1,
                 gateway,
                 reattach: Duration::from_secs(1),
                 agent_endpoint: None,

@@ -26,11 +26,13 @@ pub struct Settings {
     pub private: Vec<PathBuf>,
     /// Builds that may run at once; further ones wait.
     pub concurrent_builds: usize,
+    /// Trials that may be under way at once, over all builds; further ones wait.
+    pub concurrent_trials: usize,
     /// The agents' door.
     pub gateway: GatewaySettings,
     /// How long an agent whose stream broke may take to come back.
     pub reattach: Duration,
-    /// `ip:port` that servers dial; `None`: the cloud says.
+    /// `ip:port` that servers elsewhere than on this host dial; `None`: the cloud says.
     pub agent_endpoint: Option<String>,
     /// Least free bytes of the scratch directory's file system for a build to start.
     pub room: u64,
@@ -84,6 +86,12 @@ pub mod files {
     /// A build's directory.
     pub fn directory(state: &Path, build_id: &str) -> PathBuf {
         state.join(BUILDS).join(build_id)
+    }
+
+    /// The directory of a trial's logs: that of its build where it is the only one.
+    pub fn of_trial(state: &Path, build_id: &str, target: &str, only: bool) -> PathBuf {
+        let directory = directory(state, build_id);
+        if only { directory } else { directory.join(target) }
     }
 
     /// disk-image-builder's output.

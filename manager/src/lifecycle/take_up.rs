@@ -133,7 +133,7 @@ impl Manager {
         let Some(artifact) = self.history().artifact(&build.id).await? else {
             return Ok(Err("it is not known what was built".to_owned()));
         };
-        let targets = schedule.targets();
+        let targets = schedule.targets.clone();
         let same = targets.len() == build.trials.len()
             && targets
                 .iter()
@@ -173,8 +173,12 @@ impl Manager {
                 .resume_boot(key, trial, image.clone())
                 .await?
                 .unwrap_or_else(|why| TrialStart::Broken(interrupted(state, &why))),
-            TrialState::CleaningUp => TrialStart::CleaningUp(Ended::of_record(trial, image.clone())),
-            state if is_end(state) => TrialStart::Ended(Ended::of_record(trial, image.clone())),
+            TrialState::CleaningUp => {
+                TrialStart::CleaningUp(Ended::of_record(trial, target.publish, image.clone()))
+            }
+            state if is_end(state) => {
+                TrialStart::Ended(Ended::of_record(trial, target.publish, image.clone()))
+            }
             _ => {
                 let lost = interrupted(state, "what it was doing cannot be gone on with");
                 TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
@@ -222,9 +226,9 @@ impl Manager {
         if trial.state() != TrialState::Verifying {
             return Ok(interrupted);
         }
-        let target = schedule
-            .and_then(|schedule| schedule.targets().into_iter().find(|target| target.name == trial.target));
-        let asked = schedule.zip(target.as_ref());
+        let target =
+            schedule.and_then(|schedule| schedule.targets.iter().find(|target| target.name == trial.target));
+        let asked = schedule.zip(target);
         let asked = asked.map(|(schedule, target)| (schedule, target.checks.as_slice()));
         let checks = second_opinion::settle(asked, trial.checks.clone(), LAST_OPINION).await;
         self.history().record_checks(key, checks.clone()).await?;

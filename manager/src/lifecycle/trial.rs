@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_manager_proto::v1::{self, StageState, TrialState, Verdict, build_event};
+use image_manager_proto::v1::{self, StageState, TrialState, Verdict};
 
 use super::bounds::Bounds;
 use super::driver::{Done, INSIST, clean_up, tell_build};
@@ -60,6 +60,8 @@ pub(super) struct Ended {
     pub(super) target: String,
     pub(super) cloud: String,
     pub(super) required: bool,
+    /// Whether its cloud is to get the published name.
+    pub(super) publish: bool,
     /// The image in its cloud, when it passed.
     pub(super) image: Option<Image>,
     /// Why it did not pass, and in which stage.
@@ -70,12 +72,13 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// As the history has it, with its image in its cloud where that is there.
-    pub(super) fn of_record(trial: &v1::Trial, image: Option<Image>) -> Self {
+    /// As the history has it, with its image in its cloud where that is there and whether it is to be published there.
+    pub(super) fn of_record(trial: &v1::Trial, publish: bool, image: Option<Image>) -> Self {
         Self {
             target: trial.target.clone(),
             cloud: trial.cloud.clone(),
             required: trial.required,
+            publish,
             image: image.filter(|_| trial.verdict() == Verdict::Passed),
             failure: trial.failure.clone(),
             verdict: trial.verdict(),
@@ -102,7 +105,12 @@ impl Trial {
                 self.wait_until(*at).await;
             }
             let shared = Arc::clone(&self.shared);
-            let place = shared.manager.inner().trial_places.acquire().await;
+            // One that is told to end while it waits needs no place for that.
+            let place = tokio::select! {
+                biased;
+                place = shared.manager.inner().trial_places.acquire() => place.ok(),
+                _ = self.bounds.stop().requested() => None,
+            };
             let (ended, cleaned) = match start {
                 TrialStart::CleaningUp(ended) => (ended, self.clean().await),
                 start => {
@@ -181,8 +189,8 @@ impl Trial {
         };
         let told = self.incidents.append_to(&detail);
         self.insist(TrialState::CleaningUp, Some((verdict, failure.clone())), Ending::new(ended, told)).await;
-        let Target { name, cloud, required, .. } = self.target.clone();
-        Ended { target: name, cloud, required, image, failure, verdict, detail }
+        let Target { name, cloud, required, publish, .. } = self.target.clone();
+        Ended { target: name, cloud, required, publish, image, failure, verdict, detail }
     }
 
     /// Takes away what this trial made; the image stays for the build.
@@ -282,8 +290,8 @@ impl Trial {
 
     /// The directory of this trial's logs.
     pub(super) fn directory(&self) -> PathBuf {
-        let directory = self.shared.manager.settings().build_directory(&self.shared.id);
-        if self.shared.only { directory } else { directory.join(&self.target.name) }
+        let state = &self.shared.manager.settings().state;
+        files::of_trial(state, &self.shared.id, &self.target.name, self.shared.only)
     }
 
     /// The serial console's log.
@@ -316,7 +324,7 @@ impl Trial {
     pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
         self.history().record_checks(&self.key, checks.clone()).await?;
         for check in checks {
-            self.shared.manager.events().tell(&self.shared.id, build_event::Kind::Check(check));
+            self.shared.manager.events().check(&self.shared.id, &self.told_as(), check);
         }
         Ok(())
     }

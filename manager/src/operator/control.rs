@@ -17,7 +17,7 @@ use crate::clock;
 use crate::cloud::Trouble;
 use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState, timestamp};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions, compare};
-use crate::schedules::{Schedule, planner};
+use crate::schedules::{Schedule, Target, planner};
 
 /// Builds on a page when the request does not say.
 const PAGE: u32 = 50;
@@ -45,7 +45,8 @@ impl ImageManager for Control {
             Trigger::Unspecified | Trigger::Cron | Trigger::Retry => Trigger::Grpc,
             other => other,
         };
-        let build = self.manager.trigger(&request.schedule, TriggerOptions::new(trigger, by)).await;
+        let options = TriggerOptions { force: request.force, ..TriggerOptions::new(trigger, by) };
+        let build = self.manager.trigger(&request.schedule, options).await;
         build.map(Response::new).map_err(trigger_status)
     }
 
@@ -85,8 +86,12 @@ impl ImageManager for Control {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let id = self.resolve(&request.id).await?;
-        let events =
-            watch::build_events(self.manager.clone(), id, request.logs).await.map_err(history_status)?;
+        let logs = match (request.logs, request.target) {
+            (false, _) => watch::Logs::None,
+            (true, target) if target.is_empty() => watch::Logs::All,
+            (true, target) => watch::Logs::OfTarget(target),
+        };
+        let events = watch::build_events(self.manager.clone(), id, logs).await.map_err(history_status)?;
         let access = Arc::clone(&self.access);
         let fallen = async move {
             access.keyring.fallen(&caller).await;
@@ -269,7 +274,10 @@ impl Control {
             name: schedule.name.clone(),
             cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             timezone: schedule.timezone.to_string(),
-            cloud: schedule.cloud.clone(),
+            cloud: match schedule.clouds().as_slice() {
+                [cloud] => (*cloud).to_owned(),
+                _ => String::new(),
+            },
             publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),
             paused,
             pause_reason: state.map(|state| state.pause_reason.clone()).unwrap_or_default(),
@@ -279,7 +287,18 @@ impl Control {
             retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
             last_build,
+            targets: schedule.targets.iter().map(target).collect(),
         })
+    }
+}
+
+/// A target as the interface has it.
+fn target(target: &Target) -> v1::Target {
+    v1::Target {
+        name: target.name.clone(),
+        cloud: target.cloud.clone(),
+        required: target.required,
+        publish: target.publish,
     }
 }
 

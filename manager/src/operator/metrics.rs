@@ -58,6 +58,7 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
     page.family("image_manager_build_info", "gauge", "The version that runs; always 1.");
     page.sample("image_manager_build_info", &version, 1);
     builds(&mut page, &counts, &schedules.schedules);
+    trials(&mut page, &counts);
     stages(&mut page, &counts);
     under_way(&mut page, &unfinished);
     page.single(
@@ -122,20 +123,35 @@ fn builds(page: &mut Exposition, counts: &Counts, schedules: &[Schedule]) {
 
 fn stages(page: &mut Exposition, counts: &Counts) {
     let name = "image_manager_stage_duration_seconds";
-    page.family(name, "histogram", "How long the stages of builds took.");
-    for ((schedule, stage), histogram) in &counts.stages {
-        let labels = [("schedule", schedule.as_str()), ("stage", stage)];
+    page.family(
+        name,
+        "histogram",
+        "How long the stages of builds took, by target where a build has several.",
+    );
+    for ((schedule, target, stage), histogram) in &counts.stages {
+        let mut labels = vec![("schedule", schedule.as_str()), ("stage", *stage)];
+        if !target.is_empty() {
+            labels.push(("target", target));
+        }
         let mut below = 0;
         for (bound, count) in BUCKETS.iter().zip(histogram.buckets) {
             below += count;
             let bound = bound.to_string();
-            let [schedule, stage] = labels;
-            page.sample(&format!("{name}_bucket"), &[schedule, stage, ("le", &bound)], below);
+            page.sample(&format!("{name}_bucket"), &[&labels[..], &[("le", &bound)]].concat(), below);
         }
-        let [schedule, stage] = labels;
-        page.sample(&format!("{name}_bucket"), &[schedule, stage, ("le", "+Inf")], histogram.count);
+        let most = [&labels[..], &[("le", "+Inf")]].concat();
+        page.sample(&format!("{name}_bucket"), &most, histogram.count);
         page.sample(&format!("{name}_sum"), &labels, histogram.sum);
         page.sample(&format!("{name}_count"), &labels, histogram.count);
+    }
+}
+
+fn trials(page: &mut Exposition, counts: &Counts) {
+    let name = "image_manager_trials_total";
+    let help = "Trials that ended since the start, of builds with several, by schedule, target and verdict.";
+    page.family(name, "counter", help);
+    for ((schedule, target, verdict), count) in &counts.trials {
+        page.sample(name, &[("schedule", schedule), ("target", target), ("verdict", verdict)], count);
     }
 }
 

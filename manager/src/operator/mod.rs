@@ -21,4 +21,4 @@ pub(crate) use access::{
     TokenError, create as create_token, message as token_message, revoke as revoke_token,
 };
 pub use server::{Operator, OperatorError, serve};
-pub use watch::build_events;
+pub use watch::{Logs, build_events};

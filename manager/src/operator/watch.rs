@@ -21,11 +21,33 @@ const WAITING: usize = 256;
 /// After this much silence it is looked whether the build is still under way.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// Which log lines a watcher is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logs {
+    /// None.
+    None,
+    /// All.
+    All,
+    /// Those of the target with this name, and disk-image-builder's.
+    OfTarget(String),
+}
+
+impl Logs {
+    fn tells(&self, kind: Option<&build_event::Kind>) -> bool {
+        let Some(build_event::Kind::Log(line)) = kind else { return true };
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::OfTarget(target) => line.target.is_empty() || line.target == *target,
+        }
+    }
+}
+
 /// The events of a build. The stream ends after the event that tells its end.
 pub async fn build_events(
     manager: Manager,
     id: String,
-    logs: bool,
+    logs: Logs,
 ) -> Result<impl Stream<Item = Result<v1::BuildEvent, Status>> + Send, HistoryError> {
     // Subscribed before the state is read, so that nothing falls between the two.
     let mut events = manager.events().subscribe();
@@ -60,7 +82,7 @@ pub async fn build_events(
                 },
                 Err(RecvError::Closed) => return,
             };
-            if !logs && matches!(event.kind, Some(build_event::Kind::Log(_))) {
+            if !logs.tells(event.kind.as_ref()) {
                 continue;
             }
             let end =
@@ -88,6 +110,7 @@ async fn looked_after(manager: &Manager, id: &str) -> Result<Option<v1::Build>, 
 fn snapshot(build: v1::Build) -> v1::BuildEvent {
     v1::BuildEvent {
         time: Some(std::time::SystemTime::now().into()),
+        target: String::new(),
         kind: Some(build_event::Kind::Build(build)),
     }
 }

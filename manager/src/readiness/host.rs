@@ -21,7 +21,7 @@ pub fn findings(
     let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
     let mut findings: Vec<Finding> = needs::of_every_build().iter().map(Need::look).collect();
     findings.extend(of_schedules(&needed, definition));
-    let on_local = names(&needed, |schedule| schedule.cloud == LOCAL);
+    let on_local = names(&needed, |schedule| schedule.is_on(LOCAL));
     let servers = machines::local(&needed);
     if !servers.is_empty() {
         // Both need some programs.
@@ -133,6 +133,7 @@ pub(super) mod tests {
             private: Vec::new(),
             agent: nowhere.join("agent"),
             concurrent_builds: 1,
+            concurrent_trials: 1,
             gateway: GatewaySettings::default(),
             reattach: Duration::ZERO,
             agent_endpoint: None,

@@ -19,8 +19,9 @@ pub(super) fn local(needed: &[&Schedule]) -> Vec<MachineKind> {
     if needed.is_empty() {
         return vec![MachineKind::usual()];
     }
-    let local = needed.iter().filter(|schedule| schedule.cloud == LOCAL);
-    let machines: BTreeSet<_> = local.map(|schedule| MachineKind::of(&schedule.server)).collect();
+    let targets = needed.iter().flat_map(|schedule| &schedule.targets);
+    let local = targets.filter(|target| target.cloud == LOCAL);
+    let machines: BTreeSet<_> = local.map(|target| MachineKind::of(&target.server)).collect();
     machines.into_iter().collect()
 }
 
@@ -95,7 +96,8 @@ fn interpreter(arch: Arch) -> Finding {
 pub(super) fn note(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<String> {
     let made = EFI.iter().any(|name| elements.contains(*name))
         || schedule.image.environment.contains_key("DIB_BLOCK_DEVICE_CONFIG");
-    (schedule.server.firmware() != Firmware::Bios && !made).then(|| {
+    let efi = schedule.targets.iter().any(|target| target.server.firmware() != Firmware::Bios);
+    (efi && !made).then(|| {
         format!(
             "schedule {}: its server starts from an EFI system partition, and no element of disk-image-builder's makes one: \
              add \"block-device-efi\", unless an element of your own does",

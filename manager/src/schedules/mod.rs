@@ -24,9 +24,18 @@
 //! | `timezone` | string | `"UTC"` | IANA zone that `cron` is read in |
 //! | `jitter` | duration | `"0s"` | each fire time is moved by a fixed part of this that depends on the name; at most 24h |
 //! | `cloud` | string | `"local"` | `local`, or a cloud of clouds.yaml |
+//! | `targets` | list of tables | one, of `cloud`, `server` and `checks` | where the image must prove itself, at most 16; `cloud`, `server` and `checks` of the schedule count for what a target does not say |
+//! | `targets.name` | string | required | by the rule of a schedule's name; unique in the schedule |
+//! | `targets.cloud` | string | the schedule's | its cloud |
+//! | `targets.server` | table | the schedule's | keys of `server` that differ |
+//! | `targets.checks` | table | the schedule's | keys of `checks` that differ |
+//! | `targets.required` | bool | `true` | whether the build's verdict depends on it |
+//! | `targets.publish` | bool | `true` | whether its cloud gets the published name |
 //! | `retry` | number | `0` | how often a build that errored is queued again as a new build on a fresh server; at most 10. A failed or cancelled one never is |
 //! | `retry_backoff` | duration | `"1m"` | pause before the first retry; it doubles with each further one, up to 1h |
 //! | `pause_after` | number | `5` | after so many builds in a row that failed or errored the schedule pauses itself; `0`: never |
+//! | `skip.unchanged` | bool | `false` | a build that would make what the last one made is left out |
+//! | `skip.max_age` | duration | `"7d"` | unless the last one is older |
 //! | `image.elements` | list of strings | required | disk-image-builder's elements, at least one |
 //! | `image.elements_path` | list of strings | `[]` | directories with elements of one's own; they come before all others |
 //! | `image.repositories` | list of tables | `[]` | package repositories of one's own |
@@ -55,7 +64,7 @@
 //! | `server.network` | string | none | OpenStack: name, id or `auto` |
 //! | `server.security_groups` | list of strings | `[]` | OpenStack; empty: one is made that lets the agent out and nobody in |
 //! | `server.availability_zone` | string | none | OpenStack |
-//! | `server.ssh_key` | bool | `false` | OpenStack: make a key pair for the server |
+//! | `server.ssh_key` | bool or string | `false` | OpenStack: make a key pair for the server, of a public key where one stands there; or the name of a key pair that is there |
 //! | `server.config_drive` | bool | `true` | give the metadata by config drive too |
 //! | `server.boot_from_volume` | bool | `false` | OpenStack: boot from a volume made of the image, as large as the flavor's disk or the image needs |
 //! | `server.user_data` | string | none | for cloud-init, at most 48 KiB |
@@ -73,6 +82,7 @@
 //! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take; at most 1h |
 //! | `publish.name` | string | not published | the name that the verified image gets; one schedule a name and cloud |
 //! | `publish.keep` | number | `3` | older images that stay beside the current one |
+//! | `publish.when` | string | `"all"` | `all`: nothing is published unless every required trial passed; `each`: a cloud gets the name when its own required trials passed |
 //! | `publish.visibility` | string | `"private"` | `private`, `shared`, `community`, `public` |
 //! | `timeouts.build` | duration | `"1h"` | disk-image-builder |
 //! | `timeouts.upload` | duration | `"30m"` | until the image is active |
@@ -107,8 +117,8 @@ pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
-    CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, RetryPolicy, Schedule, Schedules,
-    ServerSpec, Target, Timeouts, User,
+    CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, Publish, PublishWhen, RetryPolicy, Schedule,
+    Schedules, ServerSpec, Skip, SshKey, Target, Timeouts, User,
 };
 
 /// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.

@@ -54,7 +54,7 @@ fn rows_of(schedule: &Schedule, now: DateTime<Utc>) -> Vec<[String; 5]> {
     });
     let mut rows = vec![[
         schedule.name.clone(),
-        schedule.cloud.clone(),
+        schedule.clouds().join(", "),
         format!("{entry}{jitter}"),
         schedule.timezone.name().to_owned(),
         fires.next().unwrap_or_else(|| "-".to_owned()),

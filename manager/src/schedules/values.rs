@@ -47,47 +47,69 @@ pub struct Schedule {
     /// Each fire time is moved by a fixed, name-derived part of this, so that many schedules with the same
     /// cron entry do not start at once. Zero by default.
     pub jitter: Duration,
-    /// `local`, or a cloud of clouds.yaml.
-    pub cloud: String,
     /// What disk-image-builder is asked for.
     pub image: ImageSpec,
-    /// The server that boots the image.
-    pub server: ServerSpec,
-    /// What the agent is asked for, in the file's order.
-    pub checks: Vec<CheckSpec>,
+    /// Where the image must prove itself, in the file's order; at least one.
+    pub targets: Vec<Target>,
     /// Under which name the verified image is given out; `None`: it is only verified.
     pub publish: Option<Publish>,
     /// How long each stage may take.
     pub timeouts: Timeouts,
     /// What follows a build that did not pass.
     pub retry: RetryPolicy,
+    /// When a build is left out because it would make what the last one made; `None`: never.
+    pub skip: Option<Skip>,
+}
+
+/// A build is left out when nothing has changed since the last one, and that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip {
+    /// How old the last one may be.
+    pub max_age: Duration,
+}
+
+impl Skip {
+    /// How old it may be unless the file says.
+    pub const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 }
 
 /// Where an artifact must prove itself: a cloud, a server on it, and what it must prove there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// Its name; unique in the schedule.
+    /// Its name, by the rule of a schedule's; unique in the schedule. By the short form that of its cloud.
     pub name: String,
     /// `local`, or a cloud of clouds.yaml.
     pub cloud: String,
     /// The server that boots the image.
     pub server: ServerSpec,
-    /// Whether the build's verdict depends on it.
+    /// Whether the build's verdict depends on it. True by default.
     pub required: bool,
+    /// Whether its cloud gets the published name. True by default.
+    pub publish: bool,
     /// What the agent is asked for, in the file's order.
     pub checks: Vec<CheckSpec>,
 }
 
 impl Schedule {
-    /// Where its images are tried: by the short form one target, which has the name of its cloud.
-    pub fn targets(&self) -> Vec<Target> {
-        vec![Target {
-            name: self.cloud.clone(),
-            cloud: self.cloud.clone(),
-            server: self.server.clone(),
-            required: true,
-            checks: self.checks.clone(),
-        }]
+    /// The clouds of its targets, each once, in the file's order.
+    pub fn clouds(&self) -> Vec<&str> {
+        let mut clouds: Vec<&str> = Vec::new();
+        for target in &self.targets {
+            if !clouds.contains(&target.cloud.as_str()) {
+                clouds.push(&target.cloud);
+            }
+        }
+        clouds
+    }
+
+    /// Whether this cloud is to get the published name: a target there says so.
+    pub fn publishes_on(&self, cloud: &str) -> bool {
+        self.publish.is_some() && self.targets.iter().any(|target| target.publish && target.cloud == cloud)
+    }
+
+    /// Whether a target of it is on this cloud.
+    pub fn is_on(&self, cloud: &str) -> bool {
+        self.targets.iter().any(|target| target.cloud == cloud)
     }
 }
 
@@ -218,8 +240,8 @@ pub struct ServerSpec {
     pub security_groups: Vec<String>,
     /// Availability zone (OpenStack).
     pub availability_zone: Option<String>,
-    /// True: an ephemeral key pair is made for the server (OpenStack).
-    pub ssh_key: bool,
+    /// The key pair of the server (OpenStack); `None`: it has none.
+    pub ssh_key: Option<SshKey>,
     /// Give the metadata by config drive too. True by default.
     pub config_drive: bool,
     /// Boot from a volume that is made of the image (OpenStack with block storage). False by default.
@@ -233,6 +255,17 @@ impl ServerSpec {
     pub fn firmware(&self) -> Firmware {
         self.firmware.unwrap_or(self.arch.usual_firmware())
     }
+}
+
+/// The key pair of a server on OpenStack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshKey {
+    /// One that is made for the server and goes with it; Nova makes both halves.
+    Made,
+    /// The same of this public key, one line: whoever has the private half gets in.
+    Public(String),
+    /// The one of this name that is there, and stays.
+    Named(String),
 }
 
 /// One requested check.
@@ -291,8 +324,20 @@ pub struct Publish {
     pub name: String,
     /// How many older images stay beside the current one. 3 by default.
     pub keep: u32,
+    /// What must have passed for it.
+    pub when: PublishWhen,
     /// Visibility in Glance once verified: `private` (default), `shared`, `community`, `public`.
     pub visibility: String,
+}
+
+/// What must have passed before a cloud gets the published name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PublishWhen {
+    /// Every required trial of the build.
+    #[default]
+    All,
+    /// Every required trial of that cloud.
+    Each,
 }
 
 /// How long each stage may take.

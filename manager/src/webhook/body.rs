@@ -7,10 +7,13 @@ use serde_json::{Value as Json, json};
 
 use super::Format;
 use crate::history::{ImageChange, Named as _, OutboxEntry, OutboxKind};
+use crate::lifecycle::trials::several;
 use crate::untrusted::Untrusted;
 
 /// Lines of the evidence that go along.
 const EVIDENCE_LINES: usize = 10;
+/// Trials that go along.
+const TRIALS: usize = 50;
 /// Longest text of a message or a line of evidence, in characters.
 const TEXT: usize = 500;
 
@@ -99,6 +102,7 @@ fn summary(build: &v1::Build) -> Json {
         "warnings": build.warnings.iter().map(|warning| short(warning)).collect::<Vec<_>>(),
         "created_at": time(build.created_at.as_ref()),
         "finished_at": time(build.finished_at.as_ref()),
+        "trials": build.trials.iter().take(TRIALS).map(trial).collect::<Vec<_>>(),
         "image": build.image.as_ref().map(|image| json!({
             "id": image.id,
             "name": image.name,
@@ -106,6 +110,38 @@ fn summary(build: &v1::Build) -> Json {
             "size_bytes": image.size_bytes,
         })),
     })
+}
+
+fn trial(trial: &v1::Trial) -> Json {
+    let failure = trial.failure.as_ref();
+    json!({
+        "target": trial.target,
+        "cloud": trial.cloud,
+        "required": trial.required,
+        "state": trial.state().word(),
+        "verdict": trial.verdict().word(),
+        "reason": trial.reason,
+        "stage": failure.map(|failure| failure.stage.as_str()).unwrap_or_default(),
+        "message": failure.map(|failure| short(&failure.message)).unwrap_or_default(),
+        "attempt": trial.attempt,
+    })
+}
+
+/// Which of several trials did what, in a line.
+fn told_trials(build: &v1::Build) -> String {
+    let each = several(build).iter().take(TRIALS).map(|trial| {
+        let mark = match trial.verdict() {
+            Verdict::Passed => "✔",
+            Verdict::Failed => "✘",
+            Verdict::Errored => "⚠",
+            Verdict::Unspecified => "-",
+        };
+        let said = |text: &str| Untrusted::from(short(text)).for_chat();
+        let why = if trial.reason.is_empty() { String::new() } else { format!(" ({})", said(&trial.reason)) };
+        format!("{mark} {}{why}", said(&trial.target))
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() { String::new() } else { format!("\n{}", each.join(", ")) }
 }
 
 fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
@@ -155,7 +191,8 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
             let hint = hint.map(|failure| format!("\nNext: {}", said(&failure.hint))).unwrap_or_default();
             let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
             let why = why.unwrap_or_default();
-            format!("{mark} {schedule} {verdict}{why}{hint}{}", warnings.collect::<String>())
+            let trials = told_trials(build);
+            format!("{mark} {schedule} {verdict}{trials}{why}{hint}{}", warnings.collect::<String>())
         }
     };
     // The address is the manager's own; `&` in it is escaped as everywhere.
@@ -234,6 +271,31 @@ mod tests {
         let paused = notice(OutboxKind::SchedulePaused { reason: "5 builds in a row".to_owned() });
         let text = body(&paused, None, "http://h", Format::Chat);
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
+    }
+
+    #[test]
+    fn several_trials_go_along() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let mut build = failed();
+        let trial = |target: &str, verdict: Verdict, reason: &str| v1::Trial {
+            target: target.to_owned(),
+            verdict: verdict.into(),
+            reason: reason.to_owned(),
+            attempt: 1,
+            ..v1::Trial::default()
+        };
+        build.trials = vec![
+            trial("small", Verdict::Passed, ""),
+            trial("<!here>", Verdict::Failed, "check_failed"),
+            trial("lab", Verdict::Errored, "agent_silent"),
+        ];
+        let json = body(&told, Some(&build), "http://h", Format::Json);
+        assert_eq!(json["build"]["trials"][0]["verdict"], "passed");
+        assert_eq!(json["build"]["trials"][1]["target"], "<!here>");
+        assert_eq!(json["build"]["trials"][2]["reason"], "agent_silent");
+        let text = body(&told, Some(&build), "http://h", Format::Chat);
+        let line = "\n✔ small, ✘ &lt;!here&gt; (check_failed), ⚠ lab (agent_silent)\ncheck_failed: ";
+        assert!(text["text"].as_str().unwrap().contains(line), "{text}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ step("its log is followed while it grows", async () => {
 step("its states change without a reload, until it has succeeded", async () => {
   await badge(good, "succeeded").waitFor({ timeout: BUILD });
   const words = await seen(good);
-  const order = ["building", "booting", "succeeded"].map((word) => words.indexOf(word));
+  const order = ["building", "trying", "succeeded"].map((word) => words.indexOf(word));
   assert.ok(order[0] >= 0 && order[0] < order[1] && order[1] < order[2], `seen: ${words}`);
   await good.locator("#road li.done[data-stage=cleaning_up]").waitFor();
 });
@@ -61,7 +61,7 @@ step("the server's console was followed too", async () => {
 step("the list of schedules followed it too", async () => {
   await schedule(home, "good").locator(".badge", { hasText: "succeeded" }).waitFor();
   const words = await seen(home);
-  assert.ok(words.includes("booting") && words.at(-1) === "succeeded", `seen: ${words}`);
+  assert.ok(words.includes("trying") && words.at(-1) === "succeeded", `seen: ${words}`);
 });
 
 step("what it proved stands on its page", async () => {

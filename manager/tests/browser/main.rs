@@ -68,6 +68,15 @@ fn the_dashboard_shows_what_happens_and_does_what_it_is_told() {
 }
 
 #[test]
+fn a_build_of_several_targets_says_which_did_what() {
+    let (place, [_, bad]) = harness::several::place();
+    eprintln!("{}", place.expect(&["show", &bad], 0));
+    let serving = place.serve();
+    scenario("trials", &serving, &[("BAD", &bad)]);
+    assert_eq!(serving.terminate(), Some(0));
+}
+
+#[test]
 fn with_a_token_the_dashboard_asks_for_it() {
     let token = "correct-horse-battery-staple";
     let place = Place::tiny("");

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+pub(crate) mod several;
+
 /// A directory with a `schedules.toml` and a state directory, and the program that uses them.
 pub(crate) struct Place {
     directory: tempfile::TempDir,

@@ -227,7 +227,7 @@ pub(crate) fn spec() -> ServerSpec {
         network: None,
         security_groups: Vec::new(),
         availability_zone: None,
-        ssh_key: false,
+        ssh_key: None,
         boot_from_volume: false,
         config_drive: true,
         user_data: Some("#cloud-config\n".into()),

@@ -17,7 +17,7 @@ mod guest;
 mod recovery;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -29,13 +29,13 @@ use image_manager::schedules::ServerSpec;
 use crate::bench::{Bench, MIB, listing, qemu_img, server_row, spec};
 
 #[tokio::test]
-async fn an_upload_is_written_down_moved_and_measured() {
+async fn an_upload_is_written_down_linked_and_measured() {
     let bench = Bench::new();
     let file = bench.qcow2(&["16M"]);
     let bytes = fs::metadata(&file).unwrap().len();
     let sum = Command::new("sha512sum").arg(&file).output().unwrap().stdout;
     let image = bench.upload("image-manager-1", file.clone()).await.unwrap();
-    assert!(!file.exists());
+    assert_eq!(fs::metadata(&file).unwrap().nlink(), 2, "a second name, not a copy");
     assert_eq!((image.size_bytes, image.virtual_size_bytes), (bytes, 16 * MIB));
     // A name with a backslash would make sha512sum put one before the sum.
     assert!(String::from_utf8_lossy(&sum).starts_with(&image.sha512));

@@ -25,4 +25,5 @@ mod real_debian;
 mod road;
 mod silent;
 mod sweeping;
+mod targets;
 mod usage;

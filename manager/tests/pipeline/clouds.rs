@@ -10,7 +10,7 @@ use super::harness::{Place, tiny_schedule};
 use super::untrusted::both;
 
 /// Answers paths, and Keystone's with a catalog of these regions.
-fn cloud(regions: &'static [&'static str], answer: fn(&str) -> (u16, Value)) -> String {
+pub(super) fn cloud(regions: &'static [&'static str], answer: fn(&str) -> (u16, Value)) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let base = format!("http://{address}");
@@ -43,7 +43,7 @@ fn cloud(regions: &'static [&'static str], answer: fn(&str) -> (u16, Value)) -> 
     address
 }
 
-fn usual(path: &str) -> (u16, Value) {
+pub(super) fn usual(path: &str) -> (u16, Value) {
     match path {
         "/compute/" => (300, json!({"choices": [{"id": "v2.1", "links": []}]})),
         "/compute/v2.1/flavors" => (200, json!({"flavors": [{"id": "f1", "name": "small"}]})),

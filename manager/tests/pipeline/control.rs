@@ -25,7 +25,7 @@ impl Control {
     }
 
     pub(crate) fn trigger(&self, schedule: &str) -> Result<Build, Status> {
-        let request = TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0 };
+        let request = TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0, force: false };
         let answer = self.runtime.block_on(self.client.clone().trigger_build(Request::new(request)));
         answer.map(tonic::Response::into_inner)
     }

@@ -51,16 +51,20 @@ try:
 except grpc.RpcError as error:
     assert error.code() == grpc.StatusCode.NOT_FOUND, error
 
-states, lines = [], 0
+states, of_trials, lines = [], [], 0
 state_names = pool.FindEnumTypeByName("image_manager.v1.BuildState").values_by_number
+trial_state_names = pool.FindEnumTypeByName("image_manager.v1.TrialState").values_by_number
 for event in call("WatchBuild", id=build.id, logs=True):
     if event.HasField("build"):
         states.append(state_names[event.build.state].name)
+        of_trials += [trial_state_names[trial.state].name for trial in event.build.trials]
     if event.HasField("log"):
         lines += 1
 assert states[-1] == "BUILD_STATE_SUCCEEDED", states
-for state in ("BUILDING", "UPLOADING", "BOOTING", "VERIFYING", "CLEANING_UP"):
+for state in ("BUILDING", "TRYING", "CLEANING_UP"):
     assert f"BUILD_STATE_{state}" in states, (state, states)
+for state in ("UPLOADING", "BOOTING", "VERIFYING", "CLEANING_UP", "SUCCEEDED"):
+    assert f"TRIAL_STATE_{state}" in of_trials, (state, of_trials)
 assert lines > 10, lines
 
 page = call("ListBuilds", page_size=1)

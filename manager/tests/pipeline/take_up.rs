@@ -71,7 +71,7 @@ fn a_whole_artifact_is_uploaded_again() {
     let place = Place::tiny("publish.name = \"tiny\"\nchecks = {}");
     let gateway = free_address();
     // Nothing of the upload has happened; then all of it but its last word.
-    for point in ["advance:uploading#1:after", "created:image#1:before"] {
+    for point in ["trial:uploading#1:after", "created:image#1:before"] {
         let id = killed_at(&place, &gateway, point);
         let build = taken_up(&place, &gateway, &id);
         assert_passed(&place, &build);
@@ -82,7 +82,7 @@ fn a_whole_artifact_is_uploaded_again() {
 fn a_damaged_artifact_is_built_again_when_the_schedule_says_so() {
     let place = Place::tiny("checks = {}\nretry = 1\nretry_backoff = \"1s\"");
     let gateway = free_address();
-    let id = killed_at(&place, &gateway, "advance:uploading#1:after");
+    let id = killed_at(&place, &gateway, "trial:uploading#1:after");
     let image = fs::read_dir(place.state().join("scratch").join(&id).join("out")).unwrap().flatten();
     let image = image.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "qcow2"));
     let image = image.unwrap();

@@ -92,6 +92,7 @@ fn place() -> Place {
         let schedule = if number == 2 { "tiny" } else { CANARY };
         insert(&transaction, id, schedule, now - 3_600_000 + number * 600_000);
     }
+    second_trial(&transaction, IDS[1], now);
     transaction
         .execute(
             "INSERT INTO schedule_state (schedule, cron, since, paused, pause_reason, paused_at, failures)
@@ -122,23 +123,29 @@ fn insert(connection: &Connection, id: &str, schedule: &str, at: i64) {
     connection
         .execute(
             "INSERT INTO build (id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
-                image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name,
-                server_flavor, agent_version, agent_boot_id, agent_attached_at, removal_complete, failure_reason,
-                failure_stage, failure_message, failure_evidence)
-             VALUES (?1, ?2, ?3, 'failed', 'failed', 'cli', ?4, ?4, ?5, ?3, ?3, ?3, 1, 1, ?3, ?3, ?3, ?3, ?3, ?4, 0,
-                ?3, ?3, ?3, ?3)",
+                failure_reason, failure_stage, failure_message, failure_evidence)
+             VALUES (?1, ?2, ?3, 'failed', 'failed', 'cli', ?4, ?4, ?5, ?3, ?3, ?3, ?3)",
             params![id, schedule, CANARY, at, at + 1000],
+        )
+        .unwrap();
+    connection
+        .execute(
+            "INSERT INTO trial (build_id, position, target, cloud, state, verdict, image_id, image_name, image_sha512,
+                image_size, image_virtual_size, server_id, server_name, server_flavor, agent_version, agent_boot_id,
+                agent_attached_at, removal_complete, failure_reason, failure_stage, failure_message, failure_evidence)
+             VALUES (?1, 0, ?2, ?2, 'failed', 'failed', ?2, ?2, ?2, 1, 1, ?2, ?2, ?2, ?2, ?2, ?3, 0, ?2, ?2, ?2, ?2)",
+            params![id, CANARY, at],
         )
         .unwrap();
     let observations = serde_json::json!({ CANARY: { CANARY: [CANARY] }, "text": CANARY }).to_string();
     for (sql, last) in [
-        ("INSERT INTO stage VALUES (?1, 0, ?2, 'failed', ?4, ?4, ?3)", CANARY),
+        ("INSERT INTO stage VALUES (?1, 0, ?2, 'failed', ?4, ?4, ?3, NULL)", CANARY),
         (
             "INSERT INTO check_result (build_id, position, name, outcome, required, duration_ms, summary, observations)
              VALUES (?1, 0, ?2, 'fail', ?4 > 0, 1, ?2, ?3)",
             observations.as_str(),
         ),
-        ("INSERT INTO removed_path VALUES (?1, ?4, ?2, 'failed', ?3)", CANARY),
+        ("INSERT INTO removed_path VALUES (?1, ?4, ?2, 'failed', ?3, 0)", CANARY),
         (
             "INSERT INTO resource (build_id, cloud, kind, name, state, note, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?2, 'gone', ?2, ?4, ?4)",
@@ -146,6 +153,24 @@ fn insert(connection: &Connection, id: &str, schedule: &str, at: i64) {
         ),
     ] {
         connection.execute(sql, params![id, CANARY, last, at]).unwrap();
+    }
+}
+
+/// A build of several targets shows more, and otherwise.
+fn second_trial(connection: &Connection, id: &str, at: i64) {
+    let target = format!("{CANARY}2");
+    for sql in [
+        "INSERT INTO trial (build_id, position, target, cloud, required, state, verdict, attempt, image_id, image_name,
+            image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor, agent_version,
+            agent_boot_id, agent_attached_at, removal_complete, failure_reason, failure_stage, failure_message,
+            failure_evidence)
+         VALUES (?1, 1, ?3, ?2, 0, 'errored', 'errored', 2, ?2, ?2, ?2, 1, 1, ?2, ?2, ?2, ?2, ?2, ?4, 0, ?2, ?2, ?3, ?2)",
+        "INSERT INTO stage SELECT ?1, 1, ?2, 'failed', ?4, ?4, ?3, 1",
+        "INSERT INTO check_result (build_id, position, name, outcome, required, duration_ms, summary, observations, trial)
+         SELECT ?1, 1, ?2, 'fail', 0, ?4, ?3, '{}', 1",
+        "INSERT INTO removed_path SELECT ?1, ?4, ?2, 'failed', ?3, 1",
+    ] {
+        connection.execute(sql, params![id, CANARY, target, at]).unwrap();
     }
 }
 
@@ -181,7 +206,11 @@ fn no_verb_shows_the_canary_raw_on_a_terminal_or_in_a_pipe() {
     fs::write(place.path().join("named.toml"), format!("[schedule.a]\nimage.elements = [{element}]\n"))
         .unwrap();
     let [a, b, c] = IDS;
-    let verbs: [&[&str]; 28] = [
+    let verbs: [&[&str]; 32] = [
+        &["show", b],
+        &["logs", b, "--console"],
+        &["logs", b, "--console", "--target", CANARY],
+        &["logs", a, "--agent", "--target", "nobody"],
         &["show", a],
         &["show", c],
         &["show", a, "--format", "json"],
@@ -277,6 +306,10 @@ fn no_page_and_no_metric_has_the_canary_raw() {
         "/builds".to_owned(),
         format!("/builds?schedule={evil}&state={evil}"),
         format!("/builds/{a}"),
+        format!("/builds/{b}"),
+        format!("/builds/{b}?log=console&target={evil}2"),
+        format!("/builds/{b}/logs/console.log?target={evil}"),
+        format!("/builds/{b}/logs/agent.jsonl?target={evil}3"),
         format!("/builds/{a}?log=build"),
         format!("/builds/{a}?log=console"),
         format!("/builds/{a}?log=agent"),

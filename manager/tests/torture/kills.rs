@@ -202,7 +202,11 @@ impl Serving {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let asked = runtime.block_on(async {
             let mut client = ImageManagerClient::connect(format!("http://{operator}")).await.ok()?;
-            let message = TriggerBuildRequest { schedule: "tiny".to_owned(), trigger: Trigger::Grpc.into() };
+            let message = TriggerBuildRequest {
+                schedule: "tiny".to_owned(),
+                trigger: Trigger::Grpc.into(),
+                force: false,
+            };
             client.trigger_build(message).await.ok()
         });
         drop(asked);

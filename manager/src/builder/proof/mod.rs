@@ -10,6 +10,7 @@
 
 mod ext4;
 mod installed;
+mod kept;
 mod packages;
 mod partition;
 mod superblock;
@@ -184,7 +185,10 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
                 let files = Files { volume: volume.as_ref(), stop };
                 match packages::verify(&files, raw)? {
                     Some(Verified { proof: Proof::NotPossible(why), .. }) => reasons.insert(0, why),
-                    Some(verified) => return Ok(verified),
+                    Some(verified) => {
+                        let kept = kept::take(files.volume, &verified.packages);
+                        return Ok(Verified { kept, ..verified });
+                    }
                     None => {}
                 }
             }

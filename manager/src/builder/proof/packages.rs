@@ -10,6 +10,7 @@ use image_manager_agent::checks::packages::rpm::{Kind, Outcome, Package, Package
 
 use super::volume::{Files, Volume, text};
 use super::{Proof, installed};
+use crate::unchanged::Kept;
 
 /// Most packages and files that are looked at; a desktop has 3,000 and 300,000.
 const MOST_PACKAGES: usize = 20_000;
@@ -96,11 +97,13 @@ pub(in crate::builder) struct Verified {
     pub(in crate::builder) proof: Proof,
     /// The packages, where the database lists them: rpm's.
     pub(in crate::builder) packages: Vec<Package>,
+    /// What its mirrors can be asked with later, or why it is not known.
+    pub(in crate::builder) kept: Result<Kept, String>,
 }
 
 impl Verified {
     pub(super) fn of(proof: Proof) -> Self {
-        Self { proof, packages: Vec::new() }
+        Self { proof, packages: Vec::new(), kept: Err("nothing was looked at".to_owned()) }
     }
 }
 
@@ -120,7 +123,7 @@ pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Veri
         Some(why) => why,
         None => Proof::NotPossible("its rpm database has no files".to_owned()),
     };
-    Ok(Some(Verified { proof, packages: look.packages }))
+    Ok(Some(Verified { packages: look.packages, ..Verified::of(proof) }))
 }
 
 /// `None`: there is no dpkg in it.

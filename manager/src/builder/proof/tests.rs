@@ -8,6 +8,7 @@ use md5::{Digest as _, Md5};
 
 use super::*;
 
+mod kept;
 mod rpm;
 
 /// An image of a root directory that a test fills.

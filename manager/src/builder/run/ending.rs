@@ -48,12 +48,22 @@ impl Build<'_> {
                 // Side by side: both read the whole image.
                 let ((verified, proof_seconds), sha512) = tokio::try_join!(proving, artifact::hash(&file))
                     .map_err(|error| self.with_cause(error))?;
-                let proof::Verified { proof, packages } = verified;
+                let proof::Verified { proof, packages, kept } = verified;
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
                 let room = self.room.used();
-                Ok(Artifact { file, sha512, manifest, packages, phase_seconds, proof, proof_seconds, room })
+                Ok(Artifact {
+                    file,
+                    sha512,
+                    manifest,
+                    packages,
+                    kept,
+                    phase_seconds,
+                    proof,
+                    proof_seconds,
+                    room,
+                })
             }
             _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
         }

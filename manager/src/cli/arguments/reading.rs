@@ -23,7 +23,7 @@ pub(crate) struct HistoryArguments {
     /// Only builds of this schedule
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: Option<String>,
-    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled) lists only builds in it;
+    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled, skipped) lists only builds in it;
     /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
     #[arg(long, value_name = "STATE|DIR")]
     pub(crate) state: Vec<String>,
@@ -70,6 +70,9 @@ pub(crate) struct LogsArguments {
     pub(crate) state: StateArgument,
     #[command(flatten)]
     pub(crate) which: WhichLog,
+    /// Whose console or agent, where the build has several targets
+    #[arg(long, value_name = "NAME", requires = "of_target")]
+    pub(crate) target: Option<String>,
     /// Go on printing until the build has ended
     #[arg(long, short)]
     pub(crate) follow: bool,
@@ -86,10 +89,10 @@ pub(crate) struct WhichLog {
     #[arg(long = "build", id = "build_log")]
     pub(crate) build_log: bool,
     /// The server's serial console
-    #[arg(long)]
+    #[arg(long, group = "of_target")]
     pub(crate) console: bool,
     /// What the agent said
-    #[arg(long)]
+    #[arg(long, group = "of_target")]
     pub(crate) agent: bool,
 }
 

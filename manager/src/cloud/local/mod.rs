@@ -211,6 +211,10 @@ impl Cloud for LocalCloud {
         Ok(SocketAddr::from((host, gateway.port())).to_string())
     }
 
+    fn is_on_this_host(&self) -> bool {
+        true
+    }
+
     fn image_directory(&self) -> Option<PathBuf> {
         Some(self.store.directory().to_owned())
     }

@@ -11,7 +11,7 @@ use super::places::{Flavor, Network};
 use super::services::Service;
 use super::session::Call;
 use crate::cloud::{Cloud as _, CloudError, Trouble};
-use crate::schedules::{Publish, ServerSpec};
+use crate::schedules::{Publish, ServerSpec, SshKey};
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -94,6 +94,10 @@ impl OpenStackCloud {
                 "block storage",
                 room.map(|()| "one volume more fits the quota".to_owned()),
             ));
+        }
+        if let Some(SshKey::Named(name)) = &server.ssh_key {
+            let found = self.prove_key_pair(name).await.map(|()| "is there".to_owned());
+            proofs.push(Proof::new(format!("key pair {name}"), found));
         }
         for group in &server.security_groups {
             let found = self.prove_security_group(group).await.map(|()| "is there".to_owned());

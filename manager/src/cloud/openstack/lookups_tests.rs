@@ -26,7 +26,7 @@ fn spec() -> ServerSpec {
         network: Some("private".into()),
         security_groups: Vec::new(),
         availability_zone: None,
-        ssh_key: false,
+        ssh_key: None,
         config_drive: true,
         boot_from_volume: false,
         user_data: None,

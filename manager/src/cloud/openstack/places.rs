@@ -16,7 +16,7 @@ use super::servers::encoded_user_data;
 use super::services::Service;
 use super::session::Call;
 use crate::cloud::{CloudError, Trouble};
-use crate::schedules::ServerSpec;
+use crate::schedules::{ServerSpec, SshKey};
 
 /// The word for a network that Nova chooses.
 const AUTO: &str = "auto";
@@ -171,6 +171,9 @@ impl OpenStackCloud {
         self.network(server.network.as_deref()).await?;
         for group in &server.security_groups {
             self.prove_security_group(group).await?;
+        }
+        if let Some(SshKey::Named(name)) = &server.ssh_key {
+            self.prove_key_pair(name).await?;
         }
         self.prove_images().await?;
         if server.boot_from_volume {

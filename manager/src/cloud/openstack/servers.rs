@@ -15,6 +15,7 @@ use super::session::{Call, Patience};
 use crate::cloud::{
     CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, incidents,
 };
+use crate::schedules::SshKey;
 
 /// What Nova takes of user_data, encoded.
 const LONGEST_USER_DATA: usize = 65_535;
@@ -43,7 +44,12 @@ impl OpenStackCloud {
         } else {
             new.spec.security_groups.clone()
         };
-        let key = if new.spec.ssh_key { Some(self.make_key_pair(new, ledger).await?) } else { None };
+        let key = match &new.spec.ssh_key {
+            None => None,
+            Some(SshKey::Named(name)) => Some(name.clone()),
+            Some(SshKey::Made) => Some(self.make_key_pair(new, None, ledger).await?),
+            Some(SshKey::Public(key)) => Some(self.make_key_pair(new, Some(key), ledger).await?),
+        };
         let volume = if new.spec.boot_from_volume {
             Some(self.make_volume(new, &flavor, ledger).await?)
         } else {

@@ -16,7 +16,7 @@ fn spec() -> ServerSpec {
         network: None,
         security_groups: Vec::new(),
         availability_zone: None,
-        ssh_key: false,
+        ssh_key: None,
         config_drive: true,
         boot_from_volume: false,
         user_data: None,

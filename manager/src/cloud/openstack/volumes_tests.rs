@@ -49,7 +49,7 @@ fn server() -> NewServer {
             network: None,
             security_groups: vec!["default".into()],
             availability_zone: None,
-            ssh_key: false,
+            ssh_key: None,
             config_drive: true,
             boot_from_volume: true,
             user_data: None,

@@ -25,8 +25,6 @@ CREATE TABLE trial (
     -- From 1; `retry_at` while it waits for the next one.
     attempt            INTEGER NOT NULL DEFAULT 1,
     retry_at           INTEGER,
-    -- How often a later manager went on with it.
-    taken_up           INTEGER NOT NULL DEFAULT 0,
     failure_reason     TEXT,
     failure_stage      TEXT,
     failure_message    TEXT,
@@ -66,7 +64,7 @@ INSERT INTO trial
             WHEN state = 'publishing' OR verdict = 'passed' OR failure_stage = 'publishing' THEN 'passed'
             WHEN failure_stage IN ('uploading', 'booting', 'verifying') THEN verdict
         END,
-        1, NULL, taken_up,
+        1, NULL,
         CASE WHEN failure_stage IN ('uploading', 'booting', 'verifying') THEN failure_reason END,
         CASE WHEN failure_stage IN ('uploading', 'booting', 'verifying') THEN failure_stage END,
         CASE WHEN failure_stage IN ('uploading', 'booting', 'verifying') THEN failure_message END,

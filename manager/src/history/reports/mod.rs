@@ -9,6 +9,7 @@ mod distribution;
 mod samples;
 mod summary;
 mod sums;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ use super::{History, HistoryError, now_ms};
 
 /// Builds up to which a report reads each of them.
 const EXACT: u64 = 2000;
+/// Builds of a schedule whose trials are read one by one at least, however many schedules a report is about.
+const FEWEST: u64 = 50;
 /// Shorter ranges, in days, do without the sums of weeks.
 const WEEKS_FROM: i64 = 28;
 /// Most schedules in a report.
@@ -116,6 +119,7 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
     let builds: u64 = schedules.iter().map(|(_, builds)| builds).sum();
     let points = query.points.min(ReportQuery::MOST_POINTS) as usize;
     let mut reports = Vec::new();
+    let most = (EXACT / (schedules.len() as u64).max(1)).max(FEWEST);
     for (schedule, _) in schedules {
         let (total, points) = if builds <= EXACT {
             one_by_one(connection, &schedule, since..end, points)?
@@ -123,7 +127,8 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
             by_days(connection, &schedule, since..end, points)?
         };
         if total.counts.builds > 0 {
-            reports.push(total.report(&schedule, points));
+            let targets = targets::of_schedule(connection, &schedule, since..end, most)?;
+            reports.push(v1::ScheduleReport { targets, ..total.report(&schedule, points) });
         }
     }
     Ok(v1::GetReportResponse {

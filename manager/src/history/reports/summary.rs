@@ -185,6 +185,7 @@ impl Summary {
             mean_time_between_failures: counts.mean_time_between_failures(),
             last_passed_at: counts.last_passed_at.map(timestamp),
             points,
+            targets: Vec::new(),
         }
     }
 
@@ -233,7 +234,7 @@ fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     }
 }
 
-fn durations(distribution: &Distribution) -> Option<v1::Durations> {
+pub(super) fn durations(distribution: &Distribution) -> Option<v1::Durations> {
     let p50 = distribution.percentile(50)?;
     Some(v1::Durations {
         p50: Some(milliseconds(p50)),
@@ -246,6 +247,6 @@ fn milliseconds(ms: u64) -> prost_types::Duration {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share of builds; nobody has 2^52 of them")]
-fn ratio(part: u64, whole: u64) -> f64 {
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -283,7 +283,8 @@ async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result
 /// `ip:port` that servers dial.
 async fn endpoint(trial: &Trial) -> Result<String, Failure> {
     let inner = trial.shared.manager.inner();
-    if let Some(endpoint) = &inner.settings.agent_endpoint {
+    if let Some(endpoint) = inner.settings.agent_endpoint.as_ref().filter(|_| !trial.cloud.is_on_this_host())
+    {
         return Ok(endpoint.clone());
     }
     let late = async { Failure::new(Reason::CloudTimeout, "finding the manager's address took too long") };

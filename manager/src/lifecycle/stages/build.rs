@@ -19,7 +19,7 @@ use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, manifest, room, second_build};
+use crate::lifecycle::{files, manifest, room, second_build, skip};
 use crate::reason::Reason;
 use crate::schedules::{Compression, Format, ImageSpec};
 
@@ -42,9 +42,9 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
         .map_err(|refusal| Failure::new(refusal.reason(), refusal.to_string()))?;
     let late =
         async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
-    let targets = driver.schedule.targets();
+    let targets = &driver.schedule.targets;
     let asked = async {
-        driver.manager.preflight(&targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
+        driver.manager.preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
     };
     driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();
@@ -91,11 +91,13 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
 
 /// Records the artifact with its hash.
 async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Failure> {
-    let Artifact { file, sha512, .. } = artifact;
+    let Artifact { file, sha512, kept, .. } = artifact;
+    let packages_sha256 = skip::keep(driver, kept).await;
     let record = ArtifactRecord {
         file: file.clone(),
         sha512: sha512.clone(),
         schedule_digest: digest_of(&driver.schedule),
+        packages_sha256,
     };
     driver.manager.history().record_artifact(&driver.id, record).await?;
     Ok(HashedFile { file, sha512 })
@@ -145,7 +147,7 @@ async fn defined_build(
 }
 
 /// Reads what the schedule brings of its own.
-async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
+pub(in crate::lifecycle) async fn own_inputs(driver: &Driver) -> Result<OwnInputs, Failure> {
     let image = driver.schedule.image.clone();
     let late = async { Failure::new(Reason::BuildTimeout, "reading the schedule's own files took too long") };
     let reading = async {

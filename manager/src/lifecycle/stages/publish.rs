@@ -5,44 +5,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::upload::message;
-use crate::cloud::{Cloud, Image, Publication, Published};
+use crate::cloud::{Image, Publication, Published};
 use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
-use crate::lifecycle::trial::Ended;
 use crate::reason::Reason;
-use crate::schedules::Publish;
+use crate::schedules::{Publish, PublishWhen};
 
 /// How long publishing may take.
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Publishes, and hands the image over: it is not the build's any more.
+/// Publishes on each of the clouds, and hands the images over: they are not the build's any more.
 ///
 /// Once begun it is not broken off: a name that is given out cannot be taken back, so a cancel or a shutdown
-/// that comes during it comes too late, and the build ends as what it is.
+/// that comes during it comes too late, and the build ends as what it is. A cloud that does not publish keeps the others
+/// from it only when all of them are to have the image.
 pub(in crate::lifecycle) async fn run(
     driver: &Driver,
-    trials: &[Ended],
+    images: BTreeMap<&str, &Image>,
     publish: &Publish,
 ) -> Result<String, Failure> {
-    let mut images = BTreeMap::new();
-    for trial in trials {
-        if let Some(image) = &trial.image {
-            images.entry(trial.cloud.as_str()).or_insert(image);
+    driver.bounds.not_interrupted().await?;
+    let (mut details, mut first) = (Vec::new(), None);
+    for (name, image) in images {
+        match in_cloud(driver, name, image, publish).await {
+            Ok(detail) => details.push(detail),
+            Err(failure) if publish.when == PublishWhen::All => return Err(failure),
+            Err(failure) => {
+                tracing::warn!(build = driver.id, cloud = name, "not published: {}", failure.message);
+                first.get_or_insert(failure);
+            }
         }
     }
-    let mut details = Vec::new();
-    for (name, image) in images {
-        let cloud = driver.manager.cloud(name);
-        let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
-        details.push(in_cloud(driver, (name, cloud), image, publish).await?);
-    }
-    Ok(details.join("; "))
+    first.map_or_else(|| Ok(details.join("; ")), Err)
 }
 
 async fn in_cloud(
     driver: &Driver,
-    (cloud_name, cloud): (&str, Arc<dyn Cloud>),
+    cloud_name: &str,
     image: &Image,
     publish: &Publish,
 ) -> Result<String, Failure> {
@@ -51,7 +51,8 @@ async fn in_cloud(
         keep: publish.keep,
         visibility: publish.visibility.clone(),
     };
-    driver.bounds.not_interrupted().await?;
+    let cloud = driver.manager.cloud(cloud_name);
+    let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
     // Until the history says what the cloud was told.
     let _alone = driver.manager.inner().naming.alone(cloud_name).await;
     let (given, asked) = (image.clone(), Arc::clone(&cloud));

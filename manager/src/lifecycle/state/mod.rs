@@ -5,8 +5,8 @@
 //!    │          │          │           │       v
 //!    │          └──────────┴───────────┴─> CLEANING_UP ─> SUCCEEDED
 //!    │                                          │           FAILED
-//!    └─> CANCELLED · ERRORED (nothing was made) └────────>  ERRORED
-//!                                                           CANCELLED
+//!    ├─> CANCELLED · ERRORED (nothing was made) └────────>  ERRORED
+//!    └─> SKIPPED (nothing has changed)                      CANCELLED
 //! ```
 //!
 //! - A build goes forward one step at a time. From each step, trouble leads to CLEANING_UP.
@@ -24,18 +24,19 @@ pub const UNDER_WAY: [BuildState; 4] =
 
 /// True when the build has ended.
 pub fn is_end(state: BuildState) -> bool {
-    matches!(state, BuildState::Succeeded | BuildState::Failed | BuildState::Errored | BuildState::Cancelled)
+    use BuildState as S;
+    matches!(state, S::Succeeded | S::Failed | S::Errored | S::Cancelled | S::Skipped)
 }
 
 /// Whether a build may go from one state to the other.
 pub fn may_move(from: BuildState, to: BuildState) -> bool {
     use BuildState as S;
     match (from, to) {
-        (S::Queued, S::Building | S::Cancelled | S::Errored)
+        (S::Queued, S::Building | S::Cancelled | S::Errored | S::Skipped)
         | (S::Building, S::Trying)
         | (S::Trying, S::Publishing)
         | (S::Building | S::Trying | S::Publishing, S::CleaningUp) => true,
-        (S::CleaningUp, to) => is_end(to),
+        (S::CleaningUp, to) => is_end(to) && to != S::Skipped,
         _ => false,
     }
 }
@@ -78,6 +79,7 @@ mod tests {
                 if is_end(to) {
                     prop_assert!(cleaned || !began);
                     prop_assert!(to != BuildState::Succeeded || cleaned);
+                    prop_assert!(to != BuildState::Skipped || !began);
                 }
                 state = to;
             }

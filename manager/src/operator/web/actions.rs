@@ -23,6 +23,15 @@ use crate::untrusted::json;
 #[serde(deny_unknown_fields)]
 struct Wanted {
     schedule: String,
+    /// Build even if nothing has changed.
+    #[serde(default)]
+    force: bool,
+}
+
+impl Wanted {
+    fn options(&self, by: Principal) -> TriggerOptions {
+        TriggerOptions { force: self.force, ..TriggerOptions::new(Trigger::Web, by) }
+    }
 }
 
 /// Where to go when it is done.
@@ -59,7 +68,7 @@ fn refused(status: StatusCode, why: &str) -> Response {
 }
 
 async fn trigger_form(web: &Web, wanted: &Wanted, by: Principal) -> Answer {
-    match web.manager.trigger(&wanted.schedule, TriggerOptions::new(Trigger::Web, by)).await {
+    match web.manager.trigger(&wanted.schedule, wanted.options(by)).await {
         Ok(v1::Build { id: build_id, .. }) | Err(TriggerError::AlreadyRunning { build_id, .. }) => {
             Ok(Redirect::to(&format!("/builds/{build_id}")).into_response())
         }
@@ -75,7 +84,7 @@ async fn trigger_json(web: &Web, body: &[u8], by: Principal) -> Response {
             return answer(StatusCode::BAD_REQUEST, None, &json!({ "error": error }));
         }
     };
-    match web.manager.trigger(&wanted.schedule, TriggerOptions::new(Trigger::Web, by)).await {
+    match web.manager.trigger(&wanted.schedule, wanted.options(by)).await {
         Ok(build) => {
             let page = format!("/builds/{}", build.id);
             let told = json!({"id": build.id, "schedule": build.schedule, "state": build.state().word(), "page": page});

@@ -8,15 +8,18 @@ use serde::Deserialize;
 use super::error::Answer;
 use super::layout::{Page, Place};
 use super::log::View;
-use super::{Web, build_parts, figures, marks};
+use super::{Web, build_parts, build_trials, figures, marks};
 use crate::history::Named as _;
 use crate::lifecycle::state;
+use crate::lifecycle::trials::several;
 use crate::operator::access::{Caller, Role};
 
 /// Which log is shown, and what is searched in it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Wish {
     log: Option<String>,
+    /// Whose log, where the build has several targets.
+    target: Option<String>,
     #[serde(default)]
     q: String,
 }
@@ -31,7 +34,7 @@ pub(super) async fn page(
     let build = web.manager.history().build(&id).await?;
     let previous = web.manager.history().previous(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
-    let log = View::read(&web, &build, wish.log.as_deref(), &wish.q).await;
+    let log = View::read(&web, &build, wish.log.as_deref(), wish.target.as_deref(), &wish.q).await;
     let ended = state::is_end(build.state());
     let page = Page {
         title: format!("{} · {}", marks::words(build.state()), build.schedule),
@@ -45,10 +48,12 @@ pub(super) async fn page(
             @if let Some(failure) = &build.failure { (build_parts::failure(&build, failure)) }
             @if !build.warnings.is_empty() { (build_parts::warnings(&build)) }
         }
+        (build_trials::table(&build))
         div.columns {
             div.main-column {
                 (build_parts::road(&build))
-                (build_parts::checks(&build))
+                @if several(&build).is_empty() { (build_parts::checks(&build)) }
+                (build_trials::each(&build))
             }
             aside.side-column #facts data-swap aria-label="Facts" {
                 (build_parts::image(&build))
@@ -68,13 +73,19 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
         div.page-head #head data-swap {
             div {
                 p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
-                h1 { (build.schedule) " " (marks::badge(build.state())) }
+                h1 { (build.schedule) " " (marks::badge(build.state())) (marks::tally(build)) }
                 p.muted {
-                    "asked for by " (who(build)) " on " (build.cloud) ", "
+                    "asked for by " (who(build))
+                    @if !build.cloud.is_empty() { " on " (build.cloud) }
+                    ", "
                     (figures::instant(build.created_at.as_ref()))
                     @if build.started_at.is_some() {
                         " · " @if ended { "took " } @else { "running for " }
                         (figures::span(build.started_at.as_ref(), build.finished_at.as_ref()))
+                    }
+                    @if !build.unchanged_since.is_empty() {
+                        " · nothing has changed since "
+                        a href={ "/builds/" (build.unchanged_since) } { (build.unchanged_since) }
                     }
                     @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
                 }
@@ -92,7 +103,12 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                 } @else if buildable {
                     form method="post" action="/build" {
                         input type="hidden" name="schedule" value=(build.schedule);
-                        button.primary type="submit" { "Build again" }
+                        @if build.state() == v1::BuildState::Skipped {
+                            input type="hidden" name="force" value="true";
+                            button.primary type="submit" { "Build all the same" }
+                        } @else {
+                            button.primary type="submit" { "Build again" }
+                        }
                     }
                 }
             }

@@ -2,11 +2,13 @@
 
 use image_manager_proto::v1::{self, CheckOutcome, StageState};
 use maud::{Markup, html};
+use prost_types::Timestamp;
 use serde_json::Value as Json;
 
 use super::{figures, marks};
 use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
+use crate::lifecycle::trials::{self, blamed, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
 use crate::stage::Stage;
 
@@ -17,29 +19,60 @@ const LEAST: f64 = 6.0;
 
 /// Why it did not pass, and what proves it.
 pub(super) fn failure(build: &v1::Build, failure: &v1::Failure) -> Markup {
-    let tone = match build.verdict() {
-        v1::Verdict::Failed => "bad",
-        v1::Verdict::Errored => "warn",
-        _ => "off",
-    };
+    // The trial's own section has what proves it.
+    let of_trial = blamed(build, failure).is_some();
     let says = match build.verdict() {
         v1::Verdict::Failed => "The image is bad",
         v1::Verdict::Errored => "This says nothing about the image",
         _ => "It was ended",
     };
     html! {
-        section class={ "failure " (tone) } aria-labelledby="why" {
+        section class={ "failure " (tone(build.verdict())) } aria-labelledby="why" {
             h2 #why { (marks::reason(&failure.reason)) " while " (failure.stage.replace('_', " ")) }
             p.message { (failure.message) }
             p.muted { (says) "." }
             @if !failure.hint.is_empty() {
                 p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
             }
-            @if !failure.evidence.is_empty() {
-                h3 { "Evidence" }
-                pre.evidence tabindex="0" aria-label="Evidence" { (failure.evidence) }
-            }
+            @if !of_trial { (evidence(failure, "Evidence")) }
         }
+    }
+}
+
+/// Why one of several trials did not pass. What to do next is not said where it is `told` already.
+pub(super) fn failure_of(
+    trial: &v1::Trial,
+    failure: &v1::Failure,
+    of_before: bool,
+    told: Option<&str>,
+) -> Markup {
+    html! {
+        div class={ "failure " (tone(trial.verdict())) } {
+            @if of_before { p.muted { "The attempt before errored." } }
+            h3 { (marks::reason(&failure.reason)) " while " (failure.stage.replace('_', " ")) }
+            p.message { (failure.message) }
+            @if !failure.hint.is_empty() && told != Some(failure.hint.as_str()) {
+                p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
+            }
+            (evidence(failure, &format!("Evidence of {}", trial.target)))
+        }
+    }
+}
+
+fn evidence(failure: &v1::Failure, label: &str) -> Markup {
+    html! {
+        @if !failure.evidence.is_empty() {
+            h3 { "Evidence" }
+            pre.evidence tabindex="0" aria-label=(label) { (failure.evidence) }
+        }
+    }
+}
+
+fn tone(verdict: v1::Verdict) -> &'static str {
+    match verdict {
+        v1::Verdict::Failed => "bad",
+        v1::Verdict::Errored => "warn",
+        _ => "off",
     }
 }
 
@@ -55,23 +88,34 @@ pub(super) fn warnings(build: &v1::Build) -> Markup {
 
 /// The road: each stage with its time, as a bar below those before it.
 pub(super) fn road(build: &v1::Build) -> Markup {
-    let whole = whole(build);
     html! {
         section.panel #road data-swap {
-            div.panel-head { h2 { "Road" } }
-            ol.road {
-                @for stage in &build.stages {
-                    li class=(stage.state().word()) data-stage=(stage.name) {
-                        (marks::stage(stage.state()))
-                        span.name { (stage.name.replace('_', " ")) span.sr-only { ", " (stage.state().word()) } }
-                        (bar(build, stage, whole))
-                        span.took { (figures::span(stage.started_at.as_ref(), end_of(build, stage))) }
-                        @if stage.state() == StageState::Running {
-                            progress max="1" aria-label={ "Progress of " (stage.name.replace('_', " ")) } {}
-                        }
-                        @if !stage.detail.is_empty() || stage.state() == StageState::Running {
-                            p.detail { (stage.detail) }
-                        }
+            div.panel-head { h2 { @if several(build).is_empty() { "Road" } @else { "Road of the build" } } }
+            (stages(&build.stages, &Timeline::of(build), None))
+        }
+    }
+}
+
+/// Stages with their times; `target` is whose, where the build has several.
+pub(super) fn stages(stages: &[v1::Stage], timeline: &Timeline, target: Option<&str>) -> Markup {
+    // By this the script finds the stage whose progress it is told.
+    let key = |stage: &v1::Stage| match target {
+        Some(target) => format!("{target} {}", stage.name),
+        None => stage.name.clone(),
+    };
+    html! {
+        ol.road {
+            @for stage in stages {
+                li class=(stage.state().word()) data-stage=(key(stage)) {
+                    (marks::stage(stage.state()))
+                    span.name { (stage.name.replace('_', " ")) span.sr-only { ", " (stage.state().word()) } }
+                    (timeline.bar(stage))
+                    span.took { (figures::span(stage.started_at.as_ref(), timeline.end_of(stage))) }
+                    @if stage.state() == StageState::Running {
+                        progress max="1" aria-label={ "Progress of " (key(stage).replace('_', " ")) } {}
+                    }
+                    @if !stage.detail.is_empty() || stage.state() == StageState::Running {
+                        p.detail { (stage.detail) }
                     }
                 }
             }
@@ -79,30 +123,41 @@ pub(super) fn road(build: &v1::Build) -> Markup {
     }
 }
 
-/// A stage that never ended ended with its build.
-fn end_of<'a>(build: &'a v1::Build, stage: &'a v1::Stage) -> Option<&'a prost_types::Timestamp> {
-    stage.finished_at.as_ref().or(build.finished_at.as_ref())
+/// The time from a build's first stage to its end, or to now, that the bars of its stages are drawn in.
+pub(super) struct Timeline<'a> {
+    began: Option<&'a Timestamp>,
+    ended: Option<&'a Timestamp>,
+    now: Timestamp,
 }
 
-/// Seconds from the first stage's beginning to the last one's end, or to now.
-fn whole(build: &v1::Build) -> f64 {
-    let now = prost_types::Timestamp::from(std::time::SystemTime::now());
-    let end = build.finished_at.as_ref().unwrap_or(&now);
-    figures::between(build.started_at.as_ref(), Some(end)).unwrap_or_default().as_secs_f64().max(0.001)
-}
+impl<'a> Timeline<'a> {
+    pub(super) fn of(build: &'a v1::Build) -> Self {
+        let now = Timestamp::from(std::time::SystemTime::now());
+        Self { began: build.started_at.as_ref(), ended: build.finished_at.as_ref(), now }
+    }
 
-fn bar(build: &v1::Build, stage: &v1::Stage, whole: f64) -> Markup {
-    let before = figures::between(build.started_at.as_ref(), stage.started_at.as_ref());
-    let now = prost_types::Timestamp::from(std::time::SystemTime::now());
-    let took = figures::between(stage.started_at.as_ref(), end_of(build, stage).or(Some(&now)));
-    let scale = |seconds: f64| (seconds / whole * ROAD).clamp(0.0, ROAD);
-    html! {
-        svg.bar viewBox={ "0 0 " (ROAD) " 10" } preserveAspectRatio="none" aria-hidden="true" {
-            rect.track x="0" y="4" width=(ROAD) height="2" {}
-            @if let (Some(before), Some(took)) = (before, took) {
-                @let width = scale(took.as_secs_f64()).max(LEAST);
-                @let x = scale(before.as_secs_f64()).min(ROAD - width);
-                rect.piece x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" rx="2" {}
+    /// A stage that never ended ended with its build.
+    fn end_of<'b>(&self, stage: &'b v1::Stage) -> Option<&'b Timestamp>
+    where
+        'a: 'b,
+    {
+        stage.finished_at.as_ref().or(self.ended)
+    }
+
+    fn bar(&self, stage: &v1::Stage) -> Markup {
+        let whole = figures::between(self.began, self.ended.or(Some(&self.now)));
+        let whole = whole.unwrap_or_default().as_secs_f64().max(0.001);
+        let before = figures::between(self.began, stage.started_at.as_ref());
+        let took = figures::between(stage.started_at.as_ref(), self.end_of(stage).or(Some(&self.now)));
+        let scale = |seconds: f64| (seconds / whole * ROAD).clamp(0.0, ROAD);
+        html! {
+            svg.bar viewBox={ "0 0 " (ROAD) " 10" } preserveAspectRatio="none" aria-hidden="true" {
+                rect.track x="0" y="4" width=(ROAD) height="2" {}
+                @if let (Some(before), Some(took)) = (before, took) {
+                    @let width = scale(took.as_secs_f64()).max(LEAST);
+                    @let x = scale(before.as_secs_f64()).min(ROAD - width);
+                    rect.piece x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" rx="2" {}
+                }
             }
         }
     }
@@ -114,27 +169,32 @@ pub(super) fn checks(build: &v1::Build) -> Markup {
         section.panel #checks data-swap {
             div.panel-head {
                 h2 { "Checks" }
-                @if !build.checks.is_empty() { span.muted { (tally(build)) } }
+                @if !build.checks.is_empty() { span.muted { (tally(&build.checks)) } }
             }
             @if build.checks.is_empty() {
                 p.hint { "The schedule asks for no checks." }
             }
-            @for check in &build.checks { (one_check(check, state::is_end(build.state()))) }
+            (check_list(&build.checks, state::is_end(build.state()), ""))
         }
     }
 }
 
-fn tally(build: &v1::Build) -> String {
-    let passed = build.checks.iter().filter(|check| check.outcome() == CheckOutcome::Pass).count();
-    format!("{passed} of {} passed", build.checks.len())
+/// Checks with what they observed; `whose` makes their ids unlike those of other trials.
+pub(super) fn check_list(checks: &[v1::Check], ended: bool, whose: &str) -> Markup {
+    html! { @for check in checks { (one_check(check, ended, whose)) } }
 }
 
-fn one_check(check: &v1::Check, ended: bool) -> Markup {
+pub(super) fn tally(checks: &[v1::Check]) -> String {
+    let passed = checks.iter().filter(|check| check.outcome() == CheckOutcome::Pass).count();
+    format!("{passed} of {} passed", checks.len())
+}
+
+fn one_check(check: &v1::Check, ended: bool, whose: &str) -> Markup {
     let seen = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
     let took = check.duration.and_then(|duration| std::time::Duration::try_from(duration).ok());
     let open = matches!(check.outcome(), CheckOutcome::Fail | CheckOutcome::Inconclusive);
     html! {
-        details.check id={ "check-" (check.name) } open[open] {
+        details.check id={ "check-" (whose) (check.name) } open[open] {
             summary {
                 @if check.outcome() == CheckOutcome::Unspecified && !ended { (marks::waiting()) }
                 @else { (marks::check(check.outcome())) }
@@ -197,6 +257,12 @@ pub(super) fn image(build: &v1::Build) -> Markup {
                         dt { "sha512" } dd { code.hash { (image.sha512) } (copy(&image.sha512, "Copy the hash")) }
                     }
                 }
+            } @else if let Some(image) = trials::image(build) {
+                dl.facts {
+                    dt { "file" } dd { span.num { (figures::size(image.size_bytes)) } }
+                    dt { "disk" } dd { span.num { (figures::size(image.virtual_size_bytes)) } }
+                    dt { "sha512" } dd { code.hash { (image.sha512) } (copy(&image.sha512, "Copy the hash")) }
+                }
             } @else {
                 p.hint { @if state::is_end(build.state()) { "No image was made." } @else { "Not made yet." } }
             }
@@ -236,17 +302,18 @@ pub(super) fn server_and_agent(build: &v1::Build) -> Markup {
                 dl.facts {
                     dt { "flavor" } dd { (server.flavor) }
                     dt { "id" } dd { code.wrap { (server.id) } }
-                    @if let Some(attached) = attach_time(build) {
+                    @if let Some(attached) = attach_time(&build.stages, build.agent.as_ref()) {
                         dt { "boot to attach" } dd { span.num { (figures::took(attached)) } }
                     }
-                    @if let Some(agent) = &build.agent { (agent_rows(agent)) }
+                    @if let Some(agent) = &build.agent { (agent_rows(agent, "removal")) }
                 }
             }
         }
     }
 }
 
-fn agent_rows(agent: &v1::Agent) -> Markup {
+/// The agent's coming and going; `id` is that of the list of its paths.
+pub(super) fn agent_rows(agent: &v1::Agent, id: &str) -> Markup {
     html! {
         dt { "agent" } dd { (agent.version) ", attached " (figures::instant(agent.attached_at.as_ref())) }
         dt { "removal" }
@@ -254,7 +321,7 @@ fn agent_rows(agent: &v1::Agent) -> Markup {
             @match &agent.removal {
                 Some(removal) => {
                     @if removal.complete { "removed itself completely" } @else { strong.bad-text { "could not remove all of itself" } }
-                    details id="removal" {
+                    details id=(id) {
                         summary { (removal.paths.len()) " paths" }
                         ul.paths {
                             @for path in &removal.paths {
@@ -270,9 +337,9 @@ fn agent_rows(agent: &v1::Agent) -> Markup {
 }
 
 /// From the server's creation until the agent attached.
-pub(super) fn attach_time(build: &v1::Build) -> Option<std::time::Duration> {
-    let booting = build.stages.iter().find(|stage| stage.name == Stage::Booting.word())?;
-    let attached = build.agent.as_ref()?.attached_at.as_ref();
+pub(super) fn attach_time(stages: &[v1::Stage], agent: Option<&v1::Agent>) -> Option<std::time::Duration> {
+    let booting = stages.iter().find(|stage| stage.name == Stage::Booting.word())?;
+    let attached = agent?.attached_at.as_ref();
     figures::between(booting.started_at.as_ref(), attached)
 }
 

@@ -10,6 +10,7 @@ use super::layout::{Page, Place};
 use super::{Web, figures, marks};
 use crate::clock;
 use crate::history::{BuildFilter, Named as _};
+use crate::lifecycle::trials;
 use crate::operator::access::Caller;
 
 /// Builds on a page.
@@ -180,13 +181,13 @@ fn row(build: &v1::Build, index: usize) -> Markup {
     let short = figures::short(&build.id);
     html! {
         tr {
-            td { (marks::badge(build.state())) }
+            td { (marks::badge(build.state())) " " (marks::tally(build)) }
             td { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
             td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::reason(&build.reason)) } }
             td { (figures::distance(build.created_at.as_ref().and_then(figures::to_utc))) }
             td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
-            td.right.wide { @if let Some(image) = &build.image { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }
+            td.right.wide { @if let Some(image) = trials::image(build) { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }
             td.pick {
                 input type="radio" name="a" value=(build.id) checked[index == 1] aria-label={ "Compare from " (short) };
                 input type="radio" name="b" value=(build.id) checked[index == 0] aria-label={ "Compare to " (short) };

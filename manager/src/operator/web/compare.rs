@@ -11,6 +11,7 @@ use super::build_parts::attach_time;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
 use super::{Web, figures, marks};
+use crate::lifecycle::trials;
 use crate::lifecycle::{compare, short_digest};
 use crate::operator::access::Caller;
 
@@ -73,7 +74,7 @@ fn side_by_side(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build)
         div.table-box tabindex="0" role="region" aria-label="Side by side" {
             table.compare {
                 thead { tr { th scope="col" { span.sr-only { "What" } } (build_head("A", a)) (build_head("B", b)) th.right scope="col" { "Change" } } }
-                @for (title, rows) in [("Outcome", outcome(a, b)), ("Image", image(a, b)), ("Times", times(found, a, b)), ("Checks", checks(a, b))] {
+                @for (title, rows) in [("Outcome", outcome(a, b)), ("Image", image(a, b)), ("Trials", trials_of(found)), ("Times", times(found, a, b)), ("Checks", checks(a, b))] {
                     @if !rows.is_empty() {
                         tbody {
                             tr.group { th scope="rowgroup" colspan="4" { (title) } }
@@ -112,11 +113,11 @@ fn outcome(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
 
 fn image(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
     let row = |name: &str, of: fn(&v1::Image) -> u64| {
-        let (a, b) = (a.image.as_ref().map(of), b.image.as_ref().map(of));
+        let (a, b) = (trials::image(a).map(of), trials::image(b).map(of));
         let show = |bytes: Option<u64>| html! { @if let Some(bytes) = bytes { span.num { (figures::size(bytes)) } } @else { span.none { "–" } } };
         Row { name: name.to_owned(), a: show(a), b: show(b), change: change_of_size(a, b) }
     };
-    let hash = |build: &v1::Build| build.image.as_ref().map(|image| image.sha512.clone()).unwrap_or_default();
+    let hash = |build: &v1::Build| trials::image(build).map(|image| image.sha512.clone()).unwrap_or_default();
     let show = |hash: &str| html! { @if let Some(start) = hash.get(..12) { code title=(hash) { (start) "…" } } @else { span.none { "–" } } };
     let (hash_a, hash_b) = (hash(a), hash(b));
     vec![
@@ -139,28 +140,62 @@ fn times(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build) -> Vec
         change: change_of_time(a, b),
     };
     let known = |duration: Option<prost_types::Duration>| duration.and_then(|d| Duration::try_from(d).ok());
+    let attached = |build: &v1::Build| attach_time(&build.stages, build.agent.as_ref());
     let whole = |build: &v1::Build| figures::between(build.started_at.as_ref(), build.finished_at.as_ref());
     let mut rows = vec![row("whole build".to_owned(), whole(a), whole(b))];
-    rows.extend(
-        found
-            .stages
-            .iter()
-            .map(|stage| row(stage.name.replace('_', " "), known(stage.duration_a), known(stage.duration_b))),
-    );
-    rows.push(row("boot to attach".to_owned(), attach_time(a), attach_time(b)));
+    rows.extend(found.stages.iter().map(|stage| {
+        row(named(&stage.target, &stage.name), known(stage.duration_a), known(stage.duration_b))
+    }));
+    if found.trials.is_empty() {
+        rows.push(row("boot to attach".to_owned(), attached(a), attached(b)));
+    }
+    for trial in &found.trials {
+        rows.push(row(named(&trial.target, "boot to attach"), known(trial.boot_a), known(trial.boot_b)));
+    }
     rows
 }
 
+/// How the trials ended, where either build has several.
+fn trials_of(found: &v1::CompareBuildsResponse) -> Vec<Row> {
+    let show = |state: v1::TrialState, reason: &str| {
+        html! {
+            @if state == v1::TrialState::Unspecified { span.none { "not there" } } @else { (marks::trial(state)) }
+            @if !reason.is_empty() { " " (marks::reason(reason)) }
+        }
+    };
+    let row = |trial: &v1::TrialChange| Row {
+        name: trial.target.clone(),
+        a: show(trial.state_a(), &trial.reason_a),
+        b: show(trial.state_b(), &trial.reason_b),
+        change: differs(trial.state_a != trial.state_b || trial.reason_a != trial.reason_b),
+    };
+    found.trials.iter().map(row).collect()
+}
+
+/// Whose it is, where there are several.
+fn named(target: &str, name: &str) -> String {
+    let name = name.replace('_', " ");
+    if target.is_empty() { name } else { format!("{target}: {name}") }
+}
+
+/// The checks of both builds, by target where either has several.
 fn checks(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
-    let mut names: Vec<&str> = a.checks.iter().chain(&b.checks).map(|check| check.name.as_str()).collect();
+    let by_target = !(trials::several(a).is_empty() && trials::several(b).is_empty());
+    let all = |build: &v1::Build| -> Vec<(String, v1::CheckOutcome)> {
+        let each = build.trials.iter().flat_map(|trial| trial.checks.iter().map(move |check| (trial, check)));
+        let whose = |trial: &v1::Trial| if by_target { trial.target.clone() } else { String::new() };
+        each.map(|(trial, check)| (named(&whose(trial), &check.name), check.outcome())).collect()
+    };
+    let (of_a, of_b) = (all(a), all(b));
+    let mut names: Vec<&str> = of_a.iter().chain(&of_b).map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let find = |build: &v1::Build, name: &str| {
-        build.checks.iter().find(|check| check.name == name).map(v1::Check::outcome)
+    let find = |all: &[(String, v1::CheckOutcome)], name: &str| {
+        all.iter().find(|(other, _)| other == name).map(|(_, outcome)| *outcome)
     };
     let show = |outcome: Option<v1::CheckOutcome>| html! { @if let Some(outcome) = outcome { (marks::check(outcome)) } @else { span.none { "not asked for" } } };
     let row = |name: &str| {
-        let (a, b) = (find(a, name), find(b, name));
+        let (a, b) = (find(&of_a, name), find(&of_b, name));
         Row { name: name.to_owned(), a: show(a), b: show(b), change: differs(a != b) }
     };
     names.into_iter().map(row).collect()

@@ -1,5 +1,6 @@
 //! Server-sent events: that something changed, how far a stage is, and new lines of the log that is shown.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Web;
 use super::error::{Answer, Refusal};
+use super::log;
 use super::log_file::{self, Log, Part};
 use crate::lifecycle::events::Told;
 use crate::lifecycle::state;
@@ -39,6 +41,8 @@ const RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug, Deserialize)]
 pub(super) struct Shown {
     log: Option<String>,
+    /// Whose, where the build has several targets.
+    target: Option<String>,
     #[serde(default)]
     from: u64,
 }
@@ -59,7 +63,8 @@ struct Over;
 #[derive(Default)]
 struct News {
     changed: bool,
-    progress: Option<v1::Progress>,
+    /// By the target; of the build's own stages it is empty.
+    progress: BTreeMap<String, v1::Progress>,
 }
 
 /// `/events`: that any build changed.
@@ -84,11 +89,15 @@ pub(super) async fn of_build(
     // Before the history is read, so that nothing falls between the two.
     let heard = web.manager.events().subscribe();
     let id = web.manager.history().resolve(&id).await?;
+    let build = web.manager.history().build(&id).await?;
     let log = shown.log.as_deref().and_then(Log::from_word);
     // A browser that lost the stream says how far it came.
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let followed = Followed {
-        log: log.map(|log| (log, web.manager.settings().build_directory(&id).join(log.file()))),
+        log: log.map(|log| {
+            let target = log::target_of(&build, log, shown.target.as_deref());
+            (log, log::path(&web, &id, log, target))
+        }),
         from: resumed.unwrap_or(shown.from),
         id,
     };
@@ -161,7 +170,10 @@ impl News {
         match event.kind {
             Some(build_event::Kind::Build(_)) => self.changed = true,
             Some(build_event::Kind::Check(_)) => self.changed |= of_one,
-            Some(build_event::Kind::Progress(progress)) => self.progress = of_one.then_some(progress),
+            Some(build_event::Kind::Progress(progress)) if of_one => {
+                self.progress.insert(progress.target.clone(), progress);
+            }
+            Some(build_event::Kind::Progress(_)) => {}
             Some(build_event::Kind::Log(_)) | None => {}
         }
     }
@@ -177,9 +189,9 @@ impl Stream {
         if news.changed {
             self.send(Event::default().event("changed").data("{}")).await?;
         }
-        if let Some(progress) = news.progress {
+        for progress in news.progress.into_values() {
             let shown = |text: &str| Untrusted::from(text).in_one_line().into_owned();
-            let told = json!({"stage": shown(&progress.stage), "fraction": progress.fraction, "detail": shown(&progress.detail)});
+            let told = json!({"target": shown(&progress.target), "stage": shown(&progress.stage), "fraction": progress.fraction, "detail": shown(&progress.detail)});
             self.send(Event::default().event("progress").data(told.to_string())).await?;
         }
         Ok(())

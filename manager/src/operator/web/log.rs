@@ -19,7 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Web;
 use super::error::{Answer, Refusal};
 use super::log_file::{self, FOUND, Line, Log, Part};
-use crate::lifecycle::state;
+use crate::lifecycle::trials::{blamed, several};
+use crate::lifecycle::{files, state};
 use crate::stage::Stage;
 use crate::untrusted::log_file::{Lines, ShownLog};
 
@@ -31,6 +32,8 @@ const PIECE: usize = 64 * 1024;
 /// What is to be seen of which log.
 pub(super) struct View {
     log: Log,
+    /// Whose, where the build has several targets; the build's own log is of none.
+    target: Option<String>,
     search: String,
     content: Content,
 }
@@ -43,9 +46,16 @@ enum Content {
 
 impl View {
     /// Reads what the page was asked to show.
-    pub(super) async fn read(web: &Web, build: &v1::Build, log: Option<&str>, search: &str) -> Self {
+    pub(super) async fn read(
+        web: &Web,
+        build: &v1::Build,
+        log: Option<&str>,
+        target: Option<&str>,
+        search: &str,
+    ) -> Self {
         let log = log.and_then(Log::from_word).unwrap_or_else(|| telling(build));
-        let path = path(web, &build.id, log);
+        let target = target_of(build, log, target).map(str::to_owned);
+        let path = path(web, &build.id, log, target.as_deref());
         let search: String = search.trim().chars().take(SEARCH_LIMIT).collect();
         let wanted = search.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -59,7 +69,7 @@ impl View {
             Ok(Err(error)) => Content::Unreadable(error.to_string()),
             Err(error) => Content::Unreadable(error.to_string()),
         };
-        Self { log, search, content }
+        Self { log, target, search, content }
     }
 
     /// Where the events of the build and of this log come from.
@@ -69,7 +79,13 @@ impl View {
             // A search stays as it is.
             Content::Found { .. } | Content::Unreadable(_) => return format!("/builds/{}/events", build.id),
         };
-        format!("/builds/{}/events?log={}&from={from}", build.id, self.log.word())
+        let whose = self.target.as_deref().map(|target| format!("&target={}", encoded(target)));
+        format!(
+            "/builds/{}/events?log={}{}&from={from}",
+            build.id,
+            self.log.word(),
+            whose.unwrap_or_default()
+        )
     }
 
     /// The panel.
@@ -81,14 +97,16 @@ impl View {
                     h2 { "Log" }
                     nav.tabs aria-label="Which log" {
                         @for log in Log::ALL {
-                            a href={ "/builds/" (build.id) "?log=" (log.word()) "#log" }
+                            a href=(address(&build.id, log, self.target.as_deref(), "#log"))
                                 aria-current=[(log == self.log).then_some("true")] { (title(log)) }
                         }
                     }
+                    (self.targets(build))
                     @if self.has_times() { span.muted { "times are UTC" } }
                     span.spacer {}
                     form.search method="get" action={ "/builds/" (build.id) "#log" } role="search" {
                         input type="hidden" name="log" value=(self.log.word());
+                        @if let Some(target) = &self.target { input type="hidden" name="target" value=(target); }
                         input #search type="search" name="q" value=(self.search) placeholder="Search the log"
                             aria-label="Search the log" maxlength=(SEARCH_LIMIT);
                         button.quiet type="submit" { "Search" }
@@ -96,12 +114,32 @@ impl View {
                     @if follows {
                         label.switch #follow-label hidden { input #follow type="checkbox" checked; "Follow" }
                     }
-                    a.quiet href={ "/builds/" (build.id) "/logs/" (self.log.file()) } { "Whole file" }
+                    a.quiet href=(self.whole(build)) { "Whole file" }
                 }
                 p.hint #log-hint { (self.hint(build)) }
                 (self.lines())
             }
         }
+    }
+
+    /// Whose log, where there are several of a kind.
+    fn targets(&self, build: &v1::Build) -> Markup {
+        html! {
+            @if self.target.is_some() {
+                nav.tabs aria-label="Of which target" {
+                    @for trial in &build.trials {
+                        a href=(address(&build.id, self.log, Some(&trial.target), "#log"))
+                            aria-current=[(self.target.as_ref() == Some(&trial.target)).then_some("true")] { (trial.target) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The address of the whole file.
+    fn whole(&self, build: &v1::Build) -> String {
+        let whose = self.target.as_deref().map(|target| format!("?target={}", encoded(target)));
+        format!("/builds/{}/logs/{}{}", build.id, self.log.file(), whose.unwrap_or_default())
     }
 
     /// The console's lines have no time.
@@ -110,7 +148,7 @@ impl View {
     }
 
     fn hint(&self, build: &v1::Build) -> Markup {
-        let back = format!("/builds/{}?log={}#log", build.id, self.log.word());
+        let back = address(&build.id, self.log, self.target.as_deref(), "#log");
         html! {
             @match &self.content {
                 Content::End(part) if part.cut => "The beginning is left out here; the whole file has it.",
@@ -165,10 +203,11 @@ fn title(log: Log) -> &'static str {
 /// The log that tells most as the build stands.
 fn telling(build: &v1::Build) -> Log {
     let stages = build.stages.iter().chain(build.trials.iter().flat_map(|trial| &trial.stages));
-    let running = stages.filter(|stage| stage.state() == v1::StageState::Running).map(|stage| &stage.name);
+    let mut running =
+        stages.filter(|stage| stage.state() == v1::StageState::Running).map(|stage| &stage.name);
     let stage = match &build.failure {
         Some(failure) => Stage::parse(&failure.stage),
-        None => running.last().and_then(|name| Stage::parse(name)),
+        None => running.next_back().and_then(|name| Stage::parse(name)),
     };
     match stage {
         Some(Stage::Booting | Stage::Verifying) => Log::Console,
@@ -176,8 +215,43 @@ fn telling(build: &v1::Build) -> Log {
     }
 }
 
-fn path(web: &Web, id: &str, log: Log) -> PathBuf {
-    web.manager.settings().build_directory(id).join(log.file())
+/// The address of a build's page with one of its logs.
+pub(super) fn address(id: &str, log: Log, target: Option<&str>, more: &str) -> String {
+    // The build's own log is of no target.
+    let target = target.filter(|_| log != Log::Build);
+    let whose = target.map(|target| format!("&target={}", encoded(target))).unwrap_or_default();
+    format!("/builds/{id}?log={}{whose}{more}", log.word())
+}
+
+/// A name as it stands in an address.
+fn encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let each = name
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    each.collect()
+}
+
+/// Whose log is shown, where the build has several targets: the one that is asked for, else the one that tells most.
+pub(super) fn target_of<'a>(build: &'a v1::Build, log: Log, wanted: Option<&str>) -> Option<&'a str> {
+    let trials = several(build);
+    if log == Log::Build {
+        return None;
+    }
+    let running =
+        |trial: &&v1::Trial| trial.stages.iter().any(|stage| stage.state() == v1::StageState::Running);
+    let wanted = wanted.and_then(|name| trials.iter().find(|trial| trial.target == name));
+    wanted
+        .or_else(|| blamed(build, build.failure.as_ref()?))
+        .or_else(|| trials.iter().find(running))
+        .or_else(|| trials.first())
+        .map(|trial| trial.target.as_str())
+}
+
+/// Where a log is. `target` is one of the build's own.
+pub(super) fn path(web: &Web, id: &str, log: Log, target: Option<&str>) -> PathBuf {
+    let state = &web.manager.settings().state;
+    files::of_trial(state, id, target.unwrap_or_default(), target.is_none()).join(log.file())
 }
 
 /// How a whole log is sent.
@@ -186,6 +260,8 @@ pub(super) struct Whole {
     /// The bytes as they are; otherwise nothing in them steers a terminal that shows them.
     #[serde(default)]
     raw: bool,
+    /// Whose, where the build has several targets.
+    target: Option<String>,
 }
 
 /// `/builds/ID/logs/FILE`: a log from its beginning to its end, as plain text.
@@ -199,7 +275,13 @@ pub(super) async fn whole(
         Refusal::not_found(format!("no log {file:?}; there are build.log, console.log and agent.jsonl"))
     })?;
     let id = web.manager.history().resolve(&id).await?;
-    let opened = tokio::fs::File::open(path(&web, &id, log)).await.map_err(|error| {
+    let build = web.manager.history().build(&id).await?;
+    let wanted = how.target.as_deref();
+    if let Some(wanted) = wanted.filter(|name| !build.trials.iter().any(|trial| trial.target == *name)) {
+        return Err(Refusal::not_found(format!("build {id} has no target {wanted:?}")));
+    }
+    let target = target_of(&build, log, wanted);
+    let opened = tokio::fs::File::open(path(&web, &id, log, target)).await.map_err(|error| {
         Refusal::not_found(format!(
             "build {id} has no {file} (it did not come that far, or it is no longer kept): {error}"
         ))

@@ -1,11 +1,12 @@
 //! Small drawings and badges: how a build, a stage or a check stands, in shape and word, not in colour alone.
 
-use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState};
+use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState, TrialState};
 use maud::{Markup, html};
 
 use super::figures;
 use crate::history::Named as _;
 use crate::lifecycle::state::is_end;
+use crate::lifecycle::trials;
 use crate::reason::Reason;
 
 /// The mark in the page's head.
@@ -37,7 +38,7 @@ fn disc(class: &str, sign: Option<&str>) -> Markup {
 /// The class that colours a state.
 pub(super) fn tone(state: BuildState) -> &'static str {
     match state {
-        BuildState::Succeeded => "good",
+        BuildState::Succeeded | BuildState::Skipped => "good",
         BuildState::Failed => "bad",
         BuildState::Errored => "warn",
         BuildState::Cancelled => "off",
@@ -57,12 +58,34 @@ pub(super) fn badge(state: BuildState) -> Markup {
         BuildState::Succeeded => Some(CHECK),
         BuildState::Failed => Some(CROSS),
         BuildState::Errored => Some(BANG),
-        BuildState::Cancelled => Some(DASH),
+        BuildState::Cancelled | BuildState::Skipped => Some(DASH),
         BuildState::Queued => Some(CLOCK),
         _ => None,
     };
     html! {
         span class={ "badge " (tone(state)) } { (disc(tone(state), sign)) (words(state)) }
+    }
+}
+
+/// How a trial stands, as a badge.
+pub(super) fn trial(state: TrialState) -> Markup {
+    let (tone, sign) = match state {
+        TrialState::Succeeded => ("good", Some(CHECK)),
+        TrialState::Failed => ("bad", Some(CROSS)),
+        TrialState::Errored => ("warn", Some(BANG)),
+        TrialState::Cancelled | TrialState::Skipped => ("off", Some(DASH)),
+        TrialState::Waiting | TrialState::Unspecified => ("wait", Some(CLOCK)),
+        _ => ("busy", None),
+    };
+    html! { span class={ "badge " (tone) } { (disc(tone, sign)) (state.word().replace('_', " ")) } }
+}
+
+/// How many of a build's trials passed, where its state does not say it.
+pub(super) fn tally(build: &v1::Build) -> Markup {
+    html! {
+        @if let Some((passed, all)) = trials::tally(build) {
+            span.tag title="trials that passed" { (passed) " of " (all) }
+        }
     }
 }
 

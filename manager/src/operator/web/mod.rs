@@ -8,6 +8,7 @@ mod actions;
 mod assets;
 mod build;
 mod build_parts;
+mod build_trials;
 mod builds;
 mod compare;
 mod error;

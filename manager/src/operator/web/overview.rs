@@ -115,7 +115,7 @@ fn one(standing: &Standing, operator: bool) -> Markup {
             div.who {
                 h2 { a href={ "/schedules/" (schedule.name) } { (schedule.name) } }
                 p.muted {
-                    (schedule.cloud)
+                    (schedule.clouds().join(", "))
                     @if let Some(publish) = &schedule.publish { " · publishes " (publish.name) }
                 }
             }
@@ -124,7 +124,7 @@ fn one(standing: &Standing, operator: bool) -> Markup {
                     a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
                     p.muted { "for " (figures::span(build.created_at.as_ref(), None)) }
                 } @else if let Some(build) = standing.last() {
-                    a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
+                    a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) " " (marks::tally(build)) }
                     p.muted {
                         @if !build.reason.is_empty() { (marks::reason(&build.reason)) " · " }
                         (figures::distance(build.finished_at.as_ref().and_then(figures::to_utc)))

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::history::{BuildFilter, ReportQuery};
 use crate::lifecycle::TriggerError;
 use crate::operator::access::{Caller, Role};
-use crate::schedules::{Schedule, planner};
+use crate::schedules::{Schedule, Target, planner};
 
 /// Fire times that are told.
 const FIRES: usize = 3;
@@ -171,7 +171,7 @@ fn facts(standing: &Standing) -> Markup {
                 }
                 div {
                     h2 { "Builds" }
-                    p { (schedule.image.elements.join(", ")) " on " (schedule.cloud) }
+                    p { (schedule.image.elements.join(", ")) " on " (schedule.clouds().join(", ")) }
                     p.muted {
                         @match &schedule.publish {
                             Some(publish) => { "published as " (publish.name) },
@@ -181,7 +181,13 @@ fn facts(standing: &Standing) -> Markup {
                 }
                 div {
                     h2 { "Must prove" }
-                    p { @if schedule.checks.is_empty() { "that it boots" } @else { (proofs(schedule)) } }
+                    @for target in &schedule.targets {
+                        p {
+                            @if schedule.targets.len() > 1 { (target.name) " on " (target.cloud) ": " }
+                            @if target.checks.is_empty() { "that it boots" } @else { (proofs(target)) }
+                            @if !target.required { " (reported, does not affect the verdict)" }
+                        }
+                    }
                 }
             }
         }
@@ -192,8 +198,8 @@ fn next_fires(fires: &[DateTime<Utc>]) -> Markup {
     html! { ol.fires { @for fire in fires { li { (figures::exact(Some(*fire))) } } } }
 }
 
-fn proofs(schedule: &Schedule) -> String {
-    let names: Vec<_> = schedule.checks.iter().map(|check| check.name.replace('_', "-")).collect();
+fn proofs(target: &Target) -> String {
+    let names: Vec<_> = target.checks.iter().map(|check| check.name.replace('_', "-")).collect();
     names.join(", ")
 }
 

@@ -36,8 +36,8 @@ impl Asked {
 }
 
 impl<'a> Reader<'a> {
-    /// `checks`, by these rules: nothing given asks for all of the usual ones; an empty table of the schedule asks for
-    /// none; else those that are named, here or in `[defaults]`; `false` takes one away.
+    /// `checks` of a schedule or a target, by these rules: nothing given asks for all of the usual ones; an empty table
+    /// asks for none, whatever is said below it; else those that are named, here or below; `false` takes one away.
     pub(super) fn checks(&mut self, schedule: &Table<'a>) -> Vec<Asked> {
         let empty = Table::new(None, None, schedule.span.clone());
         let all = known_keys("checks");
@@ -45,14 +45,12 @@ impl<'a> Reader<'a> {
         let Some(checks) = self.table(schedule, "checks") else {
             return usual().filter_map(|name| self.check(name, &empty)).collect();
         };
-        if checks.is_cleared() {
-            return Vec::new();
-        }
+        let (checks, cleared) = checks.down_to_an_empty_one();
         let entries: Vec<Entry<'a>> =
             checks.entries().into_iter().filter(|entry| all.contains(&entry.key)).collect();
         let (off, on): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.value.get_ref().as_bool() == Some(false));
-        if on.is_empty() && !off.is_empty() {
+        if on.is_empty() && !off.is_empty() && !cleared {
             let left = usual().filter(|name| !off.iter().any(|entry| entry.key == **name));
             return left.filter_map(|name| self.check(name, &empty)).collect();
         }

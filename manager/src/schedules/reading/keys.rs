@@ -7,12 +7,14 @@ const SCHEDULE: &[&str] = &[
     "cloud",
     "image",
     "server",
+    "targets",
     "checks",
     "publish",
     "timeouts",
     "retry",
     "retry_backoff",
     "pause_after",
+    "skip",
 ];
 const IMAGE: &[&str] = &[
     "elements",
@@ -51,20 +53,26 @@ const SERVER: &[&str] = &[
 const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
 /// A schedule asks for each of them once at most, so for no more than an agent takes.
 const _: () = assert!(CHECKS.len() <= image_manager_agent::MOST_CHECKS, "more checks than an agent takes");
-const PUBLISH: &[&str] = &["name", "keep", "visibility"];
+const TARGET: &[&str] = &["name", "cloud", "server", "checks", "required", "publish"];
+const PUBLISH: &[&str] = &["name", "keep", "when", "visibility"];
+const SKIP: &[&str] = &["unchanged", "max_age"];
 const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 
 /// The keys of the file itself.
 pub(super) const FILE: &[&str] = &["defaults", "schedule"];
 
+/// The list of tables of targets; each has tables of the schedule again.
+pub(super) const TARGETS: &str = "targets";
+
 /// Tables by their name within a schedule, with their keys.
-const TABLES: [(&str, &[&str]); 14] = [
+const TABLES: [(&str, &[&str]); 16] = [
     ("", SCHEDULE),
     ("image", IMAGE),
     ("image.users", USER),
     ("image.repositories", REPOSITORY),
     ("image.files", FILE_OF_IMAGE),
     ("server", SERVER),
+    (TARGETS, TARGET),
     ("checks", CHECKS),
     ("checks.disk", &["min_free", "min_free_inodes", "required", "timeout"]),
     ("checks.dns", &["names", "fixed_servers", "required", "timeout"]),
@@ -73,6 +81,7 @@ const TABLES: [(&str, &[&str]); 14] = [
     ("checks.packages", &["max_changed", "required", "timeout"]),
     ("publish", PUBLISH),
     ("timeouts", TIMEOUTS),
+    ("skip", SKIP),
 ];
 
 /// The keys of the table `name`.
@@ -82,7 +91,10 @@ pub(super) fn known_keys(name: &str) -> &'static [&'static str] {
 
 /// The one table that knows `key`, for a key that stands in the wrong one.
 pub(super) fn home_of(key: &str) -> Option<&'static str> {
-    let mut homes = TABLES.iter().filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| *table);
+    let mut homes = TABLES
+        .iter()
+        .filter(|(table, keys)| *table != TARGETS && keys.contains(&key))
+        .map(|(table, _)| *table);
     match (homes.next(), homes.next()) {
         (Some(""), None) => Some("[schedule.NAME]"),
         (Some(home), None) => Some(home),

@@ -5,7 +5,7 @@ use super::Reader;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
 use crate::schedules::machine::{Arch, Firmware, Format};
-use crate::schedules::{LOCAL, Schedule};
+use crate::schedules::{LOCAL, Schedule, Target};
 
 /// Properties of Glance that say what `server.firmware` and `image.arch` say.
 const SECURE_BOOT: &str = "os_secure_boot";
@@ -30,11 +30,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes what of a schedule cannot be together.
-    pub(super) fn refuse_machines_that_cannot_be(&mut self, table: &Table<'a>, schedule: &Schedule) {
+    pub(super) fn refuse_machines_that_cannot_be(
+        &mut self,
+        table: &Table<'a>,
+        schedule: &Schedule,
+        targets: &[Table<'a>],
+    ) {
         let image = table.get("image").and_then(|entry| entry.table());
-        let server = table.get("server").and_then(|entry| entry.table());
-        if let Some(firmware) = server.as_ref().and_then(|server| server.get("firmware")) {
-            self.refuse_firmware_of_another_machine(&firmware, schedule);
+        for (target, table) in schedule.targets.iter().zip(targets) {
+            let server = table.get("server").and_then(|entry| entry.table());
+            if let Some(firmware) = server.as_ref().and_then(|server| server.get("firmware")) {
+                self.refuse_firmware_of_another_machine(&firmware, schedule.image.arch, target);
+            }
         }
         let Some(image) = image else { return };
         if schedule.image.format == Format::Raw
@@ -51,15 +58,17 @@ impl<'a> Reader<'a> {
             self.refuse_another_arch(&entry, schedule.image.arch);
         }
         if let Some(properties) = image.get("properties").and_then(|entry| entry.table()) {
-            self.refuse_properties_that_disagree(&properties, schedule);
+            for target in &schedule.targets {
+                self.refuse_properties_that_disagree(&properties, schedule.image.arch, target);
+            }
         }
     }
 
-    fn refuse_firmware_of_another_machine(&mut self, entry: &Entry<'a>, schedule: &Schedule) {
-        let (arch, Some(firmware)) = (schedule.image.arch, schedule.server.firmware) else { return };
+    fn refuse_firmware_of_another_machine(&mut self, entry: &Entry<'a>, arch: Arch, target: &Target) {
+        let Some(firmware) = target.server.firmware else { return };
         let help = match (arch, firmware) {
             (Arch::Arm64, Firmware::Bios) => "64-bit Arm has no BIOS: write \"uefi\", or leave it away",
-            (Arch::Arm64, Firmware::UefiSecure) if schedule.cloud == LOCAL => {
+            (Arch::Arm64, Firmware::UefiSecure) if target.cloud == LOCAL => {
                 "there is no firmware with Microsoft's keys for 64-bit Arm here: write \"uefi\""
             }
             (Arch::Arm64, Firmware::UefiSecure) => "Nova has secure boot for x86-64 only: write \"uefi\"",
@@ -86,11 +95,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Properties of Glance by which Nova would start servers otherwise than the image was tested.
-    fn refuse_properties_that_disagree(&mut self, properties: &Table<'a>, schedule: &Schedule) {
-        let arch = schedule.image.arch;
+    fn refuse_properties_that_disagree(&mut self, properties: &Table<'a>, arch: Arch, target: &Target) {
         for entry in properties.entries() {
             let Some(text) = entry.value.get_ref().as_str() else { continue };
-            let right = match (entry.key, schedule.server.firmware) {
+            let right = match (entry.key, target.server.firmware) {
                 (ARCHITECTURE, _) if Arch::parse(text) != Some(arch) => {
                     format!("the image is for {arch}: set `image.arch`, and leave the property away")
                 }

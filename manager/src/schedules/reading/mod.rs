@@ -10,6 +10,7 @@ mod machine;
 mod rules;
 mod schedule;
 mod server;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -24,6 +24,9 @@ pub(super) const SCHEDULE_NAME: Rule = Rule {
     holds: |text| plain(text, 63, "-_", "-"),
 };
 
+pub(super) const TARGET_NAME: Rule =
+    Rule { what: "a target's name", help: SCHEDULE_NAME.help, holds: SCHEDULE_NAME.holds };
+
 pub(super) const ELEMENT: Rule = Rule {
     what: "an element's name",
     help: "letters, digits, `.`, `_`, `+` and `-`, at most 100, not beginning with `-` or `.`",
@@ -70,7 +73,18 @@ pub(super) const PUBLIC_KEY: Rule = Rule {
     holds: is_public_key,
 };
 
-fn is_public_key(text: &str) -> bool {
+/// By Nova's own rule.
+pub(super) const KEY_PAIR: Rule = Rule {
+    what: "a key pair's name",
+    help: "the name of a key pair in the cloud (`openstack keypair list`), or a public key: the one line of the .pub file",
+    holds: |text| {
+        (1..=255).contains(&text.len())
+            && text.trim() == text
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -_.@".contains(&byte))
+    },
+};
+
+pub(super) fn is_public_key(text: &str) -> bool {
     let mut words = text.split_whitespace().skip_while(|word| !is_key_type(word));
     let _key_type = words.next();
     words.next().is_some_and(|key| {

@@ -8,7 +8,8 @@ use image_manager_agent::LONGEST_SESSION;
 use toml::de::DeTable;
 
 use super::checks::Asked;
-use super::rules::{CLOUD, PUBLISH_NAME, SCHEDULE_NAME};
+use super::rules::{PUBLISH_NAME, SCHEDULE_NAME};
+use super::targets::Placed;
 use super::{Reader, Text, keys};
 use crate::schedules::cron::Cron;
 use crate::schedules::diagnostics::quoted;
@@ -16,7 +17,7 @@ use crate::schedules::layers::{Entry, Table};
 use crate::schedules::places::ImagePlaces;
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
-use crate::schedules::{CheckSpec, LOCAL, Publish, RetryPolicy, Schedule, Timeouts};
+use crate::schedules::{CheckSpec, Publish, PublishWhen, RetryPolicy, Schedule, Skip, Target, Timeouts};
 
 /// Most schedules of a file.
 const MOST_SCHEDULES: usize = 500;
@@ -29,8 +30,14 @@ const MOST_RETRIES: u32 = 10;
 /// Longest row of builds after which a schedule may pause itself.
 const LONGEST_ROW: u32 = 1000;
 
+/// How old the last build may at least and at most be for one to be left out.
+const SHORTEST_AGE: Duration = Duration::from_mins(1);
+const LONGEST_AGE: Duration = Duration::from_hours(366 * 24);
+
 const VISIBILITIES: [(&str, &str); 4] =
     [("private", "private"), ("shared", "shared"), ("community", "community"), ("public", "public")];
+
+const WHEN: [(&str, PublishWhen); 2] = [("all", PublishWhen::All), ("each", PublishWhen::Each)];
 
 /// All schedules of the file, in its order, as far as they could be read.
 pub(in crate::schedules) fn read_schedules<'a>(
@@ -81,33 +88,41 @@ impl<'a> Reader<'a> {
             return None;
         };
         let table = Table::new(Some(own), defaults, entry.key_span.clone());
-        let schedule = self.schedule(&table, Some(entry.key));
-        self.refuse_keys_of_the_other_cloud(&table, &schedule);
-        self.refuse_machines_that_cannot_be(&table, &schedule);
+        let (schedule, tables) = self.schedule(&table, Some(entry.key));
+        self.refuse_keys_of_the_other_cloud(&table, &schedule, &tables);
+        self.refuse_machines_that_cannot_be(&table, &schedule, &tables);
         let places = image_places(&table);
         self.images.insert(schedule.name.clone(), places);
         Some((table, schedule))
     }
 
     /// Reads a schedule; without a name it is `[defaults]`, where nothing has to be complete.
-    fn schedule(&mut self, table: &Table<'a>, name: Option<&str>) -> Schedule {
+    /// Returns the table of each target too.
+    fn schedule(&mut self, table: &Table<'a>, name: Option<&str>) -> (Schedule, Vec<Table<'a>>) {
         self.refuse_unknown_keys(table, keys::known_keys(""));
-        let checks = self.checks(table);
-        let timeouts = self.timeouts(table, &checks, name.is_some());
         let image = self.image(table, name.is_some());
-        Schedule {
+        let placed = self.targets(table, image.arch);
+        let checks: Vec<&Asked> = placed.iter().flat_map(|placed| &placed.checks).collect();
+        let timeouts = self.timeouts(table, &checks, name.is_some());
+        let within =
+            |checks: Vec<Asked>| checks.into_iter().map(|check| check.within(timeouts.verify)).collect();
+        let (targets, tables) = placed
+            .into_iter()
+            .map(|Placed { target, checks, table }| (Target { checks: within(checks), ..target }, table))
+            .unzip();
+        let schedule = Schedule {
             name: name.unwrap_or_default().to_owned(),
             cron: self.cron(table),
             timezone: self.timezone(table).unwrap_or(Tz::UTC),
             jitter: self.duration(table, "jitter", Duration::ZERO..=LONGEST_JITTER).unwrap_or_default(),
-            cloud: self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| LOCAL.to_owned()),
-            server: self.server(table, image.arch),
             image,
-            checks: checks.into_iter().map(|check| check.within(timeouts.verify)).collect(),
+            targets,
             publish: self.publish(table),
             timeouts,
             retry: self.retry(table),
-        }
+            skip: self.skip(table),
+        };
+        (schedule, tables)
     }
 
     fn retry(&mut self, table: &Table<'a>) -> RetryPolicy {
@@ -118,6 +133,17 @@ impl<'a> Reader<'a> {
             backoff: self.duration(table, "retry_backoff", backoff).unwrap_or(unwritten.backoff),
             pause_after: self.number(table, "pause_after", 0..=LONGEST_ROW).unwrap_or(unwritten.pause_after),
         }
+    }
+
+    /// `skip`. `[defaults]` may say how old, and a schedule has to say what for.
+    fn skip(&mut self, schedule: &Table<'a>) -> Option<Skip> {
+        let table = self.table(schedule, "skip")?;
+        if table.get("unchanged").is_none() && table.own().is_some() {
+            let help = "write `unchanged = true`, or leave `skip` away to build every time".to_owned();
+            self.findings.add_absence(table.span.clone(), "`skip.unchanged` is missing", help);
+        }
+        let max_age = self.duration(&table, "max_age", SHORTEST_AGE..=LONGEST_AGE).unwrap_or(Skip::MAX_AGE);
+        self.flag(&table, "unchanged")?.then_some(Skip { max_age })
     }
 
     fn cron(&mut self, table: &Table<'a>) -> Option<Cron> {
@@ -163,8 +189,9 @@ impl<'a> Reader<'a> {
         }
         let keep = self.number(&table, "keep", 0..=100).unwrap_or(3);
         let visibility = self.choice(&table, "visibility", &VISIBILITIES).unwrap_or("private").to_owned();
+        let when = self.choice(&table, "when", &WHEN).unwrap_or_default();
         let name = self.ruled_string(&table, "name", &PUBLISH_NAME)?;
-        Some(Publish { name, keep, visibility })
+        Some(Publish { name, keep, when, visibility })
     }
 
     /// Two schedules must not push each other's image from its name.
@@ -175,28 +202,32 @@ impl<'a> Reader<'a> {
         published: &mut BTreeMap<(String, String), String>,
     ) {
         let Some(publish) = &schedule.publish else { return };
-        let key = (schedule.cloud.clone(), publish.name.clone());
-        let Some(earlier) = published.get(&key) else {
-            published.insert(key, schedule.name.clone());
-            return;
-        };
-        let own = table.get("publish").and_then(|entry| entry.table()).filter(|table| table.own().is_some());
-        let own_name = own.and_then(|publish| publish.get("name"));
-        // A name from `[defaults]` is the schedule's by inheritance: point at the schedule.
-        let span = own_name.map_or_else(|| table.span.clone(), |entry| entry.value.span());
-        let title = format!(
-            "`{}` publishes as {} on {}, and so does `{earlier}`",
-            schedule.name,
-            quoted(&publish.name),
-            quoted(&schedule.cloud)
-        );
-        let help = "the last build would win; give each schedule a name of its own".to_owned();
-        self.findings.add(span, title, "taken", Some(help));
+        let clouds = schedule.clouds().into_iter().filter(|cloud| schedule.publishes_on(cloud));
+        let keys = clouds.map(|cloud| (cloud.to_owned(), publish.name.clone()));
+        for key in keys.collect::<Vec<_>>() {
+            let Some(earlier) = published.get(&key) else {
+                published.insert(key, schedule.name.clone());
+                continue;
+            };
+            let own =
+                table.get("publish").and_then(|entry| entry.table()).filter(|table| table.own().is_some());
+            let own_name = own.and_then(|publish| publish.get("name"));
+            // A name from `[defaults]` is the schedule's by inheritance: point at the schedule.
+            let span = own_name.map_or_else(|| table.span.clone(), |entry| entry.value.span());
+            let title = format!(
+                "`{}` publishes as {} on {}, and so does `{earlier}`",
+                schedule.name,
+                quoted(&publish.name),
+                quoted(&key.0)
+            );
+            let help = "the last build would win; give each schedule a name of its own".to_owned();
+            self.findings.add(span, title, "taken", Some(help));
+        }
     }
 
     /// `timeouts`. What is not written adapts to what is: a stage is never longer than a written total, and an
     /// unwritten total has room for all stages. `verify` has room for each check.
-    fn timeouts(&mut self, schedule: &Table<'a>, checks: &[Asked], whole: bool) -> Timeouts {
+    fn timeouts(&mut self, schedule: &Table<'a>, checks: &[&Asked], whole: bool) -> Timeouts {
         let table =
             self.table(schedule, "timeouts").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
         let mut read = |key, longest| self.duration(&table, key, Duration::from_secs(1)..=longest);

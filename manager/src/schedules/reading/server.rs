@@ -1,9 +1,9 @@
 //! `server`: what boots the image.
 
 use super::Reader;
-use super::rules::CLOUD_OBJECT;
+use super::rules::{CLOUD_OBJECT, KEY_PAIR, is_public_key};
 use crate::schedules::layers::Table;
-use crate::schedules::{Arch, ServerSpec};
+use crate::schedules::{Arch, ServerSpec, SshKey};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -29,11 +29,30 @@ impl<'a> Reader<'a> {
                 .ruled_strings(&server, "security_groups", &CLOUD_OBJECT)
                 .unwrap_or_default(),
             availability_zone: self.ruled_string(&server, "availability_zone", &CLOUD_OBJECT),
-            ssh_key: self.flag(&server, "ssh_key").unwrap_or(false),
+            ssh_key: self.ssh_key(&server),
             config_drive: self.flag(&server, "config_drive").unwrap_or(true),
             boot_from_volume: self.flag(&server, "boot_from_volume").unwrap_or(false),
             user_data: self.user_data(&server),
         }
+    }
+
+    /// `true`, a public key, or the name of a key pair.
+    fn ssh_key(&mut self, server: &Table<'a>) -> Option<SshKey> {
+        let entry = server.get("ssh_key")?;
+        if let Some(made) = entry.value.get_ref().as_bool() {
+            return made.then_some(SshKey::Made);
+        }
+        if !entry.value.get_ref().is_str() {
+            let wanted = "true, false, a public key or the name of a key pair";
+            let help = "`true` makes a key pair for the server".to_owned();
+            self.refuse_type(&entry.name, entry.value, wanted, Some(help));
+            return None;
+        }
+        let text = self.string(server, "ssh_key")?;
+        if is_public_key(text.value) {
+            return Some(SshKey::Public(text.value.to_owned()));
+        }
+        self.obeys(&text, &KEY_PAIR).then(|| SshKey::Named(text.value.to_owned()))
     }
 
     /// Many lines, so the rules for short strings do not hold.

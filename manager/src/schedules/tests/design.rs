@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{CheckKind, Compression, load};
+use super::super::{CheckKind, Compression, SshKey, load};
 use super::{one, read};
 
 /// Section 5 of the design, as it stands.
@@ -25,15 +25,15 @@ fn the_design_s_example_parses() {
     let debian = schedules.get("debian").unwrap();
     assert_eq!(debian.cron.as_ref().unwrap().source, "0 3 * * *");
     assert_eq!(debian.timezone, chrono_tz::UTC);
-    assert_eq!(debian.cloud, "local");
+    assert_eq!(debian.targets[0].cloud, "local");
     assert_eq!(debian.image.elements, ["debian-minimal", "vm", "cloud-init-custom", "agent-install"]);
     assert_eq!(debian.image.environment["DIB_RELEASE"], "bookworm");
-    assert_eq!((debian.server.memory, debian.server.disk), (1 << 30, 4 << 30));
-    let names: Vec<&str> = debian.checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!((debian.targets[0].server.memory, debian.targets[0].server.disk), (1 << 30, 4 << 30));
+    let names: Vec<&str> = debian.targets[0].checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["disk", "dns", "internet", "cloud_init"]);
-    assert_eq!(debian.checks[0].kind, CheckKind::Disk { min_free: 500 << 20, min_free_inodes: 0 });
+    assert_eq!(debian.targets[0].checks[0].kind, CheckKind::Disk { min_free: 500 << 20, min_free_inodes: 0 });
     assert_eq!(
-        debian.checks[1].kind,
+        debian.targets[0].checks[1].kind,
         CheckKind::Dns { names: vec!["manager.internal".to_owned()], fixed_servers: false }
     );
     let publish = debian.publish.as_ref().unwrap();
@@ -49,14 +49,18 @@ fn a_schedule_with_nothing_but_elements_has_the_documented_defaults() {
     let schedule = one("");
     assert_eq!(schedule.cron, None);
     assert_eq!(schedule.timezone, chrono_tz::UTC);
-    assert_eq!((schedule.jitter, schedule.cloud.as_str()), (Duration::ZERO, "local"));
+    assert_eq!((schedule.jitter, schedule.targets[0].cloud.as_str()), (Duration::ZERO, "local"));
     assert_eq!(schedule.image.compression, Compression::Zstd);
     assert!(!schedule.image.ssh_password_authentication);
-    assert_eq!((schedule.server.memory, schedule.server.disk, schedule.server.cpus), (1 << 30, 4 << 30, 2));
-    assert!(schedule.server.config_drive && !schedule.server.ssh_key);
-    assert_eq!(schedule.checks.len(), 4);
-    assert!(schedule.checks.iter().all(|check| check.required));
-    let minutes: Vec<u64> = schedule.checks.iter().map(|check| check.timeout.as_secs() / 60).collect();
+    assert_eq!(
+        (schedule.targets[0].server.memory, schedule.targets[0].server.disk, schedule.targets[0].server.cpus),
+        (1 << 30, 4 << 30, 2)
+    );
+    assert!(schedule.targets[0].server.config_drive && schedule.targets[0].server.ssh_key.is_none());
+    assert_eq!(schedule.targets[0].checks.len(), 4);
+    assert!(schedule.targets[0].checks.iter().all(|check| check.required));
+    let minutes: Vec<u64> =
+        schedule.targets[0].checks.iter().map(|check| check.timeout.as_secs() / 60).collect();
     assert_eq!(minutes, [2, 2, 2, 10]);
     assert_eq!(schedule.publish, None);
     let timeouts = &schedule.timeouts;
@@ -106,10 +110,10 @@ packages: [vim]
     "#);
     assert_eq!(schedule.timezone, chrono_tz::Europe::Berlin);
     assert_eq!(schedule.jitter, Duration::from_mins(15));
-    assert_eq!(schedule.server.security_groups, ["a", "b"]);
-    assert_eq!(schedule.server.user_data.as_deref(), Some("#cloud-config\npackages: [vim]\n"));
-    assert_eq!(schedule.checks.len(), 3);
-    assert!(!schedule.checks[0].required);
+    assert_eq!(schedule.targets[0].server.security_groups, ["a", "b"]);
+    assert_eq!(schedule.targets[0].server.user_data.as_deref(), Some("#cloud-config\npackages: [vim]\n"));
+    assert_eq!(schedule.targets[0].checks.len(), 3);
+    assert!(!schedule.targets[0].checks[0].required);
     assert_eq!(schedule.publish.unwrap().visibility, "community");
 }
 
@@ -136,4 +140,17 @@ fn the_shipped_file_parses() {
     if shipped.exists() {
         load(&shipped).unwrap_or_else(|error| panic!("{}", error.render(false)));
     }
+}
+
+#[test]
+fn a_key_pair_is_made_or_made_of_a_public_key_or_there_already() {
+    let key = |value: &str| {
+        let lines = format!("cloud = \"c\"\nserver = {{ flavor = \"f\", ssh_key = {value} }}\n");
+        one(&lines).targets[0].server.ssh_key.clone()
+    };
+    let public =
+        format!("ssh-ed25519 AAAA{} me@example", "C3NzaC1lZDI1NTE5AAAAIDv3q0pzs7w8o2ZQ8y5yqW1yV0v0gkq3");
+    assert_eq!((key("false"), key("true")), (None, Some(SshKey::Made)));
+    assert_eq!(key(&format!("\"{public}\"")), Some(SshKey::Public(public)));
+    assert_eq!(key("\"ops team\""), Some(SshKey::Named("ops team".to_owned())));
 }

@@ -90,6 +90,13 @@ fn every_row_has_its_type_default_meaning_and_an_example_that_is_right() {
             "image" if last != "elements" => {
                 format!("{base}[schedule.a.image]\nelements = [\"vm\"]\n{example}\n")
             }
+            "targets" => {
+                let name = if last == "name" { "" } else { "name = \"t\"\n" };
+                format!("{base}[[schedule.a.targets]]\n{name}{example}\n")
+            }
+            "skip" if last != "unchanged" => {
+                format!("{base}[schedule.a.skip]\nunchanged = true\n{example}\n")
+            }
             "publish" if last != "name" => format!("{base}[schedule.a.publish]\nname = \"p\"\n{example}\n"),
             "server" if far && last != "flavor" => {
                 format!("{base}[schedule.a.server]\nflavor = \"f\"\n{example}\n")

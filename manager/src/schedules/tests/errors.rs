@@ -1,7 +1,7 @@
 use super::{ELEMENTS, read, refused, repeated};
 
 /// The mistakes as `part of the file: title; label; help`.
-fn mistakes(text: &str) -> Vec<String> {
+pub(super) fn mistakes(text: &str) -> Vec<String> {
     refused(text)
         .diagnostics()
         .iter()
@@ -32,12 +32,21 @@ fn keys_and_types() {
         ("server.cron = \"@daily\"", "cron: unknown key `cron` in `server`", "[schedule.NAME]"),
         ("checks.dsn = {}", "dsn: unknown key `dsn` in `checks`", "did you mean `dns`?"),
         ("checks.disk.min_fre = \"1 GiB\"", "min_fre: unknown key `min_fre` in `checks.disk`", "min_free"),
+        ("skip = true", "true: `skip` must be a table", "write `skip = { ... }`"),
+        ("skip = { max_age = \"3d\" }", "", "`skip.unchanged` is missing"),
+        (
+            "skip = { unchanged = \"yes\" }",
+            "\"yes\": `skip.unchanged` must be true or false",
+            "`true` or `false`",
+        ),
+        ("skip = { unchanged = true, max_age = \"1s\" }", "\"1s\": `skip.max_age` must be from 1m to", ""),
+        ("skip = { unchanged = true, max_aeg = \"3d\" }", "max_aeg: unknown key", "did you mean `max_age`?"),
         ("cron = 3", "3: `cron` must be a string, not a number", "write \"3\""),
         ("server = \"big\"", "\"big\": `server` must be a table, not a string", "write `server = { ... }`"),
         (
-            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = \"yes\" }",
-            "\"yes\": `server.ssh_key` must be true or false",
-            "`true` or `false`",
+            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = 3 }",
+            "3: `server.ssh_key` must be true, false, a public key or the name of a key pair",
+            "makes a key pair",
         ),
         ("server.cpus = 0", "0: `server.cpus` must be from 1 to 64", "out of range"),
         ("server.cpus = 99999999999999999999", "9999", "out of range"),
@@ -380,6 +389,12 @@ fn after_an_open_bracket_nothing_is_guessed() {
 fn keys_of_the_other_kind_of_cloud_are_mistakes() {
     assert_mistakes(&[
         ("server.flavor = \"m\"", "flavor: `server.flavor` has no effect on the cloud `local`", "memory"),
+        ("server.ssh_key = \"mine\"", "ssh_key: `server.ssh_key` has no effect", "`ssh_authorized_keys`"),
+        (
+            "cloud = \"c\"\nserver = { flavor = \"f\", ssh_key = \"a/b\" }",
+            "\"a/b\": `server.ssh_key`: `a/b` is not a key pair's name",
+            ".pub file",
+        ),
         ("server.network = \"n\"", "network: `server.network` has no effect", "`cloud`"),
         (
             "publish = { name = \"a\", visibility = \"public\" }",

@@ -7,13 +7,16 @@ use crate::schedules::{Arch, Firmware, Format};
 fn what_is_not_written_is_as_is_usual() {
     let schedule = one("");
     assert_eq!((schedule.image.arch, schedule.image.format), (Arch::HOST, Format::Qcow2));
-    assert_eq!((schedule.server.firmware, schedule.server.arch), (None, Arch::HOST));
+    assert_eq!((schedule.targets[0].server.firmware, schedule.targets[0].server.arch), (None, Arch::HOST));
     let arm = one("image.arch = \"aarch64\"\nimage.format = \"raw\"\n");
-    assert_eq!((arm.image.arch, arm.server.arch, arm.image.format), (Arch::Arm64, Arch::Arm64, Format::Raw));
-    assert_eq!(arm.server.firmware(), Firmware::Uefi);
+    assert_eq!(
+        (arm.image.arch, arm.targets[0].server.arch, arm.image.format),
+        (Arch::Arm64, Arch::Arm64, Format::Raw)
+    );
+    assert_eq!(arm.targets[0].server.firmware(), Firmware::Uefi);
     let secure = one("image.arch = \"x86_64\"\nserver.firmware = \"uefi-secure\"\n");
-    assert_eq!((secure.image.arch, secure.server.firmware()), (Arch::Amd64, Firmware::UefiSecure));
-    assert_eq!(one("image.arch = \"amd64\"\n").server.firmware(), Firmware::Bios);
+    assert_eq!((secure.image.arch, secure.targets[0].server.firmware()), (Arch::Amd64, Firmware::UefiSecure));
+    assert_eq!(one("image.arch = \"amd64\"\n").targets[0].server.firmware(), Firmware::Bios);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{one, read};
 
 fn check_names(text: &str) -> Vec<String> {
-    read(text).schedules[0].checks.iter().map(|check| check.name.clone()).collect()
+    read(text).schedules[0].targets[0].checks.iter().map(|check| check.name.clone()).collect()
 }
 
 #[test]
@@ -26,13 +26,16 @@ fn tables_merge_key_by_key_and_lists_are_replaced() {
     );
     let (a, b) = (&schedules.schedules[0], &schedules.schedules[1]);
     assert_eq!(a.image.elements, ["debian-minimal", "vm"]);
-    assert_eq!((a.cloud.as_str(), a.server.memory), ("mycloud", 2 << 30));
+    assert_eq!((a.targets[0].cloud.as_str(), a.targets[0].server.memory), ("mycloud", 2 << 30));
     assert_eq!(a.publish.as_ref().unwrap().keep, 7);
     assert_eq!(b.image.elements, ["ubuntu-minimal"]);
     assert_eq!(b.image.packages, ["vim"]);
     assert_eq!(b.image.environment["DIB_RELEASE"], "noble");
     assert_eq!(b.image.environment["A"], "1");
-    assert_eq!((b.cloud.as_str(), b.server.memory, &b.publish), ("local", 2 << 30, &None));
+    assert_eq!(
+        (b.targets[0].cloud.as_str(), b.targets[0].server.memory, &b.publish),
+        ("local", 2 << 30, &None)
+    );
 }
 
 #[test]
@@ -50,15 +53,16 @@ fn checks_merge_by_name_and_can_be_taken_away() {
         assert_eq!(check_names(&format!("{base}{lines}\n")), expected, "{lines}");
     }
     let merged = read(&format!("{base}checks = {{ disk = {{ required = false }} }}\n"));
-    let disk = merged.schedules[0].checks.iter().find(|check| check.name == "disk").unwrap();
+    let disk = merged.schedules[0].targets[0].checks.iter().find(|check| check.name == "disk").unwrap();
     assert!(!disk.required);
     assert!(format!("{:?}", disk.kind).contains(&(1_u64 << 30).to_string()));
 }
 
 #[test]
 fn without_defaults_checks_are_all_or_the_named() {
-    let names =
-        |lines: &str| -> Vec<String> { one(lines).checks.into_iter().map(|check| check.name).collect() };
+    let names = |lines: &str| -> Vec<String> {
+        one(lines).targets[0].checks.iter().map(|check| check.name.clone()).collect()
+    };
     assert_eq!(names(""), ["disk", "dns", "internet", "cloud_init"]);
     assert_eq!(names("checks = {}\n"), Vec::<String>::new());
     assert_eq!(names("checks = { internet = false }\n"), ["disk", "dns", "cloud_init"]);
@@ -81,7 +85,7 @@ fn unwritten_timeouts_adapt_to_the_written() {
 fn checks_and_their_stage_adapt_to_each_other() {
     let minutes = |lines: &str| {
         let schedule = one(lines);
-        let cloud_init = schedule.checks.iter().find(|check| check.name == "cloud_init").unwrap();
+        let cloud_init = schedule.targets[0].checks.iter().find(|check| check.name == "cloud_init").unwrap();
         (schedule.timeouts.verify.as_secs() / 60, cloud_init.timeout.as_secs() / 60)
     };
     assert_eq!(minutes(""), (10, 10));

@@ -11,6 +11,7 @@ mod overview;
 mod planner;
 mod quantities;
 mod rendering;
+mod targets;
 mod zones;
 
 use std::path::Path;

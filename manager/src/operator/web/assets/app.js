@@ -92,11 +92,12 @@ function swap(fresh) {
       const same = now.querySelector(`input[name="${picked.name}"][value="${CSS.escape(picked.value)}"]`);
       if (same) same.checked = true;
     }
-    const progress = $("progress[value]", old);
-    const stage = progress && now.querySelector(`[data-stage="${progress.closest("li").dataset.stage}"]`);
-    if (stage && $("progress", stage)) {
+    for (const progress of $$("progress[value]", old)) {
+      const before = progress.closest("li");
+      const stage = now.querySelector(`[data-stage="${CSS.escape(before.dataset.stage)}"]`);
+      if (!stage || !$("progress", stage)) continue;
       $("progress", stage).value = progress.value;
-      $(".detail", stage).textContent = $(".detail", progress.closest("li")).textContent;
+      $(".detail", stage).textContent = $(".detail", before).textContent;
     }
     const focused = old.contains(document.activeElement) ? path(document.activeElement, old) : null;
     const placed = document.importNode(now, true);
@@ -164,8 +165,9 @@ function ended() {
   for (const id of ["#link", "#follow-label"]) if ($(id)) $(id).hidden = true;
 }
 
-function showProgress({ stage, fraction, detail }) {
-  const row = $(`#road [data-stage="${CSS.escape(stage)}"]`);
+function showProgress({ target, stage, fraction, detail }) {
+  const key = target ? `${target} ${stage}` : stage;
+  const row = $(`.road [data-stage="${CSS.escape(key)}"]`);
   const progress = row && $("progress", row);
   if (!progress) return;
   if (fraction >= 0) progress.value = fraction; else progress.removeAttribute("value");

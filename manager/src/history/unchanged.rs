@@ -1,0 +1,231 @@
+//! Builds that end without having made anything, because nothing has changed since the last one that passed.
+
+use image_manager_proto::v1;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::builds::{Ending, advance};
+use super::names::Named as _;
+use super::points::Point;
+use super::{DefinitionPart, History, HistoryError};
+
+/// Most artifacts that are looked at for whether what is kept of them is still needed.
+const MOST: u32 = 100;
+
+/// What a build that is about to begin can be compared with: the last one of its schedule that came to a verdict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Before {
+    /// The build's id.
+    pub id: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// When it ended, in milliseconds since the epoch.
+    pub finished_at: i64,
+    /// Digest of what its image was defined by; empty when that is not known.
+    pub definition_digest: String,
+    /// The parts of that.
+    pub definition: Vec<DefinitionPart>,
+    /// Digest of the schedule that it was built by; empty when there is no artifact.
+    pub schedule_digest: String,
+    /// SHA-256 of what is kept of its artifact; `None` when nothing is.
+    pub packages_sha256: Option<String>,
+    /// Its trials: target, cloud, whether it passed, the name that its image has in the cloud.
+    pub trials: Vec<(String, String, bool, String)>,
+}
+
+impl History {
+    /// What the build of a schedule that is about to begin can be compared with; `None` when none before it came to a
+    /// verdict.
+    pub async fn before(&self, id: &str) -> Result<Option<Before>, HistoryError> {
+        let id = id.to_owned();
+        self.read(move |connection| before(connection, &id)).await
+    }
+
+    /// Ends a build of the queue because nothing has changed since another, and says so in the stage that is left out.
+    ///
+    /// # Errors
+    /// [`HistoryError::IllegalMove`] when the build is not in the queue any more.
+    pub async fn skip_build(&self, id: &str, since: &str, detail: &str) -> Result<(), HistoryError> {
+        let (id, since, detail) = (id.to_owned(), since.to_owned(), detail.to_owned());
+        let (from, to) = (v1::BuildState::Queued, v1::BuildState::Skipped);
+        self.writer()?
+            .run(Point::Of("advance", to.word().to_owned()), move |tx| {
+                tx.execute("UPDATE build SET unchanged_since = ?2 WHERE id = ?1", params![id, since])?;
+                tx.execute(
+                    "UPDATE stage SET detail = ?3 WHERE build_id = ?1 AND trial IS NULL AND name = ?2",
+                    params![id, v1::BuildState::Building.word(), detail],
+                )?;
+                advance(tx, &id, from, to, &Ending::new(v1::StageState::Skipped, ""))
+            })
+            .await
+    }
+
+    /// Builds of a schedule of which something is kept that is not needed any more: all but the last one that passed,
+    /// and those that have not ended.
+    pub async fn superseded_packages(&self, schedule: &str) -> Result<Vec<String>, HistoryError> {
+        let schedule = schedule.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT b.id FROM artifact a INDEXED BY artifact_with_packages CROSS JOIN build b ON b.id = a.build_id
+                 WHERE a.packages_sha256 IS NOT NULL AND b.schedule = ?1
+                   AND b.state IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')
+                   AND b.id IS NOT (SELECT p.id FROM build p INDEXED BY build_by_schedule_state
+                                    WHERE p.schedule = ?1 AND p.state = 'succeeded' ORDER BY p.id DESC LIMIT 1)
+                 ORDER BY a.build_id LIMIT ?2",
+            )?;
+            let ids = statement.query_map(params![schedule, MOST], |row| row.get(0))?;
+            Ok(ids.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// What was kept of a build's artifact is there no more.
+    pub async fn packages_dropped(&self, id: &str) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer()?
+            .run("drop:packages", move |tx| {
+                tx.execute("UPDATE artifact SET packages_sha256 = NULL WHERE build_id = ?1", [id])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Whether something is kept of a build's artifact.
+    pub async fn has_packages(&self, id: &str) -> Result<bool, HistoryError> {
+        Ok(self.artifact(id).await?.is_some_and(|artifact| artifact.packages_sha256.is_some()))
+    }
+}
+
+fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT b.id, b.state = 'succeeded', b.finished_at, b.definition_digest, a.schedule_digest,
+                a.packages_sha256
+             FROM build this JOIN build b INDEXED BY build_by_schedule ON b.schedule = this.schedule AND b.id < this.id
+             LEFT JOIN artifact a ON a.build_id = b.id
+             WHERE this.id = ?1 AND b.state IN ('succeeded', 'failed', 'errored') ORDER BY b.id DESC LIMIT 1",
+        )?
+        .query_row([id], |row| {
+            let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
+            Ok(Before {
+                id: row.get(0)?,
+                passed: row.get(1)?,
+                finished_at: row.get::<_, Option<i64>>(2)?.unwrap_or_default(),
+                definition_digest: word(3)?,
+                schedule_digest: word(4)?,
+                packages_sha256: row.get(5)?,
+                ..Before::default()
+            })
+        })
+        .optional()?;
+    let Some(mut before) = found else { return Ok(None) };
+    let mut parts = connection.prepare_cached(
+        "SELECT kind, name, value, source FROM definition_part WHERE build_id = ?1 ORDER BY position",
+    )?;
+    let parts = parts.query_map([&before.id], |row| {
+        Ok(DefinitionPart { kind: row.get(0)?, name: row.get(1)?, value: row.get(2)?, source: row.get(3)? })
+    })?;
+    before.definition = parts.collect::<Result<_, _>>()?;
+    let mut trials = connection.prepare_cached(
+        "SELECT target, cloud, coalesce(verdict, '') = 'passed', coalesce(image_name, '') FROM trial
+         WHERE build_id = ?1 ORDER BY position",
+    )?;
+    let trials =
+        trials.query_map([&before.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    before.trials = trials.collect::<Result<_, _>>()?;
+    Ok(Some(before))
+}
+
+#[cfg(test)]
+mod tests {
+    use image_manager_proto::v1::{BuildState as S, StageState, Trigger, Verdict};
+
+    use super::*;
+    use crate::history::{ArtifactRecord, NewBuild, NewTrial, Principal};
+
+    async fn queue(history: &History, id: &str) {
+        let trial = NewTrial {
+            target: "local".to_owned(),
+            cloud: "local".to_owned(),
+            required: true,
+            stages: vec!["uploading"],
+            checks: Vec::new(),
+        };
+        let build = NewBuild {
+            id: id.to_owned(),
+            schedule: "web".to_owned(),
+            trigger: Trigger::Cli,
+            requested_by: Principal::Manager,
+            stages: (vec!["building"], vec!["cleaning_up"]),
+            trials: vec![trial],
+            fired_at: None,
+            retry_of: None,
+            forced: false,
+        };
+        history.create_build(build).await.unwrap();
+    }
+
+    async fn build(history: &History, id: &str, end: S) {
+        queue(history, id).await;
+        let artifact = ArtifactRecord {
+            file: id.into(),
+            sha512: String::new(),
+            schedule_digest: format!("digest of {id}"),
+            packages_sha256: Some(id.to_owned()),
+        };
+        history.record_artifact(id, artifact).await.unwrap();
+        let verdict = if end == S::Succeeded { Verdict::Passed } else { Verdict::Failed };
+        let ending = Ending::new(StageState::Done, "");
+        history.finish(id, (S::Queued, end), Some((verdict, None)), ending, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_build_that_is_left_out_made_nothing_and_blocks_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        queue(&history, "1").await;
+        assert_eq!(history.before("1").await.unwrap(), None);
+        history.skip_build("1", "0", "nothing has changed").await.unwrap();
+        let skipped = history.build("1").await.unwrap();
+        assert_eq!((skipped.state(), skipped.verdict()), (S::Skipped, Verdict::Unspecified));
+        assert_eq!(
+            (skipped.unchanged_since.as_str(), skipped.stages[0].detail.as_str()),
+            ("0", "nothing has changed")
+        );
+        assert!(skipped.finished_at.is_some() && skipped.started_at.is_none());
+        assert!(skipped.stages.iter().all(|stage| stage.state() == StageState::Skipped));
+        assert_eq!(skipped.trials[0].state(), v1::TrialState::Skipped);
+        assert!(history.unfinished().await.unwrap().is_empty());
+        let twice = history.skip_build("1", "0", "").await.unwrap_err();
+        assert!(matches!(twice, HistoryError::IllegalMove { .. }), "{twice}");
+        let fresh = history.last_successes(vec!["web".to_owned()]).await.unwrap();
+        assert!(fresh.contains_key("web"), "as fresh as a new one");
+    }
+
+    #[tokio::test]
+    async fn the_last_verdict_is_what_counts_and_only_the_last_good_one_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        for (id, end) in [("1", S::Succeeded), ("2", S::Succeeded), ("3", S::Failed), ("4", S::Cancelled)] {
+            build(&history, id, end).await;
+        }
+        assert_eq!(history.superseded_packages("web").await.unwrap(), ["1", "3", "4"]);
+        assert_eq!(history.superseded_packages("other").await.unwrap(), [""; 0]);
+        history.packages_dropped("1").await.unwrap();
+        assert_eq!(history.superseded_packages("web").await.unwrap(), ["3", "4"]);
+        assert!(history.has_packages("2").await.unwrap() && !history.has_packages("1").await.unwrap());
+        queue(&history, "5").await;
+        let before = history.before("5").await.unwrap().unwrap();
+        assert_eq!((before.id.as_str(), before.passed), ("3", false), "cancelled says nothing, failed does");
+        history.skip_build("5", "2", "").await.unwrap();
+        build(&history, "6", S::Succeeded).await;
+        queue(&history, "7").await;
+        history.skip_build("7", "6", "").await.unwrap();
+        queue(&history, "8").await;
+        let before = history.before("8").await.unwrap().unwrap();
+        assert_eq!(
+            (before.id.as_str(), before.passed, before.schedule_digest.as_str()),
+            ("6", true, "digest of 6")
+        );
+        assert_eq!(before.trials, [("local".to_owned(), "local".to_owned(), false, String::new())]);
+    }
+}

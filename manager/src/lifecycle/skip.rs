@@ -1,0 +1,367 @@
+//! Whether a build is left out because it would make what the last one of its schedule made (`skip` in schedules.toml).
+//!
+//! Asked while the build is in the queue: nothing is made for it, and a manager that is killed meanwhile asks again. The
+//! last build must have passed, be young enough, and have been defined and tried as this one would be. Then its mirrors
+//! are asked ([`crate::unchanged`]). Whatever is not certain is a reason to build, and is said in the stage's detail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use image_manager_agent::Guest;
+use image_manager_agent::checks::Mirrors;
+use image_manager_proto::v1::Trigger;
+
+use super::agent_program::agent_for;
+use super::artifact::digest_of;
+use super::definition::{Definition, ELEMENT};
+use super::driver::Driver;
+use super::failure::Failure;
+use super::files;
+use super::stages::build;
+use crate::builder::{self, Expanded};
+use crate::clock;
+use crate::history::{Before, Defined, DefinitionPart, HistoryError};
+use crate::reason::Reason;
+use crate::schedules::{Schedule, Skip};
+use crate::unchanged::{self, Answer, Change, Kept, Origins, Question, would_change};
+
+/// How long the mirrors may take to answer, and how long the whole may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_mins(2);
+/// Changes that are named.
+const NAMED: usize = 5;
+/// Where the mirrors' answers are kept, in the cache.
+const ANSWERS: &str = "mirrors";
+/// Elements of disk-image-builder that fetch what no mirror of packages can be asked about.
+const FETCHING: [&str; 6] =
+    ["cache-url", "containerfile", "docker", "pip-and-virtualenv", "pypi", "source-repositories"];
+
+/// What is to become of a build that waits in the queue.
+pub(super) enum Decision {
+    /// It is made; with why, where the schedule would have it left out.
+    Build(Option<String>),
+    /// It is left out.
+    Skip(Unchanged),
+}
+
+/// Nothing has changed.
+pub(super) struct Unchanged {
+    /// Since this build.
+    pub(super) since: String,
+    /// A sentence for people.
+    pub(super) sentence: String,
+}
+
+/// Decides about a build of the queue. `Err`: it is to end.
+pub(super) async fn decide(driver: &Driver) -> Result<Decision, Failure> {
+    let Some(skip) = driver.schedule.skip else { return Ok(Decision::Build(None)) };
+    let row = driver.manager.history().build(&driver.id).await?;
+    // Whoever forces it or wants its disk wants it built; a retry is owed because a build was needed.
+    if row.forced || driver.keep_disk.is_some() || row.trigger() == Trigger::Retry {
+        return Ok(Decision::Build(None));
+    }
+    let late =
+        async { Failure::new(Reason::BuildTimeout, "asking whether anything has changed took too long") };
+    let asked = async {
+        let asked = tokio::time::timeout(LIMIT, unchanged(driver, skip)).await;
+        Ok(asked.unwrap_or_else(|_| Err("it could not be found out in time".to_owned())))
+    };
+    match driver.bounds.run(LIMIT * 2, late, asked).await? {
+        Ok(unchanged) => Ok(Decision::Skip(unchanged)),
+        Err(why) => {
+            tracing::info!(build = driver.id, "it is built: {why}");
+            Ok(Decision::Build(Some(why)))
+        }
+    }
+}
+
+/// `Err`: why it is built.
+async fn unchanged(driver: &Driver, skip: Skip) -> Result<Unchanged, String> {
+    let history = driver.manager.history();
+    let before = history.before(&driver.id).await.map_err(|error| error.to_string())?;
+    let before = before.ok_or("the schedule has not been built before")?;
+    comparable(&before, &driver.schedule, skip, clock::now().timestamp_millis())?;
+    let sha256 = before.packages_sha256.clone().unwrap_or_default();
+    let now = defined_now(driver, &before).await?;
+    same_definition(&before, &now)?;
+    let directory = driver.manager.settings().build_directory(&before.id);
+    let read = tokio::task::spawn_blocking(move || Kept::read(&directory, &sha256)).await;
+    let kept = read.map_err(|error| error.to_string())?.map_err(|doubt| doubt.to_string())?;
+    let question = Question {
+        kept: &kept,
+        origins: &origins(&driver.schedule),
+        cache: &answers(driver),
+        patience: PATIENCE,
+    };
+    match would_change(question).await.map_err(|doubt| doubt.to_string())? {
+        Answer::Changes(changes) => Err(said(&changes)),
+        Answer::Nothing { packages } => {
+            let sentence = format!(
+                "nothing has changed since build {}: each of its {packages} packages is the one that would be installed \
+                 today, and its definition is the same",
+                before.id
+            );
+            Ok(Unchanged { since: before.id, sentence })
+        }
+    }
+}
+
+/// Whether the last build is one that another could be left out for, by what the history says of it. Pure.
+fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> Result<(), String> {
+    let id = &before.id;
+    if !before.passed {
+        return Err(format!("the last build, {id}, did not pass"));
+    }
+    let age = u64::try_from(now_ms - before.finished_at).map(Duration::from_millis);
+    let age = age.map_err(|_| format!("the last build, {id}, ended in the future"))?;
+    if age > skip.max_age {
+        let most = humantime::format_duration(skip.max_age);
+        return Err(format!("the last build, {id}, is older than skip.max_age = {most}"));
+    }
+    if before.definition_digest.is_empty() {
+        return Err(format!("it is not known what build {id} was defined by"));
+    }
+    if before.schedule_digest != digest_of(schedule) {
+        return Err(format!("the schedule has changed since build {id}"));
+    }
+    tried_alike(before, schedule)?;
+    let fetches = |part: &&DefinitionPart| part.kind == ELEMENT && FETCHING.contains(&part.name.as_str());
+    if let Some(part) = before.definition.iter().find(fetches) {
+        return Err(format!(
+            "the element {} fetches what cannot be asked about, from elsewhere than its mirrors",
+            part.name
+        ));
+    }
+    if before.packages_sha256.is_none() {
+        return Err(format!("nothing is kept of build {id} that its mirrors could be asked with"));
+    }
+    Ok(())
+}
+
+/// Whether it passed on the targets that there are now, and has its name in each cloud. Pure.
+fn tried_alike(before: &Before, schedule: &Schedule) -> Result<(), String> {
+    let id = &before.id;
+    let then = before.trials.iter().map(|(target, cloud, ..)| (target.as_str(), cloud.as_str()));
+    let now = schedule.targets.iter().map(|target| (target.name.as_str(), target.cloud.as_str()));
+    if !then.eq(now) {
+        return Err(format!("build {id} was tried on other targets"));
+    }
+    for (target, cloud, passed, name) in &before.trials {
+        if !passed {
+            return Err(format!("build {id} did not pass on {target}"));
+        }
+        let publish = schedule.publish.as_ref().filter(|_| schedule.publishes_on(cloud));
+        if publish.is_some_and(|publish| publish.name != *name) {
+            return Err(format!("the image of build {id} does not have its name on {cloud}"));
+        }
+    }
+    Ok(())
+}
+
+/// What the image would be defined by today. The elements that the last build's expanded to are those of today's, unless
+/// one of them, or disk-image-builder, has changed.
+async fn defined_now(driver: &Driver, before: &Before) -> Result<Defined, String> {
+    let settings = driver.manager.settings();
+    let image = &driver.schedule.image;
+    let agent = agent_for(&settings.agent, image.arch).map_err(|refusal| refusal.to_string())?;
+    let own = build::own_inputs(driver).await.map_err(|failure| failure.message)?;
+    let (definition, version) =
+        tokio::join!(Definition::read(settings, image, &agent, own.parts), builder::version(&settings.dib));
+    let definition = definition.ok_or("the elements' files cannot be read")?;
+    let elements = before.definition.iter().filter(|part| part.kind == ELEMENT);
+    let elements = elements.map(|part| part.name.clone()).collect();
+    Ok(definition.of(&Expanded { version: version?, elements }))
+}
+
+/// Whether what an image is defined by is the same; `Err` names what is not. Pure.
+fn same_definition(before: &Before, now: &Defined) -> Result<(), String> {
+    if now.digest == before.definition_digest {
+        return Ok(());
+    }
+    let named = |parts: &[DefinitionPart]| -> BTreeMap<(String, String), String> {
+        parts.iter().map(|part| ((part.kind.clone(), part.name.clone()), part.value.clone())).collect()
+    };
+    let (then, now) = (named(&before.definition), named(&now.parts));
+    let names: BTreeSet<_> = then.keys().chain(now.keys()).collect();
+    let changed = names.into_iter().filter(|name| then.get(*name) != now.get(*name));
+    let changed = changed.map(|(kind, name)| format!("{kind} {name}"));
+    Err(format!("the definition has changed since build {}: {}", before.id, listed(changed)))
+}
+
+/// What would be installed, upgraded or removed, for people.
+fn said(changes: &[Change]) -> String {
+    let one = |change: &Change| match (&change.from, &change.to) {
+        (Some(from), Some(to)) => format!("{} {from} would be {to}", change.package),
+        (None, Some(to)) => format!("{} {to} would be new", change.package),
+        (_, None) => format!("{} would be removed", change.package),
+    };
+    format!("packages have changed: {}", listed(changes.iter().map(one)))
+}
+
+/// The first few, and how many more there are.
+fn listed(all: impl Iterator<Item = String>) -> String {
+    let mut all = all.fuse();
+    let first = all.by_ref().take(NAMED).collect::<Vec<_>>().join(", ");
+    match all.count() {
+        0 => first,
+        more => format!("{first}, and {more} more"),
+    }
+}
+
+/// Who may be asked: the distributions' own servers, and those that whoever runs the manager has named.
+fn origins(schedule: &Schedule) -> Origins {
+    let image = &schedule.image;
+    let of_the_host = Mirrors::of(&Guest::below("/")).addresses();
+    let repositories = image.repositories.iter().map(|repository| &repository.url);
+    let named = image.environment.values().chain(repositories).chain(&of_the_host);
+    named.fold(Origins::of_distributions(), |origins, address| origins.and(address))
+}
+
+fn answers(driver: &Driver) -> PathBuf {
+    driver.manager.settings().cache().join(ANSWERS)
+}
+
+/// Keeps of an artifact what its mirrors can be asked with; the digest of that, by which alone it is read again. An image
+/// of which nothing is kept is built every time.
+pub(super) async fn keep(driver: &Driver, kept: Result<Kept, String>) -> Option<String> {
+    let directory = driver.directory();
+    let written = match kept {
+        Ok(kept) => tokio::task::spawn_blocking(move || kept.write(&directory)).await,
+        Err(why) => {
+            tracing::debug!(build = driver.id, "its mirrors cannot be asked later: {why}");
+            return None;
+        }
+    };
+    let written = written.map_err(|error| error.to_string());
+    match written.and_then(|written| written.map_err(|error| error.to_string())) {
+        Ok(sha256) => Some(sha256),
+        Err(error) => {
+            tracing::warn!(build = driver.id, "cannot keep what its mirrors could be asked with: {error}");
+            None
+        }
+    }
+}
+
+/// Takes away what is kept of builds of a schedule that no later one is compared with any more.
+pub(super) async fn drop_superseded(driver: &Driver) {
+    if let Err(error) = try_drop_superseded(driver).await {
+        tracing::warn!(build = driver.id, "cannot take away what is kept of earlier builds: {error}");
+    }
+}
+
+async fn try_drop_superseded(driver: &Driver) -> Result<(), HistoryError> {
+    let history = driver.manager.history();
+    for id in history.superseded_packages(&driver.schedule.name).await? {
+        let file = files::directory(&driver.manager.settings().state, &id).join(unchanged::FILE);
+        match tokio::fs::remove_file(&file).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!("cannot remove {}: {error}", file.display());
+            }
+            _ => history.packages_dropped(&id).await?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::definition::part;
+    use crate::schedules::parse;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn schedule(more: &str) -> Schedule {
+        let text = format!(
+            "[schedule.a]\nimage.elements = [\"debian-minimal\"]\npublish = {{ name = \"web\" }}\n\
+             skip = {{ unchanged = true, max_age = \"2h\" }}\n{more}\n"
+        );
+        parse(std::path::Path::new("schedules.toml"), &text).unwrap().schedules.remove(0)
+    }
+
+    fn before() -> Before {
+        Before {
+            id: "b".to_owned(),
+            passed: true,
+            finished_at: HOUR,
+            definition_digest: "d".to_owned(),
+            definition: vec![part(ELEMENT, "web", "1", "own"), part("agent", "image-manager-agent", "1", "")],
+            schedule_digest: digest_of(&schedule("")),
+            packages_sha256: Some("s".to_owned()),
+            trials: vec![("local".to_owned(), "local".to_owned(), true, "web".to_owned())],
+        }
+    }
+
+    fn compared(before: &Before, schedule: &Schedule) -> Result<(), String> {
+        comparable(before, schedule, schedule.skip.unwrap(), 3 * HOUR)
+    }
+
+    #[test]
+    fn only_a_young_good_build_tried_alike_is_compared_with() {
+        assert_eq!(compared(&before(), &schedule("")), Ok(()));
+        let later = "cron = \"@daily\"\njitter = \"1m\"\nretry = 3\npause_after = 9";
+        assert_eq!(compared(&before(), &schedule(later)), Ok(()), "when it fires changes no image");
+        let key = "image.ssh_authorized_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDv3q0pzs7w8o2ZQ8y5yqW1yV0v0gkq3l7cG3vYp8J4b a\"]";
+        for changed in
+            [key, "server.cpus = 1", "checks.disk = {}", "image.environment = { DIB_RELEASE = \"trixie\" }"]
+        {
+            let why = compared(&before(), &schedule(changed)).unwrap_err();
+            assert_eq!(why, "the schedule has changed since build b", "{changed}");
+        }
+        let trial = |target: &str, passed, name: &str| {
+            vec![(target.to_owned(), "local".to_owned(), passed, name.to_owned())]
+        };
+        let good = before();
+        let others = [
+            (Before { passed: false, ..good.clone() }, "did not pass"),
+            (Before { finished_at: HOUR - 1, ..good.clone() }, "older than skip.max_age = 2h"),
+            (Before { finished_at: 3 * HOUR + 1, ..good.clone() }, "in the future"),
+            (Before { definition_digest: String::new(), ..good.clone() }, "not known what"),
+            (Before { packages_sha256: None, ..good.clone() }, "nothing is kept"),
+            (Before { trials: Vec::new(), ..good.clone() }, "other targets"),
+            (Before { trials: trial("elsewhere", true, "web"), ..good.clone() }, "other targets"),
+            (Before { trials: trial("local", false, "web"), ..good.clone() }, "did not pass on local"),
+            (
+                Before { trials: trial("local", true, "image-manager-b"), ..good.clone() },
+                "does not have its name",
+            ),
+            (
+                Before { definition: vec![part(ELEMENT, "source-repositories", "", "")], ..good.clone() },
+                "element source-repositories fetches",
+            ),
+        ];
+        for (before, why) in others {
+            let said = compared(&before, &schedule("")).unwrap_err();
+            assert!(said.contains(why), "{why}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_named() {
+        let now = |parts| Defined { digest: "other".to_owned(), parts };
+        let same = Defined { digest: "d".to_owned(), parts: Vec::new() };
+        assert_eq!(same_definition(&before(), &same), Ok(()));
+        let parts = vec![
+            part(ELEMENT, "web", "2", "own"),
+            part("agent", "image-manager-agent", "1", ""),
+            part("repository", "ours", "1", ""),
+        ];
+        let why = same_definition(&before(), &now(parts)).unwrap_err();
+        assert_eq!(why, "the definition has changed since build b: element web, repository ours");
+        let why = same_definition(&before(), &now(Vec::new())).unwrap_err();
+        assert!(why.ends_with("agent image-manager-agent, element web"), "{why}");
+        let change = |number: usize| Change {
+            package: format!("p{number}"),
+            from: (number > 0).then(|| "1".to_owned()),
+            to: (number < 7).then(|| "2".to_owned()),
+        };
+        let changes: Vec<Change> = (0..8).map(change).collect();
+        let text = said(&changes);
+        assert!(text.starts_with("packages have changed: p0 2 would be new, p1 1 would be 2, "), "{text}");
+        assert!(
+            text.ends_with(", and 3 more") && said(&changes[7..]).ends_with("p7 would be removed"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! What is said of a build's trials wherever builds are shown. Pure.
+
+use image_manager_proto::v1::{self, StageState, Verdict};
+use prost_types::Timestamp;
+
+/// The trials of a build that has several. Of an only trial everything stands at the build's top, and nothing is said
+/// twice.
+pub fn several(build: &v1::Build) -> &[v1::Trial] {
+    if build.trials.len() > 1 { &build.trials } else { &[] }
+}
+
+/// How many of a build's trials passed, and of how many, when it has ended, has several, and not all of those that were
+/// begun passed.
+pub fn tally(build: &v1::Build) -> Option<(usize, usize)> {
+    let trials = several(build);
+    let passed = trials.iter().filter(|trial| trial.verdict() == Verdict::Passed).count();
+    let tried = trials.iter().any(|trial| trial.verdict() != Verdict::Unspecified);
+    (super::state::is_end(build.state()) && tried && passed < trials.len()).then_some((passed, trials.len()))
+}
+
+/// When a trial's present attempt began and ended, by its stages.
+pub fn span(trial: &v1::Trial) -> (Option<&Timestamp>, Option<&Timestamp>) {
+    let begun = |stage: &&v1::Stage| stage.started_at.is_some();
+    let began = trial.stages.iter().find(begun).and_then(|stage| stage.started_at.as_ref());
+    let under_way = trial.stages.iter().any(|stage| stage.state() == StageState::Running);
+    let last = trial.stages.iter().rfind(begun).and_then(|stage| stage.finished_at.as_ref());
+    (began, last.filter(|_| !under_way))
+}
+
+/// The image that a build made, as any of its clouds has it: file, hash and sizes are the same in all.
+pub fn image(build: &v1::Build) -> Option<&v1::Image> {
+    build.image.as_ref().or_else(|| build.trials.iter().find_map(|trial| trial.image.as_ref()))
+}
+
+/// The trial that a build's failure is about, when it has several and the failure is one of theirs.
+pub fn blamed<'a>(build: &'a v1::Build, failure: &v1::Failure) -> Option<&'a v1::Trial> {
+    let same = |own: &v1::Failure| {
+        own.reason == failure.reason && own.stage == failure.stage && own.evidence == failure.evidence
+    };
+    several(build).iter().find(|trial| {
+        trial.failure.as_ref().is_some_and(|own| same(own) && failure.message.ends_with(&own.message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(verdict: Verdict) -> v1::Trial {
+        v1::Trial { verdict: verdict.into(), ..v1::Trial::default() }
+    }
+
+    fn build(state: v1::BuildState, verdicts: &[Verdict]) -> v1::Build {
+        let trials = verdicts.iter().copied().map(trial).collect();
+        v1::Build { state: state.into(), trials, ..v1::Build::default() }
+    }
+
+    #[test]
+    fn only_what_is_not_plain_from_the_verdict_is_counted() {
+        use Verdict::{Failed, Passed, Unspecified};
+        use v1::BuildState as S;
+        assert_eq!(tally(&build(S::Failed, &[Passed, Failed, Passed])), Some((2, 3)));
+        assert_eq!(tally(&build(S::Cancelled, &[Passed, Unspecified])), Some((1, 2)));
+        assert_eq!(tally(&build(S::Succeeded, &[Passed, Passed])), None);
+        assert_eq!(tally(&build(S::Failed, &[Failed])), None, "it has one trial");
+        assert_eq!(tally(&build(S::Trying, &[Passed, Unspecified])), None, "it is under way");
+        assert_eq!(tally(&build(S::Failed, &[Unspecified, Unspecified])), None, "nothing was tried");
+        assert!(several(&build(S::Failed, &[Failed])).is_empty());
+    }
+
+    #[test]
+    fn a_trial_takes_from_its_first_stage_to_its_last() {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let stage = |state: StageState, started_at, finished_at| v1::Stage {
+            state: state.into(),
+            started_at,
+            finished_at,
+            ..v1::Stage::default()
+        };
+        let mut trial = trial(Verdict::Unspecified);
+        assert_eq!(span(&trial), (None, None));
+        trial.stages = vec![stage(StageState::Done, at(5), at(9)), stage(StageState::Running, at(9), None)];
+        assert_eq!(span(&trial), (at(5).as_ref(), None));
+        trial.stages = vec![
+            stage(StageState::Done, at(5), at(9)),
+            stage(StageState::Skipped, None, None),
+            stage(StageState::Done, at(9), at(12)),
+        ];
+        assert_eq!(span(&trial), (at(5).as_ref(), at(12).as_ref()));
+    }
+}

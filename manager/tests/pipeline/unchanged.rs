@@ -1,0 +1,207 @@
+//! `skip = { unchanged = true }`: a second run makes nothing when nothing has changed, and builds when anything has. A
+//! real apt asks a repository on loopback; the images are tiny ones with a package list in them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::control::Control;
+use super::harness::{Place, repository as checkout, text, tiny_schedule, wait_for};
+use super::monitoring::scrape;
+
+#[path = "../../src/unchanged/tests/repository.rs"]
+#[expect(dead_code, reason = "the other tests of it use all")]
+mod repository;
+
+use repository::{Listed, Repository, stanza};
+
+const PACKAGES: [Listed<'static>; 2] = [("dpkg", "1.21", ""), ("tool", "1.0", "")];
+const ELEMENT: &str = "own/tiny/install.d/50-tiny";
+
+fn write(place: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = place.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A schedule whose image has these packages, from this repository, and an element of its own.
+fn site(repository: &Repository) -> Place {
+    let place = Place::new("");
+    let at = place.path();
+    let installed = PACKAGES
+        .map(|(name, version, more)| stanza(name, version, &format!("Status: install ok installed\n{more}")));
+    write(at, "image/var/lib/dpkg/status", installed.join("\n"));
+    write(at, "image/var/lib/dpkg/arch", "amd64\n");
+    write(at, "image/usr/share/tool", "hello");
+    write(at, "image/var/lib/dpkg/info/tool.md5sums", "5d41402abc4b2a76b9719d911017c592  usr/share/tool\n");
+    let source = format!("deb [signed-by=/k.asc] {} stable main\n", repository.address);
+    write(at, "image/etc/apt/sources.list", source);
+    write(at, "image/k.asc", repository.key());
+    write(at, ELEMENT, "true\n");
+    schedule(&place, repository, "");
+    place
+}
+
+/// Writes its schedules.toml, with more variables of the build.
+fn schedule(place: &Place, repository: &Repository, variables: &str) {
+    let files = place.path().join("image");
+    let more = format!(
+        "cron = \"0 0 29 2 *\"\npublish = {{ name = \"tiny\" }}\nskip = {{ unchanged = true }}\nchecks = {{ disk = {{}} }}\n\
+         image.environment = {{ TINY_FILES = \"{}\", OUR_MIRROR = \"{}\"{variables} }}",
+        files.display(),
+        repository.address
+    );
+    fs::write(place.path().join("schedules.toml"), tiny_schedule("tiny", &more)).unwrap();
+}
+
+/// Runs it in the foreground with one variable of the program's environment; the newest build and what was said.
+fn run(place: &Place, more: &[&str], environment: &[(&str, &Path)]) -> (Json, String) {
+    let own = place.path().join("own");
+    let mut command = place.command(&["run", "tiny"]);
+    command.args(more).env("IMAGE_MANAGER_ELEMENTS", own).envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    (place.latest(), said)
+}
+
+fn building(build: &Json) -> &str {
+    let stages = build["stages"].as_array().unwrap();
+    stages.iter().find(|stage| stage["name"] == "building").unwrap()["detail"].as_str().unwrap()
+}
+
+/// Expects that the next run builds, and says this of why.
+#[track_caller]
+fn builds(place: &Place, environment: &[(&str, &Path)], why: &str) -> Json {
+    let (build, said) = run(place, &[], environment);
+    assert_eq!(build["state"], "succeeded", "{said}");
+    let detail = building(&build);
+    assert!(detail.contains("; built because ") && detail.contains(why), "{why}: {detail}");
+    build
+}
+
+/// Expects that the next run is skipped, since this build.
+#[track_caller]
+fn skips(place: &Place, since: &Json) -> Json {
+    let (build, said) = run(place, &[], &[]);
+    assert_eq!(build["state"], "skipped", "{said}");
+    assert_eq!(build["unchanged_since"], since["id"]);
+    assert!(
+        said.contains(&format!("nothing has changed since build {}", since["id"].as_str().unwrap())),
+        "{said}"
+    );
+    build
+}
+
+#[test]
+fn a_second_run_makes_nothing_unless_something_has_changed() {
+    let repository = Repository::new();
+    repository.publish(&PACKAGES);
+    let place = site(&repository);
+    let first = builds(&place, &[], "has not been built before");
+    let skipped = skips(&place, &first);
+    assert_eq!(skipped["verdict"], Json::Null);
+    assert_eq!(skipped["resources"], Json::Array(Vec::new()), "nothing was made");
+    assert_eq!(skipped["trials"][0]["state"], "skipped");
+    assert_eq!(
+        building(&skipped).split(": ").next().unwrap(),
+        format!("nothing has changed since build {}", first["id"].as_str().unwrap())
+    );
+    skips(&place, &first);
+
+    // Whoever wants it built has it built, and the next one is compared with that.
+    let (forced, _) = run(&place, &["--force"], &[]);
+    assert_eq!((&forced["state"], &forced["forced"]), (&"succeeded".into(), &true.into()));
+    skips(&place, &forced);
+    let kept = |build: &Json| {
+        place.state().join("builds").join(build["id"].as_str().unwrap()).join("packages.json.gz").exists()
+    };
+    assert!(kept(&forced) && !kept(&first), "only that of the last good build is kept");
+
+    write(place.path(), ELEMENT, "false\n");
+    builds(&place, &[], "element tiny");
+    schedule(&place, &repository, ", TINY_WORD = \"x\"");
+    builds(&place, &[], "the schedule has changed");
+    let other = place.path().join("agent");
+    let mut program = fs::read(super::harness::agent()).unwrap();
+    program.push(0);
+    fs::write(&other, program).unwrap();
+    fs::set_permissions(&other, fs::metadata(super::harness::agent()).unwrap().permissions()).unwrap();
+    builds(&place, &[("IMAGE_MANAGER_AGENT", &other)], "agent image-manager-agent");
+    let last = builds(&place, &[], "agent image-manager-agent");
+    skips(&place, &last);
+
+    // The server tells by the second whether a file has changed.
+    let again = || {
+        let [dpkg, _] = PACKAGES;
+        repository.publish(&[dpkg, ("tool", "1.1", "")]);
+        std::fs::metadata(repository.release()).unwrap().modified().unwrap()
+    };
+    let before = fs::metadata(repository.release()).unwrap().modified().unwrap();
+    wait_for("the next second", Duration::from_secs(10), || {
+        (again().duration_since(before).unwrap().as_secs() >= 1).then_some(())
+    });
+    builds(&place, &[], "packages have changed: tool 1.0 would be 1.1");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn another_disk_image_builder_builds_and_what_was_kept_is_not_believed_blindly() {
+    let repository = Repository::new();
+    repository.publish(&PACKAGES);
+    let place = site(&repository);
+    let first = builds(&place, &[], "has not been built before");
+    let file = place.state().join("builds").join(first["id"].as_str().unwrap()).join("packages.json.gz");
+    fs::write(&file, "no").unwrap();
+    let second = builds(&place, &[], "it is not as it was written");
+    skips(&place, &second);
+    // One that says that it is newer, and is the same otherwise.
+    let newer = place.path().join("dib/disk-image-create");
+    let stand_in = checkout().join("testbed/tiny-image/disk-image-create");
+    let script = format!(
+        "#!/bin/bash\nset -o pipefail\nchanged() {{ sed -u 's/3\\.43\\.0/3.44.0/'; }}\n{} \"$@\" | changed\n",
+        stand_in.display()
+    );
+    write(place.path(), "dib/disk-image-create", script);
+    fs::set_permissions(&newer, fs::metadata(&stand_in).unwrap().permissions()).unwrap();
+    builds(&place, &[("IMAGE_MANAGER_DIB", &newer)], "program disk-image-builder");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_manager_that_serves_skips_and_counts_it_as_fresh() {
+    let repository = Repository::new();
+    repository.publish(&PACKAGES);
+    let place = site(&repository);
+    let first = builds(&place, &[], "has not been built before");
+    let own = place.path().join("own").display().to_string();
+    // Killed right before it is written down: the next manager asks again.
+    let kill =
+        [("IMAGE_MANAGER_ELEMENTS", own.as_str()), ("IMAGE_MANAGER_TEST_KILL", "advance:skipped#1:before")];
+    let serving = place.serve_in(&[], &kill);
+    let _ = Control::of(&serving).trigger("tiny");
+    assert_eq!(serving.ended(), None, "it was killed");
+    assert_eq!(place.latest()["state"], "queued");
+    let serving = place.serve_in(&[], &kill[..1]);
+    let build = wait_for("the skipped build", Duration::from_mins(1), || {
+        let build = place.latest();
+        (build["state"] == "skipped").then_some(build)
+    });
+    assert_eq!(build["unchanged_since"], first["id"]);
+    let control = Control::of(&serving);
+    let schedule = control.schedules().schedules[0].clone();
+    assert!(!schedule.paused && schedule.retry_at.is_none());
+    let metrics = scrape(&serving.operator);
+    let line =
+        |start: &str| metrics.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    assert!(
+        line("image_manager_builds_total{schedule=\"tiny\",verdict=\"skipped\"}").ends_with(" 1"),
+        "{metrics}"
+    );
+    drop(control);
+    assert_eq!(serving.terminate(), Some(0));
+    assert_eq!(place.history().len(), 2);
+    place.assert_nothing_left();
+}
