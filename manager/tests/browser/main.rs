@@ -77,6 +77,25 @@ fn a_build_of_several_targets_says_which_did_what() {
 }
 
 #[test]
+fn the_trials_of_a_build_are_followed_on_its_page() {
+    let target = |name: &str, checks: &str| {
+        format!("[[schedule.tiny.targets]]\nname = \"{name}\"\nchecks = {{ {checks} }}\n")
+    };
+    let place = Place::new(
+        &[
+            tiny_schedule("tiny", ""),
+            target("roomy", "disk = {}"),
+            target("tight", "disk = { min_free = \"20 GiB\" }"),
+        ]
+        .concat(),
+    );
+    let serving = place.serve();
+    scenario("trials_live", &serving, &[]);
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
 fn with_a_token_the_dashboard_asks_for_it() {
     let token = "correct-horse-battery-staple";
     let place = Place::tiny("");

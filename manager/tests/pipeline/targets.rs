@@ -1,6 +1,7 @@
 //! One build tried on several targets: what is built once, what runs side by side, what is published where, and what is
 //! tried again alone.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use super::harness::{Place, tiny_schedule, wait_for};
 
 /// A schedule with these lines and targets, each a name and further lines.
 fn schedule(more: &str, targets: &[(&str, &str)]) -> String {
-    let targets: String = targets
-        .iter()
-        .map(|(name, lines)| format!("[[schedule.tiny.targets]]\nname = \"{name}\"\n{lines}\n"))
-        .collect();
-    format!("{}{targets}", tiny_schedule("tiny", more))
+    let mut text = tiny_schedule("tiny", more);
+    for (name, lines) in targets {
+        write!(text, "[[schedule.tiny.targets]]\nname = \"{name}\"\n{lines}\n").unwrap();
+    }
+    text
 }
 
 /// Names of what is published in this place.

@@ -15,7 +15,7 @@ use super::harness::{Place, wait_for};
 
 /// The end of a build that passes.
 const SUCCEEDED: &str = "succeeded";
-const ENDS: [&str; 4] = [SUCCEEDED, "failed", "errored", "cancelled"];
+const ENDS: [&str; 5] = [SUCCEEDED, "failed", "errored", "cancelled", "skipped"];
 /// Everything that may be in a state directory when no build is under way, but for published images.
 const STATE: [&str; 14] = [
     "bases",
@@ -40,6 +40,8 @@ pub(crate) type Leaks = Box<dyn Fn(&Place) -> Vec<String> + Sync>;
 /// What the managers are started with.
 pub(crate) struct Means {
     pub(crate) schedules: String,
+    /// How many trials each build has.
+    pub(crate) trials: u32,
     /// Where each worker's managers take agents.
     pub(crate) gateways: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
@@ -129,6 +131,7 @@ fn leaks(place: &Place, means: &Means) -> Vec<String> {
             leaks.push(format!("build {id} is {state} with verdict {verdict:?}"));
         }
     }
+    leaks.extend(trials(place, means.trials));
     for entry in fs::read_dir(place.state()).unwrap().flatten() {
         if !STATE.iter().any(|known| entry.file_name() == *known) {
             leaks.push(format!("{} is in the state directory", entry.path().display()));
@@ -144,6 +147,34 @@ fn leaks(place: &Place, means: &Means) -> Vec<String> {
     leaks
 }
 
+/// Trials that were lost, doubled or not ended, and those whose build says otherwise than they do.
+fn trials(place: &Place, expected: u32) -> Vec<String> {
+    let rows = "SELECT build.id, build.verdict IS 'passed',
+            count(trial.position) FILTER (WHERE trial.state IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped')),
+            count(trial.position) FILTER (WHERE trial.verdict IS 'passed'), count(trial.position)
+        FROM build LEFT JOIN trial ON trial.build_id = build.id GROUP BY build.id";
+    let connection = open(&place.state().join("image-manager.db")).unwrap();
+    let mut rows = connection.prepare(rows).unwrap();
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, bool>(1)?,
+            [row.get(2)?, row.get(3)?, row.get::<_, u32>(4)?],
+        ))
+    };
+    let rows = rows.query_map([], row).unwrap().map(Result::unwrap);
+    rows.filter(|(_, passed, [ended, good, all])| {
+        [*ended, *all] != [expected; 2] || (*passed && *good != expected)
+    })
+    .map(|(id, passed, [ended, good, all])| {
+        format!(
+            "build {id} (passed: {passed}) has {all} trials, of which {ended} have ended and {good} passed; {expected} \
+             are expected"
+        )
+    })
+    .collect()
+}
+
 /// Id, state and verdict of all builds, oldest first.
 pub(crate) fn builds(place: &Place) -> Vec<(String, String, String)> {
     let path = place.state().join("image-manager.db");
@@ -152,10 +183,15 @@ pub(crate) fn builds(place: &Place) -> Vec<(String, String, String)> {
 
 /// Straight from the file: asking the program ten times a second would take the time from the build.
 fn read(path: &Path) -> rusqlite::Result<Vec<(String, String, String)>> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(Duration::from_secs(10))?;
+    let connection = open(path)?;
     let mut rows = connection.prepare("SELECT id, state, coalesce(verdict, '') FROM build ORDER BY id")?;
     rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
 }
 
 fn all_ended(place: &Place) -> Option<()> {

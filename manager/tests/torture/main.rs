@@ -50,6 +50,7 @@ const WORKERS: usize = 2;
 fn killed_at_any_commit_nothing_is_left_on_local() {
     let means = Means {
         schedules: tiny_schedule("tiny", "publish = { name = \"tiny\", keep = 1 }\nchecks = { disk = {} }"),
+        trials: 1,
         gateways: gateways("127.0.0.1"),
         environment: Vec::new(),
         limit: LIMIT,
@@ -57,6 +58,24 @@ fn killed_at_any_commit_nothing_is_left_on_local() {
         tidy: Box::new(|_| ()),
     };
     torture("local", &means, SAMPLE);
+}
+
+/// Two servers of different size, tried side by side: what a kill at a commit of one trial does to the other.
+#[test]
+fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
+    let targets = "[[schedule.tiny.targets]]\nname = \"small\"\n\
+                   [[schedule.tiny.targets]]\nname = \"large\"\nserver.memory = \"384 MiB\"\n";
+    let more = format!("publish = {{ name = \"tiny\", keep = 1 }}\nchecks = {{ disk = {{}} }}\n{targets}");
+    let means = Means {
+        schedules: tiny_schedule("tiny", &more),
+        trials: 2,
+        gateways: gateways("127.0.0.1"),
+        environment: Vec::new(),
+        limit: LIMIT,
+        leaks: Box::new(|_| Vec::new()),
+        tidy: Box::new(|_| ()),
+    };
+    torture("two targets on local", &means, SAMPLE);
 }
 
 /// A port for each worker that its next manager has too: an agent that was told of it can still come. Below those

@@ -43,6 +43,7 @@ fn killed_at_any_commit_nothing_is_left_on_openstack() {
     let (looking, tidying) = (Arc::clone(&eyes), eyes);
     let means = Means {
         schedules: schedules(),
+        trials: 1,
         gateways: gateways("0.0.0.0"),
         environment: vec![("OS_CLIENT_CONFIG_FILE", clouds.display().to_string())],
         limit: LIMIT,

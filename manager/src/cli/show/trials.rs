@@ -62,7 +62,9 @@ pub(super) fn write_table(out: &mut Screen, build: &v1::Build, style: Style) {
 pub(super) fn write_each(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
     let trials = several(build);
     let passed = |trial: &&v1::Trial| trial.verdict() == Verdict::Passed;
-    for trial in trials.iter().filter(|trial| !passed(trial)) {
+    // Of one that was never begun the table says all.
+    let begun = |trial: &&v1::Trial| trial.state() != v1::TrialState::Skipped;
+    for trial in trials.iter().filter(begun).filter(|trial| !passed(trial)) {
         write_one(out, trial, told, style);
     }
     for trial in trials.iter().filter(passed) {

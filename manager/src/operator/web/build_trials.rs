@@ -43,7 +43,8 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
         tr {
             td { (marks::trial(trial.state())) }
             td {
-                a href={ "#trial-" (place) } { (trial.target) }
+                @if trial.state() == v1::TrialState::Skipped { (trial.target) }
+                @else { a href={ "#trial-" (place) } { (trial.target) } }
                 @if !trial.required { " " span.tag { "not required" } }
             }
             td.where { (trial.cloud) }
@@ -73,7 +74,12 @@ pub(super) fn each(build: &v1::Build) -> Markup {
     let trials = several(build);
     html! {
         @if !trials.is_empty() {
-            div #each data-swap { @for (place, trial) in trials.iter().enumerate() { (one(build, trial, place)) } }
+            div #each data-swap {
+                @for (place, trial) in trials.iter().enumerate() {
+                    // Of one that was never begun the table says all.
+                    @if trial.state() != v1::TrialState::Skipped { (one(build, trial, place)) }
+                }
+            }
         }
     }
 }

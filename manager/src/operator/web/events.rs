@@ -173,8 +173,7 @@ impl News {
             Some(build_event::Kind::Progress(progress)) if of_one => {
                 self.progress.insert(progress.target.clone(), progress);
             }
-            Some(build_event::Kind::Progress(_)) => {}
-            Some(build_event::Kind::Log(_)) | None => {}
+            Some(build_event::Kind::Progress(_) | build_event::Kind::Log(_)) | None => {}
         }
     }
 }
