@@ -4,15 +4,21 @@
 //! where the image has the name before another one loses it; then the publications say so, with who and why, in one commit
 //! (`handover:done`). Between the two a name has the one verified image or the other. Whoever is killed there leaves the
 //! rest to the next start, and a cloud that does not answer is asked again by the reconciler; every step can be repeated.
+//! From before an image is chosen until its name is changed, nobody else changes the names of that cloud.
+
+mod choosing;
+mod handing_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState};
+use tokio::sync::OwnedMutexGuard;
 
+use self::choosing::{asked_for, by_cloud, handover, newest_good};
 use super::{Manager, TriggerError};
-use crate::cloud::{Cloud, CloudError, Image, Trouble};
-use crate::history::{Change, Handover, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::cloud::{CloudError, Trouble};
+use crate::history::{Change, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
 /// How long a cloud has for one step.
@@ -21,6 +27,9 @@ const STEP: Duration = Duration::from_mins(2);
 const ROWS: u32 = 1000;
 /// Longest reason, in characters.
 const WHY: usize = 300;
+
+/// Publications by cloud, and the guards of those clouds' names.
+type Alone = (BTreeMap<String, Vec<v1::Publication>>, Vec<OwnedMutexGuard<()>>);
 
 /// A name was not given to another image.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +100,7 @@ impl Manager {
             to => Some(self.published_build(to).await?),
         };
         let filter = PublicationFilter { name: Some(name.clone()), cloud: some(cloud), ..rows() };
-        let of_clouds = by_cloud(self.history().publications(filter).await?.publications);
+        let (of_clouds, alone) = self.alone_with(filter).await?;
         if of_clouds.is_empty() {
             return Err(ChangeError::NoName(name));
         }
@@ -106,7 +115,7 @@ impl Manager {
             };
             new.push(handover(target, &name, Change::RolledBack, &why));
         }
-        self.change(new, by).await
+        self.change(new, by, alone).await
     }
 
     /// Gives a published image of a build another name besides.
@@ -124,7 +133,8 @@ impl Manager {
         let build = self.published_build(&build).await?;
         let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
         let mut new = Vec::new();
-        for (cloud, rows) in by_cloud(self.history().publications(filter).await?.publications) {
+        let (of_clouds, alone) = self.alone_with(filter).await?;
+        for (cloud, rows) in of_clouds {
             let not = |why| ChangeError::NotGood {
                 build: build.clone(),
                 name: name.clone(),
@@ -146,7 +156,7 @@ impl Manager {
         if new.is_empty() {
             return Err(ChangeError::NotPublished(build));
         }
-        self.change(new, by).await
+        self.change(new, by, alone).await
     }
 
     /// Revokes the images of a build. Each name that one of them has goes to the newest good one; when a name has none,
@@ -164,7 +174,8 @@ impl Manager {
         let build = self.published_build(&build).await?;
         let filter = PublicationFilter { build_id: Some(build.clone()), ..rows() };
         let mut new = Vec::new();
-        for row in self.history().publications(filter).await?.publications {
+        let (of_clouds, alone) = self.alone_with(filter).await?;
+        for row in of_clouds.into_values().flatten() {
             if row.state() == PublicationState::Revoked {
                 continue;
             }
@@ -191,24 +202,7 @@ impl Manager {
         if new.is_empty() {
             return Err(ChangeError::NotPublished(build));
         }
-        self.change(new, by).await
-    }
-
-    /// Finishes what an earlier manager, or a cloud that did not answer, has left. Returns what is left still.
-    pub(super) async fn finish_handovers(&self) -> Vec<String> {
-        let open = match self.history().open_handovers().await {
-            Ok(open) => open,
-            Err(error) => return vec![error.to_string()],
-        };
-        let mut left = Vec::new();
-        for handover in open {
-            let what = format!("{} on {}", handover.what.name, handover.what.cloud);
-            match self.hand_over(&handover).await {
-                Ok(()) => tracing::info!("{what} was handed over"),
-                Err(error) => left.push(format!("handing over {what}: {error}")),
-            }
-        }
-        left
+        self.change(new, by, alone).await
     }
 
     /// The id of a build by its text; its row may be gone.
@@ -220,6 +214,19 @@ impl Manager {
         Ok(self.history().resolve(text).await?)
     }
 
+    /// Publications by cloud, read once nobody else changes the names of these clouds, which lasts as long as the guards.
+    async fn alone_with(&self, filter: PublicationFilter) -> Result<Alone, ChangeError> {
+        let clouds = by_cloud(self.history().publications(filter.clone()).await?.publications);
+        let mut alone = Vec::new();
+        // In the order of their names, as everybody who locks several does.
+        for cloud in clouds.keys() {
+            alone.push(self.inner().naming.alone(cloud).await);
+        }
+        let mut rows = by_cloud(self.history().publications(filter).await?.publications);
+        rows.retain(|cloud, _| clouds.contains_key(cloud));
+        Ok((rows, alone))
+    }
+
     /// The hashes of the images that a cloud has under a name.
     async fn there(&self, cloud: &str, name: &str) -> Result<BTreeSet<String>, ChangeError> {
         let asked = self.cloud(cloud)?;
@@ -229,111 +236,6 @@ impl Manager {
             begun: false,
         })?;
         Ok(named.into_iter().map(|image| image.sha512).collect())
-    }
-
-    /// Does it, in a task of its own: it goes on when whoever asked goes away.
-    async fn change(
-        &self,
-        new: Vec<NewHandover>,
-        by: Principal,
-    ) -> Result<Vec<v1::Publication>, ChangeError> {
-        let manager = self.clone();
-        let work = async move {
-            let begun = manager.history().begin_handovers(by, new).await?;
-            let mut first = None;
-            for handover in &begun {
-                if let Err(error) = manager.hand_over(handover).await {
-                    first.get_or_insert(error);
-                }
-            }
-            first.map_or(Ok(()), Err)?;
-            let mut now = Vec::new();
-            for Handover { what, .. } in begun {
-                let filter = PublicationFilter { name: Some(what.name), cloud: Some(what.cloud), ..rows() };
-                let all = manager.history().publications(filter).await?.publications;
-                now.extend(all.into_iter().filter(|row| {
-                    row.state() == PublicationState::Current
-                        || what.revoked.as_ref().is_some_and(|build| *build == row.build_id)
-                }));
-            }
-            Ok(now)
-        };
-        tokio::spawn(work).await.map_err(|_| HistoryError::Closed)?
-    }
-
-    /// One step: the cloud, then the history.
-    async fn hand_over(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let _alone = self.inner().naming.alone(&handover.what.cloud).await;
-        let Some(handover) = self.history().handover(handover.id).await? else { return Ok(()) };
-        let what = &handover.what;
-        let cloud = self.cloud(&what.cloud)?;
-        let location = match self.in_cloud(&*cloud, what).await? {
-            Ok(location) => location,
-            Err(error) => {
-                let undone =
-                    matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
-                if undone {
-                    self.history().drop_handover(handover.id).await?;
-                }
-                return Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun: !undone });
-            }
-        };
-        self.history().finish_handover(handover.id, &location).await?;
-        tracing::info!(
-            name = what.name,
-            cloud = what.cloud,
-            by = handover.principal,
-            "{}",
-            what.change.word()
-        );
-        if let Err(error) = self.look_at_name(&*cloud, &what.name).await {
-            tracing::warn!(name = what.name, cloud = what.cloud, "cannot list the images: {error}");
-        }
-        Ok(())
-    }
-
-    async fn in_cloud(
-        &self,
-        cloud: &dyn Cloud,
-        what: &NewHandover,
-    ) -> Result<Result<String, CloudError>, ChangeError> {
-        let mut location = String::new();
-        if let Some(build) = &what.to_build {
-            let row = self.row_of(what, build).await?;
-            match within(cloud.hand_over(&image_of(&row), &row.name, &what.name)).await {
-                Ok(given) => location = given,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        if let Some(build) = &what.revoked {
-            let row = self.row_of(what, build).await?;
-            if let Err(error) = within(cloud.revoke(&image_of(&row), &what.name, &what.why)).await {
-                // The name may have gone to another image: the rest is done later, whatever it is.
-                return Ok(Err(CloudError { trouble: Trouble::Unavailable, ..error }));
-            }
-        }
-        Ok(Ok(location))
-    }
-
-    /// A build's publication in a cloud, that under the name first.
-    async fn row_of(&self, what: &NewHandover, build: &str) -> Result<v1::Publication, ChangeError> {
-        let filter =
-            PublicationFilter { build_id: Some(build.to_owned()), cloud: Some(what.cloud.clone()), ..rows() };
-        let mut all = self.history().publications(filter).await?.publications;
-        all.sort_by_key(|row| row.name != what.name);
-        all.into_iter().next().ok_or_else(|| ChangeError::NotPublished(build.to_owned()))
-    }
-
-    /// Brings the history up to date about which images of a name are there.
-    pub(super) async fn look_at_name(&self, cloud: &dyn Cloud, name: &str) -> Result<(), ChangeError> {
-        let named = within(cloud.named(name)).await;
-        let named = named.map_err(|error| ChangeError::Cloud {
-            cloud: cloud.name().to_owned(),
-            error,
-            begun: true,
-        })?;
-        let there = named.into_iter().map(|image| (image.sha512, image.location)).collect();
-        Ok(self.history().record_there(name, cloud.name(), there).await?)
     }
 }
 
@@ -348,73 +250,6 @@ fn some(text: String) -> Option<String> {
 fn check_why(why: &str) -> Result<(), ChangeError> {
     let long = why.chars().count() > WHY;
     if long { Err(ChangeError::Wrong("the reason is longer than 300 characters")) } else { Ok(()) }
-}
-
-fn by_cloud(rows: Vec<v1::Publication>) -> BTreeMap<String, Vec<v1::Publication>> {
-    let mut of_clouds: BTreeMap<String, Vec<v1::Publication>> = BTreeMap::new();
-    for row in rows {
-        of_clouds.entry(row.cloud.clone()).or_default().push(row);
-    }
-    of_clouds
-}
-
-/// The newest image that is verified, not revoked and there, of a build before `than`; with `else_any` the newest other
-/// one at all when there is none before. Ids of builds sort by time.
-fn newest_good<'a>(
-    rows: &'a [v1::Publication],
-    than: Option<&str>,
-    there: &BTreeSet<String>,
-    else_any: bool,
-) -> Option<&'a v1::Publication> {
-    let good = || {
-        rows.iter().filter(|row| {
-            row.state() == PublicationState::Previous
-                && there.contains(&row.sha512)
-                && than != Some(row.build_id.as_str())
-        })
-    };
-    let newest = |a: &&v1::Publication, b: &&v1::Publication| a.build_id.cmp(&b.build_id);
-    let before = good().filter(|row| than.is_none_or(|than| row.build_id.as_str() < than)).max_by(newest);
-    before.or_else(|| good().filter(|_| else_any).max_by(newest))
-}
-
-fn asked_for<'a>(
-    rows: &'a [v1::Publication],
-    build: &str,
-    (name, cloud): (&str, &str),
-    there: &BTreeSet<String>,
-) -> Result<&'a v1::Publication, ChangeError> {
-    let found = rows.iter().find(|row| row.build_id == build);
-    let why = match found {
-        None => "it never had this name there, or is not there any more",
-        Some(row) if row.state() == PublicationState::Current => "it is already",
-        Some(row) if row.state() == PublicationState::Revoked => "it was revoked",
-        Some(row) if !there.contains(&row.sha512) => "it is not there any more",
-        Some(row) => return Ok(row),
-    };
-    let (build, name, cloud) = (build.to_owned(), name.to_owned(), cloud.to_owned());
-    Err(ChangeError::NotGood { build, name, cloud, why })
-}
-
-fn handover(row: &v1::Publication, name: &str, change: Change, why: &str) -> NewHandover {
-    NewHandover {
-        name: name.to_owned(),
-        cloud: row.cloud.clone(),
-        change,
-        to_build: Some(row.build_id.clone()),
-        revoked: None,
-        why: why.to_owned(),
-    }
-}
-
-fn image_of(row: &v1::Publication) -> Image {
-    Image {
-        id: row.image_id.clone(),
-        name: row.name.clone(),
-        sha512: row.sha512.clone(),
-        size_bytes: row.size_bytes,
-        virtual_size_bytes: 0,
-    }
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
