@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::reason::Reason;
 use crate::schedules::{Arch, Firmware, Format, ServerSpec};
@@ -221,10 +222,22 @@ pub enum ServerStatus {
 pub struct Publication {
     /// The public name.
     pub name: String,
-    /// How many older images stay beside the new one.
+    /// How many older images stay beside the new one, whatever their age.
     pub keep: u32,
+    /// How long older images stay, however many they are.
+    pub keep_for: Option<Duration>,
     /// Visibility in Glance.
     pub visibility: String,
+}
+
+impl Publication {
+    /// Whether an older image stays. `newer`: how many of the older ones are newer than it. One whose date is not known,
+    /// or is to come, is of no age.
+    pub fn keeps(&self, newer: usize, date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        let age = date.and_then(|date| (now - date).to_std().ok()).unwrap_or_default();
+        usize::try_from(self.keep).map_or(true, |keep| newer < keep)
+            || self.keep_for.is_some_and(|keep_for| age <= keep_for)
+    }
 }
 
 /// An image that was given out.

@@ -9,7 +9,7 @@
 //! 1. the current image gets a second name `<name>.<date>.qcow2`, a hard link;
 //! 2. the new image's file gets a hard link `<name>.qcow2.part`, which is renamed over `<name>.qcow2`;
 //! 3. the record `<name>.json` is written anew;
-//! 4. the oldest dated images go, all but `keep`.
+//! 4. the oldest dated images go, all but those that `keep` or `keep_for` keeps.
 //!
 //! The date of an image is its file's modification time, which step 2 sets to the time of publishing: so
 //! file and date cannot part. Whether an image is published already is seen by the file being the same one.
@@ -46,7 +46,7 @@ pub(super) fn publish(
     }
     shelf.describe(image)?;
     shelf.leave_other_formats()?;
-    let (removed, held) = shelf.prune(publication.keep)?;
+    let (removed, held) = shelf.prune(publication, now)?;
     let location = shelf.current().display().to_string();
     Ok(Published { name: publication.name.clone(), location, removed, held, own_image: false })
 }
@@ -194,7 +194,11 @@ impl<'a> Shelf<'a> {
     }
 
     /// Step 4. Returns the names that were removed, and those that could not be, each with the reason.
-    fn prune(&self, keep: u32) -> Result<(Vec<String>, Vec<String>), CloudError> {
+    fn prune(
+        &self,
+        publication: &Publication,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<String>, Vec<String>), CloudError> {
         let current = self.current().metadata().ok();
         let mut images: Vec<(String, Format)> = Vec::new();
         for format in Format::ALL {
@@ -209,7 +213,7 @@ impl<'a> Shelf<'a> {
             let second = matches!((&current, file.metadata()), (Some(a), Ok(b)) if same(a, &b));
             !(second && fs::remove_file(&file).is_ok())
         });
-        let excess = images.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
+        let excess = self.excess(&images, publication, now);
         for (name, format) in images.drain(..excess) {
             match fs::remove_file(self.file(&name, format)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -225,6 +229,18 @@ impl<'a> Shelf<'a> {
         }
         images::sync_directory(&self.directory)?;
         Ok((removed, held))
+    }
+
+    /// How many of the dated images, the oldest first, nothing keeps any more.
+    fn excess(&self, images: &[(String, Format)], publication: &Publication, now: DateTime<Utc>) -> usize {
+        let date = |name: &str| {
+            let stamp = name.strip_prefix(self.name)?.strip_prefix('.')?;
+            parse_stamp(stamp).map(|date| date.and_utc())
+        };
+        let goes = |(older, (name, _)): (usize, &(String, Format))| {
+            !publication.keeps(images.len() - 1 - older, date(name), now)
+        };
+        images.iter().enumerate().take_while(|image| goes(*image)).count()
     }
 
     /// Dated names with this extension, the oldest first.

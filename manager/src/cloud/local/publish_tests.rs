@@ -73,7 +73,7 @@ impl Bench {
 }
 
 fn publication(keep: u32) -> Publication {
-    Publication { name: "debian".into(), keep, visibility: "private".into() }
+    Publication { name: "debian".into(), keep, keep_for: None, visibility: "private".into() }
 }
 
 fn at(second: i64) -> DateTime<Utc> {

@@ -49,6 +49,7 @@ async fn in_cloud(
     let publication = Publication {
         name: publish.name.clone(),
         keep: publish.keep,
+        keep_for: publish.keep_for,
         visibility: publish.visibility.clone(),
     };
     let cloud = driver.manager.cloud(cloud_name);
