@@ -107,6 +107,24 @@ fn the_new_image_takes_the_name_and_older_ones_stay_as_many_as_are_kept() {
 }
 
 #[test]
+fn an_older_image_stays_for_as_long_as_either_key_keeps_it() {
+    let bench = Bench::new();
+    let publish = |name: &str, second, keep, seconds| {
+        let keep_for = Some(std::time::Duration::from_secs(seconds));
+        let publication = Publication { keep_for, ..publication(keep) };
+        publish(&bench.store, &bench.image(name), &publication, at(second)).unwrap().removed
+    };
+    for (second, name) in [(0, "a"), (10, "b"), (20, "c")] {
+        assert_eq!(publish(name, second, 0, 20), [""; 0], "none is too old");
+    }
+    assert_eq!(publish("d", 30, 3, 5), [""; 0], "three stay, whatever their age");
+    assert_eq!(publish("e", 40, 2, 30), [dated(0)], "too old, and more than two");
+    assert_eq!(publish("f", 50, 0, 30), [dated(10)]);
+    assert_eq!(publish("g", 10, 0, 1), [""; 0], "by a clock that was set back they are of no age");
+    assert_eq!(publish("h", 100, 1, 1), [20, 30, 40, 50].map(dated));
+}
+
+#[test]
 fn publishing_again_changes_nothing_even_when_the_store_has_forgotten_the_image() {
     let bench = Bench::new();
     bench.publish(&bench.image("a"), 0);
