@@ -153,6 +153,27 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
     place.assert_nothing_left();
 }
 
+#[test]
+fn older_images_stay_for_their_time() {
+    let publish = |keep: &str| {
+        tiny_schedule("tiny", &format!("publish = {{ name = \"tiny\", {keep} }}\nchecks = {{}}"))
+    };
+    let place = Place::new(&publish("keep_for = \"1d\""));
+    let builds: Vec<String> = (0..3).map(|_| build(&place)).collect();
+    assert_eq!(
+        builds.iter().map(|build| state(&place, "tiny", build)).collect::<Vec<_>>(),
+        ["previous", "previous", "current"]
+    );
+    fs::write(place.path().join("schedules.toml"), publish("keep = 1, keep_for = \"1s\"")).unwrap();
+    let last = build(&place);
+    let states: Vec<_> = builds.iter().chain([&last]).map(|build| state(&place, "tiny", build)).collect();
+    assert_eq!(states, ["removed", "removed", "previous", "current"]);
+    fs::write(place.path().join("schedules.toml"), publish("keep_for = 1")).unwrap();
+    let said = place.expect(&["check"], 64);
+    assert!(said.contains("^") && said.contains("1s"), "{said}");
+    place.assert_nothing_left();
+}
+
 /// The manager is killed at each commit of a change: the next one finishes it, or it was never begun.
 #[test]
 fn a_change_that_is_cut_off_is_finished_or_was_never_begun() {
