@@ -60,6 +60,7 @@ pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, 
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
 pub use proof::{Counts, Proof};
+pub(crate) use room::bytes;
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
 pub use stand_ins::install_stand_ins;

@@ -1,6 +1,7 @@
 //! What can be given on the command line. Every flag has an environment variable of the same name.
 
 mod access;
+mod images;
 mod reading;
 mod values;
 
@@ -14,6 +15,7 @@ pub(crate) use self::access::{
     AuditArguments, CreateTokenArguments, ListTokensArguments, LoginArguments, RevokeTokenArguments,
     ServingArguments, TokenArguments, TokenVerb,
 };
+pub(crate) use self::images::{ImagesArguments, PromoteArguments, RevokeArguments, RollbackArguments};
 pub(crate) use self::reading::{
     CompareArguments, HistoryArguments, ListFormat, LogsArguments, OneFormat, ReportArguments, ReportFormat,
     ShowArguments,
@@ -78,6 +80,18 @@ pub(crate) enum Verb {
     /// Print who triggered, cancelled, paused, resumed and published, and who made which token
     #[command(after_help = examples::AUDIT)]
     Audit(AuditArguments),
+    /// List the images that have, or had, a public name
+    #[command(after_help = examples::IMAGES)]
+    Images(ImagesArguments),
+    /// Give a public name back to an older verified image
+    #[command(after_help = examples::ROLLBACK)]
+    Rollback(RollbackArguments),
+    /// Give a build's published image another public name besides
+    #[command(after_help = examples::PROMOTE)]
+    Promote(PromoteArguments),
+    /// Say that a build's image is not to be used; its name goes back to the newest good one
+    #[command(after_help = examples::REVOKE)]
+    Revoke(RevokeArguments),
     /// Find and remove what an OpenStack cloud still has of builds that have ended
     #[command(after_help = examples::SWEEP)]
     Sweep(SweepArguments),

@@ -19,6 +19,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// The same where it asks the cloud first: longer than it gives that, so that its answer says what is wrong there.
 const ANSWER_TO_TRIGGER: Duration = PREFLIGHT.saturating_add(ANSWER);
 
+/// The same where a cloud gives names to other images, which may come after a build that publishes.
+const ANSWER_TO_CHANGE: Duration = Duration::from_mins(15);
+
 /// A connection to a manager; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -83,6 +86,36 @@ impl Client {
         let mut request = self.request(v1::CancelBuildRequest { id: id.to_owned() });
         request.set_timeout(ANSWER);
         self.inner.cancel_build(request).await.map(|_| ()).map_err(trouble)
+    }
+
+    /// Gives a name back to an older image.
+    pub(crate) async fn roll_back(
+        &mut self,
+        message: v1::RollBackRequest,
+    ) -> Result<Vec<v1::Publication>, Trouble> {
+        let mut request = self.request(message);
+        request.set_timeout(ANSWER_TO_CHANGE);
+        self.inner.roll_back(request).await.map(|answer| answer.into_inner().images).map_err(trouble)
+    }
+
+    /// Gives a published image another name besides.
+    pub(crate) async fn promote(
+        &mut self,
+        message: v1::PromoteBuildRequest,
+    ) -> Result<Vec<v1::Publication>, Trouble> {
+        let mut request = self.request(message);
+        request.set_timeout(ANSWER_TO_CHANGE);
+        self.inner.promote_build(request).await.map(|answer| answer.into_inner().images).map_err(trouble)
+    }
+
+    /// Revokes a build's images.
+    pub(crate) async fn revoke(
+        &mut self,
+        message: v1::RevokeBuildRequest,
+    ) -> Result<Vec<v1::Publication>, Trouble> {
+        let mut request = self.request(message);
+        request.set_timeout(ANSWER_TO_CHANGE);
+        self.inner.revoke_build(request).await.map(|answer| answer.into_inner().images).map_err(trouble)
     }
 
     /// Makes a token; returns its text.

@@ -125,3 +125,35 @@ pub(super) const MAN: &str = "\
 Examples:
   image-manager man | man -l -
   image-manager man /usr/local/share/man/man1";
+
+/// For `images`.
+pub(super) const IMAGES: &str = "\
+Examples:
+  image-manager images
+  image-manager images debian-12 --removed --format json
+
+docs/operations.md says how names go to other images, docs/json.md has every key of the JSON.";
+
+/// For `rollback`.
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  image-manager rollback debian-12 --reason 'the new kernel panics'
+  image-manager rollback debian-12 --to 019a21b0
+
+The older image has the name before the newer one loses it. Needs the manager that serves the state directory.";
+
+/// For `promote`.
+pub(super) const PROMOTE: &str = "\
+Examples:
+  image-manager promote 019a21b0 --as debian-12-stable
+  image-manager promote 019a21b0 --as debian-12-stable --cloud local
+
+On OpenStack an image has one name: one that is current cannot get another. Needs the manager that serves the state
+directory.";
+
+/// For `revoke`.
+pub(super) const REVOKE: &str = "\
+Examples:
+  image-manager revoke 019a21b0 --reason 'holds a leaked key'
+
+The image is marked and hidden, not deleted. Needs the manager that serves the state directory.";

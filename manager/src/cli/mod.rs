@@ -13,6 +13,7 @@ mod examples;
 mod follow;
 mod history;
 mod host;
+mod images;
 mod instance;
 mod json;
 mod log_filter;
@@ -184,6 +185,10 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::Token(token) => token::run(token).await,
         Verb::Login(login) => login::run(login).await,
         Verb::Audit(audit) => audit::run(audit).await,
+        Verb::Images(images) => images::list(images).await,
+        Verb::Rollback(rollback) => images::roll_back(rollback).await,
+        Verb::Promote(promote) => images::promote(promote).await,
+        Verb::Revoke(revoke) => images::revoke(revoke).await,
         Verb::Sweep(sweep) => sweep::run(sweep).await,
         Verb::Completions(completions) => completions::run(&completions),
         Verb::Man(man) => man::run(&man),

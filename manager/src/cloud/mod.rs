@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::reason::Reason;
 use crate::schedules::{Arch, Firmware, Format, ServerSpec};
@@ -221,10 +222,22 @@ pub enum ServerStatus {
 pub struct Publication {
     /// The public name.
     pub name: String,
-    /// How many older images stay beside the new one.
+    /// How many older images stay beside the new one, whatever their age.
     pub keep: u32,
+    /// How long older images stay, however many they are.
+    pub keep_for: Option<Duration>,
     /// Visibility in Glance.
     pub visibility: String,
+}
+
+impl Publication {
+    /// Whether an older image stays. `newer`: how many of the older ones are newer than it. One whose date is not known,
+    /// or is to come, is of no age.
+    pub fn keeps(&self, newer: usize, date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        let age = date.and_then(|date| (now - date).to_std().ok()).unwrap_or_default();
+        usize::try_from(self.keep).map_or(true, |keep| newer < keep)
+            || self.keep_for.is_some_and(|keep_for| age <= keep_for)
+    }
 }
 
 /// An image that was given out.
@@ -241,6 +254,15 @@ pub struct Published {
     /// True: the build's own image was given out and must stay. False: a copy was, and the build's own
     /// image is taken away with the rest; or not all is done yet, and taking it away does the rest.
     pub own_image: bool,
+}
+
+/// An image that a cloud has under a public name, as the current one or as an older one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// SHA-512 of the file, lower-case hexadecimal.
+    pub sha512: String,
+    /// Where a user finds it.
+    pub location: String,
 }
 
 /// What came of a removal.
@@ -310,6 +332,18 @@ pub trait Cloud: Send + Sync {
 
     /// Gives a verified image its public name. At no moment is the name without a verified image.
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError>;
+
+    /// The images that it has under a public name, the revoked ones too.
+    async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError>;
+
+    /// Gives a public name to an image that was published before under the name `from`, which may be the same one: it has
+    /// the name before another one loses it. Returns where a user finds it. Doing it again ends in the same place; with
+    /// [`Trouble::Configuration`], [`Trouble::Fault`] or [`Trouble::Corrupt`] nothing was done.
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError>;
+
+    /// Marks an image that was published under a name as revoked, and hides it where that is possible. One that is not
+    /// there any more is as good.
+    async fn revoke(&self, image: &Image, name: &str, why: &str) -> Result<(), CloudError>;
 
     /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone.
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;

@@ -26,6 +26,12 @@ pub enum Action {
     BuildCancelled,
     /// A build's image was given out under its public name.
     BuildPublished,
+    /// A name went back to an older image.
+    ImageRolledBack,
+    /// A published image was given another name besides.
+    ImagePromoted,
+    /// A build's image was revoked.
+    ImageRevoked,
     /// A schedule was paused.
     SchedulePaused,
     /// A schedule was let go on.
@@ -45,6 +51,9 @@ impl Action {
             Self::BuildTriggered => "build.triggered",
             Self::BuildCancelled => "build.cancelled",
             Self::BuildPublished => "build.published",
+            Self::ImageRolledBack => "image.rolled_back",
+            Self::ImagePromoted => "image.promoted",
+            Self::ImageRevoked => "image.revoked",
             Self::SchedulePaused => "schedule.paused",
             Self::ScheduleResumed => "schedule.resumed",
             Self::TokenCreated => "token.created",
@@ -103,6 +112,12 @@ pub(super) fn append(
     action: Action,
     about: About<'_>,
 ) -> Result<(), HistoryError> {
+    not_too_much(tx, by)?;
+    note(tx, &by.to_string(), action, about)
+}
+
+/// Fails when this principal has done too much lately.
+pub(super) fn not_too_much(tx: &Transaction<'_>, by: &Principal) -> Result<(), HistoryError> {
     let (now, who) = (now_ms(), by.to_string());
     if by.is_somebody() {
         let recent = "SELECT count(*) FROM audit WHERE at > ?1 AND at <= ?2 AND principal = ?3";
@@ -112,10 +127,20 @@ pub(super) fn append(
             return Err(HistoryError::TooMuch { who, most: MOST });
         }
     }
+    Ok(())
+}
+
+/// Writes a row of what was counted before.
+pub(super) fn note(
+    tx: &Transaction<'_>,
+    who: &str,
+    action: Action,
+    about: About<'_>,
+) -> Result<(), HistoryError> {
     let detail: String = about.detail.chars().take(DETAIL).collect();
     tx.execute(
         "INSERT INTO audit (at, principal, action, subject, build_id, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![now, who, action.word(), about.subject, about.build_id, detail],
+        params![now_ms(), who, action.word(), about.subject, about.build_id, detail],
     )?;
     Ok(())
 }

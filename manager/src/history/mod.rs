@@ -9,6 +9,7 @@ mod builds;
 mod definition;
 mod follow_up;
 mod glance;
+mod handovers;
 mod integrity;
 mod ledger;
 mod names;
@@ -17,6 +18,9 @@ mod outbox;
 mod parts;
 mod points;
 mod principal;
+#[cfg(test)]
+mod publication_tests;
+mod publications;
 mod queries;
 mod reports;
 mod room;
@@ -42,10 +46,12 @@ pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
 pub use definition::{Defined, DefinitionPart, DefinitionPast};
 pub use follow_up::{FollowUp, OwedRetry};
+pub use handovers::{Change, Handover, NewHandover};
 pub use ledger::{LedgerRow, ResourceState};
 pub use names::{Named, build_has_ended, trial_has_ended};
-pub use outbox::{OutboxEntry, OutboxKind};
+pub use outbox::{ImageChange, OutboxEntry, OutboxKind};
 pub use principal::Principal;
+pub use publications::{PublicationFilter, PublicationPage};
 pub use queries::{BuildFilter, Page, timestamp};
 pub use reports::ReportQuery;
 pub use room::RoomTaken;
@@ -148,6 +154,14 @@ pub enum HistoryError {
         who: String,
         /// The bound.
         most: u32,
+    },
+    /// Somebody changes what has the name.
+    #[error("the name {name} on {cloud} is being changed: wait until that is done")]
+    NameBusy {
+        /// The name.
+        name: String,
+        /// The cloud.
+        cloud: String,
     },
     /// A variable that opens the door for tests is wrong.
     #[error("{0}")]

@@ -68,6 +68,20 @@ impl Named for v1::TrialState {
     ];
 }
 
+impl Named for v1::PublicationState {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Current, "current"),
+        (Self::Previous, "previous"),
+        (Self::Revoked, "revoked"),
+        (Self::Removed, "removed"),
+    ];
+}
+
+impl Named for v1::PublicationKind {
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Published, "published"), (Self::RolledBack, "rolled_back"), (Self::Promoted, "promoted")];
+}
+
 impl Named for v1::Verdict {
     const WORDS: &'static [(Self, &'static str)] =
         &[(Self::Passed, "passed"), (Self::Failed, "failed"), (Self::Errored, "errored")];

@@ -3,6 +3,7 @@
 
 use image_manager_proto::v1::BuildState;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 
 use super::{History, HistoryError, now_ms};
 
@@ -24,6 +25,27 @@ pub enum OutboxKind {
         /// Why.
         reason: String,
     },
+    /// A name went to another image, or an image was revoked.
+    ImageChanged(Box<ImageChange>),
+}
+
+/// What became of a published image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageChange {
+    /// As the audit trail has it: `image.rolled_back`, `image.promoted`, `image.revoked`.
+    pub event: String,
+    /// The public name.
+    pub name: String,
+    /// The cloud.
+    pub cloud: String,
+    /// The build whose image has the name now; empty when the name stayed where it was.
+    pub build_id: String,
+    /// The build whose image was revoked; empty when none was.
+    pub revoked: String,
+    /// Who did it.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Something that the webhook must be told.
@@ -61,7 +83,8 @@ impl History {
     pub async fn due_notices(&self, now: i64, limit: u32) -> Result<Vec<OutboxEntry>, HistoryError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, schedule, build_id, reason, created_at, tries FROM outbox
+                "SELECT id, schedule, build_id, reason, created_at, tries, publication
+                 FROM outbox
                  WHERE due_at <= ?1 ORDER BY id LIMIT ?2",
             )?;
             Ok(statement.query_map(params![now, limit], notice)?.collect::<Result<_, _>>()?)
@@ -118,6 +141,23 @@ pub(super) fn of_pause(tx: &Transaction<'_>, schedule: &str, reason: &str) -> Re
     Ok(())
 }
 
+/// Within the commit by which a published image's name changes hands.
+pub(super) fn of_image(
+    tx: &Transaction<'_>,
+    schedule: &str,
+    change: &ImageChange,
+) -> Result<(), HistoryError> {
+    if wanted(tx)? {
+        let change = serde_json::to_string(change).unwrap_or_default();
+        tx.execute(
+            "INSERT INTO outbox (schedule, publication, created_at, due_at) VALUES (?1, ?2, ?3, ?3)",
+            params![schedule, change, now_ms()],
+        )?;
+        limit(tx)?;
+    }
+    Ok(())
+}
+
 fn wanted(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
     let found = tx.query_row("SELECT 1 FROM meta WHERE key = ?1", [WANTED], |_| Ok(())).optional()?;
     Ok(found.is_some())
@@ -131,9 +171,12 @@ fn limit(tx: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn notice(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let build_id: Option<String> = row.get(2)?;
-    let kind = match build_id {
-        Some(build_id) => OutboxKind::BuildEnded { build_id },
-        None => OutboxKind::SchedulePaused { reason: row.get(3)? },
+    let change: Option<String> = row.get(6)?;
+    let change = change.and_then(|change| serde_json::from_str(&change).ok());
+    let kind = match (change, build_id) {
+        (Some(change), _) => OutboxKind::ImageChanged(Box::new(change)),
+        (None, Some(build_id)) => OutboxKind::BuildEnded { build_id },
+        (None, None) => OutboxKind::SchedulePaused { reason: row.get(3)? },
     };
     Ok(OutboxEntry {
         id: row.get(0)?,

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_warnings.sql"),
     include_str!("migrations/0014_trials.sql"),
     include_str!("migrations/0015_unchanged.sql"),
+    include_str!("migrations/0016_publications.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

@@ -5,11 +5,11 @@ use image_manager_proto::v1::{self, BuildState as S, StageState, Trigger, Verdic
 use super::*;
 use crate::reason::Reason;
 
-fn open(directory: &tempfile::TempDir) -> History {
+pub(super) fn open(directory: &tempfile::TempDir) -> History {
     History::open(&directory.path().join("image-manager.db")).unwrap()
 }
 
-fn new_build(id: &str, schedule: &str) -> NewBuild {
+pub(super) fn new_build(id: &str, schedule: &str) -> NewBuild {
     NewBuild {
         id: id.to_owned(),
         schedule: schedule.to_owned(),

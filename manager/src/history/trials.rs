@@ -6,7 +6,7 @@ use rusqlite::{Transaction, params};
 use super::builds::signed;
 use super::names::{ENDS, Named as _, trial_has_ended};
 use super::points::Point;
-use super::{Claim, Ending, History, HistoryError, audit, now_ms, observations};
+use super::{Claim, Ending, History, HistoryError, audit, now_ms, observations, publications};
 
 /// Which trial of which build.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,15 +97,16 @@ impl History {
         self.writer()?.run("record:image", move |tx| set_image(tx, &key, &image)).await
     }
 
-    /// Records that the image has its public name in a cloud, for all trials there, and who is to be thanked for it: who
-    /// asked for the build.
+    /// Records that the image has its public name in a cloud, for all trials there, where it is found, and who is to be
+    /// thanked for it: who asked for the build.
     pub async fn record_published(
         &self,
         build_id: &str,
         cloud: &str,
         image: v1::Image,
+        location: &str,
     ) -> Result<(), HistoryError> {
-        let (id, cloud) = (build_id.to_owned(), cloud.to_owned());
+        let (id, cloud, location) = (build_id.to_owned(), cloud.to_owned(), location.to_owned());
         self.writer()?
             .run("record:image", move |tx| {
                 tx.execute(
@@ -113,6 +114,7 @@ impl History {
                         AND image_id IS NOT NULL",
                     params![id, cloud, image.id, image.name],
                 )?;
+                publications::published(tx, &id, &cloud, &image, &location)?;
                 audit::published(tx, &id, &format!("{} on {cloud}", image.name))
             })
             .await

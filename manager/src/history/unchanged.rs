@@ -28,8 +28,10 @@ pub struct Before {
     pub schedule_digest: String,
     /// SHA-256 of what is kept of its artifact; `None` when nothing is.
     pub packages_sha256: Option<String>,
-    /// Its trials: target, cloud, whether it passed, the name that its image has in the cloud.
-    pub trials: Vec<(String, String, bool, String)>,
+    /// Its trials: target, cloud, whether it passed.
+    pub trials: Vec<(String, String, bool)>,
+    /// The public names that its image has, or had: cloud, name, and what has become of that.
+    pub published: Vec<(String, String, v1::PublicationState)>,
 }
 
 impl History {
@@ -120,12 +122,17 @@ fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryEr
     let Some(mut before) = found else { return Ok(None) };
     before.definition = definition::parts(connection, &before.id)?;
     let mut trials = connection.prepare_cached(
-        "SELECT target, cloud, coalesce(verdict, '') = 'passed', coalesce(image_name, '') FROM trial
-         WHERE build_id = ?1 ORDER BY position",
+        "SELECT target, cloud, coalesce(verdict, '') = 'passed' FROM trial WHERE build_id = ?1 ORDER BY position",
     )?;
-    let trials =
-        trials.query_map([&before.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let trials = trials.query_map([&before.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     before.trials = trials.collect::<Result<_, _>>()?;
+    let mut published =
+        connection.prepare_cached("SELECT cloud, name, state FROM publication WHERE build_id = ?1")?;
+    let published = published.query_map([&before.id], |row| {
+        let state = v1::PublicationState::from_word(&row.get::<_, String>(2)?).unwrap_or_default();
+        Ok((row.get(0)?, row.get(1)?, state))
+    })?;
+    before.published = published.collect::<Result<_, _>>()?;
     Ok(Some(before))
 }
 
@@ -220,6 +227,7 @@ mod tests {
             (before.id.as_str(), before.passed, before.schedule_digest.as_str()),
             ("6", true, "digest of 6")
         );
-        assert_eq!(before.trials, [("local".to_owned(), "local".to_owned(), false, String::new())]);
+        assert_eq!(before.trials, [("local".to_owned(), "local".to_owned(), false)]);
+        assert_eq!(before.published, []);
     }
 }

@@ -81,7 +81,7 @@ impl Manager {
             Ok(rows) => rows,
             Err(error) => return vec![error.to_string()],
         };
-        let mut left = Vec::new();
+        let mut left = self.finish_handovers().await;
         for row in rows {
             self.metrics().leak(row.id);
             match self.take_away(&row).await {

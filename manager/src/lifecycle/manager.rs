@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::driver::Driver;
 use super::events::Bus;
 use super::metrics::Metrics;
+use super::naming::Naming;
 use super::room::Reservations;
 use super::settings::Settings;
 use super::stop::{Stop, StopReason};
@@ -102,6 +103,7 @@ pub(super) struct Inner {
     pub(super) schedules_error: RwLock<Option<String>>,
     pub(super) bus: Bus,
     pub(super) metrics: Metrics,
+    pub(super) naming: Naming,
     pub(super) places: Semaphore,
     /// For trials under way.
     pub(super) trial_places: Semaphore,
@@ -189,6 +191,7 @@ impl Manager {
                 schedules_error: RwLock::default(),
                 bus: Bus::default(),
                 metrics: Metrics::default(),
+                naming: Naming::default(),
                 places,
                 trial_places,
                 serves: parts.serves,

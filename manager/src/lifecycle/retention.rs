@@ -1,6 +1,7 @@
 //! Taking away the logs of old builds. Their rows in the history stay.
 //!
-//! A build's directory goes as a whole: its logs and its list of packages. Only directories that are named by a
+//! A build's directory goes as a whole: its logs and its list of packages. The list of packages of one whose image is
+//! published stays for as long as the image does. Only directories that are named by a
 //! build of the history that has ended are touched.
 
 use std::path::{Path, PathBuf};
@@ -104,9 +105,12 @@ async fn take_away(
             continue;
         }
         let path = files::directory(state, &build.to_string());
-        // The last good build is compared with the next one by it, however old its logs are.
-        let kept = if history.has_packages(&build.to_string()).await? { unchanged::FILE } else { "" };
-        match remove(&path, kept).await {
+        let id = build.to_string();
+        // The last good build is compared with the next one by the one, and what a published image consists of is in the
+        // other, however old its logs are.
+        let compared = history.has_packages(&id).await?.then_some(unchanged::FILE);
+        let published = history.is_published(&id).await?.then_some(files::MANIFEST);
+        match remove(&path, &[compared, published]).await {
             Ok(0) => {}
             Ok(left) => {
                 let bytes = bytes.min(left);
@@ -119,12 +123,12 @@ async fn take_away(
     Ok(taken)
 }
 
-/// Takes a build's directory away, but for one file when it has a name; returns how many bytes that were.
-async fn remove(directory: &Path, but: &str) -> std::io::Result<u64> {
+/// Takes a build's directory away, but for some files; returns how many bytes that were.
+async fn remove(directory: &Path, but: &[Option<&str>]) -> std::io::Result<u64> {
     let mut entries = tokio::fs::read_dir(directory).await?;
     let (mut bytes, mut is_kept) = (0, false);
     while let Some(entry) = entries.next_entry().await? {
-        if entry.file_name() == but {
+        if but.iter().flatten().any(|name| entry.file_name() == *name) {
             is_kept = true;
             continue;
         }
@@ -225,6 +229,23 @@ mod tests {
         assert_eq!(there(state, &ids), [false, false, true], "the last one has not ended");
         assert!(stranger.exists(), "no build of the history");
         assert_eq!(history.build(&ids[0]).await.unwrap().state(), S::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn a_published_image_keeps_its_list_of_packages() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let (history, ids) = builds(state, 3).await;
+        let image = v1::Image { name: "web".to_owned(), sha512: "ab".to_owned(), ..v1::Image::default() };
+        history.record_published(&ids[0], "local", image, "").await.unwrap();
+        let manifest = files::directory(state, &ids[0]).join(files::MANIFEST);
+        std::fs::write(&manifest, "[]").unwrap();
+        let none = Retention { age: None, room: Some(0) };
+        let now = chrono::Utc::now().timestamp_millis();
+        assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 2);
+        assert!(manifest.exists() && !manifest.with_file_name(files::BUILD_LOG).exists());
+        assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 0, "it is said once");
+        assert_eq!(there(state, &ids), [true, false, true]);
     }
 
     #[tokio::test]

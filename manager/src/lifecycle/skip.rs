@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use image_manager_agent::Guest;
 use image_manager_agent::checks::Mirrors;
-use image_manager_proto::v1::Trigger;
+use image_manager_proto::v1::{PublicationState, Trigger};
 
 use super::agent_program::agent_for;
 use super::artifact::digest_of;
@@ -146,14 +146,22 @@ fn tried_alike(before: &Before, schedule: &Schedule) -> Result<(), String> {
     if !then.eq(now) {
         return Err(format!("build {id} was tried on other targets"));
     }
-    for (target, cloud, passed, name) in &before.trials {
+    for (target, cloud, passed) in &before.trials {
         if !passed {
             return Err(format!("build {id} did not pass on {target}"));
         }
-        let publish = schedule.publish.as_ref().filter(|_| schedule.publishes_on(cloud));
-        if publish.is_some_and(|publish| publish.name != *name) {
-            return Err(format!("the image of build {id} does not have its name on {cloud}"));
-        }
+        let Some(publish) = schedule.publish.as_ref().filter(|_| schedule.publishes_on(cloud)) else {
+            continue;
+        };
+        let row = before.published.iter().find(|(there, name, _)| there == cloud && *name == publish.name);
+        let why = match row.map(|(.., state)| *state) {
+            Some(PublicationState::Current) => continue,
+            Some(PublicationState::Previous) => "another one has it",
+            Some(PublicationState::Revoked) => "it was revoked",
+            Some(PublicationState::Removed) => "it was removed",
+            Some(PublicationState::Unspecified) | None => "it never had it",
+        };
+        return Err(format!("the image of build {id} does not have its name on {cloud}: {why}"));
     }
     Ok(())
 }
@@ -268,6 +276,7 @@ mod tests {
     use super::*;
     use crate::lifecycle::definition::part;
     use crate::schedules::parse;
+    use image_manager_proto::v1::PublicationState as S;
 
     const HOUR: i64 = 3_600_000;
 
@@ -288,7 +297,8 @@ mod tests {
             definition: vec![part(ELEMENT, "web", "1", "own"), part("agent", "image-manager-agent", "1", "")],
             schedule_digest: digest_of(&schedule("")),
             packages_sha256: Some("s".to_owned()),
-            trials: vec![("local".to_owned(), "local".to_owned(), true, "web".to_owned())],
+            trials: vec![("local".to_owned(), "local".to_owned(), true)],
+            published: vec![("local".to_owned(), "web".to_owned(), PublicationState::Current)],
         }
     }
 
@@ -308,9 +318,8 @@ mod tests {
             let why = compared(&before(), &schedule(changed)).unwrap_err();
             assert_eq!(why, "the schedule has changed since build b", "{changed}");
         }
-        let trial = |target: &str, passed, name: &str| {
-            vec![(target.to_owned(), "local".to_owned(), passed, name.to_owned())]
-        };
+        let trial = |target: &str, passed| vec![(target.to_owned(), "local".to_owned(), passed)];
+        let published = |name: &str, state| vec![("local".to_owned(), name.to_owned(), state)];
         let good = before();
         let others = [
             (Before { passed: false, ..good.clone() }, "did not pass"),
@@ -319,12 +328,13 @@ mod tests {
             (Before { definition_digest: String::new(), ..good.clone() }, "not known what"),
             (Before { packages_sha256: None, ..good.clone() }, "nothing is kept"),
             (Before { trials: Vec::new(), ..good.clone() }, "other targets"),
-            (Before { trials: trial("elsewhere", true, "web"), ..good.clone() }, "other targets"),
-            (Before { trials: trial("local", false, "web"), ..good.clone() }, "did not pass on local"),
-            (
-                Before { trials: trial("local", true, "image-manager-b"), ..good.clone() },
-                "does not have its name",
-            ),
+            (Before { trials: trial("elsewhere", true), ..good.clone() }, "other targets"),
+            (Before { trials: trial("local", false), ..good.clone() }, "did not pass on local"),
+            (Before { published: Vec::new(), ..good.clone() }, "its name on local: it never had it"),
+            (Before { published: published("stable", S::Current), ..good.clone() }, "it never had it"),
+            (Before { published: published("web", S::Previous), ..good.clone() }, "another one has it"),
+            (Before { published: published("web", S::Revoked), ..good.clone() }, "it was revoked"),
+            (Before { published: published("web", S::Removed), ..good.clone() }, "it was removed"),
             (
                 Before { definition: vec![part(ELEMENT, "source-repositories", "", "")], ..good.clone() },
                 "element source-repositories fetches",

@@ -12,7 +12,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 use super::access::{Access, Caller, Role, TokenError};
-use super::watch;
+use super::{publications, watch};
 use crate::clock;
 use crate::cloud::Trouble;
 use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState, timestamp};
@@ -153,6 +153,31 @@ impl ImageManager for Control {
         compare(self.manager.history(), state, &a, &b).await.map(Response::new).map_err(history_status)
     }
 
+    async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Answer<v1::ListImagesResponse> {
+        publications::list(&self.manager, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn roll_back(&self, request: Request<v1::RollBackRequest>) -> Answer<v1::ChangeImagesResponse> {
+        let by = caller(&request)?.principal;
+        publications::answer(self.manager.roll_back(request.into_inner(), by).await)
+    }
+
+    async fn promote_build(
+        &self,
+        request: Request<v1::PromoteBuildRequest>,
+    ) -> Answer<v1::ChangeImagesResponse> {
+        let by = caller(&request)?.principal;
+        publications::answer(self.manager.promote(request.into_inner(), by).await)
+    }
+
+    async fn revoke_build(
+        &self,
+        request: Request<v1::RevokeBuildRequest>,
+    ) -> Answer<v1::ChangeImagesResponse> {
+        let by = caller(&request)?.principal;
+        publications::answer(self.manager.revoke(request.into_inner(), by).await)
+    }
+
     async fn create_token(
         &self,
         request: Request<v1::CreateTokenRequest>,
@@ -283,7 +308,7 @@ fn milliseconds(time: &prost_types::Timestamp) -> i64 {
 }
 
 /// The status of a refused trigger.
-fn trigger_status(error: TriggerError) -> Status {
+pub(super) fn trigger_status(error: TriggerError) -> Status {
     let text = error.to_string();
     match error {
         TriggerError::NoSchedule { .. } => Status::not_found(text),
@@ -314,6 +339,7 @@ pub(super) fn history_status(error: HistoryError) -> Status {
     match error {
         HistoryError::NoBuild(_) | HistoryError::NoToken(_) => Status::not_found(text),
         HistoryError::Ambiguous(_) => Status::invalid_argument(text),
+        HistoryError::NameBusy { .. } => Status::aborted(text),
         HistoryError::Unfinished(_) | HistoryError::TokenThere(_) => Status::already_exists(text),
         HistoryError::TooMuch { .. } | HistoryError::TooManyTokens { .. } => Status::resource_exhausted(text),
         _ => Status::internal(text),

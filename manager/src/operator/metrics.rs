@@ -9,9 +9,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use image_manager_proto::v1::BuildState;
+use image_manager_proto::v1::{self, BuildState};
 
 use super::exposition::Exposition;
+use crate::clock;
 use crate::history::{HistoryError, Named as _, ScheduleState};
 use crate::lifecycle::metrics::{BUCKETS, Counts, Delivery, VERDICTS};
 use crate::lifecycle::{Manager, state};
@@ -24,6 +25,9 @@ type Value<'a> = &'a dyn Fn(&Schedule) -> Option<f64>;
 /// So many of the next fire times are looked at for the longest time between two: a week of an entry that fires
 /// seven times a day.
 const FIRES: usize = 50;
+
+/// Names whose images' age is told.
+const IMAGES: u32 = 1000;
 
 /// Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -76,9 +80,29 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
         leftovers,
     );
     schedule_gauges(&mut page, &counts, &schedules.schedules, &states);
+    images(&mut page, &history.current_publications(IMAGES).await?);
     deliveries(&mut page, &counts);
     host(&mut page, manager);
     Ok(page.finish())
+}
+
+/// How old the image is that each name has.
+fn images(page: &mut Exposition, current: &[v1::Publication]) {
+    let name = "image_manager_image_age_seconds";
+    page.family(
+        name,
+        "gauge",
+        "Seconds since the build of the image that has the name began, by name and cloud.",
+    );
+    let now = clock::now().timestamp();
+    for image in current {
+        // By the build's id: an image that a name went back to is as old as it is.
+        let made = uuid::Uuid::parse_str(&image.build_id).ok().and_then(|id| id.get_timestamp());
+        let made = made.and_then(|time| i64::try_from(time.to_unix().0).ok());
+        let since = made.or(image.published_at.as_ref().map(|time| time.seconds)).unwrap_or(now);
+        let labels = [("name", image.name.as_str()), ("cloud", image.cloud.as_str())];
+        page.sample(name, &labels, now.saturating_sub(since).max(0));
+    }
 }
 
 fn builds(page: &mut Exposition, counts: &Counts, schedules: &[Schedule]) {

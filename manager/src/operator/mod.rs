@@ -9,6 +9,7 @@ mod exposition;
 mod gate;
 mod guard;
 mod metrics;
+mod publications;
 mod rules;
 mod server;
 mod watch;

@@ -22,13 +22,17 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 const GRPC: &str = "/grpc.";
 
 /// The control service's methods.
-const METHODS: [(&str, Role); 14] = [
+const METHODS: [(&str, Role); 18] = [
     ("GetBuild", Role::Viewer),
     ("ListBuilds", Role::Viewer),
     ("WatchBuild", Role::Viewer),
     ("ListSchedules", Role::Viewer),
     ("GetReport", Role::Viewer),
     ("CompareBuilds", Role::Viewer),
+    ("ListImages", Role::Viewer),
+    ("RollBack", Role::Operator),
+    ("PromoteBuild", Role::Operator),
+    ("RevokeBuild", Role::Operator),
     ("TriggerBuild", Role::Operator),
     ("CancelBuild", Role::Operator),
     ("PauseSchedule", Role::Operator),
@@ -99,8 +103,16 @@ mod tests {
         for path in act {
             assert_eq!(need(&Method::POST, path), Need::Role(Role::Operator), "{path}");
         }
-        for path in ["/", "/builds", "/builds/x", "/builds/x/events", "/schedules/x", "/metrics", "/compare"]
-        {
+        for path in [
+            "/",
+            "/builds",
+            "/builds/x",
+            "/builds/x/events",
+            "/schedules/x",
+            "/metrics",
+            "/compare",
+            "/images",
+        ] {
             assert_eq!(need(&Method::GET, path), Need::Role(Role::Viewer), "{path}");
         }
         for path in ["/healthz", "/login", "/login/code", "/assets/style.css", "/grpc.health.v1.Health/Check"]

@@ -125,3 +125,8 @@ pub use values::{
 pub fn size(text: &str) -> Result<u64, String> {
     quantities::parse_size(text).map_err(|error| format!("{}; {}", error.label, error.help))
 }
+
+/// Whether an image can have this public name.
+pub fn is_publish_name(text: &str) -> bool {
+    reading::is_publish_name(text)
+}

@@ -322,8 +322,10 @@ pub enum CheckKind {
 pub struct Publish {
     /// The name: letters, digits, `.`, `-`, `_`, at most 100 characters, not starting with a dot.
     pub name: String,
-    /// How many older images stay beside the current one. 3 by default.
+    /// How many older images stay beside the current one, whatever their age. 3 by default, and 0 with `keep_for`.
     pub keep: u32,
+    /// How long older images stay, however many they are.
+    pub keep_for: Option<Duration>,
     /// What must have passed for it.
     pub when: PublishWhen,
     /// Visibility in Glance once verified: `private` (default), `shared`, `community`, `public`.

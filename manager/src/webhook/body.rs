@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::Format;
-use crate::history::{Named as _, OutboxEntry, OutboxKind};
+use crate::history::{ImageChange, Named as _, OutboxEntry, OutboxKind};
 use crate::lifecycle::trials::several;
 use crate::untrusted::Untrusted;
 
@@ -19,9 +19,14 @@ const TEXT: usize = 500;
 
 /// The kind of a notice, as receivers know it.
 pub(super) fn event(notice: &OutboxEntry) -> &'static str {
-    match notice.kind {
+    match &notice.kind {
         OutboxKind::BuildEnded { .. } => "build.ended",
         OutboxKind::SchedulePaused { .. } => "schedule.paused",
+        OutboxKind::ImageChanged(change) => match change.event.as_str() {
+            "image.rolled_back" => "image.rolled_back",
+            "image.promoted" => "image.promoted",
+            _ => "image.revoked",
+        },
     }
 }
 
@@ -32,9 +37,10 @@ pub(super) fn body(
     public_url: &str,
     format: Format,
 ) -> Json {
-    let link = match build {
-        Some(build) => format!("{public_url}/builds/{}", build.id),
-        None => format!("{public_url}/schedules/{}", notice.schedule),
+    let link = match (build, &notice.kind) {
+        (Some(build), _) => format!("{public_url}/builds/{}", build.id),
+        (None, OutboxKind::ImageChanged(_)) => format!("{public_url}/images"),
+        (None, _) => format!("{public_url}/schedules/{}", notice.schedule),
     };
     match format {
         Format::Json => program(notice, build, &link),
@@ -53,6 +59,7 @@ fn program(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> Json 
     });
     let (key, value) = match (&notice.kind, build) {
         (OutboxKind::SchedulePaused { reason }, _) => ("reason", json!(reason)),
+        (OutboxKind::ImageChanged(change), _) => ("image", changed(change)),
         (OutboxKind::BuildEnded { .. }, Some(build)) => ("build", summary(build)),
         (OutboxKind::BuildEnded { build_id }, None) => ("build", json!({ "id": build_id })),
     };
@@ -60,6 +67,18 @@ fn program(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> Json 
         body.insert(key.to_owned(), value);
     }
     body
+}
+
+fn changed(change: &ImageChange) -> Json {
+    let known = |id: &String| (!id.is_empty()).then(|| id.clone());
+    json!({
+        "name": change.name,
+        "cloud": change.cloud,
+        "build_id": known(&change.build_id),
+        "revoked_build_id": known(&change.revoked),
+        "by": change.by,
+        "why": short(&change.why),
+    })
 }
 
 fn summary(build: &v1::Build) -> Json {
@@ -131,6 +150,29 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
     let told = match (&notice.kind, build) {
         (OutboxKind::SchedulePaused { reason }, _) => {
             format!("⏸ {schedule} has paused itself: {}", said(reason))
+        }
+        (OutboxKind::ImageChanged(change), _) => {
+            let (name, cloud, by) = (said(&change.name), said(&change.cloud), said(&change.by));
+            let why = if change.why.is_empty() { String::new() } else { format!(": {}", said(&change.why)) };
+            let given = (!change.build_id.is_empty()).then(|| said(&change.build_id));
+            match (event(notice), given) {
+                ("image.revoked", Some(build)) => format!(
+                    "⛔ {by} revoked build {} of {name} on {cloud}{why}\nThe name went back to build {build}",
+                    said(&change.revoked)
+                ),
+                ("image.revoked", None) => {
+                    format!("⛔ {by} revoked build {} of {name} on {cloud}{why}", said(&change.revoked))
+                }
+                ("image.promoted", build) => {
+                    format!("⬆ {by} promoted build {} to {name} on {cloud}{why}", build.unwrap_or_default())
+                }
+                (_, build) => {
+                    format!(
+                        "↩ {by} rolled {name} on {cloud} back to build {}{why}",
+                        build.unwrap_or_default()
+                    )
+                }
+            }
         }
         (OutboxKind::BuildEnded { build_id }, None) => {
             format!("{schedule}: build {} has ended", said(build_id))
@@ -269,6 +311,29 @@ mod tests {
         assert_eq!(json["build"]["warnings"], json!(["it was not verified: <btrfs>"]));
         let text = body(&told, Some(&build), "http://h", Format::Chat);
         assert_eq!(text["text"], "✔ web passed\n⚠ it was not verified: &lt;btrfs&gt;\nhttp://h/builds/");
+    }
+
+    #[test]
+    fn a_revoked_image_is_told_with_who_and_why() {
+        let change = ImageChange {
+            event: "image.revoked".to_owned(),
+            name: "debian-12".to_owned(),
+            cloud: "local".to_owned(),
+            build_id: "0198".to_owned(),
+            revoked: "0199".to_owned(),
+            by: "token ci".to_owned(),
+            why: "<bad>".to_owned(),
+        };
+        let told = notice(OutboxKind::ImageChanged(Box::new(change)));
+        let json = body(&told, None, "http://h", Format::Json);
+        assert_eq!((&json["event"], &json["link"]), (&json!("image.revoked"), &json!("http://h/images")));
+        assert_eq!(json["image"]["revoked_build_id"], "0199");
+        let text = body(&told, None, "http://h", Format::Chat);
+        assert_eq!(
+            text["text"],
+            "⛔ token ci revoked build 0199 of debian-12 on local: &lt;bad&gt;\nThe name went back to build \
+             0198\nhttp://h/images"
+        );
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Webhook {
         notice: &OutboxEntry,
     ) -> Result<Result<(), String>, HistoryError> {
         let build = match &notice.kind {
-            OutboxKind::SchedulePaused { .. } => None,
+            OutboxKind::SchedulePaused { .. } | OutboxKind::ImageChanged(_) => None,
             OutboxKind::BuildEnded { build_id } => match manager.history().build(build_id).await {
                 Ok(build) => Some(build),
                 Err(HistoryError::NoBuild(_)) => None,

@@ -20,6 +20,7 @@ mod bad_day;
 mod lab;
 mod large;
 mod proxy;
+mod publications;
 mod raw;
 mod real_debian;
 mod road;

@@ -2,8 +2,8 @@
 
 use image_manager_proto::v1::image_manager_client::ImageManagerClient;
 use image_manager_proto::v1::{
-    Build, ListSchedulesRequest, ListSchedulesResponse, PauseScheduleRequest, ResumeScheduleRequest,
-    Schedule, TriggerBuildRequest,
+    Build, ListImagesRequest, ListImagesResponse, ListSchedulesRequest, ListSchedulesResponse,
+    PauseScheduleRequest, ResumeScheduleRequest, Schedule, TriggerBuildRequest,
 };
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
@@ -33,6 +33,11 @@ impl Control {
     pub(crate) fn schedules(&self) -> ListSchedulesResponse {
         let answer = self.runtime.block_on(self.client.clone().list_schedules(ListSchedulesRequest {}));
         answer.unwrap().into_inner()
+    }
+
+    pub(crate) fn images(&self, name: &str) -> ListImagesResponse {
+        let request = ListImagesRequest { name: name.to_owned(), ..ListImagesRequest::default() };
+        self.runtime.block_on(self.client.clone().list_images(request)).unwrap().into_inner()
     }
 
     pub(crate) fn pause(&self, schedule: &str) -> Schedule {

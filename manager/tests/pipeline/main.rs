@@ -30,6 +30,7 @@ mod operators_flood;
 mod own_elements;
 mod past;
 mod private_repository;
+mod publications;
 mod readiness;
 mod reading;
 mod real_debian;

@@ -171,6 +171,29 @@ fn another_disk_image_builder_builds_and_what_was_kept_is_not_believed_blindly()
 }
 
 #[test]
+fn an_image_that_lost_its_name_is_a_reason_to_build() {
+    let repository = Repository::new();
+    repository.publish(&PACKAGES);
+    let place = site(&repository);
+    let own = place.path().join("own").display().to_string();
+    let change = |arguments: &[&str]| {
+        let serving = place.serve_in(&[], &[("IMAGE_MANAGER_ELEMENTS", own.as_str())]);
+        place.expect(arguments, 0);
+        assert_eq!(serving.terminate(), Some(0));
+    };
+    builds(&place, &[], "has not been built before");
+    let (second, _) = run(&place, &["--force"], &[]);
+    skips(&place, &second);
+    change(&["rollback", "tiny"]);
+    let third = builds(&place, &[], "does not have its name on local: another one has it");
+    skips(&place, &third);
+    change(&["revoke", third["id"].as_str().unwrap(), "--reason", "leaked key"]);
+    let fourth = builds(&place, &[], "does not have its name on local: it was revoked");
+    skips(&place, &fourth);
+    place.assert_nothing_left();
+}
+
+#[test]
 fn a_manager_that_serves_skips_and_counts_it_as_fresh() {
     let repository = Repository::new();
     repository.publish(&PACKAGES);

@@ -41,6 +41,9 @@ pub(super) struct Record {
     /// Set once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) published_at: Option<DateTime<Utc>>,
+    /// Why it is not to be used; set once it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) revoked: Option<String>,
 }
 
 /// The directory of images.

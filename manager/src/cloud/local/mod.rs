@@ -19,6 +19,7 @@ mod config_drive;
 mod confinement;
 mod firmware;
 mod guard;
+mod handing;
 mod images;
 mod iso9660;
 mod needs;
@@ -52,8 +53,8 @@ use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, Image, Ledger, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
-    Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
+    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published,
+    Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
 };
 use crate::schedules::{Format, ServerSpec};
 
@@ -256,6 +257,7 @@ impl Cloud for LocalCloud {
             architecture: image.arch.machine().to_owned(),
             properties: image.properties.clone(),
             published_at: None,
+            revoked: None,
         };
         let (store, held) = (self.store.clone(), self.storing.hold(&image.name).await);
         blocking(move || {
@@ -328,6 +330,25 @@ impl Cloud for LocalCloud {
         let _alone = self.publishing.lock().await;
         let (store, image, publication) = (self.store.clone(), image.clone(), publication.clone());
         blocking(move || publish::publish(&store, &image, &publication, Utc::now())).await
+    }
+
+    async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError> {
+        let (store, name) = (self.store.clone(), name.to_owned());
+        blocking(move || handing::named(&store, &name)).await
+    }
+
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
+        let _alone = self.publishing.lock().await;
+        let (store, image) = (self.store.clone(), image.clone());
+        let (from, name) = (from.to_owned(), name.to_owned());
+        blocking(move || handing::hand_over(&store, &image, &from, &name)).await
+    }
+
+    async fn revoke(&self, image: &Image, name: &str, why: &str) -> Result<(), CloudError> {
+        let _alone = self.publishing.lock().await;
+        let (store, image) = (self.store.clone(), image.clone());
+        let (name, why) = (name.to_owned(), why.to_owned());
+        blocking(move || handing::revoke(&store, &image, &name, &why)).await
     }
 
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {

@@ -9,7 +9,7 @@
 //! 1. the current image gets a second name `<name>.<date>.qcow2`, a hard link;
 //! 2. the new image's file gets a hard link `<name>.qcow2.part`, which is renamed over `<name>.qcow2`;
 //! 3. the record `<name>.json` is written anew;
-//! 4. the oldest dated images go, all but `keep`.
+//! 4. the oldest dated images go, all but those that `keep` or `keep_for` keeps.
 //!
 //! The date of an image is its file's modification time, which step 2 sets to the time of publishing: so
 //! file and date cannot part. Whether an image is published already is seen by the file being the same one.
@@ -46,22 +46,23 @@ pub(super) fn publish(
     }
     shelf.describe(image)?;
     shelf.leave_other_formats()?;
-    let (removed, held) = shelf.prune(publication.keep)?;
+    let (removed, held) = shelf.prune(publication, now)?;
     let location = shelf.current().display().to_string();
     Ok(Published { name: publication.name.clone(), location, removed, held, own_image: false })
 }
 
 /// The images under one public name.
-struct Shelf<'a> {
+pub(super) struct Shelf<'a> {
     store: &'a Store,
-    directory: PathBuf,
-    name: &'a str,
+    pub(super) directory: PathBuf,
+    pub(super) name: &'a str,
     /// That of the image that is to be the current one.
-    format: Format,
+    pub(super) format: Format,
 }
 
 impl<'a> Shelf<'a> {
-    fn new(store: &'a Store, name: &'a str, image: &str) -> Result<Self, CloudError> {
+    /// The shelf of a name, for a build's image, which tells its format while it is in the store.
+    pub(super) fn new(store: &'a Store, name: &'a str, image: &str) -> Result<Self, CloudError> {
         check_name(name)?;
         if name.rsplit_once('.').is_some_and(|(_, end)| parse_stamp(end).is_some()) {
             let message = format!("{name} cannot be published: it looks like an older image of another name");
@@ -79,15 +80,15 @@ impl<'a> Shelf<'a> {
         Ok(shelf)
     }
 
-    fn file(&self, name: &str, format: Format) -> PathBuf {
+    pub(super) fn file(&self, name: &str, format: Format) -> PathBuf {
         self.directory.join(format!("{name}.{format}"))
     }
 
-    fn record_file(&self, name: &str) -> PathBuf {
+    pub(super) fn record_file(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.json"))
     }
 
-    fn current(&self) -> PathBuf {
+    pub(super) fn current(&self) -> PathBuf {
         self.file(self.name, self.format)
     }
 
@@ -105,13 +106,13 @@ impl<'a> Shelf<'a> {
         self.record_of(&self.current())
     }
 
-    fn record_of(&self, current: &Path) -> Option<Record> {
+    pub(super) fn record_of(&self, current: &Path) -> Option<Record> {
         let date = date(&current.metadata().ok()?);
         images::read_record(&self.record_file(self.name)).filter(|record| record.published_at == Some(date))
     }
 
     /// Step 1. Does nothing when the current image of this format has its dated name, or when there is none.
-    fn keep(&self, format: Format) -> Result<(), CloudError> {
+    pub(super) fn keep(&self, format: Format) -> Result<(), CloudError> {
         let current = self.file(self.name, format);
         let metadata = match current.metadata() {
             Ok(metadata) => metadata,
@@ -184,7 +185,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// Step 4, first half: a current image of another format has its dated name only from here on.
-    fn leave_other_formats(&self) -> Result<(), CloudError> {
+    pub(super) fn leave_other_formats(&self) -> Result<(), CloudError> {
         for format in Format::ALL.into_iter().filter(|format| *format != self.format) {
             self.keep(format)?;
             images::remove_if_there(&self.file(self.name, format))?;
@@ -193,7 +194,11 @@ impl<'a> Shelf<'a> {
     }
 
     /// Step 4. Returns the names that were removed, and those that could not be, each with the reason.
-    fn prune(&self, keep: u32) -> Result<(Vec<String>, Vec<String>), CloudError> {
+    fn prune(
+        &self,
+        publication: &Publication,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<String>, Vec<String>), CloudError> {
         let current = self.current().metadata().ok();
         let mut images: Vec<(String, Format)> = Vec::new();
         for format in Format::ALL {
@@ -208,7 +213,7 @@ impl<'a> Shelf<'a> {
             let second = matches!((&current, file.metadata()), (Some(a), Ok(b)) if same(a, &b));
             !(second && fs::remove_file(&file).is_ok())
         });
-        let excess = images.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
+        let excess = self.excess(&images, publication, now);
         for (name, format) in images.drain(..excess) {
             match fs::remove_file(self.file(&name, format)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -226,8 +231,20 @@ impl<'a> Shelf<'a> {
         Ok((removed, held))
     }
 
+    /// How many of the dated images, the oldest first, nothing keeps any more.
+    fn excess(&self, images: &[(String, Format)], publication: &Publication, now: DateTime<Utc>) -> usize {
+        let date = |name: &str| {
+            let stamp = name.strip_prefix(self.name)?.strip_prefix('.')?;
+            parse_stamp(stamp).map(|date| date.and_utc())
+        };
+        let goes = |(older, (name, _)): (usize, &(String, Format))| {
+            !publication.keeps(images.len() - 1 - older, date(name), now)
+        };
+        images.iter().enumerate().take_while(|image| goes(*image)).count()
+    }
+
     /// Dated names with this extension, the oldest first.
-    fn dated(&self, extension: &str) -> Result<Vec<String>, CloudError> {
+    pub(super) fn dated(&self, extension: &str) -> Result<Vec<String>, CloudError> {
         let entries = fs::read_dir(&self.directory)
             .map_err(|error| io_error("cannot list", &self.directory, &error))?;
         let mut names: Vec<String> = entries
@@ -244,12 +261,12 @@ impl<'a> Shelf<'a> {
     }
 }
 
-fn same(a: &Metadata, b: &Metadata) -> bool {
+pub(super) fn same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 /// When a file was published, in whole seconds.
-fn date(metadata: &Metadata) -> DateTime<Utc> {
+pub(super) fn date(metadata: &Metadata) -> DateTime<Utc> {
     DateTime::from_timestamp(metadata.mtime(), 0).unwrap_or_default()
 }
 

@@ -38,6 +38,7 @@ impl Bench {
             architecture: "x86_64".into(),
             properties: [].into(),
             published_at: None,
+            revoked: None,
         };
         self.store.describe(&record).unwrap();
         image
@@ -72,7 +73,7 @@ impl Bench {
 }
 
 fn publication(keep: u32) -> Publication {
-    Publication { name: "debian".into(), keep, visibility: "private".into() }
+    Publication { name: "debian".into(), keep, keep_for: None, visibility: "private".into() }
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -103,6 +104,24 @@ fn the_new_image_takes_the_name_and_older_ones_stay_as_many_as_are_kept() {
     assert_eq!(bench.listing(), expected);
     let record = images::read_record(&bench.store.published().join("debian.json")).unwrap();
     assert_eq!(record.published_at, Some(at(30)));
+}
+
+#[test]
+fn an_older_image_stays_for_as_long_as_either_key_keeps_it() {
+    let bench = Bench::new();
+    let publish = |name: &str, second, keep, seconds| {
+        let keep_for = Some(std::time::Duration::from_secs(seconds));
+        let publication = Publication { keep_for, ..publication(keep) };
+        publish(&bench.store, &bench.image(name), &publication, at(second)).unwrap().removed
+    };
+    for (second, name) in [(0, "a"), (10, "b"), (20, "c")] {
+        assert_eq!(publish(name, second, 0, 20), [""; 0], "none is too old");
+    }
+    assert_eq!(publish("d", 30, 3, 5), [""; 0], "three stay, whatever their age");
+    assert_eq!(publish("e", 40, 2, 30), [dated(0)], "too old, and more than two");
+    assert_eq!(publish("f", 50, 0, 30), [dated(10)]);
+    assert_eq!(publish("g", 10, 0, 1), [""; 0], "by a clock that was set back they are of no age");
+    assert_eq!(publish("h", 100, 1, 1), [20, 30, 40, 50].map(dated));
 }
 
 #[test]

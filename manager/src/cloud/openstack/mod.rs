@@ -25,6 +25,7 @@ mod answers;
 mod config;
 mod console;
 mod diagnosis;
+mod handing;
 mod identity;
 mod images;
 mod inventory;
@@ -62,8 +63,8 @@ pub use self::diagnosis::{Proof, UNPROVABLE};
 use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};
 use super::{
-    Cloud, CloudError, Image, Ledger, NewImage, NewServer, ProgressSink, Publication, Published, Removal,
-    Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published,
+    Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
 };
 use crate::schedules::ServerSpec;
 
@@ -199,6 +200,18 @@ impl Cloud for OpenStackCloud {
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {
         Box::pin(self.publish_image(image, publication)).await
+    }
+
+    async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError> {
+        Box::pin(self.named_images(name)).await
+    }
+
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
+        Box::pin(self.hand_name_over(image, from, name)).await
+    }
+
+    async fn revoke(&self, image: &Image, _name: &str, why: &str) -> Result<(), CloudError> {
+        Box::pin(self.revoke_image(image, why)).await
     }
 
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {

@@ -4,6 +4,7 @@
 //! one that had the name lose it. Between the two both have it, and at no moment has none. Each step finds
 //! out for itself what is left to do, so doing all of them again ends in the same place.
 
+use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::OpenStackCloud;
@@ -11,6 +12,7 @@ use super::answers::{ApiError, text};
 use super::images::{BUILD_DATE, OWNER, PUBLISHED};
 use super::services::Service;
 use super::session::Call;
+use crate::clock;
 use crate::cloud::{CloudError, Image, Publication, Published, Removal, Trouble};
 
 impl OpenStackCloud {
@@ -59,7 +61,7 @@ impl OpenStackCloud {
         self.patch_image(id, Value::Array(patch)).await
     }
 
-    async fn patch_image(&self, id: &str, patch: Value) -> Result<(), ApiError> {
+    pub(super) async fn patch_image(&self, id: &str, patch: Value) -> Result<(), ApiError> {
         // Setting values twice sets the same values.
         let call = Call::patch(Service::Image, format!("images/{id}"), patch).repeatable();
         self.session.call(&call).await.map(drop)
@@ -107,7 +109,7 @@ impl OpenStackCloud {
         self.settle(newest, name).await.map(drop)
     }
 
-    /// Removes what is older than the `keep` newest before the current one.
+    /// Removes the images before the current one that neither `keep` nor `keep_for` keeps.
     async fn prune(
         &self,
         current: &str,
@@ -120,7 +122,11 @@ impl OpenStackCloud {
         });
         older.sort_by_key(|image| std::cmp::Reverse(date_of(image).to_owned()));
         let (mut removed, mut held) = (Vec::new(), Vec::new());
-        for image in older.iter().skip(usize::try_from(publication.keep).unwrap_or(usize::MAX)) {
+        let now = clock::now();
+        let date = |image| DateTime::parse_from_rfc3339(date_of(image)).ok().map(|date| date.to_utc());
+        let stays = |newer: usize, image| publication.keeps(newer, date(image), now);
+        let gone = older.iter().enumerate().filter(|(newer, image)| !stays(*newer, image));
+        for (_, image) in gone {
             match self.delete_image(image).await {
                 Ok(Removal::Gone) => removed.push(text(image, "name").to_owned()),
                 Ok(Removal::Held(why)) => held.push(why),
@@ -148,7 +154,7 @@ mod tests {
 
     fn image(id: &str, name: &str, date: &str, published: bool) -> Value {
         let mut image = json!({"id": id, "name": name, "owner": "p", "image_manager_owner": "me", "status": "active",
-            "image_build_date": date, "os_hidden": true, "visibility": "private", "os_hash_algo": "sha512",
+            "image_build_date": format!("{date}T00:00:00Z"), "os_hidden": true, "visibility": "private", "os_hash_algo": "sha512",
             "os_hash_value": "ab"});
         if published {
             image["image_manager_published"] = json!("pub");
@@ -180,7 +186,9 @@ mod tests {
                 ("GET", "/v2/images/n") => stage::json(&image("n", "image-manager-b", "2026-11-04", false)),
                 ("GET", "/v2/images/c") => stage::json(&all[0]),
                 ("GET", "/v2/images/o1") => stage::json(&all[2]),
-                ("DELETE", "/v2/images/o1") => "HTTP/1.1 409 In use\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                ("DELETE", "/v2/images/o1" | "/v2/images/o2") => {
+                    "HTTP/1.1 409 In use\r\ncontent-length: 0\r\n\r\n".to_owned()
+                }
                 ("PATCH", _) => stage::json(&json!({})),
                 other => panic!("{other:?}"),
             }
@@ -196,7 +204,7 @@ mod tests {
             size_bytes: 1,
             virtual_size_bytes: 1,
         };
-        (image, Publication { name: "pub".into(), keep: 1, visibility: "shared".into() })
+        (image, Publication { name: "pub".into(), keep: 1, keep_for: None, visibility: "shared".into() })
     }
 
     fn changes(stage: &Stage) -> Vec<String> {
@@ -214,6 +222,20 @@ mod tests {
         assert!(published.held[0].contains("o1"), "what is in use is held: {:?}", published.held);
         let other = Image { sha512: "cd".into(), ..new };
         assert_eq!(stage.cloud().publish(&other, &publication).await.unwrap_err().trouble, Trouble::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn an_older_image_stays_while_it_is_young_enough() {
+        let stage = glance().await;
+        let (new, publication) = new_image();
+        let century = Some(std::time::Duration::from_hours(100 * 366 * 24));
+        let young = Publication { keep: 0, keep_for: century, ..publication };
+        let published = stage.cloud().publish(&new, &young).await.unwrap();
+        assert_eq!(changes(&stage), ["PATCH /v2/images/n", "PATCH /v2/images/c"]);
+        assert_eq!(published.held, Vec::<String>::new());
+        let old = Publication { keep_for: Some(std::time::Duration::from_secs(1)), ..young };
+        let published = stage.cloud().publish(&new, &old).await.unwrap();
+        assert_eq!(published.held.len(), 2, "what cannot be removed is told: {:?}", published.held);
     }
 
     #[tokio::test]

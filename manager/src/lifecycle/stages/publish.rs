@@ -1,6 +1,7 @@
 //! PUBLISHING: the verified image gets its public name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::upload::message;
@@ -48,11 +49,14 @@ async fn in_cloud(
     let publication = Publication {
         name: publish.name.clone(),
         keep: publish.keep,
+        keep_for: publish.keep_for,
         visibility: publish.visibility.clone(),
     };
     let cloud = driver.manager.cloud(cloud_name);
     let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
-    let given = image.clone();
+    // Until the history says what the cloud was told.
+    let _alone = driver.manager.inner().naming.alone(cloud_name).await;
+    let (given, asked) = (image.clone(), Arc::clone(&cloud));
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
@@ -72,6 +76,8 @@ async fn in_cloud(
     };
     if let Err(error) = book(driver, cloud_name, image, &published).await {
         tracing::error!(build = driver.id, "published, but the history does not say so: {error}");
+    } else if let Err(error) = driver.manager.look_at_name(&*asked, &publish.name).await {
+        tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
     if !published.removed.is_empty() {
@@ -97,5 +103,5 @@ async fn book(
     }
     let mut record = message(image);
     record.name.clone_from(&published.name);
-    history.record_published(&driver.id, cloud, record).await
+    history.record_published(&driver.id, cloud, record, &published.location).await
 }

@@ -14,6 +14,8 @@ pub(super) enum Place {
     Schedules,
     /// Builds and all below them.
     Builds,
+    /// Images with public names.
+    Images,
     /// Neither.
     Elsewhere,
 }
@@ -76,6 +78,7 @@ impl Page {
                     nav aria-label="Main" {
                         a href="/" aria-current=[current(Place::Schedules)] { "Schedules" }
                         a href="/builds" aria-current=[current(Place::Builds)] { "Builds" }
+                        a href="/images" aria-current=[current(Place::Images)] { "Images" }
                     }
                 }
                 span.spacer {}

@@ -14,6 +14,7 @@ mod compare;
 mod error;
 mod events;
 mod figures;
+mod images;
 mod layout;
 mod log;
 mod log_file;
@@ -97,6 +98,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::page("/builds/{id}/events", || get(events::of_build)),
     Route::page("/builds/{id}/logs/{file}", || get(log::whole)),
     Route::page("/compare", || get(compare::page)),
+    Route::page("/images", || get(images::page)),
     Route::page("/schedules/{name}", || get(schedule::page)),
     Route::action("/build", || post(actions::trigger)),
     Route::action("/builds/{id}/cancel", || post(actions::cancel)),

@@ -54,7 +54,7 @@ const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
 /// A schedule asks for each of them once at most, so for no more than an agent takes.
 const _: () = assert!(CHECKS.len() <= image_manager_agent::MOST_CHECKS, "more checks than an agent takes");
 const TARGET: &[&str] = &["name", "cloud", "server", "checks", "required", "publish"];
-const PUBLISH: &[&str] = &["name", "keep", "when", "visibility"];
+const PUBLISH: &[&str] = &["name", "keep", "keep_for", "when", "visibility"];
 const SKIP: &[&str] = &["unchanged", "max_age"];
 const TIMEOUTS: &[&str] = &["build", "upload", "boot", "verify", "total"];
 

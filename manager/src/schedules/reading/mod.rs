@@ -29,6 +29,11 @@ use super::places::ImagePlaces;
 use super::quantities::{QuantityError, parse_duration, parse_size, show_duration, show_size};
 use super::suggestions::nearest;
 
+/// Whether an image can have this public name.
+pub(super) fn is_publish_name(text: &str) -> bool {
+    (rules::PUBLISH_NAME.holds)(text)
+}
+
 #[cfg(test)]
 pub(super) use self::keys::all_keys;
 pub(super) use self::schedule::read_schedules;

@@ -34,6 +34,10 @@ const LONGEST_ROW: u32 = 1000;
 const SHORTEST_AGE: Duration = Duration::from_mins(1);
 const LONGEST_AGE: Duration = Duration::from_hours(366 * 24);
 
+/// How long older images may be kept at least and at most.
+const SHORTEST_KEPT: Duration = Duration::from_secs(1);
+const LONGEST_KEPT: Duration = Duration::from_hours(3660 * 24);
+
 const VISIBILITIES: [(&str, &str); 4] =
     [("private", "private"), ("shared", "shared"), ("community", "community"), ("public", "public")];
 
@@ -187,11 +191,13 @@ impl<'a> Reader<'a> {
             let help = "write `name = \"debian-12\"`, or leave `publish` away to verify only".to_owned();
             self.findings.add_absence(table.span.clone(), "`publish.name` is missing", help);
         }
-        let keep = self.number(&table, "keep", 0..=100).unwrap_or(3);
+        let keep_for = self.duration(&table, "keep_for", SHORTEST_KEPT..=LONGEST_KEPT);
+        let unwritten = if table.get("keep_for").is_some() { 0 } else { 3 };
+        let keep = self.number(&table, "keep", 0..=100).unwrap_or(unwritten);
         let visibility = self.choice(&table, "visibility", &VISIBILITIES).unwrap_or("private").to_owned();
         let when = self.choice(&table, "when", &WHEN).unwrap_or_default();
         let name = self.ruled_string(&table, "name", &PUBLISH_NAME)?;
-        Some(Publish { name, keep, when, visibility })
+        Some(Publish { name, keep, keep_for, when, visibility })
     }
 
     /// Two schedules must not push each other's image from its name.

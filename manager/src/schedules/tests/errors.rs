@@ -158,6 +158,13 @@ fn names() {
             "\"pubic\"",
             "did you mean \"public\"?",
         ),
+        ("publish = { name = \"a\", keep_for = 90 }", "90: `publish.keep_for`", "\"90s\" for seconds"),
+        (
+            "publish = { name = \"a\", keep_for = \"0s\" }",
+            "\"0s\": `publish.keep_for` must be from 1s to",
+            "",
+        ),
+        ("publish = { name = \"a\", keep_fro = \"90d\" }", "keep_fro: ", "keep_for"),
         ("publish = { name = \"a\", keep = -1 }", "-1: `publish.keep` must be from 0 to 100", ""),
         ("checks.dns.names = [\"-x\"]", "\"-x\": `checks.dns.names[]`", "a name to resolve"),
         ("checks.internet.targets = [\"ftp://x\"]", "\"ftp://x\"", "tcp://host:port"),

@@ -39,6 +39,22 @@ fn tables_merge_key_by_key_and_lists_are_replaced() {
 }
 
 #[test]
+fn how_long_alone_says_which_older_images_stay() {
+    for (publish, keep, keep_for) in [
+        ("", 3, None),
+        (", keep_for = \"90d\"", 0, Some(90)),
+        (", keep = 2, keep_for = \"90d\"", 2, Some(90)),
+        (", keep = 0", 0, None),
+    ] {
+        let text =
+            format!("[schedule.a]\nimage.elements = [\"vm\"]\npublish = {{ name = \"a\"{publish} }}\n");
+        let read = read(&text).schedules[0].publish.clone().unwrap();
+        let keep_for = keep_for.map(|days: u64| Duration::from_hours(days * 24));
+        assert_eq!((read.keep, read.keep_for), (keep, keep_for), "{publish}");
+    }
+}
+
+#[test]
 fn checks_merge_by_name_and_can_be_taken_away() {
     let base = "[defaults.checks]\ndisk = { min_free = \"1 GiB\" }\ndns = {}\n\
                 [schedule.a]\nimage = { elements = [\"vm\"] }\n";

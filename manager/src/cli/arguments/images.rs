@@ -1,0 +1,75 @@
+//! Arguments of the verbs about images with public names.
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+
+use super::{OneFormat, ServingArguments, StateArgument};
+use crate::cli::completions;
+
+/// Arguments of `images`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArguments {
+    /// Only this public name
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgument,
+    /// Those that are not in the cloud any more, too
+    #[arg(long)]
+    pub(crate) removed: bool,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) format: OneFormat,
+}
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArguments {
+    /// The public name
+    pub(crate) name: String,
+    /// Build whose image is to have the name [default: the newest good one before the current one]
+    #[arg(long, value_name = "BUILD", add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) to: Option<String>,
+    /// Only in this cloud [default: in each where the name is]
+    #[arg(long, value_name = "CLOUD")]
+    pub(crate) cloud: Option<String>,
+    /// Why, for the audit trail and the webhook
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) serving: ServingArguments,
+}
+
+/// Arguments of `promote`.
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArguments {
+    /// Id of the build, or a unique prefix of it
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) build: String,
+    /// The further public name
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: String,
+    /// Only in this cloud [default: in each where the image is]
+    #[arg(long, value_name = "CLOUD")]
+    pub(crate) cloud: Option<String>,
+    /// Why, for the audit trail and the webhook
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) serving: ServingArguments,
+}
+
+/// Arguments of `revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArguments {
+    /// Id of the build, or a unique prefix of it
+    #[arg(add = ArgValueCandidates::new(completions::builds))]
+    pub(crate) build: String,
+    /// Why, for the image, the audit trail and the webhook
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) serving: ServingArguments,
+}

@@ -1,0 +1,146 @@
+//! `image-manager images`, `rollback`, `promote` and `revoke`: what has which public name.
+
+use image_manager_proto::v1;
+
+use super::arguments::{
+    ImagesArguments, OneFormat, PromoteArguments, RevokeArguments, RollbackArguments, ServingArguments,
+};
+use super::client::Client;
+use super::instance::open_history;
+use super::serving::{Answering, find};
+use super::table::{self, Column};
+use super::text::{self, Painted, Screen, Style};
+use super::{Exit, Outcome, Trouble, json, when};
+use crate::builder::bytes;
+use crate::history::{Named as _, PublicationFilter};
+
+/// `images`.
+pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
+    let history = open_history(&arguments.state.state)?;
+    let filter = PublicationFilter {
+        name: arguments.name,
+        removed: arguments.removed,
+        limit: arguments.limit,
+        ..PublicationFilter::default()
+    };
+    let page = history.publications(filter).await.map_err(Trouble::errored)?;
+    match arguments.format {
+        OneFormat::Text => {
+            text::print(&table(&page.publications, Style::of_stdout()));
+            if page.next.is_some() {
+                text::remark("there are more: --limit");
+            }
+        }
+        OneFormat::Json => text::print_document(&json::messages("Publication", &page.publications)),
+    }
+    Ok(Exit::Done)
+}
+
+/// `rollback`.
+pub(crate) async fn roll_back(arguments: RollbackArguments) -> Outcome {
+    let mut client = manager(&arguments.serving).await?;
+    let request = v1::RollBackRequest {
+        name: arguments.name,
+        to: arguments.to.unwrap_or_default(),
+        cloud: arguments.cloud.unwrap_or_default(),
+        why: arguments.reason,
+    };
+    Ok(told(&client.roll_back(request).await?))
+}
+
+/// `promote`.
+pub(crate) async fn promote(arguments: PromoteArguments) -> Outcome {
+    let mut client = manager(&arguments.serving).await?;
+    let request = v1::PromoteBuildRequest {
+        build: arguments.build,
+        name: arguments.name,
+        cloud: arguments.cloud.unwrap_or_default(),
+        why: arguments.reason,
+    };
+    Ok(told(&client.promote(request).await?))
+}
+
+/// `revoke`.
+pub(crate) async fn revoke(arguments: RevokeArguments) -> Outcome {
+    let mut client = manager(&arguments.serving).await?;
+    let request = v1::RevokeBuildRequest { build: arguments.build, reason: arguments.reason };
+    Ok(told(&client.revoke(request).await?))
+}
+
+/// A name is changed by the manager alone, which finishes what is cut off.
+async fn manager(arguments: &ServingArguments) -> Result<Client, Trouble> {
+    match find(arguments, false).await? {
+        Answering::Manager { client, .. } => Ok(client),
+        Answering::History(..) => Err(Trouble::usage(format!(
+            "no manager serves the state directory {}: start `image-manager serve`, which changes the name, first",
+            arguments.state.state.display()
+        ))),
+    }
+}
+
+fn told(images: &[v1::Publication]) -> Exit {
+    text::print(&table(images, Style::of_stdout()));
+    Exit::Done
+}
+
+const NAME: Column<v1::Publication> = ("NAME", |image| image.name.clone());
+const CLOUD: Column<v1::Publication> = ("CLOUD", |image| image.cloud.clone());
+const STATE: Column<v1::Publication> = ("STATE", |image| image.state().word().to_owned());
+const BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.clone());
+/// Enough of it to name a build: the time, and twelve bits of chance.
+const SHORT_BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.chars().take(18).collect());
+const SINCE: Column<v1::Publication> = ("SINCE", |image| when::ago(image.published_at.as_ref()));
+const SIZE: Column<v1::Publication> = ("SIZE", |image| bytes(image.size_bytes));
+const HASH: Column<v1::Publication> = ("SHA-512", |image| image.sha512.chars().take(12).collect());
+const BY: Column<v1::Publication> = ("BY", |image| image.published_by.clone());
+const WHY: Column<v1::Publication> = ("HOW", how);
+const WHERE: Column<v1::Publication> = ("WHERE", |image| image.location.clone());
+
+/// How it got the name, or why it was revoked.
+fn how(image: &v1::Publication) -> String {
+    if image.state() == v1::PublicationState::Revoked {
+        return format!("revoked by {}: {}", image.revoked_by, image.revoked_reason);
+    }
+    let kind = image.kind().word().replace('_', " ");
+    if image.why.is_empty() { kind } else { format!("{kind}: {}", image.why) }
+}
+
+/// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
+const LAYOUTS: [&[Column<v1::Publication>]; 5] = [
+    &[NAME, CLOUD, STATE, BUILD, SINCE, SIZE, HASH, BY, WHY, WHERE],
+    &[NAME, CLOUD, STATE, BUILD, SINCE, SIZE, HASH],
+    &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, SIZE],
+    &[NAME, STATE, SHORT_BUILD, SINCE],
+    &[NAME, STATE, SHORT_BUILD],
+];
+
+fn table(images: &[v1::Publication], style: Style) -> Screen {
+    table::of(&LAYOUTS, images, "nothing was published", style, |_, text| Painted::plain(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_images_fit_the_terminal() {
+        let image = v1::Publication {
+            name: "debian-13".to_owned(),
+            cloud: "local".to_owned(),
+            state: v1::PublicationState::Current.into(),
+            build_id: "019a21b0-3f72-71c7-8d09-52cee028ec3c".to_owned(),
+            size_bytes: 500 << 20,
+            sha512: "ab".repeat(64),
+            kind: v1::PublicationKind::RolledBack.into(),
+            why: "it did not boot".to_owned(),
+            ..v1::Publication::default()
+        };
+        for width in [60, 80, 100, 200] {
+            let said = table(std::slice::from_ref(&image), Style::of_width(width));
+            let said = said.as_str();
+            assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
+            assert!(said.contains("debian-13") && said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
+        }
+        assert!(table(&[image], Style::plain()).as_str().contains("rolled back: it did not boot"));
+    }
+}

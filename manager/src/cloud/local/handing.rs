@@ -1,0 +1,101 @@
+//! Handing a public name to an image that was published before, and revoking one.
+//!
+//! As in publishing, each step may be the last one before a crash, and doing all of them again ends in the same place:
+//! the current image gets its dated name; a link to the other one is renamed over the public name; the record is
+//! written. A file keeps its date, so that one that two names share is dated the same under both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::images::{self, Record, Store};
+use super::io_error;
+use super::publish::{Shelf, date, same};
+use crate::cloud::{CloudError, Image, NamedImage, Trouble};
+use crate::schedules::Format;
+
+/// A published file with its record.
+struct Found {
+    file: PathBuf,
+    format: Format,
+    record_file: PathBuf,
+    record: Record,
+}
+
+/// The images of a name: the current one, then the dated ones, the newest first. One without a record is left out, and
+/// so is the dated name of the current one.
+fn found(shelf: &Shelf<'_>) -> Result<Vec<Found>, CloudError> {
+    let mut names = vec![shelf.name.to_owned()];
+    let mut dated = Vec::new();
+    for format in Format::ALL {
+        dated.extend(shelf.dated(format.as_str())?);
+    }
+    dated.sort();
+    dated.dedup();
+    names.extend(dated.into_iter().rev());
+    let mut all: Vec<Found> = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let record_file = shelf.record_file(name);
+        for format in Format::ALL {
+            let file = shelf.file(name, format);
+            let Ok(metadata) = file.metadata() else { continue };
+            // The record of the public name may be its last image's: it must have this one's date.
+            let record = if place == 0 { shelf.record_of(&file) } else { images::read_record(&record_file) };
+            let second = all.iter().any(|one| one.file.metadata().is_ok_and(|there| same(&there, &metadata)));
+            if let Some(record) = record.filter(|_| !second) {
+                all.push(Found { file, format, record_file: record_file.clone(), record });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The images that are there under a name.
+pub(super) fn named(store: &Store, name: &str) -> Result<Vec<NamedImage>, CloudError> {
+    let shelf = Shelf::new(store, name, "")?;
+    let named =
+        |one: Found| NamedImage { sha512: one.record.sha512, location: one.file.display().to_string() };
+    Ok(found(&shelf)?.into_iter().map(named).collect())
+}
+
+/// Gives `name` to an image that was published as `from`. Returns the file that users take.
+pub(super) fn hand_over(store: &Store, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
+    let tried = || format!("giving {name} to the image that was published as {from}");
+    let source =
+        found(&Shelf::new(store, from, "")?)?.into_iter().find(|one| one.record.sha512 == image.sha512);
+    let source = source
+        .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{}: it is not there any more", tried())))?;
+    let metadata =
+        source.file.metadata().map_err(|error| io_error("cannot look at", &source.file, &error))?;
+    if metadata.len() != source.record.size_bytes {
+        return Err(images::corrupt(format!("{} is not as long as it was", source.file.display())));
+    }
+    let mut shelf = Shelf::new(store, name, "")?;
+    shelf.format = source.format;
+    let current = shelf.current();
+    let has_it = |path: &Path| path.metadata().is_ok_and(|there| same(&there, &metadata));
+    if !has_it(&current) {
+        for format in Format::ALL {
+            shelf.keep(format)?;
+        }
+        let part = images::part(&current);
+        images::remove_if_there(&part)?;
+        fs::hard_link(&source.file, &part)
+            .and_then(|()| fs::rename(&part, &current))
+            .map_err(|error| io_error("cannot publish as", &current, &error))?;
+        images::sync_directory(&shelf.directory)?;
+    }
+    let record = Record { published_at: Some(date(&metadata)), ..source.record };
+    images::write_record(&shelf.record_file(name), &record)?;
+    shelf.leave_other_formats()?;
+    Ok(current.display().to_string())
+}
+
+/// Marks an image in its record.
+pub(super) fn revoke(store: &Store, image: &Image, name: &str, why: &str) -> Result<(), CloudError> {
+    let shelf = Shelf::new(store, name, "")?;
+    for one in found(&shelf)?.into_iter().filter(|one| one.record.sha512 == image.sha512) {
+        let record = Record { revoked: Some(why.to_owned()), ..one.record };
+        images::write_record(&one.record_file, &record)?;
+    }
+    images::sync_directory(&shelf.directory)
+}

@@ -1,0 +1,113 @@
+//! Names and their images, against a real database file.
+
+use image_manager_proto::v1;
+
+use super::tests::{new_build, open};
+use super::*;
+
+async fn publish(history: &History, build: &str, name: &str) {
+    history.create_build(new_build(build, build)).await.unwrap();
+    let image = v1::Image {
+        id: format!("image of {build}"),
+        name: name.to_owned(),
+        sha512: format!("hash of {build}"),
+        size_bytes: 7,
+        virtual_size_bytes: 9,
+    };
+    history.record_published(build, "local", image, "/there").await.unwrap();
+}
+
+/// Builds of a name with their states, as they are listed.
+async fn states(history: &History, name: &str) -> Vec<(String, &'static str)> {
+    let filter =
+        PublicationFilter { name: Some(name.to_owned()), removed: true, limit: 10, ..Default::default() };
+    let page = history.publications(filter).await.unwrap();
+    page.publications.into_iter().map(|row| (row.build_id.clone(), row.state().word())).collect()
+}
+
+fn to(build: &str, change: Change) -> NewHandover {
+    let revoked = (change == Change::Revoked).then(|| "01b".to_owned());
+    NewHandover {
+        name: "web".to_owned(),
+        cloud: "local".to_owned(),
+        change,
+        to_build: Some(build.to_owned()),
+        revoked,
+        why: "because".to_owned(),
+    }
+}
+
+fn somebody() -> Principal {
+    Principal::Token("ci".to_owned())
+}
+
+#[tokio::test]
+async fn a_name_has_one_current_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for build in ["01a", "01b"] {
+        publish(&history, build, "web").await;
+    }
+    assert_eq!(
+        states(&history, "web").await,
+        [("01b".to_owned(), "current"), ("01a".to_owned(), "previous")]
+    );
+    let begun = history.begin_handovers(somebody(), vec![to("01a", Change::RolledBack)]).await.unwrap();
+    let busy = history.begin_handovers(somebody(), vec![to("01a", Change::RolledBack)]).await.unwrap_err();
+    assert!(matches!(busy, HistoryError::NameBusy { .. }), "{busy}");
+    history.want_notices(true).await.unwrap();
+    // As a manager would that was killed after the first time.
+    for _ in 0..2 {
+        history.finish_handover(begun[0].id, "/again").await.unwrap();
+    }
+    assert_eq!(
+        states(&history, "web").await,
+        [("01a".to_owned(), "current"), ("01b".to_owned(), "previous")]
+    );
+    let rows = history.audit(None, 10).await.unwrap();
+    let changes: Vec<_> = rows.iter().filter(|row| row.action == "image.rolled_back").collect();
+    let [row] = changes.as_slice() else { panic!("it is said once: {rows:?}") };
+    assert_eq!((row.principal.as_str(), row.build_id.as_str()), ("token ci", "01a"));
+    let [notice] = &history.due_notices(i64::MAX, 10).await.unwrap()[..] else { panic!("one notice") };
+    let OutboxKind::ImageChanged(change) = &notice.kind else { panic!("{notice:?}") };
+    assert_eq!((change.event.as_str(), change.why.as_str()), ("image.rolled_back", "because"));
+    assert!(history.open_handovers().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_build_that_publishes_overtakes_a_change_but_what_is_revoked_stays_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for build in ["01a", "01b"] {
+        publish(&history, build, "web").await;
+    }
+    history.begin_handovers(somebody(), vec![to("01a", Change::RolledBack)]).await.unwrap();
+    publish(&history, "01c", "web").await;
+    assert!(history.open_handovers().await.unwrap().is_empty());
+    let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
+    publish(&history, "01d", "web").await;
+    history.finish_handover(begun[0].id, "").await.unwrap();
+    let states = states(&history, "web").await;
+    assert_eq!(states[0], ("01d".to_owned(), "current"));
+    assert!(states.contains(&("01b".to_owned(), "revoked")), "{states:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_any_more_is_removed_and_pages_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for build in ["01a", "01b", "01c"] {
+        publish(&history, build, "web").await;
+    }
+    let there =
+        vec![("hash of 01b".to_owned(), "/b".to_owned()), ("hash of 01c".to_owned(), "/c".to_owned())];
+    history.record_there("web", "local", there).await.unwrap();
+    assert!(!history.is_published("01a").await.unwrap());
+    assert!(history.is_published("01b").await.unwrap());
+    let page = |after| PublicationFilter { limit: 1, after, ..PublicationFilter::default() };
+    let first = history.publications(page(0)).await.unwrap();
+    assert_eq!((first.publications[0].build_id.as_str(), first.next), ("01c", Some(1)));
+    assert_eq!(first.publications[0].location, "/c");
+    let second = history.publications(page(1)).await.unwrap();
+    assert_eq!((second.publications[0].build_id.as_str(), second.next), ("01b", None));
+}

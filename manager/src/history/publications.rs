@@ -1,0 +1,183 @@
+//! Which image has, or had, which public name in which cloud. A row outlives its build's.
+
+use image_manager_proto::v1;
+use rusqlite::{Row, Transaction, params};
+
+use super::builds::signed;
+use super::names::Named as _;
+use super::queries::timestamp;
+use super::{History, HistoryError, now_ms};
+
+/// Most rows on a page.
+const PAGE: u32 = 1000;
+
+/// Which publications are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PublicationFilter {
+    /// Only this name.
+    pub name: Option<String>,
+    /// Only this cloud.
+    pub cloud: Option<String>,
+    /// Only those of this build.
+    pub build_id: Option<String>,
+    /// Those whose image is not in the cloud any more, too.
+    pub removed: bool,
+    /// So many are passed over.
+    pub after: u32,
+    /// At most so many; a thousand at most.
+    pub limit: u32,
+}
+
+/// Some publications.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublicationPage {
+    /// By name and cloud; the current one first, then the newer builds.
+    pub publications: Vec<v1::Publication>,
+    /// How many are to be passed over for the next page; `None` on the last.
+    pub next: Option<u32>,
+}
+
+/// The columns that [`publication`] reads.
+pub(super) const COLUMNS: &str = "name, cloud, state, build_id, schedule, image_id, location, sha512, size_bytes, kind, why, \
+    published_at, published_by, revoked_at, revoked_by, revoked_reason";
+
+impl History {
+    /// A page of publications.
+    pub async fn publications(&self, filter: PublicationFilter) -> Result<PublicationPage, HistoryError> {
+        self.read(move |connection| {
+            let limit = filter.limit.clamp(1, PAGE);
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM publication
+                 WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR cloud = ?2) AND (?3 IS NULL OR build_id = ?3)
+                    AND (?4 OR state <> 'removed')
+                 ORDER BY name, cloud, state <> 'current', build_id DESC LIMIT ?5 OFFSET ?6"
+            ))?;
+            let PublicationFilter { name, cloud, build_id, removed, after, .. } = &filter;
+            let values = params![name, cloud, build_id, removed, limit.saturating_add(1), after];
+            let mut publications: Vec<_> =
+                statement.query_map(values, publication)?.collect::<Result<_, _>>()?;
+            let fit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let more = publications.len() > fit;
+            publications.truncate(fit);
+            Ok(PublicationPage { publications, next: more.then(|| after.saturating_add(limit)) })
+        })
+        .await
+    }
+
+    /// Every name's current image, at most so many.
+    pub async fn current_publications(&self, limit: u32) -> Result<Vec<v1::Publication>, HistoryError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM publication WHERE state = 'current' ORDER BY name, cloud LIMIT ?1"
+            ))?;
+            Ok(statement.query_map([limit], publication)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Whether an image of this build has, or had, a public name and is still in a cloud.
+    pub async fn is_published(&self, build_id: &str) -> Result<bool, HistoryError> {
+        let id = build_id.to_owned();
+        self.read(move |connection| {
+            let found =
+                "SELECT EXISTS (SELECT 1 FROM publication WHERE build_id = ?1 AND state <> 'removed')";
+            Ok(connection.query_row(found, [id], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// Records which images a cloud has under a name, by hash, and where; the others of that name are removed by now.
+    pub async fn record_there(
+        &self,
+        name: &str,
+        cloud: &str,
+        there: Vec<(String, String)>,
+    ) -> Result<(), HistoryError> {
+        let (name, cloud) = (name.to_owned(), cloud.to_owned());
+        self.writer()?
+            .run("publication:there", move |tx| {
+                tx.execute_batch("CREATE TEMP TABLE IF NOT EXISTS there (sha512 TEXT, location TEXT)")?;
+                tx.execute("DELETE FROM there", [])?;
+                for (sha512, location) in &there {
+                    tx.execute("INSERT INTO there VALUES (?1, ?2)", params![sha512, location])?;
+                }
+                tx.execute(
+                    "UPDATE publication SET state = 'removed', location = '' WHERE name = ?1 AND cloud = ?2
+                        AND state <> 'current' AND sha512 NOT IN (SELECT sha512 FROM there)",
+                    params![name, cloud],
+                )?;
+                tx.execute(
+                    "UPDATE publication SET location = (SELECT location FROM there
+                            WHERE there.sha512 = publication.sha512 LIMIT 1)
+                     WHERE name = ?1 AND cloud = ?2 AND sha512 IN (SELECT sha512 FROM there)",
+                    params![name, cloud],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// A build's image has been given its name. The one that had it has it no more, and what was to become of the name is
+/// overtaken; what was to be revoked still is.
+pub(super) fn published(
+    tx: &Transaction<'_>,
+    build_id: &str,
+    cloud: &str,
+    image: &v1::Image,
+    location: &str,
+) -> Result<(), HistoryError> {
+    tx.execute(
+        "UPDATE publication SET state = 'previous'
+         WHERE name = ?1 AND cloud = ?2 AND state = 'current' AND build_id <> ?3",
+        params![image.name, cloud, build_id],
+    )?;
+    tx.execute(
+        "INSERT INTO publication (name, cloud, schedule, build_id, image_id, location, sha512, size_bytes, kind,
+            published_at, published_by, state)
+         SELECT ?1, ?2, schedule, id, ?4, ?5, ?6, ?7, 'published', ?8, requested_by, 'current' FROM build WHERE id = ?3
+         ON CONFLICT (name, cloud, build_id) DO UPDATE SET state = 'current', location = excluded.location",
+        params![
+            image.name,
+            cloud,
+            build_id,
+            image.id,
+            location,
+            image.sha512,
+            signed(image.size_bytes),
+            now_ms()
+        ],
+    )?;
+    tx.execute(
+        "DELETE FROM handover WHERE name = ?1 AND cloud = ?2 AND kind <> 'revoked'",
+        params![image.name, cloud],
+    )?;
+    tx.execute(
+        "UPDATE handover SET to_build = NULL WHERE name = ?1 AND cloud = ?2",
+        params![image.name, cloud],
+    )?;
+    Ok(())
+}
+
+/// Reads a row of [`COLUMNS`].
+pub(super) fn publication(row: &Row<'_>) -> rusqlite::Result<v1::Publication> {
+    let (state, kind): (String, String) = (row.get(2)?, row.get(9)?);
+    Ok(v1::Publication {
+        name: row.get(0)?,
+        cloud: row.get(1)?,
+        state: v1::PublicationState::from_word(&state).unwrap_or_default().into(),
+        build_id: row.get(3)?,
+        schedule: row.get(4)?,
+        image_id: row.get(5)?,
+        location: row.get(6)?,
+        sha512: row.get(7)?,
+        size_bytes: u64::try_from(row.get::<_, i64>(8)?).unwrap_or_default(),
+        kind: v1::PublicationKind::from_word(&kind).unwrap_or_default().into(),
+        why: row.get(10)?,
+        published_at: Some(timestamp(row.get(11)?)),
+        published_by: row.get(12)?,
+        revoked_at: row.get::<_, Option<i64>>(13)?.map(timestamp),
+        revoked_by: row.get(14)?,
+        revoked_reason: row.get(15)?,
+    })
+}

@@ -1,0 +1,258 @@
+//! Giving public names to other images than the newest: roll-back, promotion, and revoking an image.
+//!
+//! What is to be done is committed to the history first (`handover:begin`), all of it or nothing; then the cloud is asked,
+//! where the image has the name before another one loses it; then the publications say so, with who and why, in one commit
+//! (`handover:done`). Between the two a name has the one verified image or the other. Whoever is killed there leaves the
+//! rest to the next start, and a cloud that does not answer is asked again by the reconciler; every step can be repeated.
+//! From before an image is chosen until its name is changed, nobody else changes the names of that cloud.
+
+mod choosing;
+mod handing_over;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, PublicationState};
+use tokio::sync::OwnedMutexGuard;
+
+use self::choosing::{asked_for, by_cloud, handover, newest_good};
+use super::{Manager, TriggerError};
+use crate::cloud::{CloudError, Trouble};
+use crate::history::{Change, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::schedules::is_publish_name;
+
+/// How long a cloud has for one step.
+const STEP: Duration = Duration::from_mins(2);
+/// Most images of one name or one build that are looked at.
+const ROWS: u32 = 1000;
+/// Longest reason, in characters.
+const WHY: usize = 300;
+
+/// Publications by cloud, and the guards of those clouds' names.
+type Alone = (BTreeMap<String, Vec<v1::Publication>>, Vec<OwnedMutexGuard<()>>);
+
+/// A name was not given to another image.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Nothing has this name.
+    #[error("no image is published as {0:?}: `image-manager images` lists the names")]
+    NoName(String),
+    /// The build's image has, or had, no public name where it was looked for.
+    #[error(
+        "build {0} has no published image there: only an image that was published can be given a name or revoked"
+    )]
+    NotPublished(String),
+    /// No image is left that the name could go to.
+    #[error(
+        "{name} on {cloud} has no good image to go back to: no other one that was verified, is not revoked and is still \
+         there. Build a new one first"
+    )]
+    NoGoodOne {
+        /// The name.
+        name: String,
+        /// The cloud.
+        cloud: String,
+    },
+    /// The image that was asked for cannot have the name.
+    #[error("the image of build {build} cannot be {name} on {cloud}: {why}")]
+    NotGood {
+        /// The build.
+        build: String,
+        /// The name.
+        name: String,
+        /// The cloud.
+        cloud: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The name or the reason is none.
+    #[error("{0}")]
+    Wrong(&'static str),
+    /// The cloud is not configured.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
+    /// The cloud did not do it.
+    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is tried again until it is done" } else { "; nothing was changed" })]
+    Cloud {
+        /// Its name.
+        cloud: String,
+        /// Why.
+        error: CloudError,
+        /// Whether it is finished later.
+        begun: bool,
+    },
+    /// The history cannot be read or written, or the name is being changed.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+impl Manager {
+    /// Gives a name back to an older image: that of the build `to`, else the newest good one before the current one.
+    pub async fn roll_back(
+        &self,
+        request: v1::RollBackRequest,
+        by: Principal,
+    ) -> Result<Vec<v1::Publication>, ChangeError> {
+        let v1::RollBackRequest { name, to, cloud, why } = request;
+        check_why(&why)?;
+        let to = match to.as_str() {
+            "" => None,
+            to => Some(self.published_build(to).await?),
+        };
+        let filter = PublicationFilter { name: Some(name.clone()), cloud: some(cloud), ..rows() };
+        let (of_clouds, alone) = self.alone_with(filter).await?;
+        if of_clouds.is_empty() {
+            return Err(ChangeError::NoName(name));
+        }
+        let mut new = Vec::new();
+        for (cloud, rows) in of_clouds {
+            let there = self.there(&cloud, &name).await?;
+            let current = rows.iter().find(|row| row.state() == PublicationState::Current);
+            let target = match &to {
+                Some(to) => asked_for(&rows, to, (&name, &cloud), &there)?,
+                None => newest_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)
+                    .ok_or_else(|| ChangeError::NoGoodOne { name: name.clone(), cloud: cloud.clone() })?,
+            };
+            new.push(handover(target, &name, Change::RolledBack, &why));
+        }
+        self.change(new, by, alone).await
+    }
+
+    /// Gives a published image of a build another name besides.
+    pub async fn promote(
+        &self,
+        request: v1::PromoteBuildRequest,
+        by: Principal,
+    ) -> Result<Vec<v1::Publication>, ChangeError> {
+        let v1::PromoteBuildRequest { build, name, cloud, why } = request;
+        check_why(&why)?;
+        if !is_publish_name(&name) {
+            let rule = "a public name has letters, digits, `.`, `-` and `_`, at most 100, and does not begin with a dot";
+            return Err(ChangeError::Wrong(rule));
+        }
+        let build = self.published_build(&build).await?;
+        let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
+        let mut new = Vec::new();
+        let (of_clouds, alone) = self.alone_with(filter).await?;
+        for (cloud, rows) in of_clouds {
+            let not = |why| ChangeError::NotGood {
+                build: build.clone(),
+                name: name.clone(),
+                cloud: cloud.clone(),
+                why,
+            };
+            if rows.iter().any(|row| row.state() == PublicationState::Revoked) {
+                return Err(not("it was revoked"));
+            }
+            if rows.iter().any(|row| row.name == name && row.state() == PublicationState::Current) {
+                return Err(not("it is already"));
+            }
+            let Some(row) = rows.first() else { continue };
+            if !self.there(&cloud, &row.name).await?.contains(&row.sha512) {
+                return Err(not("it is not there any more"));
+            }
+            new.push(handover(row, &name, Change::Promoted, &why));
+        }
+        if new.is_empty() {
+            return Err(ChangeError::NotPublished(build));
+        }
+        self.change(new, by, alone).await
+    }
+
+    /// Revokes the images of a build. Each name that one of them has goes to the newest good one; when a name has none,
+    /// nothing is done.
+    pub async fn revoke(
+        &self,
+        request: v1::RevokeBuildRequest,
+        by: Principal,
+    ) -> Result<Vec<v1::Publication>, ChangeError> {
+        let v1::RevokeBuildRequest { build, reason } = request;
+        check_why(&reason)?;
+        if reason.trim().is_empty() {
+            return Err(ChangeError::Wrong("say why it is revoked"));
+        }
+        let build = self.published_build(&build).await?;
+        let filter = PublicationFilter { build_id: Some(build.clone()), ..rows() };
+        let mut new = Vec::new();
+        let (of_clouds, alone) = self.alone_with(filter).await?;
+        for row in of_clouds.into_values().flatten() {
+            if row.state() == PublicationState::Revoked {
+                continue;
+            }
+            let mut step = NewHandover {
+                name: row.name.clone(),
+                cloud: row.cloud.clone(),
+                change: Change::Revoked,
+                to_build: None,
+                revoked: Some(build.clone()),
+                why: reason.clone(),
+            };
+            if row.state() == PublicationState::Current {
+                let (name, cloud) = (row.name.clone(), row.cloud.clone());
+                let of_name =
+                    PublicationFilter { name: Some(name.clone()), cloud: Some(cloud.clone()), ..rows() };
+                let others = self.history().publications(of_name).await?.publications;
+                let there = self.there(&cloud, &name).await?;
+                let target = newest_good(&others, Some(&build), &there, true);
+                let target = target.ok_or(ChangeError::NoGoodOne { name, cloud })?;
+                step.to_build = Some(target.build_id.clone());
+            }
+            new.push(step);
+        }
+        if new.is_empty() {
+            return Err(ChangeError::NotPublished(build));
+        }
+        self.change(new, by, alone).await
+    }
+
+    /// The id of a build by its text; its row may be gone.
+    async fn published_build(&self, text: &str) -> Result<String, ChangeError> {
+        let filter = PublicationFilter { build_id: Some(text.to_owned()), limit: 1, ..rows() };
+        if !self.history().publications(filter).await?.publications.is_empty() {
+            return Ok(text.to_owned());
+        }
+        Ok(self.history().resolve(text).await?)
+    }
+
+    /// Publications by cloud, read once nobody else changes the names of these clouds, which lasts as long as the guards.
+    async fn alone_with(&self, filter: PublicationFilter) -> Result<Alone, ChangeError> {
+        let clouds = by_cloud(self.history().publications(filter.clone()).await?.publications);
+        let mut alone = Vec::new();
+        // In the order of their names, as everybody who locks several does.
+        for cloud in clouds.keys() {
+            alone.push(self.inner().naming.alone(cloud).await);
+        }
+        let mut rows = by_cloud(self.history().publications(filter).await?.publications);
+        rows.retain(|cloud, _| clouds.contains_key(cloud));
+        Ok((rows, alone))
+    }
+
+    /// The hashes of the images that a cloud has under a name.
+    async fn there(&self, cloud: &str, name: &str) -> Result<BTreeSet<String>, ChangeError> {
+        let asked = self.cloud(cloud)?;
+        let named = within(asked.named(name)).await.map_err(|error| ChangeError::Cloud {
+            cloud: cloud.to_owned(),
+            error,
+            begun: false,
+        })?;
+        Ok(named.into_iter().map(|image| image.sha512).collect())
+    }
+}
+
+fn rows() -> PublicationFilter {
+    PublicationFilter { limit: ROWS, ..PublicationFilter::default() }
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn check_why(why: &str) -> Result<(), ChangeError> {
+    let long = why.chars().count() > WHY;
+    if long { Err(ChangeError::Wrong("the reason is longer than 300 characters")) } else { Ok(()) }
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+    let late = |_| Err(CloudError::new(Trouble::Timeout, "it did not answer in time"));
+    tokio::time::timeout(STEP, work).await.unwrap_or_else(late)
+}

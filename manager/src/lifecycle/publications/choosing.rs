@@ -1,0 +1,68 @@
+//! Which image a name can go to, by what the history and the cloud say. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use image_manager_proto::v1::{self, PublicationState};
+
+use super::ChangeError;
+use crate::history::{Change, NewHandover};
+
+/// Rows by their clouds, in the order in which the clouds are locked.
+pub(super) fn by_cloud(rows: Vec<v1::Publication>) -> BTreeMap<String, Vec<v1::Publication>> {
+    let mut of_clouds: BTreeMap<String, Vec<v1::Publication>> = BTreeMap::new();
+    for row in rows {
+        of_clouds.entry(row.cloud.clone()).or_default().push(row);
+    }
+    of_clouds
+}
+
+/// The newest image that is verified, not revoked and there, of a build before `than`; with `else_any` the newest other
+/// one at all when there is none before. Ids of builds sort by time.
+pub(super) fn newest_good<'a>(
+    rows: &'a [v1::Publication],
+    than: Option<&str>,
+    there: &BTreeSet<String>,
+    else_any: bool,
+) -> Option<&'a v1::Publication> {
+    let good = || {
+        rows.iter().filter(|row| {
+            row.state() == PublicationState::Previous
+                && there.contains(&row.sha512)
+                && than != Some(row.build_id.as_str())
+        })
+    };
+    let newest = |a: &&v1::Publication, b: &&v1::Publication| a.build_id.cmp(&b.build_id);
+    let before = good().filter(|row| than.is_none_or(|than| row.build_id.as_str() < than)).max_by(newest);
+    before.or_else(|| good().filter(|_| else_any).max_by(newest))
+}
+
+/// The image of a build, when it can have the name.
+pub(super) fn asked_for<'a>(
+    rows: &'a [v1::Publication],
+    build: &str,
+    (name, cloud): (&str, &str),
+    there: &BTreeSet<String>,
+) -> Result<&'a v1::Publication, ChangeError> {
+    let found = rows.iter().find(|row| row.build_id == build);
+    let why = match found {
+        None => "it never had this name there, or is not there any more",
+        Some(row) if row.state() == PublicationState::Current => "it is already",
+        Some(row) if row.state() == PublicationState::Revoked => "it was revoked",
+        Some(row) if !there.contains(&row.sha512) => "it is not there any more",
+        Some(row) => return Ok(row),
+    };
+    let (build, name, cloud) = (build.to_owned(), name.to_owned(), cloud.to_owned());
+    Err(ChangeError::NotGood { build, name, cloud, why })
+}
+
+/// What is written down for an image that gets a name.
+pub(super) fn handover(row: &v1::Publication, name: &str, change: Change, why: &str) -> NewHandover {
+    NewHandover {
+        name: name.to_owned(),
+        cloud: row.cloud.clone(),
+        change,
+        to_build: Some(row.build_id.clone()),
+        revoked: None,
+        why: why.to_owned(),
+    }
+}
