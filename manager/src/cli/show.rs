@@ -87,6 +87,12 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    if build.verification {
+        let mut of: Vec<_> = build.trials.iter().map(|trial| trial.image_of.as_str()).collect();
+        of.sort_unstable();
+        of.dedup();
+        line!(out, format_args!("verified again: the published image of build {}", of.join(", ")));
+    }
     if !build.unchanged_since.is_empty() {
         line!(out, format_args!("nothing has changed since build {}", build.unchanged_since));
     }

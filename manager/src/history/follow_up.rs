@@ -87,6 +87,11 @@ fn follow_up(
     end: v1::BuildState,
     policy: Option<RetryPolicy>,
 ) -> Result<FollowUp, HistoryError> {
+    // It says nothing about whether the schedule can be built: neither a retry nor a pause comes of it.
+    let verifies = "SELECT verification IS NOT NULL FROM build WHERE id = ?1";
+    if tx.query_row(verifies, [id], |row| row.get(0))? {
+        return Ok(FollowUp::default());
+    }
     let (schedule, attempt, reason, is_second, stage): (String, u32, Option<String>, bool, String) = tx
         .query_row(
             "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0),
@@ -197,7 +202,13 @@ mod tests {
         async fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let history = History::open(&directory.path().join("image-manager.db")).unwrap();
-            history.remember_schedules(vec![("web".to_owned(), String::new())]).await.unwrap();
+            history
+                .remember_schedules(vec![crate::history::Entries {
+                    schedule: "web".to_owned(),
+                    ..Default::default()
+                }])
+                .await
+                .unwrap();
             Self { history, _directory: directory }
         }
 
@@ -212,6 +223,7 @@ mod tests {
                 fired_at: None,
                 retry_of: retry_of.map(str::to_owned),
                 forced: false,
+                verification: None,
             };
             self.history.create_build(build).await
         }
