@@ -112,11 +112,9 @@ fn a_verification_that_is_cut_off_leaves_the_published_image_alone() {
     for (point, end) in [
         ("create_build#1:after", "succeeded"),
         ("advance:trying#1:after", "succeeded"),
-        ("trial:booting#1:after", "errored"),
-        ("record:server#1:after", "succeeded"),
-        ("trial:verifying#1:after", "errored"),
+        // The next manager's gateway is at another port, where its agent does not come.
+        ("record:server#1:after", "errored"),
         ("trial:cleaning_up#1:after", "succeeded"),
-        ("advance:cleaning_up#1:after", "succeeded"),
     ] {
         let count = place.history().len();
         let serving = place.serve_in(&[], &[("IMAGE_MANAGER_TEST_KILL", point)]);
@@ -134,6 +132,27 @@ fn a_verification_that_is_cut_off_leaves_the_published_image_alone() {
         assert_eq!(current(&place), only, "{point}");
         assert_eq!(serving.terminate(), Some(0), "{point}");
     }
+    place.assert_nothing_left();
+}
+
+/// The manager is killed while the name goes back: the next one finishes it.
+#[test]
+fn a_name_that_was_to_go_back_goes_back() {
+    let place = Place::tiny(PUBLISH);
+    let old = build(&place);
+    build(&place);
+    rewrite(&place, &format!("{TOO_MUCH}\non_failure = \"rollback\""));
+    let serving = place.serve_in(&[], &[("IMAGE_MANAGER_TEST_KILL", "handover:begin#1:after")]);
+    place.expect(&["verify", "tiny"], 2);
+    serving.ended();
+    let serving = place.serve();
+    let build = wait_for("the verification to end", Duration::from_secs(180), || {
+        let build = place.latest();
+        (!build["finished_at"].is_null()).then_some(build)
+    });
+    assert_eq!((&build["state"], &build["reason"]), (&"failed".into(), &"check_failed".into()), "{build}");
+    wait_for("the name to go back", Duration::from_secs(60), || (current(&place) == old).then_some(()));
+    assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }
 
