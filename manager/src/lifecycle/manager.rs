@@ -364,7 +364,11 @@ impl Manager {
         }
         tracing::info!(build = id, schedule = name, verifies, "queued");
         let build = self.inner.history.build(&id).await?;
-        self.start(id, schedule.clone(), Start::of_queued(&schedule, &build), keep_disk);
+        let start = Start::of_queued(&schedule, &build);
+        let changed =
+            || TriggerError::NotPublished { schedule: name, why: "its targets have changed".to_owned() };
+        let start = start.ok_or_else(changed)?;
+        self.start(id, schedule, start, keep_disk);
         Ok(build)
     }
 

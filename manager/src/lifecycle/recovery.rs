@@ -85,7 +85,9 @@ impl Manager {
         let build = self.history().build(id).await?;
         match self.schedule(&build.schedule) {
             Ok(schedule) => {
-                let start = Start::of_queued(&schedule, &build);
+                let Some(start) = Start::of_queued(&schedule, &build) else {
+                    return self.end_unstarted(id, "its schedule has changed since").await;
+                };
                 self.start(id.to_owned(), schedule, start, None);
                 tracing::info!(build = id, "queued again");
                 Ok(())

@@ -12,22 +12,22 @@ use super::driver::Driver;
 use super::take_up::{Resumed, Start, TrialStart, image_of};
 use super::{Manager, TriggerError};
 use crate::history::{HistoryError, Principal, PublicationFilter};
-use crate::schedules::{OnFailure, Schedule};
+use crate::schedules::{OnFailure, Schedule, Target};
 use crate::stage::Stage;
 
 /// Clouds with one name that are looked at.
 const CLOUDS: u32 = 1000;
 
 impl Start {
-    /// Where a build begins that is in the queue.
-    pub(super) fn of_queued(schedule: &Schedule, build: &v1::Build) -> Self {
+    /// Where a build begins that is in the queue. `None`: it is a verification, and a target of it is gone.
+    pub(super) fn of_queued(schedule: &Schedule, build: &v1::Build) -> Option<Self> {
         if !build.verification {
-            return Self::Queue;
+            return Some(Self::Queue);
         }
-        let trials = build.trials.iter().filter_map(|trial| {
-            let target = schedule.targets.iter().find(|target| target.name == trial.target)?.clone();
+        let trials = build.trials.iter().map(|trial| {
+            let same = |target: &&Target| target.name == trial.target && target.cloud == trial.cloud;
             Some(Resumed {
-                target,
+                target: schedule.targets.iter().find(same)?.clone(),
                 state: TrialState::Waiting,
                 attempt: 1,
                 image: image_of(&build.id, trial),
@@ -35,7 +35,7 @@ impl Start {
                 start: TrialStart::Waiting { retry_at: None },
             })
         });
-        Self::Verify(trials.collect())
+        trials.collect::<Option<Vec<_>>>().map(Self::Verify)
     }
 
     /// Whether it verifies again what is published.
