@@ -175,7 +175,7 @@ fn a_change_that_is_cut_off_is_finished_or_was_never_begun() {
         );
         let serving = place.serve();
         let (wanted, other) = if done { (&old, &new) } else { (&new, &old) };
-        wait_for("the change to be settled", Duration::from_secs(60), || {
+        wait_for("the change to be settled", Duration::from_mins(1), || {
             (state(&place, "tiny", wanted) == "current").then_some(())
         });
         assert_eq!(state(&place, "tiny", other), "previous", "{point}");

@@ -26,7 +26,7 @@ fn current(place: &Place) -> String {
     let output = place.run(&["images", "tiny", "--format", "json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let all: Vec<Json> = serde_json::from_slice(&output.stdout).unwrap();
-    let current = all.iter().find(|image| image["state"] == "current").expect("one has the name");
+    let current = all.iter().find(|image| image["state"] == "current").unwrap();
     current["build_id"].as_str().unwrap().to_owned()
 }
 
@@ -122,7 +122,7 @@ fn a_verification_that_is_cut_off_leaves_the_published_image_alone() {
         serving.ended();
         assert!(fs::read(&file).unwrap() == before, "{point}: the image is untouched");
         let serving = place.serve();
-        let build = wait_for("the verification to end", Duration::from_secs(180), || {
+        let build = wait_for("the verification to end", Duration::from_mins(3), || {
             let build = place.latest();
             (!build["finished_at"].is_null()).then_some(build)
         });
@@ -146,12 +146,12 @@ fn a_name_that_was_to_go_back_goes_back() {
     place.expect(&["verify", "tiny"], 2);
     serving.ended();
     let serving = place.serve();
-    let build = wait_for("the verification to end", Duration::from_secs(180), || {
+    let build = wait_for("the verification to end", Duration::from_mins(3), || {
         let build = place.latest();
         (!build["finished_at"].is_null()).then_some(build)
     });
     assert_eq!((&build["state"], &build["reason"]), (&"failed".into(), &"check_failed".into()), "{build}");
-    wait_for("the name to go back", Duration::from_secs(60), || (current(&place) == old).then_some(()));
+    wait_for("the name to go back", Duration::from_mins(1), || (current(&place) == old).then_some(()));
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }
@@ -162,7 +162,7 @@ fn a_published_image_is_verified_again_by_its_cron_entry() {
     let place = Place::tiny(&format!("{PUBLISH}\nreverify = \"* * * * *\""));
     let only = build(&place);
     let serving = place.serve();
-    let build = wait_for("a verification to end", Duration::from_secs(240), || {
+    let build = wait_for("a verification to end", Duration::from_mins(4), || {
         let build = place.latest();
         (build["verification"] == true && !build["finished_at"].is_null()).then_some(build)
     });
