@@ -47,6 +47,9 @@ pub(crate) enum Verb {
     /// Build, boot and verify one schedule now, and wait for the verdict
     #[command(after_help = examples::RUN)]
     Run(RunArguments),
+    /// Boot a schedule's published image once more, and ask it again
+    #[command(after_help = examples::VERIFY)]
+    Verify(VerifyArguments),
     /// Check schedules.toml: every mistake with line and caret, what this host lacks for it, the next fire times
     #[command(after_help = examples::CHECK)]
     Check(CheckArguments),
@@ -210,6 +213,9 @@ pub(crate) struct RunArguments {
     /// Build even if nothing has changed since the last build (see `skip` in schedules.toml)
     #[arg(long)]
     pub(crate) force: bool,
+    /// Build nothing, but verify the published image again.
+    #[arg(skip)]
+    pub(crate) verify: bool,
     /// After the agent has gone, shut the server down and write its disk to this file, for a look inside
     #[arg(long, value_name = "FILE")]
     pub(crate) keep_disk: Option<PathBuf>,
@@ -220,6 +226,31 @@ pub(crate) struct RunArguments {
     pub(crate) host: HostArguments,
     #[command(flatten)]
     pub(crate) logging: LogArguments,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Name of the schedule
+    #[arg(add = ArgValueCandidates::new(completions::schedule_names))]
+    pub(crate) schedule: String,
+    /// Print the logs as they come
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// File with the API token of the manager that serves this state directory
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
+    pub(crate) api_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
+}
+
+impl From<VerifyArguments> for RunArguments {
+    fn from(arguments: VerifyArguments) -> Self {
+        let VerifyArguments { schedule, verbose, api_token_file, host, logging } = arguments;
+        Self { schedule, verbose, force: false, verify: true, keep_disk: None, api_token_file, host, logging }
+    }
 }
 
 /// Arguments of `check`.

@@ -56,10 +56,15 @@ impl Client {
         request
     }
 
-    /// Triggers a build of a schedule.
-    pub(crate) async fn trigger(&mut self, schedule: &str, force: bool) -> Result<v1::Build, Trouble> {
+    /// Triggers a build of a schedule, or verifies its published image again.
+    pub(crate) async fn trigger(
+        &mut self,
+        schedule: &str,
+        force: bool,
+        verify: bool,
+    ) -> Result<v1::Build, Trouble> {
         let (schedule, trigger) = (schedule.to_owned(), Trigger::Cli.into());
-        let message = v1::TriggerBuildRequest { schedule, trigger, force };
+        let message = v1::TriggerBuildRequest { schedule, trigger, force, verify };
         let mut request = self.request(message);
         // Ours ends first, and knows what was asked.
         request.set_timeout(ANSWER_TO_TRIGGER.saturating_add(ANSWER));

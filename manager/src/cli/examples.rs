@@ -134,6 +134,14 @@ Examples:
 
 docs/operations.md says how names go to other images, docs/json.md has every key of the JSON.";
 
+/// For `verify`.
+pub(super) const VERIFY: &str = "\
+Examples:
+  image-manager verify debian
+  image-manager history --schedule debian
+
+Nothing is built. A failure takes the name from the image only where the schedule says on_failure = \"rollback\".";
+
 /// For `rollback`.
 pub(super) const ROLLBACK: &str = "\
 Examples:

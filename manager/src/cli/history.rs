@@ -87,7 +87,11 @@ const CREATED: Column<v1::Build> = ("CREATED", |build| when::exact(build.created
 const AGE: Column<v1::Build> = ("AGE", |build| when::ago(build.created_at.as_ref()));
 const TOOK: Column<v1::Build> =
     ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
-const REASON: Column<v1::Build> = ("REASON", |build| build.reason.clone());
+const REASON: Column<v1::Build> = ("REASON", |build| match (build.verification, build.reason.as_str()) {
+    (false, reason) => reason.to_owned(),
+    (true, "") => "verified again".to_owned(),
+    (true, reason) => format!("{reason}, verified again"),
+});
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
 const LAYOUTS: [&[Column<v1::Build>]; 5] = [

@@ -164,13 +164,14 @@ fn report(trouble: &Trouble) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Outcome {
-    if matches!(arguments.verb, Verb::Serve(_) | Verb::Run(_)) {
+    if matches!(arguments.verb, Verb::Serve(_) | Verb::Run(_) | Verb::Verify(_)) {
         // What a manager writes is nobody else's; what is for others is given its mode where it is made.
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     }
     match arguments.verb {
         Verb::Serve(serve) => serve::run(serve).await,
         Verb::Run(run) => run::run(run).await,
+        Verb::Verify(verify) => run::run(verify.into()).await,
         Verb::Check(check) => check::run(&check),
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,

@@ -122,6 +122,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .transpose()
             .map_err(Trouble::usage)?,
         force: arguments.force,
+        verify: arguments.verify,
         ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
@@ -172,7 +173,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         ));
     }
     let mut client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
-    let build = client.trigger(&arguments.schedule, arguments.force).await?;
+    let build = client.trigger(&arguments.schedule, arguments.force, arguments.verify).await?;
     let events = client.watch(&build.id).await?;
     let canceller = client.clone();
     let id = build.id.clone();

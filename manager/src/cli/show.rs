@@ -12,7 +12,7 @@ use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
-use crate::lifecycle::trials::{blamed, image, several};
+use crate::lifecycle::trials::{blamed, image, made_by, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
 
 /// Longest value of an observation that is shown, in characters.
@@ -88,6 +88,10 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    if build.verification {
+        let of = made_by(build).join(", ");
+        line!(out, format_args!("verified again: the published image of build {of}"));
+    }
     if !build.unchanged_since.is_empty() {
         line!(out, format_args!("nothing has changed since build {}", build.unchanged_since));
     }

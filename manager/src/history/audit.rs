@@ -218,7 +218,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image-manager.db");
         let history = History::open(&path).unwrap();
-        history.remember_schedules(vec![("web".to_owned(), String::new())]).await.unwrap();
+        history
+            .remember_schedules(vec![crate::history::Entries {
+                schedule: "web".to_owned(),
+                ..Default::default()
+            }])
+            .await
+            .unwrap();
         history.set_paused("web", true, somebody()).await.unwrap();
         history.set_paused("web", true, somebody()).await.unwrap();
         let rows = history.audit(None, 10).await.unwrap();
@@ -240,7 +246,13 @@ mod tests {
     async fn nobody_fills_the_disk_by_it() {
         let directory = tempfile::tempdir().unwrap();
         let history = History::open(&directory.path().join("image-manager.db")).unwrap();
-        history.remember_schedules(vec![("web".to_owned(), String::new())]).await.unwrap();
+        history
+            .remember_schedules(vec![crate::history::Entries {
+                schedule: "web".to_owned(),
+                ..Default::default()
+            }])
+            .await
+            .unwrap();
         for turn in 0..MOST {
             history.set_paused("web", turn % 2 == 0, somebody()).await.unwrap();
         }

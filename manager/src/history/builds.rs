@@ -10,6 +10,7 @@ use super::follow_up::take_retry;
 use super::names::{ENDS, Named as _, build_has_ended};
 use super::points::Point;
 use super::{History, HistoryError, NewTrial, Principal, now_ms, outbox, reports, trials};
+use crate::stage::Stage;
 
 /// A build to be queued.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct NewBuild {
     pub retry_of: Option<String>,
     /// Whether it is to be made whether anything has changed or not.
     pub forced: bool,
+    /// Of one that makes no image, but verifies the published one again: a digest of the schedule by which it does.
+    pub verification: Option<String>,
 }
 
 /// How a stage ended, and what it leads to.
@@ -99,6 +102,16 @@ impl History {
                 advance(tx, &id, from, to, &ending)
             })
             .await
+    }
+
+    /// Of a verification: the digest of the schedule by which it verifies. `None` of builds that make images.
+    pub async fn verification(&self, id: &str) -> Result<Option<String>, HistoryError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            let found = "SELECT verification FROM build WHERE id = ?1";
+            Ok(connection.query_row(found, [id], |row| row.get(0)).optional()?.flatten())
+        })
+        .await
     }
 
     /// Marks a stage that was not needed.
@@ -179,13 +192,15 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     if let Some(id) = unfinished {
         return Err(HistoryError::Unfinished(id));
     }
-    let attempt = take_retry(tx, &build.schedule, build.retry_of.as_deref())?;
+    let verifies = build.verification.is_some();
+    // A verification makes no retry needless.
+    let attempt = if verifies { 1 } else { take_retry(tx, &build.schedule, build.retry_of.as_deref())? };
     let clouds: BTreeSet<&str> = build.trials.iter().map(|trial| trial.cloud.as_str()).collect();
     let cloud = if let [one] = Vec::from_iter(&clouds).as_slice() { **one } else { "" };
     tx.execute(
         "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by,
-            forced)
-         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9)",
+            forced, verification)
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             build.id,
             build.schedule,
@@ -195,19 +210,42 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
             build.retry_of,
             attempt,
             build.requested_by.to_string(),
-            build.forced
+            build.forced,
+            build.verification
         ],
     )?;
-    let about = About { detail: build.trigger.word(), ..About::build(&build.schedule, &build.id) };
+    let how = if verifies {
+        format!("{}, verifies again", build.trigger.word())
+    } else {
+        build.trigger.word().to_owned()
+    };
+    let about = About { detail: &how, ..About::build(&build.schedule, &build.id) };
     audit::append(tx, &build.requested_by, Action::BuildTriggered, about)?;
     let (before, after) = &build.stages;
     let place = insert_stages(tx, &build.id, before, 0)?;
     let place = trials::insert(tx, &build.id, &build.trials, place)?;
     insert_stages(tx, &build.id, after, place)?;
+    if verifies {
+        skip_what_makes_images(tx, &build.id)?;
+    }
     if let Some(fired_at) = build.fired_at {
+        let passed = if verifies {
+            "UPDATE schedule_state SET reverify_since = max(reverify_since, ?2) WHERE schedule = ?1"
+        } else {
+            "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1"
+        };
+        tx.execute(passed, params![build.schedule, fired_at])?;
+    }
+    Ok(())
+}
+
+/// A verification has no use for the stages that make an image and give it out.
+fn skip_what_makes_images(tx: &Transaction<'_>, id: &str) -> Result<(), HistoryError> {
+    for stage in [Stage::Building, Stage::Uploading, Stage::Publishing] {
         tx.execute(
-            "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1",
-            params![build.schedule, fired_at],
+            "UPDATE stage SET state = 'skipped', detail = 'the published image is verified again'
+             WHERE build_id = ?1 AND name = ?2",
+            params![id, stage.word()],
         )?;
     }
     Ok(())
@@ -241,7 +279,7 @@ pub(super) fn advance(
     let terminal = build_has_ended(to);
     let changed = tx.execute(
         "UPDATE build SET state = ?3,
-         started_at = CASE WHEN ?3 = 'building' THEN ?4 ELSE started_at END,
+         started_at = CASE WHEN ?3 IN ('building', 'trying') THEN coalesce(started_at, ?4) ELSE started_at END,
          finished_at = CASE WHEN ?5 THEN ?4 ELSE finished_at END WHERE id = ?1 AND state = ?2",
         params![id, from.word(), to.word(), now, terminal],
     )?;

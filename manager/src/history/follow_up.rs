@@ -87,6 +87,11 @@ fn follow_up(
     end: v1::BuildState,
     policy: Option<RetryPolicy>,
 ) -> Result<FollowUp, HistoryError> {
+    // It says nothing about whether the schedule can be built: neither a retry nor a pause comes of it.
+    let verifies = "SELECT verification IS NOT NULL FROM build WHERE id = ?1";
+    if tx.query_row(verifies, [id], |row| row.get(0))? {
+        return Ok(FollowUp::default());
+    }
     let (schedule, attempt, reason, is_second, stage): (String, u32, Option<String>, bool, String) = tx
         .query_row(
             "SELECT b.schedule, b.attempt, b.failure_reason, coalesce(first.failure_reason = ?2, 0),
@@ -197,12 +202,27 @@ mod tests {
         async fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let history = History::open(&directory.path().join("image-manager.db")).unwrap();
-            history.remember_schedules(vec![("web".to_owned(), String::new())]).await.unwrap();
+            history
+                .remember_schedules(vec![crate::history::Entries {
+                    schedule: "web".to_owned(),
+                    ..Default::default()
+                }])
+                .await
+                .unwrap();
             Self { history, _directory: directory }
         }
 
         async fn queue(&self, id: &str, retry_of: Option<&str>) -> Result<(), HistoryError> {
-            let build = NewBuild {
+            self.history.create_build(Self::build(id, retry_of)).await
+        }
+
+        async fn queue_verification(&self, id: &str) -> Result<(), HistoryError> {
+            let verification = Some("digest".to_owned());
+            self.history.create_build(NewBuild { verification, ..Self::build(id, None) }).await
+        }
+
+        fn build(id: &str, retry_of: Option<&str>) -> NewBuild {
+            NewBuild {
                 id: id.to_owned(),
                 schedule: "web".to_owned(),
                 requested_by: Principal::Cron,
@@ -212,8 +232,8 @@ mod tests {
                 fired_at: None,
                 retry_of: retry_of.map(str::to_owned),
                 forced: false,
-            };
-            self.history.create_build(build).await
+                verification: None,
+            }
         }
 
         async fn end(&self, id: &str, end: S, reason: &str) -> FollowUp {
@@ -301,6 +321,27 @@ mod tests {
         bench.history.set_paused("web", true, Principal::Manager).await.unwrap();
         let state = bench.state().await;
         assert_eq!((state.retry, state.pause_reason.as_str()), (None, "paused on request"));
+    }
+
+    #[tokio::test]
+    async fn a_verification_owes_nothing_and_makes_nothing_needless() {
+        let bench = Bench::new().await;
+        bench.queue("1", None).await.unwrap();
+        bench.end("1", S::Errored, "interrupted").await;
+        bench.queue_verification("2").await.unwrap();
+        assert!(bench.queue("3", None).await.is_err(), "one unfinished build a schedule");
+        assert_eq!(bench.state().await.retry.unwrap().build_id, "1", "the retry is owed still");
+        for (id, end) in [("2", S::Failed), ("3", S::Errored), ("4", S::Succeeded)] {
+            if id != "2" {
+                bench.queue_verification(id).await.unwrap();
+            }
+            assert_eq!(bench.end(id, end, "interrupted").await, FollowUp::default());
+        }
+        let state = bench.state().await;
+        assert_eq!((state.failures, state.retry.unwrap().build_id.as_str()), (0, "1"));
+        assert!(bench.history.last_successes(vec!["web".to_owned()]).await.unwrap().is_empty());
+        let report = bench.history.report(crate::history::ReportQuery::default()).await.unwrap();
+        assert_eq!(report.schedules.iter().map(|schedule| schedule.builds).sum::<u64>(), 1);
     }
 
     #[tokio::test]

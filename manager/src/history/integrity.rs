@@ -129,7 +129,13 @@ mod tests {
         let writing = tokio::spawn(async move {
             for number in 0..200 {
                 let name = format!("schedule-{number}");
-                history.remember_schedules(vec![(name, String::new())]).await.unwrap();
+                history
+                    .remember_schedules(vec![crate::history::Entries {
+                        schedule: name,
+                        ..Default::default()
+                    }])
+                    .await
+                    .unwrap();
             }
         });
         for number in 0..3 {

@@ -55,7 +55,7 @@ pub use publications::{PublicationFilter, PublicationPage};
 pub use queries::{BuildFilter, Page, timestamp};
 pub use reports::ReportQuery;
 pub use room::RoomTaken;
-pub use schedule_state::ScheduleState;
+pub use schedule_state::{Entries, ScheduleState};
 pub use tokens::{NewToken, TokenRecord};
 pub use trail::{ArtifactRecord, Claim, Introduction, Trail};
 pub use trials::{Decided, NewTrial, TrialKey};

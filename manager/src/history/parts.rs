@@ -126,7 +126,7 @@ fn both_details(of_trial: &str, of_build: &str) -> String {
 const TRIAL: &str = "SELECT build_id, target, cloud, required, state, verdict, attempt, retry_at,
         failure_reason, failure_stage, failure_message, failure_evidence,
         image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor,
-        agent_version, agent_boot_id, agent_attached_at, removal_complete FROM trial";
+        agent_version, agent_boot_id, agent_attached_at, removal_complete, image_of FROM trial";
 
 fn trial(row: &Row<'_>) -> rusqlite::Result<v1::Trial> {
     let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
@@ -147,6 +147,7 @@ fn trial(row: &Row<'_>) -> rusqlite::Result<v1::Trial> {
             None => None,
         },
         agent: agent(row, 20)?,
+        image_of: word(24)?,
         ..v1::Trial::default()
     })
 }

@@ -43,7 +43,7 @@ pub struct Page {
 
 const BUILD_COLUMNS: &str = "id, schedule, cloud, state, verdict, trigger, created_at, started_at, finished_at,
     failure_reason, failure_stage, failure_message, failure_evidence, retry_of, requested_by, cancelled_by, warnings,
-    unchanged_since, forced";
+    unchanged_since, forced, verification IS NOT NULL";
 
 impl History {
     /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
@@ -232,6 +232,7 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         warnings: word(16)?.lines().map(str::to_owned).collect(),
         unchanged_since: word(17)?,
         forced: row.get(18)?,
+        verification: row.get(19)?,
         ..v1::Build::default()
     })
 }

@@ -14,6 +14,8 @@ use super::{History, HistoryError, Principal, now_ms};
 pub struct ScheduleState {
     /// Fire times up to this instant (milliseconds since the epoch) are dealt with.
     pub since: i64,
+    /// The same of the fire times of `reverify`.
+    pub reverify_since: i64,
     /// It does not fire by itself for now.
     pub paused: bool,
     /// Why; empty when it is not paused.
@@ -31,28 +33,43 @@ pub struct ScheduleState {
 /// Why a schedule is paused that somebody has paused.
 const ON_REQUEST: &str = "paused on request";
 
+/// What a schedule fires by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Name of the schedule.
+    pub schedule: String,
+    /// The cron entry of its builds, with its time zone.
+    pub cron: String,
+    /// That of its verifications.
+    pub reverify: String,
+}
+
 impl History {
     /// Makes known which schedules there are, with their cron entries. One that is new or back again, or whose
     /// entry has changed, counts from now: there is nothing to catch up. Whether it is paused stays; what a
     /// schedule owed that is gone is forgotten.
-    pub async fn remember_schedules(&self, entries: Vec<(String, String)>) -> Result<(), HistoryError> {
+    pub async fn remember_schedules(&self, entries: Vec<Entries>) -> Result<(), HistoryError> {
         self.writer()?
             .run("schedules:remember", move |tx| {
-                let known = serde_json::json!(entries.iter().map(|(name, _)| name).collect::<Vec<_>>()).to_string();
+                let known = serde_json::json!(entries.iter().map(|entry| &entry.schedule).collect::<Vec<_>>()).to_string();
                 tx.execute(
-                    "UPDATE schedule_state SET cron = '' WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
+                    "UPDATE schedule_state SET cron = '', reverify = '' WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
                     [&known],
                 )?;
                 tx.execute(
                     "DELETE FROM retry WHERE schedule NOT IN (SELECT value FROM json_each(?1))",
                     [&known],
                 )?;
-                for (schedule, cron) in &entries {
+                for Entries { schedule, cron, reverify } in &entries {
                     tx.execute(
-                        "INSERT INTO schedule_state (schedule, cron, since) VALUES (?1, ?2, ?3)
-                         ON CONFLICT (schedule) DO UPDATE SET cron = excluded.cron, since = excluded.since
-                         WHERE cron <> excluded.cron",
-                        params![schedule, cron, now_ms()],
+                        "INSERT INTO schedule_state (schedule, cron, since, reverify, reverify_since)
+                         VALUES (?1, ?2, ?4, ?3, ?4) ON CONFLICT (schedule) DO UPDATE SET
+                            since = CASE WHEN cron <> excluded.cron THEN excluded.since ELSE since END,
+                            cron = excluded.cron,
+                            reverify_since = CASE WHEN reverify <> excluded.reverify THEN excluded.reverify_since
+                                ELSE reverify_since END,
+                            reverify = excluded.reverify",
+                        params![schedule, cron, reverify, now_ms()],
                     )?;
                 }
                 Ok(())
@@ -64,13 +81,15 @@ impl History {
     pub async fn schedule_states(&self) -> Result<BTreeMap<String, ScheduleState>, HistoryError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT s.schedule, s.since, s.paused, s.pause_reason, s.paused_at, s.failures, r.build_id, r.due_at, s.paused_by
+                "SELECT s.schedule, s.since, s.paused, s.pause_reason, s.paused_at, s.failures, r.build_id, r.due_at, s.paused_by,
+                    s.reverify_since
                  FROM schedule_state s LEFT JOIN retry r ON r.schedule = s.schedule",
             )?;
             let rows = statement.query_map([], |row| {
                 let owed = row.get::<_, Option<String>>(6)?.zip(row.get(7)?);
                 let state = ScheduleState {
                     since: row.get(1)?,
+                    reverify_since: row.get(9)?,
                     paused: row.get(2)?,
                     pause_reason: row.get(3)?,
                     paused_at: row.get(4)?,
@@ -91,8 +110,23 @@ impl History {
         self.writer()?
             .run("schedules:reset_since", move |tx| {
                 tx.execute(
-                    "UPDATE schedule_state SET since = ?2 WHERE schedule = ?1",
+                    "UPDATE schedule_state SET since = min(since, ?2), reverify_since = min(reverify_since, ?2)
+                     WHERE schedule = ?1",
                     params![schedule, since],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Commits that the fire times of a schedule's verifications are dealt with up to an instant, without one.
+    pub async fn reverify_passed(&self, schedule: &str, until: i64) -> Result<(), HistoryError> {
+        let schedule = schedule.to_owned();
+        self.writer()?
+            .run("schedules:reverify_passed", move |tx| {
+                tx.execute(
+                    "UPDATE schedule_state SET reverify_since = max(reverify_since, ?2) WHERE schedule = ?1",
+                    params![schedule, until],
                 )?;
                 Ok(())
             })
@@ -136,6 +170,7 @@ impl History {
                 } else {
                     tx.execute(
                         "UPDATE schedule_state SET since = CASE WHEN paused THEN max(since, ?2) ELSE since END,
+                         reverify_since = CASE WHEN paused THEN max(reverify_since, ?2) ELSE reverify_since END,
                          paused = 0, pause_reason = '', paused_at = NULL, paused_by = '', failures = 0 WHERE schedule = ?1",
                         params![schedule, now_ms()],
                     )?;

@@ -17,7 +17,7 @@ impl History {
             // Newest first by the index of the schedule: it ends at the first one that passed.
             let mut statement = connection.prepare_cached(
                 "SELECT finished_at FROM build WHERE schedule = ?1 AND state IN ('succeeded', 'skipped')
-                 ORDER BY id DESC LIMIT 1",
+                    AND verification IS NULL ORDER BY id DESC LIMIT 1",
             )?;
             let mut found = BTreeMap::new();
             for schedule in schedules {

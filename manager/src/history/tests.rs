@@ -20,6 +20,7 @@ pub(super) fn new_build(id: &str, schedule: &str) -> NewBuild {
         fired_at: None,
         retry_of: None,
         forced: false,
+        verification: None,
     }
 }
 
@@ -30,6 +31,7 @@ fn new_trial(cloud: &str) -> NewTrial {
         required: true,
         stages: vec!["uploading", "booting", "verifying", "cleaning_up"],
         checks: vec![("disk".to_owned(), true)],
+        image: None,
     }
 }
 
@@ -167,7 +169,9 @@ async fn the_ledger_lists_what_is_open() {
 async fn a_schedule_that_is_new_changed_or_back_counts_from_now() {
     let directory = tempfile::tempdir().unwrap();
     let history = open(&directory);
-    let entry = |cron: &str| vec![("web".to_owned(), cron.to_owned())];
+    let entry = |cron: &str| {
+        vec![Entries { schedule: "web".to_owned(), cron: cron.to_owned(), ..Entries::default() }]
+    };
     let since = |history: History| async move { history.schedule_states().await.unwrap()["web"].since };
     let before = now_ms();
     history.remember_schedules(entry("0 3 * * *")).await.unwrap();

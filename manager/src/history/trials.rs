@@ -30,6 +30,8 @@ pub struct NewTrial {
     pub stages: Vec<&'static str>,
     /// Names of its checks, in order, and whether each is required.
     pub checks: Vec<(String, bool)>,
+    /// Of a verification: the image in the cloud, and the build that made it.
+    pub image: Option<(v1::Image, String)>,
 }
 
 /// A verdict with why it is not `passed`.
@@ -78,8 +80,9 @@ impl History {
                     return Err(illegal(&key, v1::TrialState::CleaningUp.word(), v1::TrialState::Waiting.word()));
                 }
                 for reset in [
+                    // What a verification skips stays skipped.
                     "UPDATE stage SET state = 'pending', started_at = NULL, finished_at = NULL, detail = ''
-                     WHERE build_id = ?1 AND trial = ?2",
+                     WHERE build_id = ?1 AND trial = ?2 AND (state <> 'skipped' OR detail = '')",
                     "UPDATE check_result SET outcome = NULL, duration_ms = NULL, summary = '', observations = '{}'
                      WHERE build_id = ?1 AND trial = ?2",
                     "DELETE FROM removed_path WHERE build_id = ?1 AND trial = ?2",
@@ -219,6 +222,17 @@ pub(super) fn insert(
              VALUES (?1, ?2, ?3, ?4, ?5, 'waiting')",
             params![build_id, position, trial.target, trial.cloud, trial.required],
         )?;
+        if let Some((image, of)) = &trial.image {
+            let key = TrialKey {
+                build_id: build_id.to_owned(),
+                position: u32::try_from(position).unwrap_or_default(),
+            };
+            set_image(tx, &key, image)?;
+            tx.execute(
+                "UPDATE trial SET image_of = ?3 WHERE build_id = ?1 AND position = ?2",
+                params![build_id, position, of],
+            )?;
+        }
         for name in &trial.stages {
             tx.execute(
                 "INSERT INTO stage (build_id, position, name, state, trial) VALUES (?1, ?2, ?3, 'pending', ?4)",

@@ -71,7 +71,8 @@ impl History {
                  WHERE a.packages_sha256 IS NOT NULL AND b.schedule = ?1
                    AND b.state IN {ENDS}
                    AND b.id IS NOT (SELECT p.id FROM build p INDEXED BY build_by_schedule_state
-                                    WHERE p.schedule = ?1 AND p.state = 'succeeded' ORDER BY p.id DESC LIMIT 1)
+                                    WHERE p.schedule = ?1 AND p.state = 'succeeded' AND p.verification IS NULL
+                                    ORDER BY p.id DESC LIMIT 1)
                  ORDER BY a.build_id LIMIT ?2",
             ))?;
             let ids = statement.query_map(params![schedule, MOST], |row| row.get(0))?;
@@ -104,7 +105,8 @@ fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryEr
                 a.packages_sha256
              FROM build this JOIN build b INDEXED BY build_by_schedule ON b.schedule = this.schedule AND b.id < this.id
              LEFT JOIN artifact a ON a.build_id = b.id
-             WHERE this.id = ?1 AND b.state IN ('succeeded', 'failed', 'errored') ORDER BY b.id DESC LIMIT 1",
+             WHERE this.id = ?1 AND b.state IN ('succeeded', 'failed', 'errored') AND b.verification IS NULL
+             ORDER BY b.id DESC LIMIT 1",
         )?
         .query_row([id], |row| {
             let word = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
@@ -150,6 +152,7 @@ mod tests {
             required: true,
             stages: vec!["uploading"],
             checks: Vec::new(),
+            image: None,
         };
         let build = NewBuild {
             id: id.to_owned(),
@@ -161,6 +164,7 @@ mod tests {
             fired_at: None,
             retry_of: None,
             forced: false,
+            verification: None,
         };
         history.create_build(build).await.unwrap();
     }

@@ -7,7 +7,7 @@ use image_manager_proto::hex;
 use sha2::{Digest as _, Sha256};
 
 use crate::builder::sha512_of;
-use crate::schedules::{RetryPolicy, Schedule};
+use crate::schedules::{OnFailure, RetryPolicy, Schedule};
 
 /// The image file in the scratch directory, with the hash that it had when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) fn digest_of(schedule: &Schedule) -> String {
         timezone: chrono_tz::UTC,
         retry: RetryPolicy::default(),
         skip: None,
+        reverify: None,
+        on_failure: OnFailure::Keep,
         ..schedule.clone()
     };
     hex(&Sha256::digest(format!("{what:?}").as_bytes()))

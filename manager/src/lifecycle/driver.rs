@@ -39,6 +39,8 @@ pub(super) struct Driver {
     pub(super) bounds: Bounds,
     start: Start,
     state: BuildState,
+    /// Whether it makes no image, but verifies the published one again.
+    verifies: bool,
     /// Why it is made although the schedule leaves builds out that would change nothing.
     because: Option<String>,
     /// What went wrong and was mended; goes into the stages' details.
@@ -62,7 +64,8 @@ impl Driver {
     ) -> Self {
         let (state, incidents) = (start.state(), Incidents::default());
         let bounds = Bounds::new(stop, schedule.timeouts.total);
-        Self { manager, id, schedule, keep_disk, bounds, start, state, because: None, incidents }
+        let verifies = start.verifies();
+        Self { manager, id, schedule, keep_disk, bounds, start, state, verifies, because: None, incidents }
     }
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
@@ -119,10 +122,18 @@ impl Driver {
                 let trials = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();
                 (Some(artifact.value), trials)
             }
+            Start::Verify(trials) => {
+                self.enter(BuildState::Trying, String::new()).await?;
+                (None, trials)
+            }
             Start::Trials { artifact, trials, .. } => (artifact, trials),
         };
         let ended = self.try_out(artifact, trials, fresh).await?;
         let outcome = sum_up(&ended);
+        if self.verifies {
+            self.settle_name().await;
+            return Ok(outcome);
+        }
         let Some(publication) = self.schedule.publish.clone() else {
             let history = self.manager.history();
             history.skip_stage(&self.id, Stage::Publishing.word(), "the schedule publishes nothing").await?;
@@ -180,7 +191,7 @@ impl Driver {
                 }
                 start => start,
             };
-            let at = (resumed.state, resumed.attempt);
+            let at = (resumed.state, resumed.attempt, resumed.image_of);
             let trial =
                 Trial::new(Arc::clone(&shared), key, (resumed.target, cloud), self.bounds.clone(), at);
             tasks.push(tokio::spawn(trial.run(start)));

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::artifact::digest_of;
 use super::driver::Driver;
 use super::events::Bus;
 use super::metrics::Metrics;
@@ -62,6 +63,14 @@ pub enum TriggerError {
         #[source]
         error: CloudError,
     },
+    /// Only a published image can be verified again.
+    #[error("schedule {schedule:?} has no published image to verify again: {why}")]
+    NotPublished {
+        /// The schedule.
+        schedule: String,
+        /// What is missing.
+        why: String,
+    },
     /// The history cannot be written.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -82,12 +91,14 @@ pub struct TriggerOptions {
     pub keep_disk: Option<PathBuf>,
     /// Build whether anything has changed since the last build or not.
     pub force: bool,
+    /// Build nothing, but verify the published image again.
+    pub verify: bool,
 }
 
 impl TriggerOptions {
     /// A plain trigger.
     pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
-        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false }
+        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false, verify: false }
     }
 }
 
@@ -267,7 +278,10 @@ impl Manager {
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
-        let targets = schedule.targets.clone();
+        let images = if options.verify { self.published_images(&schedule).await? } else { BTreeMap::new() };
+        let mut targets = schedule.targets.clone();
+        // Where nothing is published there is nothing to verify again.
+        targets.retain(|target| !options.verify || images.contains_key(&target.cloud));
         for target in &targets {
             self.cloud(&target.cloud)?;
         }
@@ -285,10 +299,11 @@ impl Manager {
             trigger: options.trigger,
             requested_by: options.by,
             stages: (words(&Stage::BEFORE_TRIALS), words(&Stage::AFTER_TRIALS)),
-            trials: targets.iter().map(new_trial).collect(),
+            trials: targets.iter().map(|target| new_trial(target, images.get(&target.cloud))).collect(),
             fired_at: options.fired_at,
             retry_of: options.retry_of,
             forced: options.force,
+            verification: options.verify.then(|| digest_of(&schedule)),
         };
         // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
         // without a driver would block its schedule.
@@ -339,6 +354,7 @@ impl Manager {
             return Err(TriggerError::Stopping);
         }
         let (id, name) = (new.id.clone(), schedule.name.clone());
+        let verifies = new.verification.is_some();
         match self.inner.history.create_build(new).await {
             Ok(()) => {}
             Err(HistoryError::Unfinished(build_id)) => {
@@ -346,9 +362,14 @@ impl Manager {
             }
             Err(error) => return Err(error.into()),
         }
-        tracing::info!(build = id, schedule = name, "queued");
-        self.start(id.clone(), schedule, Start::Queue, keep_disk);
-        Ok(self.inner.history.build(&id).await?)
+        tracing::info!(build = id, schedule = name, verifies, "queued");
+        let build = self.inner.history.build(&id).await?;
+        let start = Start::of_queued(&schedule, &build);
+        let changed =
+            || TriggerError::NotPublished { schedule: name, why: "its targets have changed".to_owned() };
+        let start = start.ok_or_else(changed)?;
+        self.start(id, schedule, start, keep_disk);
+        Ok(build)
     }
 
     /// Starts the task that owns a build, from the queue or from where an earlier manager was. When the manager is stopping already, the build is told so at
@@ -412,12 +433,13 @@ fn words(stages: &[Stage]) -> Vec<&'static str> {
     stages.iter().map(|stage| stage.word()).collect()
 }
 
-fn new_trial(target: &Target) -> NewTrial {
+fn new_trial(target: &Target, image: Option<&(v1::Image, String)>) -> NewTrial {
     NewTrial {
         target: target.name.clone(),
         cloud: target.cloud.clone(),
         required: target.required,
         stages: words(&Stage::OF_TRIAL),
         checks: target.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
+        image: image.cloned(),
     }
 }

@@ -98,6 +98,10 @@ impl Metrics {
 
     /// A build has ended.
     pub fn ended(&self, build: &v1::Build) {
+        // It made no image, and says nothing of builds.
+        if build.verification {
+            return;
+        }
         let verdict = match build.state() {
             BuildState::Succeeded => "passed",
             BuildState::Failed => "failed",

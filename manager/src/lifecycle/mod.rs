@@ -37,6 +37,7 @@ mod take_up;
 mod trial;
 pub mod trials;
 mod uploads;
+mod verification;
 
 pub use agent_program::{NoAgent, agent_for};
 pub use comparison::{boot_time, compare, short_digest};

@@ -93,6 +93,16 @@ impl Manager {
         request: v1::RollBackRequest,
         by: Principal,
     ) -> Result<Vec<v1::Publication>, ChangeError> {
+        self.roll_back_from(request, None, by).await
+    }
+
+    /// The same where the name is that of the build `from`; where another one has it by now nothing is done.
+    pub(super) async fn roll_back_from(
+        &self,
+        request: v1::RollBackRequest,
+        from: Option<&str>,
+        by: Principal,
+    ) -> Result<Vec<v1::Publication>, ChangeError> {
         let v1::RollBackRequest { name, to, cloud, why } = request;
         check_why(&why)?;
         let to = match to.as_str() {
@@ -106,8 +116,11 @@ impl Manager {
         }
         let mut new = Vec::new();
         for (cloud, rows) in of_clouds {
-            let there = self.there(&cloud, &name).await?;
             let current = rows.iter().find(|row| row.state() == PublicationState::Current);
+            if from.is_some_and(|from| current.is_none_or(|row| row.build_id != from)) {
+                continue;
+            }
+            let there = self.there(&cloud, &name).await?;
             let target = match &to {
                 Some(to) => asked_for(&rows, to, (&name, &cloud), &there)?,
                 None => newest_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)

@@ -85,7 +85,10 @@ impl Manager {
         let build = self.history().build(id).await?;
         match self.schedule(&build.schedule) {
             Ok(schedule) => {
-                self.start(id.to_owned(), schedule, Start::Queue, None);
+                let Some(start) = Start::of_queued(&schedule, &build) else {
+                    return self.end_unstarted(id, "its schedule has changed since").await;
+                };
+                self.start(id.to_owned(), schedule, start, None);
                 tracing::info!(build = id, "queued again");
                 Ok(())
             }
@@ -142,7 +145,8 @@ impl Manager {
         let build = self.history().build(id).await?;
         let ended: Vec<_> = build.trials.iter().map(|trial| Ended::of_record(trial, false, None)).collect();
         let outcome = sum_up(&ended);
-        if outcome.verdict != Verdict::Passed {
+        // Nothing was to be published of a verification.
+        if outcome.verdict != Verdict::Passed || build.verification {
             return Ok(outcome);
         }
         // All had passed: the image is good, and was not given out, or perhaps not everywhere.

@@ -194,6 +194,7 @@ mod tests {
                 fired_at: None,
                 retry_of: None,
                 forced: false,
+                verification: None,
             };
             history.create_build(new).await.unwrap();
             let ending = || Ending::new(StageState::Done, "");

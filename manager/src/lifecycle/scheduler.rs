@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Manager;
 use super::manager::{TriggerError, TriggerOptions};
 use crate::clock;
-use crate::history::{HistoryError, OwedRetry, Principal};
+use crate::history::{Entries, HistoryError, OwedRetry, Principal};
 use crate::schedules::{RetryPolicy, Schedules, planner};
 
 /// How often it is looked what is due.
@@ -92,7 +92,14 @@ impl Manager {
     pub(super) async fn remember(&self, schedules: &Schedules) -> Result<(), HistoryError> {
         let entries = schedules.schedules.iter().map(|schedule| {
             let cron = schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default();
-            (schedule.name.clone(), format!("{cron} {}", schedule.timezone))
+            let reverify = schedule.reverify.as_ref();
+            Entries {
+                schedule: schedule.name.clone(),
+                cron: format!("{cron} {}", schedule.timezone),
+                reverify: reverify
+                    .map(|cron| format!("{} {}", cron.source, schedule.timezone))
+                    .unwrap_or_default(),
+            }
         });
         self.history().remember_schedules(entries.collect()).await?;
         let names = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
@@ -107,7 +114,8 @@ impl Manager {
         for schedule in &schedules.schedules {
             let Some(state) = states.get(&schedule.name) else { continue };
             let Some(since) = DateTime::from_timestamp_millis(state.since) else { continue };
-            if since > now + FUTURE {
+            let latest = state.since.max(state.reverify_since);
+            if latest > (now + FUTURE).timestamp_millis() {
                 tracing::warn!(schedule = schedule.name, %since, "the clock was wrong; it counts from now");
                 self.history().reset_since(&schedule.name, now.timestamp_millis()).await?;
                 continue;
@@ -143,13 +151,57 @@ impl Manager {
                 Err(TriggerError::History(error)) => return Err(error),
                 // The next start catches up.
                 Err(TriggerError::Stopping) => return Ok(()),
+                // Its turn comes when that has ended.
+                Err(TriggerError::AlreadyRunning { build_id, .. })
+                    if self.history().verification(&build_id).await?.is_some() => {}
                 Err(error) => {
                     tracing::warn!(schedule = name, due = %due.fire_time, "not fired: {error}");
                     self.history().schedule_passed(name, now.timestamp_millis()).await?;
                 }
             }
         }
+        for schedule in &schedules.schedules {
+            if let Some(state) = states.get(&schedule.name)
+                && let Some(since) = DateTime::from_timestamp_millis(state.reverify_since)
+                && let Some(due) = planner::reverify_due(schedule, since, now)
+            {
+                self.reverify(&schedule.name, state.paused, (due.fire_time, now)).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Verifies a published image again that has come due. A build that is under way makes it needless.
+    async fn reverify(
+        &self,
+        name: &str,
+        paused: bool,
+        (due, now): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<(), HistoryError> {
+        if self.is_recovering(name) {
+            return Ok(());
+        }
+        let until = now.timestamp_millis();
+        if paused {
+            return self.history().reverify_passed(name, until).await;
+        }
+        let options = TriggerOptions {
+            fired_at: Some(until),
+            verify: true,
+            ..TriggerOptions::new(Trigger::Cron, Principal::Cron)
+        };
+        match self.trigger(name, options).await {
+            Ok(build) => {
+                tracing::info!(build = build.id, schedule = name, %due, "fired: verifies again");
+                Ok(())
+            }
+            Err(TriggerError::History(error)) => Err(error),
+            Err(TriggerError::Stopping) => Ok(()),
+            Err(error) => {
+                tracing::warn!(schedule = name, %due, "not verified again: {error}");
+                self.history().reverify_passed(name, until).await
+            }
+        }
     }
 
     /// Queues an errored build again. A fire of the cron entry that comes first makes it needless.

@@ -36,6 +36,8 @@ const LAST_OPINION: Duration = Duration::from_secs(20);
 pub(super) enum Start {
     /// At the beginning.
     Queue,
+    /// At the beginning of a verification, with a trial for each place where the image is published.
+    Verify(Vec<Resumed>),
     /// With what was built and the trials as they stand; `publishing`: with giving the verified image its name.
     Trials {
         /// The file, where it is still there.
@@ -50,7 +52,7 @@ impl Start {
     /// The state in which the build is.
     pub(super) fn state(&self) -> BuildState {
         match self {
-            Self::Queue => BuildState::Queued,
+            Self::Queue | Self::Verify(_) => BuildState::Queued,
             Self::Trials { publishing: false, .. } => BuildState::Trying,
             Self::Trials { publishing: true, .. } => BuildState::Publishing,
         }
@@ -64,6 +66,8 @@ pub(super) struct Resumed {
     pub(super) attempt: u32,
     /// The image in its cloud, where it is there and verified.
     pub(super) image: Option<Image>,
+    /// Of a verification: the build that made the image.
+    pub(super) image_of: Option<String>,
     pub(super) start: TrialStart,
 }
 
@@ -71,7 +75,7 @@ impl Resumed {
     /// One that has not begun.
     pub(super) fn fresh(target: Target) -> Self {
         let start = TrialStart::Waiting { retry_at: None };
-        Self { target, state: TrialState::Waiting, attempt: 1, image: None, start }
+        Self { target, state: TrialState::Waiting, attempt: 1, image: None, image_of: None, start }
     }
 }
 
@@ -130,39 +134,47 @@ impl Manager {
             BuildState::Publishing => true,
             _ => return Ok(Err("what it was doing cannot be gone on with".to_owned())),
         };
-        let Some(artifact) = self.history().artifact(&build.id).await? else {
+        let artifact = if let Some(schedule_digest) = self.history().verification(&build.id).await? {
+            (schedule_digest, None)
+        } else if let Some(found) = self.history().artifact(&build.id).await? {
+            (found.schedule_digest, Some(HashedFile { file: found.file, sha512: found.sha512 }))
+        } else {
             return Ok(Err("it is not known what was built".to_owned()));
         };
-        let targets = schedule.targets.clone();
+        let (schedule_digest, artifact) = artifact;
+        let mut targets = schedule.targets.clone();
+        if build.verification {
+            targets.retain(|target| build.trials.iter().any(|trial| trial.target == target.name));
+        }
         let same = targets.len() == build.trials.len()
             && targets
                 .iter()
                 .zip(&build.trials)
                 .all(|(target, trial)| target.name == trial.target && target.cloud == trial.cloud);
-        if !same || digest_of(schedule) != artifact.schedule_digest {
+        if !same || digest_of(schedule) != schedule_digest {
             return Ok(Err("its schedule has changed since".to_owned()));
         }
         if let Some(error) = targets.iter().find_map(|target| self.cloud(&target.cloud).err()) {
             return Ok(Err(error.to_string()));
         }
-        let artifact = HashedFile { file: artifact.file, sha512: artifact.sha512 };
         let mut trials = Vec::with_capacity(targets.len());
         for ((position, target), trial) in (0_u32..).zip(targets).zip(&build.trials) {
             let key = TrialKey { build_id: build.id.clone(), position };
-            trials.push(self.resume(schedule, &artifact, target, (&key, trial)).await?);
+            trials.push(self.resume(schedule, artifact.as_ref(), target, (&key, trial)).await?);
         }
-        Ok(Ok(Start::Trials { artifact: Some(artifact), trials, publishing }))
+        Ok(Ok(Start::Trials { artifact, trials, publishing }))
     }
 
     /// A trial as it stands, and how it can be gone on with.
     async fn resume(
         &self,
         schedule: &Schedule,
-        artifact: &HashedFile,
+        artifact: Option<&HashedFile>,
         target: Target,
         (key, trial): (&TrialKey, &v1::Trial),
     ) -> Result<Resumed, HistoryError> {
-        let image = image_of(&key.build_id, trial).filter(|image| image.sha512 == artifact.sha512);
+        let image = image_of(&key.build_id, trial);
+        let image = image.filter(|image| artifact.is_none_or(|artifact| image.sha512 == artifact.sha512));
         let state = trial.state();
         let start = match state {
             TrialState::Waiting => {
@@ -184,7 +196,8 @@ impl Manager {
                 TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
             }
         };
-        Ok(Resumed { target, state, attempt: trial.attempt, image, start })
+        let image_of = (!trial.image_of.is_empty()).then(|| trial.image_of.clone());
+        Ok(Resumed { target, state, attempt: trial.attempt, image, image_of, start })
     }
 
     async fn resume_boot(
@@ -243,11 +256,12 @@ pub(super) fn interrupted(state: TrialState, why: &str) -> Failure {
     Failure::new(Reason::Interrupted, message)
 }
 
-fn image_of(build_id: &str, trial: &v1::Trial) -> Option<Image> {
+/// The image of a trial as its cloud knows it.
+pub(super) fn image_of(build_id: &str, trial: &v1::Trial) -> Option<Image> {
     trial.image.as_ref().map(|image| Image {
         id: image.id.clone(),
-        // Not the public name, which it may have been given already.
-        name: resource_name(build_id),
+        // Not the public name, which a build's own may have been given already.
+        name: if trial.image_of.is_empty() { resource_name(build_id) } else { image.name.clone() },
         sha512: image.sha512.clone(),
         size_bytes: image.size_bytes,
         virtual_size_bytes: image.virtual_size_bytes,

@@ -52,6 +52,8 @@ pub(super) struct Trial {
     pub(super) bounds: Bounds,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
+    /// Of a verification: the build that made the image.
+    image_of: Option<String>,
     state: TrialState,
     attempt: u32,
 }
@@ -95,9 +97,9 @@ impl Trial {
         key: TrialKey,
         (target, cloud): (Target, Arc<dyn Cloud>),
         bounds: Bounds,
-        (state, attempt): (TrialState, u32),
+        (state, attempt, image_of): (TrialState, u32, Option<String>),
     ) -> Self {
-        Self { shared, key, target, cloud, bounds, incidents: Incidents::default(), state, attempt }
+        Self { shared, key, target, cloud, bounds, incidents: Incidents::default(), image_of, state, attempt }
     }
 
     /// Brings the trial to its end. One that errored is made again on the same artifact, as often as the schedule says.
@@ -138,6 +140,17 @@ impl Trial {
     /// The stages, from where they are to be gone on with. Each is entered, in the history, before its work starts.
     async fn attempt(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
         match start {
+            TrialStart::Waiting { .. } if self.image_of.is_some() => {
+                let there = self.shared.uploads.enter(&self.target.cloud).await;
+                let image = there.and_then(|upload| upload.image.clone());
+                let image = image.ok_or_else(|| {
+                    Failure::new(
+                        Reason::State,
+                        format!("no published image is known on {}", self.target.cloud),
+                    )
+                })?;
+                self.with_image(Done { value: image, detail: String::new() }).await
+            }
             TrialStart::Waiting { .. } => {
                 self.enter(TrialState::Uploading, String::new()).await?;
                 let image = upload::run(self).await?;
@@ -293,6 +306,11 @@ impl Trial {
     pub(super) fn resource_name(&self) -> String {
         let name = resource_name(&self.shared.id);
         if self.shared.only { name } else { format!("{name}-{}", self.target.name) }
+    }
+
+    /// The build that made the image, whose id its agent knows: it obeys no other.
+    pub(super) fn made_by(&self) -> &str {
+        self.image_of.as_deref().unwrap_or(&self.shared.id)
     }
 
     /// The directory of this trial's logs.

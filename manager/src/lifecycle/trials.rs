@@ -44,6 +44,14 @@ pub fn image(build: &v1::Build) -> Option<&v1::Image> {
     build.image.as_ref().or_else(|| build.trials.iter().find_map(|trial| trial.image.as_ref()))
 }
 
+/// The builds that made the images which a verification is about, each once.
+pub fn made_by(build: &v1::Build) -> Vec<&str> {
+    let mut of: Vec<&str> = build.trials.iter().map(|trial| trial.image_of.as_str()).collect();
+    of.sort_unstable();
+    of.dedup();
+    of
+}
+
 /// The trial that a build's failure is about, when it has several and the failure is one of theirs.
 pub fn blamed<'a>(build: &'a v1::Build, failure: &v1::Failure) -> Option<&'a v1::Trial> {
     let same = |own: &v1::Failure| {

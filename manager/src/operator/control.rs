@@ -17,7 +17,7 @@ use crate::clock;
 use crate::cloud::Trouble;
 use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState, timestamp};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions, compare};
-use crate::schedules::{Schedule, Target, planner};
+use crate::schedules::{OnFailure, Schedule, Target, planner};
 
 /// Builds on a page when the request does not say.
 const PAGE: u32 = 50;
@@ -45,7 +45,14 @@ impl ImageManager for Control {
             Trigger::Unspecified | Trigger::Cron | Trigger::Retry => Trigger::Grpc,
             other => other,
         };
-        let options = TriggerOptions { force: request.force, ..TriggerOptions::new(trigger, by) };
+        if request.force && request.verify {
+            return Err(Status::invalid_argument("force and verify: a verification builds nothing"));
+        }
+        let options = TriggerOptions {
+            force: request.force,
+            verify: request.verify,
+            ..TriggerOptions::new(trigger, by)
+        };
         let build = self.manager.trigger(&request.schedule, options).await;
         build.map(Response::new).map_err(trigger_status)
     }
@@ -288,6 +295,8 @@ impl Control {
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
             last_build,
             targets: schedule.targets.iter().map(target).collect(),
+            reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
+            rolls_back: schedule.on_failure == OnFailure::RollBack,
         })
     }
 }
@@ -312,7 +321,7 @@ pub(super) fn trigger_status(error: TriggerError) -> Status {
     let text = error.to_string();
     match error {
         TriggerError::NoSchedule { .. } => Status::not_found(text),
-        TriggerError::NoCloud(_) => Status::failed_precondition(text),
+        TriggerError::NoCloud(_) | TriggerError::NotPublished { .. } => Status::failed_precondition(text),
         TriggerError::AlreadyRunning { build_id, .. } => {
             let mut metadata = MetadataMap::new();
             if let Ok(value) = MetadataValue::try_from(build_id) {

@@ -75,7 +75,15 @@ fn fires_after(cron: &Cron, zone: Tz, after: DateTime<Utc>) -> impl Iterator<Ite
 /// Whether a run is due in `(since, now]`: one at most, however many fire times lie in it. `since` is the last
 /// beat; a clock that went back makes nothing due.
 pub fn due(schedule: &Schedule, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<Due> {
-    let cron = schedule.cron.as_ref()?;
+    due_by(schedule.cron.as_ref()?, schedule, since, now)
+}
+
+/// The same for verifying the published image again.
+pub fn reverify_due(schedule: &Schedule, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<Due> {
+    due_by(schedule.reverify.as_ref()?, schedule, since, now)
+}
+
+fn due_by(cron: &Cron, schedule: &Schedule, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<Due> {
     let jitter = jitter_of(schedule);
     let (since, now) = (since.checked_sub_signed(jitter)?, now.checked_sub_signed(jitter)?);
     let latest = latest_fire(cron, schedule.timezone, since, now)?;

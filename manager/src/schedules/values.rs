@@ -59,6 +59,20 @@ pub struct Schedule {
     pub retry: RetryPolicy,
     /// When a build is left out because it would make what the last one made; `None`: never.
     pub skip: Option<Skip>,
+    /// When the published image is verified again by itself, in the zone of `timezone`; `None` means on demand only.
+    pub reverify: Option<Cron>,
+    /// What becomes of the name when that fails.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of a name whose image fails when it is verified again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The image keeps it, and whoever listens is told.
+    #[default]
+    Keep,
+    /// It goes back to the newest good image.
+    RollBack,
 }
 
 /// A build is left out when nothing has changed since the last one, and that passed.

@@ -92,6 +92,7 @@ fn summary(build: &v1::Build) -> Json {
         "cloud": build.cloud,
         "trigger": build.trigger().word(),
         "requested_by": build.requested_by,
+        "verification": build.verification,
         "state": build.state().word(),
         "verdict": build.verdict().word(),
         "reason": build.reason,
@@ -191,8 +192,9 @@ fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
             let hint = hint.map(|failure| format!("\nNext: {}", said(&failure.hint))).unwrap_or_default();
             let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
             let why = why.unwrap_or_default();
+            let again = if build.verification { "verified again: " } else { "" };
             let trials = told_trials(build);
-            format!("{mark} {schedule} {verdict}{trials}{why}{hint}{}", warnings.collect::<String>())
+            format!("{mark} {schedule} {again}{verdict}{trials}{why}{hint}{}", warnings.collect::<String>())
         }
     };
     // The address is the manager's own; `&` in it is escaped as everywhere.

@@ -76,6 +76,7 @@ async fn write(history: &History, id: &str, ends: [End; 3]) {
         required: target != "lab-region-1",
         stages: vec!["uploading", "booting", "verifying", "cleaning_up"],
         checks: vec![("disk".to_owned(), true), ("dns".to_owned(), false)],
+        image: None,
     });
     let build = NewBuild {
         id: id.to_owned(),
@@ -87,6 +88,7 @@ async fn write(history: &History, id: &str, ends: [End; 3]) {
         fired_at: None,
         retry_of: None,
         forced: false,
+        verification: None,
     };
     history.create_build(build).await.unwrap();
     history.advance(id, S::Queued, S::Building, done("")).await.unwrap();

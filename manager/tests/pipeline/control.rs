@@ -25,7 +25,8 @@ impl Control {
     }
 
     pub(crate) fn trigger(&self, schedule: &str) -> Result<Build, Status> {
-        let request = TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0, force: false };
+        let request =
+            TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0, force: false, verify: false };
         let answer = self.runtime.block_on(self.client.clone().trigger_build(Request::new(request)));
         answer.map(tonic::Response::into_inner)
     }

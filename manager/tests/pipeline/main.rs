@@ -53,4 +53,5 @@ mod unchanged;
 mod untrusted;
 mod usage;
 mod verdicts;
+mod verifying_again;
 mod webhook;

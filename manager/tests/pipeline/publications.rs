@@ -170,7 +170,7 @@ fn older_images_stay_for_their_time() {
     assert_eq!(states, ["removed", "removed", "previous", "current"]);
     fs::write(place.path().join("schedules.toml"), publish("keep_for = 1")).unwrap();
     let said = place.expect(&["check"], 64);
-    assert!(said.contains("^") && said.contains("1s"), "{said}");
+    assert!(said.contains('^') && said.contains("1s"), "{said}");
     place.assert_nothing_left();
 }
 
@@ -196,7 +196,7 @@ fn a_change_that_is_cut_off_is_finished_or_was_never_begun() {
         );
         let serving = place.serve();
         let (wanted, other) = if done { (&old, &new) } else { (&new, &old) };
-        wait_for("the change to be settled", Duration::from_secs(60), || {
+        wait_for("the change to be settled", Duration::from_mins(1), || {
             (state(&place, "tiny", wanted) == "current").then_some(())
         });
         assert_eq!(state(&place, "tiny", other), "previous", "{point}");

@@ -242,6 +242,7 @@ impl Serving {
                 schedule: "tiny".to_owned(),
                 trigger: Trigger::Grpc.into(),
                 force: false,
+                verify: false,
             };
             client.trigger_build(message).await.ok()
         });

@@ -57,6 +57,13 @@ pub(super) fn named(store: &Store, name: &str) -> Result<Vec<NamedImage>, CloudE
     Ok(found(&shelf)?.into_iter().map(named).collect())
 }
 
+/// The file of an image that is published under its name, as the current one or an older one.
+pub(super) fn published_file(store: &Store, image: &Image) -> Result<Option<(PathBuf, Format)>, CloudError> {
+    let all = found(&Shelf::new(store, &image.name, "")?)?;
+    let one = all.into_iter().find(|one| one.record.sha512 == image.sha512);
+    Ok(one.map(|one| (one.file, one.format)))
+}
+
 /// Gives `name` to an image that was published as `from`. Returns the file that users take.
 pub(super) fn hand_over(store: &Store, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
     let tried = || format!("giving {name} to the image that was published as {from}");

@@ -273,8 +273,19 @@ impl Cloud for LocalCloud {
     async fn boot(&self, server: &NewServer, ledger: &dyn Ledger) -> Result<Server, CloudError> {
         check_name(&server.name)?;
         check_name(&server.image.name)?;
-        servers::check_disk(server.spec.disk, server.image.virtual_size_bytes)?;
-        let (image, format) = self.store.found(&server.image.name);
+        let (image, format) = match self.store.found(&server.image.name) {
+            found if found.0.is_file() => found,
+            missing => {
+                let (store, image) = (self.store.clone(), server.image.clone());
+                blocking(move || handing::published_file(&store, &image)).await?.unwrap_or(missing)
+            }
+        };
+        let disk = match server.image.virtual_size_bytes {
+            // Not known any more.
+            0 => disk_file::virtual_size(&image, format).unwrap_or_default(),
+            known => known,
+        };
+        servers::check_disk(server.spec.disk, disk)?;
         if !image.is_file() {
             let message = format!("image {} is not in the store", image.display());
             return Err(CloudError::new(Trouble::Fault, message));

@@ -26,10 +26,10 @@ pub(super) fn samples(
             CASE WHEN b.state = 'succeeded' THEN
                 (SELECT p.state FROM build p INDEXED BY build_by_schedule
                  WHERE p.schedule = b.schedule AND p.id < b.id AND p.state IN ('succeeded', 'failed', 'errored')
-                 ORDER BY p.id DESC LIMIT 1) END
+                    AND p.verification IS NULL ORDER BY p.id DESC LIMIT 1) END
          FROM build b INDEXED BY build_by_schedule_time
          WHERE b.schedule = ?1 AND b.created_at >= ?2 AND b.created_at < ?3
-         AND b.state IN {COUNTED} ORDER BY b.created_at, b.id",
+         AND b.state IN {COUNTED} AND b.verification IS NULL ORDER BY b.created_at, b.id",
     ))?;
     let mut stages = connection.prepare_cached(
         "SELECT name, started_at, finished_at, state = 'done' FROM stage WHERE build_id = ?1",

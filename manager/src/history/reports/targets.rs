@@ -26,7 +26,8 @@ pub(super) fn of_schedule(
 ) -> Result<Vec<v1::TargetReport>, HistoryError> {
     let mut newest = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM trial t WHERE t.build_id = b.id) FROM build b INDEXED BY build_by_schedule_time
-         WHERE b.schedule = ?1 AND b.created_at >= ?2 AND b.created_at < ?3 ORDER BY b.created_at DESC LIMIT 1",
+         WHERE b.schedule = ?1 AND b.created_at >= ?2 AND b.created_at < ?3 AND b.verification IS NULL
+         ORDER BY b.created_at DESC LIMIT 1",
     )?;
     let range = params![schedule, created.start, created.end];
     let trials: Option<i64> = newest.query_row(range, |row| row.get(0)).optional()?;
@@ -37,7 +38,7 @@ pub(super) fn of_schedule(
         "SELECT t.target, t.cloud, t.verdict, t.state, t.agent_attached_at, s.started_at
          FROM (SELECT id FROM build INDEXED BY build_by_schedule_time
                WHERE schedule = ?1 AND created_at >= ?2 AND created_at < ?3
-               AND state IN {COUNTED} ORDER BY created_at DESC LIMIT ?4) b
+               AND state IN {COUNTED} AND verification IS NULL ORDER BY created_at DESC LIMIT ?4) b
          JOIN trial t ON t.build_id = b.id
          LEFT JOIN stage s ON s.build_id = b.id AND s.trial = t.position AND s.name = ?5",
     ))?;

@@ -60,7 +60,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
     };
     trial.history().record_introduction(&trial.key, introduction.clone()).await?;
     let session =
-        trial.shared.manager.inner().gateway.open(token.hash(), &trial.shared.id, requests(trial), None);
+        trial.shared.manager.inner().gateway.open(token.hash(), trial.made_by(), requests(trial), None);
     let began = Instant::now();
 
     let asked = async {
@@ -109,8 +109,7 @@ pub(in crate::lifecycle) async fn take_up(
     let token =
         TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
     let earlier = earlier.map(claim::from_record).transpose()?;
-    let session =
-        trial.shared.manager.inner().gateway.open(token, &trial.shared.id, requests(trial), earlier);
+    let session = trial.shared.manager.inner().gateway.open(token, trial.made_by(), requests(trial), earlier);
     let began = Instant::now();
     let limit = trial.shared.schedule.timeouts.boot;
     let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
@@ -268,7 +267,7 @@ async fn silent(trial: &Trial, server: &Server) -> Failure {
 async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result<(), Failure> {
     let claim = claim::to_record(claimant);
     trial.history().record_agent(&trial.key, &hello.agent_version, claim).await?;
-    if hello.image_build_id != trial.shared.id {
+    if hello.image_build_id != trial.made_by() {
         return Err(Failure::new(
             Reason::WrongImage,
             format!(
@@ -297,7 +296,7 @@ fn metadata(trial: &Trial, token: &Token, introduction: Introduction) -> BTreeMa
         ("image_manager_endpoint", introduction.endpoint),
         ("image_manager_token", token.expose().to_owned()),
         ("image_manager_fingerprint", introduction.fingerprint),
-        ("image_manager_build", trial.shared.id.clone()),
+        ("image_manager_build", trial.made_by().to_owned()),
         ("image_manager_owner", trial.shared.manager.inner().owner.clone()),
     ];
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

@@ -13,6 +13,7 @@
 //! - Only CLEANING_UP leads to an end once anything may have been made.
 //! - An end is final.
 //! - TRYING leads to CLEANING_UP directly too, when nothing is published.
+//! - QUEUED leads to TRYING directly when a published image is verified again: nothing is built.
 
 pub mod trial;
 
@@ -28,7 +29,7 @@ pub const UNDER_WAY: [BuildState; 4] =
 pub fn may_move(from: BuildState, to: BuildState) -> bool {
     use BuildState as S;
     match (from, to) {
-        (S::Queued, S::Building | S::Cancelled | S::Errored | S::Skipped)
+        (S::Queued, S::Building | S::Trying | S::Cancelled | S::Errored | S::Skipped)
         | (S::Building, S::Trying)
         | (S::Trying, S::Publishing)
         | (S::Building | S::Trying | S::Publishing, S::CleaningUp) => true,
@@ -70,7 +71,7 @@ mod tests {
                     continue;
                 }
                 prop_assert!(!is_end(state), "left the end {state:?} for {to:?}");
-                began |= to == BuildState::Building;
+                began |= matches!(to, BuildState::Building | BuildState::Trying);
                 cleaned |= to == BuildState::CleaningUp;
                 if is_end(to) {
                     prop_assert!(cleaned || !began);

@@ -6,7 +6,7 @@
 //!     └──────────── another attempt of one that errored ──┘
 //! ```
 //!
-//! A build that ends before its trials begin ends them SKIPPED.
+//! Of a verification, whose image is there, WAITING leads to BOOTING. A build that ends before its trials begin ends them SKIPPED.
 
 use image_manager_proto::v1::{TrialState, Verdict};
 
@@ -16,7 +16,7 @@ pub use crate::history::trial_has_ended as is_end;
 pub fn may_move(from: TrialState, to: TrialState) -> bool {
     use TrialState as S;
     match (from, to) {
-        (S::Waiting, S::Uploading | S::CleaningUp | S::Skipped)
+        (S::Waiting, S::Uploading | S::Booting | S::CleaningUp | S::Skipped)
         | (S::Uploading, S::Booting | S::CleaningUp)
         | (S::Booting, S::Verifying | S::CleaningUp)
         | (S::Verifying, S::CleaningUp)
@@ -54,7 +54,7 @@ mod tests {
                     continue;
                 }
                 prop_assert!(!is_end(state), "left the end {state:?} for {to:?}");
-                dirty = (dirty || to == TrialState::Uploading) && to != TrialState::CleaningUp;
+                dirty = (dirty || matches!(to, TrialState::Uploading | TrialState::Booting)) && to != TrialState::CleaningUp;
                 prop_assert!(!(dirty && is_end(to)));
                 state = to;
             }

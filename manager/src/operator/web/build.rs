@@ -11,7 +11,7 @@ use super::log::View;
 use super::{Web, build_parts, build_trials, figures, marks};
 use crate::history::Named as _;
 use crate::lifecycle::state;
-use crate::lifecycle::trials::several;
+use crate::lifecycle::trials::{made_by, several};
 use crate::operator::access::{Caller, Role};
 
 /// Which log is shown, and what is searched in it.
@@ -82,6 +82,10 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                     @if build.started_at.is_some() {
                         " · " @if ended { "took " } @else { "running for " }
                         (figures::span(build.started_at.as_ref(), build.finished_at.as_ref()))
+                    }
+                    @if build.verification {
+                        " · verified again: the published image of "
+                        @for of in made_by(build) { a href={ "/builds/" (of) } { (of) } " " }
                     }
                     @if !build.unchanged_since.is_empty() {
                         " · nothing has changed since "

@@ -181,7 +181,10 @@ fn row(build: &v1::Build, index: usize) -> Markup {
     let short = figures::short(&build.id);
     html! {
         tr {
-            td { (marks::badge(build.state())) " " (marks::tally(build)) }
+            td {
+                (marks::badge(build.state())) " " (marks::tally(build))
+                @if build.verification { span.muted { "verified again" } }
+            }
             td { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
             td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::reason(&build.reason)) } }

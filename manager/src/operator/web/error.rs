@@ -47,7 +47,9 @@ impl From<TriggerError> for Refusal {
         let message = error.to_string();
         let status = match error {
             TriggerError::NoSchedule { .. } => StatusCode::NOT_FOUND,
-            TriggerError::AlreadyRunning { .. } | TriggerError::NoCloud(_) => StatusCode::CONFLICT,
+            TriggerError::AlreadyRunning { .. }
+            | TriggerError::NoCloud(_)
+            | TriggerError::NotPublished { .. } => StatusCode::CONFLICT,
             TriggerError::Stopping | TriggerError::Cloud { .. } => StatusCode::SERVICE_UNAVAILABLE,
             TriggerError::History(error) => return error.into(),
         };

@@ -15,6 +15,8 @@ const SCHEDULE: &[&str] = &[
     "retry_backoff",
     "pause_after",
     "skip",
+    "reverify",
+    "on_failure",
 ];
 const IMAGE: &[&str] = &[
     "elements",

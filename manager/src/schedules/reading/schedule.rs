@@ -17,7 +17,9 @@ use crate::schedules::layers::{Entry, Table};
 use crate::schedules::places::ImagePlaces;
 use crate::schedules::quantities::show_duration;
 use crate::schedules::suggestions::nearest;
-use crate::schedules::{CheckSpec, Publish, PublishWhen, RetryPolicy, Schedule, Skip, Target, Timeouts};
+use crate::schedules::{
+    CheckSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule, Skip, Target, Timeouts,
+};
 
 /// Most schedules of a file.
 const MOST_SCHEDULES: usize = 500;
@@ -40,6 +42,8 @@ const LONGEST_KEPT: Duration = Duration::from_hours(3660 * 24);
 
 const VISIBILITIES: [(&str, &str); 4] =
     [("private", "private"), ("shared", "shared"), ("community", "community"), ("public", "public")];
+
+const ON_FAILURE: [(&str, OnFailure); 2] = [("keep", OnFailure::Keep), ("rollback", OnFailure::RollBack)];
 
 const WHEN: [(&str, PublishWhen); 2] = [("all", PublishWhen::All), ("each", PublishWhen::Each)];
 
@@ -116,7 +120,7 @@ impl<'a> Reader<'a> {
             .unzip();
         let schedule = Schedule {
             name: name.unwrap_or_default().to_owned(),
-            cron: self.cron(table),
+            cron: self.cron(table, "cron"),
             timezone: self.timezone(table).unwrap_or(Tz::UTC),
             jitter: self.duration(table, "jitter", Duration::ZERO..=LONGEST_JITTER).unwrap_or_default(),
             image,
@@ -125,7 +129,10 @@ impl<'a> Reader<'a> {
             timeouts,
             retry: self.retry(table),
             skip: self.skip(table),
+            reverify: self.cron(table, "reverify"),
+            on_failure: self.choice(table, "on_failure", &ON_FAILURE).unwrap_or_default(),
         };
+        self.refuse_verifying_what_has_no_name(table, &schedule);
         (schedule, tables)
     }
 
@@ -150,15 +157,29 @@ impl<'a> Reader<'a> {
         self.flag(&table, "unchanged")?.then_some(Skip { max_age })
     }
 
-    fn cron(&mut self, table: &Table<'a>) -> Option<Cron> {
-        let text = self.string(table, "cron")?;
+    /// Only what is published can be verified again. `[defaults]` may say when.
+    fn refuse_verifying_what_has_no_name(&mut self, table: &Table<'a>, schedule: &Schedule) {
+        if schedule.publish.is_some() || schedule.name.is_empty() {
+            return;
+        }
+        let own = table.own();
+        let own = |key: &str| table.get(key).filter(|_| own.is_some_and(|own| own.contains_key(key)));
+        if let Some(entry) = ["reverify", "on_failure"].into_iter().find_map(own) {
+            let title = format!("`{}` needs `publish.name`", entry.name);
+            let help = "give the image a name: `publish = { name = \"debian-12\" }`".to_owned();
+            self.findings.add(entry.value.span(), title, "nothing is published", Some(help));
+        }
+    }
+
+    fn cron(&mut self, table: &Table<'a>, key: &str) -> Option<Cron> {
+        let text = self.string(table, key)?;
         if text.value.trim().is_empty() {
             return None;
         }
         Cron::parse(text.value)
             .map_err(|error| {
                 let span = self.within(&text, error.span);
-                let title = format!("`cron`: {} is not a cron entry", quoted(text.value));
+                let title = format!("`{key}`: {} is not a cron entry", quoted(text.value));
                 self.findings.add(span, title, error.message, error.help);
             })
             .ok()

@@ -71,6 +71,22 @@ fn keys_and_types() {
 fn times_sizes_and_durations() {
     assert_mistakes(&[
         ("cron = \"61 * * * *\"", "61: `cron`: `61 * * * *` is not a cron entry", "minute field"),
+        (
+            "reverify = \"0 25 * * *\"\npublish.name = \"a\"",
+            "25: `reverify`: `0 25 * * *` is not",
+            "hour field",
+        ),
+        (
+            "reverify = \"0 5 * * *\"",
+            "\"0 5 * * *\": `reverify` needs `publish.name`",
+            "give the image a name",
+        ),
+        (
+            "on_failure = \"rollback\"",
+            "\"rollback\": `on_failure` needs `publish.name`",
+            "nothing is published",
+        ),
+        ("on_failure = \"no\"\npublish.name = \"a\"", "\"no\": `on_failure`", "rollback"),
         // With escapes in the string the caret shows all of it.
         ("cron = \"61\\u0020* * * *\"", "\"61\\u0020* * * *\": `cron`", "minute field"),
         ("cron = '''61 * * * *'''", "'''61 * * * *'''", "minute field"),

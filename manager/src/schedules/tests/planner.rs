@@ -5,8 +5,18 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use proptest::prelude::*;
 
 use super::super::cron::Cron;
-use super::super::planner::{Due, MISSED_COUNT_LIMIT, due, longest_gap, next_fires};
+use super::super::planner::{Due, MISSED_COUNT_LIMIT, due, longest_gap, next_fires, reverify_due};
 use super::{fires_by, one, utc};
+
+#[test]
+fn a_published_image_is_due_again_by_an_entry_of_its_own() {
+    let lines = "cron = \"0 3 * * *\"\nreverify = \"0 5 * * *\"\ntimezone = \"Europe/Berlin\"\npublish.name = \"a\"\n";
+    let (since, now) = (utc("2026-11-01T02:30:00Z"), utc("2026-11-01T04:00:00Z"));
+    let expected = Due { fire_time: utc("2026-11-01T04:00:00Z"), missed: 0 };
+    assert_eq!(reverify_due(&one(lines), since, now), Some(expected));
+    assert_eq!(due(&one(lines), since, now), None);
+    assert_eq!(reverify_due(&one("cron = \"* * * * *\"\n"), since, now), None);
+}
 
 #[test]
 fn one_run_however_many_fire_times_were_missed() {
