@@ -46,7 +46,7 @@ pub use ledger::{LedgerRow, ResourceState};
 pub use names::Named;
 pub use outbox::{OutboxEntry, OutboxKind};
 pub use principal::Principal;
-pub use queries::{BuildFilter, Page, timestamp};
+pub use queries::{BuildFilter, Page};
 pub use reports::ReportQuery;
 pub use room::RoomTaken;
 pub use schedule_state::ScheduleState;

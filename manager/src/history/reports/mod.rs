@@ -20,8 +20,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use self::summary::{Sample, Summary};
 use self::sums::{DAY, Span, WEEK};
-use super::queries::timestamp;
 use super::{History, HistoryError, now_ms};
+use crate::clock::timestamp;
 
 /// Builds up to which a report reads each of them.
 const EXACT: u64 = 2000;

@@ -340,5 +340,5 @@ fn request(check: &CheckSpec, trial: &Trial) -> v1::CheckRequest {
 
 /// A protobuf duration in seconds; 0 when absent.
 pub(super) fn seconds(duration: Option<&prost_types::Duration>) -> f64 {
-    duration.and_then(|d| Duration::try_from(*d).ok()).unwrap_or_default().as_secs_f64()
+    duration.map_or(0.0, crate::clock::seconds)
 }
