@@ -11,7 +11,11 @@ use super::{Cloud, CloudError, ResourceKind, local, openstack};
 use crate::finding::Finding;
 use crate::schedules::ServerSpec;
 
+/// What opens the cloud of a name.
+pub type Open = fn(&str, &Opening<'_>) -> Result<Arc<dyn Cloud>, CloudError>;
+
 /// A kind of clouds.
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of a table, none depends on another")]
 pub struct CloudKind {
     /// Its name for people, as in "web is on OpenStack".
     pub word: &'static str,
@@ -41,7 +45,7 @@ pub struct CloudKind {
     /// Whether a cloud of this name can be opened, as far as files and variables tell; `None`: nothing has to be configured.
     pub configured: fn(&str) -> Option<Finding>,
     /// Opens the cloud of this name. Nothing is asked of it yet.
-    pub open: fn(&str, &Opening<'_>) -> Result<Arc<dyn Cloud>, CloudError>,
+    pub open: Open,
 }
 
 /// Keys of a table that have no effect, and what is right instead.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::kind::{CloudKind, Foreign, Opening, Required};
+pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
 pub use self::proof::Proof;
 pub use self::resource::ResourceKind;
 

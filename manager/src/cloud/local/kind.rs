@@ -53,7 +53,7 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
     unprovable: &[],
     covers,
     needs: needs_of,
-    remark,
+    remark: || Some(remark()),
     configured: |_| None,
     open,
 };
@@ -79,14 +79,14 @@ fn needs_of(servers: &[&ServerSpec]) -> Vec<Finding> {
 }
 
 /// What a boot takes here.
-fn remark() -> Option<String> {
+fn remark() -> String {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let hardware = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
-    Some(if hardware && Path::new("/dev/kvm").exists() {
+    if hardware && Path::new("/dev/kvm").exists() {
         "the local cloud boots with KVM".to_owned()
     } else {
         "no usable KVM: the local cloud emulates, a boot takes a minute or two".to_owned()
-    })
+    }
 }
 
 /// The state directory is the manager's: only it makes one, with the rights that it wants.

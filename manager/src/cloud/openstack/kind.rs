@@ -33,7 +33,7 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
     covers,
     needs: |_| Vec::new(),
     remark: || None,
-    configured,
+    configured: |name| Some(configured(name)),
     open,
 };
 
@@ -49,8 +49,8 @@ fn covers(kind: ResourceKind) -> &'static str {
     }
 }
 
-fn configured(name: &str) -> Option<Finding> {
-    Some(match OpenStackCloud::open(name, "") {
+fn configured(name: &str) -> Finding {
+    match OpenStackCloud::open(name, "") {
         Ok(cloud) => {
             let note = cloud.note().map(|note| format!("; {note}")).unwrap_or_default();
             Finding::good(format!("cloud {name} is configured{note}"))
@@ -60,7 +60,7 @@ fn configured(name: &str) -> Option<Finding> {
                 format!("describe it in clouds.yaml; then `image-manager doctor --cloud {name}` tries it");
             Finding::bad(format!("cloud {name}"), error.to_string(), mend)
         }
-    })
+    }
 }
 
 fn open(name: &str, with: &Opening<'_>) -> Result<Arc<dyn Cloud>, CloudError> {
