@@ -8,7 +8,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use prost_types::Timestamp;
 
 /// The variable that makes time go faster.
 const VARIABLE: &str = "IMAGE_MANAGER_TEST_CLOCK";
@@ -76,9 +77,66 @@ pub(crate) fn pause(length: Duration) -> Duration {
     }
 }
 
+/// Milliseconds since the epoch as the interface has them.
+pub(crate) fn timestamp(ms: i64) -> Timestamp {
+    Timestamp { seconds: ms.div_euclid(1000), nanos: nanos(ms) }
+}
+
+/// Milliseconds since the epoch of a time of the interface, without what is smaller.
+pub(crate) fn milliseconds(time: &Timestamp) -> i64 {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
+}
+
+/// A time of the interface; `None` when it is none, or out of chrono's range.
+pub(crate) fn utc(time: &Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
+}
+
+/// RFC 3339 with milliseconds, in UTC.
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Milliseconds as a duration of the interface.
+pub(crate) fn span(ms: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds: ms.div_euclid(1000), nanos: nanos(ms) }
+}
+
+/// Seconds of a duration of the interface; 0 for a negative one.
+pub(crate) fn seconds(span: &prost_types::Duration) -> f64 {
+    Duration::try_from(*span).unwrap_or_default().as_secs_f64()
+}
+
+fn nanos(ms: i64) -> i32 {
+    i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_the_interface_come_back_as_they_went() {
+        for ms in [0, 1, 999, 1000, 1_793_491_200_123, -1, -1001] {
+            assert_eq!(milliseconds(&timestamp(ms)), ms);
+            assert_eq!(utc(&timestamp(ms)).unwrap().timestamp_millis(), ms);
+            assert!((0..1_000_000_000).contains(&timestamp(ms).nanos));
+        }
+        assert_eq!(rfc3339(utc(&timestamp(1_793_491_200_123)).unwrap()), "2026-11-01T00:00:00.123Z");
+    }
+
+    #[test]
+    fn times_that_are_none_are_told() {
+        assert_eq!(utc(&Timestamp { seconds: 0, nanos: -1 }), None);
+        assert_eq!(utc(&Timestamp { seconds: i64::MAX, nanos: 0 }), None);
+        assert_eq!(milliseconds(&Timestamp { seconds: i64::MAX, nanos: 0 }), i64::MAX);
+    }
+
+    #[test]
+    fn spans_of_the_interface_are_seconds() {
+        assert!((seconds(&span(1500)) - 1.5).abs() < 1e-9);
+        assert!(seconds(&span(-1500)).abs() < 1e-9);
+    }
 
     #[test]
     fn a_fast_clock_goes_on_from_its_start() {

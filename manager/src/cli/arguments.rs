@@ -268,7 +268,7 @@ pub(crate) struct CheckArguments {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// Look at this cloud of clouds.yaml instead, for the schedules that use it
+    /// Look at this cloud instead (one of clouds.yaml, or local), for the schedules that use it
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: Option<String>,
     #[command(flatten)]

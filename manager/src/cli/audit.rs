@@ -5,7 +5,8 @@ use super::instance::open_history;
 use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, when};
-use crate::history::{AuditRow, timestamp};
+use crate::clock::timestamp;
+use crate::history::AuditRow;
 use crate::untrusted::{Untrusted, csv, json};
 
 pub(crate) async fn run(arguments: AuditArguments) -> Outcome {

@@ -1,7 +1,6 @@
 //! `image-manager doctor`: what this host lacks, each with the command that mends it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use image_manager_proto::v1::CheckOutcome;
 
@@ -9,10 +8,10 @@ use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
 use super::host::settings;
 use super::text::{self, Screen, Style, line};
-use crate::cloud::openstack::OpenStackCloud;
+use crate::cloud::CloudKind;
 use crate::lifecycle::Settings;
 use crate::readiness::{self, Definition, Finding};
-use crate::schedules::{self, LOCAL, Schedule, Schedules};
+use crate::schedules::{self, Schedule, Schedules};
 use crate::trust;
 
 /// Most schedules that a line names.
@@ -25,7 +24,9 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     let style = Style::of_stdout();
     let mut out = Screen::default();
     show(&mut out, &findings.iter().collect::<Vec<_>>(), style);
-    line!(out, "  ", style.dim("i"), " ", accelerator());
+    for remark in CloudKind::ALL.iter().filter_map(|kind| (kind.remark)()) {
+        line!(out, "  ", style.dim("i"), " ", remark);
+    }
     out.blank();
     let lacks = lacking(&findings).len();
     if lacks == 0 {
@@ -87,31 +88,12 @@ fn amount(schedules: usize) -> String {
 /// The schedules' clouds, as far as this host's clouds.yaml and variables tell: nothing is asked of them.
 pub(crate) fn clouds(schedules: &Schedules) -> Vec<Finding> {
     let names = schedules.schedules.iter().flat_map(Schedule::clouds);
-    let names: BTreeSet<&str> = names.filter(|name| *name != LOCAL).collect();
+    let names: BTreeSet<&str> = names.collect();
     let of = |name: &str| {
         let all = schedules.schedules.iter().filter(|schedule| schedule.is_on(name));
         all.map(|schedule| schedule.name.clone()).collect()
     };
-    names
-        .into_iter()
-        .map(|name| (name, configured(name)))
-        .map(|(name, finding)| finding.of(of(name)))
-        .collect()
-}
-
-/// Whether a cloud of this name can be opened.
-fn configured(name: &str) -> Finding {
-    match OpenStackCloud::open(name, "") {
-        Ok(cloud) => {
-            let note = cloud.note().map(|note| format!("; {note}")).unwrap_or_default();
-            Finding::good(format!("cloud {name} is configured{note}"))
-        }
-        Err(error) => {
-            let mend =
-                format!("describe it in clouds.yaml; then `image-manager doctor --cloud {name}` tries it");
-            Finding::bad(format!("cloud {name}"), error.to_string(), mend)
-        }
-    }
+    names.into_iter().filter_map(|name| Some((CloudKind::of(name).configured)(name)?.of(of(name)))).collect()
 }
 
 /// Those in which something is wrong.
@@ -144,16 +126,6 @@ fn needed_by(finding: &Finding) -> String {
         0 => String::new(),
         count if count > LISTED => format!(" ({names} and {} more)", count - LISTED),
         _ => format!(" ({names})"),
-    }
-}
-
-fn accelerator() -> String {
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let hardware = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
-    if hardware && Path::new("/dev/kvm").exists() {
-        "the local cloud boots with KVM".to_owned()
-    } else {
-        "no usable KVM: the local cloud emulates, a boot takes a minute or two".to_owned()
     }
 }
 

@@ -7,17 +7,18 @@ use super::host::load_schedules;
 use super::instance::{gateway_address, open_history};
 use super::text::{Style, say};
 use super::{Exit, Outcome, Trouble, logging};
-use crate::cloud::Trouble as CloudTrouble;
-use crate::cloud::openstack::{OpenStackCloud, Proof, UNPROVABLE};
+use crate::cloud::{CloudKind, Opening, Proof, Trouble as CloudTrouble};
 
 pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     logging::start(&arguments.logging, "error")?;
-    // Nothing here is made or removed, so a state directory that is not there yet is fine.
+    // Nothing is made in a cloud of clouds.yaml, so a state directory that is not there yet is fine.
     let owner = match open_history(&arguments.host.state.state) {
         Ok(history) => history.owner().await.unwrap_or_default(),
         Err(_) => String::new(),
     };
-    let cloud = OpenStackCloud::open(name, owner).map_err(Trouble::usage)?;
+    let kind = CloudKind::of(name);
+    let opening = Opening { state: &arguments.host.state.state, owner: &owner };
+    let cloud = (kind.open)(name, &opening).map_err(Trouble::usage)?;
     let schedules = load_schedules(&arguments.host.schedules.schedules)?;
     let style = Style::of_stdout();
     let mut wrong = 0;
@@ -27,7 +28,7 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     }
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
     let mut proofs = cloud.diagnose(gateway).await;
-    if let Some(endpoint) = arguments.host.agent_endpoint
+    if let Some(endpoint) = arguments.host.agent_endpoint.filter(|_| !kind.on_this_host)
         && let Some(proof) = proofs.iter_mut().find(|proof| proof.what.starts_with("address"))
     {
         proof.found = Ok(format!("{endpoint}, as --agent-endpoint says"));
@@ -48,13 +49,15 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
                 say!("schedule ", schedule.name);
             }
             let publish = schedule.publish.as_ref().filter(|_| schedule.publishes_on(name));
-            wrong += print(&cloud.diagnose_schedule(&target.server, publish).await, style);
+            wrong += print(&cloud.diagnose_server(&target.server, publish).await, style);
         }
     }
-    say!();
-    say!("what cannot be proved from here:");
-    for what in UNPROVABLE {
-        say!("  ", style.dim("?"), " ", what);
+    if !kind.unprovable.is_empty() {
+        say!();
+        say!("what cannot be proved from here:");
+    }
+    for what in kind.unprovable {
+        say!("  ", style.dim("?"), " ", *what);
     }
     Ok(if wrong == 0 { Exit::Done } else { Exit::Errored })
 }

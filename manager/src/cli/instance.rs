@@ -15,13 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::Trouble;
 use super::arguments::HostArguments;
 use super::host::settings;
-use crate::cloud::local::{LocalCloud, LocalSettings};
-use crate::cloud::openstack::OpenStackCloud;
-use crate::cloud::{Cloud, Trouble as CloudTrouble};
+use crate::cloud::{Cloud, CloudKind, Opening, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, ServeError, serve as serve_gateway};
 use crate::history::History;
 use crate::lifecycle::{Manager, Parts};
-use crate::schedules::{LOCAL, Schedule, Schedules};
+use crate::schedules::{Schedule, Schedules};
 use crate::trust;
 
 /// The agents' port.
@@ -149,7 +147,7 @@ pub(crate) enum Builds {
 
 /// Where the gateway should listen.
 pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
-    let all_local = schedules.schedules.iter().all(|schedule| schedule.clouds() == [LOCAL]);
+    let all_local = schedules.schedules.iter().all(Schedule::is_on_this_host);
     let ip = if all_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     SocketAddr::new(IpAddr::V4(ip), GATEWAY_PORT)
 }
@@ -181,10 +179,11 @@ impl Instance {
         let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;
         let gateway = Gateway::new(settings.gateway);
         let stop = CancellationToken::new();
-        let mut clouds = clouds(&schedules, needed, &owner, &Clouds::new())?;
-        let local = LocalCloud::new(LocalSettings::new(lock.directory.clone(), owner.clone()));
-        let local = local.map_err(Trouble::errored)?;
-        clouds.insert(local.name().to_owned(), Arc::new(local));
+        let opening = Opening { state: &lock.directory, owner: &owner };
+        // Every manager has it: a build that began before may need it, whatever the schedules say now.
+        let local = (CloudKind::of(CloudKind::DEFAULT).open)(CloudKind::DEFAULT, &opening);
+        let mut clouds = Clouds::from([(CloudKind::DEFAULT.to_owned(), local.map_err(Trouble::errored)?)]);
+        clouds.extend(self::clouds(&schedules, needed, &opening, &clouds)?);
         if settings.agent_endpoint.is_none() {
             prove_reach(&schedules, needed, &clouds, gateway_address).await?;
         }
@@ -208,21 +207,21 @@ impl Instance {
 
 pub(crate) type Clouds = BTreeMap<String, Arc<dyn Cloud>>;
 
-/// The OpenStack clouds of the schedules that are not among the `known` ones. None of them is asked anything
+/// The clouds of the schedules that are not among the `known` ones. None of them is asked anything
 /// before a build needs it.
 pub(crate) fn clouds(
     schedules: &Schedules,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
-    owner: &str,
+    opening: &Opening<'_>,
     known: &Clouds,
 ) -> Result<Clouds, Trouble> {
     let mut clouds = Clouds::new();
-    for (schedule, name) in far(schedules) {
+    for (schedule, name) in targets(schedules) {
         if clouds.contains_key(name) || known.contains_key(name) {
             continue;
         }
-        match OpenStackCloud::open(name, owner) {
-            Ok(cloud) => drop(clouds.insert(name.to_owned(), Arc::new(cloud))),
+        match (CloudKind::of(name).open)(name, opening) {
+            Ok(cloud) => drop(clouds.insert(name.to_owned(), cloud)),
             Err(error) if needed(schedule) => {
                 return Err(Trouble::usage(format!("schedule {:?}: {error}", schedule.name)));
             }
@@ -232,13 +231,12 @@ pub(crate) fn clouds(
     Ok(clouds)
 }
 
-/// The clouds of the schedules but `local`, each with the schedule of each target there.
-fn far(schedules: &Schedules) -> impl Iterator<Item = (&Schedule, &str)> {
-    let targets = schedules
+/// The cloud of each target, with its schedule.
+fn targets(schedules: &Schedules) -> impl Iterator<Item = (&Schedule, &str)> {
+    schedules
         .schedules
         .iter()
-        .flat_map(|schedule| schedule.targets.iter().map(move |target| (schedule, target.cloud.as_str())));
-    targets.filter(|(_, cloud)| *cloud != LOCAL)
+        .flat_map(|schedule| schedule.targets.iter().map(move |target| (schedule, target.cloud.as_str())))
 }
 
 /// That servers will have an address to dial, before anything is built for them.
@@ -262,13 +260,14 @@ pub(crate) async fn prove_reach(
     Ok(())
 }
 
-/// Each cloud but `local`, with a schedule of it: what is asked of a cloud may take it seconds to answer.
+/// Each cloud elsewhere, with a schedule of it: what is asked of a cloud may take it seconds to answer.
 fn one_of_each_cloud<'a>(
     schedules: &'a Schedules,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
 ) -> Vec<(&'a Schedule, &'a str)> {
     let mut seen = BTreeSet::new();
-    far(schedules).filter(|(schedule, cloud)| needed(schedule) && seen.insert(*cloud)).collect()
+    let far = targets(schedules).filter(|(_, cloud)| !CloudKind::of(cloud).on_this_host);
+    far.filter(|(schedule, cloud)| needed(schedule) && seen.insert(*cloud)).collect()
 }
 
 /// Binds a port; a taken one is named with its flag.

@@ -77,7 +77,7 @@ fn timestamp(time: &prost_types::Timestamp) -> Json {
 }
 
 fn duration(duration: &prost_types::Duration) -> Json {
-    let seconds = std::time::Duration::try_from(*duration).unwrap_or_default().as_secs_f64();
+    let seconds = crate::clock::seconds(duration);
     Json::String(format!("{seconds}s"))
 }
 

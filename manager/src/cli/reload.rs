@@ -14,9 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::instance::{clouds, prove_reach};
+use crate::cloud::Opening;
 use crate::lifecycle::Manager;
 use crate::readiness;
-use crate::schedules::{self, LOCAL, LoadError, LoadErrorReason, Schedules};
+use crate::schedules::{self, LoadError, LoadErrorReason, Schedules};
 use crate::trust;
 
 /// How often the file is looked at. A change counts once two looks have found the same, so that a file is not
@@ -165,9 +166,10 @@ impl Reloader {
             return Err(Refusal { why, passing: false });
         }
         let everything = |_: &schedules::Schedule| true;
-        let owner = self.manager.owner();
+        let opening = Opening { state: &self.manager.settings().state, owner: self.manager.owner() };
         // What clouds.yaml, a name server or the disk lacks now may be there later, with the same file.
-        let added = clouds(&loaded, &everything, owner, &self.manager.clouds()).map_err(Refusal::passing)?;
+        let added =
+            clouds(&loaded, &everything, &opening, &self.manager.clouds()).map_err(Refusal::passing)?;
         if let Some(gateway) = self.gateway {
             prove_reach(&loaded, &everything, &added, gateway).await.map_err(Refusal::passing)?;
         }
@@ -181,7 +183,7 @@ fn out_of_reach(schedules: &Schedules, gateway: SocketAddr) -> Option<String> {
         .schedules
         .iter()
         .flat_map(|schedule| schedule.targets.iter().map(move |target| (schedule, target)));
-    let (schedule, far) = targets.find(|(_, target)| target.cloud != LOCAL)?;
+    let (schedule, far) = targets.find(|(_, target)| !target.kind().on_this_host)?;
     gateway.ip().is_loopback().then(|| {
         format!(
             "schedule {:?}: servers of the cloud {:?} cannot reach the gateway on {gateway}, which was opened to this \

@@ -17,7 +17,7 @@ use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::{Logs, build_events};
 use crate::reason::Reason;
-use crate::schedules::{LOCAL, Schedule, Schedules};
+use crate::schedules::{Schedule, Schedules};
 
 /// How long the end of a build may take after an interrupt.
 const GRACE: Duration = Duration::from_mins(3);
@@ -52,7 +52,7 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
                 targets.len()
             )));
         }
-        if let Some(target) = targets.iter().find(|target| target.cloud != LOCAL) {
+        if let Some(target) = targets.iter().find(|target| !target.kind().keeps_disks) {
             return Err(Trouble::usage(format!(
                 "--keep-disk works only on the cloud \"local\", and schedule {:?} is on {:?}",
                 arguments.schedule, target.cloud
@@ -89,7 +89,7 @@ fn writable(file: &Path) -> Result<(), Trouble> {
 /// Nobody serves the state directory: this process is the manager until the build has ended.
 async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) -> Outcome {
     lock.sign(None)?;
-    let local = schedules.get(&arguments.schedule).is_some_and(|schedule| schedule.clouds() == [LOCAL]);
+    let local = schedules.get(&arguments.schedule).is_some_and(Schedule::is_on_this_host);
     let gateway = match arguments.host.gateway {
         Some(gateway) => gateway,
         None if local => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::SweepArguments;
@@ -9,11 +10,10 @@ use super::instance::open_history;
 use super::text::say;
 use super::{Exit, Outcome, Trouble, logging};
 use crate::builder::{self, Leftovers};
-use crate::cloud::local::{LocalCloud, LocalSettings};
-use crate::cloud::openstack::OpenStackCloud;
-use crate::cloud::{Cloud as _, CloudError, Removal, Resource, ResourceKind, Trouble as CloudTrouble};
+use crate::cloud::{
+    Cloud, CloudError, CloudKind, Opening, Removal, Resource, ResourceKind, Trouble as CloudTrouble,
+};
 use crate::history::History;
-use crate::schedules::LOCAL;
 
 /// Between the two sightings.
 const APART: Duration = Duration::from_secs(5);
@@ -52,57 +52,51 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
 }
 
 /// Where is swept.
-enum Place {
-    OpenStack(OpenStackCloud),
-    /// This host: images, servers, and below the directory for scratch directories what builds work with.
-    Host {
-        cloud: LocalCloud,
-        scratch: PathBuf,
-    },
+struct Place {
+    cloud: Arc<dyn Cloud>,
+    /// Below the directory for scratch directories: what builds work with, when it is this host that is swept.
+    scratch: Option<PathBuf>,
 }
 
 impl Place {
     async fn of(arguments: &SweepArguments, history: &History) -> Result<Self, Trouble> {
         let owner = history.owner().await.map_err(Trouble::errored)?;
-        if arguments.cloud != LOCAL {
-            return OpenStackCloud::open(&arguments.cloud, owner)
-                .map(Self::OpenStack)
-                .map_err(Trouble::usage);
-        }
+        let kind = CloudKind::of(&arguments.cloud);
         let state = arguments.state.state.canonicalize().map_err(Trouble::errored)?;
+        let opened = (kind.open)(&arguments.cloud, &Opening { state: &state, owner: &owner });
+        let cloud = opened.map_err(told)?;
         let scratch = arguments.scratch.clone().unwrap_or_else(|| state.join("scratch"));
         let scratch = std::path::absolute(scratch).map_err(Trouble::errored)?;
-        let cloud = LocalCloud::new(LocalSettings::new(state, owner)).map_err(Trouble::errored)?;
-        Ok(Self::Host { cloud, scratch })
+        Ok(Self { cloud, scratch: kind.on_this_host.then_some(scratch) })
     }
 
     async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
-        match self {
-            Self::OpenStack(cloud) => cloud.inventory().await,
-            Self::Host { cloud, scratch } => {
-                let mut found = cloud.inventory().await?;
-                // A server holds the image that it boots from.
-                found.sort_by_key(|resource| resource.kind != ResourceKind::Server);
-                let left = builder::leftovers(scratch).map_err(|error| {
-                    CloudError::new(CloudTrouble::Configuration, format!("{}: {error}", scratch.display()))
-                })?;
-                found.extend(scratches(scratch, &left));
-                Ok(found)
-            }
+        let mut found = self.cloud.inventory().await?;
+        if let Some(scratch) = &self.scratch {
+            let left = builder::leftovers(scratch).map_err(|error| {
+                CloudError::new(CloudTrouble::Configuration, format!("{}: {error}", scratch.display()))
+            })?;
+            found.extend(scratches(scratch, &left));
         }
+        Ok(found)
     }
 
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        match self {
-            Self::OpenStack(cloud) => cloud.remove(resource).await,
-            Self::Host { .. } if resource.kind == ResourceKind::Scratch => {
-                match builder::clean(Path::new(&resource.name), &resource.build_id).await {
-                    Ok(_) => Ok(Removal::Gone),
-                    Err(error) => Ok(Removal::Held(error.to_string())),
-                }
-            }
-            Self::Host { cloud, .. } => cloud.remove(resource).await,
+        if resource.kind != ResourceKind::Scratch {
+            return self.cloud.remove(resource).await;
         }
+        match builder::clean(Path::new(&resource.name), &resource.build_id).await {
+            Ok(_) => Ok(Removal::Gone),
+            Err(error) => Ok(Removal::Held(error.to_string())),
+        }
+    }
+}
+
+/// What must be configured otherwise is the user's.
+fn told(error: CloudError) -> Trouble {
+    match error.trouble {
+        CloudTrouble::Configuration => Trouble::usage(error),
+        _ => Trouble::errored(error),
     }
 }
 
@@ -133,10 +127,7 @@ fn line(resource: &Resource) -> String {
 
 /// What carries our mark and belongs to no unfinished build.
 async fn leaks(place: &Place, history: &History) -> Result<Vec<Resource>, Trouble> {
-    let found = place.inventory().await.map_err(|error| match error.trouble {
-        CloudTrouble::Configuration => Trouble::usage(error),
-        _ => Trouble::errored(error),
-    })?;
+    let found = place.inventory().await.map_err(told)?;
     // Asked after the cloud was: a build that began meanwhile has made nothing that was found.
     let live = history.unfinished().await.map_err(Trouble::errored)?;
     let mut leaks = Vec::new();

@@ -1,13 +1,16 @@
 //! Where images are kept and servers run.
 //!
 //! [`Cloud`] is what a build needs of a cloud; [`local`] is the embedded one (QEMU on this host), [`openstack`]
-//! any of clouds.yaml. A cloud knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
+//! any of clouds.yaml; [`CloudKind`] is what is true of all clouds of a kind, and opens them. A cloud knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
 mod disk_file;
 pub mod incidents;
+mod kind;
 pub mod local;
 pub mod openstack;
+mod proof;
+mod resource;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,87 +21,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
+pub use self::proof::Proof;
+pub use self::resource::ResourceKind;
+
 use crate::reason::Reason;
-use crate::schedules::{Arch, Firmware, Format, ServerSpec};
+use crate::schedules::{Arch, Firmware, Format, Publish, ServerSpec};
 
 /// What [`Cloud::save_disk`] may take: all of the disk is written anew.
 pub const SAVE_DISK: Duration = Duration::from_mins(15);
-
-/// The kinds of things that a cloud makes and that must be taken away again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ResourceKind {
-    /// A build's scratch directory with its containers, processes, mounts and loop devices (on the host).
-    Scratch,
-    /// An image in the cloud's image service.
-    Image,
-    /// A server with its disk, config drive and process.
-    Server,
-    /// A security group of one server.
-    SecurityGroup,
-    /// A key pair of one server.
-    KeyPair,
-    /// The volume that a server boots from.
-    Volume,
-    /// A port that a server has left behind. No ledger has it: it is taken away with its server.
-    Port,
-}
-
-impl ResourceKind {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::Scratch,
-        Self::Image,
-        Self::Server,
-        Self::SecurityGroup,
-        Self::KeyPair,
-        Self::Volume,
-        Self::Port,
-    ];
-
-    /// The word for it in the ledger.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scratch => "scratch",
-            Self::Image => "image",
-            Self::Server => "server",
-            Self::SecurityGroup => "security_group",
-            Self::KeyPair => "key_pair",
-            Self::Volume => "volume",
-            Self::Port => "port",
-        }
-    }
-
-    /// The kind with this word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-
-    /// What goes with it when it is taken away: all that it covers needs no row of its own in the ledger.
-    pub fn covers(self, cloud: &str) -> &'static str {
-        match self {
-            Self::Scratch => {
-                "the directory with all of the build's files, its containers and their images, processes, mounts and loop \
-                 devices"
-            }
-            Self::Image if cloud == "local" => "the image file and its record",
-            Self::Image => "the image with its data and properties",
-            Self::Server if cloud == "local" => {
-                "QEMU and its network's processes, overlay disk, config drive and sockets"
-            }
-            Self::Server => "the server with its disk, config drive, ports and addresses",
-            Self::SecurityGroup => "the group with its rules",
-            Self::KeyPair => "the key pair and its private key here",
-            Self::Volume => "the volume with its data",
-            Self::Port => "the port with its addresses",
-        }
-    }
-}
-
-impl fmt::Display for ResourceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A row of the ledger, as a cloud needs it in order to remove what the row names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,10 +218,12 @@ pub trait Cloud: Send + Sync {
     /// `ip:port` under which its servers reach the gateway that listens at `gateway`.
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError>;
 
-    /// Whether its servers run on this host: then it knows their way to the gateway itself, whatever is true of servers
-    /// elsewhere.
-    fn is_on_this_host(&self) -> bool {
-        false
+    /// What kind of cloud it is.
+    fn kind(&self) -> &'static CloudKind;
+
+    /// What in its settings does not count, for people.
+    fn note(&self) -> Option<&str> {
+        None
     }
 
     /// The directory of this host where it keeps images, when it does.
@@ -347,6 +280,17 @@ pub trait Cloud: Send + Sync {
 
     /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone.
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;
+
+    /// All that this installation made there and did not publish, whether or not a ledger knows of it, in the order in which
+    /// it can be removed. Key pairs carry no owner: whoever asks must tell by the build in their name whether they are ours.
+    async fn inventory(&self) -> Result<Vec<Resource>, CloudError>;
+
+    /// What can be proved about it without making anything, for `doctor`. The first proof is whether it lets us in at all:
+    /// without it nothing else is asked. One of them begins with "address" and has what servers dial.
+    async fn diagnose(&self, gateway: SocketAddr) -> Vec<Proof>;
+
+    /// What can be proved about one server that a schedule wants there, and the name that its image is to get.
+    async fn diagnose_server(&self, server: &ServerSpec, publish: Option<&Publish>) -> Vec<Proof>;
 }
 
 /// Whether an address is one of this host: only those can be bound. Sends nothing. Where the host binds any address

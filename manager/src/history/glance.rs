@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use image_manager_proto::v1;
 
 use super::names::Named as _;
-use super::queries::timestamp;
 use super::{History, HistoryError, parts};
+use crate::clock::timestamp;
 
 /// Builds of a schedule that are read at most.
 const MOST: u32 = 100;

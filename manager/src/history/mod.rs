@@ -52,7 +52,7 @@ pub use names::{Named, build_has_ended, trial_has_ended};
 pub use outbox::{ImageChange, OutboxEntry, OutboxKind};
 pub use principal::Principal;
 pub use publications::{PublicationFilter, PublicationPage};
-pub use queries::{BuildFilter, Page, timestamp};
+pub use queries::{BuildFilter, Page};
 pub use reports::ReportQuery;
 pub use room::RoomTaken;
 pub use schedule_state::{Entries, ScheduleState};

@@ -6,8 +6,9 @@ use image_manager_proto::v1;
 use rusqlite::{Connection, Row};
 
 use super::names::Named as _;
-use super::queries::{duration, failure, timestamp};
+use super::queries::failure;
 use super::{HistoryError, observations};
+use crate::clock::{span as duration, timestamp};
 use crate::stage::Stage;
 
 /// Reads the parts of builds and puts them in.

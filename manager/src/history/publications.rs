@@ -5,7 +5,7 @@ use rusqlite::{Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
-use super::queries::timestamp;
+use crate::clock::timestamp;
 use super::{History, HistoryError, now_ms};
 
 /// Most rows on a page.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use image_manager_proto::v1;
-use prost_types::{Duration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::names::{ENDS, Named as _};
 use super::{History, HistoryError, definition, parts};
+use crate::clock;
 use crate::reason::hint_of;
 
 /// Which builds a list is about.
@@ -222,9 +222,9 @@ fn build_row(row: &Row<'_>) -> rusqlite::Result<v1::Build> {
         verdict: v1::Verdict::from_word(&word(4)?).unwrap_or_default().into(),
         reason: failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default(),
         trigger: v1::Trigger::from_word(&word(5)?).unwrap_or_default().into(),
-        created_at: Some(timestamp(row.get(6)?)),
-        started_at: row.get::<_, Option<i64>>(7)?.map(timestamp),
-        finished_at: row.get::<_, Option<i64>>(8)?.map(timestamp),
+        created_at: Some(clock::timestamp(row.get(6)?)),
+        started_at: row.get::<_, Option<i64>>(7)?.map(clock::timestamp),
+        finished_at: row.get::<_, Option<i64>>(8)?.map(clock::timestamp),
         failure,
         retry_of: word(13)?,
         requested_by: word(14)?,
@@ -248,15 +248,4 @@ pub(super) fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<v1
         message: word(first + 2)?,
         evidence: word(first + 3)?,
     }))
-}
-
-/// Milliseconds since the epoch as a protobuf timestamp.
-pub fn timestamp(ms: i64) -> Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default();
-    Timestamp { seconds: ms.div_euclid(1000), nanos }
-}
-
-pub(super) fn duration(ms: i64) -> Duration {
-    let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default();
-    Duration { seconds: ms.div_euclid(1000), nanos }
 }

@@ -50,6 +50,7 @@ pub fn start_retention(manager: Manager, retention: Retention, stop: Cancellatio
                 () = stop.cancelled() => return,
                 _ = look.tick() => {}
             }
+            // By the clock that the ids have their times from, also where `clock` goes faster.
             let now = chrono::Utc::now().timestamp_millis();
             match take_away(manager.history(), &manager.settings().state, retention, now).await {
                 Ok(Taken { builds: 0, .. }) => {}

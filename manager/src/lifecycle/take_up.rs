@@ -22,6 +22,7 @@ use super::settings::resource_name;
 use super::stages::{judgement, second_opinion};
 use super::state::trial::is_end;
 use super::trial::Ended;
+use crate::clock::milliseconds;
 use crate::cloud::{Image, Server};
 use crate::history::{Claim, HistoryError, Introduction, Named as _, TrialKey};
 use crate::reason::Reason;
@@ -266,8 +267,4 @@ pub(super) fn image_of(build_id: &str, trial: &v1::Trial) -> Option<Image> {
         size_bytes: image.size_bytes,
         virtual_size_bytes: image.virtual_size_bytes,
     })
-}
-
-fn milliseconds(time: &prost_types::Timestamp) -> i64 {
-    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
 }

@@ -7,12 +7,12 @@ mod axis;
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
 use image_manager_proto::v1::TrendPoint;
 use maud::Render;
 
 use self::axis::Axis;
 use super::when;
+use crate::clock;
 use crate::stage::Stage;
 use crate::untrusted::html::Ours;
 
@@ -114,7 +114,8 @@ pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
 
 /// The time from asking for a server to the agent's first word.
 pub(crate) fn boot_times(points: &[TrendPoint]) -> Drawing {
-    let values: Vec<Option<f64>> = points.iter().map(|point| point.boot.as_ref().map(seconds)).collect();
+    let values: Vec<Option<f64>> =
+        points.iter().map(|point| point.boot.as_ref().map(clock::seconds)).collect();
     let (least, most) = span(&values);
     line("Boot until the agent's first word", points, &values, &Axis::seconds(least, most), took)
 }
@@ -224,10 +225,7 @@ fn grid(out: &mut String, axis: &Axis) {
 
 /// The x axis: when the first and the last point were.
 fn dates(out: &mut String, points: &[TrendPoint], slots: &Slots, y: f64) {
-    let time = |point: &TrendPoint| {
-        let time = point.time.as_ref()?;
-        DateTime::<Utc>::from_timestamp(time.seconds, 0)
-    };
+    let time = |point: &TrendPoint| point.time.as_ref().and_then(clock::utc);
     let (Some(first), Some(last)) = (points.first().and_then(time), points.last().and_then(time)) else {
         return;
     };
@@ -261,12 +259,8 @@ fn headline(point: &TrendPoint) -> String {
 fn stage_seconds(point: &TrendPoint) -> [f64; Stage::ALL.len()] {
     Stage::ALL.map(|stage| {
         let told = point.stages.iter().find(|told| told.name == stage.word());
-        told.and_then(|stage| stage.p50.as_ref()).map_or(0.0, seconds)
+        told.and_then(|stage| stage.p50.as_ref()).map_or(0.0, clock::seconds)
     })
-}
-
-fn seconds(duration: &prost_types::Duration) -> f64 {
-    std::time::Duration::try_from(*duration).unwrap_or_default().as_secs_f64()
 }
 
 fn took(seconds: f64) -> String {

@@ -14,8 +14,9 @@ use tonic::{Code, Request, Response, Status};
 use super::access::{Access, Caller, Role, TokenError};
 use super::{publications, watch};
 use crate::clock;
+use crate::clock::{milliseconds, timestamp};
 use crate::cloud::Trouble;
-use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState, timestamp};
+use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState};
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions, compare};
 use crate::schedules::{OnFailure, Schedule, Target, planner};
 
@@ -309,11 +310,6 @@ fn target(target: &Target) -> v1::Target {
         required: target.required,
         publish: target.publish,
     }
-}
-
-/// A time of a request, in milliseconds since the epoch.
-fn milliseconds(time: &prost_types::Timestamp) -> i64 {
-    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
 }
 
 /// The status of a refused trigger.

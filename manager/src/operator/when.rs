@@ -2,22 +2,21 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use prost_types::Timestamp;
 
-fn to_utc(time: &Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
-}
+use crate::clock;
 
 /// "2026-11-23 08:19:24Z", or "-".
 pub(crate) fn exact(time: Option<&Timestamp>) -> String {
-    time.and_then(to_utc).map_or_else(|| "-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
+    time.and_then(clock::utc)
+        .map_or_else(|| "-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
 /// "3 h ago", or empty.
 pub(crate) fn ago(time: Option<&Timestamp>) -> String {
-    let Some(time) = time.and_then(to_utc) else { return String::new() };
-    let seconds = (Utc::now() - time).num_seconds().max(0);
+    let Some(time) = time.and_then(clock::utc) else { return String::new() };
+    let seconds = (clock::now() - time).num_seconds().max(0);
     match seconds {
         0..100 => format!("{seconds} s ago"),
         100..6000 => format!("{} min ago", seconds / 60),
@@ -33,13 +32,13 @@ pub(crate) fn both(time: Option<&Timestamp>) -> String {
 
 /// RFC 3339 with milliseconds, or empty.
 pub(crate) fn rfc3339(time: Option<&Timestamp>) -> String {
-    time.and_then(to_utc).map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
+    time.and_then(clock::utc).map(clock::rfc3339).unwrap_or_default()
 }
 
 /// How long it took, up to now when it is not over: "1m 42s", or "-" when it has not begun.
 pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> String {
-    let Some(from) = from.and_then(to_utc) else { return "-".to_owned() };
-    let to = to.and_then(to_utc).unwrap_or_else(Utc::now);
+    let Some(from) = from.and_then(clock::utc) else { return "-".to_owned() };
+    let to = to.and_then(clock::utc).unwrap_or_else(clock::now);
     took((to - from).to_std().unwrap_or_default())
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn took(duration: Duration) -> String {
 pub(crate) fn parse_time(text: &str, flag: &str) -> Result<i64, String> {
     if let Ok(age) = humantime::parse_duration(text) {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        return Ok(Utc::now().timestamp_millis().saturating_sub(age));
+        return Ok(clock::now().timestamp_millis().saturating_sub(age));
     }
     if let Ok(date) = text.parse::<NaiveDate>() {
         return Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
@@ -83,7 +82,7 @@ mod tests {
 
     #[test]
     fn ages_read_well() {
-        let age = |seconds| ago(Some(&Timestamp { seconds: Utc::now().timestamp() - seconds, nanos: 0 }));
+        let age = |seconds| ago(Some(&Timestamp { seconds: clock::now().timestamp() - seconds, nanos: 0 }));
         assert!(["5 s ago", "6 s ago"].contains(&age(5).as_str()));
         assert_eq!(age(7 * 60), "7 min ago");
         assert_eq!(age(3 * 3600), "3 h ago");
@@ -94,7 +93,7 @@ mod tests {
     #[test]
     fn since_takes_ages_and_dates() {
         assert_eq!(parse_time("2026-11-01", "--since").unwrap(), 1_793_491_200_000);
-        let day_ago = Utc::now().timestamp_millis() - 86_400_000;
+        let day_ago = clock::now().timestamp_millis() - 86_400_000;
         assert!((parse_time("1d", "--since").unwrap() - day_ago).abs() < 5_000);
         assert!(
             parse_time("yesterday", "--until").unwrap_err().starts_with("--until yesterday: expected an age")

@@ -6,10 +6,9 @@ use std::path::Path;
 use super::needs::{self, EFI, Need};
 use super::{Definition, Finding, machines, own};
 use crate::builder::check_room;
-use crate::cloud::local;
 use crate::lifecycle::Settings;
 use crate::programs::is_executable;
-use crate::schedules::{LOCAL, Schedule, Schedules};
+use crate::schedules::{Schedule, Schedules};
 
 /// All that the schedules that are `needed` need of this host, what is there and what is not.
 pub fn findings(
@@ -21,15 +20,11 @@ pub fn findings(
     let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
     let mut findings: Vec<Finding> = needs::of_every_build().iter().map(Need::look).collect();
     findings.extend(of_schedules(&needed, definition));
-    let on_local = names(&needed, |schedule| schedule.is_on(LOCAL));
-    let servers = machines::local(&needed);
-    if !servers.is_empty() {
-        // Both need some programs.
-        let there = |need: &Finding| findings.iter().any(|finding| finding.what == need.what);
-        let of_the_cloud: Vec<Finding> =
-            local::needs(&servers).into_iter().filter(|need| !there(need)).collect();
-        findings.extend(of_the_cloud.into_iter().map(|need| need.of(on_local.clone())));
-    }
+    // Both need some programs.
+    let there = |need: &Finding| findings.iter().any(|finding| finding.what == need.what);
+    let of_servers: Vec<Finding> =
+        machines::servers(&needed).into_iter().filter(|need| !there(need)).collect();
+    findings.extend(of_servers);
     findings.push(dib(settings, definition.unknown.as_deref()));
     findings.extend(own::findings(&needed, settings));
     findings.extend(machines::agents(&needed, settings));

@@ -9,20 +9,27 @@ use std::process::{Command, Stdio};
 use super::Finding;
 use super::host::names;
 use super::needs::EFI;
-use crate::cloud::local::MachineKind;
+use crate::cloud::CloudKind;
 use crate::lifecycle::{NoAgent, Settings, agent_for};
 use crate::programs::find;
-use crate::schedules::{Arch, Firmware, LOCAL, Schedule};
+use crate::schedules::{Arch, Firmware, Schedule};
 
-/// The servers that the local cloud is to have for these schedules; without any, as those have that say nothing of it.
-pub(super) fn local(needed: &[&Schedule]) -> Vec<MachineKind> {
-    if needed.is_empty() {
-        return vec![MachineKind::usual()];
+/// What the schedules' servers need of this host, by the kind of their cloud; without schedules, what those need that name
+/// no cloud.
+pub(super) fn servers(needed: &[&Schedule]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for kind in CloudKind::ALL {
+        let targets = needed.iter().flat_map(|schedule| &schedule.targets);
+        let servers: Vec<_> =
+            targets.filter(|target| target.kind() == kind).map(|target| &target.server).collect();
+        let by_default = needed.is_empty() && kind == CloudKind::of(CloudKind::DEFAULT);
+        if servers.is_empty() && !by_default {
+            continue;
+        }
+        let there = names(needed, |schedule| schedule.targets.iter().any(|target| target.kind() == kind));
+        findings.extend((kind.needs)(&servers).into_iter().map(|need| need.of(there.clone())));
     }
-    let targets = needed.iter().flat_map(|schedule| &schedule.targets);
-    let local = targets.filter(|target| target.cloud == LOCAL);
-    let machines: BTreeSet<_> = local.map(|target| MachineKind::of(&target.server)).collect();
-    machines.into_iter().collect()
+    findings
 }
 
 /// The agent for each architecture that images are built for.

@@ -117,8 +117,8 @@ pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
-    CheckKind, CheckSpec, Compression, ImageSpec, LOCAL, OnFailure, Publish, PublishWhen, RetryPolicy,
-    Schedule, Schedules, ServerSpec, Skip, SshKey, Target, Timeouts, User,
+    CheckKind, CheckSpec, Compression, ImageSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule,
+    Schedules, ServerSpec, Skip, SshKey, Target, Timeouts, User,
 };
 
 /// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.

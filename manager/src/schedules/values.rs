@@ -8,9 +8,7 @@ use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
 use super::machine::{Arch, Firmware, Format};
 use super::places::Places;
-
-/// The cloud that needs no clouds.yaml: QEMU on this host.
-pub const LOCAL: &str = "local";
+use crate::cloud::CloudKind;
 
 /// All schedules of a file, in the file's order.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +102,13 @@ pub struct Target {
     pub checks: Vec<CheckSpec>,
 }
 
+impl Target {
+    /// What kind of cloud it is on.
+    pub fn kind(&self) -> &'static CloudKind {
+        CloudKind::of(&self.cloud)
+    }
+}
+
 impl Schedule {
     /// The clouds of its targets, each once, in the file's order.
     pub fn clouds(&self) -> Vec<&str> {
@@ -119,6 +124,11 @@ impl Schedule {
     /// Whether this cloud is to get the published name: a target there says so.
     pub fn publishes_on(&self, cloud: &str) -> bool {
         self.publish.is_some() && self.targets.iter().any(|target| target.publish && target.cloud == cloud)
+    }
+
+    /// Whether all its servers run on this host.
+    pub fn is_on_this_host(&self) -> bool {
+        self.targets.iter().all(|target| target.kind().on_this_host)
     }
 
     /// Whether a target of it is on this cloud.

@@ -1,11 +1,12 @@
 //! What a notice says: as JSON for programs, or as one text for chat rooms. Pure.
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
 use image_manager_proto::v1::{self, Verdict};
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::Format;
+use crate::clock;
 use crate::history::{ImageChange, Named as _, OutboxEntry, OutboxKind};
 use crate::lifecycle::trials::several;
 use crate::untrusted::Untrusted;
@@ -209,14 +210,12 @@ fn short(text: &str) -> String {
 }
 
 fn rfc3339(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms)
-        .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
-        .unwrap_or_default()
+    DateTime::from_timestamp_millis(ms).map(clock::rfc3339).unwrap_or_default()
 }
 
 fn time(time: Option<&Timestamp>) -> Option<String> {
     let time = time?;
-    Some(rfc3339(time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)))
+    Some(rfc3339(clock::milliseconds(time)))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ async fn another_manager_finds_and_removes_a_running_server_by_its_name() {
     let second = cloud(&bench.state);
     assert_eq!(second.server_status(&server).await.unwrap(), ServerStatus::Active);
     let listed: Vec<_> = second.inventory().await.unwrap().into_iter().map(|row| row.external_id).collect();
-    assert_eq!(listed, [Some("image-manager-1".into()), Some(server.id.clone())]);
+    assert_eq!(listed, [Some(server.id.clone()), Some("image-manager-1".into())]);
     // Even the directory may be gone.
     fs::remove_dir_all(&home).unwrap();
     assert_eq!(second.inventory().await.unwrap().len(), 2);
@@ -58,7 +58,7 @@ async fn servers_outlive_a_manager_that_is_killed() {
     assert_eq!(bench.qemus().len(), 1, "QEMU runs on");
     let found = bench.cloud.inventory().await.unwrap();
     assert_eq!(found.len(), 2);
-    for resource in found.iter().rev() {
+    for resource in &found {
         assert_eq!(bench.cloud.remove(resource).await.unwrap(), Removal::Gone);
     }
     bench.assert_nothing_is_left().await;

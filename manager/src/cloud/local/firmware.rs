@@ -11,7 +11,7 @@ use super::io_error;
 use super::programs::{Needed, needed};
 use crate::cloud::{CloudError, Trouble};
 use crate::finding::Finding;
-use crate::schedules::{Arch, Firmware};
+use crate::schedules::{Arch, Firmware, ServerSpec};
 
 /// What starts a guest, besides the BIOS that QEMU brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,21 +87,21 @@ pub(super) const fn qemu(arch: Arch) -> Needed {
 
 /// A machine that the local cloud is to have: what decides which programs and files it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MachineKind {
+pub(super) struct MachineKind {
     /// Its processors.
-    pub arch: Arch,
+    pub(super) arch: Arch,
     /// What starts it.
-    pub firmware: Firmware,
+    pub(super) firmware: Firmware,
 }
 
 impl MachineKind {
     /// The one that a server asks for.
-    pub fn of(server: &crate::schedules::ServerSpec) -> Self {
+    pub(super) fn of(server: &ServerSpec) -> Self {
         Self { arch: server.arch, firmware: server.firmware() }
     }
 
     /// What schedules that say nothing of it have.
-    pub fn usual() -> Self {
+    pub(super) fn usual() -> Self {
         Self { arch: Arch::HOST, firmware: Arch::HOST.usual_firmware() }
     }
 

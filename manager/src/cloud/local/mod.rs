@@ -17,11 +17,14 @@
 mod busy;
 mod config_drive;
 mod confinement;
+mod diagnosis;
 mod firmware;
 mod guard;
 mod handing;
 mod images;
+mod inventory;
 mod iso9660;
+mod kind;
 mod needs;
 mod network;
 mod processes;
@@ -34,7 +37,6 @@ mod room;
 mod save;
 mod servers;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,18 +47,18 @@ use async_trait::async_trait;
 use chrono::Utc;
 use tokio::sync::{Mutex, watch};
 
-pub use self::firmware::MachineKind;
-pub use self::needs::needs;
+pub(in crate::cloud) use self::kind::{KIND, NAME};
 
 use self::busy::Busy;
+use self::firmware::MachineKind;
 use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published,
-    Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
+    Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
+    Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
 };
-use crate::schedules::{Format, ServerSpec};
+use crate::schedules::{Format, Publish, ServerSpec};
 
 /// How names of images and servers begin that no ledger row need be known for.
 const PREFIX: &str = "image-manager-";
@@ -139,32 +141,6 @@ impl LocalCloud {
         })
     }
 
-    /// All images that are not published, and all servers, whether or not a ledger knows them: by files,
-    /// directories and processes with names that begin with `image-manager-`. Sorted by kind and name.
-    /// Fails when a directory cannot be listed.
-    pub async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
-        let mut servers: BTreeSet<String> = self.servers.names(PREFIX)?.into_iter().collect();
-        servers.extend(self.servers.running_names(PREFIX).await?);
-        let build_of = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
-        let images = self.store.names(PREFIX)?.into_iter().map(|name| Resource {
-            kind: ResourceKind::Image,
-            build_id: self.store.record(&name).map_or_else(|| build_of(&name), |record| record.build_id),
-            external_id: Some(name.clone()),
-            name,
-        });
-        let servers = servers.into_iter().map(|name| {
-            let (id, build_id) =
-                self.servers.record(&name).map(|record| (record.id, record.build_id)).unzip();
-            Resource {
-                kind: ResourceKind::Server,
-                build_id: build_id.unwrap_or_else(|| build_of(&name)),
-                external_id: id,
-                name,
-            }
-        });
-        Ok(images.chain(servers).collect())
-    }
-
     async fn take_in(
         &self,
         image: &NewImage,
@@ -196,7 +172,7 @@ impl LocalCloud {
 #[async_trait]
 impl Cloud for LocalCloud {
     fn name(&self) -> &'static str {
-        crate::schedules::LOCAL
+        NAME
     }
 
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError> {
@@ -211,8 +187,8 @@ impl Cloud for LocalCloud {
         Ok(SocketAddr::from((host, gateway.port())).to_string())
     }
 
-    fn is_on_this_host(&self) -> bool {
-        true
+    fn kind(&self) -> &'static CloudKind {
+        &KIND
     }
 
     fn image_directory(&self) -> Option<PathBuf> {
@@ -384,6 +360,18 @@ impl Cloud for LocalCloud {
                 Err(CloudError::new(Trouble::Configuration, message))
             }
         }
+    }
+
+    async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
+        self.unpublished().await
+    }
+
+    async fn diagnose(&self, gateway: SocketAddr) -> Vec<Proof> {
+        self.prove_host(gateway).await
+    }
+
+    async fn diagnose_server(&self, server: &ServerSpec, _publish: Option<&Publish>) -> Vec<Proof> {
+        self.prove_server(server).await
     }
 }
 

@@ -21,7 +21,7 @@ const LATE: i32 = 124;
 /// Everything that the local cloud needs of this host, with the programs on `PATH`: the programs, QEMU's user, and that
 /// a network can be made for a server, which is tried; and what these machines need. Takes a tenth of a second, and 20 s
 /// at the very most.
-pub fn needs(machines: &[MachineKind]) -> Vec<Finding> {
+pub(super) fn needs(machines: &[MachineKind]) -> Vec<Finding> {
     found(&Programs { qemu: None, qemu_img: None }, machines)
 }
 

@@ -10,35 +10,12 @@ use super::images::OWNER;
 use super::places::{Flavor, Network};
 use super::services::Service;
 use super::session::Call;
-use crate::cloud::{Cloud as _, CloudError, Trouble};
+use crate::cloud::{Cloud as _, CloudError, Proof, Trouble};
 use crate::schedules::{Publish, ServerSpec, SshKey};
-
-/// One thing that was looked at.
-#[derive(Debug)]
-pub struct Proof {
-    /// What.
-    pub what: String,
-    /// What was found, or what is wrong.
-    pub found: Result<String, CloudError>,
-}
-
-impl Proof {
-    fn new(what: impl Into<String>, found: Result<String, CloudError>) -> Self {
-        Self { what: what.into(), found }
-    }
-}
-
-/// What nobody can know before a server has booted there.
-pub const UNPROVABLE: [&str; 4] = [
-    "that security groups, firewalls and routes let servers out to the gateway's port",
-    "that servers get an address, and answers from the metadata service when they have no config drive",
-    "that the hypervisors read the image's compression (zstd needs QEMU 5.1)",
-    "that a host has room for the flavor: the quota says only what we may ask for",
-];
 
 impl OpenStackCloud {
     /// Credentials and services, and the address that servers would dial.
-    pub async fn diagnose(&self, gateway: SocketAddr) -> Vec<Proof> {
+    pub(super) async fn prove_access(&self, gateway: SocketAddr) -> Vec<Proof> {
         let project = self.session.project().await;
         let stop = project.is_err();
         let source = format!("credentials from {}", self.source());
@@ -64,7 +41,7 @@ impl OpenStackCloud {
     }
 
     /// What one schedule wants of the cloud.
-    pub async fn diagnose_schedule(&self, server: &ServerSpec, publish: Option<&Publish>) -> Vec<Proof> {
+    pub(super) async fn prove_schedule(&self, server: &ServerSpec, publish: Option<&Publish>) -> Vec<Proof> {
         let flavor = self.flavor(server.flavor.as_deref()).await;
         let flavor_disk = flavor.as_ref().ok().map(|flavor| flavor.disk_gib.max(1));
         let mut proofs = Vec::new();

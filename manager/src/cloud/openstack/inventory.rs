@@ -15,7 +15,7 @@ impl OpenStackCloud {
     /// Servers, ports, volumes, key pairs, security groups and images that this installation made and did not publish, in the
     /// order in which they can be removed. Key pairs carry no owner: whoever asks must tell by the build in
     /// their name whether they are ours.
-    pub async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
+    pub(super) async fn carrying_our_mark(&self) -> Result<Vec<Resource>, CloudError> {
         let mut found = Vec::new();
         // Groups before servers: the port of a server that comes meanwhile is in none of them.
         let groups = self.security_groups().await?;

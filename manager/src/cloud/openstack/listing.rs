@@ -56,8 +56,8 @@ fn goes_on(page: &Value, key: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use crate::cloud::ResourceKind;
     use crate::cloud::openstack::stage::{self, Stage};
+    use crate::cloud::{Cloud as _, ResourceKind};
 
     /// A project with these servers, one a page, and a port of each in a security group of ours.
     async fn nova(servers: &'static [&'static str]) -> Stage {

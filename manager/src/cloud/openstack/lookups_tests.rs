@@ -4,10 +4,10 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::cloud::Trouble;
 use crate::cloud::openstack::OpenStackCloud;
 use crate::cloud::openstack::places::Network;
 use crate::cloud::openstack::stage::{self, Stage};
+use crate::cloud::{Cloud as _, Trouble};
 use crate::schedules::{Arch, ServerSpec};
 
 const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";

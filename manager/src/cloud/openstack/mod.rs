@@ -30,6 +30,7 @@ mod identity;
 mod images;
 mod inventory;
 mod keys;
+mod kind;
 mod listing;
 mod lookups;
 mod network;
@@ -58,15 +59,15 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-pub use self::diagnosis::{Proof, UNPROVABLE};
+pub(in crate::cloud) use self::kind::KIND;
 
 use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};
 use super::{
-    Cloud, CloudError, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Publication, Published,
-    Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
+    Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
 };
-use crate::schedules::ServerSpec;
+use crate::schedules::{Publish, ServerSpec};
 
 /// How long what Nova said about a server counts as now: callers look every second.
 const STATUS_AGE: Duration = Duration::from_secs(3);
@@ -118,11 +119,6 @@ impl OpenStackCloud {
         &self.session.config().source
     }
 
-    /// What in its settings does not count, for people.
-    pub fn note(&self) -> Option<&str> {
-        self.session.config().note.as_deref()
-    }
-
     fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,6 +150,14 @@ impl OpenStackCloud {
 impl Cloud for OpenStackCloud {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn kind(&self) -> &'static CloudKind {
+        &KIND
+    }
+
+    fn note(&self) -> Option<&str> {
+        self.session.config().note.as_deref()
     }
 
     async fn agent_endpoint(&self, gateway: SocketAddr) -> Result<String, CloudError> {
@@ -229,5 +233,17 @@ impl Cloud for OpenStackCloud {
                 Err(CloudError::new(Trouble::Configuration, message))
             }
         }
+    }
+
+    async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {
+        Box::pin(self.carrying_our_mark()).await
+    }
+
+    async fn diagnose(&self, gateway: SocketAddr) -> Vec<Proof> {
+        Box::pin(self.prove_access(gateway)).await
+    }
+
+    async fn diagnose_server(&self, server: &ServerSpec, publish: Option<&Publish>) -> Vec<Proof> {
+        Box::pin(self.prove_schedule(server, publish)).await
     }
 }

@@ -20,8 +20,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use self::summary::{Sample, Summary};
 use self::sums::{DAY, Span, WEEK};
-use super::queries::timestamp;
 use super::{History, HistoryError, now_ms};
+use crate::clock::timestamp;
 
 /// The ends of builds that are counted, as a list of SQL. One that was skipped was never made.
 const COUNTED: &str = "('succeeded', 'failed', 'errored', 'cancelled')";

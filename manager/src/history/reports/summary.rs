@@ -4,7 +4,7 @@ use image_manager_proto::v1;
 use image_manager_proto::v1::BuildState as S;
 
 use super::distribution::Distribution;
-use crate::history::queries::{duration, timestamp};
+use crate::clock::{span as duration, timestamp};
 use crate::stage::Stage;
 
 /// How stored distributions are written: named, so that a version of this program with other ones still reads them.

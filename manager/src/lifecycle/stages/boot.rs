@@ -18,7 +18,7 @@ use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
-use crate::schedules::{CheckKind, CheckSpec, LOCAL};
+use crate::schedules::{CheckKind, CheckSpec};
 use crate::stage::Stage;
 
 /// How often the server's state and console are looked at.
@@ -282,8 +282,8 @@ async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result
 /// `ip:port` that servers dial.
 async fn endpoint(trial: &Trial) -> Result<String, Failure> {
     let inner = trial.shared.manager.inner();
-    if let Some(endpoint) = inner.settings.agent_endpoint.as_ref().filter(|_| !trial.cloud.is_on_this_host())
-    {
+    let elsewhere = !trial.cloud.kind().on_this_host;
+    if let Some(endpoint) = inner.settings.agent_endpoint.as_ref().filter(|_| elsewhere) {
         return Ok(endpoint.clone());
     }
     let late = async { Failure::new(Reason::CloudTimeout, "finding the manager's address took too long") };
@@ -313,8 +313,8 @@ fn request(check: &CheckSpec, trial: &Trial) -> v1::CheckRequest {
         CheckKind::Disk { min_free, min_free_inodes } => Settings::Disk(v1::DiskCheck {
             min_free_bytes: *min_free,
             min_free_inodes: *min_free_inodes,
-            // On OpenStack the flavor says how large the disk is; the guest sees its device.
-            disk_size_bytes: if trial.target.cloud == LOCAL { trial.target.server.disk } else { 0 },
+            // Where the flavor says how large the disk is, the guest sees its device.
+            disk_size_bytes: if trial.target.kind().sizes_servers { trial.target.server.disk } else { 0 },
         }),
         CheckKind::Dns { names, fixed_servers } => {
             Settings::Dns(v1::DnsCheck { names: names.clone(), fixed_servers: *fixed_servers })
@@ -339,5 +339,5 @@ fn request(check: &CheckSpec, trial: &Trial) -> v1::CheckRequest {
 
 /// A protobuf duration in seconds; 0 when absent.
 pub(super) fn seconds(duration: Option<&prost_types::Duration>) -> f64 {
-    duration.and_then(|d| Duration::try_from(*d).ok()).unwrap_or_default().as_secs_f64()
+    duration.map_or(0.0, crate::clock::seconds)
 }

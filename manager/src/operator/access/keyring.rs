@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use super::caller::{Basis, Caller};
 use super::links::{Link, Links};
 use super::{ApiToken, Role, session};
+use crate::clock::timestamp;
 use crate::gateway::{Token, TokenHash};
-use crate::history::{History, HistoryError, NewToken, Principal, TokenRecord, timestamp};
+use crate::history::{History, HistoryError, NewToken, Principal, TokenRecord};
 
 /// The name that the token of `--api-token-file` goes by.
 const OF_FILE: &str = "api-token-file";

@@ -26,7 +26,7 @@ impl Link {
     /// Until when it can be used, in milliseconds since the epoch.
     pub(super) fn expires_at(&self) -> i64 {
         let left = self.end.saturating_duration_since(Instant::now()).as_millis();
-        chrono::Utc::now().timestamp_millis().saturating_add(i64::try_from(left).unwrap_or_default())
+        crate::clock::now().timestamp_millis().saturating_add(i64::try_from(left).unwrap_or_default())
     }
 }
 

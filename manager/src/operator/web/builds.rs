@@ -188,7 +188,7 @@ fn row(build: &v1::Build, index: usize) -> Markup {
             td { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
             td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::reason(&build.reason)) } }
-            td { (figures::distance(build.created_at.as_ref().and_then(figures::to_utc))) }
+            td { (figures::distance(build.created_at.as_ref().and_then(crate::clock::utc))) }
             td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
             td.right.wide { @if let Some(image) = trials::image(build) { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }
             td.pick {

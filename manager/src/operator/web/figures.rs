@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use prost_types::Timestamp;
 
-/// A protobuf time.
-pub(super) fn to_utc(time: &Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
-}
+use crate::clock::{self, utc};
 
 /// A point in time: UTC as written here; the script shows the viewer's zone.
 pub(super) fn instant(time: Option<&Timestamp>) -> Markup {
-    stamp(time.and_then(to_utc), None)
+    stamp(time.and_then(utc), None)
 }
 
 /// The same of a time that is not protobuf's.
@@ -29,7 +26,7 @@ pub(super) fn distance(time: Option<DateTime<Utc>>) -> Markup {
 fn stamp(time: Option<DateTime<Utc>>, show: Option<&str>) -> Markup {
     html! {
         @if let Some(time) = time {
-            time datetime=(time.to_rfc3339_opts(SecondsFormat::Millis, true)) data-show=[show] {
+            time datetime=(clock::rfc3339(time)) data-show=[show] {
                 (time.format("%Y-%m-%d %H:%M UTC"))
             }
         } @else {
@@ -40,10 +37,10 @@ fn stamp(time: Option<DateTime<Utc>>, show: Option<&str>) -> Markup {
 
 /// How long it took; while it is not over, the script counts on.
 pub(super) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Markup {
-    let Some(from) = from.and_then(to_utc) else { return html! { span.none { "–" } } };
-    let end = to.and_then(to_utc);
-    let passed = (end.unwrap_or_else(Utc::now) - from).to_std().unwrap_or_default();
-    let since = from.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let Some(from) = from.and_then(utc) else { return html! { span.none { "–" } } };
+    let end = to.and_then(utc);
+    let passed = (end.unwrap_or_else(clock::now) - from).to_std().unwrap_or_default();
+    let since = clock::rfc3339(from);
     html! {
         span.num data-since=[end.is_none().then_some(since)] { (took(passed)) }
     }
@@ -51,7 +48,7 @@ pub(super) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Markup {
 
 /// Time between two instants, when both are known.
 pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Option<Duration> {
-    let (from, to) = (from.and_then(to_utc)?, to.and_then(to_utc)?);
+    let (from, to) = (from.and_then(utc)?, to.and_then(utc)?);
     (to - from).to_std().ok()
 }
 

@@ -3,7 +3,6 @@
 use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState, TrialState};
 use maud::{Markup, html};
 
-use super::figures;
 use crate::history::Named as _;
 use crate::lifecycle::state::is_end;
 use crate::lifecycle::trials;
@@ -140,7 +139,7 @@ pub(super) fn strip(builds: &[v1::Build]) -> Markup {
             ol.strip aria-label="Last builds, oldest first" {
                 @for build in builds.iter().rev() {
                     @let state = build.state();
-                    @let when = build.created_at.as_ref().and_then(figures::to_utc);
+                    @let when = build.created_at.as_ref().and_then(crate::clock::utc);
                     @let when = when.map(|when| when.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
                     @let reason = if is_end(state) && !build.reason.is_empty() { format!(" ({})", build.reason) } else { String::new() };
                     @let label = format!("{}{reason}, {when}", words(state));

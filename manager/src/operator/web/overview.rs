@@ -127,7 +127,7 @@ fn one(standing: &Standing, operator: bool) -> Markup {
                     a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) " " (marks::tally(build)) }
                     p.muted {
                         @if !build.reason.is_empty() { (marks::reason(&build.reason)) " · " }
-                        (figures::distance(build.finished_at.as_ref().and_then(figures::to_utc)))
+                        (figures::distance(build.finished_at.as_ref().and_then(crate::clock::utc)))
                     }
                 } @else {
                     span.none { "never built" }

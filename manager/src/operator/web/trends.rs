@@ -47,7 +47,7 @@ fn key_figures(report: &v1::ScheduleReport) -> Markup {
             div { dt { "time to a verified image" } dd { (took(total.and_then(|total| total.p50))) } dd.muted { "95 %: " (took(total.and_then(|total| total.p95))) } }
             div { dt { "boot to attach" } dd { (took(boot.and_then(|boot| boot.p50))) } dd.muted { "95 %: " (took(boot.and_then(|boot| boot.p95))) } }
             div { dt { "image" } dd { (size(report)) } dd.muted { "median of the files" } }
-            div { dt { "last good image" } dd { (figures::distance(report.last_passed_at.as_ref().and_then(figures::to_utc))) }
+            div { dt { "last good image" } dd { (figures::distance(report.last_passed_at.as_ref().and_then(crate::clock::utc))) }
                 dd.muted { @if let Some(mean) = report.mean_time_between_failures { "a failure every " (took(Some(mean))) } @else { "no two failures" } } }
         }
     }

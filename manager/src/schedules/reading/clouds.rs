@@ -2,51 +2,10 @@
 
 use super::Reader;
 use super::keys::TARGETS;
+use crate::cloud::{CloudKind, Foreign, Required};
+use crate::schedules::Schedule;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::Table;
-use crate::schedules::{LOCAL, Schedule};
-
-/// A table, its keys that only one kind of cloud knows, and what is right on the other.
-struct Foreign {
-    table: &'static str,
-    keys: &'static [&'static str],
-    help: &'static str,
-}
-
-/// What has no effect on `local`.
-const OF_OPENSTACK: [Foreign; 3] = [
-    Foreign {
-        table: "server",
-        keys: &[
-            "flavor",
-            "network",
-            "security_groups",
-            "availability_zone",
-            "config_drive",
-            "boot_from_volume",
-        ],
-        help: "on `local` the server is described by `memory`, `disk` and `cpus`; on another cloud name that one with \
-               `cloud`",
-    },
-    Foreign {
-        table: "server",
-        keys: &["ssh_key"],
-        help: "`local` has no key pairs: `ssh_authorized_keys` in `image` puts a public key into the image, and `user_data` \
-               in `server` gives one to this server alone",
-    },
-    Foreign {
-        table: "publish",
-        keys: &["visibility"],
-        help: "an image of `local` is a file: who may read it is the directory's business",
-    },
-];
-
-/// What has no effect on OpenStack.
-const OF_LOCAL: [Foreign; 1] = [Foreign {
-    table: "server",
-    keys: &["memory", "disk", "cpus"],
-    help: "on OpenStack the flavor says how large the server is: `flavor = \"m1.small\"`",
-}];
 
 impl<'a> Reader<'a> {
     /// Notes what a schedule and its targets themselves have written for a cloud of the other kind. What `[defaults]`
@@ -60,19 +19,21 @@ impl<'a> Reader<'a> {
         let listed = table.get(TARGETS).is_some();
         for (target, table) in schedule.targets.iter().zip(tables) {
             self.refuse_foreign(table, &target.cloud);
-            if target.cloud != LOCAL && target.server.flavor.is_none() && !names_flavor(table) {
+            let kind = target.kind();
+            for Required { table: inner, key, help } in
+                kind.required.iter().filter(|it| !stands_in(table, it))
+            {
                 let who = if listed {
                     format!("target {}", quoted(&target.name))
                 } else {
                     format!("`{}`", schedule.name)
                 };
-                let title = format!("`server.flavor` is missing: {who} is on OpenStack");
-                let help = "name a flavor of the cloud: `server = { flavor = \"m1.small\" }`".to_owned();
-                self.findings.add_absence(table.span.clone(), title, help);
+                let title = format!("`{inner}.{key}` is missing: {who} is on {}", kind.word);
+                self.findings.add_absence(table.span.clone(), title, (*help).to_owned());
             }
         }
         if let Some(first) = schedule.targets.first()
-            && schedule.targets.iter().all(|target| (target.cloud == LOCAL) == (first.cloud == LOCAL))
+            && schedule.targets.iter().all(|target| target.kind() == first.kind())
         {
             self.refuse_foreign(table, &first.cloud);
         }
@@ -81,8 +42,7 @@ impl<'a> Reader<'a> {
 
     /// Notes what the uppermost table itself has written that this cloud does not know.
     fn refuse_foreign(&mut self, table: &Table<'a>, cloud: &str) {
-        let foreign: &[Foreign] = if cloud == LOCAL { &OF_OPENSTACK } else { &OF_LOCAL };
-        for Foreign { table: name, keys, help } in foreign {
+        for Foreign { table: name, keys, help } in CloudKind::of(cloud).foreign {
             let Some(inner) = table.get(name).and_then(|entry| entry.table()) else { continue };
             let Some(own) = inner.own() else { continue };
             for key in keys.iter().filter(|key| own.contains_key::<str>(key)) {
@@ -94,12 +54,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// On OpenStack the image itself says what starts it, and all targets of a cloud share it.
+    /// Where the image itself says what starts it, all targets of a cloud share it.
     fn refuse_two_firmwares(&mut self, schedule: &Schedule, tables: &[Table<'a>]) {
         for (place, (target, table)) in schedule.targets.iter().zip(tables).enumerate() {
-            let mut before = schedule.targets.iter().take(place).filter(|_| target.cloud != LOCAL);
-            let Some(other) = before
-                .find(|other| other.cloud == target.cloud && other.server.firmware != target.server.firmware)
+            if !target.kind().firmware_in_image {
+                continue;
+            }
+            let Some(other) =
+                schedule.targets.iter().take(place).find(|other| {
+                    other.cloud == target.cloud && other.server.firmware != target.server.firmware
+                })
             else {
                 continue;
             };
@@ -120,8 +84,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a flavor stands there, even a wrong one, which was told already.
-fn names_flavor(table: &Table<'_>) -> bool {
-    let server = table.get("server");
-    server.is_some_and(|entry| entry.table().is_none_or(|server| server.get("flavor").is_some()))
+/// Whether a key stands there, even with a wrong value, which was told already.
+fn stands_in(table: &Table<'_>, required: &Required) -> bool {
+    let inner = table.get(required.table);
+    inner.is_some_and(|entry| entry.table().is_none_or(|inner| inner.get(required.key).is_some()))
 }

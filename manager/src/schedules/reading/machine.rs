@@ -5,7 +5,7 @@ use super::Reader;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
 use crate::schedules::machine::{Arch, Firmware, Format};
-use crate::schedules::{LOCAL, Schedule, Target};
+use crate::schedules::{Schedule, Target};
 
 /// Properties of Glance that say what `server.firmware` and `image.arch` say.
 const SECURE_BOOT: &str = "os_secure_boot";
@@ -68,10 +68,7 @@ impl<'a> Reader<'a> {
         let Some(firmware) = target.server.firmware else { return };
         let help = match (arch, firmware) {
             (Arch::Arm64, Firmware::Bios) => "64-bit Arm has no BIOS: write \"uefi\", or leave it away",
-            (Arch::Arm64, Firmware::UefiSecure) if target.cloud == LOCAL => {
-                "there is no firmware with Microsoft's keys for 64-bit Arm here: write \"uefi\""
-            }
-            (Arch::Arm64, Firmware::UefiSecure) => "Nova has secure boot for x86-64 only: write \"uefi\"",
+            (Arch::Arm64, Firmware::UefiSecure) => target.kind().no_secure_boot_on_arm,
             _ => return,
         };
         let title = format!("`{}`: {arch} has no \"{}\"", entry.name, firmware.as_str());

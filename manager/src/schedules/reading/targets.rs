@@ -4,9 +4,10 @@
 use super::checks::Asked;
 use super::rules::{CLOUD, TARGET_NAME};
 use super::{Reader, keys};
+use crate::cloud::CloudKind;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::Table;
-use crate::schedules::{Arch, LOCAL, Target};
+use crate::schedules::{Arch, Target};
 
 /// Most targets of a schedule: each is a server at one time.
 const MOST_TARGETS: usize = 16;
@@ -91,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     fn cloud(&mut self, table: &Table<'a>) -> String {
-        self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| LOCAL.to_owned())
+        self.ruled_string(table, "cloud", &CLOUD).unwrap_or_else(|| CloudKind::DEFAULT.to_owned())
     }
 
     fn refuse_second_of_a_name(&mut self, earlier: &[Placed<'a>], new: &Placed<'a>, fields: &Table<'a>) {
