@@ -5,8 +5,8 @@ use rusqlite::{Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
-use crate::clock::timestamp;
 use super::{History, HistoryError, now_ms};
+use crate::clock::timestamp;
 
 /// Most rows on a page.
 const PAGE: u32 = 1000;
