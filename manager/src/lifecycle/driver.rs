@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use image_manager_proto::v1::{self, BuildState, StageState, Verdict, build_event};
+use image_manager_proto::v1::{self, BuildState, StageState, Verdict};
 
 use super::Manager;
 use super::artifact::HashedFile;
@@ -23,9 +23,6 @@ use crate::history::{Ending, FollowUp, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule};
 use crate::stage::Stage;
-
-/// How long the whole clean-up of a build or a trial may take.
-const CLEAN_UP: Duration = Duration::from_mins(15);
 
 /// Pause before a move towards the end is tried again.
 pub(super) const INSIST: Duration = Duration::from_secs(5);
@@ -179,7 +176,12 @@ impl Driver {
             keep_disk: self.keep_disk.clone(),
             only: trials.len() == 1,
             rest: self.bounds.rest(),
-            retry: self.manager.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
+            retry: self
+                .manager
+                .inner()
+                .schedules
+                .policy(&self.schedule.name)
+                .unwrap_or(RetryPolicy::FOREGROUND),
         });
         let mut tasks = Vec::with_capacity(trials.len());
         for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
@@ -226,7 +228,7 @@ impl Driver {
     async fn arrived(&mut self, to: BuildState) {
         self.state = to;
         tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
-        tell_build(&self.manager, &self.id).await;
+        self.manager.inner().records.tell_build(&self.id).await;
     }
 
     /// Records the verdict, takes everything away, and ends the build.
@@ -240,7 +242,7 @@ impl Driver {
         let detail = self.incidents.append_to(&outcome.detail);
         let decided = Some((outcome.verdict, outcome.failure));
         self.insist(BuildState::CleaningUp, decided, ended, detail).await;
-        let (ended, detail) = clean_up(&self.manager, &self.id, None).await;
+        let (ended, detail) = self.manager.inner().cleaner.clean_up(&self.id, None).await;
         self.insist(end_of(outcome.verdict), None, ended, detail).await;
         skip::drop_superseded(self).await;
     }
@@ -256,7 +258,7 @@ impl Driver {
             tokio::time::sleep(INSIST).await;
         }
         self.arrived(BuildState::Skipped).await;
-        announce_end(&self.manager, &self.id, &self.schedule.name, FollowUp::default()).await;
+        self.manager.inner().records.announce_end(&self.id, &self.schedule.name, FollowUp::default()).await;
     }
 
     /// Ends a build that never began: nothing was made.
@@ -284,7 +286,11 @@ impl Driver {
                 Ok(follow_up) => {
                     self.arrived(to).await;
                     if is_end(to) {
-                        announce_end(&self.manager, &self.id, &self.schedule.name, follow_up).await;
+                        self.manager
+                            .inner()
+                            .records
+                            .announce_end(&self.id, &self.schedule.name, follow_up)
+                            .await;
                     }
                     return;
                 }
@@ -306,7 +312,7 @@ impl Driver {
         let history = self.manager.history();
         if is_end(to) {
             // By the file as it is now: nothing follows for a schedule that was taken out meanwhile.
-            let policy = self.manager.policy(&self.schedule.name);
+            let policy = self.manager.inner().schedules.policy(&self.schedule.name);
             return history.finish(&self.id, (self.state, to), verdict, ending, policy).await;
         }
         history.conclude(&self.id, self.state, to, verdict, ending).await?;
@@ -316,41 +322,5 @@ impl Driver {
     /// The directory of this build's logs.
     pub(super) fn directory(&self) -> PathBuf {
         self.manager.settings().build_directory(&self.id)
-    }
-}
-
-/// Tells watchers how a build stands.
-pub(super) async fn tell_build(manager: &Manager, id: &str) {
-    if let Ok(build) = manager.history().build(id).await {
-        manager.events().tell(id, build_event::Kind::Build(build));
-    }
-}
-
-/// Takes away all that a build, or one trial of it, made; says how that went.
-pub(super) async fn clean_up(manager: &Manager, id: &str, trial: Option<u32>) -> (StageState, String) {
-    let incidents = Incidents::default();
-    let work = incidents.watch(Box::pin(manager.take_away_all(id, trial)));
-    let (state, detail) = match tokio::time::timeout(CLEAN_UP, work).await {
-        Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
-        Ok(left) => {
-            tracing::warn!(build = id, "left for the reconciler: {}", left.join("; "));
-            (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
-        }
-        Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
-    };
-    (state, incidents.append_to(&detail))
-}
-
-/// Says that a build has ended, and what follows.
-pub(super) async fn announce_end(manager: &Manager, id: &str, schedule: &str, follow_up: FollowUp) {
-    if let Ok(build) = manager.history().build(id).await {
-        manager.metrics().ended(&build);
-    }
-    if let Some(at) = follow_up.retry_at.and_then(|ms| u64::try_from(ms).ok()) {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
-        tracing::info!(build = id, schedule, at = %humantime::format_rfc3339_seconds(at), "is retried");
-    }
-    if let Some(reason) = follow_up.paused {
-        tracing::warn!(schedule, "paused itself: {reason}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use image_manager_proto::v1;
@@ -12,15 +12,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::artifact::digest_of;
+use super::cleaner::{Cleaner, Reconciler};
+use super::clouds::Clouds;
+use super::current_schedules::CurrentSchedules;
 use super::driver::Driver;
 use super::events::Bus;
 use super::metrics::Metrics;
-use super::naming::Naming;
+use super::publications::Publications;
+use super::records::Records;
 use super::room::Reservations;
 use super::settings::Settings;
 use super::stop::{Stop, StopReason};
 use super::take_up::Start;
-use crate::cloud::{Cloud, CloudError, Trouble};
+use super::trigger::{TriggerError, TriggerOptions};
+use crate::cloud::Cloud;
 use crate::gateway::Gateway;
 use crate::history::{History, HistoryError, NewBuild, NewTrial, Principal};
 use crate::schedules::{Schedule, Schedules, Target};
@@ -29,92 +34,18 @@ use crate::stage::Stage;
 /// How long whoever asks for a build waits for the cloud to say whether it can take it.
 pub const PREFLIGHT: Duration = Duration::from_mins(1);
 
-/// A build was asked for and not queued.
-#[derive(Debug, thiserror::Error)]
-pub enum TriggerError {
-    /// No schedule has this name.
-    #[error("no schedule {name:?}; there are: {known}")]
-    NoSchedule {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// No cloud has this name.
-    #[error("the cloud {0:?} is not configured: it must be in clouds.yaml (or be \"local\")")]
-    NoCloud(String),
-    /// The schedule has an unfinished build.
-    #[error("schedule {schedule:?} is being built already: build {build_id}")]
-    AlreadyRunning {
-        /// The schedule.
-        schedule: String,
-        /// Its unfinished build.
-        build_id: String,
-    },
-    /// The manager is going down.
-    #[error("the manager is stopping and takes no builds")]
-    Stopping,
-    /// The cloud cannot take the build.
-    #[error("cloud {cloud:?}: {error}")]
-    Cloud {
-        /// Its name.
-        cloud: String,
-        /// Why.
-        #[source]
-        error: CloudError,
-    },
-    /// Only a published image can be verified again.
-    #[error("schedule {schedule:?} has no published image to verify again: {why}")]
-    NotPublished {
-        /// The schedule.
-        schedule: String,
-        /// What is missing.
-        why: String,
-    },
-    /// The history cannot be written.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-}
-
-/// What a trigger may ask for besides the schedule.
-#[derive(Debug, Clone)]
-pub struct TriggerOptions {
-    /// By which way it is asked for.
-    pub trigger: v1::Trigger,
-    /// Who asks.
-    pub by: Principal,
-    /// Milliseconds since the epoch up to which a cron entry's fire times are dealt with by this build.
-    pub fired_at: Option<i64>,
-    /// The errored build whose retry this is.
-    pub retry_of: Option<String>,
-    /// After the agent has gone, shut the server down in order and write its disk to this file.
-    pub keep_disk: Option<PathBuf>,
-    /// Build whether anything has changed since the last build or not.
-    pub force: bool,
-    /// Build nothing, but verify the published image again.
-    pub verify: bool,
-}
-
-impl TriggerOptions {
-    /// A plain trigger.
-    pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
-        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false, verify: false }
-    }
-}
-
 pub(super) struct Inner {
-    pub(super) settings: Settings,
-    pub(super) history: History,
+    pub(super) settings: Arc<Settings>,
+    pub(super) records: Records,
     pub(super) owner: String,
     pub(super) gateway: Gateway,
     pub(super) gateway_address: SocketAddr,
     pub(super) fingerprint: String,
-    pub(super) clouds: RwLock<BTreeMap<String, Arc<dyn Cloud>>>,
-    pub(super) schedules: RwLock<Arc<Schedules>>,
-    pub(super) schedules_error: RwLock<Option<String>>,
-    pub(super) bus: Bus,
-    pub(super) metrics: Metrics,
-    pub(super) naming: Naming,
+    pub(super) clouds: Clouds,
+    pub(super) schedules: CurrentSchedules,
+    publications: Publications,
+    pub(super) cleaner: Cleaner,
+    pub(super) reconciler: Reconciler,
     pub(super) places: Semaphore,
     /// For trials under way.
     pub(super) trial_places: Semaphore,
@@ -189,20 +120,25 @@ impl Manager {
     pub fn new(parts: Parts) -> Self {
         let places = Semaphore::new(parts.settings.concurrent_builds.max(1));
         let trial_places = Semaphore::new(parts.settings.concurrent_trials.max(1));
+        let settings = Arc::new(parts.settings);
+        let records = Records::new(parts.history);
+        let clouds = Clouds::new(parts.clouds);
+        let publications = Publications::new(records.history().clone(), clouds.clone());
+        let cleaner = Cleaner::new(Arc::clone(&settings), records.history().clone(), clouds.clone());
+        let reconciler = Reconciler::new(records.clone(), cleaner.clone(), publications.clone());
         Self {
             inner: Arc::new(Inner {
-                settings: parts.settings,
-                history: parts.history,
+                settings,
+                records,
                 owner: parts.owner,
                 gateway: parts.gateway,
                 gateway_address: parts.gateway_address,
                 fingerprint: parts.fingerprint,
-                clouds: RwLock::new(parts.clouds),
-                schedules: RwLock::new(Arc::new(parts.schedules)),
-                schedules_error: RwLock::default(),
-                bus: Bus::default(),
-                metrics: Metrics::default(),
-                naming: Naming::default(),
+                clouds,
+                schedules: CurrentSchedules::new(parts.schedules, parts.serves),
+                publications,
+                cleaner,
+                reconciler,
                 places,
                 trial_places,
                 serves: parts.serves,
@@ -218,17 +154,17 @@ impl Manager {
 
     /// The history.
     pub fn history(&self) -> &History {
-        &self.inner.history
+        self.inner.records.history()
     }
 
     /// What happens to builds.
     pub fn events(&self) -> &Bus {
-        &self.inner.bus
+        self.inner.records.events()
     }
 
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
-        &self.inner.metrics
+        self.inner.records.metrics()
     }
 
     /// How many agents are attached now.
@@ -245,28 +181,62 @@ impl Manager {
         &self.inner
     }
 
+    /// Whoever changes public names.
+    pub fn publications(&self) -> &Publications {
+        &self.inner.publications
+    }
+
     /// The schedules as they are now.
     pub fn schedules(&self) -> Arc<Schedules> {
-        Arc::clone(&self.inner.schedules.read().unwrap_or_else(PoisonError::into_inner))
+        self.inner.schedules.all()
     }
 
     /// The schedule with this name.
     pub fn schedule(&self, name: &str) -> Result<Schedule, TriggerError> {
-        let schedules = self.schedules();
-        schedules.get(name).cloned().ok_or_else(|| {
-            let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
-            TriggerError::NoSchedule { name: name.to_owned(), known: names.join(", ") }
-        })
+        self.inner.schedules.get(name)
+    }
+
+    /// Makes the schedules known to the history, so that it is known since when each one counts.
+    pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
+        self.inner.records.remember(&self.schedules()).await
+    }
+
+    /// Takes other schedules, with the clouds that they need besides those there are. A schedule that is new or
+    /// whose cron entry has changed counts from now. Builds under way keep the schedule that they began with; one
+    /// that waits in the queue for a schedule that is gone is cancelled when its turn comes.
+    pub async fn replace_schedules(
+        &self,
+        schedules: Schedules,
+        added: BTreeMap<String, Arc<dyn Cloud>>,
+    ) -> Result<(), HistoryError> {
+        self.inner.schedules.refuse(None);
+        if *self.schedules() == schedules {
+            return Ok(());
+        }
+        self.inner.records.remember(&schedules).await?;
+        self.inner.clouds.add(added);
+        self.inner.schedules.replace(schedules);
+        Ok(())
+    }
+
+    /// Keeps the schedules as they are; `why` the file is not used stays visible until it is right again.
+    pub fn refuse_schedules(&self, why: String) {
+        self.inner.schedules.refuse(Some(why));
+    }
+
+    /// Why the file as it is now is not used; `None` when it is.
+    pub fn schedules_error(&self) -> Option<String> {
+        self.inner.schedules.refused()
     }
 
     /// The cloud with this name.
     pub fn cloud(&self, name: &str) -> Result<Arc<dyn Cloud>, TriggerError> {
-        self.clouds().remove(name).ok_or_else(|| TriggerError::NoCloud(name.to_owned()))
+        self.inner.clouds.get(name)
     }
 
     /// All clouds.
     pub fn clouds(&self) -> BTreeMap<String, Arc<dyn Cloud>> {
-        self.inner.clouds.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.clouds.all()
     }
 
     /// This installation's id.
@@ -278,7 +248,11 @@ impl Manager {
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
         let schedule = self.schedule(name)?;
-        let images = if options.verify { self.published_images(&schedule).await? } else { BTreeMap::new() };
+        let images = if options.verify {
+            self.inner.publications.published_images(&schedule).await?
+        } else {
+            BTreeMap::new()
+        };
         let mut targets = schedule.targets.clone();
         // Where nothing is published there is nothing to verify again.
         targets.retain(|target| !options.verify || images.contains_key(&target.cloud));
@@ -286,10 +260,12 @@ impl Manager {
             self.cloud(&target.cloud)?;
         }
         if !matches!(options.trigger, v1::Trigger::Cron | v1::Trigger::Retry) {
-            if let Some(build_id) = self.inner.history.unfinished_build(name).await? {
+            if let Some(build_id) = self.history().unfinished_build(name).await? {
                 return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
             }
-            self.preflight(&targets, PREFLIGHT)
+            self.inner
+                .clouds
+                .preflight(&targets, PREFLIGHT)
                 .await
                 .map_err(|(cloud, error)| TriggerError::Cloud { cloud, error })?;
         }
@@ -312,38 +288,6 @@ impl Manager {
         created.await.map_err(|_| TriggerError::Stopping)?
     }
 
-    /// Asks each target's cloud whether it can take its trial. Fails when none can: one cloud that is down never keeps
-    /// another from being tried.
-    pub(super) async fn preflight(
-        &self,
-        targets: &[Target],
-        limit: Duration,
-    ) -> Result<(), (String, CloudError)> {
-        let mut asked = Vec::with_capacity(targets.len());
-        for target in targets {
-            let (cloud, server) = (self.cloud(&target.cloud), target.server.clone());
-            asked.push(tokio::spawn(async move {
-                let cloud =
-                    cloud.map_err(|error| CloudError::new(Trouble::Configuration, error.to_string()))?;
-                let late = |_| {
-                    Err(CloudError::new(Trouble::Timeout, "it does not say whether it can take the build"))
-                };
-                tokio::time::timeout(limit, cloud.preflight(&server)).await.unwrap_or_else(late)
-            }));
-        }
-        let mut first = None;
-        for (target, asked) in targets.iter().zip(asked) {
-            match asked
-                .await
-                .unwrap_or_else(|error| Err(CloudError::new(Trouble::Unavailable, error.to_string())))
-            {
-                Ok(()) => return Ok(()),
-                Err(error) => drop(first.get_or_insert_with(|| (target.cloud.clone(), error))),
-            }
-        }
-        first.map_or(Ok(()), Err)
-    }
-
     async fn create(
         &self,
         new: NewBuild,
@@ -355,7 +299,7 @@ impl Manager {
         }
         let (id, name) = (new.id.clone(), schedule.name.clone());
         let verifies = new.verification.is_some();
-        match self.inner.history.create_build(new).await {
+        match self.history().create_build(new).await {
             Ok(()) => {}
             Err(HistoryError::Unfinished(build_id)) => {
                 return Err(TriggerError::AlreadyRunning { schedule: name, build_id });
@@ -363,7 +307,7 @@ impl Manager {
             Err(error) => return Err(error.into()),
         }
         tracing::info!(build = id, schedule = name, verifies, "queued");
-        let build = self.inner.history.build(&id).await?;
+        let build = self.history().build(&id).await?;
         let start = Start::of_queued(&schedule, &build);
         let changed =
             || TriggerError::NotPublished { schedule: name, why: "its targets have changed".to_owned() };

@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
 
 use super::Manager;
-use super::driver::{INSIST, announce_end, clean_up};
+use super::driver::INSIST;
 use super::failure::Failure;
 use super::outcome::{Outcome, sum_up};
 use super::state::{end_of, is_end, trial as trial_state};
@@ -14,7 +14,6 @@ use super::take_up::{self, Start};
 use super::trial::Ended;
 use crate::history::{Ending, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
-use crate::schedules::RetryPolicy;
 
 /// A schedule's entry among those whose last build is still being cleaned up.
 struct Cleaning {
@@ -64,7 +63,7 @@ impl Manager {
         for (id, state) in interrupted {
             self.clean_up_after(id, state).await?;
         }
-        for left in self.reconcile().await {
+        for left in self.inner().reconciler.reconcile().await {
             tracing::warn!("still there: {left}");
         }
         Ok(unfinished.len())
@@ -191,20 +190,13 @@ impl Manager {
     async fn clean_up_after(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
         let build = self.history().build(id).await?;
         let verdict = build.verdict();
-        let (ended, detail) = clean_up(self, id, None).await;
+        let (ended, detail) = self.inner().cleaner.clean_up(id, None).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
-        let policy = self.policy(&build.schedule);
+        let policy = self.inner().schedules.policy(&build.schedule);
         let follow_up = self.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
-        announce_end(self, id, &build.schedule, follow_up).await;
+        self.inner().records.announce_end(id, &build.schedule, follow_up).await;
         Ok(())
-    }
-
-    /// What follows the end of a schedule's build; nothing where it is in the file no more. In the foreground nothing
-    /// but the second build of one whose failure is unexplained.
-    pub(super) fn policy(&self, schedule: &str) -> Option<RetryPolicy> {
-        let schedule = self.schedule(schedule).ok()?;
-        Some(if self.inner().serves { schedule.retry } else { RetryPolicy::FOREGROUND })
     }
 }
 

@@ -13,10 +13,10 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use super::Manager;
-use super::manager::{TriggerError, TriggerOptions};
+use super::trigger::{TriggerError, TriggerOptions};
 use crate::clock;
-use crate::history::{Entries, HistoryError, OwedRetry, Principal};
-use crate::schedules::{RetryPolicy, Schedules, planner};
+use crate::history::{HistoryError, OwedRetry, Principal};
+use crate::schedules::{RetryPolicy, planner};
 
 /// How often it is looked what is due.
 const BEAT: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ pub async fn start_scheduler(manager: Manager, stop: CancellationToken) -> Resul
                 () = stop.cancelled() => break,
                 _ = beat.tick() => beat_once(&manager, &heart).await,
                 _ = reconcile.tick() => {
-                    for left in manager.reconcile().await {
+                    for left in manager.inner().reconciler.reconcile().await {
                         tracing::warn!("still there: {left}");
                     }
                 }
@@ -83,30 +83,6 @@ async fn beat_once(manager: &Manager, heart: &Mutex<Option<Instant>>) {
 }
 
 impl Manager {
-    /// Makes the schedules known to the history, so that it is known since when each one counts.
-    pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
-        self.remember(&self.schedules()).await
-    }
-
-    /// The same for schedules that are about to count.
-    pub(super) async fn remember(&self, schedules: &Schedules) -> Result<(), HistoryError> {
-        let entries = schedules.schedules.iter().map(|schedule| {
-            let cron = schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default();
-            let reverify = schedule.reverify.as_ref();
-            Entries {
-                schedule: schedule.name.clone(),
-                cron: format!("{cron} {}", schedule.timezone),
-                reverify: reverify
-                    .map(|cron| format!("{} {}", cron.source, schedule.timezone))
-                    .unwrap_or_default(),
-            }
-        });
-        self.history().remember_schedules(entries.collect()).await?;
-        let names = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
-        self.metrics().restore(self.history().last_successes(names).await?);
-        Ok(())
-    }
-
     /// Fires what has come due up to `now`.
     async fn beat(&self, now: DateTime<Utc>) -> Result<(), HistoryError> {
         let states = self.history().schedule_states().await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, StageState, TrialState, Verdict};
 
 use super::bounds::Bounds;
-use super::driver::{Done, INSIST, clean_up, tell_build};
+use super::driver::{Done, INSIST};
 use super::failure::Failure;
 use super::ledger::BuildLedger;
 use super::settings::resource_name;
@@ -210,7 +210,8 @@ impl Trial {
 
     /// Takes away what this trial made; the image stays for the build.
     async fn clean(&self) -> Ending {
-        let (state, left) = clean_up(&self.shared.manager, &self.shared.id, Some(self.key.position)).await;
+        let (state, left) =
+            self.shared.manager.inner().cleaner.clean_up(&self.shared.id, Some(self.key.position)).await;
         Ending::new(state, left)
     }
 
@@ -245,7 +246,7 @@ impl Trial {
     async fn arrived(&mut self, to: TrialState) {
         self.state = to;
         tracing::info!(build = self.shared.id, target = self.target.name, state = to.word());
-        tell_build(&self.shared.manager, &self.shared.id).await;
+        self.shared.manager.inner().records.tell_build(&self.shared.id).await;
     }
 
     /// How long to wait before the next attempt; `None` when there is none: another one needs the image in the cloud, or

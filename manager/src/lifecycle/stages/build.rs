@@ -45,7 +45,13 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
         async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
     let targets = &driver.schedule.targets;
     let asked = async {
-        driver.manager.preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
+        driver
+            .manager
+            .inner()
+            .clouds
+            .preflight(targets, PREFLIGHT)
+            .await
+            .map_err(|(_, error)| Failure::from(error))
     };
     driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();

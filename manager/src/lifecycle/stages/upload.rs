@@ -54,7 +54,7 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
         return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
     }
     for row in rows {
-        let removed = trial.shared.manager.take_away(&row).await;
+        let removed = trial.shared.manager.inner().cleaner.take_away(&row).await;
         removed.map_err(|why| cut(format!("what came of an earlier upload cannot be removed: {why}")))?;
     }
     let new = NewImage {
@@ -93,7 +93,7 @@ async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>,
     if trial.shared.uploads.all_done() {
         for row in trial.history().open_resources(&trial.shared.id).await? {
             if row.cloud == HOST
-                && let Err(why) = trial.shared.manager.take_away(&row).await
+                && let Err(why) = trial.shared.manager.inner().cleaner.take_away(&row).await
             {
                 tracing::warn!(build = trial.shared.id, "{}: {why}; clean-up tries again", row.name);
             }
