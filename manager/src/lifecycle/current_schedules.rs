@@ -20,6 +20,11 @@ impl CurrentSchedules {
         Self { schedules: Arc::new(RwLock::new(Arc::new(schedules))), refused: Arc::default(), serves }
     }
 
+    /// Whether the manager serves, or builds one schedule in the foreground.
+    pub(super) fn serves(&self) -> bool {
+        self.serves
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Arc<Schedules> {
         Arc::clone(&self.schedules.read().unwrap_or_else(PoisonError::into_inner))

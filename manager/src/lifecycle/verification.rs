@@ -54,7 +54,7 @@ impl Driver {
             Err(error) => format!("the name stays: {error}"),
         };
         tracing::warn!(build = self.id, schedule = self.schedule.name, "{detail}");
-        let told = self.manager.history().skip_stage(&self.id, Stage::Publishing.word(), &detail).await;
+        let told = self.history().skip_stage(&self.id, Stage::Publishing.word(), &detail).await;
         if let Err(error) = told {
             tracing::error!(build = self.id, "cannot write the history: {error}");
         }
@@ -62,7 +62,7 @@ impl Driver {
 
     async fn try_settle_name(&self) -> Result<Vec<String>, HistoryError> {
         let Some(publish) = &self.schedule.publish else { return Ok(Vec::new()) };
-        let build = self.manager.history().build(&self.id).await?;
+        let build = self.history().build(&self.id).await?;
         // Only an image that is bad loses its name, and not one that could not be tried.
         let failed: BTreeMap<&str, &v1::Trial> = build
             .trials
@@ -84,15 +84,13 @@ impl Driver {
                 why: format!("verified again by build {}: {}", self.id, trial.reason),
             };
             let from = Some(trial.image_of.as_str());
-            details.push(
-                match self.manager.publications().roll_back_from(request, from, Principal::Manager).await {
-                    Ok(now) => match now.iter().find(|row| row.state() == PublicationState::Current) {
-                        Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
-                        None => format!("{name} on {cloud} is another image by now"),
-                    },
-                    Err(error) => format!("{name} on {cloud} did not go back: {error}"),
+            details.push(match self.publications().roll_back_from(request, from, Principal::Manager).await {
+                Ok(now) => match now.iter().find(|row| row.state() == PublicationState::Current) {
+                    Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
+                    None => format!("{name} on {cloud} is another image by now"),
                 },
-            );
+                Err(error) => format!("{name} on {cloud} did not go back: {error}"),
+            });
         }
         Ok(details)
     }
