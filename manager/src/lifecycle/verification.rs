@@ -10,13 +10,9 @@ use image_manager_proto::v1::{self, PublicationState, TrialState, Verdict};
 
 use super::driver::Driver;
 use super::take_up::{Resumed, Start, TrialStart, image_of};
-use super::{Manager, TriggerError};
-use crate::history::{HistoryError, Principal, PublicationFilter};
+use crate::history::{HistoryError, Principal};
 use crate::schedules::{OnFailure, Schedule, Target};
 use crate::stage::Stage;
-
-/// Clouds with one name that are looked at.
-const CLOUDS: u32 = 1000;
 
 impl Start {
     /// Where a build begins that is in the queue. `None`: it is a verification, and a target of it is gone.
@@ -48,49 +44,6 @@ impl Start {
     }
 }
 
-impl Manager {
-    /// The image that has the schedule's name in each of its clouds, and the build that made it.
-    pub(super) async fn published_images(
-        &self,
-        schedule: &Schedule,
-    ) -> Result<BTreeMap<String, (v1::Image, String)>, TriggerError> {
-        let none = |why: String| TriggerError::NotPublished { schedule: schedule.name.clone(), why };
-        let publish = schedule.publish.as_ref();
-        let name = publish.ok_or_else(|| none("it publishes nothing".to_owned()))?.name.clone();
-        let filter =
-            PublicationFilter { name: Some(name.clone()), limit: CLOUDS, ..PublicationFilter::default() };
-        let mut images = BTreeMap::new();
-        for row in self.history().publications(filter).await?.publications {
-            if row.state() == PublicationState::Current && schedule.is_on(&row.cloud) {
-                let virtual_size_bytes = self.virtual_size_of(&row).await?;
-                let image = v1::Image {
-                    id: row.image_id,
-                    name: row.name,
-                    sha512: row.sha512,
-                    size_bytes: row.size_bytes,
-                    virtual_size_bytes,
-                };
-                images.insert(row.cloud, (image, row.build_id));
-            }
-        }
-        if images.is_empty() {
-            return Err(none(format!("no image has the name {name} on {}", schedule.clouds().join(", "))));
-        }
-        Ok(images)
-    }
-
-    /// As the build that made it says; 0 when its row is gone.
-    async fn virtual_size_of(&self, row: &v1::Publication) -> Result<u64, HistoryError> {
-        let trials = match self.history().build(&row.build_id).await {
-            Ok(build) => build.trials,
-            Err(HistoryError::NoBuild(_)) => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        let mut images = trials.iter().filter(|trial| trial.cloud == row.cloud);
-        Ok(images.find_map(|trial| trial.image.as_ref()).map_or(0, |image| image.virtual_size_bytes))
-    }
-}
-
 impl Driver {
     /// After the trials of a verification: says what becomes of the name, and gives it back where the schedule wants that.
     /// Doing it again does nothing where the name has gone to another image by now.
@@ -101,7 +54,7 @@ impl Driver {
             Err(error) => format!("the name stays: {error}"),
         };
         tracing::warn!(build = self.id, schedule = self.schedule.name, "{detail}");
-        let told = self.manager.history().skip_stage(&self.id, Stage::Publishing.word(), &detail).await;
+        let told = self.history().skip_stage(&self.id, Stage::Publishing.word(), &detail).await;
         if let Err(error) = told {
             tracing::error!(build = self.id, "cannot write the history: {error}");
         }
@@ -109,7 +62,7 @@ impl Driver {
 
     async fn try_settle_name(&self) -> Result<Vec<String>, HistoryError> {
         let Some(publish) = &self.schedule.publish else { return Ok(Vec::new()) };
-        let build = self.manager.history().build(&self.id).await?;
+        let build = self.history().build(&self.id).await?;
         // Only an image that is bad loses its name, and not one that could not be tried.
         let failed: BTreeMap<&str, &v1::Trial> = build
             .trials
@@ -131,7 +84,7 @@ impl Driver {
                 why: format!("verified again by build {}: {}", self.id, trial.reason),
             };
             let from = Some(trial.image_of.as_str());
-            details.push(match self.manager.roll_back_from(request, from, Principal::Manager).await {
+            details.push(match self.publications().roll_back_from(request, from, Principal::Manager).await {
                 Ok(now) => match now.iter().find(|row| row.state() == PublicationState::Current) {
                     Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
                     None => format!("{name} on {cloud} is another image by now"),

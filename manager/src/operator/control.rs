@@ -167,7 +167,7 @@ impl ImageManager for Control {
 
     async fn roll_back(&self, request: Request<v1::RollBackRequest>) -> Answer<v1::ChangeImagesResponse> {
         let by = caller(&request)?.principal;
-        publications::answer(self.manager.roll_back(request.into_inner(), by).await)
+        publications::answer(self.manager.publications().roll_back(request.into_inner(), by).await)
     }
 
     async fn promote_build(
@@ -175,7 +175,7 @@ impl ImageManager for Control {
         request: Request<v1::PromoteBuildRequest>,
     ) -> Answer<v1::ChangeImagesResponse> {
         let by = caller(&request)?.principal;
-        publications::answer(self.manager.promote(request.into_inner(), by).await)
+        publications::answer(self.manager.publications().promote(request.into_inner(), by).await)
     }
 
     async fn revoke_build(
@@ -183,7 +183,7 @@ impl ImageManager for Control {
         request: Request<v1::RevokeBuildRequest>,
     ) -> Answer<v1::ChangeImagesResponse> {
         let by = caller(&request)?.principal;
-        publications::answer(self.manager.revoke(request.into_inner(), by).await)
+        publications::answer(self.manager.publications().revoke(request.into_inner(), by).await)
     }
 
     async fn create_token(
