@@ -20,7 +20,7 @@ use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, text, webhook};
 use crate::clock;
 use crate::history::HistoryError;
-use crate::lifecycle::{Manager, Retention, start_retention, start_scheduler};
+use crate::lifecycle::{Manager, Retention, start_pruning, start_retention, start_scheduler};
 use crate::operator::{self, Access, ApiToken, Operator};
 use crate::readiness::{self, Mending};
 use crate::schedules::{Schedule, Schedules};
@@ -103,6 +103,7 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     tokio::spawn(reloader.run(hangup, firing.clone()));
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
     start_retention(manager.clone(), retention, firing.clone());
+    start_pruning(manager.clone(), firing.clone());
     let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
     let access = access.map_err(Trouble::errored)?;
     lock.sign(Some(operator_address))?;

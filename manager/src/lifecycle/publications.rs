@@ -252,7 +252,7 @@ impl Manager {
     }
 }
 
-fn rows() -> PublicationFilter {
+pub(super) fn rows() -> PublicationFilter {
     PublicationFilter { limit: ROWS, ..PublicationFilter::default() }
 }
 
@@ -265,7 +265,7 @@ fn check_why(why: &str) -> Result<(), ChangeError> {
     if long { Err(ChangeError::Wrong("the reason is longer than 300 characters")) } else { Ok(()) }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
     let late = |_| Err(CloudError::new(Trouble::Timeout, "it did not answer in time"));
     tokio::time::timeout(STEP, work).await.unwrap_or_else(late)
 }

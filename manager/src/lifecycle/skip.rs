@@ -112,8 +112,9 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     if !before.passed {
         return Err(format!("the last build, {id}, did not pass"));
     }
-    let age = u64::try_from(now_ms - before.finished_at).map(Duration::from_millis);
-    let age = age.map_err(|_| format!("the last build, {id}, ended in the future"))?;
+    let began = clock::began(id).map_or(before.finished_at, |time| time.timestamp_millis());
+    let age = u64::try_from(now_ms - began).map(Duration::from_millis);
+    let age = age.map_err(|_| format!("the last build, {id}, was made in the future"))?;
     if age > skip.max_age {
         let most = humantime::format_duration(skip.max_age);
         return Err(format!("the last build, {id}, is older than skip.max_age = {most}"));

@@ -17,6 +17,7 @@ mod crowd;
 mod distributions;
 mod documents;
 mod durability;
+mod foreground;
 mod grpc;
 #[path = "../harness/mod.rs"]
 mod harness;
