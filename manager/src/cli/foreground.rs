@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use image_manager_proto::v1;
+use image_manager_proto::v1::{self, BuildState};
 
 use super::instance::{StateLock, close_to_readers};
 use super::{Trouble, client, text};
@@ -65,6 +65,11 @@ pub(super) async fn change(
     lock.sign(None)?;
     close_to_readers(lock.directory())?;
     let begun = history.open_handovers().await.map_err(Trouble::errored)?;
+    for (id, _) in unfinished(&history).await? {
+        text::remark(&format!(
+            "build {id} was cut off while its image was published: the next manager that serves may give it the name still"
+        ));
+    }
     let manager = open(history, &lock).await?;
     for left in manager.finish_handovers().await {
         text::remark(&left);
@@ -80,6 +85,11 @@ pub(super) async fn change(
             Asked::Promote(request) => manager.promote(request, by).await,
             Asked::Revoke(request) => manager.revoke(request, by).await,
         };
+        if let Err(ChangeError::Cloud { begun: true, .. }) = changed {
+            text::remark(
+                "what was begun is finished by the next `image-manager serve`, `run`, or one of these verbs",
+            );
+        }
         changed.map_err(trouble)?
     } else {
         text::remark(
@@ -91,6 +101,13 @@ pub(super) async fn change(
         text::remark("the webhook is told by the next `image-manager serve` that has one");
     }
     Ok(images)
+}
+
+/// Builds that were cut off while they published.
+async fn unfinished(history: &History) -> Result<Vec<(String, BuildState)>, Trouble> {
+    let mut all = history.unfinished().await.map_err(Trouble::errored)?;
+    all.retain(|(_, state)| *state == BuildState::Publishing);
+    Ok(all)
 }
 
 /// The images that have the names now.

@@ -25,7 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_unchanged.sql"),
     include_str!("migrations/0016_publications.sql"),
     include_str!("migrations/0017_verifications.sql"),
-    include_str!("migrations/0019_held.sql"),
+    include_str!("migrations/0019_held_skipped.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

@@ -11,7 +11,7 @@ use super::artifact::HashedFile;
 use super::bounds::Bounds;
 use super::failure::Failure;
 use super::outcome::{Outcome, sum_up, to_publish};
-use super::skip::{self, Decision, Unchanged};
+use super::skip::{self, Decision, Reading, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
 use super::stop::Stop;
@@ -41,8 +41,8 @@ pub(super) struct Driver {
     state: BuildState,
     /// Whether it makes no image, but verifies the published one again.
     verifies: bool,
-    /// Why it is made although the schedule leaves builds out that would change nothing.
-    because: Option<String>,
+    /// Why it is made although the schedule leaves builds out that would change nothing, and what was read to know it.
+    pub(super) reading: Reading,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
 }
@@ -65,7 +65,18 @@ impl Driver {
         let (state, incidents) = (start.state(), Incidents::default());
         let bounds = Bounds::new(stop, schedule.timeouts.total);
         let verifies = start.verifies();
-        Self { manager, id, schedule, keep_disk, bounds, start, state, verifies, because: None, incidents }
+        Self {
+            manager,
+            id,
+            schedule,
+            keep_disk,
+            bounds,
+            start,
+            state,
+            verifies,
+            reading: Reading::default(),
+            incidents,
+        }
     }
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
@@ -85,7 +96,7 @@ impl Driver {
                 let start = std::mem::replace(&mut self.start, Start::Queue);
                 if matches!(start, Start::Queue) {
                     match skip::decide(&self).await {
-                        Ok(Decision::Build(because)) => self.because = because,
+                        Ok(Decision::Build(reading)) => self.reading = reading,
                         Ok(Decision::Skip(unchanged)) => return self.skip(&unchanged).await,
                         Err(failure) => return self.leave_queue(&failure).await,
                     }
@@ -116,7 +127,7 @@ impl Driver {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
-                let because = self.because.take().map(|why| format!("; built because {why}"));
+                let because = self.reading.because.take().map(|why| format!("; built because {why}"));
                 let detail = artifact.detail + &because.unwrap_or_default();
                 self.enter(BuildState::Trying, detail).await?;
                 let trials = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::settings::resource_name;
 use super::{Manager, files};
 use crate::clock;
 use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, ResourceKind, Trouble};
-use crate::history::{History, LedgerRow, ResourceState};
+use crate::history::{History, HistoryError, LedgerRow, ResourceState};
 
 /// The cloud's name in the ledger for what is on this host, whatever cloud the build boots on.
 pub(super) const HOST: &str = "host";
@@ -127,15 +126,22 @@ impl Manager {
         removal
     }
 
-    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to, whose target's name ends
-    /// that of the key pair where the build has several.
-    fn private_key(&self, row: &LedgerRow) -> PathBuf {
-        let directory = self.settings().build_directory(&row.build_id);
-        let of_one = row.name.strip_prefix(&resource_name(&row.build_id)).unwrap_or_default();
-        match of_one.strip_prefix('-') {
-            Some(target) => directory.join(target).join(files::PRIVATE_KEY),
-            None => directory.join(files::PRIVATE_KEY),
-        }
+    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to.
+    async fn private_key(&self, row: &LedgerRow) -> Result<PathBuf, String> {
+        let state = &self.settings().state;
+        let build = match self.history().build(&row.build_id).await {
+            Ok(build) => build,
+            // Its files went before its row did.
+            Err(HistoryError::NoBuild(_)) => {
+                return Ok(files::directory(state, &row.build_id).join(files::PRIVATE_KEY));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let trial = row.trial.and_then(|position| build.trials.get(usize::try_from(position).ok()?));
+        let target = trial.map(|trial| trial.target.as_str()).unwrap_or_default();
+        // A row from before trials is that of the only one.
+        let only = build.trials.len() <= 1 || trial.is_none();
+        Ok(files::of_trial(state, &row.build_id, target, only).join(files::PRIVATE_KEY))
     }
 
     async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
@@ -152,7 +158,7 @@ impl Manager {
         let kind = ResourceKind::parse(&row.kind)
             .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
         if kind == ResourceKind::KeyPair {
-            let file = self.private_key(row);
+            let file = self.private_key(row).await?;
             match tokio::fs::remove_file(&file).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(format!("cannot remove the private key {}: {error}", file.display()));

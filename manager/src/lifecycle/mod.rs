@@ -12,6 +12,7 @@ mod comparison;
 mod console;
 mod definition;
 mod driver;
+mod elements;
 pub mod events;
 mod failure;
 mod inputs;

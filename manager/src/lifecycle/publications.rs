@@ -72,7 +72,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Trigger(#[from] TriggerError),
     /// The cloud did not do it.
-    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is tried again until it is done" } else { "; nothing was changed" })]
+    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is tried again until it is done" } else { "; nothing was changed there" })]
     Cloud {
         /// Its name.
         cloud: String,

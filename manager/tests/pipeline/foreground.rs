@@ -61,7 +61,7 @@ fn names_change_where_no_manager_serves() {
     }
     let me = text(&std::process::Command::new("id").arg("-un").output().unwrap().stdout);
     let kept = place.expect(&["images", "--format", "json"], 0);
-    assert!(kept.contains(&format!("\"published_by\": \"{}\"", me.trim())), "{kept}");
+    assert!(kept.contains(&format!("\"published_by\": \"{} (uid", me.trim())), "{kept}");
 
     // Each is told once, with who did it.
     assert_eq!(receiver.heard().len(), 0, "nobody sends before a manager serves");

@@ -31,6 +31,7 @@ mod operators_flood;
 mod own_elements;
 mod past;
 mod private_repository;
+mod pruning;
 mod publications;
 mod readiness;
 mod reading;

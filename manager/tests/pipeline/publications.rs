@@ -64,7 +64,7 @@ pub(super) fn sha512(file: &Path) -> String {
     text(&said.stdout).split(' ').next().unwrap().to_owned()
 }
 
-fn page_of(serving: &Serving<'_>, path: &str) -> String {
+pub(super) fn page_of(serving: &Serving<'_>, path: &str) -> String {
     let address = format!("http://{}{path}", serving.operator);
     text(&std::process::Command::new("curl").args(["-sS", "-m", "20", &address]).output().unwrap().stdout)
 }

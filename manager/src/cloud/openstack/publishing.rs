@@ -255,6 +255,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn older_images_go_without_a_build_and_never_those_of_a_name_that_no_image_has() {
+        let stage = glance().await;
+        let (_, publication) = new_image();
+        let pruned = stage.cloud().prune(&publication).await.unwrap();
+        assert_eq!(changes(&stage), ["DELETE /v2/images/o1"]);
+        assert_eq!((pruned.held.len(), pruned.held[0].sha512.as_str()), (1, "ab"), "{pruned:?}");
+        let lost = Publication { name: "lost".into(), keep: 0, ..publication };
+        assert_eq!(stage.cloud().prune(&lost).await.unwrap(), Pruned::default());
+        assert_eq!(changes(&stage).len(), 1);
+    }
+
+    #[test]
+    fn an_image_is_as_old_as_its_build() {
+        let mut one = image("o", "pub (1)", "2026-11-02", true);
+        assert_eq!(built(&one).unwrap().to_rfc3339(), "2026-11-02T00:00:00+00:00", "nobody knows the build");
+        one["image_manager_build"] = json!("019a4188-8e00-7000-8000-000000000000");
+        assert_eq!(built(&one), clock::began("019a4188-8e00-7000-8000-000000000000"));
+        assert!(built(&one) < built(&image("o", "pub (1)", "2026-11-02", true)));
+    }
+
+    #[tokio::test]
     async fn an_image_that_has_its_name_is_published_whatever_comes_then() {
         let stage = Stage::with(|request| match request.split('?').next().unwrap() {
             "GET /v2/images/n" => stage::json(&image("n", "image-manager-b", "2026-11-04", false)),
