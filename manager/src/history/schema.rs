@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_unchanged.sql"),
     include_str!("migrations/0016_publications.sql"),
     include_str!("migrations/0017_verifications.sql"),
+    include_str!("migrations/0019_held_skipped.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.
@@ -81,7 +82,9 @@ fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), Hist
     let written = found > 0 && found < last;
     if written {
         // Whoever starts the manager is not to think that it hangs.
-        tracing::info!("bringing the history from schema version {found} to {last}: a minute for a million builds");
+        tracing::info!(
+            "bringing the history from schema version {found} to {last}: a minute for a million builds"
+        );
     }
     let began = Instant::now();
     for (version, sql) in
