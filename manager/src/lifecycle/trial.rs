@@ -16,7 +16,7 @@ use super::stages::{boot, upload, verify};
 use super::state::trial::{end_of, may_move};
 use super::take_up::TrialStart;
 use super::uploads::Uploads;
-use super::{Manager, files};
+use super::{Manager, files, verification};
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
 use crate::history::{Decided, Ending, History, HistoryError, Named as _, TrialKey};
@@ -53,7 +53,7 @@ pub(super) struct Trial {
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
     /// Of a verification: the build that made the image.
-    image_of: Option<String>,
+    pub(super) image_of: Option<String>,
     state: TrialState,
     attempt: u32,
 }
@@ -141,15 +141,10 @@ impl Trial {
     async fn attempt(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
         match start {
             TrialStart::Waiting { .. } if self.image_of.is_some() => {
-                let there = self.shared.uploads.enter(&self.target.cloud).await;
-                let image = there.and_then(|upload| upload.image.clone());
-                let image = image.ok_or_else(|| {
-                    Failure::new(
-                        Reason::State,
-                        format!("no published image is known on {}", self.target.cloud),
-                    )
-                })?;
-                self.with_image(Done { value: image, detail: String::new() }).await
+                self.enter(TrialState::Booting, String::new()).await?;
+                let image = self.published_image().await?;
+                let booted = boot::run(self, &image).await?;
+                self.with_server(image, booted).await
             }
             TrialStart::Waiting { .. } => {
                 self.enter(TrialState::Uploading, String::new()).await?;
@@ -252,6 +247,9 @@ impl Trial {
     /// the artifact as it was built.
     async fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
         if ended.verdict != Verdict::Errored || self.bounds.is_told_to_stop() {
+            return None;
+        }
+        if ended.failure.as_ref().is_some_and(verification::is_final) {
             return None;
         }
         let pause = self.shared.retry.pause_after_attempt(self.attempt)?;
