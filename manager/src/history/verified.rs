@@ -29,7 +29,10 @@ fn last(whose: &str) -> String {
 }
 
 /// Says of each publication when its image was verified last.
-pub(super) fn tell(connection: &Connection, publications: &mut [v1::Publication]) -> Result<(), HistoryError> {
+pub(super) fn tell(
+    connection: &Connection,
+    publications: &mut [v1::Publication],
+) -> Result<(), HistoryError> {
     let mut again = connection.prepare_cached(&last("trial.image_of"))?;
     let mut first = connection.prepare_cached(&last("trial.build_id"))?;
     for publication in publications {

@@ -240,7 +240,7 @@ impl Manager {
         Ok((rows, alone))
     }
 
-    /// The hashes of the images that a cloud has under a name.
+    /// The hashes of the images that a cloud has under a name, and that can be booted.
     async fn there(&self, cloud: &str, name: &str) -> Result<BTreeSet<String>, ChangeError> {
         let asked = self.cloud(cloud)?;
         let named = within(asked.named(name)).await.map_err(|error| ChangeError::Cloud {
@@ -248,7 +248,7 @@ impl Manager {
             error,
             begun: false,
         })?;
-        Ok(named.into_iter().map(|image| image.sha512).collect())
+        Ok(named.into_iter().filter(|image| image.unusable.is_none()).map(|image| image.sha512).collect())
     }
 }
 

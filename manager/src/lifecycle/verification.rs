@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::take_up::{Resumed, Start, TrialStart, image_of};
 use super::trial::Trial;
 use super::{Manager, TriggerError};
-use crate::cloud::Image;
+use crate::cloud::{Image, NamedImage};
 use crate::history::{HistoryError, Principal, PublicationFilter};
 use crate::reason::Reason;
 use crate::schedules::{OnFailure, Schedule, Target};
@@ -131,7 +131,7 @@ impl Manager {
 
 /// Whether a further attempt would end in the same way.
 pub(super) fn is_final(failure: &v1::Failure) -> bool {
-    [Reason::ImageMissing, Reason::ImageReplaced].iter().any(|reason| failure.reason == reason.word())
+    [Reason::ImageUnavailable, Reason::ImageReplaced].iter().any(|reason| failure.reason == reason.word())
 }
 
 impl Trial {
@@ -150,21 +150,27 @@ impl Trial {
                 return replaced(format!("the image of build {of} on {cloud} was revoked: {why}"));
             }
             Standing::Other(other) => {
-                return replaced(format!("{name} on {cloud} is the image of build {other} by now, not of {of}"));
+                return replaced(format!(
+                    "{name} on {cloud} is the image of build {other} by now, not of {of}"
+                ));
             }
         }
         let late = async { Failure::new(Reason::CloudTimeout, format!("{cloud} does not list its images")) };
         let asked = async { Ok(self.cloud.named(name).await?) };
         let named = self.bounds.run(LISTING, late, asked).await?;
-        if named.iter().any(|there| there.sha512.eq_ignore_ascii_case(&image.sha512)) {
-            return Ok(image);
-        }
-        let id = if image.id.is_empty() { String::new() } else { format!(" ({})", image.id) };
-        let message = format!(
-            "the image of build {of}{id} is not among those that {cloud} has as {name}: somebody has removed, replaced or \
-             unmarked it"
-        );
-        Err(Failure::new(Reason::ImageMissing, message))
+        let message = match named.iter().find(|there| there.sha512.eq_ignore_ascii_case(&image.sha512)) {
+            Some(NamedImage { unusable: None, .. }) => return Ok(image),
+            Some(NamedImage { unusable: Some(status), location, .. }) => {
+                format!(
+                    "the image of build {of} is {status} on {cloud} ({location}): no server can be booted from it"
+                )
+            }
+            None => format!(
+                "the image of build {of} is not among those that {cloud} has as {name}: somebody has removed it, replaced it \
+                 or taken its properties away"
+            ),
+        };
+        Err(Failure::new(Reason::ImageUnavailable, message))
     }
 }
 

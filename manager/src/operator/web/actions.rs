@@ -37,11 +37,7 @@ impl Wanted {
         if self.force && self.verify {
             return Err(Refusal::bad_request("force and verify: a verification builds nothing".to_owned()));
         }
-        Ok(TriggerOptions {
-            force: self.force,
-            verify: self.verify,
-            ..TriggerOptions::new(Trigger::Web, by)
-        })
+        Ok(TriggerOptions { force: self.force, verify: self.verify, ..TriggerOptions::new(Trigger::Web, by) })
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Qu
         events: Some("/events".to_owned()),
         login: caller.is_browser(),
     };
-    let idle = if caller.may(Role::Operator) { idle(&web, &found.publications).await? } else { BTreeSet::new() };
+    let idle =
+        if caller.may(Role::Operator) { idle(&web, &found.publications).await? } else { BTreeSet::new() };
     let body = html! {
         div.page-head { h1 { "Images" } }
         section.panel #images data-swap {
