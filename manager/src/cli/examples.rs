@@ -138,9 +138,11 @@ docs/operations.md says how names go to other images, docs/json.md has every key
 pub(super) const VERIFY: &str = "\
 Examples:
   image-manager verify debian
-  image-manager history --schedule debian
+  image-manager show latest
+  image-manager images
 
-Nothing is built. A failure takes the name from the image only where the schedule says on_failure = \"rollback\".";
+Nothing is built, and the image is only read. `images` says when each was verified last, and how that ended. A failure
+takes the name from the image only where the schedule says on_failure = \"rollback\". The exit code is as of `run`.";
 
 /// For `rollback`.
 pub(super) const ROLLBACK: &str = "\

@@ -14,7 +14,7 @@ use super::driver::Driver;
 use super::failure::Failure;
 use super::take_up::{Resumed, Start, TrialStart, image_of};
 use super::trial::Trial;
-use super::{Manager, TriggerError};
+use super::{ChangeError, Manager, TriggerError};
 use crate::cloud::{Image, NamedImage};
 use crate::history::{HistoryError, Principal, PublicationFilter};
 use crate::reason::Reason;
@@ -230,6 +230,10 @@ impl Driver {
                     Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
                     None => format!("{name} on {cloud} is another image by now"),
                 },
+                // Of an earlier manager, most likely, that was killed there; somebody finishes it in any case.
+                Err(ChangeError::History(HistoryError::NameBusy { .. })) => {
+                    format!("{name} on {cloud} is being given to another image already")
+                }
                 Err(error) => format!("{name} on {cloud} did not go back: {error}"),
             });
         }

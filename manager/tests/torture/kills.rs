@@ -216,6 +216,14 @@ fn read(path: &Path) -> rusqlite::Result<Vec<(String, String, String)>> {
     rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
 }
 
+fn names_under_way(place: &Place) -> bool {
+    let under_way = || {
+        let connection = open(&place.state().join("image-manager.db"))?;
+        connection.query_row("SELECT EXISTS (SELECT 1 FROM handover)", [], |row| row.get(0))
+    };
+    under_way().unwrap_or(true)
+}
+
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(10))?;
@@ -224,6 +232,10 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 
 fn all_ended(place: &Place, means: &Means) -> Option<()> {
     let builds = builds(place);
+    // What a killed manager had begun with a name is finished beside the builds.
+    if means.verify && names_under_way(place) {
+        return None;
+    }
     (builds.len() > means.builds_before()
         && builds.iter().all(|(_, state, _)| ENDS.contains(&state.as_str())))
     .then_some(())
