@@ -141,8 +141,9 @@ Examples:
   image-manager show latest
   image-manager images
 
-Nothing is built, and the image is only read. `images` says when each was verified last, and how that ended. A failure
-takes the name from the image only where the schedule says on_failure = \"rollback\". The exit code is as of `run`.";
+Nothing is built, and the image is only read. A failure takes the name from it
+only where the schedule says on_failure = \"rollback\". `images` says when each
+image was verified last. Exit codes are those of `run`.";
 
 /// For `rollback`.
 pub(super) const ROLLBACK: &str = "\

@@ -84,17 +84,16 @@ pub(super) fn verified(image: &v1::Publication) -> Markup {
 
 fn table(images: &[v1::Publication], idle: &BTreeSet<String>) -> Markup {
     html! {
-        div.scroll {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Name" } th scope="col" { "Cloud" } th scope="col" { "State" }
-                        th scope="col" { "Build" } th scope="col" { "Verified" } th scope="col" { "Since" } th scope="col" { "By" }
-                        th scope="col" { "Size" } th scope="col" { "SHA-512" } th scope="col" { "Where" }
-                    }
+        table.images {
+            thead {
+                tr {
+                    th scope="col" { "Name" } th scope="col" { "Cloud" } th scope="col" { "State" }
+                    th scope="col" { "Build" } th scope="col" { "Verified" } th scope="col" { "Since" }
+                    th.wide scope="col" { "By" } th.wide scope="col" { "Size" } th.wide scope="col" { "SHA-512" }
+                    th.wide scope="col" { "Where" }
                 }
-                tbody { @for image in images { (row(image, image.state() == PublicationState::Current && idle.contains(&image.schedule))) } }
             }
+            tbody { @for image in images { (row(image, image.state() == PublicationState::Current && idle.contains(&image.schedule))) } }
         }
     }
 }
@@ -116,7 +115,7 @@ fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
                 @if can_be_verified { (overview::verify_again(&image.schedule)) }
             }
             td { (figures::instant(image.published_at.as_ref())) }
-            td {
+            td.wide {
                 (image.published_by)
                 @if image.kind() != v1::PublicationKind::Published {
                     p.muted {
@@ -125,9 +124,9 @@ fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
                     }
                 }
             }
-            td { (figures::size(image.size_bytes)) }
-            td { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
-            td { code { (image.location) } }
+            td.wide { span.num { (figures::size(image.size_bytes)) } }
+            td.wide { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
+            td.wide.where { code { (image.location) } }
         }
     }
 }

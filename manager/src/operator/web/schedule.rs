@@ -140,26 +140,38 @@ fn publication(standing: &Standing, published: &[v1::Publication], operator: boo
                 }
                 a href="/images" { "All images" }
             }
-            @for image in published {
-                p {
-                    (image.cloud) ": build "
-                    a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) }
-                    ", verified " (images::verified(image))
-                }
-            }
-            @if published.is_empty() { p.empty { "Nothing was published yet." } }
-            @match &schedule.reverify {
-                Some(reverify) => p.muted {
-                    "verified again by " code { (reverify.source.trim()) } " " (schedule.timezone.name())
-                    @if standing.next_reverify.is_some() { ", next " (figures::distance(standing.next_reverify)) }
-                    @if schedule.on_failure == OnFailure::RollBack {
-                        "; when the image fails then, the name goes back to the newest good one"
-                    } @else {
-                        "; the name stays, whatever comes of it"
+            div.published {
+                @for image in published {
+                    p {
+                        (image.cloud) ": build "
+                        a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) }
+                        ", verified " (images::verified(image))
                     }
-                },
-                None => p.muted { "verified again on demand only" },
+                }
+                @if published.is_empty() { p { "Nothing was published yet." } }
+                (reverified(standing))
             }
+        }
+    }
+}
+
+/// When, and what becomes of the name.
+fn reverified(standing: &Standing) -> Markup {
+    let schedule = &standing.schedule;
+    let after = match schedule.on_failure {
+        OnFailure::RollBack => "when it fails then, the name goes back to the newest good image",
+        OnFailure::Keep => "the name stays, whatever comes of it",
+    };
+    html! {
+        p.muted {
+            @match &schedule.reverify {
+                Some(reverify) => {
+                    "Verified again by " code { (reverify.source.trim()) } " " (schedule.timezone.name())
+                    @if standing.next_reverify.is_some() { ", next " (figures::distance(standing.next_reverify)) }
+                },
+                None => "Verified again on demand only",
+            }
+            "; " (after) "."
         }
     }
 }
