@@ -89,7 +89,7 @@ impl Manager {
         let running = RunningBuilds::new(shutdown.clone());
         let trials = TrialContext::new(
             (Arc::clone(&settings), records.clone()),
-            cleaner.clone(),
+            (publications.clone(), cleaner.clone()),
             ServedGateway { gateway: gateway.clone(), address: gateway_address, fingerprint },
             owner.clone(),
             shutdown.clone(),
