@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod gateway;
+#[path = "session/early.rs"]
+mod early;
 #[path = "session/whose.rs"]
 mod whose;
 
