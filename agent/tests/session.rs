@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-mod gateway;
 #[path = "session/early.rs"]
 mod early;
+mod gateway;
 #[path = "session/whose.rs"]
 mod whose;
 

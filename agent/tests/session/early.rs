@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::gateway::{Gateway, TestServer, ended};
 
-/// In a network namespace of this thread's, where only loopback is, and that is down at first.
+/// In a network namespace of this thread's, where only loopback is, and that has no address at first.
 #[test]
 fn the_manager_is_dialled_as_soon_as_there_is_a_network() {
     if !nix::unistd::geteuid().is_root() {
@@ -23,15 +23,17 @@ fn the_manager_is_dialled_as_soon_as_there_is_a_network() {
 }
 
 async fn dials_once_it_can() {
-    loopback("up");
+    ip("link set lo up");
     let mut gateway = Gateway::start().await;
-    loopback("down");
+    ip("link set lo down");
+    ip("address flush dev lo");
     let mut server = TestServer::of(&gateway);
     // Whoever waits that long after a dial that failed comes late.
     server.config.times.redial = (Duration::from_secs(20), Duration::from_secs(20));
     let agent = server.start();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    loopback("up");
+    ip("link set lo up");
+    ip("address replace 127.0.0.1/8 dev lo");
     let there = Instant::now();
     let (stream, _) = gateway.welcome(0).await;
     assert!(there.elapsed() < Duration::from_secs(5), "it came after {:?}", there.elapsed());
@@ -41,7 +43,7 @@ async fn dials_once_it_can() {
     assert_eq!(ended(agent).await.unwrap(), End::Reported);
 }
 
-fn loopback(state: &str) {
-    let done = Command::new("ip").args(["link", "set", "lo", state]).status().unwrap();
-    assert!(done.success(), "ip (iproute2) cannot set loopback {state}");
+fn ip(arguments: &str) {
+    let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(done.success(), "ip (iproute2) {arguments}");
 }
