@@ -25,7 +25,7 @@ use self::choosing::{asked_for, by_cloud, handover, newest_good};
 use super::TriggerError;
 use super::clouds::Clouds;
 use super::naming::Naming;
-use crate::cloud::{CloudError, Trouble};
+use crate::cloud::{Cloud, CloudError, Trouble};
 use crate::history::{Change, History, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
@@ -105,6 +105,11 @@ pub struct Publications {
 impl Publications {
     pub(super) fn new(history: History, clouds: Clouds) -> Self {
         Self { history, clouds, naming: Arc::default() }
+    }
+
+    /// Without a manager: for a process that changes names and then ends.
+    pub fn open(history: History, clouds: BTreeMap<String, Arc<dyn Cloud>>) -> Self {
+        Self::new(history, Clouds::new(clouds))
     }
 
     /// Waits until nobody else changes the names of this cloud, which lasts as long as the guard.
