@@ -1,6 +1,6 @@
 //! What the manager is told about its host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gateway::GatewaySettings;
