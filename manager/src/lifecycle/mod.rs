@@ -1,8 +1,9 @@
 //! The life cycle of a build: who may start one, the road it takes, and how it ends.
 //!
-//! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] takes triggers and
-//! queues builds; one `driver` task then owns a build and moves it along its `stages`, and one `trial` task each of its
-//! trials. Each move is committed to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
+//! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] is what others see; it passes on to
+//! its parts what it is asked. The `queue` takes triggers; one `driver` task then owns a build and moves it along its
+//! `stages`, and one `trial` task each of its trials. Each move is committed to the history before the work it names starts.
+//! Everybody else only reads: the history, or the [`events`].
 
 mod agent_log;
 mod agent_program;
