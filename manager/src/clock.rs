@@ -69,6 +69,13 @@ pub(crate) fn now() -> DateTime<Utc> {
     }
 }
 
+/// When a build began, by its id; `None`: that is not one of a build. The age of an image is counted from here on, wherever it
+/// is kept and whatever name it has.
+pub(crate) fn began(build_id: &str) -> Option<DateTime<Utc>> {
+    let (seconds, nanos) = uuid::Uuid::parse_str(build_id).ok()?.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}
+
 /// A pause between two looks at the clock, as long as it is by this clock.
 pub(crate) fn pause(length: Duration) -> Duration {
     match fast() {

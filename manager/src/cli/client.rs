@@ -152,8 +152,9 @@ impl Client {
     }
 }
 
+/// What a manager answers, for people.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn trouble(status: Status) -> Trouble {
+pub(super) fn trouble(status: Status) -> Trouble {
     match status.code() {
         // What it says itself is for whoever writes the header.
         Code::Unauthenticated => Trouble::usage(

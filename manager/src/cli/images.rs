@@ -5,8 +5,8 @@ use image_manager_proto::v1;
 use super::arguments::{
     ImagesArguments, OneFormat, PromoteArguments, RevokeArguments, RollbackArguments, ServingArguments,
 };
-use super::client::Client;
-use super::instance::open_history;
+use super::foreground::{Asked, change};
+use super::instance::{open_history, there_is_history};
 use super::serving::{Answering, find};
 use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
@@ -38,44 +38,45 @@ pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
 
 /// `rollback`.
 pub(crate) async fn roll_back(arguments: RollbackArguments) -> Outcome {
-    let mut client = manager(&arguments.serving).await?;
     let request = v1::RollBackRequest {
         name: arguments.name,
         to: arguments.to.unwrap_or_default(),
         cloud: arguments.cloud.unwrap_or_default(),
         why: arguments.reason,
     };
-    Ok(told(&client.roll_back(request).await?))
+    Ok(told(&match answering(&arguments.serving).await? {
+        Answering::Manager { mut client, .. } => client.roll_back(request).await?,
+        Answering::History(history, lock) => change(history, lock, Asked::RollBack(request)).await?,
+    }))
 }
 
 /// `promote`.
 pub(crate) async fn promote(arguments: PromoteArguments) -> Outcome {
-    let mut client = manager(&arguments.serving).await?;
     let request = v1::PromoteBuildRequest {
         build: arguments.build,
         name: arguments.name,
         cloud: arguments.cloud.unwrap_or_default(),
         why: arguments.reason,
     };
-    Ok(told(&client.promote(request).await?))
+    Ok(told(&match answering(&arguments.serving).await? {
+        Answering::Manager { mut client, .. } => client.promote(request).await?,
+        Answering::History(history, lock) => change(history, lock, Asked::Promote(request)).await?,
+    }))
 }
 
 /// `revoke`.
 pub(crate) async fn revoke(arguments: RevokeArguments) -> Outcome {
-    let mut client = manager(&arguments.serving).await?;
     let request = v1::RevokeBuildRequest { build: arguments.build, reason: arguments.reason };
-    Ok(told(&client.revoke(request).await?))
+    Ok(told(&match answering(&arguments.serving).await? {
+        Answering::Manager { mut client, .. } => client.revoke(request).await?,
+        Answering::History(history, lock) => change(history, lock, Asked::Revoke(request)).await?,
+    }))
 }
 
-/// A name is changed by the manager alone, which finishes what is cut off.
-async fn manager(arguments: &ServingArguments) -> Result<Client, Trouble> {
-    match find(arguments, false).await? {
-        Answering::Manager { client, .. } => Ok(client),
-        Answering::History(..) => Err(Trouble::usage(format!(
-            "no manager serves the state directory {}: start `image-manager serve`, which changes the name, first",
-            arguments.state.state.display()
-        ))),
-    }
+/// Who answers for a state directory in which something was built.
+async fn answering(arguments: &ServingArguments) -> Result<Answering, Trouble> {
+    there_is_history(&arguments.state.state)?;
+    find(arguments, false).await
 }
 
 fn told(images: &[v1::Publication]) -> Exit {
@@ -96,8 +97,13 @@ const BY: Column<v1::Publication> = ("BY", |image| image.published_by.clone());
 const WHY: Column<v1::Publication> = ("HOW", how);
 const WHERE: Column<v1::Publication> = ("WHERE", |image| image.location.clone());
 
-/// How it got the name, or why it was revoked.
+/// How it got the name, or why it was revoked; and why it is there still though nothing keeps it.
 fn how(image: &v1::Publication) -> String {
+    let how = how_it_came(image);
+    if image.held.is_empty() { how } else { format!("{how}; held: {}", image.held) }
+}
+
+fn how_it_came(image: &v1::Publication) -> String {
     if image.state() == v1::PublicationState::Revoked {
         return format!("revoked by {}: {}", image.revoked_by, image.revoked_reason);
     }

@@ -30,7 +30,7 @@ pub(crate) const GATEWAY_PORT: u16 = 50051;
 pub(crate) struct Holder {
     /// Process id.
     pub(crate) pid: u32,
-    /// Where it takes operators; `None` for a build in the foreground.
+    /// Where it takes operators; `None` for one that works in the foreground.
     pub(crate) operator: Option<SocketAddr>,
 }
 
@@ -71,6 +71,11 @@ impl StateLock {
         }
     }
 
+    /// The state directory, absolute.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Says who has the lock.
     pub(crate) fn sign(&self, operator: Option<SocketAddr>) -> Result<(), Trouble> {
         let holder = Holder { pid: std::process::id(), operator };
@@ -100,7 +105,7 @@ pub(crate) fn holder(directory: &Path) -> Option<Holder> {
 }
 
 /// Takes from others what they may read of the manager's own.
-fn close_to_readers(state: &Path) -> Result<(), Trouble> {
+pub(super) fn close_to_readers(state: &Path) -> Result<(), Trouble> {
     let inside =
         ["image-manager.db", "image-manager.db-wal", "tls", "tls/key.pem", "builds", "cache", "scratch"];
     for path in inside.iter().map(|name| state.join(name)).chain([state.to_owned()]) {
@@ -113,8 +118,8 @@ fn close_to_readers(state: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Opens the history of a state directory that must be there.
-pub(crate) fn open_history(directory: &Path) -> Result<History, Trouble> {
+/// Refuses a state directory in which nothing was built.
+pub(super) fn there_is_history(directory: &Path) -> Result<PathBuf, Trouble> {
     let path = directory.join("image-manager.db");
     if !path.exists() {
         return Err(Trouble::usage(format!(
@@ -123,6 +128,12 @@ pub(crate) fn open_history(directory: &Path) -> Result<History, Trouble> {
             directory.display()
         )));
     }
+    Ok(path)
+}
+
+/// Opens the history of a state directory that must be there.
+pub(crate) fn open_history(directory: &Path) -> Result<History, Trouble> {
+    let path = there_is_history(directory)?;
     History::open_to_read(&path).map_err(Trouble::errored)
 }
 

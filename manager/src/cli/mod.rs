@@ -11,6 +11,7 @@ mod doctor;
 mod doctor_cloud;
 mod examples;
 mod follow;
+mod foreground;
 mod history;
 mod host;
 mod images;

@@ -59,6 +59,9 @@ fn write_schedule(out: &mut Screen, report: &ScheduleReport, style: Style) {
             report.passed, report.failed, report.errored, report.cancelled
         )
     );
+    if report.skipped > 0 {
+        line!(out, "  ", skipped(report));
+    }
     write_marks(out, report, style);
     if let Some(passed) = &report.last_passed_at {
         line!(out, format_args!("  last good image  {}", when::both(Some(passed))));
@@ -142,6 +145,11 @@ pub(super) fn success(report: &ScheduleReport) -> String {
     format!("{:.1} % success", report.success_rate * 100.0)
 }
 
+/// How many were not made, in no other figure.
+pub(super) fn skipped(report: &ScheduleReport) -> String {
+    format!("{} skipped besides, because nothing had changed", report.skipped)
+}
+
 pub(super) fn took(duration: Option<&prost_types::Duration>) -> String {
     let duration = duration.and_then(|duration| std::time::Duration::try_from(*duration).ok());
     duration.map_or_else(|| "-".to_owned(), when::took)
@@ -176,6 +184,7 @@ mod tests {
                 errored: 1,
                 success_rate: 1.0,
                 flaky: 1,
+                skipped: 4,
                 boot: Some(Durations { p50: took(21), p95: took(34) }),
                 points: vec![point(1, 0), point(0, 1), point(1, 0)],
                 ..ScheduleReport::default()
@@ -185,6 +194,7 @@ mod tests {
         let said = render(&report, Style::plain());
         let said = said.as_str();
         assert!(said.contains("debian  3 builds, 100.0 % success"), "{said}");
+        assert!(said.contains("  4 skipped besides, because nothing had changed\n"), "{said}");
         assert!(said.contains("✔?✔"), "{said}");
         assert!(said.contains("1 of 1 that errored passed when built again"), "{said}");
         assert!(said.contains("boot to agent          21.0 s        34.0 s"), "{said}");

@@ -3,7 +3,7 @@
 use image_manager_proto::v1::{GetReportResponse, ScheduleReport};
 use maud::{DOCTYPE, Markup, html};
 
-use super::report::{success, took};
+use super::report::{skipped, success, took};
 use super::when;
 use crate::operator::charts;
 use crate::untrusted::html::{Ours, page};
@@ -43,6 +43,7 @@ fn section(report: &ScheduleReport) -> Markup {
             p {
                 strong { (success(report)) } " in " (report.builds) " builds: " (report.passed) " passed, "
                 (report.failed) " failed, " (report.errored) " errored, " (report.cancelled) " cancelled."
+                @if report.skipped > 0 { " " (skipped(report)) "." }
             }
             div.strip { (charts::verdicts(&report.points)) }
             dl {
@@ -58,6 +59,7 @@ fn section(report: &ScheduleReport) -> Markup {
                 }
             }
             (times(report))
+            (targets(report))
             div.charts {
                 @for (title, chart) in [
                     ("Stages", charts::stage_times(&report.points)),
@@ -65,6 +67,33 @@ fn section(report: &ScheduleReport) -> Markup {
                     ("Image size", charts::image_sizes(&report.points)),
                 ] {
                     figure { figcaption { (title) } (chart) }
+                }
+            }
+        }
+    }
+}
+
+/// How each target went, where there are several.
+fn targets(report: &ScheduleReport) -> Markup {
+    html! {
+        @if !report.targets.is_empty() {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "target, newest builds" } th scope="col" { "passed" } th scope="col" { "failed" }
+                        th scope="col" { "errored" } th scope="col" { "boot to agent" }
+                    }
+                }
+                tbody {
+                    @for target in &report.targets {
+                        tr {
+                            th scope="row" { (target.target) " on " (target.cloud) }
+                            td { (target.passed) " of " (target.trials) }
+                            td { (target.failed) }
+                            td { (target.errored) }
+                            td { (took(target.boot.as_ref().and_then(|boot| boot.p50.as_ref()))) }
+                        }
+                    }
                 }
             }
         }
@@ -97,6 +126,8 @@ fn times(report: &ScheduleReport) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use image_manager_proto::v1;
+
     use super::*;
 
     #[test]
@@ -112,5 +143,31 @@ mod tests {
             assert!(!page.contains(outside), "the page needs {outside}");
         }
         assert_eq!(page.matches("<svg ").count(), 4);
+    }
+
+    #[test]
+    fn the_page_has_the_targets_and_what_was_skipped() {
+        let target = v1::TargetReport {
+            target: "small".into(),
+            cloud: "local".into(),
+            trials: 3,
+            passed: 2,
+            failed: 1,
+            ..v1::TargetReport::default()
+        };
+        let mut report = GetReportResponse {
+            schedules: vec![ScheduleReport {
+                targets: vec![target],
+                skipped: 7,
+                ..ScheduleReport::default()
+            }],
+            ..GetReportResponse::default()
+        };
+        let page = render(&report);
+        assert!(page.contains("small on local") && page.contains("2 of 3"), "{page}");
+        assert!(page.contains("7 skipped besides, because nothing had changed."), "{page}");
+        report.schedules = vec![ScheduleReport::default()];
+        let page = render(&report);
+        assert!(!page.contains("skipped") && !page.contains("target,"), "{page}");
     }
 }

@@ -162,7 +162,8 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
     };
     let Some(operator) = holder.operator else {
         return Err(Trouble::errored(format!(
-            "another `image-manager run` (pid {}) uses the state directory {}: wait for it, or use another --state",
+            "another image-manager (pid {}) works in the foreground on the state directory {}: wait for it, or use another \
+             --state",
             holder.pid,
             directory.display()
         )));

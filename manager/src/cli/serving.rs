@@ -33,9 +33,11 @@ pub(super) async fn find(arguments: &ServingArguments, make: bool) -> Result<Ans
         let history = History::open(&path).map_err(Trouble::errored)?;
         return Ok(Answering::History(history, lock));
     }
-    let Some(operator) = holder(directory).and_then(|holder| holder.operator) else {
+    let holder = holder(directory);
+    let Some(operator) = holder.as_ref().and_then(|holder| holder.operator) else {
+        let pid = holder.map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
         return Err(Trouble::errored(format!(
-            "another image-manager uses the state directory {} and takes no operators: wait for it",
+            "another image-manager{pid} works in the foreground on the state directory {}: wait for it",
             directory.display()
         )));
     };

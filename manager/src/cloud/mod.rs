@@ -162,8 +162,18 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Whether an older image stays. `newer`: how many of the older ones are newer than it. One whose date is not known,
-    /// or is to come, is of no age.
+    /// As a schedule has it.
+    pub fn of(publish: &Publish) -> Self {
+        Self {
+            name: publish.name.clone(),
+            keep: publish.keep,
+            keep_for: publish.keep_for,
+            visibility: publish.visibility.clone(),
+        }
+    }
+
+    /// Whether an older image stays. `newer`: how many of the older ones are newer than it. `date`: when the build began
+    /// that made it; one whose date is not known, or is to come, is of no age.
     pub fn keeps(&self, newer: usize, date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
         let age = date.and_then(|date| (now - date).to_std().ok()).unwrap_or_default();
         usize::try_from(self.keep).map_or(true, |keep| newer < keep)
@@ -185,6 +195,24 @@ pub struct Published {
     /// True: the build's own image was given out and must stay. False: a copy was, and the build's own
     /// image is taken away with the rest; or not all is done yet, and taking it away does the rest.
     pub own_image: bool,
+}
+
+/// An older image that should have been removed, but is in use or protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// SHA-512 of the file, lower-case hexadecimal; empty when that is not known.
+    pub sha512: String,
+    /// Which one, and why.
+    pub why: String,
+}
+
+/// What became of the older images of a name that nothing keeps any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Those that were removed.
+    pub removed: Vec<String>,
+    /// Those that were not.
+    pub held: Vec<Held>,
 }
 
 /// An image that a cloud has under a public name, as the current one or as an older one.
@@ -265,6 +293,10 @@ pub trait Cloud: Send + Sync {
 
     /// Gives a verified image its public name. At no moment is the name without a verified image.
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError>;
+
+    /// Removes the older images of a name that the publication keeps no more; nothing where no image has the name. Doing it
+    /// again ends in the same place.
+    async fn prune(&self, publication: &Publication) -> Result<Pruned, CloudError>;
 
     /// The images that it has under a public name, the revoked ones too.
     async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError>;

@@ -79,6 +79,15 @@ impl History {
             .await
     }
 
+    /// Whether the last manager that served had a webhook.
+    pub async fn notices_wanted(&self) -> Result<bool, HistoryError> {
+        self.read(|connection| {
+            let found = "SELECT EXISTS (SELECT 1 FROM meta WHERE key = ?1)";
+            Ok(connection.query_row(found, [WANTED], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// Notices that are to be sent now, oldest first, at most `limit`.
     pub async fn due_notices(&self, now: i64, limit: u32) -> Result<Vec<OutboxEntry>, HistoryError> {
         self.read(move |connection| {

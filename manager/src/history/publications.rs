@@ -39,7 +39,7 @@ pub struct PublicationPage {
 
 /// The columns that [`publication`] reads.
 pub(super) const COLUMNS: &str = "name, cloud, state, build_id, schedule, image_id, location, sha512, size_bytes, kind, why, \
-    published_at, published_by, revoked_at, revoked_by, revoked_reason";
+    published_at, published_by, revoked_at, revoked_by, revoked_reason, held";
 
 impl History {
     /// A page of publications.
@@ -75,6 +75,17 @@ impl History {
         .await
     }
 
+    /// The clouds where a name is, or is about to change.
+    pub async fn clouds_with_names(&self) -> Result<Vec<String>, HistoryError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT cloud FROM publication WHERE state <> 'removed' UNION SELECT cloud FROM handover ORDER BY 1 LIMIT ?1",
+            )?;
+            Ok(statement.query_map([PAGE], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// Whether an image of this build has, or had, a public name and is still in a cloud.
     pub async fn is_published(&self, build_id: &str) -> Result<bool, HistoryError> {
         let id = build_id.to_owned();
@@ -84,6 +95,17 @@ impl History {
             Ok(connection.query_row(found, [id], |row| row.get(0))?)
         })
         .await
+    }
+
+    /// Records which older images of a name are there still though nothing keeps them, by hash and why; no others are.
+    pub async fn record_held(
+        &self,
+        name: &str,
+        cloud: &str,
+        held: Vec<(String, String)>,
+    ) -> Result<(), HistoryError> {
+        let (name, cloud) = (name.to_owned(), cloud.to_owned());
+        self.writer()?.run("publication:held", move |tx| hold(tx, &name, &cloud, &held)).await
     }
 
     /// Records which images a cloud has under a name, by hash, and where; the others of that name are removed by now.
@@ -102,7 +124,7 @@ impl History {
                     tx.execute("INSERT INTO there VALUES (?1, ?2)", params![sha512, location])?;
                 }
                 tx.execute(
-                    "UPDATE publication SET state = 'removed', location = '' WHERE name = ?1 AND cloud = ?2
+                    "UPDATE publication SET state = 'removed', location = '', held = '' WHERE name = ?1 AND cloud = ?2
                         AND state <> 'current' AND sha512 NOT IN (SELECT sha512 FROM there)",
                     params![name, cloud],
                 )?;
@@ -116,6 +138,25 @@ impl History {
             })
             .await
     }
+}
+
+/// The publications of a name of which images are there still that nothing keeps any more, by hash and why.
+fn hold(
+    tx: &Transaction<'_>,
+    name: &str,
+    cloud: &str,
+    held: &[(String, String)],
+) -> Result<(), HistoryError> {
+    let none = "UPDATE publication SET held = '' WHERE name = ?1 AND cloud = ?2 AND held <> ''";
+    tx.execute(none, params![name, cloud])?;
+    for (sha512, why) in held {
+        tx.execute(
+            "UPDATE publication SET held = ?4 WHERE name = ?1 AND cloud = ?2 AND sha512 = ?3
+                AND state IN ('previous', 'revoked')",
+            params![name, cloud, sha512, why],
+        )?;
+    }
+    Ok(())
 }
 
 /// A build's image has been given its name. The one that had it has it no more, and what was to become of the name is
@@ -179,5 +220,6 @@ pub(super) fn publication(row: &Row<'_>) -> rusqlite::Result<v1::Publication> {
         revoked_at: row.get::<_, Option<i64>>(13)?.map(timestamp),
         revoked_by: row.get(14)?,
         revoked_reason: row.get(15)?,
+        held: row.get(16)?,
     })
 }

@@ -11,11 +11,11 @@ use super::clouds::Clouds;
 use super::ledger::HOST;
 use super::publications::Publications;
 use super::records::Records;
-use super::settings::{Settings, files, resource_name};
+use super::settings::{Settings, files};
 use crate::clock;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Removal, Resource, ResourceKind};
-use crate::history::{History, LedgerRow, ResourceState};
+use crate::history::{History, HistoryError, LedgerRow, ResourceState};
 
 /// How long the whole clean-up of a build or a trial may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
@@ -100,15 +100,22 @@ impl Cleaner {
         removal
     }
 
-    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to, whose target's name ends
-    /// that of the key pair where the build has several.
-    fn private_key(&self, row: &LedgerRow) -> PathBuf {
-        let directory = self.settings.build_directory(&row.build_id);
-        let of_one = row.name.strip_prefix(&resource_name(&row.build_id)).unwrap_or_default();
-        match of_one.strip_prefix('-') {
-            Some(target) => directory.join(target).join(files::PRIVATE_KEY),
-            None => directory.join(files::PRIVATE_KEY),
-        }
+    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to.
+    async fn private_key(&self, row: &LedgerRow) -> Result<PathBuf, String> {
+        let state = &self.settings.state;
+        let build = match self.history.build(&row.build_id).await {
+            Ok(build) => build,
+            // Its files went before its row did.
+            Err(HistoryError::NoBuild(_)) => {
+                return Ok(files::directory(state, &row.build_id).join(files::PRIVATE_KEY));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let trial = row.trial.and_then(|position| build.trials.get(usize::try_from(position).ok()?));
+        let target = trial.map(|trial| trial.target.as_str()).unwrap_or_default();
+        // A row from before trials is that of the only one.
+        let only = build.trials.len() <= 1 || trial.is_none();
+        Ok(files::of_trial(state, &row.build_id, target, only).join(files::PRIVATE_KEY))
     }
 
     async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
@@ -126,7 +133,7 @@ impl Cleaner {
         let kind = ResourceKind::parse(&row.kind)
             .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
         if kind == ResourceKind::KeyPair {
-            let file = self.private_key(row);
+            let file = self.private_key(row).await?;
             match tokio::fs::remove_file(&file).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(format!("cannot remove the private key {}: {error}", file.display()));

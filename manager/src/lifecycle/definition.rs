@@ -6,26 +6,17 @@
 //! schedule says of the image, the agent, this program's version. What is downloaded meanwhile is not part of it, nor
 //! what the host is: those are what may differ between two builds of one definition.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use image_manager_proto::{hex, v1};
 use sha2::{Digest as _, Sha256};
 
+use super::elements::{self, Elements, add};
 use super::settings::Settings;
 use crate::builder::Expanded;
 use crate::history::{Defined, DefinitionPart};
 use crate::schedules::ImageSpec;
-
-/// Files that are read at most; with more the definition is not known.
-const MOST_FILES: usize = 20_000;
-/// Bytes of them at most.
-const MOST_BYTES: u64 = 1 << 30;
-/// Directories below one another at most.
-const DEEPEST: usize = 32;
 
 /// The sources of elements.
 pub(super) const OWN: &str = "own";
@@ -51,18 +42,20 @@ pub fn parts_to_show(parts: &[v1::DefinitionPart]) -> impl Iterator<Item = &v1::
 pub(super) struct Definition {
     /// All but the elements and disk-image-builder itself.
     plain: Vec<DefinitionPart>,
-    /// Digest and source of each element in the elements path, by name: of the directory that comes first.
-    elements: BTreeMap<String, (String, &'static str)>,
+    /// The elements in the elements path.
+    pub(super) elements: Elements,
 }
 
 impl Definition {
     /// Reads the elements as they are now, before anything is built from them. `own`: the parts that the schedule
-    /// brings. `None` when that cannot be: then nothing is known to be unchanged.
+    /// brings. `before`: the elements as they were read for this build before; they are read again only where a file has
+    /// changed since. `None` when that cannot be: then nothing is known to be unchanged.
     pub(super) async fn read(
         settings: &Settings,
         image: &ImageSpec,
         agent: &Path,
         own: Vec<DefinitionPart>,
+        before: Option<Elements>,
     ) -> Option<Self> {
         let directories = settings.elements_of(image).into_iter().map(|directory| {
             let source = if settings.shipped.contains(&directory) { SHIPPED } else { OWN };
@@ -70,7 +63,8 @@ impl Definition {
         });
         let directories: Vec<_> = directories.collect();
         let (agent, image) = (agent.to_owned(), said(image));
-        let work = tokio::task::spawn_blocking(move || read(&directories, &agent, &image, own));
+        let work =
+            tokio::task::spawn_blocking(move || read(&directories, &agent, &image, own, before.as_ref()));
         match work.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(definition) => Some(definition),
             Err(error) => {
@@ -87,8 +81,7 @@ impl Definition {
         let mut names: Vec<_> = expanded.elements.iter().collect();
         names.sort();
         parts.extend(names.into_iter().map(|name| {
-            let (digest, source) =
-                self.elements.get(name).map_or(("", OF_DIB), |(digest, source)| (digest, source));
+            let (digest, source) = self.elements.get(name).unwrap_or(("", OF_DIB));
             part(ELEMENT, name, digest, source)
         }));
         let mut hasher = Sha256::new();
@@ -124,99 +117,25 @@ fn read(
     agent: &Path,
     image: &str,
     own: Vec<DefinitionPart>,
+    before: Option<&Elements>,
 ) -> io::Result<Definition> {
-    let mut room = Room { files: MOST_FILES, bytes: MOST_BYTES };
     let mut plain = vec![
         part(PROGRAM, "image-manager", env!("CARGO_PKG_VERSION"), ""),
-        part("agent", "image-manager-agent", &room.read(agent)?, ""),
+        part("agent", "image-manager-agent", &elements::digest_of(agent)?, ""),
         part("settings", "image", &hex(&Sha256::digest(image)), ""),
     ];
     plain.extend(own);
-    let mut elements: BTreeMap<String, (String, &'static str)> = BTreeMap::new();
-    for (directory, source) in directories {
-        for (name, path) in entries(directory)? {
-            // disk-image-builder takes that of the first directory.
-            if path.is_dir() && !elements.contains_key(&name) {
-                let mut hasher = Sha256::new();
-                room.tree(&mut hasher, &path, 0)?;
-                elements.insert(name, (hex(&hasher.finalize()), source));
-            }
-        }
-    }
-    Ok(Definition { plain, elements })
-}
-
-/// What may still be read.
-struct Room {
-    files: usize,
-    bytes: u64,
-}
-
-impl Room {
-    /// Takes in a directory: names, modes and contents of all that is below it, links followed.
-    fn tree(&mut self, hasher: &mut Sha256, directory: &Path, depth: usize) -> io::Result<()> {
-        if depth > DEEPEST {
-            return Err(io::Error::other(format!("{} is too deep", directory.display())));
-        }
-        for (name, path) in entries(directory)? {
-            add(hasher, name.as_bytes());
-            if let Ok(target) = fs::read_link(&path) {
-                add(hasher, target.as_os_str().as_encoded_bytes());
-            }
-            match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => {
-                    add(hasher, b"directory");
-                    self.tree(hasher, &path, depth + 1)?;
-                    add(hasher, b"end");
-                }
-                Ok(metadata) if metadata.is_file() => {
-                    add(hasher, &metadata.permissions().mode().to_be_bytes());
-                    let content = self.read(&path)?;
-                    add(hasher, content.as_bytes());
-                }
-                // A link that leads nowhere, or what is no file.
-                _ => add(hasher, b"other"),
-            }
-        }
-        Ok(())
-    }
-
-    /// The digest of a file.
-    fn read(&mut self, path: &Path) -> io::Result<String> {
-        let size = fs::metadata(path)?.len();
-        let left = self.files.checked_sub(1).zip(self.bytes.checked_sub(size));
-        let Some((files, bytes)) = left else {
-            return Err(io::Error::other(format!("too much to read, at {}", path.display())));
-        };
-        (self.files, self.bytes) = (files, bytes);
-        let mut hasher = Sha256::new();
-        io::copy(&mut io::Read::take(fs::File::open(path)?, size), &mut hasher)?;
-        Ok(hex(&hasher.finalize()))
-    }
-}
-
-/// The entries of a directory by name; none when it is not there.
-fn entries(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
-    let found = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        found => found?,
+    let elements = match before.filter(|before| before.are_as_they_were(directories)) {
+        Some(before) => before.clone(),
+        None => Elements::read(directories)?,
     };
-    let mut entries = BTreeMap::new();
-    for entry in found.take(MOST_FILES) {
-        let entry = entry?;
-        entries.insert(entry.file_name().to_string_lossy().into_owned(), entry.path());
-    }
-    Ok(entries)
-}
-
-/// With its length before it, so that two parts cannot be taken for two others.
-fn add(hasher: &mut Sha256, part: &[u8]) {
-    hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-    hasher.update(part);
+    Ok(Definition { plain, elements })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn expanded(elements: &[&str]) -> Expanded {
@@ -237,7 +156,7 @@ mod tests {
         write("elements/other/install.d/50-other", "true");
         let digest = |used: &[&str], image: &str| {
             let path = [(at("elements"), OWN), (at("absent"), OWN), (at("shipped"), SHIPPED)];
-            read(&path, &at("agent"), image, Vec::new()).unwrap().of(&expanded(used)).digest
+            read(&path, &at("agent"), image, Vec::new(), None).unwrap().of(&expanded(used)).digest
         };
         let used = ["web", "debian-minimal"];
         let first = digest(&used, "image");
@@ -283,7 +202,7 @@ mod tests {
         let path = [(at("own"), OWN), (at("shipped"), SHIPPED)];
         let own = vec![part("file", "/etc/motd", "5", OWN)];
         let of = |path: &[(PathBuf, &'static str)]| {
-            read(path, &at("agent"), "image", own.clone()).unwrap().of(&expanded(&[
+            read(path, &at("agent"), "image", own.clone(), None).unwrap().of(&expanded(&[
                 "web",
                 "vm",
                 "agent-install",
@@ -316,19 +235,5 @@ mod tests {
         assert_ne!(value(&swapped, "web"), value(&defined, "web"));
         std::fs::write(at("shipped/web/a"), "other").unwrap();
         assert_eq!(of(&path), defined, "the one that is covered counts for nothing");
-    }
-
-    #[test]
-    fn what_is_too_much_is_not_known() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("a"), "12345").unwrap();
-        let mut room = Room { files: 1, bytes: 4 };
-        assert!(room.tree(&mut Sha256::new(), directory.path(), 0).is_err());
-        let mut room = Room { files: 0, bytes: 100 };
-        assert!(room.tree(&mut Sha256::new(), directory.path(), 0).is_err());
-        // A link to itself does not go on for ever.
-        std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
-        let mut room = Room { files: 1000, bytes: 1000 };
-        assert!(room.tree(&mut Sha256::new(), directory.path(), 0).is_err());
     }
 }

@@ -19,7 +19,7 @@ use super::publications::Publications;
 use super::records::Records;
 use super::room::Room;
 use super::settings::Settings;
-use super::skip::{self, Decision, Unchanged};
+use super::skip::{self, Decision, Reading, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
 use super::stop::{Shutdown, Stop};
@@ -79,8 +79,8 @@ pub(super) struct Driver {
     state: BuildState,
     /// Whether it makes no image, but verifies the published one again.
     verifies: bool,
-    /// Why it is made although the schedule leaves builds out that would change nothing.
-    because: Option<String>,
+    /// Why it is made although the schedule leaves builds out that would change nothing, and what was read to know it.
+    pub(super) reading: Reading,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
 }
@@ -103,7 +103,18 @@ impl Driver {
         let (state, incidents) = (start.state(), Incidents::default());
         let bounds = Bounds::new(stop, schedule.timeouts.total);
         let verifies = start.verifies();
-        Self { context, id, schedule, keep_disk, bounds, start, state, verifies, because: None, incidents }
+        Self {
+            context,
+            id,
+            schedule,
+            keep_disk,
+            bounds,
+            start,
+            state,
+            verifies,
+            reading: Reading::default(),
+            incidents,
+        }
     }
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
@@ -123,7 +134,7 @@ impl Driver {
                 let start = std::mem::replace(&mut self.start, Start::Queue);
                 if matches!(start, Start::Queue) {
                     match skip::decide(&self).await {
-                        Ok(Decision::Build(because)) => self.because = because,
+                        Ok(Decision::Build(reading)) => self.reading = reading,
                         Ok(Decision::Skip(unchanged)) => return self.skip(&unchanged).await,
                         Err(failure) => return self.leave_queue(&failure).await,
                     }
@@ -154,7 +165,7 @@ impl Driver {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
                 let artifact = build::run(self).await?;
-                let because = self.because.take().map(|why| format!("; built because {why}"));
+                let because = self.reading.because.take().map(|why| format!("; built because {why}"));
                 let detail = artifact.detail + &because.unwrap_or_default();
                 self.enter(BuildState::Trying, detail).await?;
                 let trials = self.schedule.targets.iter().cloned().map(Resumed::fresh).collect();

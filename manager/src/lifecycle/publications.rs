@@ -8,6 +8,7 @@
 
 mod choosing;
 mod handing_over;
+mod pruning;
 mod published;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
+
+pub use self::pruning::start_pruning;
 
 use self::choosing::{asked_for, by_cloud, handover, newest_good};
 use super::TriggerError;
@@ -76,7 +79,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Trigger(#[from] TriggerError),
     /// The cloud did not do it.
-    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is tried again until it is done" } else { "; nothing was changed" })]
+    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is tried again until it is done" } else { "; nothing was changed there" })]
     Cloud {
         /// Its name.
         cloud: String,
@@ -273,7 +276,7 @@ impl Publications {
     }
 }
 
-fn rows() -> PublicationFilter {
+pub(super) fn rows() -> PublicationFilter {
     PublicationFilter { limit: ROWS, ..PublicationFilter::default() }
 }
 
@@ -286,7 +289,7 @@ fn check_why(why: &str) -> Result<(), ChangeError> {
     if long { Err(ChangeError::Wrong("the reason is longer than 300 characters")) } else { Ok(()) }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
     let late = |_| Err(CloudError::new(Trouble::Timeout, "it did not answer in time"));
     tokio::time::timeout(STEP, work).await.unwrap_or_else(late)
 }

@@ -16,6 +16,7 @@ use super::agent_program::agent_for;
 use super::artifact::digest_of;
 use super::definition::{Definition, ELEMENT};
 use super::driver::Driver;
+use super::elements::Elements;
 use super::failure::Failure;
 use super::stages::build;
 use crate::builder::{self, Expanded};
@@ -38,10 +39,19 @@ const FETCHING: [&str; 6] =
 
 /// What is to become of a build that waits in the queue.
 pub(super) enum Decision {
-    /// It is made; with why, where the schedule would have it left out.
-    Build(Option<String>),
+    /// It is made.
+    Build(Reading),
     /// It is left out.
     Skip(Unchanged),
+}
+
+/// What asking has brought for the build that is made after all.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Why it is made, where the schedule would have it left out.
+    pub(super) because: Option<String>,
+    /// The elements, where they were read.
+    pub(super) elements: Option<Elements>,
 }
 
 /// Nothing has changed.
@@ -54,35 +64,40 @@ pub(super) struct Unchanged {
 
 /// Decides about a build of the queue. `Err`: it is to end.
 pub(super) async fn decide(driver: &Driver) -> Result<Decision, Failure> {
-    let Some(skip) = driver.schedule.skip else { return Ok(Decision::Build(None)) };
+    let Some(skip) = driver.schedule.skip else { return Ok(Decision::Build(Reading::default())) };
     let row = driver.history().build(&driver.id).await?;
     // Whoever forces it or wants its disk wants it built; a retry is owed because a build was needed.
     if row.forced || driver.keep_disk.is_some() || row.trigger() == Trigger::Retry {
-        return Ok(Decision::Build(None));
+        return Ok(Decision::Build(Reading::default()));
     }
     let late =
         async { Failure::new(Reason::BuildTimeout, "asking whether anything has changed took too long") };
+    let mut elements = None;
     let asked = async {
-        let asked = tokio::time::timeout(LIMIT, unchanged(driver, skip)).await;
+        let asked = tokio::time::timeout(LIMIT, unchanged(driver, skip, &mut elements)).await;
         Ok(asked.unwrap_or_else(|_| Err("there was no answer in time".to_owned())))
     };
     match driver.bounds.run(LIMIT * 2, late, asked).await? {
         Ok(unchanged) => Ok(Decision::Skip(unchanged)),
         Err(why) => {
             tracing::info!(build = driver.id, "it is built: {why}");
-            Ok(Decision::Build(Some(why)))
+            Ok(Decision::Build(Reading { because: Some(why), elements }))
         }
     }
 }
 
-/// `Err`: why it is built.
-async fn unchanged(driver: &Driver, skip: Skip) -> Result<Unchanged, String> {
+/// `Err`: why it is built. `elements`: where those go that are read.
+async fn unchanged(
+    driver: &Driver,
+    skip: Skip,
+    elements: &mut Option<Elements>,
+) -> Result<Unchanged, String> {
     let history = driver.history();
     let before = history.before(&driver.id).await.map_err(|error| error.to_string())?;
     let before = before.ok_or("the schedule has not been built before")?;
     comparable(&before, &driver.schedule, skip, clock::now().timestamp_millis())?;
     let sha256 = before.packages_sha256.clone().unwrap_or_default();
-    let now = defined_now(driver, &before).await?;
+    let now = defined_now(driver, &before, elements).await?;
     same_definition(&before, &now)?;
     let directory = driver.settings().build_directory(&before.id);
     let read = tokio::task::spawn_blocking(move || Kept::read(&directory, &sha256)).await;
@@ -112,8 +127,9 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     if !before.passed {
         return Err(format!("the last build, {id}, did not pass"));
     }
-    let age = u64::try_from(now_ms - before.finished_at).map(Duration::from_millis);
-    let age = age.map_err(|_| format!("the last build, {id}, ended in the future"))?;
+    let began = clock::began(id).map_or(before.finished_at, |time| time.timestamp_millis());
+    let age = u64::try_from(now_ms - began).map(Duration::from_millis);
+    let age = age.map_err(|_| format!("the last build, {id}, was made in the future"))?;
     if age > skip.max_age {
         let most = humantime::format_duration(skip.max_age);
         return Err(format!("the last build, {id}, is older than skip.max_age = {most}"));
@@ -168,14 +184,21 @@ fn tried_alike(before: &Before, schedule: &Schedule) -> Result<(), String> {
 
 /// What the image would be defined by today. The elements that the last build's expanded to are those of today's, unless
 /// one of them, or disk-image-builder, has changed.
-async fn defined_now(driver: &Driver, before: &Before) -> Result<Defined, String> {
+async fn defined_now(
+    driver: &Driver,
+    before: &Before,
+    read: &mut Option<Elements>,
+) -> Result<Defined, String> {
     let settings = driver.settings();
     let image = &driver.schedule.image;
     let agent = agent_for(&settings.agent, image.arch).map_err(|refusal| refusal.to_string())?;
     let own = build::own_inputs(driver).await.map_err(|failure| failure.message)?;
-    let (definition, version) =
-        tokio::join!(Definition::read(settings, image, &agent, own.parts), builder::version(&settings.dib));
+    let (definition, version) = tokio::join!(
+        Definition::read(settings, image, &agent, own.parts, None),
+        builder::version(&settings.dib)
+    );
     let definition = definition.ok_or("the elements' files cannot be read")?;
+    *read = Some(definition.elements.clone());
     let elements = before.definition.iter().filter(|part| part.kind == ELEMENT);
     let elements = elements.map(|part| part.name.clone()).collect();
     Ok(definition.of(&Expanded { version: version?, elements }))

@@ -96,9 +96,8 @@ fn images(page: &mut Exposition, current: &[v1::Publication]) {
     );
     let now = clock::now().timestamp();
     for image in current {
-        // By the build's id: an image that a name went back to is as old as it is.
-        let made = uuid::Uuid::parse_str(&image.build_id).ok().and_then(|id| id.get_timestamp());
-        let made = made.and_then(|time| i64::try_from(time.to_unix().0).ok());
+        // An image that a name went back to is as old as it is.
+        let made = clock::began(&image.build_id).map(|time| time.timestamp());
         let since = made.or(image.published_at.as_ref().map(|time| time.seconds)).unwrap_or(now);
         let labels = [("name", image.name.as_str()), ("cloud", image.cloud.as_str())];
         page.sample(name, &labels, now.saturating_sub(since).max(0));

@@ -20,5 +20,6 @@ pub use access::{Access, AccessError, ApiToken, Role, guard_secret};
 pub(crate) use access::{
     TokenError, create as create_token, message as token_message, revoke as revoke_token,
 };
+pub(crate) use publications::status as change_status;
 pub use server::{Operator, OperatorError, serve};
 pub use watch::{Logs, build_events};

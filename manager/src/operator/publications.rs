@@ -39,7 +39,8 @@ pub(super) fn answer(
     changed.map(|images| Response::new(v1::ChangeImagesResponse { images })).map_err(status)
 }
 
-fn status(error: ChangeError) -> Status {
+/// What is answered when a name was not given to another image.
+pub(crate) fn status(error: ChangeError) -> Status {
     let text = error.to_string();
     match error {
         ChangeError::NoName(_) => Status::not_found(text),

@@ -17,6 +17,7 @@ mod crowd;
 mod distributions;
 mod documents;
 mod durability;
+mod foreground;
 mod grpc;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -30,6 +31,7 @@ mod operators_flood;
 mod own_elements;
 mod past;
 mod private_repository;
+mod pruning;
 mod publications;
 mod readiness;
 mod reading;

@@ -14,7 +14,7 @@ use super::control::Control;
 use super::harness::{Place, Serving, text, tiny_schedule, wait_for};
 
 /// Asks for a name again and again. Returns how often it did; the first time that no whole image has the name ends it.
-struct Asking {
+pub(super) struct Asking {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
     thread: JoinHandle<Result<(), String>>,
@@ -22,7 +22,7 @@ struct Asking {
 
 impl Asking {
     /// `sizes`: of the images that are verified.
-    fn of(file: PathBuf, sizes: Vec<u64>) -> Self {
+    pub(super) fn of(file: PathBuf, sizes: Vec<u64>) -> Self {
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (ended, count) = (Arc::clone(&stop), Arc::clone(&asked));
         let thread = std::thread::spawn(move || {
@@ -39,7 +39,7 @@ impl Asking {
     }
 
     #[track_caller]
-    fn never_without(self) {
+    pub(super) fn never_without(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap().unwrap();
         assert!(self.asked.load(Ordering::Relaxed) > 100, "it was asked often");
@@ -47,7 +47,7 @@ impl Asking {
 }
 
 /// State and hash of the images of a name, by build.
-fn images(place: &Place, name: &str) -> BTreeMap<String, (String, String)> {
+pub(super) fn images(place: &Place, name: &str) -> BTreeMap<String, (String, String)> {
     let output = place.run(&["images", name, "--removed", "--format", "json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let all: Vec<Json> = serde_json::from_slice(&output.stdout).unwrap();
@@ -55,22 +55,22 @@ fn images(place: &Place, name: &str) -> BTreeMap<String, (String, String)> {
     all.iter().map(|image| (word(image, "build_id"), (word(image, "state"), word(image, "sha512")))).collect()
 }
 
-fn state(place: &Place, name: &str, build: &str) -> String {
+pub(super) fn state(place: &Place, name: &str, build: &str) -> String {
     images(place, name).get(build).map(|(state, _)| state.clone()).unwrap_or_default()
 }
 
-fn sha512(file: &Path) -> String {
+pub(super) fn sha512(file: &Path) -> String {
     let said = std::process::Command::new("sha512sum").arg(file).output().unwrap();
     text(&said.stdout).split(' ').next().unwrap().to_owned()
 }
 
-fn page_of(serving: &Serving<'_>, path: &str) -> String {
+pub(super) fn page_of(serving: &Serving<'_>, path: &str) -> String {
     let address = format!("http://{}{path}", serving.operator);
     text(&std::process::Command::new("curl").args(["-sS", "-m", "20", &address]).output().unwrap().stdout)
 }
 
 /// Builds, and returns the build's id.
-fn build(place: &Place) -> String {
+pub(super) fn build(place: &Place) -> String {
     place.expect(&["run", "tiny"], 0);
     place.latest()["id"].as_str().unwrap().to_owned()
 }

@@ -57,8 +57,10 @@ use self::programs::Programs;
 use self::servers::Servers;
 use super::{
     Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, disk_file,
+    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+    disk_file,
 };
+use crate::clock;
 use crate::schedules::{Publish, ServerSpec};
 
 /// How names of images and servers begin that no ledger row need be known for.
@@ -261,6 +263,12 @@ impl Cloud for LocalCloud {
         let _alone = self.publishing.lock().await;
         let (store, image, publication) = (self.store.clone(), image.clone(), publication.clone());
         blocking(move || publish::publish(&store, &image, &publication, Utc::now())).await
+    }
+
+    async fn prune(&self, publication: &Publication) -> Result<Pruned, CloudError> {
+        let _alone = self.publishing.lock().await;
+        let (store, publication) = (self.store.clone(), publication.clone());
+        blocking(move || publish::prune(&store, &publication, clock::now())).await
     }
 
     async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError> {

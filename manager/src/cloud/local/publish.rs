@@ -11,7 +11,7 @@
 //! 3. the record `<name>.json` is written anew;
 //! 4. the oldest dated images go, all but those that `keep` or `keep_for` keeps.
 //!
-//! The date of an image is its file's modification time, which step 2 sets to the time of publishing: so
+//! The date in a name is when the image was published: its file's modification time, which step 2 sets to the time of publishing: so
 //! file and date cannot part. Whether an image is published already is seen by the file being the same one.
 
 use std::fs::{self, File, Metadata};
@@ -24,7 +24,8 @@ use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
 use super::images::{self, Record, Store};
 use super::{check_name, io_error};
-use crate::cloud::{CloudError, Image, Publication, Published, Trouble};
+use crate::clock;
+use crate::cloud::{CloudError, Held, Image, Pruned, Publication, Published, Trouble};
 use crate::schedules::Format;
 
 /// `20261123T084700Z`, as the dated names have it.
@@ -46,9 +47,20 @@ pub(super) fn publish(
     }
     shelf.describe(image)?;
     shelf.leave_other_formats()?;
-    let (removed, held) = shelf.prune(publication, now)?;
+    let Pruned { removed, held } = shelf.prune(publication, now)?;
+    let held = held.into_iter().map(|held| held.why).collect();
     let location = shelf.current().display().to_string();
     Ok(Published { name: publication.name.clone(), location, removed, held, own_image: false })
+}
+
+/// Step 4 by itself. Nothing goes where no image has the name: the older ones are all that is left of it then.
+pub(super) fn prune(
+    store: &Store,
+    publication: &Publication,
+    now: DateTime<Utc>,
+) -> Result<Pruned, CloudError> {
+    let shelf = Shelf::new(store, &publication.name, "")?;
+    if shelf.current().is_file() { shelf.prune(publication, now) } else { Ok(Pruned::default()) }
 }
 
 /// The images under one public name.
@@ -193,54 +205,49 @@ impl<'a> Shelf<'a> {
         images::sync_directory(&self.directory)
     }
 
-    /// Step 4. Returns the names that were removed, and those that could not be, each with the reason.
-    fn prune(
-        &self,
-        publication: &Publication,
-        now: DateTime<Utc>,
-    ) -> Result<(Vec<String>, Vec<String>), CloudError> {
+    /// Step 4.
+    fn prune(&self, publication: &Publication, now: DateTime<Utc>) -> Result<Pruned, CloudError> {
         let current = self.current().metadata().ok();
-        let mut images: Vec<(String, Format)> = Vec::new();
+        let mut images: Vec<Older> = Vec::new();
         for format in Format::ALL {
-            images.extend(self.dated(format.as_str())?.into_iter().map(|name| (name, format)));
+            let dated = self.dated(format.as_str())?.into_iter();
+            images.extend(dated.map(|name| self.older(name, format)));
         }
-        images.sort();
+        images.sort_by(|a, b| (a.built, &a.name).cmp(&(b.built, &b.name)));
         let mut records = self.dated("json")?;
-        let (mut removed, mut held) = (Vec::new(), Vec::new());
+        let mut pruned = Pruned::default();
         // A dated name of the current image: a crash came between steps 1 and 2.
-        images.retain(|(name, format)| {
+        images.retain(|Older { name, format, .. }| {
             let file = self.file(name, *format);
             let second = matches!((&current, file.metadata()), (Some(a), Ok(b)) if same(a, &b));
             !(second && fs::remove_file(&file).is_ok())
         });
-        let excess = self.excess(&images, publication, now);
-        for (name, format) in images.drain(..excess) {
+        for Older { name, format, sha512, .. } in images.drain(..excess(&images, publication, now)) {
             match fs::remove_file(self.file(&name, format)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    held.push(format!("{name}: {error}"));
+                    pruned.held.push(Held { sha512, why: format!("{name}: {error}") });
                     records.retain(|record| *record != name);
                 }
-                _ => removed.push(name),
+                _ => pruned.removed.push(name),
             }
         }
-        records.retain(|name| !images.iter().any(|(image, _)| image == name));
+        records.retain(|name| !images.iter().any(|image| image.name == *name));
         for name in records {
             images::remove_if_there(&self.record_file(&name))?;
         }
         images::sync_directory(&self.directory)?;
-        Ok((removed, held))
+        Ok(pruned)
     }
 
-    /// How many of the dated images, the oldest first, nothing keeps any more.
-    fn excess(&self, images: &[(String, Format)], publication: &Publication, now: DateTime<Utc>) -> usize {
-        let date = |name: &str| {
+    /// When it was built its record says; of one without a record it is known when it was published.
+    fn older(&self, name: String, format: Format) -> Older {
+        let record = images::read_record(&self.record_file(&name));
+        let published = || {
             let stamp = name.strip_prefix(self.name)?.strip_prefix('.')?;
             parse_stamp(stamp).map(|date| date.and_utc())
         };
-        let goes = |(older, (name, _)): (usize, &(String, Format))| {
-            !publication.keeps(images.len() - 1 - older, date(name), now)
-        };
-        images.iter().enumerate().take_while(|image| goes(*image)).count()
+        let built = record.as_ref().and_then(|record| clock::began(&record.build_id)).or_else(published);
+        Older { built, format, sha512: record.map(|record| record.sha512).unwrap_or_default(), name }
     }
 
     /// Dated names with this extension, the oldest first.
@@ -259,6 +266,22 @@ impl<'a> Shelf<'a> {
         names.sort();
         Ok(names)
     }
+}
+
+/// An image that had the name.
+struct Older {
+    /// When the build began that made it.
+    built: Option<DateTime<Utc>>,
+    name: String,
+    format: Format,
+    sha512: String,
+}
+
+/// How many of the older images, the oldest first, nothing keeps any more.
+fn excess(images: &[Older], publication: &Publication, now: DateTime<Utc>) -> usize {
+    let goes =
+        |(older, image): &(usize, &Older)| !publication.keeps(images.len() - 1 - older, image.built, now);
+    images.iter().enumerate().take_while(goes).count()
 }
 
 pub(super) fn same(a: &Metadata, b: &Metadata) -> bool {

@@ -264,3 +264,47 @@ fn a_name_that_changes_its_format_keeps_its_last_image_of_the_other() {
         [format!("{older}.json"), format!("{older}.raw"), "debian.json".into(), "debian.qcow2".into()];
     assert_eq!(names, expected, "the oldest goes, whatever its format");
 }
+
+/// The age is that of the build, whenever the image got the name; one without an id of a build is as old as its name.
+#[test]
+fn an_image_is_as_old_as_its_build() {
+    let bench = Bench::new();
+    let built = |name: &str, second| {
+        let image = bench.image(name);
+        let time =
+            uuid::Timestamp::from_unix(uuid::ContextV7::new(), u64::try_from(FIRST + second).unwrap(), 0);
+        let record = bench.store.record(name).unwrap();
+        let record = Record { build_id: uuid::Uuid::new_v7(time).to_string(), ..record };
+        bench.store.describe(&record).unwrap();
+        image
+    };
+    let day: i64 = 86_400;
+    let keep_for = |days: u64| Publication {
+        keep_for: Some(std::time::Duration::from_hours(24 * days)),
+        ..publication(0)
+    };
+    // Built in another order than published.
+    for (name, second, published) in
+        [("b", 2 * day, 10 * day), ("a", day, 11 * day), ("c", 12 * day, 12 * day)]
+    {
+        let image = built(name, second);
+        publish(&bench.store, &image, &keep_for(1000), at(published)).unwrap();
+    }
+    let prune = |days, second| prune(&bench.store, &keep_for(days), at(second)).unwrap();
+    assert_eq!(prune(20, 20 * day), Pruned::default());
+    assert_eq!(prune(12, 13 * day + 1).removed, [dated(11 * day)], "the one that was built first");
+    assert_eq!(prune(12, 13 * day + 1), Pruned::default(), "again it does nothing");
+    // What cannot be removed is held, by its hash, and goes another time.
+    let file = bench.shelf().file(&dated(10 * day), Format::Qcow2);
+    let content = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let held = prune(1, 100 * day);
+    assert_eq!((held.removed.len(), held.held[0].sha512.as_str()), (0, "sha of b"), "{held:?}");
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, content).unwrap();
+    assert_eq!(prune(1, 100 * day).removed, [dated(10 * day)]);
+    assert_eq!(bench.current(), "c", "the current one stays, whatever its age");
+    fs::remove_file(bench.shelf().current()).unwrap();
+    assert_eq!(prune(1, 1000 * day), Pruned::default(), "without a current one nothing goes");
+}

@@ -46,8 +46,9 @@ impl OpenStackCloud {
         }
         if from != name && text(&there, "name") == from {
             let message = format!(
-                "{tried}: an image has one name in this cloud, and {from} would be without one; promote it once a newer \
-                 image is {from}"
+                "{tried}: an image has one name in this cloud, and {from} would be without one. Promote it once a newer \
+                 image is {from}, which a build of its schedule makes, or promote an older one of `image-manager images \
+                 {from}`"
             );
             return Err(CloudError::new(Trouble::Configuration, message));
         }

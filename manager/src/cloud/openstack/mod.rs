@@ -65,7 +65,7 @@ use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};
 use super::{
     Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -204,6 +204,10 @@ impl Cloud for OpenStackCloud {
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {
         Box::pin(self.publish_image(image, publication)).await
+    }
+
+    async fn prune(&self, publication: &Publication) -> Result<Pruned, CloudError> {
+        Box::pin(self.prune_name(publication)).await
     }
 
     async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError> {

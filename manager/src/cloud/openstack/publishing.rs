@@ -4,16 +4,16 @@
 //! one that had the name lose it. Between the two both have it, and at no moment has none. Each step finds
 //! out for itself what is left to do, so doing all of them again ends in the same place.
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
-use super::images::{BUILD_DATE, OWNER, PUBLISHED};
+use super::images::{BUILD, BUILD_DATE, OWNER, PUBLISHED};
 use super::services::Service;
 use super::session::Call;
 use crate::clock;
-use crate::cloud::{CloudError, Image, Publication, Published, Removal, Trouble};
+use crate::cloud::{CloudError, Held, Image, Pruned, Publication, Published, Removal, Trouble};
 
 impl OpenStackCloud {
     pub(super) async fn publish_image(
@@ -39,11 +39,13 @@ impl OpenStackCloud {
         let settled = self.settle(&image.id, &publication.name).await;
         let own_image = settled.is_ok();
         let mut held = settled.unwrap_or_else(|error| vec![error.message]);
-        let (removed, kept_back) = match self.prune(&image.id, publication).await {
-            Ok(pruned) => pruned,
-            Err(error) => (Vec::new(), vec![error.message]),
-        };
-        held.extend(kept_back);
+        let pruned = self.prune_older(publication).await;
+        // The image is published; old ones that stay are no reason to say it is not.
+        let Pruned { removed, held: kept_back } = pruned.unwrap_or_else(|error| {
+            held.push(error.message);
+            Pruned::default()
+        });
+        held.extend(kept_back.into_iter().map(|held| held.why));
         Ok(Published { name: publication.name.clone(), location: image.id.clone(), removed, held, own_image })
     }
 
@@ -109,36 +111,50 @@ impl OpenStackCloud {
         self.settle(newest, name).await.map(drop)
     }
 
-    /// Removes the images before the current one that neither `keep` nor `keep_for` keeps.
-    async fn prune(
-        &self,
-        current: &str,
-        publication: &Publication,
-    ) -> Result<(Vec<String>, Vec<String>), CloudError> {
+    /// Removes the older images of a name; nothing where none of ours has it: they are all that is left of it then.
+    pub(super) async fn prune_name(&self, publication: &Publication) -> Result<Pruned, CloudError> {
+        let _alone = self.publishing.lock().await;
+        let name = publication.name.as_str();
+        let named = self.images_with(&[("name", name), (PUBLISHED, name)]).await?;
+        if named.iter().any(|image| self.is_ours(image)) {
+            self.prune_older(publication).await
+        } else {
+            Ok(Pruned::default())
+        }
+    }
+
+    /// Removes the images without the name that had it, and that neither `keep` nor `keep_for` keeps.
+    async fn prune_older(&self, publication: &Publication) -> Result<Pruned, CloudError> {
         let filters = [(PUBLISHED, publication.name.as_str()), (OWNER, self.owner.as_str())];
         let mut older = self.images_with(&filters).await?;
-        older.retain(|image| {
-            self.is_ours(image) && text(image, "id") != current && text(image, "name") != publication.name
-        });
-        older.sort_by_key(|image| std::cmp::Reverse(date_of(image).to_owned()));
-        let (mut removed, mut held) = (Vec::new(), Vec::new());
+        older.retain(|image| self.is_ours(image) && text(image, "name") != publication.name);
+        older.sort_by_key(|image| std::cmp::Reverse(built(image)));
+        let mut pruned = Pruned::default();
         let now = clock::now();
-        let date = |image| DateTime::parse_from_rfc3339(date_of(image)).ok().map(|date| date.to_utc());
-        let stays = |newer: usize, image| publication.keeps(newer, date(image), now);
-        let gone = older.iter().enumerate().filter(|(newer, image)| !stays(*newer, image));
+        let gone =
+            older.iter().enumerate().filter(|(newer, image)| !publication.keeps(*newer, built(image), now));
         for (_, image) in gone {
-            match self.delete_image(image).await {
-                Ok(Removal::Gone) => removed.push(text(image, "name").to_owned()),
-                Ok(Removal::Held(why)) => held.push(why),
-                // The image is published; an old one that stays is no reason to say it is not.
-                Err(error) => held.push(error.message),
-            }
+            let why = match self.delete_image(image).await {
+                Ok(Removal::Gone) => {
+                    pruned.removed.push(text(image, "name").to_owned());
+                    continue;
+                }
+                Ok(Removal::Held(why)) => why,
+                Err(error) => error.message,
+            };
+            pruned.held.push(Held { sha512: text(image, "os_hash_value").to_ascii_lowercase(), why });
         }
-        Ok((removed, held))
+        Ok(pruned)
     }
 }
 
-/// When an image was built, or, where somebody took that away, made.
+/// When the build of an image began; where somebody took away which one that was, when it was uploaded.
+fn built(image: &Value) -> Option<DateTime<Utc>> {
+    let uploaded = || DateTime::parse_from_rfc3339(date_of(image)).ok().map(|date| date.to_utc());
+    clock::began(text(image, BUILD)).or_else(uploaded)
+}
+
+/// When an image was uploaded, or, where somebody took that away, made.
 fn date_of(image: &Value) -> &str {
     match text(image, BUILD_DATE) {
         "" => text(image, "created_at"),
@@ -236,6 +252,27 @@ mod tests {
         let old = Publication { keep_for: Some(std::time::Duration::from_secs(1)), ..young };
         let published = stage.cloud().publish(&new, &old).await.unwrap();
         assert_eq!(published.held.len(), 2, "what cannot be removed is told: {:?}", published.held);
+    }
+
+    #[tokio::test]
+    async fn older_images_go_without_a_build_and_never_those_of_a_name_that_no_image_has() {
+        let stage = glance().await;
+        let (_, publication) = new_image();
+        let pruned = stage.cloud().prune(&publication).await.unwrap();
+        assert_eq!(changes(&stage), ["DELETE /v2/images/o1"]);
+        assert_eq!((pruned.held.len(), pruned.held[0].sha512.as_str()), (1, "ab"), "{pruned:?}");
+        let lost = Publication { name: "lost".into(), keep: 0, ..publication };
+        assert_eq!(stage.cloud().prune(&lost).await.unwrap(), Pruned::default());
+        assert_eq!(changes(&stage).len(), 1);
+    }
+
+    #[test]
+    fn an_image_is_as_old_as_its_build() {
+        let mut one = image("o", "pub (1)", "2026-11-02", true);
+        assert_eq!(built(&one).unwrap().to_rfc3339(), "2026-11-02T00:00:00+00:00", "nobody knows the build");
+        one["image_manager_build"] = json!("019a4188-8e00-7000-8000-000000000000");
+        assert_eq!(built(&one), clock::began("019a4188-8e00-7000-8000-000000000000"));
+        assert!(built(&one) < built(&image("o", "pub (1)", "2026-11-02", true)));
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use self::sums::{DAY, Span, WEEK};
 use super::{History, HistoryError, now_ms};
 use crate::clock::timestamp;
 
-/// The ends of builds that are counted, as a list of SQL. One that was skipped was never made.
+/// The ends of builds that are counted, as a list of SQL. One that was skipped was never made, and is told beside them.
 const COUNTED: &str = "('succeeded', 'failed', 'errored', 'cancelled')";
 /// Builds up to which a report reads each of them.
 const EXACT: u64 = 2000;
@@ -128,9 +128,10 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
         } else {
             by_days(connection, &schedule, since..end, points)?
         };
-        if total.counts.builds > 0 {
+        let skipped = skipped(connection, &schedule, since..end)?;
+        if total.counts.builds > 0 || skipped > 0 {
             let targets = targets::of_schedule(connection, &schedule, since..end, most)?;
-            reports.push(v1::ScheduleReport { targets, ..total.report(&schedule, points) });
+            reports.push(v1::ScheduleReport { targets, skipped, ..total.report(&schedule, points) });
         }
     }
     Ok(v1::GetReportResponse {
@@ -140,26 +141,45 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
     })
 }
 
-/// The schedules that have builds in the days of a range, by name, with how many.
+/// How many builds of a schedule were skipped in a range. Reads an index only.
+fn skipped(connection: &Connection, schedule: &str, created: Range<i64>) -> Result<u64, HistoryError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM build INDEXED BY build_skipped
+         WHERE state = 'skipped' AND schedule = ?1 AND created_at >= ?2 AND created_at < ?3",
+    )?;
+    let found: i64 = statement.query_row(params![schedule, created.start, created.end], |row| row.get(0))?;
+    Ok(u64::try_from(found).unwrap_or_default())
+}
+
+/// The schedules that have builds in the days of a range, by name, with how many: of one whose builds were all skipped,
+/// none.
 fn schedules(
     connection: &Connection,
     only: Option<&str>,
     created: Range<i64>,
 ) -> Result<Vec<(String, u64)>, HistoryError> {
-    // Both read an index only.
+    // Each part reads an index only.
     let sql = match only {
         Some(_) => {
-            "SELECT schedule, sum(builds) FROM day_sum
-             WHERE day >= ?1 AND day <= ?2 AND schedule = ?4 GROUP BY schedule LIMIT ?3"
+            "SELECT schedule, sum(builds) FROM (
+                SELECT schedule, builds FROM day_sum WHERE day >= ?1 AND day <= ?2 AND schedule = ?4
+                UNION ALL SELECT ?4, 0 WHERE EXISTS (SELECT 1 FROM build INDEXED BY build_skipped
+                    WHERE state = 'skipped' AND schedule = ?4 AND created_at >= ?5 AND created_at < ?6))
+             GROUP BY schedule LIMIT ?3"
         }
         None => {
-            "SELECT schedule, sum(builds) FROM day_sum INDEXED BY day_sum_by_day
-             WHERE day >= ?1 AND day <= ?2 AND ?4 IS NULL GROUP BY schedule ORDER BY schedule LIMIT ?3"
+            "SELECT schedule, sum(builds) FROM (
+                SELECT schedule, builds FROM day_sum INDEXED BY day_sum_by_day
+                    WHERE day >= ?1 AND day <= ?2 AND ?4 IS NULL
+                UNION ALL SELECT DISTINCT schedule, 0 FROM build INDEXED BY build_skipped
+                    WHERE state = 'skipped' AND created_at >= ?5 AND created_at < ?6)
+             GROUP BY schedule ORDER BY schedule LIMIT ?3"
         }
     };
     let mut statement = connection.prepare_cached(sql)?;
     let (first, last) = (created.start.div_euclid(DAY), created.end.div_euclid(DAY));
-    let rows = statement.query_map(params![first, last, MOST_SCHEDULES, only], |row| {
+    let range = params![first, last, MOST_SCHEDULES, only, created.start, created.end];
+    let rows = statement.query_map(range, |row| {
         Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default()))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -31,8 +31,11 @@ pub(super) fn samples(
          WHERE b.schedule = ?1 AND b.created_at >= ?2 AND b.created_at < ?3
          AND b.state IN {COUNTED} AND b.verification IS NULL ORDER BY b.created_at, b.id",
     ))?;
+    // Of a stage that several trials have, the longest: they go side by side. What the trials made is taken away before the
+    // rest is, so a clean-up took both together.
     let mut stages = connection.prepare_cached(
-        "SELECT name, started_at, finished_at, state = 'done' FROM stage WHERE build_id = ?1",
+        "SELECT name, min(started_at), max(CASE WHEN state = 'done' THEN finished_at - started_at END) FROM stage
+         WHERE build_id = ?1 AND started_at IS NOT NULL GROUP BY name, trial IS NULL",
     )?;
     let mut rows = builds.query(params![schedule, created.start, created.end])?;
     while let Some(row) = rows.next()? {
@@ -60,16 +63,18 @@ pub(super) fn samples(
 
 fn take_stage(sample: &mut Sample, row: &Row<'_>, attached: Option<i64>) -> rusqlite::Result<()> {
     let name = row.get_ref(0)?.as_str().unwrap_or_default();
-    let (began, ended): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
-    let Some(began) = began else { return Ok(()) };
+    let began: i64 = row.get(1)?;
     if name == Stage::Booting.word() {
         sample.boot = unsigned(attached.map(|attached| attached - began));
     }
-    let place = Stage::ALL.iter().zip(&mut sample.stages).find(|(stage, _)| stage.word() == name);
-    if let Some((_, took)) = place
-        && row.get(3)?
+    let took = unsigned(row.get(2)?);
+    if let Some((_, known)) =
+        Stage::ALL.iter().zip(&mut sample.stages).find(|(stage, _)| stage.word() == name)
     {
-        *took = unsigned(ended.map(|ended| ended - began));
+        *known = match (*known, took) {
+            (Some(known), Some(took)) => Some(known + took),
+            (known, took) => known.or(took),
+        };
     }
     Ok(())
 }

@@ -186,6 +186,7 @@ impl Summary {
             last_passed_at: counts.last_passed_at.map(timestamp),
             points,
             targets: Vec::new(),
+            skipped: 0,
         }
     }
 

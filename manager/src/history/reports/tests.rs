@@ -128,6 +128,57 @@ async fn a_few_builds_are_summed_up_exactly() {
     assert!(history.report(range(BEGIN - DAY, BEGIN)).await.unwrap().schedules.is_empty());
 }
 
+/// What was skipped is told beside the builds, and bends no figure; a schedule of which all were is there too.
+#[tokio::test]
+async fn skipped_builds_are_counted_beside_the_others() {
+    let states = ["succeeded", "skipped", "failed", "skipped", "skipped"];
+    let mut rows: Vec<Row> =
+        (0..).zip(states).map(|(hour, state)| Row::new("web", BEGIN + hour * HOUR, state)).collect();
+    rows.push(Row::new("quiet", BEGIN + HOUR, "skipped"));
+    let (_directory, history) = history(&rows).await;
+    let answer = history.report(range(BEGIN, BEGIN + DAY)).await.unwrap();
+    let told: Vec<_> = answer
+        .schedules
+        .iter()
+        .map(|report| (report.schedule.as_str(), report.builds, report.passed, report.skipped))
+        .collect();
+    assert_eq!(told, [("quiet", 0, 0, 1), ("web", 2, 1, 3)]);
+    assert!((answer.schedules[1].success_rate - 0.5).abs() < 1e-9);
+    assert_eq!(answer.schedules[1].points.len(), 2, "the trend is of builds");
+    let only = |schedule: &str| ReportQuery {
+        schedule: Some(schedule.to_owned()),
+        ..range(BEGIN + HOUR, BEGIN + 4 * HOUR)
+    };
+    assert_eq!(history.report(only("quiet")).await.unwrap().schedules[0].skipped, 1);
+    assert_eq!(history.report(only("web")).await.unwrap().schedules[0].skipped, 2);
+    assert!(history.report(only("other")).await.unwrap().schedules.is_empty());
+}
+
+/// A clean-up is that of the trials, which go side by side, and then the build's own.
+#[tokio::test]
+async fn a_clean_up_is_that_of_the_trials_and_the_rest() {
+    let (directory, history) = history(&[Row::new("web", BEGIN, "succeeded")]).await;
+    let connection = Connection::open(directory.path().join("image-manager.db")).unwrap();
+    for (position, trial, name, took) in [
+        (2, Some(0), "verifying", 700),
+        (3, Some(0), "cleaning_up", 3_000),
+        (4, Some(1), "verifying", 900),
+        (5, Some(1), "cleaning_up", 5_000),
+        (6, None, "cleaning_up", 400),
+    ] {
+        connection
+            .execute(
+                "INSERT INTO stage (build_id, position, trial, name, state, started_at, finished_at)
+                 SELECT id, ?1, ?2, ?3, 'done', ?4, ?4 + ?5 FROM build",
+                params![position, trial, name, BEGIN + HOUR, took],
+            )
+            .unwrap();
+    }
+    let report = history.report(range(BEGIN, BEGIN + DAY)).await.unwrap().schedules.remove(0);
+    let took = |name: &str| ms(report.stages.iter().find(|stage| stage.name == name).unwrap().p50.as_ref());
+    assert_eq!((took("verifying"), took("cleaning_up")), (900, 5_400));
+}
+
 /// Many builds come from the sums of days: the same counts to the build, also where a range begins and ends
 /// within a day, and percentiles that are close to the exact ones.
 #[tokio::test]

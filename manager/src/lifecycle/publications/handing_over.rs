@@ -9,7 +9,7 @@ use crate::history::{Handover, HistoryError, NewHandover, Principal, Publication
 
 impl Publications {
     /// Finishes what an earlier manager, or a cloud that did not answer, has left. Returns what is left still.
-    pub(in crate::lifecycle) async fn finish_handovers(&self) -> Vec<String> {
+    pub async fn finish_handovers(&self) -> Vec<String> {
         let open = match self.history.open_handovers().await {
             Ok(open) => open,
             Err(error) => return vec![error.to_string()],

@@ -128,8 +128,9 @@ async fn defined_build(
     order: &Order,
     own: Vec<DefinitionPart>,
 ) -> Result<Artifact, Failure> {
-    let reading =
-        async { Ok(Definition::read(driver.settings(), &driver.schedule.image, &order.agent, own).await) };
+    let (settings, image) = (driver.settings(), &driver.schedule.image);
+    let before = driver.reading.elements.clone();
+    let reading = async { Ok(Definition::read(settings, image, &order.agent, own, before).await) };
     let late = async { Failure::new(Reason::BuildTimeout, "reading the elements' files took too long") };
     let definition = driver.bounds.run(READING, late, reading).await?;
     let expanded = OnceLock::new();

@@ -46,12 +46,7 @@ async fn in_cloud(
     image: &Image,
     publish: &Publish,
 ) -> Result<String, Failure> {
-    let publication = Publication {
-        name: publish.name.clone(),
-        keep: publish.keep,
-        keep_for: publish.keep_for,
-        visibility: publish.visibility.clone(),
-    };
+    let publication = Publication::of(publish);
     let cloud = driver.clouds().get(cloud_name);
     let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
     // Until the history says what the cloud was told.

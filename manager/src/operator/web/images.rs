@@ -74,6 +74,7 @@ fn row(image: &v1::Publication) -> Markup {
                 @if image.state() == PublicationState::Revoked {
                     p.muted { (image.revoked_reason) " · " (image.revoked_by) }
                 }
+                @if !image.held.is_empty() { p.muted { "held: " (image.held) } }
             }
             td { a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) } }
             td { (figures::instant(image.published_at.as_ref())) }

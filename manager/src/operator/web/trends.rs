@@ -24,6 +24,7 @@ pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
             }
         }
         (stages(report))
+        (targets(report))
     }
 }
 
@@ -43,7 +44,8 @@ fn key_figures(report: &v1::ScheduleReport) -> Markup {
     html! {
         dl.key-figures {
             div { dt { "success rate" } dd { (success_rate(report)) } dd.muted { (report.passed) " passed, " (report.failed) " failed" } }
-            div { dt { "builds" } dd { (report.builds) } dd.muted { (report.errored) " errored, " (report.flaky) " of them flaky" } }
+            div { dt { "builds" } dd { (report.builds) } dd.muted { (report.errored) " errored, " (report.flaky) " of them flaky"
+                @if report.skipped > 0 { "; " (report.skipped) " skipped besides" } } }
             div { dt { "time to a verified image" } dd { (took(total.and_then(|total| total.p50))) } dd.muted { "95 %: " (took(total.and_then(|total| total.p95))) } }
             div { dt { "boot to attach" } dd { (took(boot.and_then(|boot| boot.p50))) } dd.muted { "95 %: " (took(boot.and_then(|boot| boot.p95))) } }
             div { dt { "image" } dd { (size(report)) } dd.muted { "median of the files" } }
@@ -76,6 +78,37 @@ fn stages(report: &v1::ScheduleReport) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// How each target went, where there are several.
+fn targets(report: &v1::ScheduleReport) -> Markup {
+    html! {
+        @if !report.targets.is_empty() {
+            div.table-box tabindex="0" role="region" aria-label="Targets" {
+                table.figures {
+                    thead {
+                        tr {
+                            th scope="col" { "Target" } th scope="col" { "Cloud" } th.right scope="col" { "passed" }
+                            th.right scope="col" { "failed" } th.right scope="col" { "errored" } th.right scope="col" { "boot to attach" }
+                        }
+                    }
+                    tbody {
+                        @for target in &report.targets {
+                            tr {
+                                th scope="row" { (target.target) }
+                                td { (target.cloud) }
+                                td.right.num { (target.passed) " of " (target.trials) }
+                                td.right.num { (target.failed) }
+                                td.right.num { (target.errored) }
+                                td.right.num { (took(target.boot.as_ref().and_then(|boot| boot.p50))) }
+                            }
+                        }
+                    }
+                }
+            }
+            p.muted { "Targets of the newest builds of this time." }
         }
     }
 }

@@ -1,0 +1,208 @@
+//! Changing names where no manager serves the state directory: this process is the manager for as long as that takes.
+//!
+//! It does what the serving one does, by the same code, with the lock of the state directory: one row in the audit trail and
+//! one notice for the webhook in the commit that says that it is done, and what is cut off is finished by whoever comes next.
+//! It needs no schedules, opens no port, and sees to no builds.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use image_manager_proto::v1::{self, BuildState};
+
+use super::instance::{StateLock, close_to_readers};
+use super::{Trouble, client, text};
+use crate::cloud::{Cloud, CloudKind, Opening};
+use crate::gateway::{Gateway, GatewaySettings};
+use crate::history::{Change, Handover, History, Principal, PublicationFilter};
+use crate::lifecycle::{ChangeError, Manager, Parts, Settings};
+use crate::operator::change_status;
+use crate::schedules::Schedules;
+
+/// Most images of a name or of a build that are shown.
+const ROWS: u32 = 1000;
+
+/// What is asked for.
+pub(super) enum Asked {
+    /// A name goes back to an older image.
+    RollBack(v1::RollBackRequest),
+    /// An image gets a further name.
+    Promote(v1::PromoteBuildRequest),
+    /// An image is not to be used.
+    Revoke(v1::RevokeBuildRequest),
+}
+
+impl Asked {
+    /// Whether this is what was begun before: then it is done once that is finished, and not to be done twice.
+    fn was_begun_as(&self, begun: &Handover) -> bool {
+        let what = &begun.what;
+        let of = |id: &Option<String>, text: &str| id.as_ref().is_some_and(|id| id.starts_with(text));
+        let there = |cloud: &str| cloud.is_empty() || what.cloud == cloud;
+        match self {
+            Self::RollBack(asked) => {
+                what.change == Change::RolledBack
+                    && what.name == asked.name
+                    && there(&asked.cloud)
+                    && of(&what.to_build, &asked.to)
+            }
+            Self::Promote(asked) => {
+                what.change == Change::Promoted
+                    && what.name == asked.name
+                    && there(&asked.cloud)
+                    && of(&what.to_build, &asked.build)
+            }
+            Self::Revoke(asked) => what.change == Change::Revoked && of(&what.revoked, &asked.build),
+        }
+    }
+}
+
+/// Does it. Finishes first what was cut off before.
+pub(super) async fn change(
+    history: History,
+    lock: StateLock,
+    asked: Asked,
+) -> Result<Vec<v1::Publication>, Trouble> {
+    lock.sign(None)?;
+    close_to_readers(lock.directory())?;
+    let begun = history.open_handovers().await.map_err(Trouble::errored)?;
+    for (id, _) in unfinished(&history).await? {
+        text::remark(&format!(
+            "build {id} was cut off while its image was published: the next manager that serves may give it the name still"
+        ));
+    }
+    let manager = open(history, &lock).await?;
+    for left in manager.publications().finish_handovers().await {
+        text::remark(&left);
+    }
+    let history = manager.history();
+    let open = history.open_handovers().await.map_err(Trouble::errored)?;
+    let is_done = |one: &&Handover| !open.iter().any(|open| open.id == one.id);
+    let done: Vec<&Handover> = begun.iter().filter(is_done).filter(|one| asked.was_begun_as(one)).collect();
+    let images = if done.is_empty() {
+        let by = Principal::this_process();
+        let changed = match asked {
+            Asked::RollBack(request) => manager.publications().roll_back(request, by).await,
+            Asked::Promote(request) => manager.publications().promote(request, by).await,
+            Asked::Revoke(request) => manager.publications().revoke(request, by).await,
+        };
+        if let Err(ChangeError::Cloud { begun: true, .. }) = changed {
+            text::remark(
+                "what was begun is finished by the next `image-manager serve`, `run`, or one of these verbs",
+            );
+        }
+        changed.map_err(trouble)?
+    } else {
+        text::remark(
+            "this had been begun before and was cut off: it is finished now, and nothing else was done",
+        );
+        of_names(history, &done).await?
+    };
+    if history.notices_wanted().await.map_err(Trouble::errored)? {
+        text::remark("the webhook is told by the next `image-manager serve` that has one");
+    }
+    Ok(images)
+}
+
+/// Builds that were cut off while they published.
+async fn unfinished(history: &History) -> Result<Vec<(String, BuildState)>, Trouble> {
+    let mut all = history.unfinished().await.map_err(Trouble::errored)?;
+    all.retain(|(_, state)| *state == BuildState::Publishing);
+    Ok(all)
+}
+
+/// The images that have the names now.
+async fn of_names(history: &History, done: &[&Handover]) -> Result<Vec<v1::Publication>, Trouble> {
+    let mut images = Vec::new();
+    for Handover { what, .. } in done {
+        let filter = PublicationFilter {
+            name: Some(what.name.clone()),
+            cloud: Some(what.cloud.clone()),
+            limit: ROWS,
+            ..PublicationFilter::default()
+        };
+        let page = history.publications(filter).await.map_err(Trouble::errored)?;
+        images.extend(page.publications.into_iter().filter(|row| {
+            row.state() == v1::PublicationState::Current || Some(&row.build_id) == what.revoked.as_ref()
+        }));
+    }
+    Ok(images)
+}
+
+/// A manager of the clouds where names are. None of them is asked anything yet.
+async fn open(history: History, lock: &StateLock) -> Result<Manager, Trouble> {
+    let owner = history.owner().await.map_err(Trouble::errored)?;
+    let opening = Opening { state: lock.directory(), owner: &owner };
+    let mut clouds: BTreeMap<String, Arc<dyn Cloud>> = BTreeMap::new();
+    for name in history.clouds_with_names().await.map_err(Trouble::errored)? {
+        match (CloudKind::of(&name).open)(&name, &opening) {
+            Ok(cloud) => drop(clouds.insert(name, cloud)),
+            Err(error) => text::remark(&format!("the cloud {name:?} cannot be used: {error}")),
+        }
+    }
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Ok(Manager::new(Parts {
+        settings: Settings::without_builds(lock.directory()),
+        history,
+        owner,
+        gateway: Gateway::new(GatewaySettings::default()),
+        gateway_address: nowhere,
+        fingerprint: String::new(),
+        clouds,
+        schedules: Schedules::none(lock.directory()),
+        serves: false,
+    }))
+}
+
+/// With the words and the exit code that a manager that serves would have it.
+fn trouble(error: ChangeError) -> Trouble {
+    client::trouble(change_status(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::NewHandover;
+
+    #[test]
+    fn only_what_was_begun_is_not_done_again() {
+        let begun = |change, to: Option<&str>, revoked: Option<&str>| Handover {
+            id: 1,
+            what: NewHandover {
+                name: "web".to_owned(),
+                cloud: "local".to_owned(),
+                change,
+                to_build: to.map(str::to_owned),
+                revoked: revoked.map(str::to_owned),
+                why: String::new(),
+            },
+            principal: "root".to_owned(),
+        };
+        let back = |name: &str, to: &str, cloud: &str| {
+            let (name, to, cloud) = (name.to_owned(), to.to_owned(), cloud.to_owned());
+            Asked::RollBack(v1::RollBackRequest { name, to, cloud, why: String::new() })
+        };
+        let rolled = begun(Change::RolledBack, Some("019a"), None);
+        for (name, to, cloud, same) in [
+            ("web", "", "", true),
+            ("web", "01", "local", true),
+            ("web", "02", "", false),
+            ("web", "", "far", false),
+            ("db", "", "", false),
+        ] {
+            assert_eq!(back(name, to, cloud).was_begun_as(&rolled), same, "{name} {to} {cloud}");
+        }
+        let revoke = |build: &str| {
+            Asked::Revoke(v1::RevokeBuildRequest { build: build.to_owned(), reason: "x".to_owned() })
+        };
+        let revoked = begun(Change::Revoked, Some("019a"), Some("019b"));
+        assert!(revoke("019b").was_begun_as(&revoked) && !revoke("019a").was_begun_as(&revoked));
+        assert!(!back("web", "", "").was_begun_as(&revoked), "another change");
+        let promote = Asked::Promote(v1::PromoteBuildRequest {
+            build: "019a".to_owned(),
+            name: "web".to_owned(),
+            ..v1::PromoteBuildRequest::default()
+        });
+        assert!(promote.was_begun_as(&begun(Change::Promoted, Some("019a"), None)));
+        assert!(!promote.was_begun_as(&rolled));
+    }
+}

@@ -1,0 +1,116 @@
+//! Removing older images whose time has come, though nothing is built any more.
+//!
+//! A build that publishes does it for its name; this looks after all names every hour, with the names of the cloud for
+//! itself, so that no image goes that a name is about to go to. What goes is decided anew each time by what is there, the
+//! image that has the name is never among it, and each removal can be repeated: a manager that is killed in between leaves
+//! nothing that the next look would not see. What cannot be removed is tried again, and said where the images are listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use image_manager_proto::v1::{self, PublicationState};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{ChangeError, Publications, rows, within};
+use crate::clock;
+use crate::cloud::{Cloud, Held, Pruned, Publication};
+use crate::history::PublicationFilter;
+use crate::lifecycle::Manager;
+use crate::schedules::Schedule;
+
+/// How often it is looked for images whose time has come.
+const LOOK: Duration = Duration::from_hours(1);
+/// The first look waits until a start has done what is more urgent.
+const FIRST: Duration = Duration::from_mins(2);
+
+/// Looks for older images whose time has come, every hour until `stop`.
+pub fn start_pruning(manager: Manager, stop: CancellationToken) {
+    tokio::spawn(async move {
+        let mut look = interval_at(Instant::now() + clock::pause(FIRST), clock::pause(LOOK));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = look.tick() => {}
+            }
+            for schedule in &manager.schedules().schedules {
+                if stop.is_cancelled() {
+                    return;
+                }
+                manager.publications().prune(schedule).await;
+            }
+        }
+    });
+}
+
+impl Publications {
+    /// Looks after the name of a schedule, in each of its clouds.
+    async fn prune(&self, schedule: &Schedule) {
+        let Some(publish) = &schedule.publish else { return };
+        let publication = Publication::of(publish);
+        let clouds: BTreeSet<&str> =
+            schedule.clouds().into_iter().filter(|cloud| schedule.publishes_on(cloud)).collect();
+        for cloud in clouds {
+            if let Err(error) = self.prune_name(schedule, cloud, &publication).await {
+                tracing::warn!(name = publication.name, cloud, "cannot look for old images: {error}");
+            }
+        }
+    }
+
+    async fn prune_name(
+        &self,
+        schedule: &Schedule,
+        cloud_name: &str,
+        publication: &Publication,
+    ) -> Result<(), ChangeError> {
+        let cloud = self.clouds.get(cloud_name)?;
+        let _alone = self.alone(cloud_name).await;
+        // It may be booting one of them, and prunes its name itself when it publishes.
+        if self.history.unfinished_build(&schedule.name).await?.is_some() {
+            return Ok(());
+        }
+        let failed = |error| ChangeError::Cloud { cloud: cloud_name.to_owned(), error, begun: true };
+        let pruned = within(cloud.prune(publication)).await.map_err(failed)?;
+        if !pruned.removed.is_empty() {
+            let removed = pruned.removed.join(", ");
+            tracing::info!(
+                name = publication.name,
+                cloud = cloud_name,
+                "removed what nothing keeps any more: {removed}"
+            );
+        }
+        self.record_pruned(&*cloud, &publication.name, pruned).await
+    }
+
+    /// Writes to the history what differs from it: also what a manager that was killed has removed.
+    async fn record_pruned(&self, cloud: &dyn Cloud, name: &str, pruned: Pruned) -> Result<(), ChangeError> {
+        let (name, cloud_name) = (name.to_owned(), cloud.name().to_owned());
+        let filter =
+            PublicationFilter { name: Some(name.clone()), cloud: Some(cloud_name.clone()), ..rows() };
+        let known = self.history.publications(filter).await?.publications;
+        let older = |row: &&v1::Publication| row.state() != PublicationState::Current;
+        let failed = |error| ChangeError::Cloud { cloud: cloud_name.clone(), error, begun: true };
+        let there = within(cloud.named(&name)).await.map_err(failed)?;
+        let hashes: BTreeSet<&str> = there.iter().map(|image| image.sha512.as_str()).collect();
+        if known.iter().filter(older).any(|row| !hashes.contains(row.sha512.as_str())) {
+            let there = there.iter().map(|image| (image.sha512.clone(), image.location.clone())).collect();
+            self.history.record_there(&name, &cloud_name, there).await?;
+        }
+        let listed = |one: &Held| known.iter().filter(older).any(|row| row.sha512 == one.sha512);
+        let (held, unlisted): (Vec<Held>, Vec<Held>) = pruned.held.into_iter().partition(listed);
+        for Held { why, .. } in unlisted {
+            tracing::warn!(name, cloud = cloud_name, "nothing keeps it, and it cannot be removed: {why}");
+        }
+        let held: BTreeMap<String, String> = held.into_iter().map(|one| (one.sha512, one.why)).collect();
+        let said = known.iter().filter(older).filter(|row| !row.held.is_empty());
+        let said: BTreeMap<String, String> = said.map(|row| (row.sha512.clone(), row.held.clone())).collect();
+        if held == said {
+            return Ok(());
+        }
+        for why in held.iter().filter(|(sha512, why)| said.get(*sha512) != Some(why)).map(|(_, why)| why) {
+            tracing::warn!(name, cloud = cloud_name, "nothing keeps it, and it cannot be removed: {why}");
+        }
+        Ok(self.history.record_held(&name, &cloud_name, held.into_iter().collect()).await?)
+    }
+}

@@ -1,0 +1,81 @@
+//! Older images go when their time has come, though nothing is built any more.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::harness::{Place, Serving, text, wait_for};
+use super::publications::{build, images, page_of, state};
+
+/// An hour of the manager's is six seconds of the test's.
+fn serve<'a>(place: &'a Place, more: &[(&str, &str)]) -> Serving<'a> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let clock = format!("{now}x600");
+    place.serve_in(&[], &[&[("IMAGE_MANAGER_TEST_CLOCK", clock.as_str())], more].concat())
+}
+
+/// The files of older images.
+fn dated(place: &Place) -> Vec<PathBuf> {
+    let published = fs::read_dir(place.state().join("images/published")).unwrap().flatten();
+    let mut dated: Vec<PathBuf> = published
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "qcow2") && !path.ends_with("tiny.qcow2"))
+        .collect();
+    dated.sort();
+    dated
+}
+
+#[test]
+fn an_image_goes_when_its_time_has_come_though_nothing_is_built() {
+    let place = Place::tiny("publish = { name = \"tiny\", keep_for = \"2h\" }");
+    let (old, new) = (build(&place), build(&place));
+    assert_eq!(state(&place, "tiny", &old), "previous");
+    assert_eq!(dated(&place).len(), 1);
+
+    // What cannot be removed is told, and tried again. A directory cannot be removed as a file; for a file that root cannot
+    // remove the file system of the tests would have to take the attribute.
+    let file = dated(&place).remove(0);
+    let aside = place.path().join("aside");
+    fs::rename(&file, &aside).unwrap();
+    fs::create_dir(&file).unwrap();
+    let serving = serve(&place, &[]);
+    let told = wait_for("what is held to be told", Duration::from_mins(2), || {
+        let told = place.expect(&["images", "tiny", "--format", "json"], 0);
+        told.contains("\"held\": \"tiny.").then_some(told)
+    });
+    assert!(told.contains("directory"), "{told}");
+    let page = page_of(&serving, "/images");
+    assert!(page.contains("held: tiny."), "{page}");
+    assert!(
+        place.serve_log().contains("nothing keeps it, and it cannot be removed"),
+        "{}",
+        place.serve_log()
+    );
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    wait_for("the old image to go", Duration::from_mins(2), || {
+        (state(&place, "tiny", &old) == "removed").then_some(())
+    });
+    assert_eq!(dated(&place), [] as [PathBuf; 0]);
+    assert_eq!(state(&place, "tiny", &new), "current", "whatever its age, it has the name");
+    assert!(!place.expect(&["images", "--removed", "--format", "json"], 0).contains("\"held\": \"t"));
+    assert!(place.state().join("images/published/tiny.qcow2").is_file());
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+/// A manager that is killed between the removal and the history's word for it: the next look finds out.
+#[test]
+fn a_removal_that_nobody_wrote_down_is_found_out() {
+    let place = Place::tiny("publish = { name = \"tiny\", keep_for = \"2h\" }");
+    let (old, _new) = (build(&place), build(&place));
+    serve(&place, &[("IMAGE_MANAGER_TEST_KILL", "publication:there#1:before")]).ended();
+    assert_eq!(dated(&place), [] as [PathBuf; 0]);
+    assert_eq!(images(&place, "tiny")[&old].0, "previous", "nobody wrote it down");
+    let serving = serve(&place, &[]);
+    wait_for("the history to know", Duration::from_mins(2), || {
+        (state(&place, "tiny", &old) == "removed").then_some(())
+    });
+    assert_eq!(serving.terminate(), Some(0), "{}", text(place.serve_log().as_bytes()));
+    place.assert_nothing_left();
+}
