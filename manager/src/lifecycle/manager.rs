@@ -235,6 +235,11 @@ impl Manager {
         self.inner.scheduler.clone().start(stop).await
     }
 
+    /// Looks for older images whose time has come, until `stop` is cancelled.
+    pub fn start_pruning(&self, stop: CancellationToken) {
+        self.inner.publications.clone().start_pruning(self.inner.schedules.clone(), stop);
+    }
+
     #[cfg(test)]
     pub(super) fn scheduler(&self) -> &Scheduler {
         &self.inner.scheduler
