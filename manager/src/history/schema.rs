@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_unchanged.sql"),
     include_str!("migrations/0016_publications.sql"),
     include_str!("migrations/0017_verifications.sql"),
+    include_str!("migrations/0018_verified.sql"),
     include_str!("migrations/0019_held_skipped.sql"),
 ];
 

@@ -40,7 +40,7 @@ pub struct Parts {
     pub history: History,
     /// This installation's id.
     pub owner: String,
-    /// The agents' door.
+    /// The gateway that agents dial.
     pub gateway: Gateway,
     /// Where it listens.
     pub gateway_address: SocketAddr,
@@ -89,7 +89,7 @@ impl Manager {
         let running = RunningBuilds::new(shutdown.clone());
         let trials = TrialContext::new(
             (Arc::clone(&settings), records.clone()),
-            cleaner.clone(),
+            (publications.clone(), cleaner.clone()),
             ServedGateway { gateway: gateway.clone(), address: gateway_address, fingerprint },
             owner.clone(),
             shutdown.clone(),

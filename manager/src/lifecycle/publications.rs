@@ -18,6 +18,8 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+pub(super) use self::published::Standing;
+
 use self::choosing::{asked_for, by_cloud, handover, newest_good};
 use super::TriggerError;
 use super::clouds::Clouds;
@@ -262,7 +264,7 @@ impl Publications {
         Ok((rows, alone))
     }
 
-    /// The hashes of the images that a cloud has under a name.
+    /// The hashes of the images that a cloud has under a name, and that can be booted.
     async fn there(&self, cloud: &str, name: &str) -> Result<BTreeSet<String>, ChangeError> {
         let asked = self.clouds.get(cloud)?;
         let named = within(asked.named(name)).await.map_err(|error| ChangeError::Cloud {
@@ -270,7 +272,7 @@ impl Publications {
             error,
             begun: false,
         })?;
-        Ok(named.into_iter().map(|image| image.sha512).collect())
+        Ok(named.into_iter().filter(|image| image.unusable.is_none()).map(|image| image.sha512).collect())
     }
 }
 

@@ -13,6 +13,7 @@ use super::driver::{Done, INSIST};
 use super::failure::Failure;
 use super::ledger::BuildLedger;
 use super::outcome::Ended;
+use super::publications::Publications;
 use super::records::Records;
 use super::served_gateway::ServedGateway;
 use super::settings::{Settings, files, resource_name};
@@ -22,6 +23,7 @@ use super::state::trial::{end_of, may_move};
 use super::stop::Shutdown;
 use super::take_up::TrialStart;
 use super::uploads::Uploads;
+use super::verification;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
 use crate::history::{Decided, Ending, History, HistoryError, Named as _, TrialKey};
@@ -33,6 +35,7 @@ use crate::stage::Stage;
 pub(super) struct TrialContext {
     settings: Arc<Settings>,
     records: Records,
+    publications: Publications,
     cleaner: Cleaner,
     gateway: ServedGateway,
     /// This installation's id.
@@ -45,13 +48,18 @@ pub(super) struct TrialContext {
 impl TrialContext {
     pub(super) fn new(
         (settings, records): (Arc<Settings>, Records),
-        cleaner: Cleaner,
+        (publications, cleaner): (Publications, Cleaner),
         gateway: ServedGateway,
         owner: String,
         shutdown: Shutdown,
     ) -> Self {
         let places = Semaphore::new(settings.concurrent_trials.max(1));
-        Self { settings, records, cleaner, gateway, owner, places, shutdown }
+        Self { settings, records, publications, cleaner, gateway, owner, places, shutdown }
+    }
+
+    /// Whoever knows what is published.
+    pub(super) fn publications(&self) -> &Publications {
+        &self.publications
     }
 
     /// SHA-256 of the gateway's certificate.
@@ -89,7 +97,7 @@ pub(super) struct Trial {
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
     /// Of a verification: the build that made the image.
-    image_of: Option<String>,
+    pub(super) image_of: Option<String>,
     state: TrialState,
     attempt: u32,
 }
@@ -144,15 +152,10 @@ impl Trial {
     async fn attempt(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
         match start {
             TrialStart::Waiting { .. } if self.image_of.is_some() => {
-                let there = self.shared.uploads.enter(&self.target.cloud).await;
-                let image = there.and_then(|upload| upload.image.clone());
-                let image = image.ok_or_else(|| {
-                    Failure::new(
-                        Reason::State,
-                        format!("no published image is known on {}", self.target.cloud),
-                    )
-                })?;
-                self.with_image(Done { value: image, detail: String::new() }).await
+                self.enter(TrialState::Booting, String::new()).await?;
+                let image = self.published_image().await?;
+                let booted = boot::run(self, &image).await?;
+                self.with_server(image, booted).await
             }
             TrialStart::Waiting { .. } => {
                 self.enter(TrialState::Uploading, String::new()).await?;
@@ -256,6 +259,9 @@ impl Trial {
     /// the artifact as it was built.
     async fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
         if ended.verdict != Verdict::Errored || self.bounds.is_told_to_stop() {
+            return None;
+        }
+        if ended.failure.as_ref().is_some_and(verification::is_final) {
             return None;
         }
         let pause = self.shared.retry.pause_after_attempt(self.attempt)?;

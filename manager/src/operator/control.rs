@@ -298,6 +298,9 @@ impl Control {
             targets: schedule.targets.iter().map(target).collect(),
             reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             rolls_back: schedule.on_failure == OnFailure::RollBack,
+            next_reverify: planner::next_reverify(schedule, clock::now())
+                .filter(|_| !paused)
+                .map(|time| std::time::SystemTime::from(time).into()),
         })
     }
 }

@@ -12,7 +12,42 @@ use crate::schedules::Schedule;
 /// Clouds with one name that are looked at.
 const CLOUDS: u32 = 1000;
 
+/// Where the image of a build stands under its name.
+pub(in crate::lifecycle) enum Standing {
+    /// It has the name.
+    Current,
+    /// It was revoked; by whom and why.
+    Revoked(String),
+    /// The image of this build has the name; "none" when none has.
+    Other(String),
+}
+
 impl Publications {
+    /// Where the image of the build `of` stands under a name.
+    pub(in crate::lifecycle) async fn standing(
+        &self,
+        name: &str,
+        cloud: &str,
+        of: &str,
+    ) -> Result<Standing, HistoryError> {
+        let filter = PublicationFilter {
+            name: Some(name.to_owned()),
+            cloud: Some(cloud.to_owned()),
+            limit: CLOUDS,
+            ..PublicationFilter::default()
+        };
+        let rows = self.history.publications(filter).await?.publications;
+        let revoked = |row: &&v1::Publication| row.build_id == of && row.state() == PublicationState::Revoked;
+        if let Some(row) = rows.iter().find(revoked) {
+            return Ok(Standing::Revoked(format!("{} ({})", row.revoked_reason, row.revoked_by)));
+        }
+        let current = rows.iter().find(|row| row.state() == PublicationState::Current);
+        Ok(match current.map_or("none", |row| &row.build_id) {
+            build if build == of => Standing::Current,
+            other => Standing::Other(other.to_owned()),
+        })
+    }
+
     /// The image that has the schedule's name in each of its clouds, and the build that made it.
     pub(in crate::lifecycle) async fn published_images(
         &self,
