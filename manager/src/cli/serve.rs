@@ -20,7 +20,7 @@ use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, text, webhook};
 use crate::clock;
 use crate::history::HistoryError;
-use crate::lifecycle::{Manager, Retention, start_pruning, start_retention};
+use crate::lifecycle::{Manager, Retention, start_retention};
 use crate::operator::{self, Access, ApiToken, Operator};
 use crate::readiness::{self, Mending};
 use crate::schedules::{Schedule, Schedules};
@@ -104,7 +104,7 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
     let (history, state) = (manager.history().clone(), manager.settings().state.clone());
     start_retention(history, state, retention, firing.clone());
-    start_pruning(manager.clone(), firing.clone());
+    manager.start_pruning(firing.clone());
     let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
     let access = access.map_err(Trouble::errored)?;
     lock.sign(Some(operator_address))?;

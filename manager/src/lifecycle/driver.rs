@@ -1,30 +1,30 @@
 //! The one task that owns a build and moves it along its stages; its trials have tasks of their own in between.
 
+mod context;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, StageState, Verdict};
-use tokio::sync::Semaphore;
+
+pub(super) use self::context::BuildContext;
 
 use super::artifact::HashedFile;
 use super::bounds::Bounds;
-use super::cleaner::Cleaner;
 use super::clouds::Clouds;
-use super::current_schedules::CurrentSchedules;
 use super::events::Bus;
 use super::failure::Failure;
 use super::outcome::{Ended, Outcome, sum_up, to_publish};
 use super::publications::Publications;
-use super::records::Records;
 use super::room::Room;
 use super::settings::Settings;
 use super::skip::{self, Decision, Reading, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
-use super::stop::{Shutdown, Stop};
+use super::stop::Stop;
 use super::take_up::{Resumed, Start, TrialStart};
-use super::trial::{Shared, Trial, TrialContext};
+use super::trial::{Shared, Trial};
 use super::uploads::Uploads;
 use crate::cloud::incidents::Incidents;
 use crate::history::{Ending, FollowUp, History, HistoryError, Named as _, TrialKey};
@@ -34,39 +34,6 @@ use crate::stage::Stage;
 
 /// Pause before a move towards the end is tried again.
 pub(super) const INSIST: Duration = Duration::from_secs(5);
-
-/// What the tasks of builds share.
-pub(super) struct BuildContext {
-    settings: Arc<Settings>,
-    records: Records,
-    schedules: CurrentSchedules,
-    clouds: Clouds,
-    publications: Publications,
-    cleaner: Cleaner,
-    room: Room,
-    /// For builds under way.
-    places: Semaphore,
-    shutdown: Shutdown,
-    /// What each trial is given.
-    trials: Arc<TrialContext>,
-}
-
-impl BuildContext {
-    pub(super) fn new(
-        (settings, records): (Arc<Settings>, Records),
-        schedules: CurrentSchedules,
-        clouds: Clouds,
-        publications: Publications,
-        cleaner: Cleaner,
-        shutdown: Shutdown,
-        trials: TrialContext,
-    ) -> Self {
-        let room = Room::new(Arc::clone(&settings), records.history().clone());
-        let places = Semaphore::new(settings.concurrent_builds.max(1));
-        let trials = Arc::new(trials);
-        Self { settings, records, schedules, clouds, publications, cleaner, room, places, shutdown, trials }
-    }
-}
 
 /// Owns a build from the queue, or from where an earlier manager was, to its end.
 pub(super) struct Driver {

@@ -40,7 +40,7 @@ pub struct Parts {
     pub history: History,
     /// This installation's id.
     pub owner: String,
-    /// The agents' door.
+    /// The gateway that agents dial.
     pub gateway: Gateway,
     /// Where it listens.
     pub gateway_address: SocketAddr,
@@ -233,6 +233,11 @@ impl Manager {
     /// Fires schedules, and reconciles, until `stop` is cancelled.
     pub async fn start_scheduler(&self, stop: CancellationToken) -> Result<(), JobSchedulerError> {
         self.inner.scheduler.clone().start(stop).await
+    }
+
+    /// Looks for older images whose time has come, until `stop` is cancelled.
+    pub fn start_pruning(&self, stop: CancellationToken) {
+        self.inner.publications.clone().start_pruning(self.inner.schedules.clone(), stop);
     }
 
     #[cfg(test)]

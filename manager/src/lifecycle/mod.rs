@@ -1,8 +1,9 @@
 //! The life cycle of a build: who may start one, the road it takes, and how it ends.
 //!
-//! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] takes triggers and
-//! queues builds; one `driver` task then owns a build and moves it along its `stages`, and one `trial` task each of its
-//! trials. Each move is committed to the history before the work it names starts. Everybody else only reads: the history, or the [`events`].
+//! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] is what others see; it passes on to
+//! its parts what it is asked. The `queue` takes triggers; one `driver` task then owns a build and moves it along its
+//! `stages`, and one `trial` task each of its trials. Each move is committed to the history before the work it names starts.
+//! Everybody else only reads: the history, or the [`events`].
 
 mod agent_log;
 mod agent_program;
@@ -52,7 +53,7 @@ pub use comparison::{boot_time, compare, short_digest};
 pub use definition::{elements_by_source, parts_to_show};
 pub use failure::Failure;
 pub use manager::{Manager, Parts};
-pub use publications::{ChangeError, Publications, start_pruning};
+pub use publications::{ChangeError, Publications};
 pub use queue::PREFLIGHT;
 pub use retention::{Retention, start_retention};
 pub use settings::{Settings, files};

@@ -18,7 +18,6 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
-pub use self::pruning::start_pruning;
 pub(super) use self::published::Standing;
 
 use self::choosing::{asked_for, by_cloud, handover, newest_good};
@@ -282,7 +281,7 @@ impl Publications {
     }
 }
 
-pub(super) fn rows() -> PublicationFilter {
+fn rows() -> PublicationFilter {
     PublicationFilter { limit: ROWS, ..PublicationFilter::default() }
 }
 
@@ -295,7 +294,7 @@ fn check_why(why: &str) -> Result<(), ChangeError> {
     if long { Err(ChangeError::Wrong("the reason is longer than 300 characters")) } else { Ok(()) }
 }
 
-pub(super) async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+async fn within<T>(work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
     let late = |_| Err(CloudError::new(Trouble::Timeout, "it did not answer in time"));
     tokio::time::timeout(STEP, work).await.unwrap_or_else(late)
 }

@@ -28,7 +28,7 @@ pub struct Settings {
     pub concurrent_builds: usize,
     /// Trials that may be under way at once, over all builds; further ones wait.
     pub concurrent_trials: usize,
-    /// The agents' door.
+    /// Of the gateway that agents dial.
     pub gateway: GatewaySettings,
     /// How long an agent whose stream broke may take to come back.
     pub reattach: Duration,

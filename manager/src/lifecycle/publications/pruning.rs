@@ -16,7 +16,7 @@ use super::{ChangeError, Publications, rows, within};
 use crate::clock;
 use crate::cloud::{Cloud, Held, Pruned, Publication};
 use crate::history::PublicationFilter;
-use crate::lifecycle::Manager;
+use crate::lifecycle::current_schedules::CurrentSchedules;
 use crate::schedules::Schedule;
 
 /// How often it is looked for images whose time has come.
@@ -24,27 +24,27 @@ const LOOK: Duration = Duration::from_hours(1);
 /// The first look waits until a start has done what is more urgent.
 const FIRST: Duration = Duration::from_mins(2);
 
-/// Looks for older images whose time has come, every hour until `stop`.
-pub fn start_pruning(manager: Manager, stop: CancellationToken) {
-    tokio::spawn(async move {
-        let mut look = interval_at(Instant::now() + clock::pause(FIRST), clock::pause(LOOK));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = look.tick() => {}
-            }
-            for schedule in &manager.schedules().schedules {
-                if stop.is_cancelled() {
-                    return;
-                }
-                manager.publications().prune(schedule).await;
-            }
-        }
-    });
-}
-
 impl Publications {
+    /// Looks for older images whose time has come, every hour until `stop`.
+    pub(in crate::lifecycle) fn start_pruning(self, schedules: CurrentSchedules, stop: CancellationToken) {
+        tokio::spawn(async move {
+            let mut look = interval_at(Instant::now() + clock::pause(FIRST), clock::pause(LOOK));
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = look.tick() => {}
+                }
+                for schedule in &schedules.all().schedules {
+                    if stop.is_cancelled() {
+                        return;
+                    }
+                    self.prune(schedule).await;
+                }
+            }
+        });
+    }
+
     /// Looks after the name of a schedule, in each of its clouds.
     async fn prune(&self, schedule: &Schedule) {
         let Some(publish) = &schedule.publish else { return };
