@@ -138,18 +138,23 @@ fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
 /// The manager is killed at commits of a verification: the published image stays, and the next manager goes on or says why
 /// not; nothing is left behind.
 #[test]
-fn a_verification_that_is_cut_off_leaves_the_published_image_alone() {
+fn a_verification_that_is_cut_off_before_its_server_is_gone_on_with() {
+    cut_off([("create_build#1:after", "succeeded"), ("advance:trying#1:after", "succeeded")]);
+}
+
+#[test]
+fn a_verification_that_is_cut_off_with_its_server_is_ended() {
+    // The next manager's gateway is at another port, where its agent does not come.
+    cut_off([("record:server#1:after", "errored"), ("trial:cleaning_up#1:after", "succeeded")]);
+}
+
+/// At each point, and how it ends then.
+fn cut_off(points: [(&str, &str); 2]) {
     let place = Place::tiny(PUBLISH);
     let only = build(&place);
     let file = place.state().join("images/published/tiny.qcow2");
     let before = fs::read(&file).unwrap();
-    for (point, end) in [
-        ("create_build#1:after", "succeeded"),
-        ("advance:trying#1:after", "succeeded"),
-        // The next manager's gateway is at another port, where its agent does not come.
-        ("record:server#1:after", "errored"),
-        ("trial:cleaning_up#1:after", "succeeded"),
-    ] {
+    for (point, end) in points {
         let count = place.history().len();
         let serving = place.serve_in(&[], &[("IMAGE_MANAGER_TEST_KILL", point)]);
         place.expect(&["verify", "tiny"], 2);
