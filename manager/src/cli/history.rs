@@ -92,13 +92,17 @@ const REASON: Column<v1::Build> = ("REASON", |build| match (build.verification, 
     (true, "") => "verified again".to_owned(),
     (true, reason) => format!("{reason}, verified again"),
 });
+/// Where there is no room for the reason, which says it otherwise.
+const KIND: Column<v1::Build> =
+    ("KIND", |build| if build.verification { "verified again" } else { "build" }.to_owned());
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column<v1::Build>]; 5] = [
+const LAYOUTS: [&[Column<v1::Build>]; 6] = [
     &[ID, SCHEDULE, CLOUD, STATE, TRIGGER, CREATED, AGE, TOOK, REASON],
     &[ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, REASON],
+    &[SHORT_ID, SCHEDULE, KIND, STATE, AGE],
     &[SHORT_ID, SCHEDULE, STATE, AGE],
 ];
 fn table(builds: &[v1::Build], style: Style) -> Screen {
