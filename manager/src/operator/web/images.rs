@@ -49,7 +49,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Qu
 
 fn table(images: &[v1::Publication]) -> Markup {
     html! {
-        div.scroll {
+        div.table-box tabindex="0" role="region" aria-label="Images" {
             table {
                 thead {
                     tr {
@@ -77,7 +77,7 @@ fn row(image: &v1::Publication) -> Markup {
                 @if !image.held.is_empty() { p.muted { "held: " (image.held) } }
             }
             td { a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) } }
-            td { (figures::instant(image.published_at.as_ref())) }
+            td.whole { (figures::instant(image.published_at.as_ref())) }
             td {
                 (image.published_by)
                 @if image.kind() != v1::PublicationKind::Published {
@@ -87,7 +87,7 @@ fn row(image: &v1::Publication) -> Markup {
                     }
                 }
             }
-            td { (figures::size(image.size_bytes)) }
+            td.whole { (figures::size(image.size_bytes)) }
             td { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
             td { code { (image.location) } }
         }
