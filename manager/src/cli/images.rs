@@ -151,8 +151,16 @@ mod tests {
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("debian-13") && said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
         }
-        assert!(table(&[image.clone()], Style::plain()).as_str().contains("rolled back: it did not boot"));
-        let held = v1::Publication { held: "in use".to_owned(), state: v1::PublicationState::Previous.into(), ..image };
+        assert!(
+            table(std::slice::from_ref(&image), Style::plain())
+                .as_str()
+                .contains("rolled back: it did not boot")
+        );
+        let held = v1::Publication {
+            held: "in use".to_owned(),
+            state: v1::PublicationState::Previous.into(),
+            ..image
+        };
         let said = table(&[held], Style::of_width(80));
         assert!(said.as_str().contains("previous, held"), "{}", said.as_str());
     }

@@ -89,7 +89,7 @@ fn row(image: &v1::Publication) -> Markup {
             }
             td.whole { (figures::size(image.size_bytes)) }
             td { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
-            td { code { (image.location) } }
+            td.where { code { (image.location) } }
         }
     }
 }
