@@ -65,6 +65,8 @@ pub struct Times {
     pub connect: Duration,
     /// First and longest pause between two dials.
     pub redial: (Duration, Duration),
+    /// Pause between two dials while this server has no network at all: such a dial asks nobody.
+    pub offline: Duration,
     /// First and longest pause between two dials after the manager refused.
     pub refused: (Duration, Duration),
     /// For the whole session. After this nobody waits for the agent any more.
@@ -86,6 +88,7 @@ impl Default for Times {
             drive_grace: Duration::from_secs(20),
             connect: Duration::from_secs(5),
             redial: (Duration::from_millis(250), Duration::from_secs(5)),
+            offline: Duration::from_millis(300),
             refused: (Duration::from_secs(2), Duration::from_secs(30)),
             session: LONGEST_SESSION,
             farewell: Duration::from_secs(5),

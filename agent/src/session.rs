@@ -64,6 +64,8 @@ enum Ended {
     Refused(Status),
     /// There was none.
     Unreachable(String),
+    /// There was none, since this server has no network yet.
+    Offline(String),
     /// The session's time is over.
     Deadline,
 }
@@ -129,6 +131,12 @@ impl Session<'_> {
                     complaints.say(&format!("cannot reach the manager at {}: {why}", self.identity.endpoint));
                     redial.next()
                 }
+                Ended::Offline(why) => {
+                    complaints.say(&format!("cannot reach the manager at {}: {why}", self.identity.endpoint));
+                    // The manager has lost nobody yet: when the network comes, it is dialled at once.
+                    redial.reset();
+                    self.config.times.offline
+                }
                 Ended::Deadline => redial.next(),
             };
             let deadline = self.farewell.deadline().unwrap_or(self.deadline);
@@ -177,7 +185,8 @@ impl Session<'_> {
     async fn dial(&self) -> Result<Channel, Ended> {
         let unreachable = |error: tonic::transport::Error| {
             let causes = text::with_causes(&error);
-            Ended::Unreachable(causes.strip_prefix("transport error: ").unwrap_or(&causes).to_owned())
+            let why = causes.strip_prefix("transport error: ").unwrap_or(&causes).to_owned();
+            if is_without_network(&error) { Ended::Offline(why) } else { Ended::Unreachable(why) }
         };
         let patience = self.config.times.connect;
         // The name is of no use to the manager; TLS wants one, and an IPv6 address would not do.
@@ -231,6 +240,13 @@ impl Ended {
             code => Self::Lost(text::one_line(&format!("{code:?}: {}", status.message()))),
         }
     }
+}
+
+/// Whether this server has no way to anybody: no address, or no route.
+fn is_without_network(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::NetworkUnreachable)
 }
 
 fn refusal(status: &Status) -> String {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "session/early.rs"]
+mod early;
 mod gateway;
 #[path = "session/whose.rs"]
 mod whose;

@@ -2,13 +2,14 @@
 //!
 //! Imports run downward only: `cli`, `operator` and `webhook` use `lifecycle`; that uses `builder`, `cloud`,
 //! `gateway` and `history`; those use the values of `schedules` and the messages of `image-manager-proto`.
-//! What time it is, what the stages are called, where a program is, and how a refusal is logged, all of them may ask; what others said they show
+//! What time it is, what the stages are called, where a program is, how a refusal is logged and how connections are bounded, all of them may ask; what others said they show
 //! through `untrusted`.
 
 pub mod builder;
 pub mod cli;
 mod clock;
 pub mod cloud;
+mod connections;
 pub mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;

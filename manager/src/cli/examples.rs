@@ -138,9 +138,12 @@ docs/operations.md says how names go to other images, docs/json.md has every key
 pub(super) const VERIFY: &str = "\
 Examples:
   image-manager verify debian
-  image-manager history --schedule debian
+  image-manager show latest
+  image-manager images
 
-Nothing is built. A failure takes the name from the image only where the schedule says on_failure = \"rollback\".";
+Nothing is built, and the image is only read. A failure takes the name from it
+only where the schedule says on_failure = \"rollback\". `images` says when each
+image was verified last. Exit codes are those of `run`.";
 
 /// For `rollback`.
 pub(super) const ROLLBACK: &str = "\

@@ -5,7 +5,6 @@
 //! It needs no schedules, opens no port, and sees to no builds.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use image_manager_proto::v1::{self, BuildState};
@@ -13,11 +12,9 @@ use image_manager_proto::v1::{self, BuildState};
 use super::instance::{StateLock, close_to_readers};
 use super::{Trouble, client, text};
 use crate::cloud::{Cloud, CloudKind, Opening};
-use crate::gateway::{Gateway, GatewaySettings};
 use crate::history::{Change, Handover, History, Principal, PublicationFilter};
-use crate::lifecycle::{ChangeError, Manager, Parts, Settings};
+use crate::lifecycle::{ChangeError, Publications};
 use crate::operator::change_status;
-use crate::schedules::Schedules;
 
 /// Most images of a name or of a build that are shown.
 const ROWS: u32 = 1000;
@@ -70,20 +67,19 @@ pub(super) async fn change(
             "build {id} was cut off while its image was published: the next manager that serves may give it the name still"
         ));
     }
-    let manager = open(history, &lock).await?;
-    for left in manager.finish_handovers().await {
+    let publications = open(history.clone(), &lock).await?;
+    for left in publications.finish_handovers().await {
         text::remark(&left);
     }
-    let history = manager.history();
     let open = history.open_handovers().await.map_err(Trouble::errored)?;
     let is_done = |one: &&Handover| !open.iter().any(|open| open.id == one.id);
     let done: Vec<&Handover> = begun.iter().filter(is_done).filter(|one| asked.was_begun_as(one)).collect();
     let images = if done.is_empty() {
         let by = Principal::this_process();
         let changed = match asked {
-            Asked::RollBack(request) => manager.roll_back(request, by).await,
-            Asked::Promote(request) => manager.promote(request, by).await,
-            Asked::Revoke(request) => manager.revoke(request, by).await,
+            Asked::RollBack(request) => publications.roll_back(request, by).await,
+            Asked::Promote(request) => publications.promote(request, by).await,
+            Asked::Revoke(request) => publications.revoke(request, by).await,
         };
         if let Err(ChangeError::Cloud { begun: true, .. }) = changed {
             text::remark(
@@ -95,7 +91,7 @@ pub(super) async fn change(
         text::remark(
             "this had been begun before and was cut off: it is finished now, and nothing else was done",
         );
-        of_names(history, &done).await?
+        of_names(&history, &done).await?
     };
     if history.notices_wanted().await.map_err(Trouble::errored)? {
         text::remark("the webhook is told by the next `image-manager serve` that has one");
@@ -128,8 +124,8 @@ async fn of_names(history: &History, done: &[&Handover]) -> Result<Vec<v1::Publi
     Ok(images)
 }
 
-/// A manager of the clouds where names are. None of them is asked anything yet.
-async fn open(history: History, lock: &StateLock) -> Result<Manager, Trouble> {
+/// Whoever changes names, with the clouds where names are. None of them is asked anything yet.
+async fn open(history: History, lock: &StateLock) -> Result<Publications, Trouble> {
     let owner = history.owner().await.map_err(Trouble::errored)?;
     let opening = Opening { state: lock.directory(), owner: &owner };
     let mut clouds: BTreeMap<String, Arc<dyn Cloud>> = BTreeMap::new();
@@ -139,18 +135,7 @@ async fn open(history: History, lock: &StateLock) -> Result<Manager, Trouble> {
             Err(error) => text::remark(&format!("the cloud {name:?} cannot be used: {error}")),
         }
     }
-    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Ok(Manager::new(Parts {
-        settings: Settings::without_builds(lock.directory()),
-        history,
-        owner,
-        gateway: Gateway::new(GatewaySettings::default()),
-        gateway_address: nowhere,
-        fingerprint: String::new(),
-        clouds,
-        schedules: Schedules::none(lock.directory()),
-        serves: false,
-    }))
+    Ok(Publications::open(history, clouds))
 }
 
 /// With the words and the exit code that a manager that serves would have it.

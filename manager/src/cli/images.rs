@@ -95,11 +95,20 @@ const BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.clone())
 /// Enough of it to name a build: the time, and twelve bits of chance.
 const SHORT_BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.chars().take(18).collect());
 const SINCE: Column<v1::Publication> = ("SINCE", |image| when::ago(image.published_at.as_ref()));
+const VERIFIED: Column<v1::Publication> = ("VERIFIED", verified);
 const SIZE: Column<v1::Publication> = ("SIZE", |image| bytes(image.size_bytes));
 const HASH: Column<v1::Publication> = ("SHA-512", |image| image.sha512.chars().take(12).collect());
 const BY: Column<v1::Publication> = ("BY", |image| image.published_by.clone());
 const WHY: Column<v1::Publication> = ("HOW", how);
 const WHERE: Column<v1::Publication> = ("WHERE", |image| image.location.clone());
+
+/// How it was verified last, and when.
+fn verified(image: &v1::Publication) -> String {
+    match image.verified_verdict() {
+        v1::Verdict::Unspecified => "-".to_owned(),
+        verdict => format!("{} {}", verdict.word(), when::ago(image.verified_at.as_ref())),
+    }
+}
 
 /// How it got the name, or why it was revoked; and why it is there still though nothing keeps it.
 fn how(image: &v1::Publication) -> String {
@@ -116,10 +125,12 @@ fn how_it_came(image: &v1::Publication) -> String {
 }
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column<v1::Publication>]; 5] = [
-    &[NAME, CLOUD, STATE, BUILD, SINCE, SIZE, HASH, BY, WHY, WHERE],
-    &[NAME, CLOUD, STATE, BUILD, SINCE, SIZE, HASH],
-    &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, SIZE],
+const LAYOUTS: [&[Column<v1::Publication>]; 7] = [
+    &[NAME, CLOUD, STATE, BUILD, SINCE, VERIFIED, SIZE, HASH, BY, WHY, WHERE],
+    &[NAME, CLOUD, STATE, BUILD, SINCE, VERIFIED, SIZE, HASH],
+    &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, VERIFIED, SIZE],
+    &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, VERIFIED],
+    &[NAME, STATE, SHORT_BUILD, VERIFIED],
     &[NAME, STATE, SHORT_BUILD, SINCE],
     &[NAME, STATE, SHORT_BUILD],
 ];
@@ -143,6 +154,8 @@ mod tests {
             sha512: "ab".repeat(64),
             kind: v1::PublicationKind::RolledBack.into(),
             why: "it did not boot".to_owned(),
+            verified_at: Some(crate::clock::timestamp(0)),
+            verified_verdict: v1::Verdict::Failed.into(),
             ..v1::Publication::default()
         };
         for width in [60, 80, 100, 200] {
@@ -151,11 +164,9 @@ mod tests {
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("debian-13") && said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
         }
-        assert!(
-            table(std::slice::from_ref(&image), Style::plain())
-                .as_str()
-                .contains("rolled back: it did not boot")
-        );
+        let said = table(std::slice::from_ref(&image), Style::plain());
+        let said = said.as_str();
+        assert!(said.contains("rolled back: it did not boot") && said.contains("failed "), "{said}");
         let held = v1::Publication {
             held: "in use".to_owned(),
             state: v1::PublicationState::Previous.into(),

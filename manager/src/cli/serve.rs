@@ -20,7 +20,7 @@ use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, text, webhook};
 use crate::clock;
 use crate::history::HistoryError;
-use crate::lifecycle::{Manager, Retention, start_pruning, start_retention, start_scheduler};
+use crate::lifecycle::{Manager, Retention, start_pruning, start_retention};
 use crate::operator::{self, Access, ApiToken, Operator};
 use crate::readiness::{self, Mending};
 use crate::schedules::{Schedule, Schedules};
@@ -93,7 +93,7 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     manager.remember_schedules().await.map_err(Trouble::errored)?;
     manager.history().want_notices(webhook.is_some()).await.map_err(Trouble::errored)?;
     let recovered = manager.recover().await.map_err(|error| unrecovered(&error))?;
-    start_scheduler(manager.clone(), firing.clone()).await.map_err(Trouble::errored)?;
+    manager.start_scheduler(firing.clone()).await.map_err(Trouble::errored)?;
     let reloader = Reloader {
         manager: manager.clone(),
         path: arguments.host.schedules.schedules.clone(),
@@ -102,7 +102,8 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     };
     tokio::spawn(reloader.run(hangup, firing.clone()));
     let retention = Retention { age: arguments.keep_logs.0, room: arguments.logs_room.0 };
-    start_retention(manager.clone(), retention, firing.clone());
+    let (history, state) = (manager.history().clone(), manager.settings().state.clone());
+    start_retention(history, state, retention, firing.clone());
     start_pruning(manager.clone(), firing.clone());
     let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
     let access = access.map_err(Trouble::errored)?;

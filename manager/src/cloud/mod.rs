@@ -222,6 +222,8 @@ pub struct NamedImage {
     pub sha512: String,
     /// Where a user finds it.
     pub location: String,
+    /// Why no server can be booted from it; `None`: one can.
+    pub unusable: Option<String>,
 }
 
 /// What came of a removal.

@@ -1,4 +1,4 @@
-//! The service: who may attach, and the open door.
+//! The service: who may attach, and serving it.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::claim::KEY;
-use super::door::{Bounds, Door, Visitor, Welcomed};
+use super::listener::{self, Bounds, Visitor, Welcomed};
 use super::newcomer::Newcomer;
 use super::refusals::Refused;
 use super::{
@@ -36,7 +36,7 @@ const HEADERS: u32 = 16 * 1024;
 /// Beyond the time for Hello, how long a connection may be open with nobody attached.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The door cannot be opened.
+/// The gateway cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Its certificate cannot be used.
@@ -65,8 +65,8 @@ pub async fn serve(
         handshake: settings.handshake,
         idle: settings.hello_timeout + IDLE.min(settings.hello_timeout),
     };
-    let connections =
-        Door::new(bounds, Arc::clone(&gateway.inner.refusals)).receive(listener, tls, stop.clone());
+    let refusals = Arc::clone(&gateway.inner.refusals);
+    let connections = listener::receive(listener, bounds, refusals, tls, stop.clone());
     let service = AgentGatewayServer::new(gateway)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);

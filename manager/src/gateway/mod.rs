@@ -1,4 +1,4 @@
-//! The agents' door: the gRPC service `AgentGateway` behind TLS, its tokens and its sessions.
+//! The agents' port: the gRPC service `AgentGateway` behind TLS, its tokens and its sessions.
 //!
 //! A build that boots a server opens a [`Session`] and hands the server its token. Whoever presents that
 //! token talks to that session and to nothing else. The gateway keeps the protocol (order of messages,
@@ -9,9 +9,9 @@ mod attach;
 mod certificate;
 mod claim;
 mod conversation;
-mod door;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod listener;
 mod newcomer;
 mod refusals;
 #[cfg(test)]
@@ -157,7 +157,7 @@ pub struct Session {
 }
 
 impl Gateway {
-    /// A gateway without sessions. [`serve`] opens its door.
+    /// A gateway without sessions. [`serve`] opens its port.
     pub fn new(settings: GatewaySettings) -> Self {
         Self {
             inner: Arc::new(Inner {

@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 
 use super::attach::Place;
 use super::conversation::{Conversation, message};
-use super::door::Visitor;
+use super::listener::Visitor;
 use super::refusals::Refused;
 use super::{Claimant, Gateway, TokenHash};
 

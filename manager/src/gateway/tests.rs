@@ -2,6 +2,7 @@
 //! real agent cannot be made to misbehave.
 
 mod claims;
+mod messages;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,14 +14,12 @@ use image_manager_proto::v1::{
     self, AgentMessage, CheckOutcome, CheckRequest, CheckResult, Goodbye, Hello, ManagerMessage, Report,
     agent_message, manager_message,
 };
-use prost::bytes::BufMut as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
@@ -255,90 +254,6 @@ async fn wrong_missing_and_replayed_tokens_are_refused() {
     place.stop.cancel();
     place.wait_for_log("no running build has handed out its token times=3").await;
     assert_eq!(place.log.count(token.expose()), 0, "a token is in the log");
-}
-
-/// Sends bytes as they are.
-#[derive(Debug, Default, Clone, Copy)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, bytes: Vec<u8>, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put_slice(&bytes);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(prost::bytes::Buf::copy_to_bytes(from, prost::bytes::Buf::remaining(from)).to_vec()))
-    }
-}
-
-async fn attach_raw(
-    place: &Place,
-    token: &str,
-    messages: Vec<Vec<u8>>,
-) -> Result<Streaming<Vec<u8>>, Status> {
-    let mut client = tonic::client::Grpc::new(place.channel().await);
-    client.ready().await.unwrap();
-    let path = "/image_manager.v1.AgentGateway/Attach".parse().unwrap();
-    let request = bearing(token, tokio_stream::iter(messages));
-    Ok(client.streaming(request, path, Raw).await?.into_inner())
-}
-
-#[tokio::test]
-async fn malformed_and_oversized_messages_end_their_own_stream_only() {
-    use prost::Message as _;
-    let place = Place::new(|_| {}).await;
-    let (token, mut session) = place.session(vec![check("disk")]);
-    let honest = place.attach(token.expose(), "boot-1").await.unwrap();
-
-    let (other, mut others) = place.session(vec![check("disk")]);
-    for garbage in [b"\x0a\xff\xff\xff\xff\x0f".to_vec(), vec![0xff; 100], vec![0; super::MESSAGE_LIMIT + 1]]
-    {
-        let refused = attach_raw(&place, other.expose(), vec![garbage]).await;
-        assert!(refused.is_err(), "no Hello, and it came in");
-    }
-    assert_eq!(place.log.count("did not say Hello"), 1);
-    let mut agent = place.attach(other.expose(), "boot-1").await.unwrap();
-    admit(&mut others).await;
-    let summary = "x".repeat(super::MESSAGE_LIMIT);
-    agent.say(agent_message::Kind::CheckResult(CheckResult { summary, ..passed("disk") })).await;
-    while agent.hear().await.is_ok() {}
-    let hello =
-        message(agent_message::Kind::Hello(Hello { boot_id: "boot-1".to_owned(), ..Hello::default() }));
-    let after_hello = vec![hello.encode_to_vec(), vec![0xff; 100]];
-    let (third, mut thirds) = place.session(vec![check("disk")]);
-    let mut heard = attach_raw(&place, third.expose(), after_hello).await.unwrap();
-    admit(&mut thirds).await;
-    while let Ok(Some(_)) = timeout(PATIENCE, heard.message()).await.unwrap() {}
-    for session in [&mut others, &mut thirds] {
-        assert!(matches!(next(session).await, AgentEvent::Detached { .. }));
-    }
-    honest.finish(&mut session).await;
-    place.stop.cancel();
-    place.wait_for_log("again: refused an agent: it did not say Hello times=2").await;
 }
 
 #[tokio::test]

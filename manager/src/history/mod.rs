@@ -33,6 +33,7 @@ mod tokens;
 mod trail;
 mod trials;
 mod unchanged;
+mod verified;
 mod warnings;
 mod writer;
 

@@ -111,3 +111,62 @@ async fn what_is_not_there_any_more_is_removed_and_pages_are_bounded() {
     let second = history.publications(page(1)).await.unwrap();
     assert_eq!((second.publications[0].build_id.as_str(), second.next), ("01b", None));
 }
+
+/// Ends a build of `web` on `local` with these trials: of a verification with the build that made the image.
+async fn tried(history: &History, id: &str, of: Option<&str>, trials: &[(bool, Option<v1::Verdict>)]) {
+    let image = of.map(|of| (v1::Image::default(), of.to_owned()));
+    let base = new_build(id, id);
+    let trial = |(place, (required, _)): (usize, &(bool, Option<v1::Verdict>))| NewTrial {
+        target: format!("t{place}"),
+        required: *required,
+        image: image.clone(),
+        ..base.trials[0].clone()
+    };
+    let trials_of = trials.iter().enumerate().map(trial).collect();
+    let verification = of.map(|_| "digest".to_owned());
+    let ending = || Ending::new(v1::StageState::Done, "");
+    history.create_build(NewBuild { trials: trials_of, verification, ..base.clone() }).await.unwrap();
+    let (queued, trying) = (v1::BuildState::Queued, v1::BuildState::Trying);
+    if of.is_none() {
+        history.advance(id, queued, v1::BuildState::Building, ending()).await.unwrap();
+        history.advance(id, v1::BuildState::Building, trying, ending()).await.unwrap();
+    } else {
+        history.advance(id, queued, trying, ending()).await.unwrap();
+    }
+    for (position, (_, verdict)) in (0_u32..).zip(trials) {
+        let key = TrialKey { build_id: id.to_owned(), position };
+        let moves = (v1::TrialState::Waiting, v1::TrialState::Booting);
+        history.advance_trial(&key, moves, None, ending()).await.unwrap();
+        let moves = (v1::TrialState::Booting, v1::TrialState::CleaningUp);
+        history.advance_trial(&key, moves, verdict.map(|verdict| (verdict, None)), ending()).await.unwrap();
+    }
+    history.advance(id, trying, v1::BuildState::CleaningUp, ending()).await.unwrap();
+    history.advance(id, v1::BuildState::CleaningUp, v1::BuildState::Succeeded, ending()).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_is_known_when_an_image_was_verified_last_and_how_that_ended() {
+    use v1::Verdict::{Errored, Failed, Passed};
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    let last = async || {
+        let row = history.current_publications(10).await.unwrap().remove(0);
+        assert_eq!(row.verified_at.is_some(), !row.verified_by.is_empty());
+        (row.verified_by.clone(), row.verified_verdict())
+    };
+    tried(&history, "01a", None, &[(true, Some(Passed))]).await;
+    let image = v1::Image { name: "web".to_owned(), sha512: "ab".to_owned(), ..v1::Image::default() };
+    history.record_published("01a", "local", image, "/there").await.unwrap();
+    assert_eq!(last().await, ("01a".to_owned(), Passed), "by its own build");
+    tried(&history, "01b", Some("01a"), &[(true, Some(Passed)), (true, Some(Failed))]).await;
+    assert_eq!(last().await, ("01b".to_owned(), Failed), "the worst of one cloud's targets");
+    tried(&history, "01c", Some("01a"), &[(true, Some(Passed)), (false, Some(Errored))]).await;
+    assert_eq!(last().await, ("01c".to_owned(), Passed), "what is not required does not count");
+    tried(&history, "01d", Some("01a"), &[(true, None)]).await;
+    assert_eq!(last().await, ("01c".to_owned(), Passed), "one that was cancelled says nothing");
+    tried(&history, "01e", Some("01b"), &[(true, Some(Failed))]).await;
+    assert_eq!(last().await, ("01c".to_owned(), Passed), "that was another image");
+    // Builds are compared with builds.
+    tried(&history, "01f", None, &[(true, Some(Passed))]).await;
+    assert_eq!(history.previous("01c", "01d").await.unwrap(), None);
+}

@@ -5,7 +5,7 @@ use rusqlite::{Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
-use super::{History, HistoryError, now_ms};
+use super::{History, HistoryError, now_ms, verified};
 use crate::clock::timestamp;
 
 /// Most rows on a page.
@@ -59,6 +59,7 @@ impl History {
             let fit = usize::try_from(limit).unwrap_or(usize::MAX);
             let more = publications.len() > fit;
             publications.truncate(fit);
+            verified::tell(connection, &mut publications)?;
             Ok(PublicationPage { publications, next: more.then(|| after.saturating_add(limit)) })
         })
         .await
@@ -70,7 +71,9 @@ impl History {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM publication WHERE state = 'current' ORDER BY name, cloud LIMIT ?1"
             ))?;
-            Ok(statement.query_map([limit], publication)?.collect::<Result<_, _>>()?)
+            let mut current: Vec<_> = statement.query_map([limit], publication)?.collect::<Result<_, _>>()?;
+            verified::tell(connection, &mut current)?;
+            Ok(current)
         })
         .await
     }
@@ -200,7 +203,7 @@ pub(super) fn published(
     Ok(())
 }
 
-/// Reads a row of [`COLUMNS`].
+/// Reads a row of [`COLUMNS`]; [`verified::tell`] adds when the image was verified last.
 pub(super) fn publication(row: &Row<'_>) -> rusqlite::Result<v1::Publication> {
     let (state, kind): (String, String) = (row.get(2)?, row.get(9)?);
     Ok(v1::Publication {
@@ -221,5 +224,6 @@ pub(super) fn publication(row: &Row<'_>) -> rusqlite::Result<v1::Publication> {
         revoked_by: row.get(14)?,
         revoked_reason: row.get(15)?,
         held: row.get(16)?,
+        ..v1::Publication::default()
     })
 }

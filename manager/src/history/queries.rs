@@ -65,15 +65,13 @@ impl History {
 
     /// The id of the build of a schedule before this one, if there was any.
     pub async fn previous(&self, schedule: &str, id: &str) -> Result<Option<String>, HistoryError> {
-        let filter = BuildFilter {
-            schedule: Some(schedule.to_owned()),
-            before: Some(id.to_owned()),
-            limit: 1,
-            bare: true,
-            ..BuildFilter::default()
-        };
-        let page = self.builds(filter).await?;
-        Ok(page.builds.into_iter().next().map(|build| build.id))
+        let (schedule, id) = (schedule.to_owned(), id.to_owned());
+        self.read(move |connection| {
+            let newest = "SELECT id FROM build WHERE schedule = ?1 AND id < ?2 AND verification IS NULL
+                ORDER BY id DESC LIMIT 1";
+            Ok(connection.query_row(newest, [schedule, id], |row| row.get(0)).optional()?)
+        })
+        .await
     }
 
     /// Ids of the builds that have not ended, oldest first, with their states.

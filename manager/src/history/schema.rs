@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_unchanged.sql"),
     include_str!("migrations/0016_publications.sql"),
     include_str!("migrations/0017_verifications.sql"),
+    include_str!("migrations/0018_verified.sql"),
     include_str!("migrations/0019_held_skipped.sql"),
 ];
 
@@ -79,6 +80,14 @@ fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), Hist
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     check_version(found)?;
+    let written = found > 0 && found < last;
+    if written {
+        // Whoever starts the manager is not to think that it hangs.
+        tracing::info!(
+            "bringing the history from schema version {found} to {last}: a minute for a million builds"
+        );
+    }
+    let began = Instant::now();
     for (version, sql) in
         (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found && *version <= last)
     {
@@ -92,7 +101,12 @@ fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), Hist
     if last == known() && found < WEEK_SUMS {
         reports::refresh_weeks(&transaction)?;
     }
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    if written {
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!("the history has schema version {last}, after {seconds:.1} s");
+    }
+    Ok(())
 }
 
 /// The schema's version that a database has.

@@ -2,37 +2,75 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use image_manager_proto::v1::{self, BuildState, StageState, Verdict, build_event};
+use image_manager_proto::v1::{self, BuildState, StageState, Verdict};
+use tokio::sync::Semaphore;
 
-use super::Manager;
 use super::artifact::HashedFile;
 use super::bounds::Bounds;
+use super::cleaner::Cleaner;
+use super::clouds::Clouds;
+use super::current_schedules::CurrentSchedules;
+use super::events::Bus;
 use super::failure::Failure;
-use super::outcome::{Outcome, sum_up, to_publish};
+use super::outcome::{Ended, Outcome, sum_up, to_publish};
+use super::publications::Publications;
+use super::records::Records;
+use super::room::Room;
+use super::settings::Settings;
 use super::skip::{self, Decision, Reading, Unchanged};
 use super::stages::{build, publish};
 use super::state::{end_of, is_end, may_move};
-use super::stop::Stop;
+use super::stop::{Shutdown, Stop};
 use super::take_up::{Resumed, Start, TrialStart};
-use super::trial::{Ended, Shared, Trial};
+use super::trial::{Shared, Trial, TrialContext};
 use super::uploads::Uploads;
 use crate::cloud::incidents::Incidents;
-use crate::history::{Ending, FollowUp, HistoryError, Named as _, TrialKey};
+use crate::history::{Ending, FollowUp, History, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule};
 use crate::stage::Stage;
 
-/// How long the whole clean-up of a build or a trial may take.
-const CLEAN_UP: Duration = Duration::from_mins(15);
-
 /// Pause before a move towards the end is tried again.
 pub(super) const INSIST: Duration = Duration::from_secs(5);
 
+/// What the tasks of builds share.
+pub(super) struct BuildContext {
+    settings: Arc<Settings>,
+    records: Records,
+    schedules: CurrentSchedules,
+    clouds: Clouds,
+    publications: Publications,
+    cleaner: Cleaner,
+    room: Room,
+    /// For builds under way.
+    places: Semaphore,
+    shutdown: Shutdown,
+    /// What each trial is given.
+    trials: Arc<TrialContext>,
+}
+
+impl BuildContext {
+    pub(super) fn new(
+        (settings, records): (Arc<Settings>, Records),
+        schedules: CurrentSchedules,
+        clouds: Clouds,
+        publications: Publications,
+        cleaner: Cleaner,
+        shutdown: Shutdown,
+        trials: TrialContext,
+    ) -> Self {
+        let room = Room::new(Arc::clone(&settings), records.history().clone());
+        let places = Semaphore::new(settings.concurrent_builds.max(1));
+        let trials = Arc::new(trials);
+        Self { settings, records, schedules, clouds, publications, cleaner, room, places, shutdown, trials }
+    }
+}
+
 /// Owns a build from the queue, or from where an earlier manager was, to its end.
 pub(super) struct Driver {
-    pub(super) manager: Manager,
+    context: Arc<BuildContext>,
     pub(super) id: String,
     pub(super) schedule: Schedule,
     pub(super) keep_disk: Option<PathBuf>,
@@ -55,7 +93,7 @@ pub(super) struct Done<T> {
 
 impl Driver {
     pub(super) fn new(
-        manager: Manager,
+        context: Arc<BuildContext>,
         id: String,
         schedule: Schedule,
         stop: Stop,
@@ -66,7 +104,7 @@ impl Driver {
         let bounds = Bounds::new(stop, schedule.timeouts.total);
         let verifies = start.verifies();
         Self {
-            manager,
+            context,
             id,
             schedule,
             keep_disk,
@@ -81,13 +119,13 @@ impl Driver {
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
     pub(super) async fn run(mut self) {
-        let manager = self.manager.clone();
+        let context = Arc::clone(&self.context);
         let place = tokio::select! {
             biased;
             failure = self.bounds.interrupted() => Err(failure),
             // It waits on, in the history, for the next start.
-            () = manager.inner().closing.cancelled() => return,
-            place = manager.inner().places.acquire() => place.map_err(|_| Failure::cancelled()),
+            () = context.shutdown.closing() => return,
+            place = context.places.acquire() => place.map_err(|_| Failure::cancelled()),
         };
         let place = place.and_then(|place| self.still_wanted().map(|()| place));
         match place {
@@ -113,7 +151,7 @@ impl Driver {
 
     /// A schedule that was taken out of the file while its build waited is not built any more.
     fn still_wanted(&self) -> Result<(), Failure> {
-        if self.state == BuildState::Queued && self.manager.schedule(&self.schedule.name).is_err() {
+        if self.state == BuildState::Queued && self.context.schedules.get(&self.schedule.name).is_err() {
             let message = "the schedule was taken out of schedules.toml while its build waited";
             return Err(Failure::new(Reason::ScheduleRemoved, message));
         }
@@ -146,14 +184,15 @@ impl Driver {
             return Ok(outcome);
         }
         let Some(publication) = self.schedule.publish.clone() else {
-            let history = self.manager.history();
-            history.skip_stage(&self.id, Stage::Publishing.word(), "the schedule publishes nothing").await?;
+            self.history()
+                .skip_stage(&self.id, Stage::Publishing.word(), "the schedule publishes nothing")
+                .await?;
             return Ok(outcome);
         };
         let images = to_publish(publication.when, &ended);
         if images.is_empty() {
             if outcome.verdict == Verdict::Passed {
-                let history = self.manager.history();
+                let history = self.history();
                 history
                     .skip_stage(&self.id, Stage::Publishing.word(), "no target is to be published")
                     .await?;
@@ -177,12 +216,12 @@ impl Driver {
         // Before the first task: none may be left alone.
         let mut clouds = Vec::with_capacity(trials.len());
         for resumed in &trials {
-            let cloud = self.manager.cloud(&resumed.target.cloud);
+            let cloud = self.context.clouds.get(&resumed.target.cloud);
             clouds.push(cloud.map_err(|error| Failure::new(Reason::CloudConfiguration, error.to_string()))?);
         }
         let images = trials.iter().map(|trial| (trial.target.cloud.clone(), trial.image.clone()));
         let shared = Arc::new(Shared {
-            manager: self.manager.clone(),
+            context: Arc::clone(&self.context.trials),
             id: self.id.clone(),
             schedule: self.schedule.clone(),
             uploads: Uploads::new(artifact, images.collect::<Vec<_>>()),
@@ -190,7 +229,7 @@ impl Driver {
             keep_disk: self.keep_disk.clone(),
             only: trials.len() == 1,
             rest: self.bounds.rest(),
-            retry: self.manager.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
+            retry: self.context.schedules.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
         });
         let mut tasks = Vec::with_capacity(trials.len());
         for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
@@ -228,7 +267,7 @@ impl Driver {
             return Err(HistoryError::IllegalMove { build: self.id.clone(), from, to }.into());
         }
         let ending = Ending::new(StageState::Done, self.incidents.append_to(&detail));
-        self.manager.history().advance(&self.id, self.state, to, ending).await?;
+        self.history().advance(&self.id, self.state, to, ending).await?;
         self.arrived(to).await;
         Ok(())
     }
@@ -237,7 +276,7 @@ impl Driver {
     async fn arrived(&mut self, to: BuildState) {
         self.state = to;
         tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
-        tell_build(&self.manager, &self.id).await;
+        self.context.records.tell_build(&self.id).await;
     }
 
     /// Records the verdict, takes everything away, and ends the build.
@@ -251,7 +290,7 @@ impl Driver {
         let detail = self.incidents.append_to(&outcome.detail);
         let decided = Some((outcome.verdict, outcome.failure));
         self.insist(BuildState::CleaningUp, decided, ended, detail).await;
-        let (ended, detail) = clean_up(&self.manager, &self.id, None).await;
+        let (ended, detail) = self.context.cleaner.clean_up(&self.id, None).await;
         self.insist(end_of(outcome.verdict), None, ended, detail).await;
         skip::drop_superseded(self).await;
     }
@@ -259,15 +298,15 @@ impl Driver {
     /// Ends a build that need not be made, however often that takes.
     async fn skip(&mut self, unchanged: &Unchanged) {
         let Unchanged { since, sentence } = unchanged;
-        while let Err(error) = self.manager.history().skip_build(&self.id, since, sentence).await {
+        while let Err(error) = self.history().skip_build(&self.id, since, sentence).await {
             tracing::error!(build = self.id, "cannot write the history: {error}");
-            if self.manager.is_stopping() {
+            if self.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;
         }
         self.arrived(BuildState::Skipped).await;
-        announce_end(&self.manager, &self.id, &self.schedule.name, FollowUp::default()).await;
+        self.context.records.announce_end(&self.id, &self.schedule.name, FollowUp::default()).await;
     }
 
     /// Ends a build that never began: nothing was made.
@@ -295,13 +334,13 @@ impl Driver {
                 Ok(follow_up) => {
                     self.arrived(to).await;
                     if is_end(to) {
-                        announce_end(&self.manager, &self.id, &self.schedule.name, follow_up).await;
+                        self.context.records.announce_end(&self.id, &self.schedule.name, follow_up).await;
                     }
                     return;
                 }
                 Err(error) => tracing::error!(build = self.id, "cannot write the history: {error}"),
             }
-            if self.manager.is_stopping() {
+            if self.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;
@@ -314,54 +353,53 @@ impl Driver {
         verdict: Option<(Verdict, Option<v1::Failure>)>,
         ending: Ending,
     ) -> Result<FollowUp, HistoryError> {
-        let history = self.manager.history();
+        let history = self.history();
         if is_end(to) {
             // By the file as it is now: nothing follows for a schedule that was taken out meanwhile.
-            let policy = self.manager.policy(&self.schedule.name);
+            let policy = self.context.schedules.policy(&self.schedule.name);
             return history.finish(&self.id, (self.state, to), verdict, ending, policy).await;
         }
         history.conclude(&self.id, self.state, to, verdict, ending).await?;
         Ok(FollowUp::default())
     }
 
+    /// The history.
+    pub(super) fn history(&self) -> &History {
+        self.context.records.history()
+    }
+
+    /// What happens to builds.
+    pub(super) fn events(&self) -> &Bus {
+        self.context.records.events()
+    }
+
+    /// About the host.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.context.settings
+    }
+
+    /// The clouds.
+    pub(super) fn clouds(&self) -> &Clouds {
+        &self.context.clouds
+    }
+
+    /// Whoever changes public names.
+    pub(super) fn publications(&self) -> &Publications {
+        &self.context.publications
+    }
+
+    /// The room on the host's disks.
+    pub(super) fn room(&self) -> &Room {
+        &self.context.room
+    }
+
+    /// SHA-256 of the certificate that the agent in the image expects.
+    pub(super) fn fingerprint(&self) -> &str {
+        self.context.trials.fingerprint()
+    }
+
     /// The directory of this build's logs.
     pub(super) fn directory(&self) -> PathBuf {
-        self.manager.settings().build_directory(&self.id)
-    }
-}
-
-/// Tells watchers how a build stands.
-pub(super) async fn tell_build(manager: &Manager, id: &str) {
-    if let Ok(build) = manager.history().build(id).await {
-        manager.events().tell(id, build_event::Kind::Build(build));
-    }
-}
-
-/// Takes away all that a build, or one trial of it, made; says how that went.
-pub(super) async fn clean_up(manager: &Manager, id: &str, trial: Option<u32>) -> (StageState, String) {
-    let incidents = Incidents::default();
-    let work = incidents.watch(Box::pin(manager.take_away_all(id, trial)));
-    let (state, detail) = match tokio::time::timeout(CLEAN_UP, work).await {
-        Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
-        Ok(left) => {
-            tracing::warn!(build = id, "left for the reconciler: {}", left.join("; "));
-            (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
-        }
-        Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
-    };
-    (state, incidents.append_to(&detail))
-}
-
-/// Says that a build has ended, and what follows.
-pub(super) async fn announce_end(manager: &Manager, id: &str, schedule: &str, follow_up: FollowUp) {
-    if let Ok(build) = manager.history().build(id).await {
-        manager.metrics().ended(&build);
-    }
-    if let Some(at) = follow_up.retry_at.and_then(|ms| u64::try_from(ms).ok()) {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
-        tracing::info!(build = id, schedule, at = %humantime::format_rfc3339_seconds(at), "is retried");
-    }
-    if let Some(reason) = follow_up.paused {
-        tracing::warn!(schedule, "paused itself: {reason}");
+        self.settings().build_directory(&self.id)
     }
 }

@@ -1,159 +1,36 @@
-//! Taking triggers, queueing builds, and the means that all builds share.
+//! The manager as others see it. What it does is done by its parts, each with what it uses.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1;
-use tokio::sync::Semaphore;
+use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::artifact::digest_of;
-use super::driver::Driver;
+use super::cleaner::{Cleaner, Reconciler};
+use super::clouds::Clouds;
+use super::current_schedules::CurrentSchedules;
+use super::driver::BuildContext;
 use super::events::Bus;
 use super::metrics::Metrics;
-use super::naming::Naming;
-use super::room::Reservations;
+use super::publications::Publications;
+use super::queue::Queue;
+use super::records::Records;
+use super::recovery::{Recovering, Recovery};
+use super::running::RunningBuilds;
+use super::scheduler::Scheduler;
+use super::served_gateway::ServedGateway;
 use super::settings::Settings;
-use super::stop::{Stop, StopReason};
-use super::take_up::Start;
-use crate::cloud::{Cloud, CloudError, Trouble};
+use super::stop::Shutdown;
+use super::take_up::Resumption;
+use super::trial::TrialContext;
+use super::trigger::{TriggerError, TriggerOptions};
+use crate::cloud::Cloud;
 use crate::gateway::Gateway;
-use crate::history::{History, HistoryError, NewBuild, NewTrial, Principal};
-use crate::schedules::{Schedule, Schedules, Target};
-use crate::stage::Stage;
-
-/// How long whoever asks for a build waits for the cloud to say whether it can take it.
-pub const PREFLIGHT: Duration = Duration::from_mins(1);
-
-/// A build was asked for and not queued.
-#[derive(Debug, thiserror::Error)]
-pub enum TriggerError {
-    /// No schedule has this name.
-    #[error("no schedule {name:?}; there are: {known}")]
-    NoSchedule {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// No cloud has this name.
-    #[error("the cloud {0:?} is not configured: it must be in clouds.yaml (or be \"local\")")]
-    NoCloud(String),
-    /// The schedule has an unfinished build.
-    #[error("schedule {schedule:?} is being built already: build {build_id}")]
-    AlreadyRunning {
-        /// The schedule.
-        schedule: String,
-        /// Its unfinished build.
-        build_id: String,
-    },
-    /// The manager is going down.
-    #[error("the manager is stopping and takes no builds")]
-    Stopping,
-    /// The cloud cannot take the build.
-    #[error("cloud {cloud:?}: {error}")]
-    Cloud {
-        /// Its name.
-        cloud: String,
-        /// Why.
-        #[source]
-        error: CloudError,
-    },
-    /// Only a published image can be verified again.
-    #[error("schedule {schedule:?} has no published image to verify again: {why}")]
-    NotPublished {
-        /// The schedule.
-        schedule: String,
-        /// What is missing.
-        why: String,
-    },
-    /// The history cannot be written.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-}
-
-/// What a trigger may ask for besides the schedule.
-#[derive(Debug, Clone)]
-pub struct TriggerOptions {
-    /// By which way it is asked for.
-    pub trigger: v1::Trigger,
-    /// Who asks.
-    pub by: Principal,
-    /// Milliseconds since the epoch up to which a cron entry's fire times are dealt with by this build.
-    pub fired_at: Option<i64>,
-    /// The errored build whose retry this is.
-    pub retry_of: Option<String>,
-    /// After the agent has gone, shut the server down in order and write its disk to this file.
-    pub keep_disk: Option<PathBuf>,
-    /// Build whether anything has changed since the last build or not.
-    pub force: bool,
-    /// Build nothing, but verify the published image again.
-    pub verify: bool,
-}
-
-impl TriggerOptions {
-    /// A plain trigger.
-    pub fn new(trigger: v1::Trigger, by: Principal) -> Self {
-        Self { trigger, by, fired_at: None, retry_of: None, keep_disk: None, force: false, verify: false }
-    }
-}
-
-pub(super) struct Inner {
-    pub(super) settings: Settings,
-    pub(super) history: History,
-    pub(super) owner: String,
-    pub(super) gateway: Gateway,
-    pub(super) gateway_address: SocketAddr,
-    pub(super) fingerprint: String,
-    pub(super) clouds: RwLock<BTreeMap<String, Arc<dyn Cloud>>>,
-    pub(super) schedules: RwLock<Arc<Schedules>>,
-    pub(super) schedules_error: RwLock<Option<String>>,
-    pub(super) bus: Bus,
-    pub(super) metrics: Metrics,
-    pub(super) naming: Naming,
-    pub(super) places: Semaphore,
-    /// For trials under way.
-    pub(super) trial_places: Semaphore,
-    pub(super) serves: bool,
-    /// Takes no more builds.
-    pub(super) closing: CancellationToken,
-    /// Ends those under way.
-    ending: CancellationToken,
-    pub(super) reservations: Arc<Reservations>,
-    /// Schedules whose last build is still being cleaned up for an earlier manager.
-    pub(super) recovering: Mutex<BTreeSet<String>>,
-    stops: Mutex<HashMap<String, Stop>>,
-    pub(super) tasks: TaskTracker,
-}
-
-/// A build's entry among those under way; leaves when its task ends, even by a panic.
-struct UnderWay {
-    manager: Manager,
-    id: String,
-}
-
-impl UnderWay {
-    fn enter(manager: &Manager, id: &str, stop: &Stop) -> Self {
-        let mut stops = manager.stops();
-        stops.insert(id.to_owned(), stop.clone());
-        // Under the lock that `shut_down` goes through: one of the two sees the other.
-        if manager.is_stopping() {
-            stop.because(StopReason::Shutdown);
-        }
-        drop(stops);
-        Self { manager: manager.clone(), id: id.to_owned() }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.manager.stops().remove(&self.id);
-    }
-}
+use crate::history::{History, HistoryError, Principal};
+use crate::schedules::{Schedule, Schedules};
 
 /// The means that a manager is put together from.
 pub struct Parts {
@@ -178,6 +55,20 @@ pub struct Parts {
     pub serves: bool,
 }
 
+struct Inner {
+    settings: Arc<Settings>,
+    owner: String,
+    gateway: Gateway,
+    records: Records,
+    schedules: CurrentSchedules,
+    clouds: Clouds,
+    publications: Publications,
+    queue: Queue,
+    running: RunningBuilds,
+    recovery: Recovery,
+    scheduler: Scheduler,
+}
+
 /// The manager; cheap to clone.
 #[derive(Clone)]
 pub struct Manager {
@@ -187,48 +78,77 @@ pub struct Manager {
 impl Manager {
     /// Puts a manager together. It does nothing by itself before [`Manager::recover`] and a trigger.
     pub fn new(parts: Parts) -> Self {
-        let places = Semaphore::new(parts.settings.concurrent_builds.max(1));
-        let trial_places = Semaphore::new(parts.settings.concurrent_trials.max(1));
-        Self {
-            inner: Arc::new(Inner {
-                settings: parts.settings,
-                history: parts.history,
-                owner: parts.owner,
-                gateway: parts.gateway,
-                gateway_address: parts.gateway_address,
-                fingerprint: parts.fingerprint,
-                clouds: RwLock::new(parts.clouds),
-                schedules: RwLock::new(Arc::new(parts.schedules)),
-                schedules_error: RwLock::default(),
-                bus: Bus::default(),
-                metrics: Metrics::default(),
-                naming: Naming::default(),
-                places,
-                trial_places,
-                serves: parts.serves,
-                closing: CancellationToken::new(),
-                ending: CancellationToken::new(),
-                reservations: Arc::default(),
-                recovering: Mutex::default(),
-                stops: Mutex::default(),
-                tasks: TaskTracker::new(),
-            }),
-        }
+        let Parts { settings, history, owner, gateway, gateway_address, fingerprint, clouds, .. } = parts;
+        let (settings, records) = (Arc::new(settings), Records::new(history.clone()));
+        let (clouds, schedules) = (Clouds::new(clouds), CurrentSchedules::new(parts.schedules, parts.serves));
+        let publications = Publications::new(history.clone(), clouds.clone());
+        let cleaner = Cleaner::new(Arc::clone(&settings), history.clone(), clouds.clone());
+        let reconciler = Reconciler::new(records.clone(), cleaner.clone(), publications.clone());
+        let resumption = Resumption::new(history.clone(), clouds.clone(), fingerprint.clone());
+        let shutdown = Shutdown::default();
+        let running = RunningBuilds::new(shutdown.clone());
+        let trials = TrialContext::new(
+            (Arc::clone(&settings), records.clone()),
+            (publications.clone(), cleaner.clone()),
+            ServedGateway { gateway: gateway.clone(), address: gateway_address, fingerprint },
+            owner.clone(),
+            shutdown.clone(),
+        );
+        let builds = BuildContext::new(
+            (Arc::clone(&settings), records.clone()),
+            schedules.clone(),
+            clouds.clone(),
+            publications.clone(),
+            cleaner.clone(),
+            shutdown,
+            trials,
+        );
+        let queue = Queue::new(
+            history.clone(),
+            schedules.clone(),
+            clouds.clone(),
+            publications.clone(),
+            builds,
+            running.clone(),
+        );
+        let recovering = Recovering::default();
+        let recovery = Recovery::new(
+            (records.clone(), schedules.clone()),
+            (cleaner, reconciler.clone()),
+            resumption,
+            (queue.clone(), running.clone()),
+            recovering.clone(),
+        );
+        let scheduler = Scheduler::new(history, schedules.clone(), queue.clone(), recovering, reconciler);
+        let inner = Inner {
+            settings,
+            owner,
+            gateway,
+            records,
+            schedules,
+            clouds,
+            publications,
+            queue,
+            running,
+            recovery,
+            scheduler,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The history.
     pub fn history(&self) -> &History {
-        &self.inner.history
+        self.inner.records.history()
     }
 
     /// What happens to builds.
     pub fn events(&self) -> &Bus {
-        &self.inner.bus
+        self.inner.records.events()
     }
 
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
-        &self.inner.metrics
+        self.inner.records.metrics()
     }
 
     /// How many agents are attached now.
@@ -241,32 +161,57 @@ impl Manager {
         &self.inner.settings
     }
 
-    pub(super) fn inner(&self) -> &Inner {
-        &self.inner
+    /// Whoever changes public names.
+    pub fn publications(&self) -> &Publications {
+        &self.inner.publications
     }
 
     /// The schedules as they are now.
     pub fn schedules(&self) -> Arc<Schedules> {
-        Arc::clone(&self.inner.schedules.read().unwrap_or_else(PoisonError::into_inner))
+        self.inner.schedules.all()
     }
 
     /// The schedule with this name.
     pub fn schedule(&self, name: &str) -> Result<Schedule, TriggerError> {
-        let schedules = self.schedules();
-        schedules.get(name).cloned().ok_or_else(|| {
-            let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
-            TriggerError::NoSchedule { name: name.to_owned(), known: names.join(", ") }
-        })
+        self.inner.schedules.get(name)
     }
 
-    /// The cloud with this name.
-    pub fn cloud(&self, name: &str) -> Result<Arc<dyn Cloud>, TriggerError> {
-        self.clouds().remove(name).ok_or_else(|| TriggerError::NoCloud(name.to_owned()))
+    /// Makes the schedules known to the history, so that it is known since when each one counts.
+    pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
+        self.inner.records.remember(&self.schedules()).await
+    }
+
+    /// Takes other schedules, with the clouds that they need besides those there are. A schedule that is new or
+    /// whose cron entry has changed counts from now. Builds under way keep the schedule that they began with; one
+    /// that waits in the queue for a schedule that is gone is cancelled when its turn comes.
+    pub async fn replace_schedules(
+        &self,
+        schedules: Schedules,
+        added: BTreeMap<String, Arc<dyn Cloud>>,
+    ) -> Result<(), HistoryError> {
+        self.inner.schedules.refuse(None);
+        if *self.schedules() == schedules {
+            return Ok(());
+        }
+        self.inner.records.remember(&schedules).await?;
+        self.inner.clouds.add(added);
+        self.inner.schedules.replace(schedules);
+        Ok(())
+    }
+
+    /// Keeps the schedules as they are; `why` the file is not used stays visible until it is right again.
+    pub fn refuse_schedules(&self, why: String) {
+        self.inner.schedules.refuse(Some(why));
+    }
+
+    /// Why the file as it is now is not used; `None` when it is.
+    pub fn schedules_error(&self) -> Option<String> {
+        self.inner.schedules.refused()
     }
 
     /// All clouds.
     pub fn clouds(&self) -> BTreeMap<String, Arc<dyn Cloud>> {
-        self.inner.clouds.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.clouds.all()
     }
 
     /// This installation's id.
@@ -274,172 +219,56 @@ impl Manager {
         &self.inner.owner
     }
 
+    /// Sees to what an earlier manager left; must run before the first trigger. Returns how many unfinished builds it
+    /// found.
+    pub async fn recover(&self) -> Result<usize, HistoryError> {
+        self.inner.recovery.recover().await
+    }
+
+    /// Ends the builds of a schedule that only waited, so that a new one can begin.
+    pub async fn end_waiting(&self, schedule: &str) -> Result<(), HistoryError> {
+        self.inner.recovery.end_waiting(schedule).await
+    }
+
+    /// Fires schedules, and reconciles, until `stop` is cancelled.
+    pub async fn start_scheduler(&self, stop: CancellationToken) -> Result<(), JobSchedulerError> {
+        self.inner.scheduler.clone().start(stop).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn scheduler(&self) -> &Scheduler {
+        &self.inner.scheduler
+    }
+
     /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
-        let schedule = self.schedule(name)?;
-        let images = if options.verify { self.published_images(&schedule).await? } else { BTreeMap::new() };
-        let mut targets = schedule.targets.clone();
-        // Where nothing is published there is nothing to verify again.
-        targets.retain(|target| !options.verify || images.contains_key(&target.cloud));
-        for target in &targets {
-            self.cloud(&target.cloud)?;
-        }
-        if !matches!(options.trigger, v1::Trigger::Cron | v1::Trigger::Retry) {
-            if let Some(build_id) = self.inner.history.unfinished_build(name).await? {
-                return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
-            }
-            self.preflight(&targets, PREFLIGHT)
-                .await
-                .map_err(|(cloud, error)| TriggerError::Cloud { cloud, error })?;
-        }
-        let build = NewBuild {
-            id: uuid::Uuid::now_v7().to_string(),
-            schedule: schedule.name.clone(),
-            trigger: options.trigger,
-            requested_by: options.by,
-            stages: (words(&Stage::BEFORE_TRIALS), words(&Stage::AFTER_TRIALS)),
-            trials: targets.iter().map(|target| new_trial(target, images.get(&target.cloud))).collect(),
-            fired_at: options.fired_at,
-            retry_of: options.retry_of,
-            forced: options.force,
-            verification: options.verify.then(|| digest_of(&schedule)),
-        };
-        // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
-        // without a driver would block its schedule.
-        let manager = self.clone();
-        let created = tokio::spawn(async move { manager.create(build, schedule, options.keep_disk).await });
-        created.await.map_err(|_| TriggerError::Stopping)?
-    }
-
-    /// Asks each target's cloud whether it can take its trial. Fails when none can: one cloud that is down never keeps
-    /// another from being tried.
-    pub(super) async fn preflight(
-        &self,
-        targets: &[Target],
-        limit: Duration,
-    ) -> Result<(), (String, CloudError)> {
-        let mut asked = Vec::with_capacity(targets.len());
-        for target in targets {
-            let (cloud, server) = (self.cloud(&target.cloud), target.server.clone());
-            asked.push(tokio::spawn(async move {
-                let cloud =
-                    cloud.map_err(|error| CloudError::new(Trouble::Configuration, error.to_string()))?;
-                let late = |_| {
-                    Err(CloudError::new(Trouble::Timeout, "it does not say whether it can take the build"))
-                };
-                tokio::time::timeout(limit, cloud.preflight(&server)).await.unwrap_or_else(late)
-            }));
-        }
-        let mut first = None;
-        for (target, asked) in targets.iter().zip(asked) {
-            match asked
-                .await
-                .unwrap_or_else(|error| Err(CloudError::new(Trouble::Unavailable, error.to_string())))
-            {
-                Ok(()) => return Ok(()),
-                Err(error) => drop(first.get_or_insert_with(|| (target.cloud.clone(), error))),
-            }
-        }
-        first.map_or(Ok(()), Err)
-    }
-
-    async fn create(
-        &self,
-        new: NewBuild,
-        schedule: Schedule,
-        keep_disk: Option<PathBuf>,
-    ) -> Result<v1::Build, TriggerError> {
-        if self.inner.closing.is_cancelled() {
-            return Err(TriggerError::Stopping);
-        }
-        let (id, name) = (new.id.clone(), schedule.name.clone());
-        let verifies = new.verification.is_some();
-        match self.inner.history.create_build(new).await {
-            Ok(()) => {}
-            Err(HistoryError::Unfinished(build_id)) => {
-                return Err(TriggerError::AlreadyRunning { schedule: name, build_id });
-            }
-            Err(error) => return Err(error.into()),
-        }
-        tracing::info!(build = id, schedule = name, verifies, "queued");
-        let build = self.inner.history.build(&id).await?;
-        let start = Start::of_queued(&schedule, &build);
-        let changed =
-            || TriggerError::NotPublished { schedule: name, why: "its targets have changed".to_owned() };
-        let start = start.ok_or_else(changed)?;
-        self.start(id, schedule, start, keep_disk);
-        Ok(build)
-    }
-
-    /// Starts the task that owns a build, from the queue or from where an earlier manager was. When the manager is stopping already, the build is told so at
-    /// once, and ends.
-    pub(super) fn start(&self, id: String, schedule: Schedule, start: Start, keep_disk: Option<PathBuf>) {
-        let stop = Stop::default();
-        let under_way = UnderWay::enter(self, &id, &stop);
-        let manager = self.clone();
-        self.inner.tasks.spawn(async move {
-            Driver::new(manager, id, schedule, stop, start, keep_disk).run().await;
-            drop(under_way);
-        });
-    }
-
-    /// Whether a task owns this build.
-    pub fn is_under_way(&self, build_id: &str) -> bool {
-        self.stops().contains_key(build_id)
-    }
-
-    /// Whether the manager ends the builds that are under way.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.inner.ending.is_cancelled()
+        self.inner.queue.trigger(name, options).await
     }
 
     /// Tells a build to end. False when it is not under way.
     pub fn cancel(&self, build_id: &str, by: Principal) -> bool {
-        let stop = self.stops().get(build_id).cloned();
-        stop.inspect(|stop| stop.because(StopReason::Cancelled(by))).is_some()
+        self.inner.running.cancel(build_id, by)
+    }
+
+    /// Whether a task owns this build.
+    pub fn is_under_way(&self, build_id: &str) -> bool {
+        self.inner.running.contains(build_id)
+    }
+
+    /// How many builds are queued or under way.
+    pub fn under_way(&self) -> usize {
+        self.inner.running.count()
     }
 
     /// Takes no more builds; what waits in the queue waits on for the next start. Then gives those under way the
     /// time to come to their end by themselves. True when all have.
     pub async fn wind_down(&self, grace: Duration) -> bool {
-        self.inner.closing.cancel();
-        self.inner.tasks.close();
-        tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_ok()
+        self.inner.running.wind_down(grace).await
     }
 
     /// Ends all builds and waits until they are cleaned up, at most for `grace`. True when all came to an end.
     pub async fn shut_down(&self, grace: Duration) -> bool {
-        self.inner.closing.cancel();
-        self.inner.ending.cancel();
-        self.inner.tasks.close();
-        for stop in self.stops().values() {
-            stop.because(StopReason::Shutdown);
-        }
-        tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_ok()
-    }
-
-    /// How many builds are queued or under way.
-    pub fn under_way(&self) -> usize {
-        self.stops().len()
-    }
-
-    fn stops(&self) -> MutexGuard<'_, HashMap<String, Stop>> {
-        self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn words(stages: &[Stage]) -> Vec<&'static str> {
-    stages.iter().map(|stage| stage.word()).collect()
-}
-
-fn new_trial(target: &Target, image: Option<&(v1::Image, String)>) -> NewTrial {
-    NewTrial {
-        target: target.name.clone(),
-        cloud: target.cloud.clone(),
-        required: target.required,
-        stages: words(&Stage::OF_TRIAL),
-        checks: target.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
-        image: image.cloned(),
+        self.inner.running.shut_down(grace).await
     }
 }

@@ -5,9 +5,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use image_manager_proto::v1::{self, Verdict};
 
 use super::failure::Failure;
-use super::trial::Ended;
 use crate::cloud::Image;
 use crate::schedules::PublishWhen;
+
+/// How a trial ended.
+pub(super) struct Ended {
+    /// Name of its target.
+    pub(super) target: String,
+    pub(super) cloud: String,
+    pub(super) required: bool,
+    /// Whether its cloud is to get the published name.
+    pub(super) publish: bool,
+    /// The image in its cloud, when it passed.
+    pub(super) image: Option<Image>,
+    /// Why it did not pass, and in which stage.
+    pub(super) failure: Option<v1::Failure>,
+    pub(super) verdict: Verdict,
+    /// What people read of the last stage.
+    pub(super) detail: String,
+}
+
+impl Ended {
+    /// As the history has it, with its image in its cloud where that is there and whether it is to be published there.
+    pub(super) fn of_record(trial: &v1::Trial, publish: bool, image: Option<Image>) -> Self {
+        Self {
+            target: trial.target.clone(),
+            cloud: trial.cloud.clone(),
+            required: trial.required,
+            publish,
+            image: image.filter(|_| trial.verdict() == Verdict::Passed),
+            failure: trial.failure.clone(),
+            verdict: trial.verdict(),
+            detail: String::new(),
+        }
+    }
+}
 
 /// What comes of a build.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,17 +8,25 @@
 
 mod choosing;
 mod handing_over;
+mod pruning;
+mod published;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+pub use self::pruning::start_pruning;
+pub(super) use self::published::Standing;
+
 use self::choosing::{asked_for, by_cloud, handover, newest_good};
-use super::{Manager, TriggerError};
-use crate::cloud::{CloudError, Trouble};
-use crate::history::{Change, HistoryError, NewHandover, Principal, PublicationFilter};
+use super::TriggerError;
+use super::clouds::Clouds;
+use super::naming::Naming;
+use crate::cloud::{Cloud, CloudError, Trouble};
+use crate::history::{Change, History, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
 /// How long a cloud has for one step.
@@ -86,7 +94,29 @@ pub enum ChangeError {
     History(#[from] HistoryError),
 }
 
-impl Manager {
+/// Who changes public names and looks at them; cheap to clone.
+#[derive(Clone)]
+pub struct Publications {
+    history: History,
+    clouds: Clouds,
+    naming: Arc<Naming>,
+}
+
+impl Publications {
+    pub(super) fn new(history: History, clouds: Clouds) -> Self {
+        Self { history, clouds, naming: Arc::default() }
+    }
+
+    /// Without a manager: for a process that changes names and then ends.
+    pub fn open(history: History, clouds: BTreeMap<String, Arc<dyn Cloud>>) -> Self {
+        Self::new(history, Clouds::new(clouds))
+    }
+
+    /// Waits until nobody else changes the names of this cloud, which lasts as long as the guard.
+    pub(super) async fn alone(&self, cloud: &str) -> OwnedMutexGuard<()> {
+        self.naming.alone(cloud).await
+    }
+
     /// Gives a name back to an older image: that of the build `to`, else the newest good one before the current one.
     pub async fn roll_back(
         &self,
@@ -204,7 +234,7 @@ impl Manager {
                 let (name, cloud) = (row.name.clone(), row.cloud.clone());
                 let of_name =
                     PublicationFilter { name: Some(name.clone()), cloud: Some(cloud.clone()), ..rows() };
-                let others = self.history().publications(of_name).await?.publications;
+                let others = self.history.publications(of_name).await?.publications;
                 let there = self.there(&cloud, &name).await?;
                 let target = newest_good(&others, Some(&build), &there, true);
                 let target = target.ok_or(ChangeError::NoGoodOne { name, cloud })?;
@@ -221,34 +251,34 @@ impl Manager {
     /// The id of a build by its text; its row may be gone.
     async fn published_build(&self, text: &str) -> Result<String, ChangeError> {
         let filter = PublicationFilter { build_id: Some(text.to_owned()), limit: 1, ..rows() };
-        if !self.history().publications(filter).await?.publications.is_empty() {
+        if !self.history.publications(filter).await?.publications.is_empty() {
             return Ok(text.to_owned());
         }
-        Ok(self.history().resolve(text).await?)
+        Ok(self.history.resolve(text).await?)
     }
 
     /// Publications by cloud, read once nobody else changes the names of these clouds, which lasts as long as the guards.
     async fn alone_with(&self, filter: PublicationFilter) -> Result<Alone, ChangeError> {
-        let clouds = by_cloud(self.history().publications(filter.clone()).await?.publications);
+        let clouds = by_cloud(self.history.publications(filter.clone()).await?.publications);
         let mut alone = Vec::new();
         // In the order of their names, as everybody who locks several does.
         for cloud in clouds.keys() {
-            alone.push(self.inner().naming.alone(cloud).await);
+            alone.push(self.alone(cloud).await);
         }
-        let mut rows = by_cloud(self.history().publications(filter).await?.publications);
+        let mut rows = by_cloud(self.history.publications(filter).await?.publications);
         rows.retain(|cloud, _| clouds.contains_key(cloud));
         Ok((rows, alone))
     }
 
-    /// The hashes of the images that a cloud has under a name.
+    /// The hashes of the images that a cloud has under a name, and that can be booted.
     async fn there(&self, cloud: &str, name: &str) -> Result<BTreeSet<String>, ChangeError> {
-        let asked = self.cloud(cloud)?;
+        let asked = self.clouds.get(cloud)?;
         let named = within(asked.named(name)).await.map_err(|error| ChangeError::Cloud {
             cloud: cloud.to_owned(),
             error,
             begun: false,
         })?;
-        Ok(named.into_iter().map(|image| image.sha512).collect())
+        Ok(named.into_iter().filter(|image| image.unusable.is_none()).map(|image| image.sha512).collect())
     }
 }
 

@@ -1,51 +1,91 @@
 //! Taking up what an earlier manager left when it was killed.
 
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
 
-use super::Manager;
-use super::driver::{INSIST, announce_end, clean_up};
+use super::cleaner::{Cleaner, Reconciler};
+use super::current_schedules::CurrentSchedules;
+use super::driver::INSIST;
 use super::failure::Failure;
-use super::outcome::{Outcome, sum_up};
+use super::outcome::{Ended, Outcome, sum_up};
+use super::queue::Queue;
+use super::records::Records;
+use super::running::RunningBuilds;
 use super::state::{end_of, is_end, trial as trial_state};
-use super::take_up::{self, Start};
-use super::trial::Ended;
+use super::take_up::{self, Resumption, Start};
 use crate::history::{Ending, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
-use crate::schedules::RetryPolicy;
 
-/// A schedule's entry among those whose last build is still being cleaned up.
-struct Cleaning {
-    manager: Manager,
-    schedule: String,
+/// Schedules whose last build is still being cleaned up for an earlier manager; cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Recovering {
+    schedules: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Cleaning {
-    fn enter(manager: &Manager, schedule: String) -> Self {
-        manager.recovering().insert(schedule.clone());
-        Self { manager: manager.clone(), schedule }
+impl Recovering {
+    /// Whether an earlier manager's build of a schedule is still being cleaned up.
+    pub(super) fn contains(&self, schedule: &str) -> bool {
+        self.schedules().contains(schedule)
     }
+
+    fn enter(&self, schedule: String) -> Cleaning {
+        self.schedules().insert(schedule.clone());
+        Cleaning { recovering: self.clone(), schedule }
+    }
+
+    fn schedules(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.schedules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A schedule's entry among them.
+struct Cleaning {
+    recovering: Recovering,
+    schedule: String,
 }
 
 impl Drop for Cleaning {
     fn drop(&mut self) {
-        self.manager.recovering().remove(&self.schedule);
+        self.recovering.schedules().remove(&self.schedule);
     }
 }
 
-impl Manager {
+/// Sees to what an earlier manager left; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Recovery {
+    records: Records,
+    schedules: CurrentSchedules,
+    cleaner: Cleaner,
+    reconciler: Reconciler,
+    resumption: Resumption,
+    queue: Queue,
+    running: RunningBuilds,
+    recovering: Recovering,
+}
+
+impl Recovery {
+    pub(super) fn new(
+        (records, schedules): (Records, CurrentSchedules),
+        (cleaner, reconciler): (Cleaner, Reconciler),
+        resumption: Resumption,
+        (queue, running): (Queue, RunningBuilds),
+        recovering: Recovering,
+    ) -> Self {
+        Self { records, schedules, cleaner, reconciler, resumption, queue, running, recovering }
+    }
+
     /// Sees to every unfinished build. A manager that serves goes on with what can be gone on with, and queues
     /// again what had only waited; otherwise that waits on for the next one that does. All others are brought
     /// to their end, of a manager that serves in the background: a cloud that does not answer must hold up no
     /// other's builds. Must run before the first trigger. Returns how many builds it found.
-    pub async fn recover(&self) -> Result<usize, HistoryError> {
-        let unfinished = self.history().unfinished().await?;
+    pub(super) async fn recover(&self) -> Result<usize, HistoryError> {
+        let unfinished = self.records.history().unfinished().await?;
         let mut interrupted = Vec::new();
         for (id, state) in &unfinished {
             if *state == BuildState::Queued {
-                if self.inner().serves {
+                if self.schedules.serves() {
                     self.queue_again(id).await?;
                 }
             } else if *state == BuildState::CleaningUp {
@@ -55,7 +95,7 @@ impl Manager {
                 interrupted.push((id, *state));
             }
         }
-        if self.inner().serves {
+        if self.schedules.serves() {
             for (id, state) in interrupted {
                 self.clean_up_in_background(id, state).await?;
             }
@@ -64,16 +104,16 @@ impl Manager {
         for (id, state) in interrupted {
             self.clean_up_after(id, state).await?;
         }
-        for left in self.reconcile().await {
+        for left in self.reconciler.reconcile().await {
             tracing::warn!("still there: {left}");
         }
         Ok(unfinished.len())
     }
 
     /// Ends the builds of a schedule that only waited, so that a new one can begin.
-    pub async fn end_waiting(&self, schedule: &str) -> Result<(), HistoryError> {
-        if let Some(id) = self.history().unfinished_build(schedule).await?
-            && !self.is_under_way(&id)
+    pub(super) async fn end_waiting(&self, schedule: &str) -> Result<(), HistoryError> {
+        if let Some(id) = self.records.history().unfinished_build(schedule).await?
+            && !self.running.contains(&id)
         {
             let why = "the manager that had queued it is gone, and a new build was asked for";
             self.end_unstarted(&id, why).await?;
@@ -82,18 +122,37 @@ impl Manager {
     }
 
     async fn queue_again(&self, id: &str) -> Result<(), HistoryError> {
-        let build = self.history().build(id).await?;
-        match self.schedule(&build.schedule) {
+        let build = self.records.history().build(id).await?;
+        match self.schedules.get(&build.schedule) {
             Ok(schedule) => {
                 let Some(start) = Start::of_queued(&schedule, &build) else {
                     return self.end_unstarted(id, "its schedule has changed since").await;
                 };
-                self.start(id.to_owned(), schedule, start, None);
+                self.queue.start(id.to_owned(), schedule, start, None);
                 tracing::info!(build = id, "queued again");
                 Ok(())
             }
             Err(error) => self.end_unstarted(id, &error.to_string()).await,
         }
+    }
+
+    /// Goes on with a build that an earlier manager was at. Otherwise says why that cannot be.
+    async fn take_up(&self, id: &str, state: BuildState) -> Result<Result<(), String>, HistoryError> {
+        if !self.schedules.serves() {
+            return Ok(Err("a build in the foreground takes no other up".to_owned()));
+        }
+        let build = self.records.history().build(id).await?;
+        let schedule = match self.schedules.get(&build.schedule) {
+            Ok(schedule) => schedule,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let start = match self.resumption.take_up(&schedule, state, &build).await? {
+            Ok(start) => start,
+            Err(why) => return Ok(Err(why)),
+        };
+        tracing::info!(build = id, state = start.state().word(), "taken up");
+        self.queue.start(id.to_owned(), schedule, start, None);
+        Ok(Ok(()))
     }
 
     /// Nothing was made for it yet.
@@ -102,8 +161,8 @@ impl Manager {
         let ending = Ending::new(StageState::Skipped, "");
         let verdict = Some((failure.verdict(), Some(failure.to_message("queued"))));
         let moves = (BuildState::Queued, BuildState::Errored);
-        self.history().finish(id, moves, verdict, ending, None).await?;
-        self.metrics().ended(&self.history().build(id).await?);
+        self.records.history().finish(id, moves, verdict, ending, None).await?;
+        self.records.metrics().ended(&self.records.history().build(id).await?);
         Ok(())
     }
 
@@ -117,7 +176,7 @@ impl Manager {
         let reason = outcome.failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default();
         let ending = Ending::new(StageState::Failed, reason);
         let decided = Some((outcome.verdict, outcome.failure));
-        self.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
+        self.records.history().conclude(id, state, BuildState::CleaningUp, decided, ending).await
     }
 
     /// Each trial that is under way gets its verdict; their build's clean-up takes away what they made, and ends them. The
@@ -128,8 +187,8 @@ impl Manager {
         state: BuildState,
         why: &str,
     ) -> Result<Outcome, HistoryError> {
-        let build = self.history().build(id).await?;
-        let schedule = self.schedule(&build.schedule).ok();
+        let build = self.records.history().build(id).await?;
+        let schedule = self.schedules.get(&build.schedule).ok();
         for (position, trial) in (0_u32..).zip(&build.trials) {
             let at = trial.state();
             if at == TrialState::CleaningUp || trial_state::is_end(at) {
@@ -137,12 +196,12 @@ impl Manager {
             }
             let key = TrialKey { build_id: id.to_owned(), position };
             let lost = take_up::interrupted(at, why);
-            let failure = self.decided(schedule.as_ref(), &key, trial, lost).await?;
+            let failure = self.resumption.decided(schedule.as_ref(), &key, trial, lost).await?;
             let ending = Ending::new(StageState::Failed, failure.reason.word());
             let decided = Some((failure.verdict(), Some(failure.to_message(at.word()))));
-            self.history().advance_trial(&key, (at, TrialState::CleaningUp), decided, ending).await?;
+            self.records.history().advance_trial(&key, (at, TrialState::CleaningUp), decided, ending).await?;
         }
-        let build = self.history().build(id).await?;
+        let build = self.records.history().build(id).await?;
         let ended: Vec<_> = build.trials.iter().map(|trial| Ended::of_record(trial, false, None)).collect();
         let outcome = sum_up(&ended);
         // Nothing was to be published of a verification.
@@ -159,52 +218,31 @@ impl Manager {
     /// Brings a build to its end in a task of its own; its schedule does not fire before. A manager that stops leaves
     /// the rest to the next start.
     async fn clean_up_in_background(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
-        let schedule = self.history().build(id).await?.schedule;
-        let cleaning = Cleaning::enter(self, schedule);
-        let (manager, id) = (self.clone(), id.to_owned());
-        self.inner().tasks.spawn(async move {
+        let schedule = self.records.history().build(id).await?.schedule;
+        let cleaning = self.recovering.enter(schedule);
+        let (recovery, id) = (self.clone(), id.to_owned());
+        self.running.spawn(async move {
             let _cleaning = cleaning;
-            let cleaned = async {
-                while let Err(error) = manager.clean_up_after(&id, state).await {
-                    tracing::error!(build = id, "cannot write the history: {error}");
-                    tokio::time::sleep(INSIST).await;
-                }
-            };
-            tokio::select! {
-                () = cleaned => {}
-                () = manager.inner().closing.cancelled() => {}
+            while let Err(error) = recovery.clean_up_after(&id, state).await {
+                tracing::error!(build = id, "cannot write the history: {error}");
+                tokio::time::sleep(INSIST).await;
             }
         });
         Ok(())
     }
 
-    /// Whether an earlier manager's build of a schedule is still being cleaned up.
-    pub(super) fn is_recovering(&self, schedule: &str) -> bool {
-        self.recovering().contains(schedule)
-    }
-
-    fn recovering(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.inner().recovering.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// It has its verdict, and keeps it.
     async fn clean_up_after(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
-        let build = self.history().build(id).await?;
+        let build = self.records.history().build(id).await?;
         let verdict = build.verdict();
-        let (ended, detail) = clean_up(self, id, None).await;
+        let (ended, detail) = self.cleaner.clean_up(id, None).await;
         tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
-        let policy = self.policy(&build.schedule);
-        let follow_up = self.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
-        announce_end(self, id, &build.schedule, follow_up).await;
+        let policy = self.schedules.policy(&build.schedule);
+        let follow_up =
+            self.records.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
+        self.records.announce_end(id, &build.schedule, follow_up).await;
         Ok(())
-    }
-
-    /// What follows the end of a schedule's build; nothing where it is in the file no more. In the foreground nothing
-    /// but the second build of one whose failure is unexplained.
-    pub(super) fn policy(&self, schedule: &str) -> Option<RetryPolicy> {
-        let schedule = self.schedule(schedule).ok()?;
-        Some(if self.inner().serves { schedule.retry } else { RetryPolicy::FOREGROUND })
     }
 }
 

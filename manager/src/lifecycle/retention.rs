@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Manager, files, state};
+use super::{files, state};
 use crate::history::{History, HistoryError};
 use crate::unchanged;
 
@@ -38,7 +38,7 @@ struct Taken {
 }
 
 /// Looks for old logs every hour until `stop`.
-pub fn start_retention(manager: Manager, retention: Retention, stop: CancellationToken) {
+pub fn start_retention(history: History, state: PathBuf, retention: Retention, stop: CancellationToken) {
     if retention == Retention::default() {
         return;
     }
@@ -52,7 +52,7 @@ pub fn start_retention(manager: Manager, retention: Retention, stop: Cancellatio
             }
             // By the clock that the ids have their times from, also where `clock` goes faster.
             let now = chrono::Utc::now().timestamp_millis();
-            match take_away(manager.history(), &manager.settings().state, retention, now).await {
+            match take_away(&history, &state, retention, now).await {
                 Ok(Taken { builds: 0, .. }) => {}
                 Ok(taken) => {
                     tracing::info!(

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::HumanBytes;
 
-use super::Manager;
 use super::failure::Failure;
+use super::settings::Settings;
 use crate::builder::free_bytes;
-use crate::history::RoomTaken;
+use crate::history::{History, RoomTaken};
 use crate::reason::Reason;
 use crate::schedules::Schedule;
 
@@ -52,7 +52,7 @@ impl Estimate {
 
 /// What builds under way are expected to take, by their scratch directories.
 #[derive(Debug, Default)]
-pub(super) struct Reservations(Mutex<HashMap<PathBuf, u64>>);
+struct Reservations(Mutex<HashMap<PathBuf, u64>>);
 
 /// A build's expected room; given back when this is dropped.
 #[derive(Debug)]
@@ -95,34 +95,48 @@ impl Reservations {
     }
 }
 
-/// Lets a build begin when there is room for it, in the scratch directory and where the cloud keeps images on
-/// this host.
-pub(super) async fn admit(
-    manager: &Manager,
-    schedule: &Schedule,
-    scratch: &Path,
-    images: Option<PathBuf>,
-) -> Result<Reservation, Failure> {
-    let settings = manager.settings();
-    let estimate = Estimate::of(&manager.history().room_taken(&schedule.name).await?, settings.room);
-    let reservations = Arc::clone(&manager.inner().reservations);
-    let (root, mine, name) = (settings.scratch.clone(), scratch.to_owned(), schedule.name.clone());
-    let asked = tokio::task::spawn_blocking(move || {
-        let used = reservations.paths().into_iter().map(|path| (path.clone(), disk_use(&path))).collect();
-        let free = free(&root)?;
-        let reservation = reservations
-            .take(&mine, estimate.scratch, free, &used)
-            .map_err(|needed| too_little(&root, free, needed, &name, estimate.known))?;
-        // On one file system an image is renamed: it lies in the scratch directory already.
-        if let Some(images) = images.filter(|images| device(images) != device(&root)) {
-            let free = self::free(&images)?;
-            if free < estimate.image {
-                return Err(too_little(&images, free, estimate.image, &name, estimate.known));
+/// The room on the disks where builds work.
+pub(super) struct Room {
+    settings: Arc<Settings>,
+    history: History,
+    reservations: Arc<Reservations>,
+}
+
+impl Room {
+    pub(super) fn new(settings: Arc<Settings>, history: History) -> Self {
+        Self { settings, history, reservations: Arc::default() }
+    }
+
+    /// Lets a build begin when there is room for it, in the scratch directory and where the cloud keeps images on
+    /// this host.
+    pub(super) async fn admit(
+        &self,
+        schedule: &Schedule,
+        scratch: &Path,
+        images: Option<PathBuf>,
+    ) -> Result<Reservation, Failure> {
+        let estimate = Estimate::of(&self.history.room_taken(&schedule.name).await?, self.settings.room);
+        let reservations = Arc::clone(&self.reservations);
+        let (root, mine, name) = (self.settings.scratch.clone(), scratch.to_owned(), schedule.name.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let used = reservations.paths().into_iter().map(|path| (path.clone(), disk_use(&path))).collect();
+            let free = self::free(&root)?;
+            let reservation = reservations
+                .take(&mine, estimate.scratch, free, &used)
+                .map_err(|needed| too_little(&root, free, needed, &name, estimate.known))?;
+            // On one file system an image is renamed: it lies in the scratch directory already.
+            if let Some(images) = images.filter(|images| device(images) != device(&root)) {
+                let free = self::free(&images)?;
+                if free < estimate.image {
+                    return Err(too_little(&images, free, estimate.image, &name, estimate.known));
+                }
             }
-        }
-        Ok(reservation)
-    });
-    asked.await.map_err(|error| Failure::new(Reason::State, format!("cannot look at the disks: {error}")))?
+            Ok(reservation)
+        });
+        asked
+            .await
+            .map_err(|error| Failure::new(Reason::State, format!("cannot look at the disks: {error}")))?
+    }
 }
 
 fn free(path: &Path) -> Result<u64, Failure> {

@@ -12,11 +12,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use super::Manager;
-use super::manager::{TriggerError, TriggerOptions};
+use super::cleaner::Reconciler;
+use super::current_schedules::CurrentSchedules;
+use super::queue::Queue;
+use super::recovery::Recovering;
+use super::trigger::{TriggerError, TriggerOptions};
 use crate::clock;
-use crate::history::{Entries, HistoryError, OwedRetry, Principal};
-use crate::schedules::{RetryPolicy, Schedules, planner};
+use crate::history::{History, HistoryError, OwedRetry, Principal};
+use crate::schedules::{RetryPolicy, planner};
 
 /// How often it is looked what is due.
 const BEAT: Duration = Duration::from_secs(5);
@@ -27,97 +30,93 @@ const FUTURE: TimeDelta = TimeDelta::days(1);
 /// How often what builds left behind is taken away; the first time at once.
 const RECONCILE: Duration = Duration::from_mins(5);
 
-/// Starts the heartbeat; it ends when `stop` is cancelled.
-///
-/// tokio-cron-scheduler beats by the wall clock: set back, it stands still for as long; set forward, it makes
-/// up for every beat that it thinks it missed. So a slower beat by the monotonic clock goes beside it, and a
-/// beat that comes while another is at work, or right after one, does nothing.
-pub async fn start_scheduler(manager: Manager, stop: CancellationToken) -> Result<(), JobSchedulerError> {
-    let mut scheduler = JobScheduler::new().await?;
-    let heart = Arc::new(Mutex::new(None::<Instant>));
-    let (beating, at, ended) = (manager.clone(), Arc::clone(&heart), stop.clone());
-    scheduler
-        .add(Job::new_repeated_async(BEAT, move |_, _| {
-            let (manager, heart, stop) = (beating.clone(), Arc::clone(&at), ended.clone());
-            Box::pin(async move {
-                if !stop.is_cancelled() {
-                    beat_once(&manager, &heart).await;
-                }
-            })
-        })?)
-        .await?;
-    scheduler.start().await?;
-    tokio::spawn(async move {
-        let mut beat = interval(clock::pause(SLOW_BEAT));
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let pause = clock::pause(RECONCILE);
-        let mut reconcile = interval(pause);
-        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = beat.tick() => beat_once(&manager, &heart).await,
-                _ = reconcile.tick() => {
-                    for left in manager.reconcile().await {
-                        tracing::warn!("still there: {left}");
+/// Fires schedules; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Scheduler {
+    history: History,
+    schedules: CurrentSchedules,
+    queue: Queue,
+    recovering: Recovering,
+    reconciler: Reconciler,
+}
+
+impl Scheduler {
+    pub(super) fn new(
+        history: History,
+        schedules: CurrentSchedules,
+        queue: Queue,
+        recovering: Recovering,
+        reconciler: Reconciler,
+    ) -> Self {
+        Self { history, schedules, queue, recovering, reconciler }
+    }
+
+    /// Starts the heartbeat; it ends when `stop` is cancelled.
+    ///
+    /// tokio-cron-scheduler beats by the wall clock: set back, it stands still for as long; set forward, it makes
+    /// up for every beat that it thinks it missed. So a slower beat by the monotonic clock goes beside it, and a
+    /// beat that comes while another is at work, or right after one, does nothing.
+    pub(super) async fn start(self, stop: CancellationToken) -> Result<(), JobSchedulerError> {
+        let mut scheduler = JobScheduler::new().await?;
+        let heart = Arc::new(Mutex::new(None::<Instant>));
+        let (beating, at, ended) = (self.clone(), Arc::clone(&heart), stop.clone());
+        scheduler
+            .add(Job::new_repeated_async(BEAT, move |_, _| {
+                let (beating, heart, stop) = (beating.clone(), Arc::clone(&at), ended.clone());
+                Box::pin(async move {
+                    if !stop.is_cancelled() {
+                        beating.beat_once(&heart).await;
+                    }
+                })
+            })?)
+            .await?;
+        scheduler.start().await?;
+        tokio::spawn(async move {
+            let mut beat = interval(clock::pause(SLOW_BEAT));
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let pause = clock::pause(RECONCILE);
+            let mut reconcile = interval(pause);
+            reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    _ = beat.tick() => self.beat_once(&heart).await,
+                    _ = reconcile.tick() => {
+                        for left in self.reconciler.reconcile().await {
+                            tracing::warn!("still there: {left}");
+                        }
                     }
                 }
             }
-        }
-        if let Err(error) = scheduler.shutdown().await {
-            tracing::warn!("the heartbeat did not stop: {error}");
-        }
-    });
-    Ok(())
-}
-
-async fn beat_once(manager: &Manager, heart: &Mutex<Option<Instant>>) {
-    let Ok(mut last) = heart.try_lock() else { return };
-    if last.is_some_and(|last| last.elapsed() < clock::pause(BEAT) / 2) {
-        return;
-    }
-    if let Err(error) = manager.beat(clock::now()).await {
-        tracing::error!("cannot see what is due: {error}");
-    }
-    *last = Some(Instant::now());
-}
-
-impl Manager {
-    /// Makes the schedules known to the history, so that it is known since when each one counts.
-    pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
-        self.remember(&self.schedules()).await
-    }
-
-    /// The same for schedules that are about to count.
-    pub(super) async fn remember(&self, schedules: &Schedules) -> Result<(), HistoryError> {
-        let entries = schedules.schedules.iter().map(|schedule| {
-            let cron = schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default();
-            let reverify = schedule.reverify.as_ref();
-            Entries {
-                schedule: schedule.name.clone(),
-                cron: format!("{cron} {}", schedule.timezone),
-                reverify: reverify
-                    .map(|cron| format!("{} {}", cron.source, schedule.timezone))
-                    .unwrap_or_default(),
+            if let Err(error) = scheduler.shutdown().await {
+                tracing::warn!("the heartbeat did not stop: {error}");
             }
         });
-        self.history().remember_schedules(entries.collect()).await?;
-        let names = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
-        self.metrics().restore(self.history().last_successes(names).await?);
         Ok(())
+    }
+
+    async fn beat_once(&self, heart: &Mutex<Option<Instant>>) {
+        let Ok(mut last) = heart.try_lock() else { return };
+        if last.is_some_and(|last| last.elapsed() < clock::pause(BEAT) / 2) {
+            return;
+        }
+        if let Err(error) = self.beat(clock::now()).await {
+            tracing::error!("cannot see what is due: {error}");
+        }
+        *last = Some(Instant::now());
     }
 
     /// Fires what has come due up to `now`.
     async fn beat(&self, now: DateTime<Utc>) -> Result<(), HistoryError> {
-        let states = self.history().schedule_states().await?;
-        let schedules = self.schedules();
+        let states = self.history.schedule_states().await?;
+        let schedules = self.schedules.all();
         for schedule in &schedules.schedules {
             let Some(state) = states.get(&schedule.name) else { continue };
             let Some(since) = DateTime::from_timestamp_millis(state.since) else { continue };
             let latest = state.since.max(state.reverify_since);
             if latest > (now + FUTURE).timestamp_millis() {
                 tracing::warn!(schedule = schedule.name, %since, "the clock was wrong; it counts from now");
-                self.history().reset_since(&schedule.name, now.timestamp_millis()).await?;
+                self.history.reset_since(&schedule.name, now.timestamp_millis()).await?;
                 continue;
             }
             let name = &schedule.name;
@@ -127,12 +126,12 @@ impl Manager {
                 }
                 continue;
             };
-            if self.is_recovering(name) {
+            if self.recovering.contains(name) {
                 // Its turn comes when an earlier manager's build has ended, with one run for all that it missed.
                 continue;
             }
             if state.paused {
-                self.history().schedule_passed(name, now.timestamp_millis()).await?;
+                self.history.schedule_passed(name, now.timestamp_millis()).await?;
                 continue;
             }
             if due.missed > 0 {
@@ -146,17 +145,17 @@ impl Manager {
                 fired_at: Some(now.timestamp_millis()),
                 ..TriggerOptions::new(Trigger::Cron, Principal::Cron)
             };
-            match self.trigger(name, options).await {
+            match self.queue.trigger(name, options).await {
                 Ok(build) => tracing::info!(build = build.id, schedule = name, due = %due.fire_time, "fired"),
                 Err(TriggerError::History(error)) => return Err(error),
                 // The next start catches up.
                 Err(TriggerError::Stopping) => return Ok(()),
                 // Its turn comes when that has ended.
                 Err(TriggerError::AlreadyRunning { build_id, .. })
-                    if self.history().verification(&build_id).await?.is_some() => {}
+                    if self.history.verification(&build_id).await?.is_some() => {}
                 Err(error) => {
                     tracing::warn!(schedule = name, due = %due.fire_time, "not fired: {error}");
-                    self.history().schedule_passed(name, now.timestamp_millis()).await?;
+                    self.history.schedule_passed(name, now.timestamp_millis()).await?;
                 }
             }
         }
@@ -178,19 +177,19 @@ impl Manager {
         paused: bool,
         (due, now): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<(), HistoryError> {
-        if self.is_recovering(name) {
+        if self.recovering.contains(name) {
             return Ok(());
         }
         let until = now.timestamp_millis();
         if paused {
-            return self.history().reverify_passed(name, until).await;
+            return self.history.reverify_passed(name, until).await;
         }
         let options = TriggerOptions {
             fired_at: Some(until),
             verify: true,
             ..TriggerOptions::new(Trigger::Cron, Principal::Cron)
         };
-        match self.trigger(name, options).await {
+        match self.queue.trigger(name, options).await {
             Ok(build) => {
                 tracing::info!(build = build.id, schedule = name, %due, "fired: verifies again");
                 Ok(())
@@ -199,7 +198,7 @@ impl Manager {
             Err(TriggerError::Stopping) => Ok(()),
             Err(error) => {
                 tracing::warn!(schedule = name, %due, "not verified again: {error}");
-                self.history().reverify_passed(name, until).await
+                self.history.reverify_passed(name, until).await
             }
         }
     }
@@ -210,7 +209,7 @@ impl Manager {
             retry_of: Some(retry.build_id.clone()),
             ..TriggerOptions::new(Trigger::Retry, Principal::Retry)
         };
-        match self.trigger(schedule, options).await {
+        match self.queue.trigger(schedule, options).await {
             Ok(build) => {
                 tracing::info!(build = build.id, schedule, retry_of = retry.build_id, "retried");
                 Ok(())
@@ -224,7 +223,7 @@ impl Manager {
             Err(TriggerError::History(error)) => Err(error),
             Err(error) => {
                 tracing::warn!(schedule, retry_of = retry.build_id, "not retried: {error}");
-                self.history().drop_retry(schedule).await
+                self.history.drop_retry(schedule).await
             }
         }
     }
@@ -245,8 +244,7 @@ mod tests {
     use crate::cloud::Cloud;
     use crate::cloud::local::{LocalCloud, LocalSettings};
     use crate::gateway::{Gateway, GatewaySettings};
-    use crate::history::History;
-    use crate::lifecycle::{Parts, Settings};
+    use crate::lifecycle::{Manager, Parts, Settings};
     use crate::schedules;
 
     #[tokio::test]
@@ -286,7 +284,7 @@ mod tests {
         let since = || async { manager.history().schedule_states().await.unwrap()["web"].since };
         let before = since().await;
         assert!(manager.wind_down(Duration::from_secs(1)).await);
-        manager.beat(clock::now() + TimeDelta::hours(1)).await.unwrap();
+        manager.scheduler().beat(clock::now() + TimeDelta::hours(1)).await.unwrap();
         assert_eq!(since().await, before, "the next start fires it");
         assert!(manager.history().unfinished().await.unwrap().is_empty());
     }

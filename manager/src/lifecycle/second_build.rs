@@ -20,7 +20,7 @@ pub(super) async fn judge(
     let Some(definition) = definition.filter(|_| error.reason == Reason::DibHookFailed) else {
         return Ok(error.into());
     };
-    let history = driver.manager.history();
+    let history = driver.history();
     history.record_definition(&driver.id, definition, Some(&error.message)).await?;
     Ok(verdict(error, history.definition_past(&driver.id).await?))
 }

@@ -1,6 +1,6 @@
 //! What the manager is told about its host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gateway::GatewaySettings;
@@ -39,25 +39,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Of a manager that builds nothing.
-    pub fn without_builds(state: &Path) -> Self {
-        Self {
-            state: state.to_owned(),
-            scratch: state.join("scratch"),
-            dib: PathBuf::new(),
-            elements: Vec::new(),
-            shipped: Vec::new(),
-            agent: PathBuf::new(),
-            private: Vec::new(),
-            concurrent_builds: 1,
-            concurrent_trials: 1,
-            gateway: GatewaySettings::default(),
-            reattach: Duration::ZERO,
-            agent_endpoint: None,
-            room: 0,
-        }
-    }
-
     /// Where the elements of an image are looked for: in the schedule's own directories first.
     pub fn elements_of(&self, image: &ImageSpec) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = Vec::new();

@@ -65,7 +65,7 @@ pub(super) struct Unchanged {
 /// Decides about a build of the queue. `Err`: it is to end.
 pub(super) async fn decide(driver: &Driver) -> Result<Decision, Failure> {
     let Some(skip) = driver.schedule.skip else { return Ok(Decision::Build(Reading::default())) };
-    let row = driver.manager.history().build(&driver.id).await?;
+    let row = driver.history().build(&driver.id).await?;
     // Whoever forces it or wants its disk wants it built; a retry is owed because a build was needed.
     if row.forced || driver.keep_disk.is_some() || row.trigger() == Trigger::Retry {
         return Ok(Decision::Build(Reading::default()));
@@ -92,14 +92,14 @@ async fn unchanged(
     skip: Skip,
     elements: &mut Option<Elements>,
 ) -> Result<Unchanged, String> {
-    let history = driver.manager.history();
+    let history = driver.history();
     let before = history.before(&driver.id).await.map_err(|error| error.to_string())?;
     let before = before.ok_or("the schedule has not been built before")?;
     comparable(&before, &driver.schedule, skip, clock::now().timestamp_millis())?;
     let sha256 = before.packages_sha256.clone().unwrap_or_default();
     let now = defined_now(driver, &before, elements).await?;
     same_definition(&before, &now)?;
-    let directory = driver.manager.settings().build_directory(&before.id);
+    let directory = driver.settings().build_directory(&before.id);
     let read = tokio::task::spawn_blocking(move || Kept::read(&directory, &sha256)).await;
     let kept = read.map_err(|error| error.to_string())?.map_err(|doubt| doubt.to_string())?;
     let question = Question {
@@ -189,7 +189,7 @@ async fn defined_now(
     before: &Before,
     read: &mut Option<Elements>,
 ) -> Result<Defined, String> {
-    let settings = driver.manager.settings();
+    let settings = driver.settings();
     let image = &driver.schedule.image;
     let agent = agent_for(&settings.agent, image.arch).map_err(|refusal| refusal.to_string())?;
     let own = build::own_inputs(driver).await.map_err(|failure| failure.message)?;
@@ -249,7 +249,7 @@ fn origins(schedule: &Schedule) -> Origins {
 }
 
 fn answers(driver: &Driver) -> PathBuf {
-    driver.manager.settings().cache().join(ANSWERS)
+    driver.settings().cache().join(ANSWERS)
 }
 
 /// Keeps of an artifact what its mirrors can be asked with; the digest of that, by which alone it is read again. An image
@@ -281,9 +281,9 @@ pub(super) async fn drop_superseded(driver: &Driver) {
 }
 
 async fn try_drop_superseded(driver: &Driver) -> Result<(), HistoryError> {
-    let history = driver.manager.history();
+    let history = driver.history();
     for id in history.superseded_packages(&driver.schedule.name).await? {
-        let file = driver.manager.settings().build_directory(&id).join(unchanged::FILE);
+        let file = driver.settings().build_directory(&id).join(unchanged::FILE);
         match tokio::fs::remove_file(&file).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("cannot remove {}: {error}", file.display());

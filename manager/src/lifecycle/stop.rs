@@ -1,4 +1,4 @@
-//! Ending a build from outside.
+//! Ending a build from outside, and all of them when the manager stops.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -55,5 +55,40 @@ impl Stop {
             ),
             Some(StopReason::Cancelled(_)) | None => Failure::cancelled(),
         }
+    }
+}
+
+/// How far the manager is with stopping; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shutdown {
+    closing: CancellationToken,
+    ending: CancellationToken,
+}
+
+impl Shutdown {
+    /// From now on no build is begun.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// From now on those under way are ended besides.
+    pub(super) fn end(&self) {
+        self.closing.cancel();
+        self.ending.cancel();
+    }
+
+    /// Whether builds are begun no more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Waits until builds are begun no more.
+    pub(super) async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Whether builds under way are ended.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_cancelled()
     }
 }

@@ -15,16 +15,16 @@ use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, TrialState};
 
-use super::Manager;
 use super::artifact::{HashedFile, digest_of};
+use super::clouds::Clouds;
 use super::failure::Failure;
+use super::outcome::Ended;
 use super::settings::resource_name;
 use super::stages::{judgement, second_opinion};
 use super::state::trial::is_end;
-use super::trial::Ended;
 use crate::clock::milliseconds;
 use crate::cloud::{Image, Server};
-use crate::history::{Claim, HistoryError, Introduction, Named as _, TrialKey};
+use crate::history::{Claim, History, HistoryError, Introduction, Named as _, TrialKey};
 use crate::reason::Reason;
 use crate::schedules::{Schedule, Target};
 
@@ -96,31 +96,35 @@ pub(super) enum TrialStart {
     Ended(Ended),
 }
 
-impl Manager {
-    /// Goes on with a build that an earlier manager was at. Otherwise says why that cannot be.
+/// Finds out where builds can be gone on with; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Resumption {
+    history: History,
+    clouds: Clouds,
+    /// SHA-256 of this manager's certificate: an agent that expects another one cannot come to it.
+    fingerprint: String,
+}
+
+impl Resumption {
+    pub(super) fn new(history: History, clouds: Clouds, fingerprint: String) -> Self {
+        Self { history, clouds, fingerprint }
+    }
+
+    /// Where a build can be gone on with that is taken up now, which counts. Otherwise says why that cannot be.
     pub(super) async fn take_up(
         &self,
-        id: &str,
+        schedule: &Schedule,
         state: BuildState,
-    ) -> Result<Result<(), String>, HistoryError> {
-        if !self.inner().serves {
-            return Ok(Err("a build in the foreground takes no other up".to_owned()));
-        }
-        let build = self.history().build(id).await?;
-        let schedule = match self.schedule(&build.schedule) {
-            Ok(schedule) => schedule,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let start = match self.where_to(&schedule, state, &build).await? {
+        build: &v1::Build,
+    ) -> Result<Result<Start, String>, HistoryError> {
+        let start = match self.where_to(schedule, state, build).await? {
             Ok(start) => start,
             Err(why) => return Ok(Err(why)),
         };
-        if self.history().take_up(id).await? > MOST {
+        if self.history.take_up(&build.id).await? > MOST {
             return Ok(Err(format!("it was taken up {MOST} times already")));
         }
-        tracing::info!(build = id, state = start.state().word(), "taken up");
-        self.start(id.to_owned(), schedule, start, None);
-        Ok(Ok(()))
+        Ok(Ok(start))
     }
 
     /// What the history has of a build, as a place to go on from.
@@ -135,9 +139,9 @@ impl Manager {
             BuildState::Publishing => true,
             _ => return Ok(Err("what it was doing cannot be gone on with".to_owned())),
         };
-        let artifact = if let Some(schedule_digest) = self.history().verification(&build.id).await? {
+        let artifact = if let Some(schedule_digest) = self.history.verification(&build.id).await? {
             (schedule_digest, None)
-        } else if let Some(found) = self.history().artifact(&build.id).await? {
+        } else if let Some(found) = self.history.artifact(&build.id).await? {
             (found.schedule_digest, Some(HashedFile { file: found.file, sha512: found.sha512 }))
         } else {
             return Ok(Err("it is not known what was built".to_owned()));
@@ -155,7 +159,7 @@ impl Manager {
         if !same || digest_of(schedule) != schedule_digest {
             return Ok(Err("its schedule has changed since".to_owned()));
         }
-        if let Some(error) = targets.iter().find_map(|target| self.cloud(&target.cloud).err()) {
+        if let Some(error) = targets.iter().find_map(|target| self.clouds.get(&target.cloud).err()) {
             return Ok(Err(error.to_string()));
         }
         let mut trials = Vec::with_capacity(targets.len());
@@ -207,14 +211,14 @@ impl Manager {
         trial: &v1::Trial,
         image: Option<Image>,
     ) -> Result<Result<TrialStart, String>, HistoryError> {
-        let trail = self.history().trail(key).await?;
+        let trail = self.history.trail(key).await?;
         let Some(server) = &trial.server else {
             return Ok(Err("the answer to the request for its server was lost".to_owned()));
         };
         let Some(agent) = trail.introduction else {
             return Ok(Err("it is not known how its agent introduces itself".to_owned()));
         };
-        if agent.fingerprint != self.inner().fingerprint {
+        if agent.fingerprint != self.fingerprint {
             return Ok(Err("its agent expects another certificate than this manager's".to_owned()));
         }
         let Some(image) = image else { return Ok(Err("its image is not known".to_owned())) };
@@ -245,7 +249,7 @@ impl Manager {
         let asked = schedule.zip(target);
         let asked = asked.map(|(schedule, target)| (schedule, target.checks.as_slice()));
         let checks = second_opinion::settle(asked, trial.checks.clone(), LAST_OPINION).await;
-        self.history().record_checks(key, checks.clone()).await?;
+        self.history.record_checks(key, checks.clone()).await?;
         Ok(judgement::outweigh(interrupted, &checks))
     }
 }

@@ -5,18 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, StageState, TrialState, Verdict};
+use tokio::sync::Semaphore;
 
 use super::bounds::Bounds;
-use super::driver::{Done, INSIST, clean_up, tell_build};
+use super::cleaner::Cleaner;
+use super::driver::{Done, INSIST};
 use super::failure::Failure;
 use super::ledger::BuildLedger;
-use super::settings::resource_name;
+use super::outcome::Ended;
+use super::publications::Publications;
+use super::records::Records;
+use super::served_gateway::ServedGateway;
+use super::settings::{Settings, files, resource_name};
 use super::stages::boot::Booted;
 use super::stages::{boot, upload, verify};
 use super::state::trial::{end_of, may_move};
+use super::stop::Shutdown;
 use super::take_up::TrialStart;
 use super::uploads::Uploads;
-use super::{Manager, files};
+use super::verification;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
 use crate::history::{Decided, Ending, History, HistoryError, Named as _, TrialKey};
@@ -24,9 +31,46 @@ use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule, Target};
 use crate::stage::Stage;
 
+/// What the tasks of trials share, whatever build they are of.
+pub(super) struct TrialContext {
+    settings: Arc<Settings>,
+    records: Records,
+    publications: Publications,
+    cleaner: Cleaner,
+    gateway: ServedGateway,
+    /// This installation's id.
+    owner: String,
+    /// For trials under way.
+    places: Semaphore,
+    shutdown: Shutdown,
+}
+
+impl TrialContext {
+    pub(super) fn new(
+        (settings, records): (Arc<Settings>, Records),
+        (publications, cleaner): (Publications, Cleaner),
+        gateway: ServedGateway,
+        owner: String,
+        shutdown: Shutdown,
+    ) -> Self {
+        let places = Semaphore::new(settings.concurrent_trials.max(1));
+        Self { settings, records, publications, cleaner, gateway, owner, places, shutdown }
+    }
+
+    /// Whoever knows what is published.
+    pub(super) fn publications(&self) -> &Publications {
+        &self.publications
+    }
+
+    /// SHA-256 of the gateway's certificate.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.gateway.fingerprint
+    }
+}
+
 /// What all trials of a build share.
 pub(super) struct Shared {
-    pub(super) manager: Manager,
+    pub(super) context: Arc<TrialContext>,
     /// The build's id.
     pub(super) id: String,
     pub(super) schedule: Schedule,
@@ -53,42 +97,9 @@ pub(super) struct Trial {
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
     /// Of a verification: the build that made the image.
-    image_of: Option<String>,
+    pub(super) image_of: Option<String>,
     state: TrialState,
     attempt: u32,
-}
-
-/// How a trial ended.
-pub(super) struct Ended {
-    /// Name of its target.
-    pub(super) target: String,
-    pub(super) cloud: String,
-    pub(super) required: bool,
-    /// Whether its cloud is to get the published name.
-    pub(super) publish: bool,
-    /// The image in its cloud, when it passed.
-    pub(super) image: Option<Image>,
-    /// Why it did not pass, and in which stage.
-    pub(super) failure: Option<v1::Failure>,
-    pub(super) verdict: Verdict,
-    /// What people read of the last stage.
-    pub(super) detail: String,
-}
-
-impl Ended {
-    /// As the history has it, with its image in its cloud where that is there and whether it is to be published there.
-    pub(super) fn of_record(trial: &v1::Trial, publish: bool, image: Option<Image>) -> Self {
-        Self {
-            target: trial.target.clone(),
-            cloud: trial.cloud.clone(),
-            required: trial.required,
-            publish,
-            image: image.filter(|_| trial.verdict() == Verdict::Passed),
-            failure: trial.failure.clone(),
-            verdict: trial.verdict(),
-            detail: String::new(),
-        }
-    }
 }
 
 impl Trial {
@@ -112,7 +123,7 @@ impl Trial {
             // One that is told to end while it waits needs no place for that.
             let place = tokio::select! {
                 biased;
-                place = shared.manager.inner().trial_places.acquire() => place.ok(),
+                place = shared.context.places.acquire() => place.ok(),
                 _ = self.bounds.stop().requested() => None,
             };
             let (ended, cleaned) = match start {
@@ -141,15 +152,10 @@ impl Trial {
     async fn attempt(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
         match start {
             TrialStart::Waiting { .. } if self.image_of.is_some() => {
-                let there = self.shared.uploads.enter(&self.target.cloud).await;
-                let image = there.and_then(|upload| upload.image.clone());
-                let image = image.ok_or_else(|| {
-                    Failure::new(
-                        Reason::State,
-                        format!("no published image is known on {}", self.target.cloud),
-                    )
-                })?;
-                self.with_image(Done { value: image, detail: String::new() }).await
+                self.enter(TrialState::Booting, String::new()).await?;
+                let image = self.published_image().await?;
+                let booted = boot::run(self, &image).await?;
+                self.with_server(image, booted).await
             }
             TrialStart::Waiting { .. } => {
                 self.enter(TrialState::Uploading, String::new()).await?;
@@ -210,7 +216,8 @@ impl Trial {
 
     /// Takes away what this trial made; the image stays for the build.
     async fn clean(&self) -> Ending {
-        let (state, left) = clean_up(&self.shared.manager, &self.shared.id, Some(self.key.position)).await;
+        let (state, left) =
+            self.shared.context.cleaner.clean_up(&self.shared.id, Some(self.key.position)).await;
         Ending::new(state, left)
     }
 
@@ -235,7 +242,7 @@ impl Trial {
                 Ok(()) => return self.arrived(to).await,
                 Err(error) => tracing::error!(build = self.shared.id, "cannot write the history: {error}"),
             }
-            if self.shared.manager.is_stopping() {
+            if self.shared.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;
@@ -245,13 +252,16 @@ impl Trial {
     async fn arrived(&mut self, to: TrialState) {
         self.state = to;
         tracing::info!(build = self.shared.id, target = self.target.name, state = to.word());
-        tell_build(&self.shared.manager, &self.shared.id).await;
+        self.shared.context.records.tell_build(&self.shared.id).await;
     }
 
     /// How long to wait before the next attempt; `None` when there is none: another one needs the image in the cloud, or
     /// the artifact as it was built.
     async fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
         if ended.verdict != Verdict::Errored || self.bounds.is_told_to_stop() {
+            return None;
+        }
+        if ended.failure.as_ref().is_some_and(verification::is_final) {
             return None;
         }
         let pause = self.shared.retry.pause_after_attempt(self.attempt)?;
@@ -289,7 +299,27 @@ impl Trial {
 
     /// The history.
     pub(super) fn history(&self) -> &History {
-        self.shared.manager.history()
+        self.shared.context.records.history()
+    }
+
+    /// About the host.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.context.settings
+    }
+
+    /// Whoever takes resources away.
+    pub(super) fn cleaner(&self) -> &Cleaner {
+        &self.shared.context.cleaner
+    }
+
+    /// The gateway that the server's agent dials.
+    pub(super) fn gateway(&self) -> &ServedGateway {
+        &self.shared.context.gateway
+    }
+
+    /// This installation's id.
+    pub(super) fn owner(&self) -> &str {
+        &self.shared.context.owner
     }
 
     /// The ledger as this trial's cloud sees it. An image is the whole build's, everything else the trial's.
@@ -315,7 +345,7 @@ impl Trial {
 
     /// The directory of this trial's logs.
     pub(super) fn directory(&self) -> PathBuf {
-        let state = &self.shared.manager.settings().state;
+        let state = &self.settings().state;
         files::of_trial(state, &self.shared.id, &self.target.name, self.shared.only)
     }
 
@@ -326,12 +356,12 @@ impl Trial {
 
     /// Tells a line of this trial's console or agent.
     pub(super) fn log(&self, source: v1::LogSource, line: &str) {
-        self.shared.manager.events().log(&self.shared.id, &self.told_as(), source, line);
+        self.shared.context.records.events().log(&self.shared.id, &self.told_as(), source, line);
     }
 
     /// Tells how far a stage has come.
     pub(super) fn progress(&self, stage: Stage, fraction: f64, detail: &str) {
-        self.shared.manager.events().progress(
+        self.shared.context.records.events().progress(
             &self.shared.id,
             &self.told_as(),
             stage.word(),
@@ -349,7 +379,7 @@ impl Trial {
     pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
         self.history().record_checks(&self.key, checks.clone()).await?;
         for check in checks {
-            self.shared.manager.events().check(&self.shared.id, &self.told_as(), check);
+            self.shared.context.records.events().check(&self.shared.id, &self.told_as(), check);
         }
         Ok(())
     }

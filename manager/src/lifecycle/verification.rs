@@ -1,22 +1,28 @@
 //! Verifying a published image again: it is booted and asked once more on the schedule's targets, and nothing is built.
 //!
 //! A verification is a row among the builds of its schedule, so there is never one beside a build. Its trials begin with
-//! BOOTING, and their image is nobody's in the ledger: no clean-up can take it away. What becomes of the name when it fails
+//! BOOTING, and their image is nobody's in the ledger: no clean-up can take it away. Right before each boot it is asked
+//! whether that image is there still and has its name: people change both by hand. What becomes of the name when it fails
 //! is decided while the build is TRYING, so that a manager that is killed decides it again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState, TrialState, Verdict};
 
 use super::driver::Driver;
+use super::failure::Failure;
+use super::publications::{ChangeError, Standing};
 use super::take_up::{Resumed, Start, TrialStart, image_of};
-use super::{Manager, TriggerError};
-use crate::history::{HistoryError, Principal, PublicationFilter};
+use super::trial::Trial;
+use crate::cloud::{Image, NamedImage};
+use crate::history::{HistoryError, Principal};
+use crate::reason::Reason;
 use crate::schedules::{OnFailure, Schedule, Target};
 use crate::stage::Stage;
 
-/// Clouds with one name that are looked at.
-const CLOUDS: u32 = 1000;
+/// How long a cloud may take to say which images have a name.
+const LISTING: Duration = Duration::from_mins(2);
 
 impl Start {
     /// Where a build begins that is in the queue. `None`: it is a verification, and a target of it is gone.
@@ -48,46 +54,48 @@ impl Start {
     }
 }
 
-impl Manager {
-    /// The image that has the schedule's name in each of its clouds, and the build that made it.
-    pub(super) async fn published_images(
-        &self,
-        schedule: &Schedule,
-    ) -> Result<BTreeMap<String, (v1::Image, String)>, TriggerError> {
-        let none = |why: String| TriggerError::NotPublished { schedule: schedule.name.clone(), why };
-        let publish = schedule.publish.as_ref();
-        let name = publish.ok_or_else(|| none("it publishes nothing".to_owned()))?.name.clone();
-        let filter =
-            PublicationFilter { name: Some(name.clone()), limit: CLOUDS, ..PublicationFilter::default() };
-        let mut images = BTreeMap::new();
-        for row in self.history().publications(filter).await?.publications {
-            if row.state() == PublicationState::Current && schedule.is_on(&row.cloud) {
-                let virtual_size_bytes = self.virtual_size_of(&row).await?;
-                let image = v1::Image {
-                    id: row.image_id,
-                    name: row.name,
-                    sha512: row.sha512,
-                    size_bytes: row.size_bytes,
-                    virtual_size_bytes,
-                };
-                images.insert(row.cloud, (image, row.build_id));
+/// Whether a further attempt would end in the same way.
+pub(super) fn is_final(failure: &v1::Failure) -> bool {
+    [Reason::ImageUnavailable, Reason::ImageReplaced].iter().any(|reason| failure.reason == reason.word())
+}
+
+impl Trial {
+    /// The image that is verified again, when it is still in its cloud and still has its name.
+    pub(super) async fn published_image(&self) -> Result<Image, Failure> {
+        let cloud = &self.target.cloud;
+        let there = self.shared.uploads.enter(cloud).await;
+        let image = there.and_then(|upload| upload.image.clone());
+        let unknown = || Failure::new(Reason::State, format!("no published image is known on {cloud}"));
+        let image = image.ok_or_else(unknown)?;
+        let replaced = |how: String| Err(Failure::new(Reason::ImageReplaced, how));
+        let (name, of) = (&image.name, self.made_by());
+        match self.shared.context.publications().standing(name, cloud, of).await? {
+            Standing::Current => {}
+            Standing::Revoked(why) => {
+                return replaced(format!("the image of build {of} on {cloud} was revoked: {why}"));
+            }
+            Standing::Other(other) => {
+                return replaced(format!(
+                    "{name} on {cloud} is the image of build {other} by now, not of {of}"
+                ));
             }
         }
-        if images.is_empty() {
-            return Err(none(format!("no image has the name {name} on {}", schedule.clouds().join(", "))));
-        }
-        Ok(images)
-    }
-
-    /// As the build that made it says; 0 when its row is gone.
-    async fn virtual_size_of(&self, row: &v1::Publication) -> Result<u64, HistoryError> {
-        let trials = match self.history().build(&row.build_id).await {
-            Ok(build) => build.trials,
-            Err(HistoryError::NoBuild(_)) => return Ok(0),
-            Err(error) => return Err(error),
+        let late = async { Failure::new(Reason::CloudTimeout, format!("{cloud} does not list its images")) };
+        let asked = async { Ok(self.cloud.named(name).await?) };
+        let named = self.bounds.run(LISTING, late, asked).await?;
+        let message = match named.iter().find(|there| there.sha512.eq_ignore_ascii_case(&image.sha512)) {
+            Some(NamedImage { unusable: None, .. }) => return Ok(image),
+            Some(NamedImage { unusable: Some(status), location, .. }) => {
+                format!(
+                    "the image of build {of} is {status} on {cloud} ({location}): no server can be booted from it"
+                )
+            }
+            None => format!(
+                "the image of build {of} is not among those that {cloud} has as {name}: somebody has removed it, replaced it \
+                 or taken its properties away"
+            ),
         };
-        let mut images = trials.iter().filter(|trial| trial.cloud == row.cloud);
-        Ok(images.find_map(|trial| trial.image.as_ref()).map_or(0, |image| image.virtual_size_bytes))
+        Err(Failure::new(Reason::ImageUnavailable, message))
     }
 }
 
@@ -101,7 +109,7 @@ impl Driver {
             Err(error) => format!("the name stays: {error}"),
         };
         tracing::warn!(build = self.id, schedule = self.schedule.name, "{detail}");
-        let told = self.manager.history().skip_stage(&self.id, Stage::Publishing.word(), &detail).await;
+        let told = self.history().skip_stage(&self.id, Stage::Publishing.word(), &detail).await;
         if let Err(error) = told {
             tracing::error!(build = self.id, "cannot write the history: {error}");
         }
@@ -109,19 +117,31 @@ impl Driver {
 
     async fn try_settle_name(&self) -> Result<Vec<String>, HistoryError> {
         let Some(publish) = &self.schedule.publish else { return Ok(Vec::new()) };
-        let build = self.manager.history().build(&self.id).await?;
-        // Only an image that is bad loses its name, and not one that could not be tried.
-        let failed: BTreeMap<&str, &v1::Trial> = build
-            .trials
-            .iter()
-            .filter(|trial| trial.required && trial.verdict() == Verdict::Failed)
-            .map(|trial| (trial.cloud.as_str(), trial))
-            .collect();
+        let build = self.history().build(&self.id).await?;
+        let name = &publish.name;
         let mut details = Vec::new();
-        for (cloud, trial) in failed {
-            let name = &publish.name;
+        for trial in deciding(&build.trials) {
+            let (cloud, of) = (trial.cloud.as_str(), trial.image_of.as_str());
+            match self.publications().standing(name, cloud, of).await? {
+                Standing::Current => {}
+                // The one that failed may have lost it to a manager that was killed then.
+                Standing::Other(other) => {
+                    details.push(format!("{name} on {cloud} is the image of build {other} by now"));
+                    continue;
+                }
+                Standing::Revoked(why) => {
+                    details.push(format!("the image on {cloud} was revoked meanwhile: {why}"));
+                    continue;
+                }
+            }
+            // Only an image that is bad loses its name, and not one that could not be tried.
+            if !(trial.required && trial.verdict() == Verdict::Failed) {
+                continue;
+            }
             if self.schedule.on_failure == OnFailure::Keep {
-                details.push(format!("{name} on {cloud} stays what it is: image-manager rollback {name}"));
+                details.push(format!(
+                    "{name} on {cloud} stays this image; `image-manager rollback {name}` takes the name from it"
+                ));
                 continue;
             }
             let request = v1::RollBackRequest {
@@ -130,15 +150,35 @@ impl Driver {
                 cloud: cloud.to_owned(),
                 why: format!("verified again by build {}: {}", self.id, trial.reason),
             };
-            let from = Some(trial.image_of.as_str());
-            details.push(match self.manager.roll_back_from(request, from, Principal::Manager).await {
-                Ok(now) => match now.iter().find(|row| row.state() == PublicationState::Current) {
-                    Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
-                    None => format!("{name} on {cloud} is another image by now"),
+            details.push(
+                match self.publications().roll_back_from(request, Some(of), Principal::Manager).await {
+                    Ok(now) => match now.iter().find(|row| row.state() == PublicationState::Current) {
+                        Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
+                        None => format!("{name} on {cloud} is another image by now"),
+                    },
+                    // Of an earlier manager, most likely, that was killed there; somebody finishes it in any case.
+                    Err(ChangeError::History(HistoryError::NameBusy { .. })) => {
+                        format!("{name} on {cloud} is being given to another image already")
+                    }
+                    Err(error) => format!("{name} on {cloud} did not go back: {error}"),
                 },
-                Err(error) => format!("{name} on {cloud} did not go back: {error}"),
-            });
+            );
         }
         Ok(details)
     }
+}
+
+/// The trial of each cloud that decides about its name: one that failed and is required, else any that has a verdict.
+fn deciding(trials: &[v1::Trial]) -> Vec<&v1::Trial> {
+    let failed = |trial: &&v1::Trial| trial.required && trial.verdict() == Verdict::Failed;
+    let tried = |trial: &&v1::Trial| trial.verdict() != Verdict::Unspecified;
+    let mut of_clouds: BTreeMap<&str, &v1::Trial> = BTreeMap::new();
+    for trial in trials.iter().filter(tried) {
+        let known = of_clouds.entry(&trial.cloud).or_insert(trial);
+        // A trial that is not required decides nothing, whatever it says.
+        if failed(&trial) {
+            *known = trial;
+        }
+    }
+    of_clouds.into_values().collect()
 }

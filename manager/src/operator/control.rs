@@ -167,7 +167,7 @@ impl ImageManager for Control {
 
     async fn roll_back(&self, request: Request<v1::RollBackRequest>) -> Answer<v1::ChangeImagesResponse> {
         let by = caller(&request)?.principal;
-        publications::answer(self.manager.roll_back(request.into_inner(), by).await)
+        publications::answer(self.manager.publications().roll_back(request.into_inner(), by).await)
     }
 
     async fn promote_build(
@@ -175,7 +175,7 @@ impl ImageManager for Control {
         request: Request<v1::PromoteBuildRequest>,
     ) -> Answer<v1::ChangeImagesResponse> {
         let by = caller(&request)?.principal;
-        publications::answer(self.manager.promote(request.into_inner(), by).await)
+        publications::answer(self.manager.publications().promote(request.into_inner(), by).await)
     }
 
     async fn revoke_build(
@@ -183,7 +183,7 @@ impl ImageManager for Control {
         request: Request<v1::RevokeBuildRequest>,
     ) -> Answer<v1::ChangeImagesResponse> {
         let by = caller(&request)?.principal;
-        publications::answer(self.manager.revoke(request.into_inner(), by).await)
+        publications::answer(self.manager.publications().revoke(request.into_inner(), by).await)
     }
 
     async fn create_token(
@@ -298,6 +298,9 @@ impl Control {
             targets: schedule.targets.iter().map(target).collect(),
             reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             rolls_back: schedule.on_failure == OnFailure::RollBack,
+            next_reverify: planner::next_reverify(schedule, clock::now())
+                .filter(|_| !paused)
+                .map(|time| std::time::SystemTime::from(time).into()),
         })
     }
 }

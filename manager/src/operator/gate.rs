@@ -17,8 +17,8 @@ use tokio_stream::Stream;
 use tonic::{Code, Status};
 
 use super::access::{Access, BRING, Caller, Cost, Peer, Refused, SESSION};
-use super::door::Visitor;
 use super::guard::{FOREIGN_HOST, authority, is_grpc, is_loopback, text};
+use super::listener::Visitor;
 use super::rules::{self, Need};
 use super::web;
 

@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use image_manager_proto::v1::{self, BuildState};
+use chrono::{DateTime, Utc};
+use image_manager_proto::v1::{self, BuildState, Verdict};
 
 use super::exposition::Exposition;
 use crate::clock;
@@ -102,6 +103,28 @@ fn images(page: &mut Exposition, current: &[v1::Publication]) {
         let labels = [("name", image.name.as_str()), ("cloud", image.cloud.as_str())];
         page.sample(name, &labels, now.saturating_sub(since).max(0));
     }
+    verified(page, current);
+}
+
+/// When the image that each name has was verified last, and how that ended.
+fn verified(page: &mut Exposition, current: &[v1::Publication]) {
+    let name = "image_manager_image_verified_timestamp_seconds";
+    let help =
+        "When the image that has the name was verified last, by its build or again, whatever came of it.";
+    page.family(name, "gauge", help);
+    for image in current {
+        if let Some(at) = &image.verified_at {
+            page.sample(name, &[("name", &image.name), ("cloud", &image.cloud)], at.seconds);
+        }
+    }
+    let name = "image_manager_image_verified";
+    page.family(name, "gauge", "1 for the verdict of that, 0 for the other ones, by name and cloud.");
+    for image in current.iter().filter(|image| image.verified_at.is_some()) {
+        for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Errored] {
+            let labels = [("name", &*image.name), ("cloud", &*image.cloud), ("verdict", verdict.word())];
+            page.sample(name, &labels, u8::from(image.verified_verdict() == verdict));
+        }
+    }
 }
 
 fn builds(page: &mut Exposition, counts: &Counts, schedules: &[Schedule]) {
@@ -175,7 +198,7 @@ fn schedule_gauges(
     schedules: &[Schedule],
     states: &BTreeMap<String, ScheduleState>,
 ) {
-    let gauges: [(&str, &str, Value<'_>); 5] = [
+    let gauges: [(&str, &str, Value<'_>); 6] = [
         (
             "image_manager_last_success_timestamp_seconds",
             "When the last build of the schedule passed; 0 when none ever did. Kept over restarts.",
@@ -192,6 +215,14 @@ fn schedule_gauges(
             &|schedule| {
                 let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
                 next_fire(schedule).filter(|_| !paused)
+            },
+        ),
+        (
+            "image_manager_schedule_next_reverify_timestamp_seconds",
+            "When its published image is verified again; absent for a schedule that is paused or does not by itself.",
+            &|schedule| {
+                let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
+                planner::next_reverify(schedule, clock::now()).filter(|_| !paused).map(since_epoch)
             },
         ),
         ("image_manager_schedule_paused", "1 while the schedule is paused.", &|schedule| {
@@ -220,9 +251,12 @@ fn schedule_gauges(
 
 /// The next fire time, in seconds since the epoch.
 fn next_fire(schedule: &Schedule) -> Option<f64> {
-    let fire = planner::next_fires(schedule, crate::clock::now(), 1).into_iter().next()?;
-    let since = std::time::SystemTime::from(fire).duration_since(std::time::UNIX_EPOCH);
-    Some(since.map_or(0.0, |since| since.as_secs_f64()))
+    planner::next_fires(schedule, clock::now(), 1).into_iter().next().map(since_epoch)
+}
+
+fn since_epoch(time: DateTime<Utc>) -> f64 {
+    let since = std::time::SystemTime::from(time).duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn interval(schedule: &Schedule) -> Option<f64> {

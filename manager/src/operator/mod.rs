@@ -4,10 +4,10 @@
 mod access;
 pub(crate) mod charts;
 mod control;
-mod door;
 mod exposition;
 mod gate;
 mod guard;
+mod listener;
 mod metrics;
 mod publications;
 mod rules;

@@ -14,8 +14,8 @@ use tonic::transport::Server;
 
 use super::access::Access;
 use super::control::Control;
-use super::door;
 use super::guard::{self, is_grpc};
+use super::listener;
 use super::web::{self, Web};
 use super::{gate, metrics};
 use crate::lifecycle::Manager;
@@ -89,7 +89,7 @@ pub async fn serve(
     let router = router.layer(from_fn_with_state(access, gate::gate)).layer(from_fn(guard::guard));
     let routes = Routes::from(router);
     let ended = stop.clone();
-    let incoming = ReceiverStream::new(door::receive(listener, stop.clone()));
+    let incoming = ReceiverStream::new(listener::receive(listener, stop.clone()));
     let server = Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(PING))

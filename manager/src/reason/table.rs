@@ -197,6 +197,12 @@ reasons! {
         PublishFailed = "publish_failed",
             "Publishing broke off.",
             "Find out in the cloud which image has the name now, and read the manager's log.";
+        ImageUnavailable = "image_unavailable",
+            "The published image that was to be verified again is gone from the cloud, was replaced by hand, or is deactivated.",
+            "Find out by whom. `image-manager rollback NAME` gives the name to an older image, a build to a new one.";
+        ImageReplaced = "image_replaced",
+            "The image that was to be verified again had lost its name before it was booted.",
+            "See in `image-manager images` which image has the name now; `image-manager verify SCHEDULE` asks that one.";
     }
     Manager {
         TotalTimeout = "total_timeout",

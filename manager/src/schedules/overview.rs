@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::planner::next_fires;
+use super::planner::{next_fires, next_reverify};
 use super::values::{Schedule, Schedules};
 
 /// Fire times that are shown of each schedule.
@@ -14,7 +14,7 @@ const FIRES_SHOWN: usize = 3;
 const HEADINGS: [&str; 5] = ["SCHEDULE", "CLOUD", "CRON", "ZONE", "NEXT"];
 
 /// A table: each schedule with its cloud, cron entry, zone and next three fire times, in the schedule's zone
-/// and relative to `now`.
+/// and relative to `now`; below them when its published image is verified again.
 pub fn describe(schedules: &Schedules, now: DateTime<Utc>) -> String {
     if schedules.schedules.is_empty() {
         return "no schedules\n".to_owned();
@@ -48,10 +48,11 @@ fn rows_of(schedule: &Schedule, now: DateTime<Utc>) -> Vec<[String; 5]> {
     } else {
         format!(" (jitter {})", humantime::format_duration(schedule.jitter))
     };
-    let mut fires = next_fires(schedule, now, FIRES_SHOWN).into_iter().map(|fire| {
+    let told = |fire: DateTime<Utc>| {
         let local = fire.with_timezone(&schedule.timezone).format("%a %Y-%m-%d %H:%M:%S %Z");
         format!("{local} ({})", relative(fire, now))
-    });
+    };
+    let mut fires = next_fires(schedule, now, FIRES_SHOWN).into_iter().map(told);
     let mut rows = vec![[
         schedule.name.clone(),
         schedule.clouds().join(", "),
@@ -60,6 +61,11 @@ fn rows_of(schedule: &Schedule, now: DateTime<Utc>) -> Vec<[String; 5]> {
         fires.next().unwrap_or_else(|| "-".to_owned()),
     ]];
     rows.extend(fires.map(|fire| [String::new(), String::new(), String::new(), String::new(), fire]));
+    if let Some(reverify) = &schedule.reverify {
+        let next = next_reverify(schedule, now).map_or_else(|| "-".to_owned(), told);
+        let entry = format!("reverify {}", reverify.source.trim());
+        rows.push([String::new(), String::new(), entry, String::new(), next]);
+    }
     rows
 }
 

@@ -48,7 +48,16 @@ pub struct Due {
 
 /// The next `n` fire times after `after`, jitter included. Empty for a schedule without a cron entry.
 pub fn next_fires(schedule: &Schedule, after: DateTime<Utc>, n: usize) -> Vec<DateTime<Utc>> {
-    let Some(cron) = &schedule.cron else { return Vec::new() };
+    next_by(schedule.cron.as_ref(), schedule, after, n)
+}
+
+/// The same for verifying the published image again. `None` for a schedule that does not by itself.
+pub fn next_reverify(schedule: &Schedule, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    next_by(schedule.reverify.as_ref(), schedule, after, 1).into_iter().next()
+}
+
+fn next_by(cron: Option<&Cron>, schedule: &Schedule, after: DateTime<Utc>, n: usize) -> Vec<DateTime<Utc>> {
+    let Some(cron) = cron else { return Vec::new() };
     let jitter = jitter_of(schedule);
     let Some(start) = after.checked_sub_signed(jitter) else { return Vec::new() };
     let fires = fires_after(cron, schedule.timezone, start).take(n);

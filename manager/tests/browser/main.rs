@@ -77,6 +77,18 @@ fn a_build_of_several_targets_says_which_did_what() {
 }
 
 #[test]
+fn a_published_image_is_verified_again_by_a_button() {
+    let place = Place::tiny("publish.name = \"tiny\"\nchecks = { disk = {} }\nreverify = \"0 5 1 1 *\"");
+    place.expect(&["run", "tiny"], 0);
+    let serving = place.serve();
+    scenario("verifying", &serving, &[]);
+    let audit = place.expect(&["audit"], 0);
+    assert_eq!(audit.matches("web, verifies again").count(), 2, "{audit}");
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
 fn the_trials_of_a_build_are_followed_on_its_page() {
     let target = |name: &str, checks: &str| {
         format!("[[schedule.tiny.targets]]\nname = \"{name}\"\nchecks = {{ {checks} }}\n")

@@ -25,6 +25,7 @@ async fn a_real_debian_without_package_mirror_or_room() {
          echo '{map}' | sudo tee $TMP_MOUNT_PATH/usr/share/pkg-map/$element\ndone\n"
     );
     element(&bench, "lean", "extra-data.d/12-lean", &hook);
+    set(&mut bench, "IMAGE_MANAGER_DEBIAN_KERNEL", "none");
 
     package_missing(&mut bench).await;
     disk_full(&mut bench).await;

@@ -28,3 +28,4 @@ mod silent;
 mod sweeping;
 mod targets;
 mod usage;
+mod verifying_again;

@@ -47,7 +47,7 @@ impl Asking {
 }
 
 /// A manager that serves, in its state directory, where the program's other verbs find it.
-fn serve(lab: &Lab) -> Running {
+pub(super) fn serve(lab: &Lab) -> Running {
     let serving = lab.start(&mut lab.command(&["serve", "--operator", "127.0.0.1:0"]));
     wait_for("the manager to serve", || {
         let holder = fs::read_to_string(lab.path().join("state/manager.json")).ok()?;
@@ -58,7 +58,7 @@ fn serve(lab: &Lab) -> Running {
 
 /// The one image of a build.
 #[track_caller]
-fn image(lab: &Lab, build: &Json) -> Json {
+pub(super) fn image(lab: &Lab, build: &Json) -> Json {
     let mut images = lab.admin.images_of(build["id"].as_str().unwrap());
     assert_eq!(images.len(), 1, "{images:?}");
     images.remove(0)

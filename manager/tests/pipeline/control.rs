@@ -2,8 +2,8 @@
 
 use image_manager_proto::v1::image_manager_client::ImageManagerClient;
 use image_manager_proto::v1::{
-    Build, ListImagesRequest, ListImagesResponse, ListSchedulesRequest, ListSchedulesResponse,
-    PauseScheduleRequest, ResumeScheduleRequest, Schedule, TriggerBuildRequest,
+    Build, GetBuildRequest, ListImagesRequest, ListImagesResponse, ListSchedulesRequest,
+    ListSchedulesResponse, PauseScheduleRequest, ResumeScheduleRequest, Schedule, TriggerBuildRequest,
 };
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
@@ -29,6 +29,18 @@ impl Control {
             TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0, force: false, verify: false };
         let answer = self.runtime.block_on(self.client.clone().trigger_build(Request::new(request)));
         answer.map(tonic::Response::into_inner)
+    }
+
+    /// Asks the published image once more.
+    pub(crate) fn verify(&self, schedule: &str) -> Build {
+        let request =
+            TriggerBuildRequest { schedule: schedule.to_owned(), trigger: 0, force: false, verify: true };
+        self.runtime.block_on(self.client.clone().trigger_build(request)).unwrap().into_inner()
+    }
+
+    pub(crate) fn build(&self, id: &str) -> Build {
+        let request = GetBuildRequest { id: id.to_owned() };
+        self.runtime.block_on(self.client.clone().get_build(request)).unwrap().into_inner()
     }
 
     pub(crate) fn schedules(&self) -> ListSchedulesResponse {

@@ -138,7 +138,7 @@ server = {{ memory = "256 MiB" }}
 [schedule.private.image]
 elements = ["debian-minimal", "lean", "leaky", "image-hygiene", "agent-install"]
 elements_path = ["own"]
-environment = {{ DIB_RELEASE = "bookworm" }}
+environment = {{ DIB_RELEASE = "bookworm", IMAGE_MANAGER_DEBIAN_KERNEL = "none" }}
 packages = ["our-tool"]
 repositories = [{{ name = "ours", url = "http://127.0.0.1:{port}", suites = ["stable"], components = ["main"], key_file = "key.asc", auth = "PACKAGES" }}]
 files = [{{ source = "motd", path = "/etc/motd", mode = "0640", owner = "root:adm" }}]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::control::Control;
 use super::harness::{Place, text, tiny_schedule, wait_for};
+use super::monitoring::scrape;
 
 const PUBLISH: &str = "publish = { name = \"tiny\" }";
 /// More than the server's disk has: the image fails for real.
@@ -21,13 +23,33 @@ fn id(build: &Json) -> String {
     build["id"].as_str().unwrap().to_owned()
 }
 
-/// The build whose image has the name.
-fn current(place: &Place) -> String {
+/// The image that has the name, as `images` prints it.
+fn current_image(place: &Place) -> Json {
     let output = place.run(&["images", "tiny", "--format", "json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let all: Vec<Json> = serde_json::from_slice(&output.stdout).unwrap();
-    let current = all.iter().find(|image| image["state"] == "current").unwrap();
-    current["build_id"].as_str().unwrap().to_owned()
+    all.into_iter().find(|image| image["state"] == "current").unwrap()
+}
+
+/// The build whose image has the name.
+fn current(place: &Place) -> String {
+    current_image(place)["build_id"].as_str().unwrap().to_owned()
+}
+
+/// How the image that has the name was verified last, and by which build.
+fn verified(place: &Place) -> (String, String) {
+    let image = current_image(place);
+    assert!(image["verified_at"].is_string(), "{image}");
+    let word = |key: &str| image[key].as_str().unwrap().to_owned();
+    (word("verified_verdict"), word("verified_by"))
+}
+
+/// Waits for the end of the newest build.
+fn ended(place: &Place) -> Json {
+    wait_for("the verification to end", Duration::from_mins(4), || {
+        let build = place.latest();
+        (!build["finished_at"].is_null()).then_some(build)
+    })
 }
 
 fn rewrite(place: &Place, more: &str) {
@@ -48,10 +70,12 @@ fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
     let new = build(&place);
     let file = place.state().join("images/published/tiny.qcow2");
     let before = fs::read(&file).unwrap();
+    assert_eq!(verified(&place), ("passed".to_owned(), new.clone()), "by its own build");
 
     // In the foreground.
     place.expect(&["verify", "tiny"], 0);
     let again = place.latest();
+    assert_eq!(verified(&place), ("passed".to_owned(), id(&again)));
     assert_eq!((&again["state"], &again["verification"]), (&"succeeded".into(), &true.into()), "{again}");
     assert_eq!(again["trials"][0]["image_of"], new.as_str(), "{again}");
     for skipped in ["building", "uploading", "publishing"] {
@@ -70,8 +94,18 @@ fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
     let failed = place.latest();
     assert_eq!((&failed["state"], &failed["reason"]), (&"failed".into(), &"check_failed".into()), "{failed}");
     let told = stage(&failed, "publishing")["detail"].as_str().unwrap();
-    assert!(told.contains("tiny on local stays what it is"), "{told}");
+    assert!(told.contains("tiny on local stays this image"), "{told}");
     assert_eq!(current(&place), new);
+    assert_eq!(verified(&place), ("failed".to_owned(), id(&failed)));
+    let metrics = scrape(&serving.operator);
+    for (verdict, value) in [("passed", 0), ("failed", 1), ("errored", 0)] {
+        let sample = format!(
+            "image_manager_image_verified{{name=\"tiny\",cloud=\"local\",verdict=\"{verdict}\"}} {value}"
+        );
+        assert!(metrics.contains(&sample), "{sample}\n{metrics}");
+    }
+    let at = "image_manager_image_verified_timestamp_seconds{name=\"tiny\",cloud=\"local\"} 1";
+    assert!(metrics.contains(at), "{metrics}");
     assert_eq!(serving.terminate(), Some(0));
 
     // The schedule wants the name to go back.
@@ -122,10 +156,7 @@ fn a_verification_that_is_cut_off_leaves_the_published_image_alone() {
         serving.ended();
         assert!(fs::read(&file).unwrap() == before, "{point}: the image is untouched");
         let serving = place.serve();
-        let build = wait_for("the verification to end", Duration::from_mins(3), || {
-            let build = place.latest();
-            (!build["finished_at"].is_null()).then_some(build)
-        });
+        let build = ended(&place);
         assert_eq!(place.history().len(), count + 1, "{point}: neither lost nor doubled");
         assert_eq!(build["state"], end, "{point}: {build}");
         assert!(fs::read(&file).unwrap() == before, "{point}: the image is untouched");
@@ -146,10 +177,7 @@ fn a_name_that_was_to_go_back_goes_back() {
     place.expect(&["verify", "tiny"], 2);
     serving.ended();
     let serving = place.serve();
-    let build = wait_for("the verification to end", Duration::from_mins(3), || {
-        let build = place.latest();
-        (!build["finished_at"].is_null()).then_some(build)
-    });
+    let build = ended(&place);
     assert_eq!((&build["state"], &build["reason"]), (&"failed".into(), &"check_failed".into()), "{build}");
     wait_for("the name to go back", Duration::from_mins(1), || (current(&place) == old).then_some(()));
     assert_eq!(serving.terminate(), Some(0));
@@ -169,4 +197,126 @@ fn a_published_image_is_verified_again_by_its_cron_entry() {
     assert_eq!((&build["state"], &build["trigger"]), (&"succeeded".into(), &"cron".into()), "{build}");
     assert_eq!(current(&place), only);
     drop(serving);
+}
+
+/// The image's file is removed by hand, then replaced: nothing is booted, no name moves, and the hint works.
+#[test]
+fn an_image_that_is_gone_or_replaced_is_told_as_that() {
+    let place =
+        Place::tiny(&format!("{PUBLISH}\non_failure = \"rollback\"\nretry = 2\nretry_backoff = \"1s\""));
+    let old = build(&place);
+    let new = build(&place);
+    let file = place.state().join("images/published/tiny.qcow2");
+    let image = fs::read(&file).unwrap();
+    for replaced in [false, true] {
+        fs::remove_file(&file).unwrap();
+        if replaced {
+            fs::write(&file, &image[..image.len() / 2]).unwrap();
+        }
+        let serving = place.serve();
+        let said = place.expect(&["verify", "tiny"], 2);
+        assert!(said.contains("image-manager rollback"), "{said}");
+        let told = place.latest();
+        assert_eq!(
+            (&told["verdict"], &told["reason"]),
+            (&"errored".into(), &"image_unavailable".into()),
+            "{told}"
+        );
+        assert_eq!(told["trials"][0]["attempt"], 1, "another attempt would find the same: {told}");
+        assert_eq!(stage(&told, "booting")["state"], "failed", "{told}");
+        assert_eq!(current(&place), new, "no name moves by itself");
+        assert_eq!(verified(&place), ("errored".to_owned(), id(&told)));
+        assert_eq!(serving.terminate(), Some(0));
+        place.assert_nothing_left();
+    }
+    let serving = place.serve();
+    place.expect(&["rollback", "tiny"], 0);
+    assert_eq!(current(&place), old);
+    place.expect(&["verify", "tiny"], 0);
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+/// While it waits for its turn the image is revoked; and a second one of the same schedule is refused.
+#[test]
+fn an_image_that_was_revoked_meanwhile_is_not_booted() {
+    let other = tiny_schedule("other", "image.environment = { TINY_BUILD_SECONDS = \"30\" }\nchecks = {}");
+    let place = Place::new(&format!("{}{other}", tiny_schedule("tiny", PUBLISH)));
+    let old = build(&place);
+    let new = build(&place);
+    let serving = place.serve_with(&["--concurrent-builds", "1"]);
+    let control = Control::of(&serving);
+    control.trigger("other").unwrap();
+    let again = control.verify("tiny");
+    let said = place.expect(&["verify", "tiny"], 2);
+    assert!(said.contains("is being built already") && said.contains(&again.id), "{said}");
+    place.expect(&["revoke", &new, "--reason", "leaked key"], 0);
+    assert_eq!(current(&place), old);
+    let told = wait_for("the verification to end", Duration::from_mins(4), || {
+        let build = control.build(&again.id);
+        build.finished_at.is_some().then_some(build)
+    });
+    assert_eq!(told.reason, "image_replaced", "{told:?}");
+    let failure = told.failure.unwrap();
+    assert!(failure.message.contains("leaked key"), "{failure:?}");
+    assert!(failure.hint.contains("image-manager verify"), "{failure:?}");
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+/// A verification that waits when the manager is killed, and whose target is gone when the next one starts.
+#[test]
+fn a_verification_whose_target_is_gone_says_so() {
+    let target = |name: &str| format!("{PUBLISH}\n[[schedule.tiny.targets]]\nname = \"{name}\"\n");
+    let place = Place::tiny(&target("small"));
+    let only = build(&place);
+    for point in ["create_build#1:after", "advance:trying#1:after", "record:server#1:after"] {
+        fs::write(place.path().join("schedules.toml"), tiny_schedule("tiny", &target("small"))).unwrap();
+        let serving = place.serve_in(&[], &[("IMAGE_MANAGER_TEST_KILL", point)]);
+        place.expect(&["verify", "tiny"], 2);
+        serving.ended();
+        fs::write(place.path().join("schedules.toml"), tiny_schedule("tiny", &target("large"))).unwrap();
+        let serving = place.serve();
+        let told = ended(&place);
+        assert_eq!(
+            (&told["state"], &told["reason"]),
+            (&"errored".into(), &"interrupted".into()),
+            "{point}: {told}"
+        );
+        let message = told["failure"]["message"].as_str().unwrap();
+        assert!(message.contains("its schedule has changed since"), "{point}: {message}");
+        assert_eq!(current(&place), only, "{point}");
+        // The new target has the image too.
+        if point == "create_build#1:after" {
+            place.expect(&["verify", "tiny"], 0);
+            assert_eq!(place.latest()["trials"][0]["target"], "large");
+        }
+        assert_eq!(serving.terminate(), Some(0), "{point}");
+    }
+    place.assert_nothing_left();
+}
+
+/// Another schedule publishes under the same name and prunes the image while its server runs.
+#[test]
+fn an_image_that_is_pruned_while_it_is_verified_is_verified_to_the_end() {
+    let slow = "checks = { disk = { timeout = \"60s\" } }";
+    let other = tiny_schedule("other", "publish = { name = \"tiny\", keep = 0 }");
+    let place = Place::new(&format!("{}{other}", tiny_schedule("tiny", &format!("{PUBLISH}\n{slow}"))));
+    build(&place);
+    let serving = place.serve();
+    let control = Control::of(&serving);
+    let again = control.verify("tiny");
+    place.expect(&["run", "other"], 0);
+    let told = wait_for("the verification to end", Duration::from_mins(4), || {
+        let build = control.build(&again.id);
+        build.finished_at.is_some().then_some(build)
+    });
+    // It may have been over before the other image was there.
+    assert_eq!(told.reason, "", "{told:?}");
+    assert_ne!(current(&place), told.trials[0].image_of, "the name is the other's");
+    // The name that the schedule has is another schedule's image now, and that is verified.
+    place.expect(&["verify", "tiny"], 0);
+    assert_eq!(place.latest()["trials"][0]["image_of"], current(&place).as_str());
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
 }

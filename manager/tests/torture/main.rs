@@ -30,14 +30,15 @@ mod life;
 mod openstack;
 mod points;
 mod reloads;
+mod verifying;
 
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use harness::{Place, tiny_schedule};
-use kills::Means;
+use harness::tiny_schedule;
+use kills::{Means, SUCCEEDED};
 
 /// Points that the suite takes.
 const SAMPLE: usize = 4;
@@ -56,6 +57,9 @@ fn killed_at_any_commit_nothing_is_left_on_local() {
         limit: LIMIT,
         leaks: Box::new(|_| Vec::new()),
         tidy: Box::new(|_| ()),
+        before: None,
+        verify: false,
+        end: SUCCEEDED,
     };
     torture("local", &means, SAMPLE);
 }
@@ -74,6 +78,9 @@ fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
         limit: LIMIT,
         leaks: Box::new(|_| Vec::new()),
         tidy: Box::new(|_| ()),
+        before: None,
+        verify: false,
+        end: SUCCEEDED,
     };
     torture("two targets on local", &means, SAMPLE);
 }
@@ -132,7 +139,7 @@ fn torture(cloud: &str, means: &Means, sample: usize) {
 /// How the builds of one kill ended, and what is left. `None` when the build did not come as far: a guest's kernel
 /// panics about once in thirty boots under emulation, and then its build is ERRORED before.
 fn torment(means: &Means, gateway: &str, point: &str) -> Option<(Vec<String>, Vec<String>)> {
-    let place = Place::new(&means.schedules);
+    let place = means.place();
     let outcome = catch_unwind(AssertUnwindSafe(|| kills::kill_at(&place, means, gateway, point)));
     let outcome = outcome.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::account::Account;
 use super::harness::Place;
-use super::kills::{Means, builds};
+use super::kills::{Means, SUCCEEDED, builds};
 use super::{gateways, torture};
 
 /// Points that the suite takes; each costs a guest or two that boots within a guest.
@@ -49,6 +49,9 @@ fn killed_at_any_commit_nothing_is_left_on_openstack() {
         limit: LIMIT,
         leaks: Box::new(move |place| looking.leaks(place)),
         tidy: Box::new(move |place| tidying.tidy(place)),
+        before: None,
+        verify: false,
+        end: SUCCEEDED,
     };
     torture("openstack", &means, SAMPLE);
 }

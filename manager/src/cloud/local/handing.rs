@@ -52,8 +52,11 @@ fn found(shelf: &Shelf<'_>) -> Result<Vec<Found>, CloudError> {
 /// The images that are there under a name.
 pub(super) fn named(store: &Store, name: &str) -> Result<Vec<NamedImage>, CloudError> {
     let shelf = Shelf::new(store, name, "")?;
-    let named =
-        |one: Found| NamedImage { sha512: one.record.sha512, location: one.file.display().to_string() };
+    let named = |one: Found| NamedImage {
+        sha512: one.record.sha512,
+        location: one.file.display().to_string(),
+        unusable: None,
+    };
     Ok(found(&shelf)?.into_iter().map(named).collect())
 }
 

@@ -22,6 +22,7 @@ impl OpenStackCloud {
         let named = |image: &Value| NamedImage {
             sha512: text(image, "os_hash_value").to_ascii_lowercase(),
             location: text(image, "id").to_owned(),
+            unusable: Some(text(image, "status")).filter(|status| *status != "active").map(str::to_owned),
         };
         Ok(ours.map(named).collect())
     }

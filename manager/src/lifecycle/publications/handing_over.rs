@@ -3,15 +3,14 @@
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{ChangeError, rows, within};
+use super::{ChangeError, Publications, rows, within};
 use crate::cloud::{Cloud, CloudError, Image, Trouble};
 use crate::history::{Handover, HistoryError, NewHandover, Principal, PublicationFilter};
-use crate::lifecycle::Manager;
 
-impl Manager {
+impl Publications {
     /// Finishes what an earlier manager, or a cloud that did not answer, has left. Returns what is left still.
     pub async fn finish_handovers(&self) -> Vec<String> {
-        let open = match self.history().open_handovers().await {
+        let open = match self.history.open_handovers().await {
             Ok(open) => open,
             Err(error) => return vec![error.to_string()],
         };
@@ -34,13 +33,13 @@ impl Manager {
         by: Principal,
         alone: Vec<OwnedMutexGuard<()>>,
     ) -> Result<Vec<v1::Publication>, ChangeError> {
-        let manager = self.clone();
+        let publications = self.clone();
         let work = async move {
             let _alone = alone;
-            let begun = manager.history().begin_handovers(by, new).await?;
+            let begun = publications.history.begin_handovers(by, new).await?;
             let mut first = None;
             for handover in &begun {
-                if let Err(error) = manager.hand_over_alone(handover).await {
+                if let Err(error) = publications.hand_over_alone(handover).await {
                     first.get_or_insert(error);
                 }
             }
@@ -48,7 +47,7 @@ impl Manager {
             let mut now = Vec::new();
             for Handover { what, .. } in begun {
                 let filter = PublicationFilter { name: Some(what.name), cloud: Some(what.cloud), ..rows() };
-                let all = manager.history().publications(filter).await?.publications;
+                let all = publications.history.publications(filter).await?.publications;
                 now.extend(all.into_iter().filter(|row| {
                     row.state() == PublicationState::Current
                         || what.revoked.as_ref().is_some_and(|build| *build == row.build_id)
@@ -61,27 +60,27 @@ impl Manager {
 
     /// One step, once nobody else changes the cloud's names.
     async fn hand_over(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let _alone = self.inner().naming.alone(&handover.what.cloud).await;
+        let _alone = self.alone(&handover.what.cloud).await;
         self.hand_over_alone(handover).await
     }
 
     /// One step: the cloud, then the history.
     async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let Some(handover) = self.history().handover(handover.id).await? else { return Ok(()) };
+        let Some(handover) = self.history.handover(handover.id).await? else { return Ok(()) };
         let what = &handover.what;
-        let cloud = self.cloud(&what.cloud)?;
+        let cloud = self.clouds.get(&what.cloud)?;
         let location = match self.in_cloud(&*cloud, what).await? {
             Ok(location) => location,
             Err(error) => {
                 let undone =
                     matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
                 if undone {
-                    self.history().drop_handover(handover.id).await?;
+                    self.history.drop_handover(handover.id).await?;
                 }
                 return Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun: !undone });
             }
         };
-        self.history().finish_handover(handover.id, &location).await?;
+        self.history.finish_handover(handover.id, &location).await?;
         tracing::info!(
             name = what.name,
             cloud = what.cloud,
@@ -122,7 +121,7 @@ impl Manager {
     async fn row_of(&self, what: &NewHandover, build: &str) -> Result<v1::Publication, ChangeError> {
         let filter =
             PublicationFilter { build_id: Some(build.to_owned()), cloud: Some(what.cloud.clone()), ..rows() };
-        let mut all = self.history().publications(filter).await?.publications;
+        let mut all = self.history.publications(filter).await?.publications;
         all.sort_by_key(|row| row.name != what.name);
         all.into_iter().next().ok_or_else(|| ChangeError::NotPublished(build.to_owned()))
     }
@@ -140,7 +139,7 @@ impl Manager {
             begun: true,
         })?;
         let there = named.into_iter().map(|image| (image.sha512, image.location)).collect();
-        Ok(self.history().record_there(name, cloud.name(), there).await?)
+        Ok(self.history.record_there(name, cloud.name(), there).await?)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
+use crate::lifecycle::served_gateway::ServedGateway;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
 use crate::schedules::{CheckKind, CheckSpec};
@@ -56,11 +57,10 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
     let introduction = Introduction {
         token_hash: token.hash().to_string(),
         endpoint: endpoint(trial).await?,
-        fingerprint: trial.shared.manager.inner().fingerprint.clone(),
+        fingerprint: trial.gateway().fingerprint.clone(),
     };
     trial.history().record_introduction(&trial.key, introduction.clone()).await?;
-    let session =
-        trial.shared.manager.inner().gateway.open(token.hash(), trial.made_by(), requests(trial), None);
+    let session = trial.gateway().gateway.open(token.hash(), trial.made_by(), requests(trial), None);
     let began = Instant::now();
 
     let asked = async {
@@ -109,7 +109,7 @@ pub(in crate::lifecycle) async fn take_up(
     let token =
         TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
     let earlier = earlier.map(claim::from_record).transpose()?;
-    let session = trial.shared.manager.inner().gateway.open(token, trial.made_by(), requests(trial), earlier);
+    let session = trial.gateway().gateway.open(token, trial.made_by(), requests(trial), earlier);
     let began = Instant::now();
     let limit = trial.shared.schedule.timeouts.boot;
     let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
@@ -250,12 +250,10 @@ async fn silent(trial: &Trial, server: &Server) -> Failure {
         let message = format!("the cloud had not started the server within timeouts.boot = {limit}");
         return Failure::new(Reason::BootTimeout, message);
     }
-    let inner = trial.shared.manager.inner();
-    let mut message = format!(
-        "no agent attached within timeouts.boot = {limit}; the gateway is at {}",
-        inner.gateway_address
-    );
-    let strangers = inner.gateway.unknown_tokens();
+    let ServedGateway { gateway, address, .. } = trial.gateway();
+    let mut message =
+        format!("no agent attached within timeouts.boot = {limit}; the gateway is at {address}");
+    let strangers = gateway.unknown_tokens();
     if strangers > 0 {
         let _ =
             write!(message, ", and refused {strangers} attempts with a wrong token or none since it started");
@@ -281,13 +279,12 @@ async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result
 
 /// `ip:port` that servers dial.
 async fn endpoint(trial: &Trial) -> Result<String, Failure> {
-    let inner = trial.shared.manager.inner();
     let elsewhere = !trial.cloud.kind().on_this_host;
-    if let Some(endpoint) = inner.settings.agent_endpoint.as_ref().filter(|_| elsewhere) {
+    if let Some(endpoint) = trial.settings().agent_endpoint.as_ref().filter(|_| elsewhere) {
         return Ok(endpoint.clone());
     }
     let late = async { Failure::new(Reason::CloudTimeout, "finding the manager's address took too long") };
-    let asked = async { Ok(trial.cloud.agent_endpoint(inner.gateway_address).await?) };
+    let asked = async { Ok(trial.cloud.agent_endpoint(trial.gateway().address).await?) };
     trial.bounds.run(ENDPOINT, late, asked).await
 }
 
@@ -297,7 +294,7 @@ fn metadata(trial: &Trial, token: &Token, introduction: Introduction) -> BTreeMa
         ("image_manager_token", token.expose().to_owned()),
         ("image_manager_fingerprint", introduction.fingerprint),
         ("image_manager_build", trial.made_by().to_owned()),
-        ("image_manager_owner", trial.shared.manager.inner().owner.clone()),
+        ("image_manager_owner", trial.owner().to_owned()),
     ];
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

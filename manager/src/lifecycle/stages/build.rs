@@ -38,14 +38,14 @@ const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION
 ///
 /// The hash of what it made is in the history before the next stage begins: a later manager knows it again.
 pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
-    let settings = driver.manager.settings();
+    let settings = driver.settings();
     let agent = agent_for(&settings.agent, driver.schedule.image.arch)
         .map_err(|refusal| Failure::new(refusal.reason(), refusal.to_string()))?;
     let late =
         async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
     let targets = &driver.schedule.targets;
     let asked = async {
-        driver.manager.preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
+        driver.clouds().preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
     };
     driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
     let directory = driver.directory();
@@ -57,10 +57,10 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
     let own = own_inputs(driver).await?;
     let order = order(driver, agent, own.inputs).await?;
     let clouds =
-        targets.iter().filter_map(|target| driver.manager.cloud(&target.cloud).ok()).collect::<Vec<_>>();
+        targets.iter().filter_map(|target| driver.clouds().get(&target.cloud).ok()).collect::<Vec<_>>();
     let images = clouds.iter().find_map(|cloud| cloud.image_directory());
-    let _room = room::admit(&driver.manager, &driver.schedule, &order.scratch, images).await?;
-    let history = driver.manager.history();
+    let _room = driver.room().admit(&driver.schedule, &order.scratch, images).await?;
+    let history = driver.history();
     let name = order.scratch.display().to_string();
     let row = history.intend((&driver.id, None), HOST, "scratch", &name).await?;
     history.resource_created(row, &name).await?;
@@ -100,7 +100,7 @@ async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Fa
         schedule_digest: digest_of(&driver.schedule),
         packages_sha256,
     };
-    driver.manager.history().record_artifact(&driver.id, record).await?;
+    driver.history().record_artifact(&driver.id, record).await?;
     Ok(HashedFile { file, sha512 })
 }
 
@@ -128,7 +128,7 @@ async fn defined_build(
     order: &Order,
     own: Vec<DefinitionPart>,
 ) -> Result<Artifact, Failure> {
-    let (settings, image) = (driver.manager.settings(), &driver.schedule.image);
+    let (settings, image) = (driver.settings(), &driver.schedule.image);
     let before = driver.reading.elements.clone();
     let reading = async { Ok(Definition::read(settings, image, &order.agent, own, before).await) };
     let late = async { Failure::new(Reason::BuildTimeout, "reading the elements' files took too long") };
@@ -139,7 +139,7 @@ async fn defined_build(
     match result {
         Ok(artifact) => {
             if let Some(defined) = &defined {
-                driver.manager.history().record_definition(&driver.id, defined, None).await?;
+                driver.history().record_definition(&driver.id, defined, None).await?;
             }
             Ok(artifact)
         }
@@ -167,7 +167,7 @@ async fn build(
     expanded: &OnceLock<Expanded>,
 ) -> Result<Result<Artifact, BuilderError>, Failure> {
     let cancel = CancellationToken::new();
-    let events = driver.manager.events();
+    let events = driver.events();
     let tell = |event: Event| match event {
         Event::Line(line) => {
             // A target of its own, so that a filter can do without it: "info,dib=warn".
@@ -195,7 +195,7 @@ async fn build(
 }
 
 async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Failure> {
-    let settings = driver.manager.settings();
+    let settings = driver.settings();
     let image = &driver.schedule.image;
     let stand_ins = builder::install_stand_ins(&settings.state)
         .map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.state.display())))?;
@@ -217,10 +217,10 @@ async fn order(driver: &Driver, agent: PathBuf, own: Inputs) -> Result<Order, Fa
         bases: settings.bases(),
         log: driver.directory().join(files::BUILD_LOG),
         agent,
-        fingerprint: driver.manager.inner().fingerprint.clone(),
+        fingerprint: driver.fingerprint().to_owned(),
         private: settings.private.iter().chain([&settings.state, &settings.scratch]).cloned().collect(),
         timeout: driver.schedule.timeouts.build,
-        phase_weights: driver.manager.history().phases(&driver.schedule.name).await?,
+        phase_weights: driver.history().phases(&driver.schedule.name).await?,
     })
 }
 

@@ -47,10 +47,10 @@ async fn in_cloud(
     publish: &Publish,
 ) -> Result<String, Failure> {
     let publication = Publication::of(publish);
-    let cloud = driver.manager.cloud(cloud_name);
+    let cloud = driver.clouds().get(cloud_name);
     let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
     // Until the history says what the cloud was told.
-    let _alone = driver.manager.inner().naming.alone(cloud_name).await;
+    let _alone = driver.publications().alone(cloud_name).await;
     let (given, asked) = (image.clone(), Arc::clone(&cloud));
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
@@ -71,7 +71,7 @@ async fn in_cloud(
     };
     if let Err(error) = book(driver, cloud_name, image, &published).await {
         tracing::error!(build = driver.id, "published, but the history does not say so: {error}");
-    } else if let Err(error) = driver.manager.look_at_name(&*asked, &publish.name).await {
+    } else if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
         tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
@@ -90,7 +90,7 @@ async fn book(
     image: &Image,
     published: &Published,
 ) -> Result<(), HistoryError> {
-    let history = driver.manager.history();
+    let history = driver.history();
     for row in history.open_resources(&driver.id).await? {
         if published.own_image && row.kind == "image" && row.cloud == cloud {
             history.resource_state(row.id, ResourceState::Published, &published.location).await?;

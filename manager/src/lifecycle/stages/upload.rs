@@ -54,7 +54,7 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
         return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
     }
     for row in rows {
-        let removed = trial.shared.manager.take_away(&row).await;
+        let removed = trial.cleaner().take_away(&row).await;
         removed.map_err(|why| cut(format!("what came of an earlier upload cannot be removed: {why}")))?;
     }
     let new = NewImage {
@@ -93,7 +93,7 @@ async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>,
     if trial.shared.uploads.all_done() {
         for row in trial.history().open_resources(&trial.shared.id).await? {
             if row.cloud == HOST
-                && let Err(why) = trial.shared.manager.take_away(&row).await
+                && let Err(why) = trial.cleaner().take_away(&row).await
             {
                 tracing::warn!(build = trial.shared.id, "{}: {why}; clean-up tries again", row.name);
             }
@@ -111,7 +111,7 @@ async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>,
 
 fn properties(trial: &Trial) -> BTreeMap<String, String> {
     let mut properties = trial.shared.schedule.image.properties.clone();
-    properties.insert("image_manager_owner".to_owned(), trial.shared.manager.inner().owner.clone());
+    properties.insert("image_manager_owner".to_owned(), trial.owner().to_owned());
     properties.insert("image_manager_build".to_owned(), trial.shared.id.clone());
     properties
 }

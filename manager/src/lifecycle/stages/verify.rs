@@ -135,7 +135,7 @@ async fn decided(trial: &Trial, booted: &Booted, results: &[v1::CheckResult], la
 async fn follow(trial: &Trial, verification: &mut Verification) -> Result<(), Failure> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reattach = trial.shared.manager.settings().reattach;
+    let reattach = trial.settings().reattach;
     loop {
         let patience = async {
             match &verification.lost {

@@ -26,11 +26,18 @@ struct Wanted {
     /// Build even if nothing has changed.
     #[serde(default)]
     force: bool,
+    /// Build nothing, but verify the published image again.
+    #[serde(default)]
+    verify: bool,
 }
 
 impl Wanted {
-    fn options(&self, by: Principal) -> TriggerOptions {
-        TriggerOptions { force: self.force, ..TriggerOptions::new(Trigger::Web, by) }
+    /// What it asks for, when that makes sense.
+    fn options(&self, by: Principal) -> Result<TriggerOptions, Refusal> {
+        if self.force && self.verify {
+            return Err(Refusal::bad_request("force and verify: a verification builds nothing".to_owned()));
+        }
+        Ok(TriggerOptions { force: self.force, verify: self.verify, ..TriggerOptions::new(Trigger::Web, by) })
     }
 }
 
@@ -41,7 +48,7 @@ pub(super) struct After {
     next: String,
 }
 
-/// `POST /build`: queues a build. A form is answered with the build's page, JSON with JSON.
+/// `POST /build`: queues a build, or a verification. A form is answered with the build's page, JSON with JSON.
 pub(super) async fn trigger(State(web): State<Web>, caller: Caller, request: Request) -> Response {
     let by = caller.principal;
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -68,7 +75,7 @@ fn refused(status: StatusCode, why: &str) -> Response {
 }
 
 async fn trigger_form(web: &Web, wanted: &Wanted, by: Principal) -> Answer {
-    match web.manager.trigger(&wanted.schedule, wanted.options(by)).await {
+    match web.manager.trigger(&wanted.schedule, wanted.options(by)?).await {
         Ok(v1::Build { id: build_id, .. }) | Err(TriggerError::AlreadyRunning { build_id, .. }) => {
             Ok(Redirect::to(&format!("/builds/{build_id}")).into_response())
         }
@@ -84,7 +91,11 @@ async fn trigger_json(web: &Web, body: &[u8], by: Principal) -> Response {
             return answer(StatusCode::BAD_REQUEST, None, &json!({ "error": error }));
         }
     };
-    match web.manager.trigger(&wanted.schedule, wanted.options(by)).await {
+    let options = match wanted.options(by) {
+        Ok(options) => options,
+        Err(Refusal { status, message }) => return answer(status, None, &json!({ "error": message })),
+    };
+    match web.manager.trigger(&wanted.schedule, options).await {
         Ok(build) => {
             let page = format!("/builds/{}", build.id);
             let told = json!({"id": build.id, "schedule": build.schedule, "state": build.state().word(), "page": page});

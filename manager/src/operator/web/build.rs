@@ -96,7 +96,7 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                 p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
             }
             div.actions {
-                @if let Some(previous) = previous {
+                @if let Some(previous) = previous.filter(|_| !build.verification) {
                     a.button href={ "/compare?a=" (previous) "&b=" (build.id) } { "Compare with previous" }
                 }
                 @if !operator {
@@ -110,6 +110,9 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                         @if build.state() == v1::BuildState::Skipped {
                             input type="hidden" name="force" value="true";
                             button.primary type="submit" { "Build all the same" }
+                        } @else if build.verification {
+                            input type="hidden" name="verify" value="true";
+                            button.primary type="submit" { "Verify again" }
                         } @else {
                             button.primary type="submit" { "Build again" }
                         }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::Web;
 use super::layout::{Page, Place};
 use crate::operator::access::{Caller, Refused, cookie, no_cookie};
-use crate::operator::door::Visitor;
 use crate::operator::gate;
+use crate::operator::listener::Visitor;
 
 /// Where to go after the login.
 #[derive(Debug, Deserialize)]

@@ -79,6 +79,17 @@ pub(super) fn trial(state: TrialState) -> Markup {
     html! { span class={ "badge " (tone) } { (disc(tone, sign)) (state.word().replace('_', " ")) } }
 }
 
+/// A verdict as a badge.
+pub(super) fn verdict(verdict: v1::Verdict) -> Markup {
+    let (tone, sign) = match verdict {
+        v1::Verdict::Passed => ("good", CHECK),
+        v1::Verdict::Failed => ("bad", CROSS),
+        v1::Verdict::Errored => ("warn", BANG),
+        v1::Verdict::Unspecified => ("off", DASH),
+    };
+    html! { span class={ "badge " (tone) } { (disc(tone, Some(sign))) (verdict.word()) } }
+}
+
 /// How many of a build's trials passed, where its state does not say it.
 pub(super) fn tally(build: &v1::Build) -> Markup {
     html! {

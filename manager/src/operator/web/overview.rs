@@ -26,6 +26,8 @@ pub(super) struct Standing {
     /// The newest builds, newest first, without their parts.
     pub(super) builds: Vec<v1::Build>,
     pub(super) next: Option<DateTime<Utc>>,
+    /// When its published image is verified again by itself.
+    pub(super) next_reverify: Option<DateTime<Utc>>,
     /// What is remembered of it.
     pub(super) state: Option<ScheduleState>,
 }
@@ -39,7 +41,8 @@ impl Standing {
     ) -> Self {
         let paused = state.as_ref().is_some_and(|state| state.paused);
         let next = if paused { None } else { planner::next_fires(&schedule, now, 1).into_iter().next() };
-        Self { schedule, paused, builds, next, state }
+        let next_reverify = planner::next_reverify(&schedule, now).filter(|_| !paused);
+        Self { schedule, paused, builds, next, next_reverify, state }
     }
 
     pub(super) fn under_way(&self) -> Option<&v1::Build> {
@@ -157,6 +160,20 @@ pub(super) fn next(standing: &Standing) -> Markup {
                 Some(cron) => { code { (cron.source.trim()) } " " (schedule.timezone.name()) },
                 None => "on demand only",
             }
+        }
+        @if standing.next_reverify.is_some() {
+            p.muted { "verified again " (figures::distance(standing.next_reverify)) }
+        }
+    }
+}
+
+/// The button that has the published image booted and asked once more.
+pub(super) fn verify_again(schedule: &str) -> Markup {
+    html! {
+        form method="post" action="/build" {
+            input type="hidden" name="schedule" value=(schedule);
+            input type="hidden" name="verify" value="true";
+            button type="submit" { "Verify again" span.sr-only { " " (schedule) } }
         }
     }
 }

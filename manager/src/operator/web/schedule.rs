@@ -9,17 +9,19 @@ use serde::Deserialize;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
 use super::overview::{self, STRIP, Standing};
-use super::{Web, builds, figures, marks, trends};
+use super::{Web, builds, figures, images, marks, trends};
 use crate::clock;
-use crate::history::{BuildFilter, ReportQuery};
+use crate::history::{BuildFilter, PublicationFilter, ReportQuery};
 use crate::lifecycle::TriggerError;
 use crate::operator::access::{Caller, Role};
-use crate::schedules::{Schedule, Target, planner};
+use crate::schedules::{OnFailure, Schedule, Target, planner};
 
 /// Fire times that are told.
 const FIRES: usize = 3;
 /// Builds in the list.
 const ROWS: u32 = 10;
+/// Images of the name that are looked at.
+const PUBLISHED: u32 = 1000;
 /// Points of the charts.
 const POINTS: u32 = 60;
 /// The ranges that can be asked for: name, words, days.
@@ -60,6 +62,10 @@ pub(super) async fn page(
         Some(schedule) => Some(standing(&web, schedule).await?),
         None => None,
     };
+    let published = match &standing {
+        Some(standing) => published(&web, &standing.schedule).await?,
+        None => Vec::new(),
+    };
     let page = Page {
         title: name.clone(),
         place: Place::Schedules,
@@ -68,7 +74,10 @@ pub(super) async fn page(
     };
     let body = html! {
         (head(&name, standing.as_ref(), caller.may(Role::Operator)))
-        @if let Some(standing) = &standing { (trouble(standing)) (facts(standing)) }
+        @if let Some(standing) = &standing {
+            (trouble(standing)) (facts(standing))
+            (publication(standing, &published, caller.may(Role::Operator)))
+        }
         section.panel #trends data-swap {
             div.panel-head {
                 h2 { "Trends" }
@@ -102,6 +111,69 @@ async fn standing(web: &Web, schedule: Schedule) -> Result<Standing, Refusal> {
     let mut newest = history.newest_of_each(vec![schedule.name.clone()], STRIP).await?;
     let builds = newest.remove(&schedule.name).unwrap_or_default();
     Ok(Standing::new(schedule, state, builds, clock::now()))
+}
+
+/// The images that have the schedule's name, one a cloud.
+async fn published(web: &Web, schedule: &Schedule) -> Result<Vec<v1::Publication>, Refusal> {
+    let Some(publish) = &schedule.publish else { return Ok(Vec::new()) };
+    let filter = PublicationFilter {
+        name: Some(publish.name.clone()),
+        limit: PUBLISHED,
+        ..PublicationFilter::default()
+    };
+    let mut rows = web.manager.history().publications(filter).await?.publications;
+    rows.retain(|row| row.state() == v1::PublicationState::Current && schedule.is_on(&row.cloud));
+    Ok(rows)
+}
+
+/// What is published of the schedule, how that was verified last and when it is again.
+fn publication(standing: &Standing, published: &[v1::Publication], operator: bool) -> Markup {
+    let schedule = &standing.schedule;
+    let Some(publish) = &schedule.publish else { return html! {} };
+    html! {
+        section.panel #published data-swap {
+            div.panel-head {
+                h2 { "Published as " (publish.name) }
+                span.spacer {}
+                @if operator && !published.is_empty() && standing.under_way().is_none() {
+                    (overview::verify_again(&schedule.name))
+                }
+                a href="/images" { "All images" }
+            }
+            div.published {
+                @for image in published {
+                    p {
+                        (image.cloud) ": build "
+                        a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) }
+                        ", verified " (images::verified(image))
+                    }
+                }
+                @if published.is_empty() { p { "Nothing was published yet." } }
+                (reverified(standing))
+            }
+        }
+    }
+}
+
+/// When, and what becomes of the name.
+fn reverified(standing: &Standing) -> Markup {
+    let schedule = &standing.schedule;
+    let after = match schedule.on_failure {
+        OnFailure::RollBack => "when it fails then, the name goes back to the newest good image",
+        OnFailure::Keep => "the name stays, whatever comes of it",
+    };
+    html! {
+        p.muted {
+            @match &schedule.reverify {
+                Some(reverify) => {
+                    "Verified again by " code { (reverify.source.trim()) } " " (schedule.timezone.name())
+                    @if standing.next_reverify.is_some() { ", next " (figures::distance(standing.next_reverify)) }
+                },
+                None => "Verified again on demand only",
+            }
+            "; " (after) "."
+        }
+    }
 }
 
 fn head(name: &str, standing: Option<&Standing>, operator: bool) -> Markup {

@@ -4,6 +4,7 @@ mod additions;
 mod cron;
 mod design;
 mod documents;
+mod environment;
 mod errors;
 mod machines;
 mod merging;

@@ -18,3 +18,14 @@ later     mycloud  on demand  UTC            -
     assert_eq!(describe(&schedules, utc("2026-03-28T22:30:00Z")), expected);
     assert_eq!(describe(&read(""), utc("2026-03-28T22:30:00Z")), "no schedules\n");
 }
+
+#[test]
+fn when_the_published_image_is_verified_again_is_told_below() {
+    let file = "[schedule.web]\nimage.elements = [\"a\"]\ncron = \"\"\npublish.name = \"web\"\nreverify = \"0 5 * * *\"\n";
+    let table = describe(&read(file), utc("2026-11-01T04:00:00Z"));
+    let last = table.lines().last().unwrap();
+    assert!(
+        last.contains("reverify 0 5 * * *") && last.ends_with("Sun 2026-11-01 05:00:00 UTC (in 1h)"),
+        "{table}"
+    );
+}

@@ -5,7 +5,9 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use proptest::prelude::*;
 
 use super::super::cron::Cron;
-use super::super::planner::{Due, MISSED_COUNT_LIMIT, due, longest_gap, next_fires, reverify_due};
+use super::super::planner::{
+    Due, MISSED_COUNT_LIMIT, due, longest_gap, next_fires, next_reverify, reverify_due,
+};
 use super::{fires_by, one, utc};
 
 #[test]
@@ -15,6 +17,8 @@ fn a_published_image_is_due_again_by_an_entry_of_its_own() {
     let expected = Due { fire_time: utc("2026-11-01T04:00:00Z"), missed: 0 };
     assert_eq!(reverify_due(&one(lines), since, now), Some(expected));
     assert_eq!(due(&one(lines), since, now), None);
+    assert_eq!(next_reverify(&one(lines), since), Some(now));
+    assert_eq!(next_reverify(&one("cron = \"* * * * *\"\n"), since), None);
     assert_eq!(reverify_due(&one("cron = \"* * * * *\"\n"), since, now), None);
 }
 

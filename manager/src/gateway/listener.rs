@@ -1,4 +1,4 @@
-//! The door itself: connections come in here, are few, speak TLS soon, and show a token soon or go.
+//! The agents' port: connections are few, speak TLS soon, and show a token soon or are ended.
 //!
 //! ```text
 //!  TCP ──> a place among the connections ──> TLS ──> HTTP/2 ──> a token ──> attached
@@ -8,13 +8,12 @@
 //!            closed                          closed             closed
 //! ```
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,11 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::refusals::{RefusalLog, Refused, SUM_UP};
+use crate::connections::{Acceptor, Admitted, Connections};
 
 /// Connections that have shown TLS and wait to be served.
 const WAITING: usize = 16;
-/// Pause when the system gives no connection (no file descriptors, say).
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What bounds connections.
 #[derive(Debug, Clone, Copy)]
@@ -44,50 +42,19 @@ pub(super) struct Bounds {
     pub(super) idle: Duration,
 }
 
-/// All open connections.
-pub(super) struct Door {
-    bounds: Bounds,
-    refusals: Arc<RefusalLog>,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    next: u64,
-    /// By number, so oldest first.
-    visits: BTreeMap<u64, Visit>,
-}
-
-/// An open connection, as the door sees it.
-struct Visit {
-    end: CancellationToken,
-    attached: Arc<AtomicUsize>,
-}
-
-/// An open connection's place. It is given back when this is dropped.
-struct Seat {
-    door: Arc<Door>,
-    number: u64,
-    end: CancellationToken,
-    visitor: Visitor,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.door.open().visits.remove(&self.number);
-    }
-}
+/// What is known of a connection: how many are attached by it.
+type Attached = AtomicUsize;
 
 /// An open connection, as the service sees it.
 #[derive(Clone)]
 pub(super) struct Visitor {
     /// Who it is.
     pub(super) peer: SocketAddr,
-    attached: Arc<AtomicUsize>,
+    attached: Arc<Attached>,
 }
 
 /// While this is held the connection may stay.
-pub(super) struct Welcomed(Arc<AtomicUsize>);
+pub(super) struct Welcomed(Arc<Attached>);
 
 impl Visitor {
     /// Somebody is attached by this connection.
@@ -103,111 +70,104 @@ impl Drop for Welcomed {
     }
 }
 
-impl Door {
-    pub(super) fn new(bounds: Bounds, refusals: Arc<RefusalLog>) -> Arc<Self> {
-        Arc::new(Self { bounds, refusals, open: Mutex::default() })
-    }
+/// What all connections share.
+struct Port {
+    bounds: Bounds,
+    refusals: Arc<RefusalLog>,
+    connections: Arc<Connections<Attached>>,
+}
 
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // Whole even after a panic elsewhere: each change is a single step.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives a connection a place; when there is none, that of the one that has waited longest without a token.
-    fn enter(self: &Arc<Self>, peer: SocketAddr) -> Option<Seat> {
-        let mut open = self.open();
-        if open.visits.len() >= self.bounds.connections {
-            let idle = open.visits.iter().find(|(_, visit)| visit.attached.load(Ordering::Relaxed) == 0);
-            let idle = idle.map(|(number, _)| *number)?;
-            if let Some(visit) = open.visits.remove(&idle) {
-                visit.end.cancel();
-            }
-            self.refusals.note(Refused::Crowd, None, "");
+/// Takes connections until `stop`. Those that have come through TLS are in the channel that is returned.
+pub(super) fn receive(
+    listener: TcpListener,
+    bounds: Bounds,
+    refusals: Arc<RefusalLog>,
+    tls: TlsAcceptor,
+    stop: CancellationToken,
+) -> mpsc::Receiver<io::Result<Connection>> {
+    let (admitted, receiver) = mpsc::channel(WAITING);
+    let port = Arc::new(Port { bounds, refusals, connections: Connections::new(bounds.connections) });
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = port.take_all(listener, &tls, &admitted) => {}
         }
-        let number = open.next;
-        open.next += 1;
-        let (end, attached) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
-        open.visits.insert(number, Visit { end: end.clone(), attached: Arc::clone(&attached) });
-        Some(Seat { door: Arc::clone(self), number, end, visitor: Visitor { peer, attached } })
-    }
+        port.refusals.sum_up(true);
+    });
+    receiver
+}
 
-    /// Takes connections until `stop`. Those that have come through TLS are in the channel that is returned.
-    pub(super) fn receive(
-        self: &Arc<Self>,
-        listener: TcpListener,
-        tls: TlsAcceptor,
-        stop: CancellationToken,
-    ) -> mpsc::Receiver<io::Result<Connection>> {
-        let (admitted, receiver) = mpsc::channel(WAITING);
-        let door = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = door.take_all(&listener, &tls, &admitted) => {}
-            }
-            door.refusals.sum_up(true);
-        });
-        receiver
-    }
-
+impl Port {
     async fn take_all(
         self: &Arc<Self>,
-        listener: &TcpListener,
+        listener: TcpListener,
         tls: &TlsAcceptor,
         admitted: &mpsc::Sender<io::Result<Connection>>,
     ) {
+        let mut acceptor = Acceptor::new(listener, "the gateway");
         let mut sums = tokio::time::interval(SUM_UP);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let (stream, peer) = tokio::select! {
+                accepted = acceptor.accept() => accepted,
                 _ = sums.tick() => {
                     self.refusals.sum_up(false);
                     continue;
                 }
             };
-            match accepted {
-                Ok((stream, peer)) => match self.enter(peer) {
-                    Some(seat) => {
-                        tokio::spawn(shake_hands(seat, stream, tls.clone(), admitted.clone()));
-                    }
-                    None => self.refusals.note(Refused::Crowd, Some(peer), ""),
-                },
-                Err(error) => {
-                    tracing::warn!("the gateway cannot take a connection: {error}");
-                    tokio::time::sleep(PAUSE).await;
-                }
+            if let Some(place) = self.admit(peer) {
+                tokio::spawn(shake_hands(
+                    Arc::clone(self),
+                    place,
+                    peer,
+                    stream,
+                    tls.clone(),
+                    admitted.clone(),
+                ));
             }
         }
+    }
+
+    /// Gives a connection a place; when there is none, that of the one that has waited longest without a token.
+    fn admit(&self, peer: SocketAddr) -> Option<Admitted<Attached>> {
+        let without_token = |attached: &Attached| (attached.load(Ordering::Relaxed) == 0).then_some(());
+        let admitted = self.connections.admit(Attached::new(0), without_token);
+        match &admitted {
+            Some(admitted) if admitted.has_evicted() => self.refusals.note(Refused::Crowd, None, ""),
+            Some(_) => {}
+            None => self.refusals.note(Refused::Crowd, Some(peer), ""),
+        }
+        admitted
     }
 }
 
 async fn shake_hands(
-    seat: Seat,
+    port: Arc<Port>,
+    place: Admitted<Attached>,
+    peer: SocketAddr,
     stream: TcpStream,
     tls: TlsAcceptor,
     admitted: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let peer = Some(seat.visitor.peer);
     // Small messages both ways.
     let _ = stream.set_nodelay(true);
     let shaken = tokio::select! {
-        () = seat.end.cancelled() => return,
-        shaken = tokio::time::timeout(seat.door.bounds.handshake, tls.accept(stream)) => shaken,
+        () = place.end().cancelled() => return,
+        shaken = tokio::time::timeout(port.bounds.handshake, tls.accept(stream)) => shaken,
     };
     match shaken {
         Ok(Ok(stream)) => {
-            let connection = Connection { leave: Box::pin(leave(&seat)), gone: false, stream, seat };
+            let leave = Box::pin(leave(&place, port.bounds.idle));
             // Fails only when nobody serves any more.
-            let _ = admitted.send(Ok(connection)).await;
+            let _ = admitted.send(Ok(Connection { stream, leave, gone: false, peer, place })).await;
         }
-        Ok(Err(error)) => seat.door.refusals.note(Refused::Tls, peer, &error.to_string()),
-        Err(_) => seat.door.refusals.note(Refused::Tls, peer, "no handshake in time"),
+        Ok(Err(error)) => port.refusals.note(Refused::Tls, Some(peer), &error.to_string()),
+        Err(_) => port.refusals.note(Refused::Tls, Some(peer), "no handshake in time"),
     }
 }
 
 /// Ends when the connection must.
-fn leave(seat: &Seat) -> impl Future<Output = ()> + Send + use<> {
-    let (end, attached, idle) = (seat.end.clone(), Arc::clone(&seat.visitor.attached), seat.door.bounds.idle);
+fn leave(place: &Admitted<Attached>, idle: Duration) -> impl Future<Output = ()> + Send + use<> {
+    let (end, attached) = (place.end().clone(), Arc::clone(place.state()));
     async move {
         loop {
             tokio::select! {
@@ -223,7 +183,8 @@ pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     leave: Pin<Box<dyn Future<Output = ()> + Send>>,
     gone: bool,
-    seat: Seat,
+    peer: SocketAddr,
+    place: Admitted<Attached>,
 }
 
 impl Connection {
@@ -243,7 +204,7 @@ impl Connected for Connection {
     type ConnectInfo = Visitor;
 
     fn connect_info(&self) -> Visitor {
-        self.seat.visitor.clone()
+        Visitor { peer: self.peer, attached: Arc::clone(self.place.state()) }
     }
 }
 

@@ -12,11 +12,11 @@ use image_manager_proto::v1::{self, PublicationState};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::Manager;
-use super::publications::{ChangeError, rows, within};
+use super::{ChangeError, Publications, rows, within};
 use crate::clock;
 use crate::cloud::{Cloud, Held, Pruned, Publication};
 use crate::history::PublicationFilter;
+use crate::lifecycle::Manager;
 use crate::schedules::Schedule;
 
 /// How often it is looked for images whose time has come.
@@ -38,13 +38,13 @@ pub fn start_pruning(manager: Manager, stop: CancellationToken) {
                 if stop.is_cancelled() {
                     return;
                 }
-                manager.prune(schedule).await;
+                manager.publications().prune(schedule).await;
             }
         }
     });
 }
 
-impl Manager {
+impl Publications {
     /// Looks after the name of a schedule, in each of its clouds.
     async fn prune(&self, schedule: &Schedule) {
         let Some(publish) = &schedule.publish else { return };
@@ -64,10 +64,10 @@ impl Manager {
         cloud_name: &str,
         publication: &Publication,
     ) -> Result<(), ChangeError> {
-        let cloud = self.cloud(cloud_name)?;
-        let _alone = self.inner().naming.alone(cloud_name).await;
+        let cloud = self.clouds.get(cloud_name)?;
+        let _alone = self.alone(cloud_name).await;
         // It may be booting one of them, and prunes its name itself when it publishes.
-        if self.history().unfinished_build(&schedule.name).await?.is_some() {
+        if self.history.unfinished_build(&schedule.name).await?.is_some() {
             return Ok(());
         }
         let failed = |error| ChangeError::Cloud { cloud: cloud_name.to_owned(), error, begun: true };
@@ -88,14 +88,14 @@ impl Manager {
         let (name, cloud_name) = (name.to_owned(), cloud.name().to_owned());
         let filter =
             PublicationFilter { name: Some(name.clone()), cloud: Some(cloud_name.clone()), ..rows() };
-        let known = self.history().publications(filter).await?.publications;
+        let known = self.history.publications(filter).await?.publications;
         let older = |row: &&v1::Publication| row.state() != PublicationState::Current;
         let failed = |error| ChangeError::Cloud { cloud: cloud_name.clone(), error, begun: true };
         let there = within(cloud.named(&name)).await.map_err(failed)?;
         let hashes: BTreeSet<&str> = there.iter().map(|image| image.sha512.as_str()).collect();
         if known.iter().filter(older).any(|row| !hashes.contains(row.sha512.as_str())) {
             let there = there.iter().map(|image| (image.sha512.clone(), image.location.clone())).collect();
-            self.history().record_there(&name, &cloud_name, there).await?;
+            self.history.record_there(&name, &cloud_name, there).await?;
         }
         let listed = |one: &Held| known.iter().filter(older).any(|row| row.sha512 == one.sha512);
         let (held, unlisted): (Vec<Held>, Vec<Held>) = pruned.held.into_iter().partition(listed);
@@ -111,6 +111,6 @@ impl Manager {
         for why in held.iter().filter(|(sha512, why)| said.get(*sha512) != Some(why)).map(|(_, why)| why) {
             tracing::warn!(name, cloud = cloud_name, "nothing keeps it, and it cannot be removed: {why}");
         }
-        Ok(self.history().record_held(&name, &cloud_name, held.into_iter().collect()).await?)
+        Ok(self.history.record_held(&name, &cloud_name, held.into_iter().collect()).await?)
     }
 }

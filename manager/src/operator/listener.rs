@@ -1,4 +1,4 @@
-//! The operator port's door: connections are few, and say something soon or go. It stands before any token, so
+//! The operator port: connections are few, and say something soon or are ended. That is before any token, so
 //! whoever reaches the port cannot take the manager's file descriptors.
 //!
 //! When all places are taken, whoever brought a wrong token goes first, then whoever has been answered nothing, then
@@ -7,13 +7,12 @@
 //!
 //! Whose a connection of this host is, the kernel is asked once, when a request needs to know.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::access::socket_owner;
+use crate::connections::{Acceptor, Admitted, Connections, Seldom};
 
 /// Most connections that are open at once.
 const PLACES: usize = 512;
@@ -31,36 +31,32 @@ const PLACES: usize = 512;
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Connections that have said something and wait to be served.
 const WAITING: usize = 16;
-/// Pause when the system gives no connection (no file descriptors, say).
-const PAUSE: Duration = Duration::from_millis(100);
 /// Most that is read of a connection before it is answered something: a request's head and a form are far less, and
 /// HTTP/2 answers as it reads.
 const UNANSWERED: usize = 192 * 1024;
 /// How long a connection that is to end has for its last answer.
 const LAST_ANSWER: Duration = Duration::from_millis(300);
-/// How often the log hears of the same trouble.
-const TELL: Duration = Duration::from_mins(1);
 
-/// All open connections.
-struct Door {
+/// What is known of an open connection.
+struct Standing {
+    /// The connections' clock.
     opened: Instant,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    next: u64,
-    visits: BTreeMap<u64, Visit>,
-    /// When the log was last told of a crowd.
-    told: Option<Instant>,
-}
-
-/// An open connection, as the door sees it.
-struct Visit {
-    end: CancellationToken,
-    answered: Arc<AtomicU64>,
+    /// When something was last written to it, in milliseconds of that clock; 0 is never.
+    answered: AtomicU64,
     /// Whether it brought a wrong token.
-    suspect: Arc<AtomicBool>,
+    suspect: AtomicBool,
+}
+
+impl Standing {
+    fn answered(&self) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.answered.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// Who gives way first: whoever brought a wrong token, then whoever was answered nothing, or longest ago.
+    fn rank(&self) -> (bool, u64) {
+        (!self.suspect.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed))
+    }
 }
 
 /// An open connection, as whoever answers its requests sees it.
@@ -71,7 +67,7 @@ pub(super) struct Visitor {
     /// The two ends; `None` when the system does not tell.
     ends: Option<socket_owner::Ends>,
     owner: Arc<OnceCell<Option<u32>>>,
-    suspect: Arc<AtomicBool>,
+    standing: Arc<Standing>,
     end: CancellationToken,
 }
 
@@ -94,7 +90,7 @@ impl Visitor {
 
     /// It brought a wrong token: it goes first when there is a crowd.
     pub(super) fn suspect(&self) {
-        self.suspect.store(true, Ordering::Relaxed);
+        self.standing.suspect.store(true, Ordering::Relaxed);
     }
 
     /// Ends the connection once it has been answered.
@@ -107,101 +103,42 @@ impl Visitor {
     }
 }
 
-/// An open connection's place. It is given back when this is dropped.
-struct Seat {
-    door: Arc<Door>,
-    number: u64,
-    end: CancellationToken,
-    /// When something was last written to it, in milliseconds of the door's life; 0 is never.
-    answered: Arc<AtomicU64>,
-    suspect: Arc<AtomicBool>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.door.open().visits.remove(&self.number);
-    }
-}
-
-impl Seat {
-    fn answered(&self) {
-        let now = u64::try_from(self.door.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.answered.store(now.max(1), Ordering::Relaxed);
-    }
-}
-
-impl Door {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // Whole even after a panic elsewhere: each change is a single step.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives a connection a place, if need be somebody else's.
-    fn enter(self: &Arc<Self>) -> Seat {
-        let mut open = self.open();
-        if open.visits.len() >= PLACES {
-            let longest = open.visits.iter().min_by_key(|(_, visit)| {
-                (!visit.suspect.load(Ordering::Relaxed), visit.answered.load(Ordering::Relaxed))
-            });
-            let longest = longest.map(|(number, _)| *number);
-            if let Some(visit) = longest.and_then(|number| open.visits.remove(&number)) {
-                visit.end.cancel();
-            }
-            if open.told.is_none_or(|told| told.elapsed() >= TELL) {
-                open.told = Some(Instant::now());
-                tracing::warn!(
-                    "more than {PLACES} connections at the operator port: those that brought a wrong \
-                     token, were answered nothing, or longest ago, are ended"
-                );
-            }
-        }
-        let number = open.next;
-        open.next += 1;
-        let (end, answered) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let suspect = Arc::new(AtomicBool::new(false));
-        let visit =
-            Visit { end: end.clone(), answered: Arc::clone(&answered), suspect: Arc::clone(&suspect) };
-        open.visits.insert(number, visit);
-        Seat { door: Arc::clone(self), number, end, answered, suspect }
-    }
-}
-
 /// Takes connections until `stop`. Those that have said something are in the channel that is returned.
 pub(super) fn receive(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (admitted, receiver) = mpsc::channel(WAITING);
-    let door = Arc::new(Door { opened: Instant::now(), open: Mutex::default() });
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = take_all(&door, &listener, &admitted) => {}
+            () = take_all(listener, &admitted) => {}
         }
     });
     receiver
 }
 
-async fn take_all(door: &Arc<Door>, listener: &TcpListener, admitted: &mpsc::Sender<io::Result<Connection>>) {
-    let mut told: Option<Instant> = None;
+async fn take_all(listener: TcpListener, admitted: &mpsc::Sender<io::Result<Connection>>) {
+    let mut acceptor = Acceptor::new(listener, "the operator port");
+    let connections = Connections::new(PLACES);
+    let (opened, mut told) = (Instant::now(), Seldom::default());
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                tokio::spawn(first_byte(door.enter(), stream, peer, admitted.clone()));
-            }
-            Err(error) => {
-                if told.is_none_or(|told| told.elapsed() >= TELL) {
-                    told = Some(Instant::now());
-                    tracing::warn!("the operator port cannot take a connection: {error}");
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
+        let (stream, peer) = acceptor.accept().await;
+        let standing = Standing { opened, answered: AtomicU64::new(0), suspect: AtomicBool::new(false) };
+        // Everybody has a rank, so somebody gives way.
+        let Some(place) = connections.admit(standing, |standing| Some(standing.rank())) else { continue };
+        if place.has_evicted() && told.is_due() {
+            tracing::warn!(
+                "more than {PLACES} connections at the operator port: those that brought a wrong \
+                 token, were answered nothing, or longest ago, are ended"
+            );
         }
+        tokio::spawn(first_byte(place, stream, peer, admitted.clone()));
     }
 }
 
 async fn first_byte(
-    seat: Seat,
+    place: Admitted<Standing>,
     stream: TcpStream,
     peer: SocketAddr,
     admitted: mpsc::Sender<io::Result<Connection>>,
@@ -210,26 +147,26 @@ async fn first_byte(
     let _ = stream.set_nodelay(true);
     let mut byte = [0];
     let said = tokio::select! {
-        () = seat.end.cancelled() => return,
+        () = place.end().cancelled() => return,
         said = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut byte)) => said,
     };
     if !matches!(said, Ok(Ok(1..))) {
         tracing::debug!(%peer, "ended a connection at the operator port that said nothing");
         return;
     }
-    let end = seat.end.clone();
+    let end = place.end().clone();
     let visitor = Visitor {
         peer,
         ends: ends(&stream, peer),
         owner: Arc::default(),
-        suspect: Arc::clone(&seat.suspect),
+        standing: Arc::clone(place.state()),
         end: end.clone(),
     };
     let leave = Box::pin(end.clone().cancelled_owned());
     tokio::select! {
         () = end.cancelled() => {}
         // Fails only when nobody serves any more.
-        _ = admitted.send(Ok(Connection { stream, leave, gone: false, unanswered: 0, visitor, seat })) => {}
+        _ = admitted.send(Ok(Connection { stream, leave, gone: false, unanswered: 0, visitor, place })) => {}
     }
 }
 
@@ -248,7 +185,7 @@ pub(super) struct Connection {
     /// Bytes that were read since something was written.
     unanswered: usize,
     visitor: Visitor,
-    seat: Seat,
+    place: Admitted<Standing>,
 }
 
 impl Connection {
@@ -269,7 +206,7 @@ impl Connection {
     fn answered(&mut self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(1..))) {
             self.unanswered = 0;
-            self.seat.answered();
+            self.place.state().answered();
         }
     }
 }

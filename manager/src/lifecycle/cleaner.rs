@@ -1,0 +1,205 @@
+//! Taking away what the ledger lists: at the end of a build or a trial, and whatever was left then.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use image_manager_proto::v1::StageState;
+
+use super::clouds::Clouds;
+use super::ledger::HOST;
+use super::publications::Publications;
+use super::records::Records;
+use super::settings::{Settings, files};
+use crate::clock;
+use crate::cloud::incidents::Incidents;
+use crate::cloud::{Removal, Resource, ResourceKind};
+use crate::history::{History, HistoryError, LedgerRow, ResourceState};
+
+/// How long the whole clean-up of a build or a trial may take.
+const CLEAN_UP: Duration = Duration::from_mins(15);
+/// How long the removal of one resource may take.
+const REMOVAL: Duration = Duration::from_mins(3);
+/// How long what was asked for and never seen is looked for, and how long after the first look.
+const LOOKED_FOR: Duration = Duration::from_mins(20);
+const AGAIN: Duration = Duration::from_secs(30);
+/// How often a removal is tried in one clean-up.
+const TRIES: u32 = 3;
+
+/// Takes resources away; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Cleaner {
+    settings: Arc<Settings>,
+    history: History,
+    clouds: Clouds,
+}
+
+impl Cleaner {
+    pub(super) fn new(settings: Arc<Settings>, history: History, clouds: Clouds) -> Self {
+        Self { settings, history, clouds }
+    }
+
+    /// Takes away all that a build, or one trial of it, made; says how that went.
+    pub(super) async fn clean_up(&self, id: &str, trial: Option<u32>) -> (StageState, String) {
+        let incidents = Incidents::default();
+        let work = incidents.watch(Box::pin(self.take_away_all(id, trial)));
+        let (state, detail) = match tokio::time::timeout(CLEAN_UP, work).await {
+            Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
+            Ok(left) => {
+                tracing::warn!(build = id, "left for the reconciler: {}", left.join("; "));
+                (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
+            }
+            Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
+        };
+        (state, incidents.append_to(&detail))
+    }
+
+    /// Takes away everything that a build, or one trial of it, still has, newest first. Returns what is left, a line
+    /// each.
+    async fn take_away_all(&self, build_id: &str, trial: Option<u32>) -> Vec<String> {
+        let mut left = Vec::new();
+        for attempt in 1..=TRIES {
+            left.clear();
+            let rows = match self.history.open_resources(build_id).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    left.push(error.to_string());
+                    continue;
+                }
+            };
+            for row in rows.into_iter().filter(|row| trial.is_none() || row.trial == trial) {
+                if let Err(why) = self.take_away(&row).await {
+                    left.push(format!("{} {}: {why}", row.kind, row.name));
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            if attempt < TRIES {
+                tokio::time::sleep(Duration::from_secs(2 * u64::from(attempt))).await;
+            }
+        }
+        left
+    }
+
+    /// Takes one thing away; its row says so before and after.
+    pub(super) async fn take_away(&self, row: &LedgerRow) -> Result<(), String> {
+        if let Err(error) = self.history.resource_state(row.id, ResourceState::Deleting, "").await {
+            // A full disk, say. Taking things away may be what mends it, and can be repeated.
+            tracing::warn!(build = row.build_id, "cannot write the history: {error}");
+        }
+        let removal = tokio::time::timeout(REMOVAL, self.remove(row))
+            .await
+            .unwrap_or_else(|_| Err(format!("not gone after {} s", REMOVAL.as_secs())));
+        let (state, note) = match &removal {
+            Ok(()) => (ResourceState::Gone, ""),
+            Err(why) => (ResourceState::Deleting, why.as_str()),
+        };
+        self.history.resource_state(row.id, state, note).await.map_err(|error| error.to_string())?;
+        removal
+    }
+
+    /// Where the private half of a key pair lies: with the logs of the trial that it belongs to.
+    async fn private_key(&self, row: &LedgerRow) -> Result<PathBuf, String> {
+        let state = &self.settings.state;
+        let build = match self.history.build(&row.build_id).await {
+            Ok(build) => build,
+            // Its files went before its row did.
+            Err(HistoryError::NoBuild(_)) => {
+                return Ok(files::directory(state, &row.build_id).join(files::PRIVATE_KEY));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let trial = row.trial.and_then(|position| build.trials.get(usize::try_from(position).ok()?));
+        let target = trial.map(|trial| trial.target.as_str()).unwrap_or_default();
+        // A row from before trials is that of the only one.
+        let only = build.trials.len() <= 1 || trial.is_none();
+        Ok(files::of_trial(state, &row.build_id, target, only).join(files::PRIVATE_KEY))
+    }
+
+    async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
+        if row.cloud == HOST {
+            let scratch = std::path::Path::new(&row.name);
+            return crate::builder::clean(scratch, &row.build_id)
+                .await
+                .map(|_| ())
+                .map_err(|error| error.to_string());
+        }
+        let cloud = self
+            .clouds
+            .get(&row.cloud)
+            .map_err(|error| format!("{error}; it can be taken away once the cloud is configured again"))?;
+        let kind = ResourceKind::parse(&row.kind)
+            .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
+        if kind == ResourceKind::KeyPair {
+            let file = self.private_key(row).await?;
+            match tokio::fs::remove_file(&file).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(format!("cannot remove the private key {}: {error}", file.display()));
+                }
+                _ => {}
+            }
+        }
+        let resource = Resource {
+            kind,
+            name: row.name.clone(),
+            external_id: row.external_id.clone(),
+            build_id: row.build_id.clone(),
+        };
+        match cloud.remove(&resource).await {
+            Ok(Removal::Gone) => Ok(()),
+            Ok(Removal::Held(why)) => Err(format!("held: {why}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Finishes, now and then, what could not be finished in its time; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Reconciler {
+    records: Records,
+    cleaner: Cleaner,
+    publications: Publications,
+}
+
+impl Reconciler {
+    pub(super) fn new(records: Records, cleaner: Cleaner, publications: Publications) -> Self {
+        Self { records, cleaner, publications }
+    }
+
+    /// Takes away what builds left behind whose clean-up did not come to its end. Returns what is left.
+    pub(super) async fn reconcile(&self) -> Vec<String> {
+        self.look_again().await;
+        let rows = match self.records.history().leftover_resources().await {
+            Ok(rows) => rows,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut left = self.publications.finish_handovers().await;
+        for row in rows {
+            self.records.metrics().leak(row.id);
+            match self.cleaner.take_away(&row).await {
+                Ok(()) => tracing::info!(build = row.build_id, "took away the {} {}", row.kind, row.name),
+                Err(why) => left.push(format!("{} {}: {why}", row.kind, row.name)),
+            }
+        }
+        left
+    }
+
+    /// A request that was under way when its answer was lost may have had its effect after nothing was found of it.
+    async fn look_again(&self) {
+        let now = clock::now();
+        let closed = (now - LOOKED_FOR).timestamp_millis()..(now - AGAIN).timestamp_millis();
+        let rows = match self.records.history().unseen_resources(closed).await {
+            Ok(rows) => rows,
+            Err(error) => return tracing::warn!("cannot see what was never seen: {error}"),
+        };
+        for row in rows.iter().filter(|row| row.cloud != HOST) {
+            match tokio::time::timeout(REMOVAL, self.cleaner.remove(row)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => tracing::warn!("looking once more for the {} {}: {why}", row.kind, row.name),
+                Err(_) => tracing::warn!("looking once more for the {} {}: no answer", row.kind, row.name),
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What is published of a schedule.
+
+use std::collections::BTreeMap;
+
+use image_manager_proto::v1::{self, PublicationState};
+
+use super::Publications;
+use crate::history::{HistoryError, PublicationFilter};
+use crate::lifecycle::TriggerError;
+use crate::schedules::Schedule;
+
+/// Clouds with one name that are looked at.
+const CLOUDS: u32 = 1000;
+
+/// Where the image of a build stands under its name.
+pub(in crate::lifecycle) enum Standing {
+    /// It has the name.
+    Current,
+    /// It was revoked; by whom and why.
+    Revoked(String),
+    /// The image of this build has the name; "none" when none has.
+    Other(String),
+}
+
+impl Publications {
+    /// Where the image of the build `of` stands under a name.
+    pub(in crate::lifecycle) async fn standing(
+        &self,
+        name: &str,
+        cloud: &str,
+        of: &str,
+    ) -> Result<Standing, HistoryError> {
+        let filter = PublicationFilter {
+            name: Some(name.to_owned()),
+            cloud: Some(cloud.to_owned()),
+            limit: CLOUDS,
+            ..PublicationFilter::default()
+        };
+        let rows = self.history.publications(filter).await?.publications;
+        let revoked = |row: &&v1::Publication| row.build_id == of && row.state() == PublicationState::Revoked;
+        if let Some(row) = rows.iter().find(revoked) {
+            return Ok(Standing::Revoked(format!("{} ({})", row.revoked_reason, row.revoked_by)));
+        }
+        let current = rows.iter().find(|row| row.state() == PublicationState::Current);
+        Ok(match current.map_or("none", |row| &row.build_id) {
+            build if build == of => Standing::Current,
+            other => Standing::Other(other.to_owned()),
+        })
+    }
+
+    /// The image that has the schedule's name in each of its clouds, and the build that made it.
+    pub(in crate::lifecycle) async fn published_images(
+        &self,
+        schedule: &Schedule,
+    ) -> Result<BTreeMap<String, (v1::Image, String)>, TriggerError> {
+        let none = |why: String| TriggerError::NotPublished { schedule: schedule.name.clone(), why };
+        let publish = schedule.publish.as_ref();
+        let name = publish.ok_or_else(|| none("it publishes nothing".to_owned()))?.name.clone();
+        let filter =
+            PublicationFilter { name: Some(name.clone()), limit: CLOUDS, ..PublicationFilter::default() };
+        let mut images = BTreeMap::new();
+        for row in self.history.publications(filter).await?.publications {
+            if row.state() == PublicationState::Current && schedule.is_on(&row.cloud) {
+                let virtual_size_bytes = self.virtual_size_of(&row).await?;
+                let image = v1::Image {
+                    id: row.image_id,
+                    name: row.name,
+                    sha512: row.sha512,
+                    size_bytes: row.size_bytes,
+                    virtual_size_bytes,
+                };
+                images.insert(row.cloud, (image, row.build_id));
+            }
+        }
+        if images.is_empty() {
+            return Err(none(format!("no image has the name {name} on {}", schedule.clouds().join(", "))));
+        }
+        Ok(images)
+    }
+
+    /// As the build that made it says; 0 when its row is gone.
+    async fn virtual_size_of(&self, row: &v1::Publication) -> Result<u64, HistoryError> {
+        let trials = match self.history.build(&row.build_id).await {
+            Ok(build) => build.trials,
+            Err(HistoryError::NoBuild(_)) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut images = trials.iter().filter(|trial| trial.cloud == row.cloud);
+        Ok(images.find_map(|trial| trial.image.as_ref()).map_or(0, |image| image.virtual_size_bytes))
+    }
+}

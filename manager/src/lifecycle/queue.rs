@@ -1,0 +1,148 @@
+//! Taking triggers and queueing builds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use image_manager_proto::v1;
+
+use super::artifact::digest_of;
+use super::clouds::Clouds;
+use super::current_schedules::CurrentSchedules;
+use super::driver::{BuildContext, Driver};
+use super::publications::Publications;
+use super::running::RunningBuilds;
+use super::stop::Stop;
+use super::take_up::Start;
+use super::trigger::{TriggerError, TriggerOptions};
+use crate::history::{History, HistoryError, NewBuild, NewTrial};
+use crate::schedules::{Schedule, Target};
+use crate::stage::Stage;
+
+/// How long whoever asks for a build waits for the cloud to say whether it can take it.
+pub const PREFLIGHT: Duration = Duration::from_mins(1);
+
+/// Where builds are queued; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Queue {
+    history: History,
+    schedules: CurrentSchedules,
+    clouds: Clouds,
+    /// For the images that are verified again.
+    publications: Publications,
+    /// What each build is given.
+    builds: Arc<BuildContext>,
+    running: RunningBuilds,
+}
+
+impl Queue {
+    pub(super) fn new(
+        history: History,
+        schedules: CurrentSchedules,
+        clouds: Clouds,
+        publications: Publications,
+        builds: BuildContext,
+        running: RunningBuilds,
+    ) -> Self {
+        Self { history, schedules, clouds, publications, builds: Arc::new(builds), running }
+    }
+
+    /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
+    /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
+    pub(super) async fn trigger(
+        &self,
+        name: &str,
+        options: TriggerOptions,
+    ) -> Result<v1::Build, TriggerError> {
+        let schedule = self.schedules.get(name)?;
+        let images = if options.verify {
+            self.publications.published_images(&schedule).await?
+        } else {
+            BTreeMap::new()
+        };
+        let mut targets = schedule.targets.clone();
+        // Where nothing is published there is nothing to verify again.
+        targets.retain(|target| !options.verify || images.contains_key(&target.cloud));
+        for target in &targets {
+            self.clouds.get(&target.cloud)?;
+        }
+        if !matches!(options.trigger, v1::Trigger::Cron | v1::Trigger::Retry) {
+            if let Some(build_id) = self.history.unfinished_build(name).await? {
+                return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
+            }
+            self.clouds
+                .preflight(&targets, PREFLIGHT)
+                .await
+                .map_err(|(cloud, error)| TriggerError::Cloud { cloud, error })?;
+        }
+        let build = NewBuild {
+            id: uuid::Uuid::now_v7().to_string(),
+            schedule: schedule.name.clone(),
+            trigger: options.trigger,
+            requested_by: options.by,
+            stages: (words(&Stage::BEFORE_TRIALS), words(&Stage::AFTER_TRIALS)),
+            trials: targets.iter().map(|target| new_trial(target, images.get(&target.cloud))).collect(),
+            fired_at: options.fired_at,
+            retry_of: options.retry_of,
+            forced: options.force,
+            verification: options.verify.then(|| digest_of(&schedule)),
+        };
+        // In a task of its own: the row is committed even if whoever asks goes away meanwhile, and a row
+        // without a driver would block its schedule.
+        let queue = self.clone();
+        let created = tokio::spawn(async move { queue.create(build, schedule, options.keep_disk).await });
+        created.await.map_err(|_| TriggerError::Stopping)?
+    }
+
+    async fn create(
+        &self,
+        new: NewBuild,
+        schedule: Schedule,
+        keep_disk: Option<PathBuf>,
+    ) -> Result<v1::Build, TriggerError> {
+        if self.running.is_closing() {
+            return Err(TriggerError::Stopping);
+        }
+        let (id, name) = (new.id.clone(), schedule.name.clone());
+        let verifies = new.verification.is_some();
+        match self.history.create_build(new).await {
+            Ok(()) => {}
+            Err(HistoryError::Unfinished(build_id)) => {
+                return Err(TriggerError::AlreadyRunning { schedule: name, build_id });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(build = id, schedule = name, verifies, "queued");
+        let build = self.history.build(&id).await?;
+        let start = Start::of_queued(&schedule, &build);
+        let changed =
+            || TriggerError::NotPublished { schedule: name, why: "its targets have changed".to_owned() };
+        let start = start.ok_or_else(changed)?;
+        self.start(id, schedule, start, keep_disk);
+        Ok(build)
+    }
+
+    /// Starts the task that owns a build, from the queue or from where an earlier manager was.
+    pub(super) fn start(&self, id: String, schedule: Schedule, start: Start, keep_disk: Option<PathBuf>) {
+        let stop = Stop::default();
+        let driver =
+            Driver::new(Arc::clone(&self.builds), id.clone(), schedule, stop.clone(), start, keep_disk);
+        self.running.start(id, &stop, driver.run());
+    }
+}
+
+fn words(stages: &[Stage]) -> Vec<&'static str> {
+    stages.iter().map(|stage| stage.word()).collect()
+}
+
+fn new_trial(target: &Target, image: Option<&(v1::Image, String)>) -> NewTrial {
+    NewTrial {
+        target: target.name.clone(),
+        cloud: target.cloud.clone(),
+        required: target.required,
+        stages: words(&Stage::OF_TRIAL),
+        checks: target.checks.iter().map(|check| (check.name.clone(), check.required)).collect(),
+        image: image.cloned(),
+    }
+}
