@@ -151,7 +151,7 @@ Examples:
   image-manager rollback debian-12 --reason 'the new kernel panics'
   image-manager rollback debian-12 --to 019a21b0
 
-The older image has the name before the newer one loses it. The manager that serves the state directory does it, or
+The older image has the name before the newer one loses it. The manager that serves the state directory does it, or \
 this process where none does.";
 
 /// For `promote`.
@@ -160,7 +160,7 @@ Examples:
   image-manager promote 019a21b0 --as debian-12-stable
   image-manager promote 019a21b0 --as debian-12-stable --cloud local
 
-On OpenStack an image has one name: one that is current cannot get another. The manager that serves the state
+On OpenStack an image has one name: one that is current cannot get another. The manager that serves the state \
 directory does it, or this process where none does.";
 
 /// For `revoke`.
@@ -168,5 +168,5 @@ pub(super) const REVOKE: &str = "\
 Examples:
   image-manager revoke 019a21b0 --reason 'holds a leaked key'
 
-The image is marked and hidden, not deleted. The manager that serves the state directory does it, or this process where
+The image is marked and hidden, not deleted. The manager that serves the state directory does it, or this process where \
 none does.";

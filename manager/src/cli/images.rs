@@ -86,7 +86,11 @@ fn told(images: &[v1::Publication]) -> Exit {
 
 const NAME: Column<v1::Publication> = ("NAME", |image| image.name.clone());
 const CLOUD: Column<v1::Publication> = ("CLOUD", |image| image.cloud.clone());
-const STATE: Column<v1::Publication> = ("STATE", |image| image.state().word().to_owned());
+/// Why it is held is in the widest layout and in JSON.
+const STATE: Column<v1::Publication> = ("STATE", |image| {
+    let held = if image.held.is_empty() { "" } else { ", held" };
+    format!("{}{held}", image.state().word())
+});
 const BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
 const SHORT_BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.chars().take(18).collect());
@@ -160,8 +164,15 @@ mod tests {
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("debian-13") && said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
         }
-        let said = table(&[image], Style::plain());
+        let said = table(std::slice::from_ref(&image), Style::plain());
         let said = said.as_str();
         assert!(said.contains("rolled back: it did not boot") && said.contains("failed "), "{said}");
+        let held = v1::Publication {
+            held: "in use".to_owned(),
+            state: v1::PublicationState::Previous.into(),
+            ..image
+        };
+        let said = table(&[held], Style::of_width(80));
+        assert!(said.as_str().contains("previous, held"), "{}", said.as_str());
     }
 }

@@ -165,9 +165,9 @@ step("a schedule is paused and resumed", async () => {
 
 step("every page is sound, on a desktop in light and on a phone in dark", async () => {
   const compare = `/compare?a=${path(good).split("/")[2]}&b=${path(bad).split("/")[2]}`;
-  const phone = ["/", "/builds", "/schedules/good", path(good), `${path(bad)}?log=agent`, `${path(good)}?q=completed`, compare];
+  const phone = ["/", "/builds", "/images", "/schedules/good", path(good), `${path(bad)}?log=agent`, `${path(good)}?q=completed`, compare];
   // What is left of the desktop: the others were looked at above.
-  const desktop = ["/builds", "/schedules/good", compare];
+  const desktop = ["/builds", "/images", "/schedules/good", compare];
   for (const [options, pages] of [[DESKTOP, desktop], [PHONE, phone]]) {
     const page = await visit("/", options);
     for (const address of pages) {

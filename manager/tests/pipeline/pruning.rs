@@ -4,14 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::harness::{Place, Serving, text, wait_for};
+use super::harness::{Place, Serving, wait_for};
 use super::publications::{build, images, page_of, state};
 
 /// An hour of the manager's is six seconds of the test's.
 fn serve<'a>(place: &'a Place, more: &[(&str, &str)]) -> Serving<'a> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let clock = format!("{now}x600");
-    place.serve_in(&[], &[&[("IMAGE_MANAGER_TEST_CLOCK", clock.as_str())], more].concat())
+    place.serve_in(&[], &[more, &[("IMAGE_MANAGER_TEST_CLOCK", clock.as_str())]].concat())
 }
 
 /// The files of older images.
@@ -76,6 +76,6 @@ fn a_removal_that_nobody_wrote_down_is_found_out() {
     wait_for("the history to know", Duration::from_mins(2), || {
         (state(&place, "tiny", &old) == "removed").then_some(())
     });
-    assert_eq!(serving.terminate(), Some(0), "{}", text(place.serve_log().as_bytes()));
+    assert_eq!(serving.terminate(), Some(0), "{}", place.serve_log());
     place.assert_nothing_left();
 }

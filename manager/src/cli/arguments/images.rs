@@ -36,7 +36,7 @@ pub(crate) struct RollbackArguments {
     #[arg(long, value_name = "CLOUD")]
     pub(crate) cloud: Option<String>,
     /// Why, for the audit trail and the webhook
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) serving: ServingArguments,
@@ -55,7 +55,7 @@ pub(crate) struct PromoteArguments {
     #[arg(long, value_name = "CLOUD")]
     pub(crate) cloud: Option<String>,
     /// Why, for the audit trail and the webhook
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) serving: ServingArguments,

@@ -141,7 +141,7 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
     })
 }
 
-/// How many builds of a schedule were skipped in a range. Reads an index only.
+/// How many builds of a schedule were skipped in a range. Reads only those.
 fn skipped(connection: &Connection, schedule: &str, created: Range<i64>) -> Result<u64, HistoryError> {
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FROM build INDEXED BY build_skipped
@@ -158,7 +158,7 @@ fn schedules(
     only: Option<&str>,
     created: Range<i64>,
 ) -> Result<Vec<(String, u64)>, HistoryError> {
-    // Each part reads an index only.
+    // Reads an index, and of the builds only those that were skipped.
     let sql = match only {
         Some(_) => {
             "SELECT schedule, sum(builds) FROM (
