@@ -13,21 +13,44 @@ use super::lab::{Lab, repository};
 pub(crate) struct Proxy {
     child: Child,
     address: String,
+    arguments: Vec<String>,
 }
 
 impl Proxy {
     /// In front of a service's `host:port`, with these rules.
     pub(crate) fn start(to: &str, keystone: &str, rules: &[String]) -> Self {
+        let mut arguments = ["--to", to, "--keystone", keystone].map(str::to_owned).to_vec();
+        arguments.extend(rules.iter().flat_map(|rule| ["--rule".to_owned(), rule.clone()]));
+        Self::listen("127.0.0.1:0", arguments)
+    }
+
+    fn listen(address: &str, arguments: Vec<String>) -> Self {
         let mut command = Command::new(repository().join("testbed/openstack/fault-proxy"));
-        command.args(["--listen", "127.0.0.1:0", "--to", to, "--keystone", keystone]);
-        command.args(rules.iter().flat_map(|rule| ["--rule", rule]));
+        command.args(["--listen", address]).args(&arguments);
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let address = first.strip_prefix("listening on ").unwrap().to_owned();
         // It writes a line for each request: somebody must read them.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        Self { child, address, arguments }
+    }
+
+    /// Sends it a signal: one that is stopped takes connections and answers none.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Ends it: its port refuses connections from then on.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn start_again(&mut self) {
+        *self = Self::listen(&self.address, self.arguments.clone());
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -65,9 +88,20 @@ impl Drop for Proxy {
 
 /// A clouds.yaml with the cloud `lab`, whose services are at these addresses instead of the catalog's.
 pub(crate) fn detour(lab: &Lab, overrides: &[(&str, String)]) -> std::path::PathBuf {
+    detour_with(lab, None, overrides)
+}
+
+/// The same, with another address of Keystone too.
+pub(crate) fn detour_with(
+    lab: &Lab,
+    auth_url: Option<String>,
+    overrides: &[(&str, String)],
+) -> std::path::PathBuf {
     let cloud = entry(&lab.clouds, "lab");
     let lines = |(key, value): (&yaml_rust2::Yaml, &yaml_rust2::Yaml)| {
-        format!("      {}: '{}'\n", key.as_str().unwrap(), value.as_str().unwrap())
+        let (key, value) = (key.as_str().unwrap(), value.as_str().unwrap());
+        let value = auth_url.as_deref().filter(|_| key == "auth_url").unwrap_or(value);
+        format!("      {key}: '{value}'\n")
     };
     let auth: String = cloud["auth"].as_hash().unwrap().iter().map(lines).collect();
     let instead =

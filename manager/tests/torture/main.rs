@@ -29,6 +29,7 @@ mod kills;
 mod life;
 mod openstack;
 mod points;
+mod published;
 mod reloads;
 
 use std::net::TcpListener;
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Place, tiny_schedule};
 use kills::Means;
+use published::Named;
 
 /// Points that the suite takes.
 const SAMPLE: usize = 4;
@@ -76,6 +78,31 @@ fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
         tidy: Box::new(|_| ()),
     };
     torture("two targets on local", &means, SAMPLE);
+}
+
+/// Names that go to other images, and published images that are verified again.
+#[test]
+fn killed_at_any_commit_names_stay_verified_on_local() {
+    let more = "publish = { name = \"tiny\", keep = 50 }\nchecks = { disk = {} }";
+    let means = Means {
+        schedules: tiny_schedule("tiny", more),
+        trials: 1,
+        gateways: gateways("127.0.0.1"),
+        environment: Vec::new(),
+        limit: LIMIT,
+        leaks: Box::new(|_| Vec::new()),
+        tidy: Box::new(|_| ()),
+    };
+    let named: Named = Box::new(|place, name| vec![("local".to_owned(), named_here(place, name))]);
+    published::torture("local", &means, &named, SAMPLE);
+}
+
+/// The hash of the file that has a name on this host.
+fn named_here(place: &Place, name: &str) -> Vec<String> {
+    let file = place.state().join(format!("images/published/{name}.qcow2"));
+    let said = std::process::Command::new("sha512sum").arg(file).output().unwrap();
+    let said = harness::text(&said.stdout);
+    said.split(' ').next().filter(|hash| hash.len() == 128).map(str::to_owned).into_iter().collect()
 }
 
 /// A port for each worker that its next manager has too: an agent that was told of it can still come. Below those
