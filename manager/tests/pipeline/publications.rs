@@ -51,8 +51,8 @@ impl Asking {
     fn end(self, place: &Place) -> (Vec<String>, usize) {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.thread.join().unwrap();
-        let every = self.began.elapsed().as_secs_f64() / self.asked.load(Ordering::Relaxed) as f64;
-        assert!(every < EVERY.as_secs_f64(), "it was looked at every {every} s only");
+        let every = self.began.elapsed() / u32::try_from(self.asked.load(Ordering::Relaxed)).unwrap();
+        assert!(every < EVERY, "it was looked at every {every:?} only");
         let files = fs::read_dir(place.state().join("images/published")).unwrap().flatten();
         let identity = |file: &fs::Metadata| (file.ino(), file.len());
         let hashes: BTreeMap<_, _> =

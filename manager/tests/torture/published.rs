@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
@@ -133,9 +133,7 @@ impl<'a> Images<'a> {
     /// Publishes one more image.
     fn build(&self) {
         for _ in 0..kills::TRIES {
-            self.served(|images, _| {
-                images.place.run(&["run", "tiny"]);
-            });
+            self.served(|images| drop(images.run(&["run", "tiny"])));
             if builds(&self.place).last().unwrap().1 == "succeeded" {
                 return;
             }
@@ -144,19 +142,29 @@ impl<'a> Images<'a> {
     }
 
     /// Does something while a manager serves that nobody kills.
-    fn served<T>(&self, work: impl FnOnce(&Self, &mut Serving) -> T) -> T {
+    fn served(&self, work: impl FnOnce(&Self)) {
         let mut serving = Serving::start(&self.place, self.means, self.gateway, |_| {});
         assert!(serving.ended().is_none(), "it ended:\n{}", self.place.serve_log());
-        let done = work(self, &mut serving);
+        work(self);
         serving.terminate(self.means.limit);
-        done
+    }
+
+    /// Runs the program to its end.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let environment = self.means.environment.iter().map(|(name, value)| (name, value));
+        self.place.command(arguments).envs(environment).output().unwrap()
+    }
+
+    /// Runs the program to its end, which must be a good one.
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
     }
 
     /// What the history has of all names.
     fn rows(&self) -> Vec<Row> {
-        let output = self.place.run(&["images", "--format", "json"]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        let rows: Vec<Json> = serde_json::from_slice(&output.stdout).unwrap();
+        let rows: Vec<Json> = serde_json::from_str(&self.succeed(&["images", "--format", "json"])).unwrap();
         let row = |row: &Json| {
             let [build, name, cloud, state] =
                 ["build_id", "name", "cloud", "state"].map(|key| row[key].as_str().unwrap().to_owned());
@@ -180,14 +188,14 @@ impl<'a> Images<'a> {
         }
         let newest = self.newest(&["current", "previous"]).unwrap();
         if self.newest(&["current"]).as_ref() != Some(&newest) {
-            self.served(|images, _| images.place.expect(&["rollback", &images.name, "--to", &newest], 0));
+            self.served(|images| drop(images.succeed(&["rollback", &images.name, "--to", &newest])));
         }
     }
 
     /// The arguments that ask for a deed.
     fn arguments(&mut self, deed: Deed) -> Vec<String> {
         let name = self.name.clone();
-        let words = match deed {
+        match deed {
             Deed::RollBack => vec!["rollback".to_owned(), name],
             Deed::Verify => vec!["verify".to_owned(), "tiny".to_owned()],
             Deed::Promote => {
@@ -199,8 +207,7 @@ impl<'a> Images<'a> {
                 let current = self.newest(&["current"]).unwrap();
                 ["revoke", &current, "--reason", "torture"].map(str::to_owned).to_vec()
             }
-        };
-        words
+        }
     }
 
     /// The commits of a deed, from when it is asked for.
@@ -216,7 +223,7 @@ impl<'a> Images<'a> {
             });
             assert!(serving.ended().is_none(), "it ended:\n{}", self.place.serve_log());
             let before = lines(&file).len();
-            let status = command(&self.place, &arguments).output().unwrap().status;
+            let status = self.run(&words(&arguments)).status;
             serving.terminate(self.means.limit);
             if status.success() {
                 return lines(&file).split_off(before);
@@ -238,7 +245,7 @@ impl<'a> Images<'a> {
         let mut doomed = Serving::start(&self.place, self.means, self.gateway, |command| {
             command.env("IMAGE_MANAGER_TEST_KILL", point).env("IMAGE_MANAGER_TEST_POINTS", &file);
         });
-        command(&self.place, &arguments).output().unwrap();
+        self.run(&words(&arguments));
         // It may have answered before it comes to the point.
         let patience = Instant::now();
         while doomed.ended().is_none() && patience.elapsed() < PATIENCE {
@@ -247,11 +254,11 @@ impl<'a> Images<'a> {
         let status = doomed.gone();
         if status.signal() != Some(9) {
             eprintln!("  {}/{point}: not reached; {status}", deed.word());
-            self.served(|images, _| images.settle());
+            self.served(Self::settle);
             return None;
         }
         let mut wrong = self.unverified("between two managers");
-        self.served(|images, _| images.settle());
+        self.served(Self::settle);
         wrong.extend(self.unverified("at the end"));
         let commits = lines(&file);
         let begun = |commit: &str| commits.iter().any(|line| line == commit);
@@ -297,9 +304,8 @@ impl<'a> Images<'a> {
     /// How often the audit trail has a deed.
     fn told(&self, deed: Deed) -> usize {
         let Some(action) = deed.action() else { return 0 };
-        let output = self.place.run(&["audit", "--format", "json", "--limit", "1000"]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout).matches(&format!("\"{action}\"")).count()
+        let all = self.succeed(&["audit", "--format", "json", "--limit", "1000"]);
+        all.matches(&format!("\"{action}\"")).count()
     }
 
     /// Clouds where the name is not that of one verified image, or of another one than the history says when it should.
@@ -331,8 +337,8 @@ fn lines(file: &std::path::Path) -> Vec<String> {
     text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
 }
 
-fn command(place: &Place, arguments: &[String]) -> Command {
-    place.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 fn pause(time: Duration) {
