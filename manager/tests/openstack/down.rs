@@ -2,6 +2,8 @@
 //! on the same artifact, once it is there.
 
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -89,11 +91,19 @@ fn published_there(lab: &Lab, name: &str) -> Vec<String> {
     images.iter().map(|image| image["os_hash_value"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A manager that reaches the lab through the proxies only.
-fn serve(lab: &Lab, clouds: &std::path::Path) -> Running {
-    let mut command = lab.command(&["serve", "--operator", "127.0.0.1:0"]);
-    let serving = lab.start(command.env("OS_CLIENT_CONFIG_FILE", clouds));
+/// A manager that reaches the lab through the proxies only. These are on this host, and say nothing about where servers
+/// reach it: so that is said.
+fn serve(lab: &Lab, clouds: &Path) -> Running {
+    let to_lab = UdpSocket::bind("0.0.0.0:0").unwrap();
+    to_lab.connect(keystone(&lab.clouds)).unwrap();
+    let address = to_lab.local_addr().unwrap().ip();
+    let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let (gateway, endpoint) = (format!("0.0.0.0:{port}"), format!("{address}:{port}"));
+    let flags = ["--operator", "127.0.0.1:0", "--gateway", &gateway, "--agent-endpoint", &endpoint];
+    let mut command = lab.command(&[&["serve"], flags.as_slice()].concat());
+    let mut serving = lab.start(command.env("OS_CLIENT_CONFIG_FILE", clouds));
     wait_for("the manager to serve", || {
+        assert!(!serving.ended(), "{}", serving.said());
         let holder = fs::read_to_string(lab.path().join("state/manager.json")).ok()?;
         serde_json::from_str::<Json>(&holder).ok()?["operator"].is_string().then_some(())
     });

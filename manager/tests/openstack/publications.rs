@@ -47,27 +47,30 @@ struct Answers {
 impl Asking {
     fn of(lab: &Lab, name: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let clients = (0..CLIENTS).map(|_| {
-            let (ended, clouds, name) = (Arc::clone(&stop), lab.clouds.clone(), name.to_owned());
-            std::thread::spawn(move || {
-                let client = Account::log_in(&clouds, "lab");
-                let path = format!("v2/images?name={name}&status=active");
-                let (mut asked, mut seen) = (0, Vec::<Seen>::new());
-                while !ended.load(Ordering::Relaxed) {
-                    let found = client.list("image", &path, "images");
-                    let hash = |image: &Json| image["os_hash_value"].as_str().unwrap_or("none").to_owned();
-                    let hashes: BTreeSet<String> = found.iter().map(hash).collect();
-                    asked += 1;
-                    let now = Instant::now();
-                    match seen.last_mut() {
-                        Some(last) if last.hashes == hashes => last.until = now,
-                        _ => seen.push(Seen { hashes, first: Utc::now(), since: now, until: now }),
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (ended, clouds, name) = (Arc::clone(&stop), lab.clouds.clone(), name.to_owned());
+                std::thread::spawn(move || {
+                    let client = Account::log_in(&clouds, "lab");
+                    let path = format!("v2/images?name={name}&status=active");
+                    let (mut asked, mut seen) = (0, Vec::<Seen>::new());
+                    while !ended.load(Ordering::Relaxed) {
+                        let found = client.list("image", &path, "images");
+                        let hash =
+                            |image: &Json| image["os_hash_value"].as_str().unwrap_or("none").to_owned();
+                        let hashes: BTreeSet<String> = found.iter().map(hash).collect();
+                        asked += 1;
+                        let now = Instant::now();
+                        match seen.last_mut() {
+                            Some(last) if last.hashes == hashes => last.until = now,
+                            _ => seen.push(Seen { hashes, first: Utc::now(), since: now, until: now }),
+                        }
                     }
-                }
-                (asked, seen)
+                    (asked, seen)
+                })
             })
-        });
-        Self { stop, clients: clients.collect(), began: Instant::now() }
+            .collect();
+        Self { stop, clients, began: Instant::now() }
     }
 
     fn end(self) -> Answers {

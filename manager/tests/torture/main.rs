@@ -5,11 +5,13 @@
 //! another one is started, and when the build has come to its end nothing may be left of it: no row of the ledger
 //! that is not gone, no server, image, process, mount, loop device or file.
 //!
-//! That on this host with QEMU, and on a real OpenStack when `IMAGE_MANAGER_TEST_CLOUDS` names one.
+//! That on this host with QEMU, and on a real OpenStack when `IMAGE_MANAGER_TEST_CLOUDS` names one; with one target and
+//! with two. What is done with images once they are published is tortured likewise (`published`).
 //!
 //! A few points, chosen anew each time (the seed is printed), belong to the suite; `make torture` takes all.
 //! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, or points with blanks between them
-//! (`intend:server#1:after`). `IMAGE_MANAGER_TEST_SEED` repeats a choice.
+//! (`intend:server#1:after`; of published images `rollback/handover:done#1:before`). `IMAGE_MANAGER_TEST_SEED` repeats
+//! a choice.
 
 #![expect(
     clippy::unwrap_used,
