@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
-use super::lab::{Lab, Running, pause, tiny_schedule, wait_for};
+use super::lab::{Lab, Running, tiny_schedule, wait_for};
 use super::proxy::{Proxy, detour_with, keystone};
 
 /// How much longer than usual a trial may take beside a cloud that is down: boots on a busy host differ that much.
@@ -47,15 +46,6 @@ impl Services {
     /// Connections are refused.
     fn end(&mut self) {
         self.0.iter_mut().for_each(Proxy::end);
-    }
-
-    fn start_again(&mut self) {
-        self.0.iter_mut().for_each(Proxy::start_again);
-    }
-
-    /// What was asked of them.
-    fn requests(&self) -> usize {
-        self.0.iter().map(|proxy| proxy.log().len()).sum()
     }
 }
 
@@ -134,87 +124,98 @@ fn log_of_builder(lab: &Lab, build: &Json) -> String {
     fs::read_to_string(lab.directory_of(build).join("build.log")).unwrap()
 }
 
-#[test]
-fn a_cloud_that_is_down_holds_up_no_other_and_is_tried_again_alone() {
-    let name = format!("im-test-down-{}", std::process::id());
-    let Some(lab) = Lab::with(&schedule(&name, "each", 0, false)) else { return };
-    // What is usual: this host alone.
-    let usual = [(); 2].map(|()| {
+/// The lab behind proxies, the clouds.yaml that leads there, how long a trial on this host takes as usual, and the hash of
+/// the image that has the name here.
+struct Setting {
+    lab: Lab,
+    services: Services,
+    clouds: PathBuf,
+    name: String,
+    usual: f64,
+    before: String,
+}
+
+impl Setting {
+    fn new(name: &str) -> Option<Self> {
+        let name = format!("im-test-{name}-{}", std::process::id());
+        let lab = Lab::with(&schedule(&name, "each", 0, false))?;
+        // What is usual: this host alone.
         lab.expect(&["run", "tiny"], 0);
-        seconds(trial(&lab.latest(), "here"))
-    });
-    let usual = usual[0].max(usual[1]);
-    let before = published_here(&lab, &name).unwrap();
+        let usual = seconds(trial(&lab.latest(), "here"));
+        let before = published_here(&lab, &name).unwrap();
+        let door = keystone(&lab.clouds);
+        let host = door.split(':').next().unwrap();
+        let proxy = |port| Proxy::start(&format!("{host}:{port}"), &door, &[]);
+        let services = Services(["5000", "9292", "8774", "9696"].map(proxy).into());
+        let url = |index: usize, path: &str| services.0[index].url(path);
+        let overrides = [("image", url(1, "")), ("compute", url(2, "/v2.1")), ("network", url(3, ""))];
+        let clouds = detour_with(&lab, Some(url(0, "/v3")), &overrides);
+        Some(Self { lab, services, clouds, name, usual, before })
+    }
 
-    let door = keystone(&lab.clouds);
-    let host = door.split(':').next().unwrap();
-    let mut services = Services(
-        ["5000", "9292", "8774", "9696"]
-            .map(|port| Proxy::start(&format!("{host}:{port}"), &door, &[]))
-            .into(),
-    );
-    let url = |index: usize, path: &str| services.0[index].url(path);
-    let overrides = [("image", url(1, "")), ("compute", url(2, "/v2.1")), ("network", url(3, ""))];
-    let clouds = detour_with(&lab, Some(url(0, "/v3")), &overrides);
+    /// Says that the trial on this host took as long as usual.
+    fn assert_as_usual(&self, here: &Json, what: &str) {
+        let (took, usual) = (seconds(here), self.usual);
+        println!("{what}: {took:.1} s beside {usual:.1} s as usual, a ratio of {:.2}", took / usual);
+        assert!(took < usual * SLACK, "{took} s, usual are {usual} s");
+    }
+}
 
-    // By "all" and by "each", with a cloud that never comes back: connections are refused.
-    services.end();
+/// By "all" nothing is published, by "each" what passed.
+#[test]
+fn a_cloud_that_refuses_connections_keeps_the_name_from_itself_or_from_all() {
+    let Some(mut setting) = Setting::new("refused") else { return };
+    setting.services.end();
     for (when, moves) in [("all", false), ("each", true)] {
-        lab.reschedule(&schedule(&name, when, 1, true));
-        let serving = serve(&lab, &clouds);
-        assert_eq!(run(&lab).wait().unwrap().code(), Some(2));
+        let Setting { lab, name, clouds, .. } = &setting;
+        lab.reschedule(&schedule(name, when, 1, true));
+        let serving = serve(lab, clouds);
+        assert_eq!(run(lab).wait().unwrap().code(), Some(2));
         drop(serving);
         let build = lab.latest();
         let (here, there) = (trial(&build, "here"), trial(&build, "lab"));
         assert_eq!((&here["verdict"], &there["verdict"]), (&"passed".into(), &"errored".into()), "{build:#}");
         assert_eq!((&there["attempt"], artifacts(&build)), (&2.into(), 1), "{build:#}");
-        assert_eq!(published_here(&lab, &name).unwrap() != before, moves, "{when}: {build:#}");
-        println!("{when}, refused: {:.1} s beside {usual:.1} s as usual", seconds(here));
-        assert!(seconds(here) < usual * SLACK, "{} s, usual are {usual} s", seconds(here));
+        assert_eq!(published_here(lab, name).unwrap() != setting.before, moves, "{when}: {build:#}");
+        setting.assert_as_usual(here, &format!("{when}, connections are refused"));
         lab.assert_nothing_left();
     }
-    let before = published_here(&lab, &name).unwrap();
+}
 
-    // It hangs for as long as the build is built and the other's trial takes, and comes back later.
-    services.start_again();
-    let clean = services.requests();
-    assert_eq!(clean, 0);
+/// It hangs for as long as the build is built and the other's trial takes, and comes back later.
+#[test]
+fn a_cloud_that_hangs_is_tried_again_alone_on_the_same_artifact() {
+    let Some(setting) = Setting::new("hanging") else { return };
+    let Setting { lab, services, clouds, name, .. } = &setting;
     services.hang();
-    lab.reschedule(&schedule(&name, "each", 4, true));
-    let serving = serve(&lab, &clouds);
-    let mut run = run(&lab);
-    let first = first_attempts(&lab);
-    let log = log_of_builder(&lab, &first);
-    assert_eq!(published_there(&lab, &name), Vec::<String>::new());
+    lab.reschedule(&schedule(name, "each", 5, true));
+    let serving = serve(lab, clouds);
+    let mut run = run(lab);
+    let first = first_attempts(lab);
+    let log = log_of_builder(lab, &first);
     assert!(lab.admin.images_of(first["id"].as_str().unwrap()).is_empty(), "nothing reached the lab");
-    pause(Duration::from_secs(2));
     services.go_on();
-    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert_eq!(run.wait().unwrap().code(), Some(0), "{}", serving.said());
     drop(serving);
 
     let build = lab.latest();
-    assert_eq!(build["id"], first["id"], "the same build");
+    assert_eq!((&build["id"], &build["state"]), (&first["id"], &"succeeded".into()), "the same build");
     let (here, there) = (trial(&build, "here"), trial(&build, "lab"));
     assert_eq!((&here["verdict"], &there["verdict"]), (&"passed".into(), &"passed".into()), "{build:#}");
-    assert_eq!(build["state"], "succeeded");
-    // The other one was left alone: one attempt, as it stood when the lab was down.
+    // The other one was left alone: it stands as it did when the lab was down.
     assert_eq!(here["attempt"], 1);
     assert_eq!(here["stages"], trial(&first, "here")["stages"]);
     assert!(there["attempt"].as_u64().unwrap() >= 2, "{there:#}");
-    // Neither was built again: one scratch directory, one run of disk-image-builder, before all trials.
-    assert_eq!((artifacts(&build), log_of_builder(&lab, &build)), (1, log));
+    // Nothing was built again: one scratch directory, one run of disk-image-builder, before all trials.
+    assert_eq!((artifacts(&build), log_of_builder(lab, &build)), (1, log));
     assert_eq!(stage(&build, "building"), stage(&first, "building"));
-    // Both clouds have what was built then.
+    // Both clouds have what was built then, which has a hash of its own.
     let hash = here["image"]["sha512"].as_str().unwrap().to_owned();
-    assert_ne!(hash, before);
+    assert_ne!(hash, setting.before);
     assert_eq!(there["image"]["sha512"], hash.as_str());
-    assert_eq!(published_here(&lab, &name), Some(hash.clone()));
-    assert_eq!(published_there(&lab, &name), [hash]);
-    println!(
-        "each, hanging: {:.1} s beside {usual:.1} s as usual; attempts of the other: {}",
-        seconds(here),
-        there["attempt"]
-    );
-    assert!(seconds(here) < usual * SLACK, "{} s, usual are {usual} s", seconds(here));
+    assert_eq!(published_here(lab, name), Some(hash.clone()));
+    assert_eq!(published_there(lab, name), [hash]);
+    println!("attempts of the other: {}", there["attempt"]);
+    setting.assert_as_usual(here, "each, nobody answers");
     lab.assert_nothing_left();
 }

@@ -13,27 +13,21 @@ use super::lab::{Lab, repository};
 pub(crate) struct Proxy {
     child: Child,
     address: String,
-    arguments: Vec<String>,
 }
 
 impl Proxy {
     /// In front of a service's `host:port`, with these rules.
     pub(crate) fn start(to: &str, keystone: &str, rules: &[String]) -> Self {
-        let mut arguments = ["--to", to, "--keystone", keystone].map(str::to_owned).to_vec();
-        arguments.extend(rules.iter().flat_map(|rule| ["--rule".to_owned(), rule.clone()]));
-        Self::listen("127.0.0.1:0", arguments)
-    }
-
-    fn listen(address: &str, arguments: Vec<String>) -> Self {
         let mut command = Command::new(repository().join("testbed/openstack/fault-proxy"));
-        command.args(["--listen", address]).args(&arguments);
+        command.args(["--listen", "127.0.0.1:0", "--to", to, "--keystone", keystone]);
+        command.args(rules.iter().flat_map(|rule| ["--rule", rule]));
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let address = first.strip_prefix("listening on ").unwrap().to_owned();
         // It writes a line for each request: somebody must read them.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, arguments }
+        Self { child, address }
     }
 
     /// Sends it a signal: one that is stopped takes connections and answers none.
@@ -46,11 +40,6 @@ impl Proxy {
     pub(crate) fn end(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-    }
-
-    /// Starts it again where it was.
-    pub(crate) fn start_again(&mut self) {
-        *self = Self::listen(&self.address, self.arguments.clone());
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
