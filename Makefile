@@ -2,7 +2,8 @@
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
 # make test-openstack   only those
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
-# make torture kills the manager at every commit of a build, on this host and on OpenStack when it runs
+# make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
+#              OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
@@ -115,7 +116,7 @@ test-openstack: install-test agent
 test-distributions: install-test agent build
 	testbed/distributions/run
 
-# Both say what they did, so their output is shown. Cargo's own runner is enough: they are one test each.
+# Both say what they did, so their output is shown. Cargo's own runner is enough: one test after the other.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)
 torture: install-test agent
 	$(if $(CLOUDS),IMAGE_MANAGER_TEST_CLOUDS=$(CLOUDS)) IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test torture killed -- --nocapture --test-threads 1

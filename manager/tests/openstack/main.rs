@@ -17,6 +17,7 @@
 mod account;
 mod alone;
 mod bad_day;
+mod down;
 mod lab;
 mod large;
 mod proxy;

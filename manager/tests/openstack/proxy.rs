@@ -30,6 +30,18 @@ impl Proxy {
         Self { child, address }
     }
 
+    /// Sends it a signal: one that is stopped takes connections and answers none.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Ends it: its port refuses connections from then on.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -65,9 +77,20 @@ impl Drop for Proxy {
 
 /// A clouds.yaml with the cloud `lab`, whose services are at these addresses instead of the catalog's.
 pub(crate) fn detour(lab: &Lab, overrides: &[(&str, String)]) -> std::path::PathBuf {
+    detour_with(lab, None, overrides)
+}
+
+/// The same, with another address of Keystone too.
+pub(crate) fn detour_with(
+    lab: &Lab,
+    auth_url: Option<String>,
+    overrides: &[(&str, String)],
+) -> std::path::PathBuf {
     let cloud = entry(&lab.clouds, "lab");
     let lines = |(key, value): (&yaml_rust2::Yaml, &yaml_rust2::Yaml)| {
-        format!("      {}: '{}'\n", key.as_str().unwrap(), value.as_str().unwrap())
+        let (key, value) = (key.as_str().unwrap(), value.as_str().unwrap());
+        let value = auth_url.as_deref().filter(|_| key == "auth_url").unwrap_or(value);
+        format!("      {key}: '{value}'\n")
     };
     let auth: String = cloud["auth"].as_hash().unwrap().iter().map(lines).collect();
     let instead =

@@ -1,49 +1,158 @@
 //! Names that go to other images in Glance, with another client that asks for the name all the while.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use chrono::{DateTime, Utc};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
 
 use super::account::Account;
-use super::lab::{Lab, Running, tiny_schedule, wait_for};
+use super::lab::{Lab, Running, pause, tiny_schedule, wait_for};
 
-/// Asks for a name again and again; the first time that no verified image has the name ends it.
+/// Clients that ask at once: an answer is as old as Glance takes for one, so one alone would overlook what is shorter.
+const CLIENTS: usize = 4;
+/// The shortest time without a verified image that must be seen.
+const GAP: Duration = Duration::from_millis(50);
+/// The new image gets the name before the old one loses it: so long both may have it.
+const BOTH: Duration = Duration::from_secs(10);
+
+/// What the name was, from one answer on until another one comes, as one client saw it.
+#[derive(Debug, Clone)]
+struct Seen {
+    hashes: BTreeSet<String>,
+    first: DateTime<Utc>,
+    since: Instant,
+    until: Instant,
+}
+
+/// Asks Glance for a name again and again, as whoever starts a server by the image's name does.
 struct Asking {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<u32, String>>,
+    clients: Vec<JoinHandle<(u32, Vec<Seen>)>>,
+    began: Instant,
+}
+
+/// What was seen: how often it was asked, and the answers of each client in their order.
+struct Answers {
+    asked: u32,
+    every: Duration,
+    seen: Vec<Vec<Seen>>,
 }
 
 impl Asking {
-    /// `hashes`: of the images that are verified.
-    fn of(lab: &Lab, name: &str, hashes: Vec<String>) -> Self {
+    fn of(lab: &Lab, name: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (ended, clouds, name) = (Arc::clone(&stop), lab.clouds.clone(), name.to_owned());
-        let thread = std::thread::spawn(move || {
-            let client = Account::log_in(&clouds, "lab");
-            let mut asked = 0;
-            while !ended.load(Ordering::Relaxed) {
-                let path = format!("v2/images?name={name}&status=active");
-                let found = client.list("image", &path, "images");
-                let verified = |image: &Json| hashes.iter().any(|hash| image["os_hash_value"] == **hash);
-                if found.is_empty() || !found.iter().all(verified) {
-                    return Err(format!("asked {asked} times, then {name} was: {found:?}"));
-                }
-                asked += 1;
-            }
-            Ok(asked)
-        });
-        Self { stop, thread }
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (ended, clouds, name) = (Arc::clone(&stop), lab.clouds.clone(), name.to_owned());
+                std::thread::spawn(move || {
+                    let client = Account::log_in(&clouds, "lab");
+                    let path = format!("v2/images?name={name}&status=active");
+                    let (mut asked, mut seen) = (0, Vec::<Seen>::new());
+                    while !ended.load(Ordering::Relaxed) {
+                        let found = client.list("image", &path, "images");
+                        let hash =
+                            |image: &Json| image["os_hash_value"].as_str().unwrap_or("none").to_owned();
+                        let hashes: BTreeSet<String> = found.iter().map(hash).collect();
+                        asked += 1;
+                        let now = Instant::now();
+                        match seen.last_mut() {
+                            Some(last) if last.hashes == hashes => last.until = now,
+                            _ => seen.push(Seen { hashes, first: Utc::now(), since: now, until: now }),
+                        }
+                    }
+                    (asked, seen)
+                })
+            })
+            .collect();
+        Self { stop, clients, began: Instant::now() }
     }
 
-    #[track_caller]
-    fn never_without(self) {
+    fn end(self) -> Answers {
         self.stop.store(true, Ordering::Relaxed);
-        let asked = self.thread.join().unwrap().unwrap();
-        assert!(asked > 20, "it was asked {asked} times only");
+        let answers: Vec<_> = self.clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let asked = answers.iter().map(|(asked, _)| asked).sum();
+        let seen = answers.into_iter().map(|(_, seen)| seen).collect();
+        Answers { asked, every: self.began.elapsed() / asked, seen }
     }
+}
+
+impl Answers {
+    /// What was wrong with the name by what is known of the builds now: times without an image, images that were not
+    /// verified when they were seen, and two that both had the name for longer than one needs to lose it.
+    fn wrong(&self, builds: &[Json]) -> Vec<String> {
+        let verified = |hash: &String, at: DateTime<Utc>| {
+            builds.iter().filter(|build| build["image"]["sha512"] == **hash).any(|build| {
+                let stages = build["stages"].as_array().unwrap();
+                let verifying = stages.iter().find(|stage| stage["name"] == "verifying").unwrap();
+                let done =
+                    verifying["finished_at"].as_str().map(|text| text.parse::<DateTime<Utc>>().unwrap());
+                build["verdict"] == "passed" && done.is_some_and(|done| done <= at)
+            })
+        };
+        let mut wrong = Vec::new();
+        for seen in self.seen.iter().flatten() {
+            let Seen { hashes, first, since, until } = seen;
+            if hashes.is_empty() {
+                wrong.push(format!("no image at {first}"));
+            }
+            if let Some(hash) = hashes.iter().find(|hash| !verified(hash, *first)) {
+                wrong.push(format!("the image {hash} at {first}, which was not verified"));
+            }
+            if hashes.len() > 2 || (hashes.len() == 2 && until.duration_since(*since) > BOTH) {
+                wrong.push(format!(
+                    "{} images at {first} for {:?}",
+                    hashes.len(),
+                    until.duration_since(*since)
+                ));
+            }
+        }
+        wrong
+    }
+
+    /// Says that the name was that of a verified image all the while, and of so many in turn.
+    #[track_caller]
+    fn never_without(&self, builds: &[Json], images: usize) {
+        let Self { asked, every, seen } = self;
+        println!("asked {asked} times, every {every:?}; two had the name for {:?}", self.both());
+        assert_eq!(self.wrong(builds), Vec::<String>::new());
+        assert!(*asked > 100, "it was asked {asked} times only");
+        let hashes: BTreeSet<_> = seen.iter().flatten().flat_map(|seen| &seen.hashes).collect();
+        assert_eq!(hashes.len(), images, "{seen:?}");
+    }
+
+    /// The longest time that two images had the name.
+    fn both(&self) -> Duration {
+        let both = self.seen.iter().flatten().filter(|seen| seen.hashes.len() > 1);
+        both.map(|seen| seen.until.duration_since(seen.since)).max().unwrap_or_default()
+    }
+}
+
+/// Says that a gap as short as [`GAP`] would have been seen: the name is taken away for so long by hand.
+fn prove_that_gaps_are_seen(lab: &Lab, name: &str, image: &Json) {
+    let path = format!("v2/images/{}", image["id"].as_str().unwrap());
+    let set = |hidden: bool| {
+        let patch = json!([{"op": "replace", "path": "/os_hidden", "value": hidden}]);
+        assert_eq!(lab.tenant.ask(Method::PATCH, "image", &path, Some(patch)).0, 200);
+    };
+    let asking = Asking::of(lab, name);
+    pause(Duration::from_secs(1));
+    set(true);
+    pause(GAP);
+    set(false);
+    pause(Duration::from_secs(1));
+    let answers = asking.end();
+    let wrong = answers.wrong(&lab.builds());
+    assert!(
+        wrong.iter().any(|line| line.starts_with("no image")),
+        "{wrong:?}, asked every {:?}",
+        answers.every
+    );
 }
 
 /// A manager that serves, in its state directory, where the program's other verbs find it.
@@ -80,9 +189,9 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
         image["name"] == name && image["os_hidden"] == false && image["image_manager_published"] == name
     };
     assert!(has(&third, &name) && !has(&second, &name) && !has(&first, &name));
-    let hashes = [&first, &second, &third].map(|build| build["image"]["sha512"].as_str().unwrap().to_owned());
     let serving = serve(&lab);
-    let asking = Asking::of(&lab, &name, hashes.to_vec());
+    prove_that_gaps_are_seen(&lab, &name, &image(&lab, &third));
+    let asking = Asking::of(&lab, &name);
 
     lab.expect(&["rollback", &name, "--reason", "it is slow"], 0);
     assert!(has(&second, &name) && !has(&third, &name));
@@ -105,14 +214,22 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
     assert!(dated.starts_with(&format!("{name} (20")), "{dated}");
     let said = lab.expect(&["rollback", &name, "--to", &id(&third)], 64);
     assert!(said.contains("it was revoked"), "{said}");
-    asking.never_without();
+    // A build publishes as well, and its image gets the name when it is verified.
+    lab.expect(&["run", "tiny"], 0);
+    let fourth = lab.latest();
+    assert!(has(&fourth, &name) && !has(&second, &name));
+    asking.end().never_without(&lab.builds(), 3);
 
     let listed = lab.command(&["images", &name, "--format", "json"]).output().unwrap();
     let listed: Vec<Json> = serde_json::from_slice(&listed.stdout).unwrap();
     let states: Vec<_> = listed.iter().map(|row| (row["build_id"].clone(), row["state"].clone())).collect();
     assert_eq!(
         states,
-        [(second["id"].clone(), "current".into()), (third["id"].clone(), "revoked".into())],
+        [
+            (fourth["id"].clone(), "current".into()),
+            (third["id"].clone(), "revoked".into()),
+            (second["id"].clone(), "previous".into())
+        ],
         "that which has another name has this one no more"
     );
     drop(serving);

@@ -78,5 +78,13 @@ fn what_carries_our_mark_goes_and_nothing_else() {
     assert_eq!(gone(&lab, &theirs), Vec::<String>::new());
     assert_eq!(gone(&lab, &[key]), Vec::<String>::new());
     run.expect(0);
+    // Of one target of a build that we know, and that has ended.
+    let name = format!("image-manager-{}-small", build["id"].as_str().unwrap());
+    lab.tenant.make("compute", "os-keypairs", "keypair", json!({"keypair": {"name": name}}));
+    let key = ("compute", format!("os-keypairs/{name}"));
+    lab.plant(key.0, key.1.clone());
+    let said = lab.expect(&["sweep", "--cloud", "lab"], 0);
+    assert!(said.contains(&name), "{said}");
+    assert_eq!(gone(&lab, &[key]).len(), 1, "{said}");
     lab.assert_nothing_left();
 }

@@ -2,48 +2,98 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
 use super::control::Control;
 use super::harness::{Place, Serving, text, tiny_schedule, wait_for};
 
-/// Asks for a name again and again. Returns how often it did; the first time that no whole image has the name ends it.
+/// So often at least a name must have been looked at: what is shorter than a millisecond is seen.
+const EVERY: Duration = Duration::from_millis(1);
+
+/// The file that has a name, by inode and size, from a time on; `None`: there is none.
+type Seen = (DateTime<Utc>, Option<(u64, u64)>);
+
+/// Looks at a name again and again. What is published is never written to, so a file is its inode and its size.
 pub(super) struct Asking {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
-    thread: JoinHandle<Result<(), String>>,
+    began: Instant,
+    thread: JoinHandle<Vec<Seen>>,
 }
 
 impl Asking {
-    /// `sizes`: of the images that are verified.
-    pub(super) fn of(file: PathBuf, sizes: Vec<u64>) -> Self {
+    pub(super) fn of(file: PathBuf) -> Self {
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (ended, count) = (Arc::clone(&stop), Arc::clone(&asked));
         let thread = std::thread::spawn(move || {
+            let mut seen = Vec::<Seen>::new();
             while !ended.load(Ordering::Relaxed) {
-                let there = fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-                if !sizes.contains(&there.len()) {
-                    return Err(format!("{}: {} bytes are no verified image", file.display(), there.len()));
+                let there = fs::metadata(&file).ok().map(|there| (there.ino(), there.len()));
+                if seen.last().is_none_or(|(_, last)| *last != there) {
+                    seen.push((Utc::now(), there));
                 }
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(())
+            seen
         });
-        Self { stop, asked, thread }
+        Self { stop, asked, began: Instant::now(), thread }
     }
 
-    #[track_caller]
-    pub(super) fn never_without(self) {
+    /// Ends it; returns what was wrong with the name, by the files and builds as they are now, and how many images it was.
+    pub(super) fn end(self, place: &Place) -> (Vec<String>, usize) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap().unwrap();
-        assert!(self.asked.load(Ordering::Relaxed) > 100, "it was asked often");
+        let seen = self.thread.join().unwrap();
+        let every = self.began.elapsed() / u32::try_from(self.asked.load(Ordering::Relaxed)).unwrap();
+        assert!(every < EVERY, "it was looked at every {every:?} only");
+        let files = fs::read_dir(place.state().join("images/published")).unwrap().flatten();
+        let identity = |file: &fs::Metadata| (file.ino(), file.len());
+        let hashes: BTreeMap<_, _> =
+            files.map(|file| (identity(&file.metadata().unwrap()), sha512(&file.path()))).collect();
+        let builds = place.history();
+        let wrong = seen.iter().filter_map(|(at, there)| {
+            let Some(there) = there else { return Some(format!("no image at {at}")) };
+            let Some(hash) = hashes.get(there) else {
+                return Some(format!("another file at {at}: {there:?}"));
+            };
+            let verified = builds.iter().any(|build| verified(build, hash).is_some_and(|done| done <= *at));
+            (!verified).then(|| format!("an image at {at} that was not verified: {hash}"))
+        });
+        (
+            wrong.collect(),
+            hashes.keys().filter(|there| seen.iter().any(|seen| seen.1 == Some(**there))).count(),
+        )
     }
+}
+
+/// When the image with this hash had passed, if it is this build's.
+fn verified(build: &Json, hash: &str) -> Option<DateTime<Utc>> {
+    if build["image"]["sha512"] != hash || build["verdict"] != "passed" {
+        return None;
+    }
+    let stage = build["stages"].as_array()?.iter().find(|stage| stage["name"] == "verifying")?;
+    stage["finished_at"].as_str()?.parse().ok()
+}
+
+/// Says that a name without an image would be seen, however shortly.
+fn prove_that_gaps_are_seen(place: &Place, file: &Path) {
+    let asking = Asking::of(file.to_owned());
+    let aside = file.with_extension("aside");
+    for _ in 0..3 {
+        fs::rename(file, &aside).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
+        std::thread::sleep(EVERY * 50);
+        fs::rename(&aside, file).unwrap();
+    }
+    let (wrong, _) = asking.end(place);
+    assert!(wrong.iter().any(|line| line.starts_with("no image")), "{wrong:?}");
 }
 
 /// State and hash of the images of a name, by build.
@@ -87,10 +137,9 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
     assert_eq!(state(&place, "tiny", &new), "current");
     let hash = |build: &str| images(&place, "tiny")[build].1.clone();
     assert_eq!(sha512(&current), hash(&new));
-    let sizes = fs::read_dir(&published).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
-    let sizes: Vec<u64> = sizes.filter(|size| *size > 100_000).collect();
     let serving = place.serve();
-    let asking = Asking::of(current.clone(), sizes.clone());
+    prove_that_gaps_are_seen(&place, &current);
+    let asking = Asking::of(current.clone());
 
     let said = place.expect(&["rollback", "tiny", "--reason", "it is slow"], 0);
     assert!(said.contains("current") && said.contains(&old[..18]), "{said}");
@@ -127,7 +176,12 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
     );
     let said = place.expect(&["rollback", "tiny", "--to", &new], 64);
     assert!(said.contains("it was revoked"), "{said}");
-    asking.never_without();
+    // A build publishes as well, and its image has the name once it is verified.
+    let third = build(&place);
+    assert_eq!(sha512(&current), hash(&third));
+    let (wrong, images) = asking.end(&place);
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(images, 3, "each of them had the name for a while");
 
     let said = place.expect(&["audit", "--format", "json"], 0);
     for told in ["image.rolled_back", "image.promoted", "image.revoked", "leaked key", "it is slow"] {
@@ -135,7 +189,7 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
     }
     let control = Control::of(&serving);
     let listed = control.images("tiny");
-    assert_eq!(listed.images.len(), 2);
+    assert_eq!(listed.images.len(), 3);
     assert_eq!(listed.images[1].revoked_reason, "leaked key");
     // The revoked image is still there.
     let kept =

@@ -82,7 +82,7 @@ impl Means {
 }
 
 /// How often a build may be made until one passes.
-const TRIES: usize = 3;
+pub(crate) const TRIES: usize = 3;
 
 /// The commits of a build that passes, in their order, as `<name>#<occurrence>`.
 pub(crate) fn record(means: &Means) -> Vec<String> {
@@ -152,7 +152,8 @@ fn ends(place: &Place) -> Vec<String> {
     builds(place).into_iter().map(|(_, state, verdict)| format!("{state} ({verdict})")).collect()
 }
 
-fn leaks(place: &Place, means: &Means) -> Vec<String> {
+/// What is left of builds, on this host and in the cloud, and of trials what is wrong.
+pub(crate) fn leaks(place: &Place, means: &Means) -> Vec<String> {
     let mut leaks = place.leaks();
     for (id, state, verdict) in builds(place) {
         if !ENDS.contains(&state.as_str()) || (verdict.is_empty() && state != "cancelled") {
@@ -230,7 +231,8 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn all_ended(place: &Place, means: &Means) -> Option<()> {
+/// Whether there is a build more than before, and all have ended.
+pub(crate) fn all_ended(place: &Place, means: &Means) -> Option<()> {
     let builds = builds(place);
     // What a killed manager had begun with a name is finished beside the builds.
     if means.verify && names_under_way(place) {
@@ -241,8 +243,14 @@ fn all_ended(place: &Place, means: &Means) -> Option<()> {
     .then_some(())
 }
 
+/// How many names are on their way to another image.
+pub(crate) fn handovers(place: &Place) -> u32 {
+    let connection = open(&place.state().join("image-manager.db")).unwrap();
+    connection.query_row("SELECT count(*) FROM handover", [], |row| row.get(0)).unwrap()
+}
+
 /// A manager that may die at any time.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     /// `None`: it died before it served.
     operator: Option<String>,
@@ -250,7 +258,12 @@ struct Serving {
 
 impl Serving {
     /// Starts one and waits until it serves or has ended.
-    fn start(place: &Place, means: &Means, gateway: &str, adjust: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) fn start(
+        place: &Place,
+        means: &Means,
+        gateway: &str,
+        adjust: impl FnOnce(&mut Command),
+    ) -> Self {
         let log =
             fs::OpenOptions::new().create(true).append(true).open(place.path().join("serve.log")).unwrap();
         let mut command = place.command(&["serve", "--operator", "127.0.0.1:0", "--gateway", gateway]);
@@ -291,12 +304,12 @@ impl Serving {
         drop(asked);
     }
 
-    fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
     /// Ends it by force.
-    fn gone(&mut self) -> ExitStatus {
+    pub(crate) fn gone(&mut self) -> ExitStatus {
         let ended = self.ended();
         ended.unwrap_or_else(|| {
             // Not SIGKILL: that is how the point shows that it was reached.
@@ -306,7 +319,7 @@ impl Serving {
     }
 
     /// Asks it to end in order.
-    fn terminate(mut self, limit: Duration) {
+    pub(crate) fn terminate(mut self, limit: Duration) {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         let status = wait_for("the manager to end", limit, || self.ended());
         assert!(status.success(), "{status}");

@@ -5,11 +5,13 @@
 //! another one is started, and when the build has come to its end nothing may be left of it: no row of the ledger
 //! that is not gone, no server, image, process, mount, loop device or file.
 //!
-//! That on this host with QEMU, and on a real OpenStack when `IMAGE_MANAGER_TEST_CLOUDS` names one.
+//! That on this host with QEMU, and on a real OpenStack when `IMAGE_MANAGER_TEST_CLOUDS` names one; with one target and
+//! with two. What is done with images once they are published is tortured likewise (`published`).
 //!
 //! A few points, chosen anew each time (the seed is printed), belong to the suite; `make torture` takes all.
 //! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, or points with blanks between them
-//! (`intend:server#1:after`). `IMAGE_MANAGER_TEST_SEED` repeats a choice.
+//! (`intend:server#1:after`; of published images `rollback/handover:done#1:before`). `IMAGE_MANAGER_TEST_SEED` repeats
+//! a choice.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,6 +31,7 @@ mod kills;
 mod life;
 mod openstack;
 mod points;
+mod published;
 mod reloads;
 mod verifying;
 
@@ -37,8 +40,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use harness::tiny_schedule;
+use harness::{Place, tiny_schedule};
 use kills::{Means, SUCCEEDED};
+use published::Named;
 
 /// Points that the suite takes.
 const SAMPLE: usize = 4;
@@ -83,6 +87,34 @@ fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
         end: SUCCEEDED,
     };
     torture("two targets on local", &means, SAMPLE);
+}
+
+/// Names that go to other images, and published images that are verified again.
+#[test]
+fn killed_at_any_commit_names_stay_verified_on_local() {
+    let more = "publish = { name = \"tiny\", keep = 50 }\nchecks = { disk = {} }";
+    let means = Means {
+        schedules: tiny_schedule("tiny", more),
+        trials: 1,
+        gateways: gateways("127.0.0.1"),
+        environment: Vec::new(),
+        limit: LIMIT,
+        leaks: Box::new(|_| Vec::new()),
+        tidy: Box::new(|_| ()),
+        before: None,
+        verify: false,
+        end: SUCCEEDED,
+    };
+    let named: Named = Box::new(|place, name| vec![("local".to_owned(), named_here(place, name))]);
+    published::torture("local", &means, &named, SAMPLE);
+}
+
+/// The hash of the file that has a name on this host.
+fn named_here(place: &Place, name: &str) -> Vec<String> {
+    let file = place.state().join(format!("images/published/{name}.qcow2"));
+    let said = std::process::Command::new("sha512sum").arg(file).output().unwrap();
+    let said = harness::text(&said.stdout);
+    said.split(' ').next().filter(|hash| hash.len() == 128).map(str::to_owned).into_iter().collect()
 }
 
 /// A port for each worker that its next manager has too: an agent that was told of it can still come. Below those

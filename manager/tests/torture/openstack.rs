@@ -12,7 +12,8 @@ use serde_json::{Value as Json, json};
 use super::account::Account;
 use super::harness::Place;
 use super::kills::{Means, SUCCEEDED, builds};
-use super::{gateways, torture};
+use super::published::{self, Named};
+use super::{gateways, named_here, torture};
 
 /// Points that the suite takes; each costs a guest or two that boots within a guest.
 const SAMPLE: usize = 2;
@@ -25,45 +26,102 @@ struct Eyes {
     tenant: Account,
 }
 
-#[test]
-fn killed_at_any_commit_nothing_is_left_on_openstack() {
-    let Some(clouds) = std::env::var_os("IMAGE_MANAGER_TEST_CLOUDS").map(PathBuf::from) else {
-        eprintln!(
-            "LEFT OUT: no OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)"
-        );
-        return;
-    };
-    // The tests that break the lab for everybody wait until this one is through, and this one for them.
-    let lock = fs::File::create(std::env::temp_dir().join("image-manager-test-openstack.lock")).unwrap();
-    let _shared = Flock::lock(lock, FlockArg::LockShared).map_err(|(_, error)| error).unwrap();
-    let eyes = Arc::new(Eyes {
-        admin: Account::log_in(&clouds, "lab-admin"),
-        tenant: Account::log_in(&clouds, "lab"),
-    });
-    let (looking, tidying) = (Arc::clone(&eyes), eyes);
-    let means = Means {
-        schedules: schedules(),
-        trials: 1,
-        gateways: gateways("0.0.0.0"),
-        environment: vec![("OS_CLIENT_CONFIG_FILE", clouds.display().to_string())],
-        limit: LIMIT,
-        leaks: Box::new(move |place| looking.leaks(place)),
-        tidy: Box::new(move |place| tidying.tidy(place)),
-        before: None,
-        verify: false,
-        end: SUCCEEDED,
-    };
-    torture("openstack", &means, SAMPLE);
+/// The lab of `IMAGE_MANAGER_TEST_CLOUDS`, shared with other tests.
+pub(crate) struct Lab {
+    clouds: PathBuf,
+    eyes: Arc<Eyes>,
+    _shared: Flock<fs::File>,
 }
 
-/// One with all that can be made for a server: a security group, a key pair, an address.
-fn schedules() -> String {
+impl Lab {
+    /// `None`, with a line that says why, where there is none.
+    pub(crate) fn found() -> Option<Self> {
+        let Some(clouds) = std::env::var_os("IMAGE_MANAGER_TEST_CLOUDS").map(PathBuf::from) else {
+            eprintln!(
+                "LEFT OUT: no OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)"
+            );
+            return None;
+        };
+        // The tests that break the lab for everybody wait until this one is through, and this one for them.
+        let lock = fs::File::create(std::env::temp_dir().join("image-manager-test-openstack.lock")).unwrap();
+        let shared = Flock::lock(lock, FlockArg::LockShared).map_err(|(_, error)| error).unwrap();
+        let eyes = Arc::new(Eyes {
+            admin: Account::log_in(&clouds, "lab-admin"),
+            tenant: Account::log_in(&clouds, "lab"),
+        });
+        Some(Self { clouds, eyes, _shared: shared })
+    }
+
+    /// For builds of these schedules, each with so many trials.
+    pub(crate) fn means(&self, schedules: String, trials: u32) -> Means {
+        let (looking, tidying) = (Arc::clone(&self.eyes), Arc::clone(&self.eyes));
+        Means {
+            schedules,
+            trials,
+            gateways: gateways("0.0.0.0"),
+            environment: vec![("OS_CLIENT_CONFIG_FILE", self.clouds.display().to_string())],
+            limit: LIMIT,
+            leaks: Box::new(move |place| looking.leaks(place)),
+            tidy: Box::new(move |place| tidying.tidy(place)),
+            before: None,
+            verify: false,
+            end: SUCCEEDED,
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_commit_nothing_is_left_on_openstack() {
+    let Some(lab) = Lab::found() else { return };
+    torture("openstack", &lab.means(schedules("ssh_key = true", ""), 1), SAMPLE);
+}
+
+/// Two flavors of one cloud, which share one upload.
+#[test]
+fn killed_at_any_commit_nothing_is_left_of_two_trials_on_openstack() {
+    let Some(lab) = Lab::found() else { return };
+    let targets = "[[schedule.tiny.targets]]\nname = \"tiny\"\n\
+                   [[schedule.tiny.targets]]\nname = \"small\"\nserver.flavor = \"lab.small\"\n";
+    torture("two targets on openstack", &lab.means(schedules("", targets), 2), SAMPLE);
+}
+
+/// This host and OpenStack: two uploads, and two names that are given one after the other.
+#[test]
+fn killed_at_any_commit_nothing_is_left_of_trials_here_and_on_openstack() {
+    let Some(lab) = Lab::found() else { return };
+    torture("targets here and on openstack", &lab.means(schedules("disk = \"512 MiB\"", BOTH), 2), SAMPLE);
+}
+
+/// Names on this host and on OpenStack, which go to other images together.
+#[test]
+fn killed_at_any_commit_names_stay_verified_here_and_on_openstack() {
+    let Some(lab) = Lab::found() else { return };
+    let schedules = schedules("disk = \"512 MiB\"", BOTH).replace("keep = 1 }", "keep = 50 }");
+    let means = lab.means(schedules, 2);
+    let eyes = Arc::clone(&lab.eyes);
+    let named: Named = Box::new(move |place, name| {
+        let images = eyes.tenant.list("image", &format!("v2/images?name={name}&status=active"), "images");
+        let hash = |image: &Json| image["os_hash_value"].as_str().unwrap_or_default().to_owned();
+        let there = images.iter().map(hash).collect();
+        vec![("local".to_owned(), named_here(place, name)), ("lab".to_owned(), there)]
+    });
+    published::torture("local and openstack", &means, &named, SAMPLE);
+}
+
+/// A target on each cloud.
+pub(crate) const BOTH: &str = "[[schedule.tiny.targets]]\nname = \"lab\"\n\
+                               [[schedule.tiny.targets]]\nname = \"here\"\ncloud = \"local\"\n\
+                               server = { memory = \"256 MiB\" }\n";
+
+/// One with all that can be made for a server: a security group, an address, and `more` of its table.
+pub(crate) fn schedules(more: &str, targets: &str) -> String {
     let name = format!("im-torture-{}", std::process::id());
+    let more = if more.is_empty() { String::new() } else { format!(", {more}") };
     format!(
         "[schedule.tiny]\ncloud = \"lab\"\nimage.elements = [\"tiny\"]\nchecks = {{ disk = {{}} }}\n\
          publish = {{ name = \"{name}\", keep = 1 }}\n\
-         server = {{ flavor = \"lab.tiny\", network = \"lab-net\", ssh_key = true }}\n\
-         timeouts = {{ upload = \"10m\", boot = \"8m\", verify = \"8m\", total = \"40m\" }}\n"
+         server = {{ flavor = \"lab.tiny\", network = \"lab-net\"{more} }}\n\
+         timeouts = {{ upload = \"10m\", boot = \"8m\", verify = \"8m\", total = \"40m\" }}\n{targets}"
     )
 }
 

@@ -32,7 +32,7 @@ impl OpenStackCloud {
             found.push(resource(ResourceKind::Volume, &volume, build.unwrap_or_default()));
         }
         for name in self.key_pairs_like(PREFIX).await? {
-            let build_id = name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+            let build_id = build_named(&name).to_owned();
             found.push(Resource {
                 kind: ResourceKind::KeyPair,
                 external_id: Some(name.clone()),
@@ -52,6 +52,15 @@ impl OpenStackCloud {
     }
 }
 
+/// The build in a name that begins as ours do. That of a build with several targets ends in the target's.
+fn build_named(name: &str) -> &str {
+    let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+    match rest.split_at_checked(uuid::fmt::Hyphenated::LENGTH) {
+        Some((build, target)) if target.starts_with('-') && uuid::Uuid::parse_str(build).is_ok() => build,
+        _ => rest,
+    }
+}
+
 /// The build in a group's description.
 fn build_in(group: &Value) -> &str {
     text(group, "description").rsplit_once("build=").map_or("", |(_, build)| build)
@@ -63,5 +72,20 @@ fn resource(kind: ResourceKind, json: &Value, build: &str) -> Resource {
         name: text(json, "name").to_owned(),
         external_id: Some(text(json, "id").to_owned()),
         build_id: build.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_its_build_with_and_without_a_target() {
+        let build = "0199aaaa-0000-7000-8000-000000000001";
+        assert_eq!(build_named(&format!("image-manager-{build}")), build);
+        assert_eq!(build_named(&format!("image-manager-{build}-small-2")), build);
+        for others in ["ops", "and-what-is-as-long-as-a-build-and-more", "0199aaaa"] {
+            assert_eq!(build_named(&format!("image-manager-{others}")), others);
+        }
     }
 }
