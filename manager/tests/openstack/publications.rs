@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,11 +45,13 @@ struct Answers {
 }
 
 impl Asking {
+    /// Returns once each client has had an answer.
     fn of(lab: &Lab, name: &str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
-                let (ended, clouds, name) = (Arc::clone(&stop), lab.clouds.clone(), name.to_owned());
+                let (ended, begun) = (Arc::clone(&stop), Arc::clone(&begun));
+                let (clouds, name) = (lab.clouds.clone(), name.to_owned());
                 std::thread::spawn(move || {
                     let client = Account::log_in(&clouds, "lab");
                     let path = format!("v2/images?name={name}&status=active");
@@ -60,6 +62,9 @@ impl Asking {
                             |image: &Json| image["os_hash_value"].as_str().unwrap_or("none").to_owned();
                         let hashes: BTreeSet<String> = found.iter().map(hash).collect();
                         asked += 1;
+                        if asked == 1 {
+                            begun.fetch_add(1, Ordering::Relaxed);
+                        }
                         let now = Instant::now();
                         match seen.last_mut() {
                             Some(last) if last.hashes == hashes => last.until = now,
@@ -70,6 +75,7 @@ impl Asking {
                 })
             })
             .collect();
+        wait_for("the first answers", || (begun.load(Ordering::Relaxed) == CLIENTS).then_some(()));
         Self { stop, clients, began: Instant::now() }
     }
 
