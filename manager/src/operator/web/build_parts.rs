@@ -63,7 +63,7 @@ fn evidence(failure: &v1::Failure, label: &str) -> Markup {
     html! {
         @if !failure.evidence.is_empty() {
             h3 { "Evidence" }
-            pre.evidence tabindex="0" aria-label=(label) { (failure.evidence) }
+            pre.evidence role="region" tabindex="0" aria-label=(label) { (failure.evidence) }
         }
     }
 }

@@ -170,7 +170,7 @@ impl View {
 
     fn lines(&self) -> Markup {
         html! {
-            pre.log #log-lines tabindex="0" aria-label={ (title(self.log)) " log" } {
+            pre.log #log-lines role="region" tabindex="0" aria-label={ (title(self.log)) " log" } {
                 @match &self.content {
                     Content::End(part) => @for line in &part.lines { (shown(None, line)) },
                     Content::Found { lines, .. } => @for (number, line) in lines { (shown(Some(*number), line)) },
