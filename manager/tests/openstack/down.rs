@@ -150,7 +150,7 @@ impl Setting {
         let services = Services(["5000", "9292", "8774", "9696"].map(proxy).into());
         let url = |index: usize, path: &str| services.0[index].url(path);
         let overrides = [("image", url(1, "")), ("compute", url(2, "/v2.1")), ("network", url(3, ""))];
-        let clouds = detour_with(&lab, Some(url(0, "/v3")), &overrides);
+        let clouds = detour_with(&lab, Some(&url(0, "/v3")), &overrides);
         Some(Self { lab, services, clouds, name, usual, before })
     }
 

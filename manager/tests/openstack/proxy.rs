@@ -83,13 +83,13 @@ pub(crate) fn detour(lab: &Lab, overrides: &[(&str, String)]) -> std::path::Path
 /// The same, with another address of Keystone too.
 pub(crate) fn detour_with(
     lab: &Lab,
-    auth_url: Option<String>,
+    auth_url: Option<&str>,
     overrides: &[(&str, String)],
 ) -> std::path::PathBuf {
     let cloud = entry(&lab.clouds, "lab");
     let lines = |(key, value): (&yaml_rust2::Yaml, &yaml_rust2::Yaml)| {
         let (key, value) = (key.as_str().unwrap(), value.as_str().unwrap());
-        let value = auth_url.as_deref().filter(|_| key == "auth_url").unwrap_or(value);
+        let value = auth_url.filter(|_| key == "auth_url").unwrap_or(value);
         format!("      {key}: '{value}'\n")
     };
     let auth: String = cloud["auth"].as_hash().unwrap().iter().map(lines).collect();

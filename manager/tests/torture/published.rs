@@ -99,7 +99,9 @@ pub(crate) fn torture(cloud: &str, means: &Means, named: &Named, sample: usize) 
             outcome.unwrap_or_else(|| (String::new(), vec!["the point was not reached".to_owned()]));
         let seconds = started.elapsed().as_secs_f64();
         eprintln!("  {point}: {how} after {seconds:.0} s, {} wrong", found.len());
-        found.iter().for_each(|line| eprintln!("    {line}"));
+        for line in &found {
+            eprintln!("    {line}");
+        }
         wrong.extend(found.iter().map(|line| format!("{point}: {line}")));
     }
     eprintln!(
