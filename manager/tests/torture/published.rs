@@ -64,6 +64,8 @@ struct Images<'a> {
     gateway: &'a str,
     name: String,
     promoted: u32,
+    /// Promotions after which there is a new image again.
+    replaced: u32,
 }
 
 /// A publication as the history has it.
@@ -126,7 +128,8 @@ impl<'a> Images<'a> {
         let place = Place::new(&means.schedules);
         let (_, rest) = means.schedules.split_once("publish = { name = \"").unwrap();
         let name = rest.split('"').next().unwrap().to_owned();
-        let images = Self { place, means, named, gateway: &means.gateways[0], name, promoted: 0 };
+        let images =
+            Self { place, means, named, gateway: &means.gateways[0], name, promoted: 0, replaced: 0 };
         images.build();
         images.build();
         images
@@ -183,9 +186,11 @@ impl<'a> Images<'a> {
             .max()
     }
 
-    /// Sees to it that the newest image has the name, and that there is an older one that can have it.
-    fn make_ready(&self) {
-        if self.newest(&["previous"]).is_none() {
+    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud: an
+    /// image of Glance that was promoted has but its new name.
+    fn make_ready(&mut self) {
+        if self.newest(&["previous"]).is_none() || self.replaced < self.promoted {
+            self.replaced = self.promoted;
             return self.build();
         }
         let newest = self.newest(&["current", "previous"]).unwrap();
