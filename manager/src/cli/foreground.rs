@@ -12,12 +12,9 @@ use image_manager_proto::v1::{self, BuildState};
 use super::instance::{StateLock, close_to_readers};
 use super::{Trouble, client, text};
 use crate::cloud::{Cloud, CloudKind, Opening};
-use crate::history::{Change, Handover, History, Principal, PublicationFilter};
+use crate::history::{Change, Handover, History, Principal};
 use crate::lifecycle::{ChangeError, Publications};
 use crate::operator::change_status;
-
-/// Most images of a name or of a build that are shown.
-const ROWS: u32 = 1000;
 
 /// What is asked for.
 pub(super) enum Asked {
@@ -64,7 +61,7 @@ pub(super) async fn change(
     let begun = history.open_handovers().await.map_err(Trouble::errored)?;
     for (id, _) in unfinished(&history).await? {
         text::remark(&format!(
-            "build {id} was cut off while its image was published: the next manager that serves may give it the name still"
+            "build {id} was cut off while its image was published: the next manager that serves may still give it the name"
         ));
     }
     let publications = open(history.clone(), &lock).await?;
@@ -73,7 +70,8 @@ pub(super) async fn change(
     }
     let open = history.open_handovers().await.map_err(Trouble::errored)?;
     let is_done = |one: &&Handover| !open.iter().any(|open| open.id == one.id);
-    let done: Vec<&Handover> = begun.iter().filter(is_done).filter(|one| asked.was_begun_as(one)).collect();
+    let done: Vec<Handover> =
+        begun.iter().filter(is_done).filter(|one| asked.was_begun_as(one)).cloned().collect();
     let images = if done.is_empty() {
         let by = Principal::this_process();
         let changed = match asked {
@@ -89,9 +87,9 @@ pub(super) async fn change(
         changed.map_err(trouble)?
     } else {
         text::remark(
-            "this had been begun before and was cut off: it is finished now, and nothing else was done",
+            "this change had been started before and was cut off: it is finished now, and nothing else was done",
         );
-        of_names(&history, &done).await?
+        publications.done(&done).await.map_err(Trouble::errored)?
     };
     if history.notices_wanted().await.map_err(Trouble::errored)? {
         text::remark("the webhook is told by the next `image-manager serve` that has one");
@@ -104,24 +102,6 @@ async fn unfinished(history: &History) -> Result<Vec<(String, BuildState)>, Trou
     let mut all = history.unfinished().await.map_err(Trouble::errored)?;
     all.retain(|(_, state)| *state == BuildState::Publishing);
     Ok(all)
-}
-
-/// The images that have the names now.
-async fn of_names(history: &History, done: &[&Handover]) -> Result<Vec<v1::Publication>, Trouble> {
-    let mut images = Vec::new();
-    for Handover { what, .. } in done {
-        let filter = PublicationFilter {
-            name: Some(what.name.clone()),
-            cloud: Some(what.cloud.clone()),
-            limit: ROWS,
-            ..PublicationFilter::default()
-        };
-        let page = history.publications(filter).await.map_err(Trouble::errored)?;
-        images.extend(page.publications.into_iter().filter(|row| {
-            row.state() == v1::PublicationState::Current || Some(&row.build_id) == what.revoked.as_ref()
-        }));
-    }
-    Ok(images)
 }
 
 /// Whoever changes names, with the clouds where names are. None of them is asked anything yet.

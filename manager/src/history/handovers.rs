@@ -1,6 +1,6 @@
 //! Names that go to other images: written down before a cloud is asked, and done in one commit once it has.
 
-use rusqlite::{ErrorCode, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 
 use super::audit::{self, About, Action};
 use super::outbox::{self, ImageChange};
@@ -8,6 +8,7 @@ use super::{History, HistoryError, Principal, now_ms};
 
 /// Most that may be under way.
 const MOST: u32 = 1000;
+const COLUMNS: &str = "id, name, cloud, kind, to_build, revoked, why, principal";
 
 /// Why a name goes to another image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +99,8 @@ impl History {
     /// Those that are under way, the oldest first.
     pub async fn open_handovers(&self) -> Result<Vec<Handover>, HistoryError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, name, cloud, kind, to_build, revoked, why, principal FROM handover ORDER BY id LIMIT ?1",
-            )?;
+            let mut statement =
+                connection.prepare_cached(&format!("SELECT {COLUMNS} FROM handover ORDER BY id LIMIT ?1"))?;
             Ok(statement.query_map([MOST], handover)?.collect::<Result<_, _>>()?)
         })
         .await
@@ -108,15 +108,7 @@ impl History {
 
     /// One that is under way; `None` when it is done, or was overtaken by a build that published.
     pub async fn handover(&self, id: i64) -> Result<Option<Handover>, HistoryError> {
-        self.read(move |connection| {
-            let found = connection.query_row(
-                "SELECT id, name, cloud, kind, to_build, revoked, why, principal FROM handover WHERE id = ?1",
-                [id],
-                handover,
-            );
-            Ok(found.optional()?)
-        })
-        .await
+        self.read(move |connection| Ok(under_way(connection, id)?)).await
     }
 
     /// The cloud has done it: the publications say so, with who did it and why in the audit trail and for the webhook, in
@@ -163,14 +155,7 @@ fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover
 }
 
 fn finish(tx: &Transaction<'_>, id: i64, location: &str) -> Result<(), HistoryError> {
-    let found = tx
-        .query_row(
-            "SELECT id, name, cloud, kind, to_build, revoked, why, principal FROM handover WHERE id = ?1",
-            [id],
-            handover,
-        )
-        .optional()?;
-    let Some(Handover { what, principal, .. }) = found else { return Ok(()) };
+    let Some(Handover { what, principal, .. }) = under_way(tx, id)? else { return Ok(()) };
     if let Some(build) = &what.to_build {
         give(tx, &what, build, &principal, location)?;
     }
@@ -239,6 +224,12 @@ fn give(
     Ok(())
 }
 
+fn under_way(connection: &Connection, id: i64) -> rusqlite::Result<Option<Handover>> {
+    let query = format!("SELECT {COLUMNS} FROM handover WHERE id = ?1");
+    connection.query_row(&query, [id], handover).optional()
+}
+
+/// Reads a row of [`COLUMNS`].
 fn handover(row: &Row<'_>) -> rusqlite::Result<Handover> {
     let word: String = row.get(3)?;
     let change = Change::ALL.into_iter().find(|change| change.word() == word).unwrap_or(Change::RolledBack);

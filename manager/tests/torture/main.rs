@@ -53,18 +53,10 @@ const WORKERS: usize = 2;
 
 #[test]
 fn killed_at_any_commit_nothing_is_left_on_local() {
-    let means = Means {
-        schedules: tiny_schedule("tiny", "publish = { name = \"tiny\", keep = 1 }\nchecks = { disk = {} }"),
-        trials: 1,
-        gateways: gateways("127.0.0.1"),
-        environment: Vec::new(),
-        limit: LIMIT,
-        leaks: Box::new(|_| Vec::new()),
-        tidy: Box::new(|_| ()),
-        before: None,
-        verify: false,
-        end: SUCCEEDED,
-    };
+    let means = on_this_host(
+        tiny_schedule("tiny", "publish = { name = \"tiny\", keep = 1 }\nchecks = { disk = {} }"),
+        1,
+    );
     torture("local", &means, SAMPLE);
 }
 
@@ -74,18 +66,7 @@ fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
     let targets = "[[schedule.tiny.targets]]\nname = \"small\"\n\
                    [[schedule.tiny.targets]]\nname = \"large\"\nserver.memory = \"384 MiB\"\n";
     let more = format!("publish = {{ name = \"tiny\", keep = 1 }}\nchecks = {{ disk = {{}} }}\n{targets}");
-    let means = Means {
-        schedules: tiny_schedule("tiny", &more),
-        trials: 2,
-        gateways: gateways("127.0.0.1"),
-        environment: Vec::new(),
-        limit: LIMIT,
-        leaks: Box::new(|_| Vec::new()),
-        tidy: Box::new(|_| ()),
-        before: None,
-        verify: false,
-        end: SUCCEEDED,
-    };
+    let means = on_this_host(tiny_schedule("tiny", &more), 2);
     torture("two targets on local", &means, SAMPLE);
 }
 
@@ -93,9 +74,16 @@ fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
 #[test]
 fn killed_at_any_commit_names_stay_verified_on_local() {
     let more = "publish = { name = \"tiny\", keep = 50 }\nchecks = { disk = {} }";
-    let means = Means {
-        schedules: tiny_schedule("tiny", more),
-        trials: 1,
+    let means = on_this_host(tiny_schedule("tiny", more), 1);
+    let named: Named = Box::new(|place, name| vec![("local".to_owned(), named_here(place, name))]);
+    published::torture("local", &means, &named, SAMPLE);
+}
+
+/// Builds on this host, which pass when nobody is killed, each with so many trials.
+fn on_this_host(schedules: String, trials: u32) -> Means {
+    Means {
+        schedules,
+        trials,
         gateways: gateways("127.0.0.1"),
         environment: Vec::new(),
         limit: LIMIT,
@@ -104,9 +92,7 @@ fn killed_at_any_commit_names_stay_verified_on_local() {
         before: None,
         verify: false,
         end: SUCCEEDED,
-    };
-    let named: Named = Box::new(|place, name| vec![("local".to_owned(), named_here(place, name))]);
-    published::torture("local", &means, &named, SAMPLE);
+    }
 }
 
 /// The hash of the file that has a name on this host.

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::harness::{Place, text, tiny_schedule};
 use super::kills::{Before, Means, SUCCEEDED};
-use super::{LIMIT, gateways, torture};
+use super::{on_this_host, torture};
 
 const PUBLISH: &str = "publish = { name = \"tiny\" }\nchecks = { disk = {} }";
 /// More than the server's disk has: the image fails for real.
@@ -143,16 +143,11 @@ fn verify(what: &str, schedules: String, end: &'static str, sample: usize) {
         wrong
     };
     let means = Means {
-        schedules,
-        trials: 1,
-        gateways: gateways("127.0.0.1"),
-        environment: Vec::new(),
-        limit: LIMIT,
         leaks: Box::new(leaks),
-        tidy: Box::new(|_| ()),
         before: Some(Before { done: Box::new(before), builds }),
         verify: true,
         end,
+        ..on_this_host(schedules, 1)
     };
     torture(what, &means, sample);
 }

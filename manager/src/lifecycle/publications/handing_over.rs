@@ -44,18 +44,23 @@ impl Publications {
                 }
             }
             first.map_or(Ok(()), Err)?;
-            let mut now = Vec::new();
-            for Handover { what, .. } in begun {
-                let filter = PublicationFilter { name: Some(what.name), cloud: Some(what.cloud), ..rows() };
-                let all = publications.history.publications(filter).await?.publications;
-                now.extend(all.into_iter().filter(|row| {
-                    row.state() == PublicationState::Current
-                        || what.revoked.as_ref().is_some_and(|build| *build == row.build_id)
-                }));
-            }
-            Ok(now)
+            Ok(publications.done(&begun).await?)
         };
         tokio::spawn(work).await.map_err(|_| HistoryError::Closed)?
+    }
+
+    /// What came of steps that are done: the images that have the names now, and those that were revoked.
+    pub async fn done(&self, steps: &[Handover]) -> Result<Vec<v1::Publication>, HistoryError> {
+        let mut images = Vec::new();
+        for Handover { what, .. } in steps {
+            let (name, cloud) = (Some(what.name.clone()), Some(what.cloud.clone()));
+            let all =
+                self.history.publications(PublicationFilter { name, cloud, ..rows() }).await?.publications;
+            images.extend(all.into_iter().filter(|row| {
+                row.state() == PublicationState::Current || what.revoked.as_ref() == Some(&row.build_id)
+            }));
+        }
+        Ok(images)
     }
 
     /// One step, once nobody else changes the cloud's names.
