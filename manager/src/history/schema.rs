@@ -84,7 +84,7 @@ fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), Hist
     if written {
         // Whoever starts the manager is not to think that it hangs.
         tracing::info!(
-            "bringing the history from schema version {found} to {last}: a minute for a million builds"
+            "migrating the history from schema version {found} to {last}; a million builds take about a minute"
         );
     }
     let began = Instant::now();
@@ -104,7 +104,7 @@ fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), Hist
     transaction.commit()?;
     if written {
         let seconds = began.elapsed().as_secs_f64();
-        tracing::info!("the history has schema version {last}, after {seconds:.1} s");
+        tracing::info!("the history was migrated to schema version {last} in {seconds:.1} s");
     }
     Ok(())
 }

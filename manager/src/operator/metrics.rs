@@ -110,7 +110,7 @@ fn images(page: &mut Exposition, current: &[v1::Publication]) {
 fn verified(page: &mut Exposition, current: &[v1::Publication]) {
     let name = "image_manager_image_verified_timestamp_seconds";
     let help =
-        "When the image that has the name was verified last, by its build or again, whatever came of it.";
+        "When the image that has the name was verified last, by its build or later, whatever the result.";
     page.family(name, "gauge", help);
     for image in current {
         if let Some(at) = &image.verified_at {

@@ -202,7 +202,7 @@ reasons! {
             "Find out who removed or changed it. `image-manager rollback NAME` gives the name to an older image; a build makes a new one.";
         ImageReplaced = "image_replaced",
             "The image that was to be verified again had lost its name before it was booted.",
-            "See in `image-manager images` which image has the name now; `image-manager verify SCHEDULE` asks that one.";
+            "See in `image-manager images` which image has the name now; `image-manager verify SCHEDULE` verifies that one.";
     }
     Manager {
         TotalTimeout = "total_timeout",

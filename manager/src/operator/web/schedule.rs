@@ -159,8 +159,8 @@ fn publication(standing: &Standing, published: &[v1::Publication], operator: boo
 fn reverified(standing: &Standing) -> Markup {
     let schedule = &standing.schedule;
     let after = match schedule.on_failure {
-        OnFailure::RollBack => "when it fails then, the name goes back to the newest good image",
-        OnFailure::Keep => "the name stays, whatever comes of it",
+        OnFailure::RollBack => "if it fails, the name goes back to the newest good image",
+        OnFailure::Keep => "the name stays, whatever the result",
     };
     html! {
         p.muted {
