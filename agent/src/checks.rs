@@ -13,6 +13,7 @@ pub mod internet;
 mod mirrors;
 pub mod observations;
 pub mod packages;
+mod program;
 mod registry;
 
 use std::time::{Duration, SystemTime};
