@@ -62,8 +62,11 @@ pub static CHECK: Check = Check {
     examine: Some(|asked| Box::pin(examine(asked))),
 };
 
-static COMMAND: Rule =
-    Rule { what: "a command", help: "1 to 1000 bytes", holds: |text| (1..=1000).contains(&text.trim().len()) };
+static COMMAND: Rule = Rule {
+    what: "a command",
+    help: "1 to 1000 bytes",
+    holds: |text| (1..=1000).contains(&text.trim().len()),
+};
 
 static PATTERN: Rule =
     Rule { what: "a pattern", help: "1 to 1000 bytes", holds: |text| (1..=1000).contains(&text.len()) };
@@ -100,7 +103,8 @@ pub struct Expected {
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings: Settings = asked.settings()?;
     let mut wait = FIRST_PAUSE;
-    let most = asked.deadline.checked_sub(asked.deadline.saturating_duration_since(Instant::now()).mul_f64(0.4));
+    let most =
+        asked.deadline.checked_sub(asked.deadline.saturating_duration_since(Instant::now()).mul_f64(0.4));
     while cloud_init::is_under_way(&asked.guest) {
         if !pause(&mut wait, LONGEST_PAUSE, most.unwrap_or(asked.deadline)).await {
             break;

@@ -35,14 +35,24 @@ pub static CHECK: Check = Check {
     keys: &[Key {
         name: "expect",
         value: ValueType::Tables(&[
-            Key { name: "path", value: ValueType::Text(&PATH), default: "", help: "the whole path in the image" },
+            Key {
+                name: "path",
+                value: ValueType::Text(&PATH),
+                default: "",
+                help: "the whole path in the image",
+            },
             Key {
                 name: "kind",
                 value: ValueType::Choice(&["file", "directory", "link", "absent"]),
                 default: "anything that is there",
                 help: "what it is",
             },
-            Key { name: "mode", value: ValueType::Text(&MODE), default: "any", help: "permissions, as in \"0640\"" },
+            Key {
+                name: "mode",
+                value: ValueType::Text(&MODE),
+                default: "any",
+                help: "permissions, as in \"0640\"",
+            },
             Key {
                 name: "owner",
                 value: ValueType::Text(&OWNER),

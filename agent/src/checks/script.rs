@@ -58,7 +58,12 @@ pub static CHECK: Check = Check {
             default: "",
             help: "the script, by its path from the directory of the schedules file; at most 64 KiB of text",
         },
-        Key { name: "user", value: ValueType::Text(&USER), default: "root", help: "the user that it runs as" },
+        Key {
+            name: "user",
+            value: ValueType::Text(&USER),
+            default: "root",
+            help: "the user that it runs as",
+        },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),
 };
@@ -202,11 +207,7 @@ fn judge(settings: &Settings, ended: &Ended) -> Judgement {
     Judgement::new(outcome, summary, &observations)
 }
 
-fn verdict(
-    settings: &Settings,
-    ended: &Ended,
-    points: Option<&tap::Report>,
-) -> (CheckOutcome, String) {
+fn verdict(settings: &Settings, ended: &Ended, points: Option<&tap::Report>) -> (CheckOutcome, String) {
     use CheckOutcome::{Fail, Pass, Skipped};
     if settings.file.is_empty() {
         return (Skipped, "checks.script.file names no script".to_owned());

@@ -45,18 +45,27 @@ async fn the_exit_code_decides() {
     assert_eq!(outcome, Fail);
     assert_eq!(summary, "the script ended with exit code 4: out of luck");
     assert_eq!((&seen["output"][0], &seen["exit_code"]), (&json!("begin"), &json!(4)));
-    assert!(outcome_of("true", "nobody-of-this-name", 10).await.1.contains("has no user nobody-of-this-name"));
+    assert!(
+        outcome_of("true", "nobody-of-this-name", 10).await.1.contains("has no user nobody-of-this-name")
+    );
 }
 
 #[tokio::test]
 async fn points_are_told_one_by_one() {
-    let (outcome, summary, seen) =
-        outcome_of("echo 1..3; echo ok 1 - one; echo 'not ok 2 - two'; echo 'not ok 3 - three # TODO later'", "", 10).await;
+    let (outcome, summary, seen) = outcome_of(
+        "echo 1..3; echo ok 1 - one; echo 'not ok 2 - two'; echo 'not ok 3 - three # TODO later'",
+        "",
+        10,
+    )
+    .await;
     assert_eq!((outcome, summary.as_str()), (CheckOutcome::Fail, "1 of 3 points failed: two"));
     let outcomes: Vec<_> = seen["points"].as_array().unwrap().iter().map(|point| &point["outcome"]).collect();
     assert_eq!(outcomes, ["pass", "fail", "skipped"]);
     let (outcome, summary, _) = outcome_of("echo ok 1; echo 'ok 2 # SKIP no card'; echo 1..2", "", 10).await;
-    assert_eq!((outcome, summary.as_str()), (CheckOutcome::Pass, "1 of 2 points passed, 1 are skipped or to do"));
+    assert_eq!(
+        (outcome, summary.as_str()),
+        (CheckOutcome::Pass, "1 of 2 points passed, 1 are skipped or to do")
+    );
     for (script, why) in [
         ("echo 1..3; echo ok", "planned 3 points and told of 1"),
         ("echo ok; echo Bail out! no network", "gave up: no network"),
