@@ -1,5 +1,6 @@
 //! The checks that a schedule can ask for: those that the agent runs, and those that the manager looks after itself.
 
+pub(crate) mod artifact;
 pub(crate) mod boot_time;
 pub(crate) mod console;
 #[cfg(test)]
@@ -19,7 +20,7 @@ pub(crate) use keys::key_rows;
 pub(crate) use sending::{content, request};
 
 /// Those of the manager, in the order in which people see them, after the agent's.
-static OF_THE_MANAGER: &[&Check] = &[&console::CHECK, &boot_time::CHECK, &poweroff::CHECK];
+static OF_THE_MANAGER: &[&Check] = &[&artifact::CHECK, &console::CHECK, &boot_time::CHECK, &poweroff::CHECK];
 
 /// What the manager found of a check of its own.
 #[derive(Debug, Clone, PartialEq)]

@@ -20,6 +20,7 @@ mod elements;
 pub mod events;
 mod failure;
 mod inputs;
+mod inspection;
 mod ledger;
 mod manager;
 mod manifest;

@@ -102,6 +102,8 @@ pub mod files {
     pub const AGENT_LOG: &str = "agent.jsonl";
     /// Opens the build's server to people while it is up; removed with its key pair.
     pub const PRIVATE_KEY: &str = "ssh_key";
+    /// What of its build was seen in the finished image.
+    pub const INSPECTION: &str = "inspection.json";
     /// The image's packages.
     pub const MANIFEST: &str = "manifest.json";
 }

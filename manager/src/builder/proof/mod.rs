@@ -9,6 +9,7 @@
 //! Debian. An image that cannot be compared is no error, but its build says so aloud: [`Proof::warning`].
 
 mod ext4;
+mod inspection;
 mod installed;
 mod kept;
 mod packages;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::BuilderError;
 use crate::reason::Reason;
 use crate::schedules::Format;
+pub use inspection::Inspection;
 pub use packages::Counts;
 pub(super) use packages::Verified;
 use partition::Kind;
@@ -187,7 +189,8 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
                     Some(Verified { proof: Proof::NotPossible(why), .. }) => reasons.insert(0, why),
                     Some(verified) => {
                         let kept = kept::take(files.volume, &verified.packages);
-                        return Ok(Verified { kept, ..verified });
+                        let inspection = Ok(inspection::take(files.volume));
+                        return Ok(Verified { kept, inspection, ..verified });
                     }
                     None => {}
                 }

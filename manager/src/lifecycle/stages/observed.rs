@@ -8,10 +8,10 @@ use image_manager_proto::v1;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::boot::{Booted, fetch_console, seconds};
-use crate::checks::{Judged, boot_time, console, poweroff};
+use crate::checks::{Judged, artifact, boot_time, console, poweroff};
 use crate::history::{ReportQuery, observations};
-use crate::lifecycle::console as console_log;
 use crate::lifecycle::trial::Trial;
+use crate::lifecycle::{console as console_log, inspection};
 use crate::schedules::CheckSpec;
 
 /// How often the console is looked at again.
@@ -44,6 +44,10 @@ async fn one(trial: &Trial, booted: &Booted, spec: &CheckSpec, reported: &[v1::C
     match spec.check.kind {
         kind if kind == boot_time::CHECK.kind => {
             boot_time::judge(&spec.settings, &times(trial, booted, reported).await)
+        }
+        kind if kind == artifact::CHECK.kind => {
+            let state = trial.settings().state.clone();
+            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await)
         }
         kind if kind == console::CHECK.kind => console(trial, booted, spec).await,
         kind if kind == poweroff::CHECK.kind => {
