@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use image_manager_proto::v1::{self, PublicationState};
 
 use super::Publications;
-use crate::history::{HistoryError, PublicationFilter};
+use crate::history::{HistoryError, PublicationFilter, TrialKey};
 use crate::lifecycle::TriggerError;
 use crate::schedules::Schedule;
 
 /// Clouds with one name that are looked at.
 const CLOUDS: u32 = 1000;
+
+/// Good images that are looked at, newest first.
+const GOOD: usize = 10;
 
 /// Where the image of a build stands under its name.
 pub(in crate::lifecycle) enum Standing {
@@ -74,6 +77,48 @@ impl Publications {
         }
         if images.is_empty() {
             return Err(none(format!("no image has the name {name} on {}", schedule.clouds().join(", "))));
+        }
+        Ok(images)
+    }
+
+    /// The images that have or had a name on a cloud and are good, newest first, with the builds that made them: not that of
+    /// the build `but`, nor those whose agent obeys another manager.
+    pub(in crate::lifecycle) async fn good_images(
+        &self,
+        (name, cloud): (&str, &str),
+        but: &str,
+        fingerprint: &str,
+    ) -> Result<Vec<(v1::Image, String)>, HistoryError> {
+        let filter = PublicationFilter {
+            name: Some(name.to_owned()),
+            cloud: Some(cloud.to_owned()),
+            limit: CLOUDS,
+            ..PublicationFilter::default()
+        };
+        let mut rows = self.history.publications(filter).await?.publications;
+        let good = [PublicationState::Current, PublicationState::Previous];
+        rows.retain(|row| good.contains(&row.state()) && row.build_id != but);
+        // Ids of builds sort by time.
+        rows.sort_by(|one, other| other.build_id.cmp(&one.build_id));
+        let mut images = Vec::new();
+        for row in rows.into_iter().take(GOOD) {
+            let build = match self.history.build(&row.build_id).await {
+                Ok(build) => build,
+                Err(HistoryError::NoBuild(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            for (position, trial) in (0_u32..).zip(&build.trials).filter(|(_, trial)| trial.cloud == cloud) {
+                let key = TrialKey { build_id: build.id.clone(), position };
+                let known = self.history.trail(&key).await?.introduction;
+                if let Some(image) = &trial.image
+                    && known.is_some_and(|known| known.fingerprint == fingerprint)
+                {
+                    // By the name that it has now.
+                    let (id, name) = (row.image_id.clone(), row.name.clone());
+                    images.push((v1::Image { id, name, ..image.clone() }, build.id.clone()));
+                    break;
+                }
+            }
         }
         Ok(images)
     }
