@@ -105,7 +105,7 @@ fn an_image_whose_kernel_panics_is_at_fault_and_the_next_one_within_the_hour_too
 
 #[test]
 fn a_host_whose_servers_have_no_network_is_at_fault_for_the_hour() {
-    let place = place("none", "timeouts.boot = \"25s\"");
+    let place = place("", "timeouts.boot = \"25s\"");
     let programs = without_network(&place);
     let (build, report) = run(&place, Some(&programs), 2, "cloud_at_fault");
     let asked = control(&build);
@@ -126,7 +126,7 @@ fn a_host_whose_servers_have_no_network_is_at_fault_for_the_hour() {
 
 #[test]
 fn the_published_image_is_asked_before_one_is_made() {
-    let place = place("none", "publish.name = \"tiny\"");
+    let place = place("", "publish.name = \"tiny\"");
     place.expect(&["run", "tiny"], 0);
     let good = place.latest();
     change(&place, "no-agent", "publish.name = \"tiny\"\ntimeouts.boot = \"25s\"");
@@ -157,7 +157,7 @@ fn switched_off_or_without_its_parts_an_end_says_what_it_said() {
 fn fail_fast_ends_with_the_first_check_that_failed() {
     let more = "fail_fast = true\npublish.name = \"tiny\"";
     // cloud-init never ends: only who does not wait for it is soon done.
-    let checks = "checks = { dns = false, internet = false, disk = { min_free = \"400 GiB\" }, cloud_init = { timeout = \"150s\" } }";
+    let checks = "checks = { dns = false, internet = false, disk = { min_free = \"400 GiB\", timeout = \"20s\" }, cloud_init = { timeout = \"150s\" } }";
     let place = place("cloud-init-hanging", &format!("{more}\n{checks}"));
     let began = Instant::now();
     let (build, report) = run(&place, None, 1, "check_failed");
