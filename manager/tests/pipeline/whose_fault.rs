@@ -166,5 +166,17 @@ fn fail_fast_ends_with_the_first_check_that_failed() {
     assert!(message.contains("disk") && message.contains("fail_fast: 1 of 2 checks were not heard"), "{message}");
     let checks = build["checks"].as_array().unwrap();
     let outcome = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap()["outcome"].clone();
-    assert_eq!((outcome("disk"), outcome("cloud_init")), ("fail".into(), "unspecified".into()), "{report}");
+    assert_eq!((outcome("disk"), outcome("cloud_init")), ("fail".into(), Json::Null), "{report}");
+}
+
+#[test]
+fn what_the_image_and_the_control_image_both_cannot_reach_is_the_clouds_fault() {
+    // Nobody has this name, for a server as little as for the manager.
+    let checks = "checks = { dns = false, cloud_init = false, disk = false, \
+                  internet = { targets = [\"tcp://nobody.invalid:9\"], timeout = \"8s\" } }";
+    let place = place("", checks);
+    let (build, report) = run(&place, None, 2, "cloud_at_fault");
+    let asked = control(&build);
+    assert_eq!((text(asked, "because"), text(asked, "outcome")), ("check_inconclusive", "failed"), "{report}");
+    assert!(text(asked, "detail").contains("its agent came, and found internet"), "{asked}");
 }

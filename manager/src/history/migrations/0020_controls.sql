@@ -27,3 +27,6 @@ CREATE TABLE control (
 ) STRICT;
 CREATE INDEX control_by_build ON control (build_id, trial);
 CREATE INDEX control_by_target ON control (schedule, target, started_at);
+
+-- The certificate that the agent in the image obeys: an image that obeys another manager says nothing to this one.
+ALTER TABLE artifact ADD COLUMN fingerprint TEXT;

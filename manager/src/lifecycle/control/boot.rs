@@ -17,6 +17,7 @@ use crate::lifecycle::stages::boot::{console_evidence, endpoint, metadata, reque
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
 use crate::schedules::CheckKind;
+use crate::stage::Stage;
 
 /// How often the server's state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -155,7 +156,11 @@ async fn hear(
                 Some(other) => tracing::debug!(build = trial.shared.id, "of a control boot: {other:?}"),
                 None => return Err(Failure::new(Reason::Gateway, "the gateway closed the session")),
             },
-            _ = look.tick() => still_runs(trial, server).await?,
+            _ = look.tick() => {
+                let waited = format!("control boot, {:.0} s: waiting for its agent", began.elapsed().as_secs_f64());
+                trial.progress(Stage::Booting, -1.0, &waited);
+                still_runs(trial, server).await?;
+            }
         }
     }
 }

@@ -47,6 +47,13 @@ pub(super) async fn ask(trial: &mut Trial, first: Failure) -> Result<(Image, Str
     if !wanted || trial.bounds.is_told_to_stop() {
         return Err(first);
     }
+    let obeys = trial.history().obeys(trial.made_by()).await?;
+    if obeys.is_some_and(|obeys| obeys != trial.gateway().fingerprint) {
+        return Err(conclusion::noted(
+            &first,
+            "its agent obeys another certificate than this manager's, and cannot come to it: build again",
+        ));
+    }
     let (id, answer) = match question(trial, &first).await {
         Ok(asked) => asked,
         // Ended on request, or there is no history any more.

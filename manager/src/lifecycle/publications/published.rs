@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use image_manager_proto::v1::{self, PublicationState};
 
 use super::Publications;
-use crate::history::{HistoryError, PublicationFilter, TrialKey};
+use crate::history::{HistoryError, PublicationFilter};
 use crate::lifecycle::TriggerError;
 use crate::schedules::Schedule;
 
@@ -107,17 +107,12 @@ impl Publications {
                 Err(HistoryError::NoBuild(_)) => continue,
                 Err(error) => return Err(error),
             };
-            for (position, trial) in (0_u32..).zip(&build.trials).filter(|(_, trial)| trial.cloud == cloud) {
-                let key = TrialKey { build_id: build.id.clone(), position };
-                let known = self.history.trail(&key).await?.introduction;
-                if let Some(image) = &trial.image
-                    && known.is_some_and(|known| known.fingerprint == fingerprint)
-                {
-                    // By the name that it has now.
-                    let (id, name) = (row.image_id.clone(), row.name.clone());
-                    images.push((v1::Image { id, name, ..image.clone() }, build.id.clone()));
-                    break;
-                }
+            let obeys = self.history.obeys(&row.build_id).await?;
+            let image = build.trials.iter().filter(|trial| trial.cloud == cloud).find_map(|trial| trial.image.as_ref());
+            if let Some(image) = image.filter(|_| obeys.as_deref() == Some(fingerprint)) {
+                // By the name that it has now.
+                let (id, name) = (row.image_id, row.name);
+                images.push((v1::Image { id, name, ..image.clone() }, row.build_id));
             }
         }
         Ok(images)
