@@ -75,6 +75,12 @@ install:
 	done
 	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
 	cp -R elements examples $(SHARE)/image-manager/
+	rm -rf $(SHARE)/image-manager/control-image && mkdir -p $(SHARE)/image-manager/control-image
+	cp -R testbed/tiny-image/build testbed/tiny-image/guest $(SHARE)/image-manager/control-image/
+	testbed/tiny-image/build -M -o $(SHARE)/image-manager/control-image/made
+	if command -v aarch64-linux-gnu-gcc >/dev/null; then \
+		testbed/tiny-image/build -M -m arm64 -o $(SHARE)/image-manager/control-image/made; \
+	fi
 	target/release/image-manager man $(SHARE)/man/man1
 	mkdir -p $(SHARE)/bash-completion/completions
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \

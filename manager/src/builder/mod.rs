@@ -56,6 +56,7 @@ use crate::schedules::{Arch, Format};
 use crate::unchanged::Kept;
 
 pub use artifact::sha512_of;
+pub(crate) use command::marked;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};

@@ -13,6 +13,7 @@ mod cleaner;
 mod clouds;
 mod comparison;
 mod console;
+mod control;
 mod current_schedules;
 mod definition;
 mod driver;

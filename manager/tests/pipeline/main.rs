@@ -57,3 +57,4 @@ mod usage;
 mod verdicts;
 mod verifying_again;
 mod webhook;
+mod whose_fault;

@@ -218,9 +218,11 @@ mod tests {
 
     impl Volume for Tree {
         fn names(&self, directory: &str) -> Result<Vec<String>, Trouble> {
-            let below = |path: &&&str| path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
-            let mut names: Vec<String> =
-                self.0.keys().filter_map(|path| Some(below(&path)?.split('/').next()?.to_owned())).collect();
+            let mut names: Vec<String> = Vec::new();
+            for path in self.0.keys() {
+                let below = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
+                names.extend(below.and_then(|rest| rest.split('/').next()).map(str::to_owned));
+            }
             names.dedup();
             if names.is_empty() { Err(Trouble::Missing) } else { Ok(names) }
         }

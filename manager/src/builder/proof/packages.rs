@@ -1,5 +1,6 @@
 //! The packaged files of an image against the image's own package database.
 
+use super::inspection::Inspection;
 use std::io;
 use std::path::Path;
 

@@ -100,6 +100,7 @@ async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Fa
         sha512: sha512.clone(),
         schedule_digest: digest_of(&driver.schedule),
         packages_sha256,
+        fingerprint: Some(driver.fingerprint().to_owned()),
     };
     driver.history().record_artifact(&driver.id, record).await?;
     Ok(HashedFile { file, sha512 })
