@@ -28,6 +28,7 @@ const COMPLAINTS: [&str; 12] = [
     "Give root password for maintenance",
     "segfault at",
 ];
+const NO_LOGIN: &str = "no login prompt came on the serial console: no getty serves it";
 /// Lines of XFS that are no complaint have none of these.
 const OF_XFS: [&str; 3] = ["orruption", "shut down", "metadata I/O error"];
 
@@ -105,8 +106,7 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
         let why = "no line of the kernel came on the serial console: its command line names none, as `console=ttyS0` does";
         (CheckOutcome::Fail, why.to_owned())
     } else if settings.login && !login {
-        let why = "no login prompt came on the serial console: no getty serves it";
-        (CheckOutcome::Fail, why.to_owned())
+        (CheckOutcome::Fail, NO_LOGIN.to_owned())
     } else {
         let said = match (kernel, login) {
             (true, true) => "the kernel and a login prompt are on the serial console",
@@ -120,6 +120,11 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
     let seen =
         json!({ "kernel": kernel, "login_prompt": login, "lines": text.lines().count(), "complaints": told });
     Judged { outcome, summary, observations: seen }
+}
+
+/// Whether it fails for want of a login prompt alone, which comes last.
+pub(crate) fn only_lacks_a_login(judged: &Judged) -> bool {
+    judged.outcome == CheckOutcome::Fail && judged.summary == NO_LOGIN
 }
 
 /// A line with the kernel's time in front: `[    1.234567] ...`.

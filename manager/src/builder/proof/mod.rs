@@ -175,6 +175,8 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
     let disk = File::open(raw)?;
     // Why nothing could be compared: what a file system with a root says first, then what others say.
     let mut reasons = Vec::new();
+    // A root that has no packages is looked into as well.
+    let mut inspection = None;
     let systems = partition::file_systems(&disk)?;
     for (start, kind) in &systems {
         let opened = match kind {
@@ -186,11 +188,17 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
             Opened::Volume(volume) => {
                 let files = Files { volume: volume.as_ref(), stop };
                 match packages::verify(&files, raw)? {
-                    Some(Verified { proof: Proof::NotPossible(why), .. }) => reasons.insert(0, why),
+                    Some(Verified { proof: Proof::NotPossible(why), .. }) => {
+                        inspection = Some(inspection::take(files.volume));
+                        reasons.insert(0, why);
+                    }
                     Some(verified) => {
                         let kept = kept::take(files.volume, &verified.packages);
                         let inspection = Ok(inspection::take(files.volume));
                         return Ok(Verified { kept, inspection, ..verified });
+                    }
+                    None if files.volume.names("/etc").is_ok() => {
+                        inspection = Some(inspection::take(files.volume));
                     }
                     None => {}
                 }
@@ -206,7 +214,8 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
         (true, true) => "it has no file system that can be read: neither ext4 nor xfs".to_owned(),
         (true, false) => "it has neither a dpkg nor an rpm database".to_owned(),
     };
-    Ok(Verified::of(Proof::NotPossible(why)))
+    let inspection = inspection.ok_or_else(|| why.clone());
+    Ok(Verified { inspection, ..Verified::of(Proof::NotPossible(why)) })
 }
 
 /// To a raw file with holes, which is as large as what is in it.
