@@ -56,9 +56,9 @@ use crate::schedules::{Arch, Format};
 use crate::unchanged::Kept;
 
 pub use artifact::sha512_of;
+pub(crate) use command::marked;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
-pub(crate) use command::marked;
 pub use inputs::{InputFile, Inputs, Secret};
 pub use proof::{Counts, Proof};
 pub(crate) use room::bytes;

@@ -126,11 +126,7 @@ impl History {
     }
 
     /// What is known of the other image that this attempt of a trial asked; `None`: it asked none.
-    pub async fn control(
-        &self,
-        key: &TrialKey,
-        attempt: u32,
-    ) -> Result<Option<ControlRecord>, HistoryError> {
+    pub async fn control(&self, key: &TrialKey, attempt: u32) -> Result<Option<ControlRecord>, HistoryError> {
         let key = key.clone();
         self.read(move |connection| {
             let sql = format!(
@@ -151,11 +147,7 @@ impl History {
     }
 }
 
-fn set_answer(
-    tx: &rusqlite::Transaction<'_>,
-    id: i64,
-    answer: &ControlAnswer,
-) -> Result<(), HistoryError> {
+fn set_answer(tx: &rusqlite::Transaction<'_>, id: i64, answer: &ControlAnswer) -> Result<(), HistoryError> {
     tx.execute(
         "UPDATE control SET outcome = ?2, detail = ?3, evidence = ?4, image_of = ?5, finished_at = ?6 WHERE id = ?1",
         params![id, answer.outcome.word(), answer.detail, answer.evidence, answer.image_of, now_ms()],
@@ -176,7 +168,8 @@ fn answer(row: &Row<'_>, first: usize) -> rusqlite::Result<ControlAnswer> {
 }
 
 /// How a page of builds reads them, in their order.
-pub(super) const OF_BUILDS: &str = "SELECT build_id, trial, attempt, first_reason, image_of, outcome, detail, started_at,
+pub(super) const OF_BUILDS: &str =
+    "SELECT build_id, trial, attempt, first_reason, image_of, outcome, detail, started_at,
         finished_at, answer_of, again FROM control";
 
 /// The place of the trial, which attempt of it, and what is told.

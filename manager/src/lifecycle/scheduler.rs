@@ -264,7 +264,7 @@ mod tests {
                 shipped: Vec::new(),
                 agent: at("agent"),
                 control_image: None,
-            private: Vec::new(),
+                private: Vec::new(),
                 concurrent_builds: 1,
                 concurrent_trials: 1,
                 gateway,

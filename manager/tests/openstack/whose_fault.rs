@@ -38,9 +38,17 @@ fn a_cloud_whose_servers_have_no_network_is_at_fault() {
     }
     let report = lab.expect(&["run", "tiny"], 2);
     let build = lab.latest();
-    assert_eq!((&build["reason"], &build["verdict"]), (&"cloud_at_fault".into(), &"errored".into()), "{report}");
+    assert_eq!(
+        (&build["reason"], &build["verdict"]),
+        (&"cloud_at_fault".into(), &"errored".into()),
+        "{report}"
+    );
     let control = &build["trials"][0]["control"];
-    assert_eq!((&control["because"], &control["outcome"]), (&"agent_silent".into(), &"failed".into()), "{control}");
+    assert_eq!(
+        (&control["because"], &control["outcome"]),
+        (&"agent_silent".into(), &"failed".into()),
+        "{control}"
+    );
     let evidence = build["failure"]["evidence"].as_str().unwrap();
     assert!(evidence.matches("tiny:").count() > 1 && evidence.contains("the control boot:"), "{evidence}");
     assert_eq!((made(&build, "image"), made(&build, "server")), (2, 2), "{build:#}");
@@ -53,7 +61,11 @@ fn an_image_whose_kernel_panics_is_at_fault() {
     let Some(lab) = lab(more) else { return };
     let report = lab.expect(&["run", "tiny"], 1);
     let build = lab.latest();
-    assert_eq!((&build["reason"], &build["verdict"]), (&"image_at_fault".into(), &"failed".into()), "{report}");
+    assert_eq!(
+        (&build["reason"], &build["verdict"]),
+        (&"image_at_fault".into(), &"failed".into()),
+        "{report}"
+    );
     let control = &build["trials"][0]["control"];
     assert_eq!((&control["outcome"], &control["image_of"]), (&"passed".into(), &"".into()), "{control}");
     assert_eq!(control["again"], control["because"]);

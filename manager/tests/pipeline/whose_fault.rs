@@ -21,7 +21,10 @@ fn place(canary: &str, more: &str) -> Place {
 }
 
 fn schedule(canary: &str, more: &str) -> String {
-    tiny_schedule("tiny", &format!("{SETTINGS}\n{more}\nimage.environment = {{ TINY_CANARY = \"{canary}\" }}"))
+    tiny_schedule(
+        "tiny",
+        &format!("{SETTINGS}\n{more}\nimage.environment = {{ TINY_CANARY = \"{canary}\" }}"),
+    )
 }
 
 /// The schedule's file has another image from now on.
@@ -37,7 +40,8 @@ fn run(place: &Place, path: Option<&PathBuf>, code: i32, reason: &str) -> (Json,
         command.env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap()));
     }
     let output = command.output().unwrap();
-    let report = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let report =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{report}");
     let build = place.latest();
     assert_eq!(build["reason"], reason, "{report}");
@@ -90,7 +94,9 @@ fn an_image_whose_kernel_panics_is_at_fault_and_the_next_one_within_the_hour_too
     let asked = control(&build);
     assert_eq!((text(asked, "because"), text(asked, "outcome")), ("server_stopped", "passed"), "{asked}");
     assert_eq!((text(asked, "image_of"), text(asked, "again")), ("", "server_stopped"), "{asked}");
-    assert!(text(asked, "detail").contains("control image") && text(asked, "detail").contains("its agent came"));
+    assert!(
+        text(asked, "detail").contains("control image") && text(asked, "detail").contains("its agent came")
+    );
     assert!(report.contains("control boots") && report.contains("its agent came"), "{report}");
     // The control image was the trial's own, and is no image of the build.
     let images = build["resources"].as_array().unwrap().iter().filter(|row| row["kind"] == "image");
@@ -146,11 +152,15 @@ fn switched_off_or_without_its_parts_an_end_says_what_it_said() {
     if !std::path::Path::new("/usr/share/OVMF").exists() {
         return;
     }
-    let uefi = schedule("kernel-panic", "timeouts.boot = \"30s\"").replace("server = { ", "server = { firmware = \"uefi\", ");
+    let uefi = schedule("kernel-panic", "timeouts.boot = \"30s\"")
+        .replace("server = { ", "server = { firmware = \"uefi\", ");
     fs::write(place.path().join("schedules.toml"), uefi).unwrap();
     let (build, report) = run(&place, None, 2, "agent_silent");
     assert_eq!(text(control(&build), "outcome"), "unknown", "{report}");
-    assert!(text(&build["failure"], "message").contains("there is none for amd64 that uefi starts"), "{report}");
+    assert!(
+        text(&build["failure"], "message").contains("there is none for amd64 that uefi starts"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -163,7 +173,10 @@ fn fail_fast_ends_with_the_first_check_that_failed() {
     let (build, report) = run(&place, None, 1, "check_failed");
     assert!(began.elapsed() < Duration::from_secs(120), "{report}");
     let message = text(&build["failure"], "message");
-    assert!(message.contains("disk") && message.contains("fail_fast: 1 of 2 checks were not heard"), "{message}");
+    assert!(
+        message.contains("disk") && message.contains("fail_fast: 1 of 2 checks were not heard"),
+        "{message}"
+    );
     let checks = build["checks"].as_array().unwrap();
     let outcome = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap()["outcome"].clone();
     assert_eq!((outcome("disk"), outcome("cloud_init")), ("fail".into(), Json::Null), "{report}");
@@ -177,6 +190,10 @@ fn what_the_image_and_the_control_image_both_cannot_reach_is_the_clouds_fault() 
     let place = place("", checks);
     let (build, report) = run(&place, None, 2, "cloud_at_fault");
     let asked = control(&build);
-    assert_eq!((text(asked, "because"), text(asked, "outcome")), ("check_inconclusive", "failed"), "{report}");
+    assert_eq!(
+        (text(asked, "because"), text(asked, "outcome")),
+        ("check_inconclusive", "failed"),
+        "{report}"
+    );
     assert!(text(asked, "detail").contains("its agent came, and found internet"), "{asked}");
 }

@@ -7,8 +7,8 @@ use image_manager_proto::v1::{self, CheckOutcome, ControlOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::image::{self, Control};
-use crate::cloud::{NewServer, Server, ServerStatus, Trouble};
 use crate::clock;
+use crate::cloud::{NewServer, Server, ServerStatus, Trouble};
 use crate::gateway::{AgentEvent, Session, Token};
 use crate::history::{ControlAnswer, Introduction};
 use crate::lifecycle::failure::Failure;
@@ -51,7 +51,9 @@ pub(super) async fn ask(trial: &Trial, first: &Failure) -> Result<ControlAnswer,
         None => "the manager's control image, booted on the same target,".to_owned(),
     };
     Ok(match said {
-        Ok(Said::Works(how)) => answer(ControlOutcome::Passed, format!("{what} worked: {how}"), String::new(), image_of),
+        Ok(Said::Works(how)) => {
+            answer(ControlOutcome::Passed, format!("{what} worked: {how}"), String::new(), image_of)
+        }
         Ok(Said::SaysNothing(failure)) => {
             let detail = format!("{what} did not work either: {}", failure.message);
             answer(ControlOutcome::Failed, detail, failure.evidence, image_of)
@@ -97,7 +99,8 @@ async fn with_server(
         private_key: trial.directory().join(files::PRIVATE_KEY),
     };
     let limit = trial.shared.schedule.timeouts.boot;
-    let late = async { Failure::new(Reason::BootTimeout, too_late("the cloud did not take its server", limit)) };
+    let late =
+        async { Failure::new(Reason::BootTimeout, too_late("the cloud did not take its server", limit)) };
     let asked = async { Ok(trial.cloud.boot(&new, &trial.ledger()).await) };
     let server = match trial.bounds.run(limit, late, asked).await {
         Ok(Ok(server)) => server,
@@ -121,7 +124,11 @@ async fn with_server(
 fn says_nothing(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::AgentSilent | Reason::AgentLost | Reason::ServerFault | Reason::ServerStopped | Reason::BootTimeout
+        Reason::AgentSilent
+            | Reason::AgentLost
+            | Reason::ServerFault
+            | Reason::ServerStopped
+            | Reason::BootTimeout
     )
 }
 
@@ -201,7 +208,9 @@ async fn requests(trial: &Trial, first: &Failure) -> Result<Vec<v1::CheckRequest
     let place = usize::try_from(trial.key.position).unwrap_or(usize::MAX);
     let checks = build.trials.get(place).map(|trial| trial.checks.as_slice()).unwrap_or_default();
     let open = |name: &str| {
-        checks.iter().any(|check| check.name == name && check.required && check.outcome() != CheckOutcome::Pass)
+        checks
+            .iter()
+            .any(|check| check.name == name && check.required && check.outcome() != CheckOutcome::Pass)
     };
     let network = trial
         .target

@@ -70,7 +70,10 @@ pub(super) fn after_second_boot(first: &Failure, answer: &ControlAnswer, second:
 pub(in crate::lifecycle) fn of_record(record: &ControlRecord) -> Failure {
     let first = first_of(record);
     let Some(answer) = &record.answer else {
-        return noted(&first, "the manager was stopped or killed while another image was asked whose fault that is");
+        return noted(
+            &first,
+            "the manager was stopped or killed while another image was asked whose fault that is",
+        );
     };
     match after_answer(&first, answer, answer.at_ms) {
         Next::End(failure) => failure,
@@ -145,7 +148,10 @@ mod tests {
         assert!(matches!(after_answer(&silent(""), &passed, WORKED), Next::Again));
         let late = end(&silent(""), &passed, WORKED + 1);
         assert_eq!(late.reason, Reason::AgentSilent);
-        assert!(late.message.contains("15 minutes ago") && late.message.contains("45 minutes from now"), "{late:?}");
+        assert!(
+            late.message.contains("15 minutes ago") && late.message.contains("45 minutes from now"),
+            "{late:?}"
+        );
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub(super) async fn find(trial: &Trial) -> Result<Control, Failure> {
     let baked = format!("control-{}", trial.shared.id);
     let making = async {
         let _alone = trial.control_images().0.lock().await;
-        let scratch = trial.settings().scratch_directory(&format!("{}--control-{}", trial.shared.id, trial.key.position));
+        let scratch = trial
+            .settings()
+            .scratch_directory(&format!("{}--control-{}", trial.shared.id, trial.key.position));
         let name = scratch.display().to_string();
         let owner = (trial.shared.id.as_str(), Some(trial.key.position));
         let row = trial.history().intend(owner, HOST, "scratch", &name).await?;
@@ -67,7 +69,8 @@ pub(super) async fn find(trial: &Trial) -> Result<Control, Failure> {
         image
     };
     let limit = MAKING + trial.shared.schedule.timeouts.upload;
-    let late = async { Failure::new(Reason::UploadTimeout, "making and uploading a control image took too long") };
+    let late =
+        async { Failure::new(Reason::UploadTimeout, "making and uploading a control image took too long") };
     let image = trial.bounds.run(limit, late, making).await?;
     Ok(Control { image, baked, image_of: None })
 }
@@ -76,7 +79,10 @@ pub(super) async fn find(trial: &Trial) -> Result<Control, Failure> {
 async fn published(trial: &Trial) -> Result<Option<Control>, Failure> {
     let Some(publish) = &trial.shared.schedule.publish else { return Ok(None) };
     let (name, cloud) = (&publish.name, &trial.target.cloud);
-    let rows = trial.publications().good_images((name, cloud), trial.made_by(), &trial.gateway().fingerprint).await?;
+    let rows = trial
+        .publications()
+        .good_images((name, cloud), trial.made_by(), &trial.gateway().fingerprint)
+        .await?;
     if rows.is_empty() {
         return Ok(None);
     }
@@ -99,7 +105,8 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
     let none = |why: String| Failure::new(Reason::State, format!("no control image could be made: {why}"));
     let settings = trial.settings();
     let program = settings.control_image.as_deref();
-    let program = program.ok_or_else(|| none("`control-image/build` was not installed with this program".to_owned()))?;
+    let program = program
+        .ok_or_else(|| none("`control-image/build` was not installed with this program".to_owned()))?;
     let (arch, firmware) = (trial.shared.schedule.image.arch, trial.target.server.firmware());
     if !matches!((arch, firmware), (Arch::Amd64, Firmware::Bios) | (Arch::Arm64, Firmware::Uefi)) {
         return Err(none(format!("there is none for {arch} that {} starts", firmware.as_str())));
@@ -128,7 +135,8 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
     let output = output.map_err(|error| none(format!("{}: {error}", program.display())))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let said: String = said.trim().chars().rev().take(SAID).collect::<Vec<_>>().into_iter().rev().collect();
+        let said: String =
+            said.trim().chars().rev().take(SAID).collect::<Vec<_>>().into_iter().rev().collect();
         return Err(none(format!("{}: {}: {}", program.display(), output.status, said.replace('\n', "; "))));
     }
     Ok(file)

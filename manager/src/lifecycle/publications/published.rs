@@ -108,7 +108,11 @@ impl Publications {
                 Err(error) => return Err(error),
             };
             let obeys = self.history.obeys(&row.build_id).await?;
-            let image = build.trials.iter().filter(|trial| trial.cloud == cloud).find_map(|trial| trial.image.as_ref());
+            let image = build
+                .trials
+                .iter()
+                .filter(|trial| trial.cloud == cloud)
+                .find_map(|trial| trial.image.as_ref());
             if let Some(image) = image.filter(|_| obeys.as_deref() == Some(fingerprint)) {
                 // By the name that it has now.
                 let (id, name) = (row.image_id, row.name);

@@ -263,7 +263,8 @@ async fn settled(trial: &Trial, verification: &Verification) -> Result<Option<Fa
     }
     Ok(failure.map(|failure| {
         let open = specs.len().saturating_sub(verification.results.len());
-        let message = format!("{}; fail_fast: {open} of {} checks were not heard", failure.message, specs.len());
+        let message =
+            format!("{}; fail_fast: {open} of {} checks were not heard", failure.message, specs.len());
         Failure { message, ..failure }
     }))
 }

@@ -140,7 +140,10 @@ impl Trial {
     }
 
     /// Records and tells results of checks.
-    pub(in crate::lifecycle) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
+    pub(in crate::lifecycle) async fn record_checks(
+        &self,
+        checks: Vec<v1::Check>,
+    ) -> Result<(), HistoryError> {
         self.history().record_checks(&self.key, checks.clone()).await?;
         for check in checks {
             self.shared.context.records.events().check(&self.shared.id, &self.told_as(), check);
