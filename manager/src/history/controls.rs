@@ -188,3 +188,55 @@ pub(super) fn row_of_build(row: &Row<'_>) -> rusqlite::Result<(usize, u32, v1::C
     let place: u32 = row.get(1)?;
     Ok((usize::try_from(place).unwrap_or(usize::MAX), row.get(2)?, control))
 }
+
+#[cfg(test)]
+mod tests {
+    use v1::ControlOutcome as Outcome;
+
+    use super::super::tests::{new_build, open};
+    use super::*;
+
+    fn answer(outcome: Outcome, by: &str) -> ControlAnswer {
+        ControlAnswer {
+            outcome,
+            detail: outcome.word().to_owned(),
+            evidence: "its console".to_owned(),
+            image_of: Some("good".to_owned()),
+            asked_by: by.to_owned(),
+            at_ms: now_ms(),
+        }
+    }
+
+    fn asks(earlier: Option<ControlAnswer>) -> NewControl {
+        let first = v1::Failure { reason: "agent_silent".to_owned(), ..v1::Failure::default() };
+        NewControl { schedule: "web".to_owned(), target: "local".to_owned(), attempt: 1, first, earlier }
+    }
+
+    #[tokio::test]
+    async fn the_last_answer_is_the_last_that_somebody_gave() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        let key = TrialKey { build_id: "01a".to_owned(), position: 0 };
+        history.create_build(new_build("01a", "web")).await.unwrap();
+        let last = async |since| history.last_control("web", "local", since).await.unwrap();
+        assert_eq!(last(0).await, None);
+        // One that is under way, or whose manager was killed.
+        let begun = history.begin_control(&key, asks(None)).await.unwrap();
+        assert_eq!(last(0).await.unwrap().outcome, Outcome::Unspecified);
+        assert_eq!(history.control(&key, 1).await.unwrap().unwrap().answer, None);
+        history.end_control(begun, answer(Outcome::Passed, "01a")).await.unwrap();
+        history.end_second_boot(begun, "agent_silent").await.unwrap();
+        let known = last(0).await.unwrap();
+        assert_eq!((known.outcome, known.image_of.as_deref()), (Outcome::Passed, Some("good")));
+        assert_eq!(last(now_ms() + 1).await, None, "that was before");
+        // What could not be booted says nothing, and an answer that was taken over is no new one.
+        let unknown = history.begin_control(&key, asks(None)).await.unwrap();
+        history.end_control(unknown, answer(Outcome::Unknown, "01a")).await.unwrap();
+        history.begin_control(&key, asks(Some(answer(Outcome::Failed, "01b")))).await.unwrap();
+        assert_eq!(last(0).await.unwrap(), known);
+        let told = history.build("01a").await.unwrap().trials.remove(0).control.unwrap();
+        assert_eq!((told.outcome(), told.answer_of.as_str()), (Outcome::Failed, "01b"));
+        assert_eq!((told.because.as_str(), told.again.as_str()), ("agent_silent", ""));
+        assert!(history.control(&key, 2).await.unwrap().is_none(), "another attempt has asked nobody");
+    }
+}

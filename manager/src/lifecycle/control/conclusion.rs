@@ -17,7 +17,8 @@ const SILENCE: [Reason; 5] = [
 
 /// For how long it counts, in milliseconds, that a target worked: it may have broken since, and the image must not be
 /// blamed for that. That it did not work counts for as long as nobody is asked again.
-const WORKED: i64 = 15 * 60 * 1000;
+const WORKED: i64 = 15 * MINUTE;
+const MINUTE: i64 = 60 * 1000;
 
 /// Whether another image can tell whose fault it is.
 pub(super) fn is_silence(failure: &Failure) -> bool {
@@ -42,11 +43,11 @@ pub(super) fn after_answer(first: &Failure, answer: &ControlAnswer, now_ms: i64)
         ControlOutcome::Passed => Next::End(noted(
             first,
             &format!(
-                "{} {} minutes ago, which is too long ago to blame the image for it; the next control boot can be made {} \
+                "{}; but that was {} minutes ago, too long to blame the image for it; the next control boot can be made {} \
                  minutes from now",
                 answer.detail,
-                ago / 60_000,
-                (super::HOUR_MS.saturating_sub(ago) / 60_000).max(1)
+                ago / MINUTE,
+                super::HOUR_MS.saturating_sub(ago).max(0) / MINUTE + 1
             ),
         )),
         ControlOutcome::Unknown | ControlOutcome::Unspecified => Next::End(noted(
