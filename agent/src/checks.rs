@@ -7,9 +7,11 @@
 
 mod accounts;
 pub mod cloud_init;
+pub mod commands;
 pub mod descriptor;
 pub mod disk;
 pub mod dns;
+pub mod files;
 mod host_keys;
 pub mod identity;
 mod instance;
@@ -18,7 +20,9 @@ mod mirrors;
 pub mod observations;
 pub mod packages;
 mod program;
+mod public_keys;
 mod registry;
+pub mod script;
 pub mod ssh;
 pub mod users;
 

@@ -1,17 +1,13 @@
-//! Who may use the guest: `/etc/passwd`, `/etc/shadow` and `/etc/group`, and the keys that let them in.
+//! Users and groups of the guest, by `/etc/passwd`, `/etc/shadow` and `/etc/group`.
 
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::guest::Guest;
 
 /// Most accounts that are looked at.
 const MOST_ACCOUNTS: usize = 4096;
-/// Where sshd looks for a user's keys when nobody tells it otherwise.
-pub(super) const AUTHORIZED_KEYS: [&str; 2] = [".ssh/authorized_keys", ".ssh/authorized_keys2"];
 
 /// What stands in place of a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +20,27 @@ pub(super) enum Password {
     Set,
 }
 
-/// One of the guest's accounts.
+/// A user of `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
+pub(super) struct User {
+    /// Login name.
     pub(super) name: String,
+    /// What stands in place of a password there or in `/etc/shadow`.
     pub(super) password: Password,
+    /// User id.
     pub(super) uid: u32,
+    /// Id of the first group.
     pub(super) gid: u32,
+    /// Home directory.
     pub(super) home: String,
+    /// Login shell.
     pub(super) shell: String,
 }
 
-/// All of them.
+/// All users and groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Accounts {
-    pub(super) all: Vec<Account>,
+    pub(super) all: Vec<User>,
     /// Name, number and members.
     groups: Vec<(String, u32, Vec<String>)>,
 }
@@ -48,7 +50,7 @@ impl Accounts {
     pub(super) fn read(guest: &Guest) -> Result<Self, String> {
         let read = |path: &str| guest.read(path).map_err(|error| format!("{path} cannot be read: {error}"));
         let shadow = read("/etc/shadow").unwrap_or_default();
-        Ok(Self::parse(&read("/etc/passwd")?, &shadow, &read("/etc/group")?))
+        Ok(Self::parse(&read("/etc/passwd")?, &shadow, &read("/etc/group").unwrap_or_default()))
     }
 
     pub(super) fn parse(passwd: &str, shadow: &str, group: &str) -> Self {
@@ -61,7 +63,7 @@ impl Accounts {
             let fields: Vec<&str> = line.split(':').collect();
             let [name, password, uid, gid, _, home, shell] = fields.as_slice() else { return None };
             let field = if *password == "x" { shadow.get(name).copied().unwrap_or("*") } else { password };
-            Some(Account {
+            Some(User {
                 name: (*name).to_owned(),
                 password: password_of(field),
                 uid: uid.parse().ok()?,
@@ -82,12 +84,12 @@ impl Accounts {
     }
 
     /// The account of this name.
-    pub(super) fn find(&self, name: &str) -> Option<&Account> {
+    pub(super) fn find(&self, name: &str) -> Option<&User> {
         self.all.iter().find(|account| account.name == name)
     }
 
     /// Whether it is a member of the group, by the group's list or as its own.
-    pub(super) fn is_in(&self, account: &Account, group: &str) -> bool {
+    pub(super) fn is_in(&self, account: &User, group: &str) -> bool {
         let is = |(name, gid, members): &(String, u32, Vec<String>)| {
             name == group && (*gid == account.gid || members.contains(&account.name))
         };
@@ -100,7 +102,7 @@ impl Accounts {
     }
 }
 
-impl Account {
+impl User {
     /// The path of a file below its home directory; one that is absolute stays.
     pub(super) fn at_home(&self, path: &str) -> String {
         if path.starts_with('/') {
@@ -123,6 +125,19 @@ impl Account {
     }
 }
 
+/// The user of this name.
+pub(super) fn find(guest: &Guest, name: &str) -> Option<User> {
+    Accounts::read(guest).ok()?.find(name).cloned()
+}
+
+/// The names of a user and a group; their numbers where they have none.
+pub(super) fn owner_of(guest: &Guest, uid: u32, gid: u32) -> (String, String) {
+    let accounts = Accounts::read(guest).unwrap_or_default();
+    let user = accounts.all.iter().find(|user| user.uid == uid).map(|user| user.name.clone());
+    let group = accounts.groups.iter().find(|(_, id, _)| *id == gid).map(|(name, ..)| name.clone());
+    (user.unwrap_or_else(|| uid.to_string()), group.unwrap_or_else(|| gid.to_string()))
+}
+
 fn password_of(field: &str) -> Password {
     match field {
         "" => Password::Empty,
@@ -133,63 +148,9 @@ fn password_of(field: &str) -> Password {
     }
 }
 
-/// The public keys in a text of lines as in `authorized_keys`: each in base64, with its line.
-pub(super) fn keys(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.lines().filter_map(|line| Some((key_of(line)?, line)))
-}
-
-/// The key of one line, in base64. Options may stand before it, and a comment behind it.
-pub(super) fn key_of(line: &str) -> Option<&str> {
-    if line.trim_start().starts_with('#') {
-        return None;
-    }
-    let mut words = line.split_whitespace().peekable();
-    while let Some(word) = words.next() {
-        let kind = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| word.starts_with(start));
-        if let Some(key) = words.next_if(|next| kind && next.starts_with("AAAA")) {
-            return Some(key);
-        }
-    }
-    None
-}
-
-/// A key's fingerprint as OpenSSH prints it.
-pub(super) fn fingerprint(key: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut held, mut bits) = (0_u32, 0);
-    for c in key.bytes() {
-        let Some(value) = ALPHABET.iter().position(|letter| *letter == c) else { break };
-        held = (held << 6) | u32::try_from(value).unwrap_or_default();
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from((held >> bits) & 0xff).unwrap_or_default());
-        }
-    }
-    let mut said = "SHA256:".to_owned();
-    (held, bits) = (0, 0);
-    for byte in Sha256::digest(&bytes) {
-        held = (held << 8) | u32::from(byte);
-        bits += 8;
-        while bits >= 6 {
-            bits -= 6;
-            said.push(letter(ALPHABET, held >> bits));
-        }
-    }
-    said.push(letter(ALPHABET, held << (6 - bits)));
-    said
-}
-
-fn letter(alphabet: &[u8; 64], six: u32) -> char {
-    usize::try_from(six & 63).ok().and_then(|index| alphabet.get(index)).map_or('?', |byte| char::from(*byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAINooEMMAMmLwDGf3porQ4DW+IHvcdizjwDD8G26p2bMC";
 
     #[test]
     fn accounts_are_read() {
@@ -206,28 +167,5 @@ mod tests {
         assert!(all.is_in(ops, "adm") && all.is_in(ops, "ops") && !all.is_in(ops, "sudo"));
         assert_eq!(ops.at_home(".ssh/authorized_keys"), "/home/ops/.ssh/authorized_keys");
         assert_eq!(all.find("nobody").unwrap().at_home(".netrc"), "/.netrc");
-    }
-
-    #[test]
-    fn keys_stand_behind_options() {
-        let text = format!(
-            "# ssh-ed25519 {KEY} old\n\nssh-ed25519 {KEY} me@example\n\
-             no-pty,command=\"echo 'log in as the user \\\"debian\\\".'\" ssh-rsa AAAAB3 x\nnonsense\n"
-        );
-        let found: Vec<&str> = keys(&text).map(|(key, _)| key).collect();
-        assert_eq!(found, [KEY, "AAAAB3"]);
-    }
-
-    /// As `ssh-keygen -lf` says it.
-    #[test]
-    fn fingerprints_are_as_openssh_has_them() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("key.pub");
-        std::fs::write(&file, format!("ssh-ed25519 {KEY} me\n")).unwrap();
-        let Ok(said) = std::process::Command::new("ssh-keygen").arg("-lf").arg(&file).output() else {
-            return;
-        };
-        let said = String::from_utf8(said.stdout).unwrap();
-        assert_eq!(said.split_whitespace().nth(1), Some(fingerprint(KEY).as_str()), "{said}");
     }
 }

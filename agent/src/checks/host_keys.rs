@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value as Json, json};
 
-use super::accounts::{self, Accounts};
+use super::accounts::Accounts;
+use super::public_keys;
 use crate::guest::Guest;
 
 const DIRECTORY: &str = "/etc/ssh";
@@ -50,7 +51,7 @@ fn of(guest: &Guest, name: String, readers: Option<u32>) -> HostKey {
         (mode & !allowed != 0).then(|| format!("host key {name} has mode {mode:04o}, not {allowed:04o}"))
     });
     HostKey {
-        key: accounts::key_of(&public).unwrap_or_default().to_owned(),
+        key: public_keys::key_of(&public).unwrap_or_default().to_owned(),
         baked: guest.came_with_the_image(&path),
         exposed,
         name,
@@ -65,7 +66,7 @@ pub(super) fn came_with_the_image(keys: &[HostKey]) -> Option<String> {
 
 pub(super) fn as_json(keys: &[HostKey]) -> Json {
     let key = |key: &HostKey| {
-        let fingerprint = if key.key.is_empty() { String::new() } else { accounts::fingerprint(&key.key) };
+        let fingerprint = if key.key.is_empty() { String::new() } else { public_keys::fingerprint(&key.key) };
         json!({ "file": key.name, "fingerprint": fingerprint, "made_before_boot": key.baked, "exposed": key.exposed })
     };
     keys.iter().map(key).collect()

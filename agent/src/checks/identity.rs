@@ -14,11 +14,12 @@ use serde_json::{Value as Json, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::accounts::{AUTHORIZED_KEYS, Accounts};
+use super::accounts::Accounts;
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType};
 use super::host_keys::{self, HostKey};
 use super::instance::{self, Instance};
-use super::{Judgement, LONG_TIMEOUT, accounts, pause, ssh};
+use super::public_keys::{self, AUTHORIZED_KEYS};
+use super::{Judgement, LONG_TIMEOUT, pause, ssh};
 use crate::guest::Guest;
 use crate::text;
 
@@ -178,15 +179,15 @@ fn foreign_keys(
 ) -> Vec<String> {
     let users = server.users.iter().flat_map(|user| &user.ssh_authorized_keys);
     let mut asked = instance.default_user_keys(server);
-    asked.extend(users.filter_map(|line| accounts::key_of(line)));
+    asked.extend(users.filter_map(|line| public_keys::key_of(line)));
     let mut found = Vec::new();
     for home in leftovers::homes(accounts) {
         for file in AUTHORIZED_KEYS {
             let path = format!("{home}/{file}");
             let text = guest.read_plain(&path).filter(|_| !keeps(&path)).unwrap_or_default();
-            let foreign = accounts::keys(&text)
+            let foreign = public_keys::keys(&text)
                 .filter(|(key, line)| !asked.contains(key) && !ssh::is_ours(guest, line))
-                .map(|(key, _)| format!("{} in {path}", accounts::fingerprint(key)));
+                .map(|(key, _)| format!("{} in {path}", public_keys::fingerprint(key)));
             found.extend(foreign.take(MOST_LEFT));
         }
     }

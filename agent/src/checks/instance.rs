@@ -6,7 +6,7 @@ use image_manager_proto::v1::ServerFacts;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use super::{accounts, cloud_init, pause};
+use super::{cloud_init, pause, public_keys};
 use crate::guest::Guest;
 
 /// So long before a check's end it looks, though cloud-init is still under way.
@@ -59,7 +59,7 @@ impl Instance {
             |path: &str| guest.read(path).ok().and_then(|text| serde_json::from_str::<Json>(&text).ok());
         let data = json(WHOLE).or_else(|| json(PUBLIC)).unwrap_or_default();
         let keys = data.pointer("/v1/public_ssh_keys").and_then(Json::as_array);
-        let keys = keys.into_iter().flatten().filter_map(Json::as_str).filter_map(accounts::key_of);
+        let keys = keys.into_iter().flatten().filter_map(Json::as_str).filter_map(public_keys::key_of);
         let mut instance = Self {
             keys: keys.map(str::to_owned).collect(),
             host_name: string(&data, "/v1/local_hostname"),
@@ -89,7 +89,7 @@ impl Instance {
 
     /// The keys that the default user must have, each in base64.
     pub(super) fn default_user_keys<'a>(&'a self, server: &'a ServerFacts) -> Vec<&'a str> {
-        let given = server.default_user_keys.iter().filter_map(|line| accounts::key_of(line));
+        let given = server.default_user_keys.iter().filter_map(|line| public_keys::key_of(line));
         let mut keys: Vec<&str> = given.chain(self.keys.iter().map(String::as_str)).collect();
         keys.sort_unstable();
         keys.dedup();

@@ -12,11 +12,12 @@ use serde_json::{Value as Json, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::accounts::{AUTHORIZED_KEYS, Account, Accounts};
+use super::accounts::{Accounts, User};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::host_keys::{self, HostKey};
 use super::instance::{self, Instance};
-use super::{Judgement, LONG_TIMEOUT, accounts, pause, program};
+use super::public_keys::{self, AUTHORIZED_KEYS};
+use super::{Judgement, LONG_TIMEOUT, pause, program};
 use crate::guest::Guest;
 use crate::text;
 
@@ -200,7 +201,7 @@ fn users(
         wanted.push((default, instance.default_user_keys(server), instance.default_user_sudo));
     }
     for user in server.users.iter().filter(|user| !user.ssh_authorized_keys.is_empty()) {
-        let keys = user.ssh_authorized_keys.iter().filter_map(|line| accounts::key_of(line)).collect();
+        let keys = user.ssh_authorized_keys.iter().filter_map(|line| public_keys::key_of(line)).collect();
         wanted.push((&user.name, keys, user.sudo));
     }
     let look = |(name, keys, sudo): (&str, Vec<&str>, bool)| {
@@ -214,12 +215,12 @@ fn users(
     wanted.into_iter().take(MOST_USERS).map(look).collect()
 }
 
-fn keys_of(guest: &Guest, account: &Account, wanted: &[&str], files: &str, user: &mut UserSeen) {
+fn keys_of(guest: &Guest, account: &User, wanted: &[&str], files: &str, user: &mut UserSeen) {
     let files = files_of(account, files);
     let text = |file: &String| guest.read_plain(file).unwrap_or_default();
     let texts: Vec<String> = files.iter().map(text).collect();
-    let has = |key: &str| texts.iter().any(|text| accounts::keys(text).any(|(there, _)| there == key));
-    user.missing = wanted.iter().filter(|key| !has(key)).map(|key| accounts::fingerprint(key)).collect();
+    let has = |key: &str| texts.iter().any(|text| public_keys::keys(text).any(|(there, _)| there == key));
+    user.missing = wanted.iter().filter(|key| !has(key)).map(|key| public_keys::fingerprint(key)).collect();
     user.file = files.iter().find(|file| guest.has(file)).or(files.first()).cloned().unwrap_or_default();
     let folder = user.file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let below_home = folder.starts_with(&account.home);
@@ -230,7 +231,7 @@ fn keys_of(guest: &Guest, account: &Account, wanted: &[&str], files: &str, user:
 }
 
 /// The files in which sshd looks for a user's keys, by `AuthorizedKeysFile`.
-fn files_of(account: &Account, configured: &str) -> Vec<String> {
+fn files_of(account: &User, configured: &str) -> Vec<String> {
     let configured = if configured.is_empty() { AUTHORIZED_KEYS.join(" ") } else { configured.to_owned() };
     let fill = |file: &str| file.replace("%h", &account.home).replace("%u", &account.name).replace("%%", "%");
     configured
@@ -427,7 +428,7 @@ fn as_json(server: &ServerFacts, seen: &Observation) -> Json {
         "permit_root_login": value("permitrootlogin"),
         "host_keys": host_keys::as_json(&seen.host_keys),
         "proved_host_key": seen.proved.as_ref().map(|proved| match proved {
-            Ok(key) => accounts::fingerprint(key),
+            Ok(key) => public_keys::fingerprint(key),
             Err(why) => why.clone(),
         }),
         "users": seen.users.iter().map(user).collect::<Vec<_>>(),

@@ -13,10 +13,11 @@ use serde_json::{Value as Json, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::accounts::{AUTHORIZED_KEYS, Account, Accounts, Password};
+use super::accounts::{Accounts, Password, User};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::instance::{self, Instance};
-use super::{Judgement, LONG_TIMEOUT, accounts, pause, program};
+use super::public_keys::{self, AUTHORIZED_KEYS};
+use super::{Judgement, LONG_TIMEOUT, pause, program};
 use crate::guest::Guest;
 use crate::text;
 
@@ -182,7 +183,7 @@ fn wanted(settings: &Settings, server: &ServerFacts, instance: &Instance) -> Vec
             keys: user
                 .ssh_authorized_keys
                 .iter()
-                .filter_map(|line| accounts::key_of(line))
+                .filter_map(|line| public_keys::key_of(line))
                 .map(str::to_owned)
                 .collect(),
             groups: user.groups.clone(),
@@ -254,9 +255,9 @@ fn user_faults(guest: &Guest, accounts: &Accounts, user: &Wanted) -> Vec<String>
     }
     let text = |file: &&str| guest.read_plain(account.at_home(file)).unwrap_or_default();
     let texts: Vec<String> = AUTHORIZED_KEYS.iter().map(text).collect();
-    let has = |key: &String| texts.iter().any(|text| accounts::keys(text).any(|(there, _)| there == key));
+    let has = |key: &String| texts.iter().any(|text| public_keys::keys(text).any(|(there, _)| there == key));
     if let Some(key) = user.keys.iter().find(|key| !has(key)) {
-        let (file, key) = (account.at_home(".ssh/authorized_keys"), accounts::fingerprint(key));
+        let (file, key) = (account.at_home(".ssh/authorized_keys"), public_keys::fingerprint(key));
         faults.push(format!("{name} has not its key {key} in {}", text::one_line(&file)));
     }
     faults
@@ -264,8 +265,8 @@ fn user_faults(guest: &Guest, accounts: &Accounts, user: &Wanted) -> Vec<String>
 
 /// Home directories of people, and root's.
 fn homes(guest: &Guest, accounts: &Accounts) -> Vec<String> {
-    let is_person = |account: &&Account| account.uid == 0 || (FIRST_USER..NOBODY).contains(&account.uid);
-    let fault = |account: &Account| {
+    let is_person = |account: &&User| account.uid == 0 || (FIRST_USER..NOBODY).contains(&account.uid);
+    let fault = |account: &User| {
         let home = fs::metadata(guest.path(&account.home)).ok().filter(fs::Metadata::is_dir)?;
         let (name, path) = (text::one_line(&account.name), text::one_line(&account.home));
         if home.uid() != account.uid {
@@ -305,26 +306,26 @@ async fn try_as_users(
     seen: &mut Observation,
 ) {
     let deadline = deadline.min(Instant::now() + PROGRAM);
-    let users: Vec<(&Wanted, &Account)> =
+    let users: Vec<(&Wanted, &User)> =
         wanted.iter().filter_map(|user| Some((user, accounts.find(&user.name)?))).collect();
     let first = users.first().map(|(_, account)| *account).or_else(|| accounts.find("nobody"));
-    if let (Some(account), Some(shell)) = (first, program::find(guest, "sh")) {
+    if let (Some(account), Some(shell)) = (first, program::program(guest, "sh")) {
         let file =
             guest.path(format!("/tmp/.image-manager-{:016x}", RandomState::new().build_hasher().finish()));
         let arguments = ["-c", "set -C; echo x >\"$0\" && rm \"$0\"", file.to_str().unwrap_or_default()];
-        let ran = program::run(&shell, &arguments, Some((account.uid, account.gid)), deadline).await;
+        let ran = shell.with(arguments).user(account.uid, account.gid).run(deadline).await;
         // Nothing, unless it was ended between the two.
         let _ = fs::remove_file(&file);
         seen.tried.push(format!("{} writes to /tmp", account.name));
-        if !ran.well() {
+        if !ran.is_good() {
             seen.faults.push(format!("{} cannot write to /tmp: {}", account.name, ran.complaint()));
         }
     }
-    let Some(sudo) = program::find(guest, "sudo") else { return };
+    let Some(sudo) = program::program(guest, "sudo") else { return };
     for (user, account) in users.into_iter().filter(|(user, _)| user.sudo) {
-        let ran = program::run(&sudo, &["-n", "true"], Some((account.uid, account.gid)), deadline).await;
+        let ran = sudo.clone().with(["-n", "true"]).user(account.uid, account.gid).run(deadline).await;
         seen.tried.push(format!("{} uses sudo", user.name));
-        if !ran.well() {
+        if !ran.is_good() {
             let why = text::or(&ran.complaint(), "it says nothing").to_owned();
             seen.faults.push(format!("{} cannot use sudo without a password: {why}", user.name));
         }

@@ -27,7 +27,8 @@ checks.internal-dns = { kind = \"dns\", names = [\"manager.internal\"] }
 /// The whole page.
 pub(crate) fn document() -> String {
     let mut page = BEGINNING.to_owned();
-    page += "\nEvery check has these keys:\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
+    page +=
+        "\nEvery check has these keys:\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
     for (name, noun, default, help) in EVERY {
         let _ = writeln!(page, "| `{name}` | {noun} | {default} | {help} |");
     }
@@ -93,11 +94,18 @@ pub(crate) fn key_rows(keys: &[Key]) -> Vec<(String, String, String, String)> {
             _ => String::new(),
         };
         let default = key.default.to_owned();
-        rows.push((key.name.to_owned(), key.value.noun().to_owned(), default, format!("{}{words}", key.help)));
+        rows.push((
+            key.name.to_owned(),
+            key.value.noun().to_owned(),
+            default,
+            format!("{}{words}", key.help),
+        ));
         if let ValueType::Tables(inner) = &key.value {
-            rows.extend(key_rows(inner).into_iter().map(|(name, noun, default, help)| {
-                (format!("{}[].{name}", key.name), noun, default, help)
-            }));
+            rows.extend(
+                key_rows(inner).into_iter().map(|(name, noun, default, help)| {
+                    (format!("{}[].{name}", key.name), noun, default, help)
+                }),
+            );
         }
     }
     rows

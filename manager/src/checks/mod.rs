@@ -6,7 +6,8 @@ mod sending;
 use image_manager_agent::checks::descriptor::{Check, Key, Set};
 
 #[cfg(test)]
-use document::document;
+pub(crate) use document::document;
+pub(crate) use document::key_rows;
 pub(crate) use sending::{content, request};
 
 /// Those of the manager, in the order in which people see them, after the agent's.

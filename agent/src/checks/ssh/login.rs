@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::borrowed::Borrowed;
 use super::server::Configuration;
-use crate::checks::program::{self, Ran};
+use crate::checks::program::{self, Ended, Program};
 use crate::guest::Guest;
 use crate::text;
 
@@ -111,7 +111,7 @@ async fn try_one(
     arguments.extend(options.iter().flat_map(|option| ["-o", *option]));
     let command = if who.sudo { "id -un && sudo -n id -un" } else { "id -un" };
     arguments.extend(["-l", &who.name, "-p", &port, &host, command]);
-    let ran = program::run(ssh, &arguments, None, deadline).await;
+    let ran = Program::at(ssh).with(arguments).run(deadline).await;
     let login = outcome(who, &ran);
     match login {
         Login::Refused(said) => {
@@ -123,13 +123,13 @@ async fn try_one(
 }
 
 /// What a login has said.
-fn outcome(who: &Candidate, ran: &Ran) -> Login {
+fn outcome(who: &Candidate, ran: &Ended) -> Login {
     let is_warning = |line: &&str| !line.starts_with("Warning: Permanently added");
-    let complaint = ran.error.lines().filter(is_warning).collect::<Vec<_>>().join(" ");
+    let complaint = ran.err.lines().filter(is_warning).collect::<Vec<_>>().join(" ");
     let complaint = text::one_line(&complaint);
-    let mut said = ran.output.lines().map(str::trim);
+    let mut said = ran.out.lines().map(str::trim);
     if !said.any(|line| line == who.name) {
-        let otherwise = text::one_line(&format!("`id -un` gave no answer: {}", ran.output));
+        let otherwise = format!("`id -un` gave no answer: {}", ran.complaint());
         return Login::Refused(text::or(&complaint, &otherwise).to_owned());
     }
     let sudo = match said.any(|line| line == "root") {
@@ -141,11 +141,10 @@ fn outcome(who: &Candidate, ran: &Ran) -> Login {
 
 /// Why sshd did not let somebody in: only its log has it.
 async fn logged_reason(guest: &Guest, user: &str, deadline: Instant) -> String {
-    let Some(journalctl) = program::find(guest, "journalctl") else { return String::new() };
+    let Some(journalctl) = program::program(guest, "journalctl") else { return String::new() };
     let arguments =
         ["--boot", "--quiet", "--no-pager", "--output=cat", "--lines=40", "-t", "sshd", "-t", "sshd-session"];
-    let ran = program::run(&journalctl, &arguments, None, deadline).await;
-    reason_in(&ran.output, user)
+    reason_in(&journalctl.with(arguments).run(deadline).await.out, user)
 }
 
 fn reason_in(log: &str, user: &str) -> String {
@@ -178,8 +177,8 @@ impl Key {
         let path = path.to_str().unwrap_or_default();
         let kind = kind(configuration);
         let arguments = ["-q", "-t", kind, "-N", "", "-C", "image-manager-check", "-f", path];
-        let ran = program::run(keygen, &arguments, None, deadline.min(Instant::now() + PATIENCE)).await;
-        if !ran.well() {
+        let ran = Program::at(keygen).with(arguments).run(deadline.min(Instant::now() + PATIENCE)).await;
+        if !ran.is_good() {
             return Err(ran.complaint());
         }
         let public = guest.read(format!("{KEY}.pub")).map_err(|error| error.to_string())?;
@@ -218,8 +217,8 @@ fn kind(configuration: &Configuration) -> &'static str {
 mod tests {
     use super::*;
 
-    fn ran(code: i32, output: &str, error: &str) -> Ran {
-        Ran { code: Some(code), output: output.to_owned(), error: error.to_owned() }
+    fn ran(code: i32, output: &str, error: &str) -> Ended {
+        Ended { code: Some(code), out: output.to_owned(), err: error.to_owned(), broken: String::new() }
     }
 
     fn said(sudo: bool, code: i32, output: &str, error: &str) -> Login {

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::checks::{accounts, program};
+use crate::checks::program::Program;
+use crate::checks::{program, public_keys};
 use crate::guest::Guest;
 use crate::text;
 
@@ -74,8 +75,8 @@ fn nearest(mut address: SocketAddr) -> SocketAddr {
 
 /// Has sshd say what it is configured to do. `-T` makes all of the test that `-t` makes.
 pub(super) async fn configuration(sshd: &Path, deadline: Instant) -> Configuration {
-    let ran = program::run(sshd, &["-T"], None, deadline.min(Instant::now() + PATIENCE)).await;
-    if !ran.well() {
+    let ran = Program::at(sshd).with(["-T"]).run(deadline.min(Instant::now() + PATIENCE)).await;
+    if !ran.is_good() {
         return Configuration {
             error: text::or(&ran.complaint(), "sshd -T failed").to_owned(),
             ..Configuration::default()
@@ -85,7 +86,7 @@ pub(super) async fn configuration(sshd: &Path, deadline: Instant) -> Configurati
         let (key, value) = line.split_once(' ')?;
         Some((key.to_ascii_lowercase(), value.to_owned()))
     };
-    Configuration { lines: ran.output.lines().filter_map(pair).collect(), error: String::new() }
+    Configuration { lines: ran.out.lines().filter_map(pair).collect(), error: String::new() }
 }
 
 /// Where an SSH server answers, with its name; or why none does.
@@ -145,11 +146,10 @@ async fn line(stream: &mut TcpStream) -> std::io::Result<String> {
 
 /// What systemd says of the server's unit: the first that there is.
 pub(super) async fn unit(guest: &Guest, deadline: Instant) -> String {
-    let Some(systemctl) = program::find(guest, "systemctl") else { return String::new() };
+    let Some(systemctl) = program::program(guest, "systemctl") else { return String::new() };
     let arguments = ["show", "--property=Id,LoadState,UnitFileState,ActiveState,Result"];
-    let arguments: Vec<&str> = arguments.into_iter().chain(UNITS).collect();
-    let ran = program::run(&systemctl, &arguments, None, deadline.min(Instant::now() + PATIENCE)).await;
-    state_of(&ran.output)
+    let asked = systemctl.with(arguments.into_iter().chain(UNITS));
+    state_of(&asked.run(deadline.min(Instant::now() + PATIENCE)).await.out)
 }
 
 /// Reads `systemctl show`: a block of `KEY=VALUE` for each unit.
@@ -179,12 +179,12 @@ pub(super) async fn exchange(
     kind: &str,
     deadline: Instant,
 ) -> Option<Result<String, String>> {
-    let keyscan = program::find(guest, "ssh-keyscan")?;
+    let keyscan = program::program(guest, "ssh-keyscan")?;
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     // One kind: newer servers shut out who comes too often without logging in.
     let arguments = ["-T", "15", "-t", kind, "-p", &port, &host];
-    let ran = program::run(&keyscan, &arguments, None, deadline.min(Instant::now() + PATIENCE)).await;
-    let key = ran.output.lines().find_map(accounts::key_of);
+    let ran = keyscan.with(arguments).run(deadline.min(Instant::now() + PATIENCE)).await;
+    let key = ran.out.lines().find_map(public_keys::key_of);
     Some(key.map(str::to_owned).ok_or_else(|| text::or(&ran.complaint(), "no key came").to_owned()))
 }
 
