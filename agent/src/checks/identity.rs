@@ -44,7 +44,7 @@ pub static CHECK: Check = Check {
     kind: "identity",
     proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, proxies or \
              shell history of the build are left",
-    details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule and of the server may \
+    details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and of its user data may \
               stand in anybody's `authorized_keys`. Credentials (`.netrc`, private keys, `clouds.yaml`, `auth.conf` and \
               the like), proxies and shell histories count when they were there before this boot; `keep` names those that \
               are meant. A `resolv.conf` that came with the image is for the check `dns` to find.",
@@ -180,6 +180,7 @@ fn foreign_keys(
     let users = server.users.iter().flat_map(|user| &user.ssh_authorized_keys);
     let mut asked = instance.default_user_keys(server);
     asked.extend(users.filter_map(|line| public_keys::key_of(line)));
+    asked.extend(instance.given_keys.iter().map(String::as_str));
     let mut found = Vec::new();
     for home in leftovers::homes(accounts) {
         for file in AUTHORIZED_KEYS {

@@ -24,11 +24,16 @@ const CONFIGURATION: [(&str, &str); 3] = [
     ("/run/cloud-init/combined-cloud-config.json", ""),
 ];
 
+/// What the server was given beside its metadata: by the schedule, and by the cloud.
+const GIVEN: [&str; 3] = ["user-data.txt", "cloud-config.txt", "vendor-cloud-config.txt"];
+
 /// What the cloud said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Instance {
     /// Public keys of the server, each in base64.
     pub(super) keys: Vec<String>,
+    /// Public keys in its user data and vendor data, for whomever.
+    pub(super) given_keys: Vec<String>,
     /// Its host name. Empty: not known.
     pub(super) host_name: String,
     /// The name of the user that cloud-init makes. Empty: it makes none, or none is known.
@@ -62,6 +67,7 @@ impl Instance {
         let keys = keys.into_iter().flatten().filter_map(Json::as_str).filter_map(public_keys::key_of);
         let mut instance = Self {
             keys: keys.map(str::to_owned).collect(),
+            given_keys: given_keys(guest),
             host_name: string(&data, "/v1/local_hostname"),
             ..Self::default()
         };
@@ -95,6 +101,16 @@ impl Instance {
         keys.dedup();
         keys
     }
+}
+
+/// Found in YAML by how they look: user data may be anything.
+fn given_keys(guest: &Guest) -> Vec<String> {
+    let read = |name: &&str| guest.read(format!("/var/lib/cloud/instance/{name}")).ok();
+    let texts: Vec<String> = GIVEN.iter().filter_map(read).collect();
+    let plain = texts.iter().map(|text| text.replace(['"', '\'', '[', ']', ','], " "));
+    plain
+        .flat_map(|text| public_keys::keys(&text).map(|(key, _)| key.to_owned()).collect::<Vec<_>>())
+        .collect()
 }
 
 fn string(json: &Json, key: &str) -> String {
@@ -142,8 +158,13 @@ mod tests {
 
     #[test]
     fn what_cloud_init_wrote_is_read() {
-        let (_root, guest) = guest(&[(WHOLE, data(&json!(["default", { "name": "ops" }])))]);
+        let given = "#cloud-config\nusers:\n- name: a\n  ssh_authorized_keys: ['ssh-rsa AAAAz', \"ssh-rsa AAAAw x\"]\n";
+        let (_root, guest) = guest(&[
+            (WHOLE, data(&json!(["default", { "name": "ops" }]))),
+            ("/var/lib/cloud/instance/user-data.txt", given.to_owned()),
+        ]);
         let seen = Instance::read(&guest);
+        assert!(seen.given_keys.contains(&"AAAAz".to_owned()), "{seen:?}");
         assert_eq!((seen.host_name.as_str(), seen.default_user.as_str()), ("server-1", "debian"));
         assert!(seen.default_user_sudo);
         let server = ServerFacts {

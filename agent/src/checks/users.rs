@@ -338,8 +338,12 @@ pub fn judge(seen: &Observation) -> Judgement {
     let (outcome, summary) = match seen.faults.as_slice() {
         _ if !seen.error.is_empty() => (Inconclusive, seen.error.clone()),
         [] => {
-            let users = if seen.users.is_empty() { "nobody".to_owned() } else { text::list(&seen.users) };
-            (Pass, format!("{users} beside root, who is alone and as the schedule says"))
+            let users = if seen.users.is_empty() {
+                "no user was asked for".to_owned()
+            } else {
+                format!("{}: as the schedule says", text::list(&seen.users))
+            };
+            (Pass, format!("{users}; nobody has an empty password, and only root has uid 0"))
         }
         [first, rest @ ..] => {
             let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
