@@ -12,13 +12,19 @@ pub mod descriptor;
 pub mod disk;
 pub mod dns;
 pub mod files;
+mod host_keys;
+pub mod identity;
+mod instance;
 pub mod internet;
 mod mirrors;
 pub mod observations;
 pub mod packages;
 mod program;
+mod public_keys;
 mod registry;
 pub mod script;
+pub mod ssh;
+pub mod users;
 
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
 //! All kinds of checks. To add one: a module with its `CHECK`, and its line here.
 
 use super::descriptor::Check;
-use super::{cloud_init, commands, disk, dns, files, internet, packages, script};
+use super::{cloud_init, commands, disk, dns, files, identity, internet, packages, script, ssh, users};
 
 /// Those that the agent runs, in the order in which people see them.
 pub static CHECKS: &[&Check] = &[
@@ -10,6 +10,9 @@ pub static CHECKS: &[&Check] = &[
     &internet::CHECK,
     &cloud_init::CHECK,
     &packages::CHECK,
+    &ssh::CHECK,
+    &users::CHECK,
+    &identity::CHECK,
     &files::CHECK,
     &commands::CHECK,
     &script::CHECK,

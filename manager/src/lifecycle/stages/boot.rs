@@ -21,7 +21,7 @@ use crate::lifecycle::files;
 use crate::lifecycle::served_gateway::ServedGateway;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
-use crate::schedules::{CheckSpec, User};
+use crate::schedules::{CheckSpec, ImageSpec, ServerSpec, SshKey, User};
 use crate::stage::Stage;
 
 /// How often the server's state and console are looked at.
@@ -327,11 +327,21 @@ fn facts(trial: &Trial) -> v1::ServerFacts {
         // Where the flavor says how large the disk is, the guest sees its device.
         disk_size_bytes: if trial.target.kind().sizes_servers { trial.target.server.disk } else { 0 },
         default_user: image.default_user.clone().unwrap_or_default(),
-        default_user_keys: image.ssh_authorized_keys.clone(),
+        default_user_keys: default_user_keys(image, &trial.target.server),
         users: image.users.iter().map(user).collect(),
         ssh_password_authentication: image.ssh_password_authentication,
         ..v1::ServerFacts::default()
     }
+}
+
+/// The image's own keys and the server's, where the schedule has it. One that Nova makes or has, the guest finds in its
+/// metadata.
+fn default_user_keys(image: &ImageSpec, server: &ServerSpec) -> Vec<String> {
+    let mut keys = image.ssh_authorized_keys.clone();
+    if let Some(SshKey::Public(key)) = &server.ssh_key {
+        keys.push(key.clone());
+    }
+    keys
 }
 
 fn user(user: &User) -> v1::ServerUser {
