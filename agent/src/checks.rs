@@ -5,16 +5,23 @@
 //! The agent starts early in the boot: the network may not be up and the root file system not grown.
 //! So an observation that would fail is made again until the check's deadline.
 
+mod boot;
 pub mod cloud_init;
 pub mod descriptor;
 pub mod disk;
 pub mod dns;
 pub mod internet;
+pub mod kernel;
+pub mod metadata;
 mod mirrors;
+pub mod network;
 pub mod observations;
+pub mod package_manager;
 pub mod packages;
 mod program;
 mod registry;
+pub mod services;
+pub mod time;
 
 use std::time::{Duration, SystemTime};
 

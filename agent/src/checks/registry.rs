@@ -1,11 +1,24 @@
 //! All kinds of checks. To add one: a module with its `CHECK`, and its line here.
 
 use super::descriptor::Check;
-use super::{cloud_init, disk, dns, internet, packages};
+use super::{
+    cloud_init, disk, dns, internet, kernel, metadata, network, package_manager, packages, services, time,
+};
 
 /// Those that the agent runs, in the order in which people see them.
-pub static CHECKS: &[&Check] =
-    &[&disk::CHECK, &dns::CHECK, &internet::CHECK, &cloud_init::CHECK, &packages::CHECK];
+pub static CHECKS: &[&Check] = &[
+    &disk::CHECK,
+    &dns::CHECK,
+    &internet::CHECK,
+    &cloud_init::CHECK,
+    &packages::CHECK,
+    &services::CHECK,
+    &time::CHECK,
+    &package_manager::CHECK,
+    &kernel::CHECK,
+    &network::CHECK,
+    &metadata::CHECK,
+];
 
 /// The check of this kind.
 pub(super) fn find(kind: &str) -> Option<&'static Check> {
