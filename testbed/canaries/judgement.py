@@ -58,7 +58,7 @@ def judge(canary, build, seconds=0.0):
     if verdict == "passed":
         worth = RIGHT if canary.good else FALSE_PASS
         said = ""
-    elif verdict != "failed" and (canary.good or build.get("reason") != canary.reason):
+    elif verdict != "failed":
         worth = ERRORED
     elif canary.good:
         worth = FALSE_FAIL
@@ -98,3 +98,42 @@ def exit_code(judgements):
     if worths & {FALSE_PASS, FALSE_FAIL}:
         return 1
     return 2 if ERRORED in worths else 0
+
+
+def test():
+    """What each verdict is worth, by examples."""
+    from matrix import Canary
+
+    def build(verdict, reason, *checks):
+        failed = [{"name": name, "outcome": "fail", "summary": summary} for name, summary in checks]
+        message = f"the required check {checks[0][0]} failed: {checks[0][1]}" if checks else ""
+        return {"verdict": verdict, "reason": reason, "checks": failed, "failure": {"message": message}}
+
+    good = Canary("good", good=True)
+    fault = Canary("fault", check="ssh users", says="mask(ed)?")
+    silent = Canary("silent", reason="image_at_fault", says="control")
+    told = build("failed", "image_at_fault")
+    told["failure"]["message"] = "the control passes: it is the image"
+    for canary, seen, worth in [
+        (good, build("passed", ""), RIGHT),
+        (good, build("failed", "check_failed", ("dns", "no answer")), FALSE_FAIL),
+        (good, build("errored", "agent_silent"), ERRORED),
+        (good, None, ERRORED),
+        (fault, build("passed", ""), FALSE_PASS),
+        (fault, build("errored", "agent_silent"), ERRORED),
+        (fault, build("failed", "check_failed", ("ssh", "ssh.service is Masked")), RIGHT),
+        (fault, build("failed", "check_failed", ("users", "masked")), RIGHT),
+        (fault, build("failed", "check_failed", ("dns", "no answer"), ("ssh", "masked")), RIGHT),
+        (fault, build("failed", "check_failed", ("ssh", "something\nmasked")), WRONG_REASON),
+        (fault, build("failed", "check_failed", ("dns", "masked")), WRONG_REASON),
+        (fault, build("failed", "image_at_fault"), WRONG_REASON),
+        (silent, told, RIGHT),
+        (silent, build("errored", "agent_silent"), ERRORED),
+        (silent, build("failed", "check_failed", ("dns", "control")), WRONG_REASON),
+    ]:
+        judged = judge(canary, seen)
+        if judged.worth != worth:
+            raise AssertionError(f"{canary.name} with {seen}: {judged.worth} instead of {worth}")
+    both = [judge(fault, build("passed", "")), judge(fault, build("failed", "check_failed", ("ssh", "masked")))]
+    assert detection(both) == [("ssh", 1, 2)], detection(both)
+    assert exit_code(both) == 1 and exit_code(both[1:]) == 0 and exit_code([judge(good, None)]) == 2

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -50,6 +51,11 @@ WITHOUT_SETS = [
     "cloud_init = {}",
     "packages = {}",
 ]
+
+
+# Programs that run, so that an interrupt ends them all.
+RUNNING = set()
+STOPPING = threading.Event()
 
 
 class Trouble(Exception):
@@ -147,14 +153,20 @@ class Place:
 
     def run(self, *arguments, limit, **environment):
         """Runs the program to its end; None when there is none within the limit."""
+        if STOPPING.is_set():
+            raise Trouble("interrupted")
         process = self.start(*arguments, **environment)
+        RUNNING.add(process)
         try:
             return process.wait(limit)
-        except BaseException as error:
+        except subprocess.TimeoutExpired:
             end(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                return None
+            return None
+        except BaseException:
+            end(process)
             raise
+        finally:
+            RUNNING.discard(process)
 
     def latest(self):
         """The newest build as JSON, or None."""
@@ -167,6 +179,13 @@ class Place:
     def output(self):
         file = self.path / "output"
         return file.read_text(errors="replace") if file.exists() else ""
+
+
+def end_all():
+    """Ends whatever runs, and lets nothing begin any more."""
+    STOPPING.set()
+    for process in list(RUNNING):
+        process.send_signal(signal.SIGINT)
 
 
 def end(process):
