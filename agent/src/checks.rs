@@ -6,16 +6,17 @@
 //! So an observation that would fail is made again until the check's deadline.
 
 pub mod cloud_init;
+pub mod descriptor;
 pub mod disk;
 pub mod dns;
 pub mod internet;
 mod mirrors;
 pub mod observations;
 pub mod packages;
+mod registry;
 
 use std::time::{Duration, SystemTime};
 
-use image_manager_proto::v1::check_request::Settings;
 use image_manager_proto::v1::{CheckOutcome, CheckRequest, CheckResult};
 use prost_types::Struct;
 use tokio::time::{Instant, timeout_at};
@@ -24,9 +25,14 @@ use crate::guest::Guest;
 use crate::text;
 
 pub use mirrors::Mirrors;
+pub use registry::CHECKS;
+
+use descriptor::Examination;
 
 /// When a check's request names no time.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
+/// Of a check that waits for the end of the boot, or reads the whole disk.
+pub const LONG_TIMEOUT: Duration = Duration::from_mins(10);
 /// No check takes longer, whatever its request says. The manager takes no schedule that asks for more.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest summary, in characters.
@@ -57,7 +63,7 @@ pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
     let patience = patience(request);
     // The check ends itself a little earlier, with all that it saw.
     let deadline = started + patience.mul_f64(0.95);
-    let judgement = match timeout_at(started + patience, examine(request, guest, deadline)).await {
+    let judgement = match timeout_at(started + patience, examine(request, guest, started_at, deadline)).await {
         Ok(judgement) => judgement,
         Err(_) => Judgement::new(
             CheckOutcome::Inconclusive,
@@ -80,27 +86,38 @@ fn patience(request: &CheckRequest) -> Duration {
     asked.filter(|asked| !asked.is_zero()).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
 }
 
-async fn examine(request: &CheckRequest, guest: &Guest, deadline: Instant) -> Judgement {
-    match &request.settings {
-        Some(Settings::Disk(settings)) => {
-            disk::judge(settings, &disk::observe(settings, guest, deadline).await)
-        }
-        Some(Settings::Dns(settings)) => dns::judge(settings, &dns::observe(settings, guest, deadline).await),
-        Some(Settings::Internet(settings)) => {
-            internet::judge(settings, &internet::observe(settings, guest, deadline).await)
-        }
-        Some(Settings::CloudInit(settings)) => {
-            cloud_init::judge(settings, &cloud_init::observe(settings, guest, deadline).await)
-        }
-        Some(Settings::Packages(settings)) => {
-            packages::judge(settings, &packages::observe(guest, deadline).await)
-        }
-        None => Judgement::new(
-            CheckOutcome::Skipped,
-            format!("agent {} does not know this check", env!("CARGO_PKG_VERSION")),
-            &serde_json::json!({}),
-        ),
+async fn examine(
+    request: &CheckRequest,
+    guest: &Guest,
+    started_at: SystemTime,
+    deadline: Instant,
+) -> Judgement {
+    let nothing = serde_json::json!({});
+    let Some(examine) = registry::find(&request.kind).and_then(|check| check.examine) else {
+        let kind = text::one_line(&request.kind);
+        let why = format!("agent {} does not know checks of the kind {kind:?}", env!("CARGO_PKG_VERSION"));
+        return Judgement::new(CheckOutcome::Skipped, why, &nothing);
+    };
+    let asked = Examination {
+        settings: observations::to_json(request.settings.as_ref()),
+        server: request.server.clone().unwrap_or_default(),
+        guest: guest.clone(),
+        deadline,
+        clock_ahead: clock_ahead(request, started_at),
+    };
+    match examine(asked).await {
+        Ok(judgement) => judgement,
+        Err(error) => Judgement::new(CheckOutcome::Inconclusive, error.to_string(), &nothing),
     }
+}
+
+/// How far this clock is before the manager's, in seconds.
+fn clock_ahead(request: &CheckRequest, now: SystemTime) -> Option<f64> {
+    let theirs = SystemTime::try_from(request.sent_at?).ok()?;
+    Some(match now.duration_since(theirs) {
+        Ok(ahead) => ahead.as_secs_f64(),
+        Err(behind) => -behind.duration().as_secs_f64(),
+    })
 }
 
 /// Pause before the next look, from the one before. False when the deadline would pass meanwhile.

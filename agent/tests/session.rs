@@ -15,10 +15,9 @@ use std::time::Duration;
 use gateway::{Gateway, TOKEN, TestServer, ended, meta_data, put};
 use image_manager_agent::{End, IdentityError};
 use image_manager_proto::v1::agent_message::Kind;
-use image_manager_proto::v1::check_request::Settings;
 use image_manager_proto::v1::manager_message::Kind as ManagerKind;
 use image_manager_proto::v1::{
-    CheckOutcome, CheckRequest, DnsCheck, InternetCheck, PathFate, ReportAccepted,
+    CheckOutcome, CheckRequest, PathFate, ReportAccepted,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -32,9 +31,18 @@ fn counted(server: &TestServer, name: &str) -> CheckRequest {
     std::fs::set_permissions(getent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     CheckRequest {
         name: name.to_owned(),
-        settings: Some(Settings::Dns(DnsCheck { names: vec!["x.example".to_owned()], fixed_servers: false })),
+        kind: "dns".to_owned(),
+        settings: Some(list("names", "x.example")),
         ..CheckRequest::default()
     }
+}
+
+/// Settings with a list of one text.
+fn list(key: &str, text: &str) -> prost_types::Struct {
+    use prost_types::value::Kind;
+    let value = |kind| prost_types::Value { kind: Some(kind) };
+    let texts = prost_types::ListValue { values: vec![value(Kind::StringValue(text.to_owned()))] };
+    prost_types::Struct { fields: [(key.to_owned(), value(Kind::ListValue(texts)))].into() }
 }
 
 fn count_file(server: &TestServer) -> PathBuf {
@@ -61,9 +69,8 @@ async fn the_good_road() {
     stream
         .request(CheckRequest {
             name: "internet".to_owned(),
-            settings: Some(Settings::Internet(InternetCheck {
-                targets: vec![format!("tcp://{}", gateway.address)],
-            })),
+            kind: "internet".to_owned(),
+            settings: Some(list("targets", &format!("tcp://{}", gateway.address))),
             ..CheckRequest::default()
         })
         .await;

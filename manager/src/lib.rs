@@ -6,6 +6,7 @@
 //! through `untrusted`.
 
 pub mod builder;
+mod checks;
 pub mod cli;
 mod clock;
 pub mod cloud;

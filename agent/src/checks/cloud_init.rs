@@ -13,11 +13,13 @@
 
 use std::time::Duration;
 
-use image_manager_proto::v1::{CheckOutcome, CloudInitCheck};
-use serde_json::{Value, json};
+use image_manager_proto::v1::CheckOutcome;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
-use super::Judgement;
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
+use super::{Judgement, LONG_TIMEOUT};
 use crate::guest::Guest;
 use crate::text;
 
@@ -35,6 +37,55 @@ const PERIOD: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(10);
 /// So long result.json may take after the last stage has finished.
 const RESULT_GRACE: Duration = Duration::from_secs(5);
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "cloud_init",
+    proves: "cloud-init came to a good end: each stage has run without errors, and it found a datasource",
+    details: "The stages are init-local, init, modules-config and modules-final. cloud-init must be able to read each of \
+              its configuration files (`cloud.cfg`, `cloud.cfg.d/*.cfg`); the fallback `None` is no datasource.",
+    set: Set::Minimal,
+    observer: Observer::Agent,
+    timeout: LONG_TIMEOUT,
+    cost: "waits for the end of cloud-init",
+    repeatable: false,
+    keys: &[
+        Key {
+            name: "fail_on_recoverable_errors",
+            value: ValueType::Flag,
+            default: "false",
+            help: "cloud-init's warnings fail the check too",
+        },
+        Key {
+            name: "datasource",
+            value: ValueType::Text(&DATASOURCE),
+            default: "any but the fallback `None`",
+            help: "the datasource must be this one, as cloud-init names it (`ConfigDrive`, `OpenStack`, `NoCloud`, ...); \
+                   `\"None\"` where the image is meant to run without one",
+        },
+    ],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+static DATASOURCE: Rule = Rule {
+    what: "a datasource",
+    help: "as cloud-init calls it, for example \"ConfigDrive\" or \"OpenStack\"",
+    holds: |text| is_plain(text, 64, "_-", "-"),
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Recoverable errors (cloud-init's warnings) fail the check too.
+    pub fail_on_recoverable_errors: bool,
+    /// The datasource must be this one, for example "ConfigDrive". Empty: any but the fallback "None".
+    pub datasource: String,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    Ok(judge(&asked.settings()?, &observe(&asked.guest, asked.deadline).await))
+}
 
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,7 +121,7 @@ pub(super) fn is_yet_to_grow(guest: &Guest) -> bool {
 }
 
 /// Watches cloud-init until it has come to its end or the time is up.
-pub async fn observe(_settings: &CloudInitCheck, guest: &Guest, deadline: Instant) -> Observation {
+pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     let mut last_stage_done: Option<Instant> = None;
     loop {
@@ -116,12 +167,12 @@ fn look(guest: &Guest) -> Observation {
 }
 
 /// What an observation means.
-pub fn judge(settings: &CloudInitCheck, seen: &Observation) -> Judgement {
+pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let (outcome, summary) = verdict(settings, seen);
     Judgement::new(outcome, summary, &as_json(seen))
 }
 
-fn verdict(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, String) {
+fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     use CheckOutcome::{Fail, Pass};
     if seen.disabled {
         return (Fail, "cloud-init is disabled".to_owned());
@@ -185,7 +236,7 @@ fn verdict(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, Stri
 }
 
 /// No datasource at all, only the fallback, or not the one that is expected.
-fn wrong_datasource(settings: &CloudInitCheck, status: &Status) -> Option<String> {
+fn wrong_datasource(settings: &Settings, status: &Status) -> Option<String> {
     let expected = settings.datasource.as_str();
     if !expected.is_empty() {
         let seen = text::or(&status.datasource, "none");
@@ -204,7 +255,7 @@ fn wrong_datasource(settings: &CloudInitCheck, status: &Status) -> Option<String
     })
 }
 
-fn as_json(seen: &Observation) -> Value {
+fn as_json(seen: &Observation) -> Json {
     let mut observed = json!({
         "installed": seen.installed,
         "disabled": seen.disabled,
@@ -228,9 +279,9 @@ fn as_json(seen: &Observation) -> Value {
         fields.insert("errors".to_owned(), json!(texts(status.all_errors())));
         fields.insert("recoverable_errors".to_owned(), json!(texts(status.all_recoverable_errors())));
         let times = status.stages.iter().filter_map(|stage| Some((stage.name.clone(), stage.seconds()?)));
-        let times: serde_json::Map<String, Value> =
+        let times: serde_json::Map<String, Json> =
             times.map(|(name, seconds)| (name, json!(seconds))).collect();
-        fields.insert("stage_seconds".to_owned(), Value::Object(times));
+        fields.insert("stage_seconds".to_owned(), Json::Object(times));
     }
     observed
 }

@@ -10,12 +10,14 @@
 
 use std::time::Duration;
 
-use image_manager_proto::v1::{CheckOutcome, DiskCheck};
-use serde_json::{Value, json};
+use image_manager_proto::v1::CheckOutcome;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{Judgement, cloud_init, pause};
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
+use super::{DEFAULT_TIMEOUT, Judgement, cloud_init, pause};
 use crate::guest::Guest;
 use crate::text::{self, bytes};
 
@@ -33,6 +35,54 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 const MIB: u64 = 1 << 20;
 
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "disk",
+    proves: "the root file system has grown to the end of the disk, has room and can be written",
+    details: "Its partition, the volumes in it and the file system itself must reach to the end of what each lies upon, \
+              and no partition may stand behind it. Growing happens during the boot, so it is waited for.",
+    set: Set::Minimal,
+    observer: Observer::Agent,
+    timeout: DEFAULT_TIMEOUT,
+    cost: "writes 1 MiB",
+    repeatable: false,
+    keys: &[
+        Key {
+            name: "min_free",
+            value: ValueType::Size { largest: 1 << 50 },
+            default: "\"0\"",
+            help: "least room on the root file system, as in \"500 MiB\"",
+        },
+        Key {
+            name: "min_free_inodes",
+            value: ValueType::Number { smallest: 0, largest: 1 << 40 },
+            default: "0",
+            help: "least free inodes on the root file system",
+        },
+    ],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+/// Its keys, and what the manager knows of the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Least number of free bytes. 0: any.
+    pub min_free: u64,
+    /// Least number of free inodes. 0: any.
+    pub min_free_inodes: u64,
+    /// Size of the server's disk in bytes; 0: not known. A disk that is smaller makes the check inconclusive, and so does
+    /// a root file system whose disk is not known to the guest while this is 0. The root file system must have grown to
+    /// nearly the size of the disk that the guest sees; of a disk that the guest does not know, to nearly this.
+    #[serde(skip)]
+    pub disk_size: u64,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let settings = Settings { disk_size: asked.server.disk_size_bytes, ..asked.settings()? };
+    Ok(judge(&settings, &observe(&settings, &asked.guest, asked.deadline).await))
+}
+
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
@@ -49,11 +99,11 @@ pub struct Observation {
     /// How long it was waited for.
     pub waited: Duration,
     /// Other facts, for the history: all mounted disks and the memory.
-    pub others: Value,
+    pub others: Json,
 }
 
 /// Looks at the root file system until all is well or the time is up.
-pub async fn observe(settings: &DiskCheck, guest: &Guest, deadline: Instant) -> Observation {
+pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     let mut wait = FIRST_PAUSE;
     let mut ended = None;
@@ -98,7 +148,7 @@ fn look(guest: &Guest) -> Observation {
     }
 }
 
-fn others() -> Value {
+fn others() -> Json {
     const MOST_DISKS: usize = 16;
     let mut memory = json!(null);
     if let Ok(mut system) = sysinfo::System::new() {
@@ -121,12 +171,12 @@ fn others() -> Value {
 }
 
 /// What an observation means.
-pub fn judge(settings: &DiskCheck, seen: &Observation) -> Judgement {
+pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let (outcome, summary) = verdict(settings, seen);
     Judgement::new(outcome, summary, &as_json(seen))
 }
 
-fn verdict(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
+fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     use CheckOutcome::{Fail, Inconclusive, Pass};
     let Some(root) = &seen.root else {
         let why = text::or(&seen.error, "the look at it did not end");
@@ -136,10 +186,10 @@ fn verdict(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
         return (Fail, format!("root file system is read-only after {}", text::seconds(seen.waited)));
     }
     if let Some(disk) = seen.device.as_ref().map(|device| device.disk_bytes)
-        && disk.saturating_add(slack(settings.disk_size_bytes)) < settings.disk_size_bytes
+        && disk.saturating_add(slack(settings.disk_size)) < settings.disk_size
     {
         let summary =
-            format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size_bytes));
+            format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size));
         return (Inconclusive, summary);
     }
     let growth = growth(settings, root, seen.device.as_ref());
@@ -152,8 +202,8 @@ fn verdict(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
             format!("cloud-init, which grows it, was not that far after {}", text::seconds(seen.waited));
         return (Inconclusive, format!("{failure}; {late}: give checks.disk a longer timeout"));
     }
-    if root.free_bytes < settings.min_free_bytes {
-        let (free, wanted) = (bytes(root.free_bytes), bytes(settings.min_free_bytes));
+    if root.free_bytes < settings.min_free {
+        let (free, wanted) = (bytes(root.free_bytes), bytes(settings.min_free));
         return (Fail, format!("root file system has {free} free, less than the {wanted} wanted"));
     }
     if root.free_inodes < settings.min_free_inodes && root.inodes > 0 {
@@ -209,14 +259,14 @@ enum Growth {
     Unknown(String),
 }
 
-fn growth(settings: &DiskCheck, root: &Root, device: Option<&Device>) -> Growth {
+fn growth(settings: &Settings, root: &Root, device: Option<&Device>) -> Growth {
     let missing = |disk: u64, what: &str| {
         let (size, disk) = (bytes(root.total_bytes), bytes(disk));
         Growth::Missing(format!("root file system is {size} on a {disk} disk: it did not grow{what}"))
     };
     let Some(device) = device else {
         // Nothing is known of the disk but what the manager says.
-        let disk = settings.disk_size_bytes;
+        let disk = settings.disk_size;
         if disk == 0 {
             let source = text::or(&root.source, "its source");
             return Growth::Unknown(format!(
@@ -258,7 +308,7 @@ fn not_grown(root: &Root, device: &Device) -> Option<String> {
         .then(|| format!("its device {} has {}", device.name, bytes(device.bytes)))
 }
 
-fn as_json(seen: &Observation) -> Value {
+fn as_json(seen: &Observation) -> Json {
     let mut observed = json!({ "waited_seconds": seen.waited.as_secs_f64() });
     let Some(fields) = observed.as_object_mut() else { return observed };
     if seen.unsettled {

@@ -5,13 +5,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use image_manager_proto::v1::{CheckOutcome, DnsCheck};
+use image_manager_proto::v1::CheckOutcome;
 use prost_types::Struct;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Judgement, Mirrors, observations, pause};
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
+use super::{DEFAULT_TIMEOUT, Judgement, Mirrors, observations, pause};
 use crate::guest::Guest;
 use crate::resolver::{self, Lookup};
 use crate::text;
@@ -28,6 +30,56 @@ const CLOCK_TICK: Duration = Duration::from_secs(1);
 const STUB: &str = "127.0.0.53";
 /// In the observations: the names that did not resolve.
 const UNRESOLVED: &str = "unresolved";
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "dns",
+    proves: "names resolve through the image's own resolver, which asks the name servers that its network gave it",
+    details: "A `resolv.conf` that came with the image and names another machine fails, for it does not fit the next \
+              network. Where nothing is left to ask for, the check is skipped and says so.",
+    set: Set::Minimal,
+    observer: Observer::Agent,
+    timeout: DEFAULT_TIMEOUT,
+    cost: "a few questions to the name server",
+    repeatable: true,
+    keys: &[
+        Key {
+            name: "names",
+            value: ValueType::Texts(&HOST_NAME),
+            default: "the package mirrors",
+            help: "names to resolve, as in [\"manager.internal\"]",
+        },
+        Key {
+            name: "fixed_servers",
+            value: ValueType::Flag,
+            default: "false",
+            help: "the name servers in the image's own `resolv.conf` are meant, wherever it runs",
+        },
+    ],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+/// A name that can be asked for.
+pub static HOST_NAME: Rule = Rule {
+    what: "a host name",
+    help: "a name to resolve, as in \"mirror.example\"",
+    holds: |text| is_plain(text, 253, ".-_", "-."),
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Names to resolve. Empty: the hosts of the guest's package mirrors, or of the proxies before them.
+    pub names: Vec<String>,
+    /// The image's own resolv.conf is meant, with name servers that the server's network did not give.
+    pub fixed_servers: bool,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let settings = asked.settings()?;
+    Ok(judge(&settings, &observe(&settings, &asked.guest, asked.deadline).await))
+}
 
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,13 +112,13 @@ pub struct NameSeen {
 
 /// The same check for the names that did not resolve, to repeat it from another host.
 /// `None`: there is none.
-pub fn repetition(observations: &Struct) -> Option<DnsCheck> {
+pub fn repetition(observations: &Struct) -> Option<Settings> {
     let names = observations::texts(observations, UNRESOLVED);
-    (!names.is_empty()).then_some(DnsCheck { names, fixed_servers: true })
+    (!names.is_empty()).then_some(Settings { names, fixed_servers: true })
 }
 
 /// Asks for the names until all resolve or the time is up.
-pub async fn observe(settings: &DnsCheck, guest: &Guest, deadline: Instant) -> Observation {
+pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     let (names, nothing) = if settings.names.is_empty() {
         let mirrors = Mirrors::settled(guest, deadline).await;
@@ -156,7 +208,7 @@ fn baked(guest: &Guest, booted: SystemTime) -> bool {
 }
 
 /// What an observation means.
-pub fn judge(settings: &DnsCheck, seen: &Observation) -> Judgement {
+pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let baked = seen.baked && !settings.fixed_servers;
     let bad: Vec<&NameSeen> = seen.names.iter().filter(|name| name.lookup.addresses.is_empty()).collect();
     // Where the file is at fault there is nothing to be repeated elsewhere.
@@ -187,7 +239,7 @@ pub fn judge(settings: &DnsCheck, seen: &Observation) -> Judgement {
     Judgement::new(outcome, summary, &observed)
 }
 
-fn name_as_json(name: &NameSeen) -> Value {
+fn name_as_json(name: &NameSeen) -> Json {
     json!({
         "name": name.name,
         "addresses": name.lookup.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -248,7 +300,7 @@ mod tests {
     }
 
     fn judged(seen: &Observation) -> (CheckOutcome, String) {
-        let judgement = judge(&DnsCheck::default(), seen);
+        let judgement = judge(&Settings::default(), seen);
         (judgement.outcome, judgement.summary)
     }
 
@@ -282,7 +334,7 @@ mod tests {
             baked: true,
             ..seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")])
         };
-        let judgement = judge(&DnsCheck::default(), &baked);
+        let judgement = judge(&Settings::default(), &baked);
         assert_eq!(judgement.outcome, CheckOutcome::Fail);
         assert!(judgement.summary.contains("10.0.2.3 came with the image"), "{}", judgement.summary);
         assert_eq!(
@@ -290,7 +342,7 @@ mod tests {
             None,
             "the file is at fault, whatever the network does"
         );
-        let meant = DnsCheck { fixed_servers: true, ..DnsCheck::default() };
+        let meant = Settings { fixed_servers: true, ..Settings::default() };
         assert_eq!(repetition(&judge(&meant, &baked).observations).unwrap().names, ["b.example"]);
         let baked = Observation { baked: true, ..seen(&[("a.example", &["192.0.2.1"], "")]) };
         assert_eq!(judge(&meant, &baked).outcome, CheckOutcome::Pass);
@@ -316,9 +368,9 @@ mod tests {
     #[test]
     fn what_failed_can_be_repeated_elsewhere() {
         let judgement =
-            judge(&DnsCheck::default(), &seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")]));
+            judge(&Settings::default(), &seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")]));
         assert_eq!(repetition(&judgement.observations).unwrap().names, ["b.example"]);
-        let judgement = judge(&DnsCheck::default(), &seen(&[("a.example", &["192.0.2.1"], "")]));
+        let judgement = judge(&Settings::default(), &seen(&[("a.example", &["192.0.2.1"], "")]));
         assert_eq!(repetition(&judgement.observations), None);
     }
 
@@ -337,7 +389,7 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_is_asked() {
-        let settings = DnsCheck {
+        let settings = Settings {
             names: vec!["localhost".to_owned(), "no.such.invalid".to_owned()],
             fixed_servers: true,
         };

@@ -9,18 +9,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_manager_proto::v1::{CheckOutcome, InternetCheck};
+use image_manager_proto::v1::CheckOutcome;
 use prost_types::Struct;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::mirrors::{Mirror, Via};
-use super::{Judgement, Mirrors, observations, pause};
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType};
+use super::{DEFAULT_TIMEOUT, Judgement, Mirrors, observations, pause};
 use crate::guest::Guest;
 use crate::{http, resolver, text, tls};
 
@@ -43,6 +45,47 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// In the observations: the targets that did not answer.
 const UNREACHED: &str = "unreached";
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "internet",
+    proves: "targets outside answer, `https` with the image's own certificate authorities",
+    details: "Any answer proves the way to a target, but 5xx, which is what proxies say, too. Targets are asked for their \
+              head only. Loopback and link-local addresses are asked only when the schedule names them.",
+    set: Set::Minimal,
+    observer: Observer::Agent,
+    timeout: DEFAULT_TIMEOUT,
+    cost: "a request to each target",
+    repeatable: true,
+    keys: &[Key {
+        name: "targets",
+        value: ValueType::Texts(&TARGET),
+        default: "the package mirrors",
+        help: "`http://`, `https://` or `tcp://host:port`, as in [\"https://example.org/\"]",
+    }],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+/// A target that can be named.
+pub static TARGET: Rule = Rule {
+    what: "a target",
+    help: "`http://host/...`, `https://host/...` or `tcp://host:port`, without user and password",
+    holds: target::is_target,
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `http://...`, `https://...` or `tcp://host:port`. Empty: the package mirrors that the guest's own configuration
+    /// of apt, dnf, yum or zypper names.
+    pub targets: Vec<String>,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let settings = asked.settings()?;
+    Ok(judge(&settings, &observe(&settings, &asked.guest, asked.deadline).await))
+}
 
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -84,9 +127,9 @@ impl TargetSeen {
 
 /// The same check for the targets that did not answer, to repeat it from another host.
 /// `None`: there is none.
-pub fn repetition(observations: &Struct) -> Option<InternetCheck> {
+pub fn repetition(observations: &Struct) -> Option<Settings> {
     let targets = observations::texts(observations, UNREACHED);
-    (!targets.is_empty()).then_some(InternetCheck { targets })
+    (!targets.is_empty()).then_some(Settings { targets })
 }
 
 /// What all tries share.
@@ -98,7 +141,7 @@ struct Means {
 }
 
 /// Goes to the targets until all answer or the time is up.
-pub async fn observe(settings: &InternetCheck, guest: &Guest, deadline: Instant) -> Observation {
+pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     let named = !settings.targets.is_empty();
     let (targets, nothing) = if named {
@@ -248,7 +291,7 @@ async fn talk(
 }
 
 /// What an observation means.
-pub fn judge(_settings: &InternetCheck, seen: &Observation) -> Judgement {
+pub fn judge(_settings: &Settings, seen: &Observation) -> Judgement {
     let (skipped, asked): (Vec<&TargetSeen>, Vec<_>) = seen.targets.iter().partition(|seen| seen.not_asked);
     let bad: Vec<&TargetSeen> = asked.iter().copied().filter(|target| !target.is_reached()).collect();
     let unreached: Vec<String> = bad.iter().map(|target| target.target.clone()).collect();
@@ -297,7 +340,7 @@ fn by_address(seen: &TargetSeen) -> Option<String> {
     Some(Target { host, ..target }.to_string())
 }
 
-fn target_as_json(target: &TargetSeen) -> Value {
+fn target_as_json(target: &TargetSeen) -> Json {
     json!({
         "target": target.target,
         "address": target.address.map(|address| address.to_string()),

@@ -106,6 +106,36 @@ fn value(json: &Json, left: &mut Budget, depth: usize) -> Value {
     Value { kind: Some(kind) }
 }
 
+/// The JSON form of a protobuf object, without a limit of size: it is the manager's. Whole numbers stay whole.
+pub(crate) fn to_json(object: Option<&Struct>) -> Json {
+    object.map_or_else(|| Json::Object(serde_json::Map::new()), |object| fields_to_json(object, DEPTH))
+}
+
+fn fields_to_json(object: &Struct, depth: usize) -> Json {
+    object.fields.iter().map(|(key, inner)| (key.clone(), value_to_json(inner, depth))).collect()
+}
+
+fn value_to_json(value: &Value, depth: usize) -> Json {
+    let Some(depth) = depth.checked_sub(1) else { return Json::Null };
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(yes)) => Json::Bool(*yes),
+        Some(Kind::StringValue(text)) => Json::String(text.clone()),
+        Some(Kind::NumberValue(number)) => whole(*number),
+        Some(Kind::ListValue(list)) => list.values.iter().map(|item| value_to_json(item, depth)).collect(),
+        Some(Kind::StructValue(inner)) => fields_to_json(inner, depth),
+    }
+}
+
+fn whole(number: f64) -> Json {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and at most 2^53")]
+        return Json::from(number as i64);
+    }
+    Json::from(number)
+}
+
 /// The texts of a list at the top level of observations.
 pub(crate) fn texts(observations: &Struct, key: &str) -> Vec<String> {
     let Some(Kind::ListValue(list)) = observations.fields.get(key).and_then(|value| value.kind.as_ref())

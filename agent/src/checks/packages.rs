@@ -13,13 +13,15 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use image_manager_proto::v1::{CheckOutcome, PackagesCheck};
+use image_manager_proto::v1::CheckOutcome;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use self::content::{Checksum, Content, Fate};
 use self::database::{DIRECTORY, DIVERSIONS, Diversions, EXTENSION};
-use super::Judgement;
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
+use super::{Judgement, LONG_TIMEOUT};
 use crate::guest::Guest;
 
 /// Most packages that are looked at.
@@ -30,6 +32,44 @@ const LARGEST_TEXT: u64 = 16 << 20;
 const NAMES: usize = 20;
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "packages",
+    proves: "packaged files hold what dpkg's or rpm's checksums say, and are not missing",
+    details: "Edited configuration and documentation are left aside. Files that hold nothing but zeros, or cannot be read, \
+              fail it in any case, and so does it when more than half of the files (and more than 25) are missing.",
+    set: Set::Thorough,
+    observer: Observer::Agent,
+    timeout: LONG_TIMEOUT,
+    cost: "the server reads all of its disk",
+    repeatable: false,
+    keys: &[Key {
+        name: "max_changed",
+        value: ValueType::Number { smallest: 0, largest: 0xffff_ffff },
+        default: "25",
+        help: "so many packaged files may differ, because elements changed them",
+    }],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+/// Its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// So many packaged files may differ from their package's checksum: an image's elements may change some on purpose.
+    pub max_changed: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_changed: 25 }
+    }
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    Ok(judge(&asked.settings()?, &observe(&asked.guest, asked.deadline).await))
+}
 
 /// What was seen of the packaged files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -201,7 +241,7 @@ fn read(guest: &Guest, path: &str) -> io::Result<String> {
 }
 
 /// What the observation means.
-pub fn judge(settings: &PackagesCheck, seen: &Observation) -> Judgement {
+pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let observations = json!({
         "packages": seen.packages,
         "same": seen.same,

@@ -9,7 +9,7 @@ use crate::checks;
 use crate::guest::Guest;
 
 /// Most checks that run in one session. With the bounds of their observations they fit into one message.
-pub const MOST_CHECKS: usize = 16;
+pub const MOST_CHECKS: usize = 64;
 /// Most requests beyond them that are answered, so that the manager hears of each.
 const MOST_REFUSED: usize = 64;
 

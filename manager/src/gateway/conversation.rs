@@ -1,7 +1,9 @@
 //! One attached stream: the protocol's order, heartbeats, and its end.
 
+use std::time::SystemTime;
+
 use image_manager_proto::v1::{
-    AgentMessage, CheckOutcome, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted, Welcome,
+    AgentMessage, CheckOutcome, CheckRequest, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted, Welcome,
     agent_message, manager_message,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -135,7 +137,9 @@ impl Conversation {
         };
         self.say(manager_message::Kind::Welcome(welcome)).await?;
         for check in &self.place.expectation.checks {
-            self.say(manager_message::Kind::CheckRequest(check.clone())).await?;
+            // When it is sent: the agent compares the clocks.
+            let check = CheckRequest { sent_at: Some(SystemTime::now().into()), ..check.clone() };
+            self.say(manager_message::Kind::CheckRequest(check)).await?;
         }
         Ok(())
     }

@@ -68,16 +68,9 @@
 //! | `server.config_drive` | bool | `true` | give the metadata by config drive too |
 //! | `server.boot_from_volume` | bool | `false` | OpenStack: boot from a volume made of the image, as large as the flavor's disk or the image needs |
 //! | `server.user_data` | string | none | for cloud-init, at most 48 KiB |
-//! | `checks` | table | the first four | which checks the image must pass |
-//! | `checks.disk.min_free` | size | `"0"` | least room on the root file system |
-//! | `checks.disk.min_free_inodes` | number | `0` | least free inodes |
-//! | `checks.dns.names` | list of strings | the package mirrors | names to resolve |
-//! | `checks.dns.fixed_servers` | bool | `false` | name servers that came with the image are meant |
-//! | `checks.internet.targets` | list of strings | the package mirrors | `http://`, `https://`, `tcp://host:port` |
-//! | `checks.cloud_init.fail_on_recoverable_errors` | bool | `false` | recoverable errors fail too |
-//! | `checks.cloud_init.datasource` | string | any | the datasource must be this one |
-//! | `checks.packages` | table | not run | packaged files hold what dpkg's checksums or rpm's say; only when it is named, for the server reads all of its disk |
-//! | `checks.packages.max_changed` | number | `25` | so many may differ, because elements changed them |
+//! | `checks` | table | the set `"cloud"` | which checks the image must pass; docs/checks.md has their keys |
+//! | `checks.set` | string | `"cloud"`, when no check is named | `minimal`, `cloud` or `thorough` |
+//! | `checks.*.kind` | string | the check's name | what is examined, where it has a name of its own |
 //! | `checks.*.required` | bool | `true` | whether the verdict depends on it |
 //! | `checks.*.timeout` | duration | `"2m"`, cloud_init and packages `"10m"` | how long it may take; at most 1h |
 //! | `publish.name` | string | not published | the name that the verified image gets; one schedule a name and cloud |
@@ -117,7 +110,7 @@ pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
-    CheckKind, CheckSpec, Compression, ImageSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule,
+    CheckSpec, Compression, ImageSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule,
     Schedules, ServerSpec, Skip, SshKey, Target, Timeouts, User,
 };
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use image_manager_agent::checks::descriptor::Check;
+use serde_json::{Map, Value};
+
 use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
 use super::machine::{Arch, Firmware, Format};
@@ -297,48 +300,14 @@ pub enum SshKey {
 pub struct CheckSpec {
     /// Its name: the key in `checks`.
     pub name: String,
+    /// What is examined.
+    pub check: &'static Check,
     /// Whether the verdict depends on it. True by default.
     pub required: bool,
-    /// How long it may take. 2 minutes by default; 10 for `cloud_init` and `packages`.
+    /// How long it may take. Its kind's own by default.
     pub timeout: Duration,
-    /// What is examined.
-    pub kind: CheckKind,
-}
-
-/// What a check examines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckKind {
-    /// Root file system: grown to the server's disk, room, writable.
-    Disk {
-        /// Least free bytes. 0: any.
-        min_free: u64,
-        /// Least free inodes. 0: any.
-        min_free_inodes: u64,
-    },
-    /// Names resolve.
-    Dns {
-        /// Names to resolve; empty: the hosts of the guest's package mirrors.
-        names: Vec<String>,
-        /// The image's own `resolv.conf` is meant.
-        fixed_servers: bool,
-    },
-    /// Targets answer.
-    Internet {
-        /// `http://`, `https://`, `tcp://host:port`; empty: the guest's package mirrors.
-        targets: Vec<String>,
-    },
-    /// cloud-init came to a good end.
-    CloudInit {
-        /// Recoverable errors fail too. False by default.
-        fail_on_recoverable_errors: bool,
-        /// The datasource must be this one.
-        datasource: Option<String>,
-    },
-    /// Packaged files hold what their packages say. Only when it is named: the server reads all of its disk.
-    Packages {
-        /// So many may differ, because elements changed them. 25 by default.
-        max_changed: u32,
-    },
+    /// What the schedule says under the kind's keys, as it travels; of a file, its path.
+    pub settings: Map<String, Value>,
 }
 
 /// Under which name the verified image is given out.

@@ -32,17 +32,17 @@ fn seen(status: &str, finished: bool) -> Observation {
     }
 }
 
-fn judged(settings: &CloudInitCheck, seen: &Observation) -> (CheckOutcome, String) {
+fn judged(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     let judgement = judge(settings, seen);
     (judgement.outcome, judgement.summary)
 }
 
 #[test]
 fn a_good_end_passes() {
-    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&done(), true));
+    let (outcome, summary) = judged(&Settings::default(), &seen(&done(), true));
     assert_eq!(outcome, CheckOutcome::Pass);
     assert_eq!(summary, "cloud-init finished with DataSourceConfigDrive [net,ver=2][source=/dev/vdb]");
-    let observed = judge(&CloudInitCheck::default(), &seen(&done(), true)).observations;
+    let observed = judge(&Settings::default(), &seen(&done(), true)).observations;
     assert!(observed.fields.contains_key("stage_seconds") && observed.fields.contains_key("datasource"));
 }
 
@@ -62,11 +62,11 @@ fn errors_fail_with_their_stage() {
         r#"{"errors": ["('scripts_user', RuntimeError('Runparts: 1 failures'))"], "finished": 5, "start": 4}"#,
         "null",
     );
-    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&text, true));
+    let (outcome, summary) = judged(&Settings::default(), &seen(&text, true));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert!(summary.starts_with("cloud-init failed in modules-final: ('scripts_user'"), "{summary}");
     // Errors do not wait for the end.
-    assert_eq!(judged(&CloudInitCheck::default(), &seen(&text, false)).0, CheckOutcome::Fail);
+    assert_eq!(judged(&Settings::default(), &seen(&text, false)).0, CheckOutcome::Fail);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn errors_that_only_the_result_has_fail() {
     let result = r#"{"v1": {"datasource": "x", "errors": ["late"]}}"#;
     let status = Status::parse(&done(), Some(result)).unwrap();
     let seen = Observation { status: Some(status), ..seen(&done(), true) };
-    assert!(judged(&CloudInitCheck::default(), &seen).1.contains("failed in the end: late"));
+    assert!(judged(&Settings::default(), &seen).1.contains("failed in the end: late"));
 }
 
 #[test]
@@ -84,22 +84,22 @@ fn recoverable_errors_are_told_and_fail_when_asked() {
             {"WARNING": ["Failed to run", "again"], "DEPRECATED": ["old"]}}"#,
         "null",
     );
-    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&text, true));
+    let (outcome, summary) = judged(&Settings::default(), &seen(&text, true));
     assert_eq!(outcome, CheckOutcome::Pass);
     assert!(summary.contains("3 recoverable errors"), "{summary}");
-    let strict = CloudInitCheck { fail_on_recoverable_errors: true, ..CloudInitCheck::default() };
+    let strict = Settings { fail_on_recoverable_errors: true, ..Settings::default() };
     assert_eq!(judged(&strict, &seen(&text, true)).0, CheckOutcome::Fail);
 }
 
 #[test]
 fn the_end_must_come() {
     let text = status(r#"{"errors": [], "finished": null, "start": 4}"#, r#""modules-final""#);
-    let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&text, false));
+    let (outcome, summary) = judged(&Settings::default(), &seen(&text, false));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(summary, "cloud-init has not finished after 42.0 s: it is in modules-final");
     let text = status(r#"{"errors": [], "finished": null, "start": null}"#, "null");
     assert!(
-        judged(&CloudInitCheck::default(), &seen(&text, false))
+        judged(&Settings::default(), &seen(&text, false))
             .1
             .ends_with("finished modules-config and waits")
     );
@@ -112,7 +112,7 @@ fn the_datasource_is_compared() {
         ("datasourceconfigdrive", CheckOutcome::Pass),
         ("OpenStack", CheckOutcome::Fail),
     ] {
-        let settings = CloudInitCheck { datasource: expected.to_owned(), ..CloudInitCheck::default() };
+        let settings = Settings { datasource: expected.to_owned(), ..Settings::default() };
         assert_eq!(judged(&settings, &seen(&done(), true)).0, outcome, "{expected}");
     }
     let from = |name: &str| Status { datasource: name.to_owned(), ..Status::default() };
@@ -123,7 +123,7 @@ fn the_datasource_is_compared() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    let settings = CloudInitCheck::default();
+    let settings = Settings::default();
     let bare = Observation { installed: true, ..Observation::default() };
     assert_eq!(judged(&settings, &Observation::default()).1, "cloud-init is not installed");
     assert_eq!(
@@ -144,15 +144,15 @@ fn each_stage_must_start_and_finish() {
             (r#"{"errors": [], "start": null, "finished": 9.0}"#, "has never started"),
             (r#"{"errors": [], "start": 7.5, "finished": null}"#, "has not finished"),
         ] {
-            let mut whole: Value = serde_json::from_str(&done()).unwrap();
+            let mut whole: Json = serde_json::from_str(&done()).unwrap();
             whole["v1"][stage] = serde_json::from_str(gap).unwrap();
-            let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&whole.to_string(), true));
+            let (outcome, summary) = judged(&Settings::default(), &seen(&whole.to_string(), true));
             assert_eq!(outcome, CheckOutcome::Fail, "{stage} {gap}");
             assert!(summary.contains(&format!("stage {stage} {why}")), "{summary}");
         }
-        let mut whole: Value = serde_json::from_str(&done()).unwrap();
+        let mut whole: Json = serde_json::from_str(&done()).unwrap();
         whole["v1"].as_object_mut().unwrap().remove(stage);
-        let (outcome, summary) = judged(&CloudInitCheck::default(), &seen(&whole.to_string(), true));
+        let (outcome, summary) = judged(&Settings::default(), &seen(&whole.to_string(), true));
         assert!(outcome == CheckOutcome::Fail && summary.contains("has never started"), "{summary}");
     }
 }
@@ -160,16 +160,16 @@ fn each_stage_must_start_and_finish() {
 #[test]
 fn the_fallback_is_no_datasource_unless_it_is_expected() {
     for datasource in ["DataSourceNone", "", "DataSourceNone [seed=x]"] {
-        let mut whole: Value = serde_json::from_str(&done()).unwrap();
+        let mut whole: Json = serde_json::from_str(&done()).unwrap();
         whole["v1"]["datasource"] = json!(datasource);
         let mut found = seen(&whole.to_string(), true);
         found.status.as_mut().unwrap().datasource = datasource.to_owned();
-        let (outcome, summary) = judged(&CloudInitCheck::default(), &found);
+        let (outcome, summary) = judged(&Settings::default(), &found);
         assert!(
             outcome == CheckOutcome::Fail && summary.contains("no datasource"),
             "{datasource:?}: {summary}"
         );
-        let meant = CloudInitCheck { datasource: "None".to_owned(), ..CloudInitCheck::default() };
+        let meant = Settings { datasource: "None".to_owned(), ..Settings::default() };
         let expected = if datasource.is_empty() { CheckOutcome::Fail } else { CheckOutcome::Pass };
         assert_eq!(judged(&meant, &found).0, expected, "{datasource:?}");
     }
@@ -186,8 +186,8 @@ async fn with_files(files: &[(&str, &[u8])]) -> (CheckOutcome, String) {
         fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
         fs::write(guest.path(path), bytes).unwrap();
     }
-    let settings = CloudInitCheck::default();
-    let found = observe(&settings, &guest, Instant::now() + Duration::from_secs(5)).await;
+    let settings = Settings::default();
+    let found = observe(&guest, Instant::now() + Duration::from_secs(5)).await;
     judged(&settings, &found)
 }
 
@@ -227,9 +227,9 @@ async fn the_guest_is_watched_until_the_end() {
         fs::write(run.join("status.json"), done()).unwrap();
         fs::write(run.join("result.json"), r#"{"v1": {"datasource": "x", "errors": []}}"#).unwrap();
     };
-    let settings = CloudInitCheck::default();
+    let settings = Settings::default();
     let deadline = Instant::now() + Duration::from_secs(10);
-    let (seen, ()) = tokio::join!(observe(&settings, &guest, deadline), finish);
+    let (seen, ()) = tokio::join!(observe(&guest, deadline), finish);
     assert_eq!(judge(&settings, &seen).outcome, CheckOutcome::Pass);
     assert!(seen.waited < Duration::from_secs(5));
 }

@@ -33,33 +33,33 @@ fn grown() -> Observation {
     seen(4 * GIB - 150 * MIB, 4 * GIB - MIB, 4 * GIB - 64, 4 * GIB)
 }
 
-fn judged(settings: &DiskCheck, seen: &Observation) -> (CheckOutcome, String) {
+fn judged(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     let judgement = judge(settings, seen);
     (judgement.outcome, judgement.summary)
 }
 
 #[test]
 fn a_grown_root_passes() {
-    let (outcome, summary) = judged(&DiskCheck::default(), &grown());
+    let (outcome, summary) = judged(&Settings::default(), &grown());
     assert_eq!(outcome, CheckOutcome::Pass);
     assert_eq!(summary, "1.9 GiB of 3.9 GiB free on ext4, 1 MiB written in 17 ms");
     // Small disks with a gap at their start, and disks without partitions.
     let tiny = seen(90 * MIB, 96 * MIB, 128 * MIB, 128 * MIB);
-    assert_eq!(judged(&DiskCheck::default(), &tiny).0, CheckOutcome::Pass);
+    assert_eq!(judged(&Settings::default(), &tiny).0, CheckOutcome::Pass);
     let boot_first = seen(9 * GIB, 9 * GIB + 400 * MIB, 10 * GIB, 10 * GIB);
-    assert_eq!(judged(&DiskCheck::default(), &boot_first).0, CheckOutcome::Pass);
+    assert_eq!(judged(&Settings::default(), &boot_first).0, CheckOutcome::Pass);
 }
 
 /// As a Debian of disk-image-builder has it: a sixteenth of the device is inode tables.
 #[test]
 fn a_file_system_with_many_inodes_has_grown() {
     let mut debian = seen(3_953_864_704, 4_293_901_824, 4_294_950_400, 4 * GIB);
-    assert_eq!(judged(&DiskCheck::default(), &debian).0, CheckOutcome::Fail, "by statvfs alone it had not");
+    assert_eq!(judged(&Settings::default(), &debian).0, CheckOutcome::Fail, "by statvfs alone it had not");
     let covers = |bytes: u64| move |device: &mut Device| device.file_system_bytes = Some(bytes);
     debian.device.as_mut().map(covers(4_293_898_240));
-    assert_eq!(judged(&DiskCheck::default(), &debian).0, CheckOutcome::Pass);
+    assert_eq!(judged(&Settings::default(), &debian).0, CheckOutcome::Pass);
     debian.device.as_mut().map(covers(1_206_517_760));
-    assert_eq!(judged(&DiskCheck::default(), &debian).0, CheckOutcome::Fail);
+    assert_eq!(judged(&Settings::default(), &debian).0, CheckOutcome::Fail);
 }
 
 #[test]
@@ -82,26 +82,26 @@ fn the_superblock_tells_the_size() {
 
 #[test]
 fn a_partition_that_did_not_grow_fails() {
-    let (outcome, summary) = judged(&DiskCheck::default(), &seen(922 * MIB, 1000 * MIB, 1001 * MIB, 4 * GIB));
+    let (outcome, summary) = judged(&Settings::default(), &seen(922 * MIB, 1000 * MIB, 1001 * MIB, 4 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(
         summary,
         "root file system is 922.0 MiB on a 4.0 GiB disk: it did not grow (3.0 GiB of the disk are in no partition)"
     );
     let tiny = seen(28 * MIB, 32 * MIB, 64 * MIB, 128 * MIB);
-    assert_eq!(judged(&DiskCheck::default(), &tiny).0, CheckOutcome::Fail);
+    assert_eq!(judged(&Settings::default(), &tiny).0, CheckOutcome::Fail);
 }
 
 #[test]
 fn a_file_system_that_did_not_grow_fails() {
-    let (outcome, summary) = judged(&DiskCheck::default(), &seen(922 * MIB, 4 * GIB - MIB, 4 * GIB, 4 * GIB));
+    let (outcome, summary) = judged(&Settings::default(), &seen(922 * MIB, 4 * GIB - MIB, 4 * GIB, 4 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert!(summary.ends_with("(its device vda1 has 4.0 GiB)"), "{summary}");
 }
 
 #[test]
 fn the_manager_s_size_counts() {
-    let settings = DiskCheck { disk_size_bytes: 4 * GIB, ..DiskCheck::default() };
+    let settings = Settings { disk_size: 4 * GIB, ..Settings::default() };
     assert_eq!(judged(&settings, &grown()).0, CheckOutcome::Pass);
     let (outcome, summary) = judged(&settings, &seen(GIB, GIB, GIB, GIB));
     assert_eq!(outcome, CheckOutcome::Inconclusive);
@@ -109,7 +109,7 @@ fn the_manager_s_size_counts() {
     let unknown = |total| Observation { device: None, ..seen(total, 0, 0, 0) };
     assert_eq!(judged(&settings, &unknown(GIB)).0, CheckOutcome::Fail);
     assert_eq!(judged(&settings, &unknown(4 * GIB - 200 * MIB)).0, CheckOutcome::Pass);
-    let (outcome, summary) = judged(&DiskCheck::default(), &unknown(GIB));
+    let (outcome, summary) = judged(&Settings::default(), &unknown(GIB));
     assert_eq!(outcome, CheckOutcome::Inconclusive, "nobody knows the disk's size");
     assert_eq!(
         summary,
@@ -117,10 +117,10 @@ fn the_manager_s_size_counts() {
     );
     let mut full = unknown(GIB);
     full.root.as_mut().unwrap().free_bytes = 0;
-    let settings = DiskCheck { min_free_bytes: 1, ..DiskCheck::default() };
+    let settings = Settings { min_free: 1, ..Settings::default() };
     assert_eq!(judged(&settings, &full).0, CheckOutcome::Fail, "what is known counts");
     let larger = seen(4 * GIB, 4 * GIB, 4 * GIB, 8 * GIB);
-    let settings = DiskCheck { disk_size_bytes: 4 * GIB, ..DiskCheck::default() };
+    let settings = Settings { disk_size: 4 * GIB, ..Settings::default() };
     assert_eq!(judged(&settings, &larger).0, CheckOutcome::Fail, "the disk is larger than was asked for");
 }
 
@@ -135,7 +135,7 @@ fn on_lvm(volume: u64, taken: u64) -> Observation {
 
 #[test]
 fn a_volume_that_did_not_grow_in_its_partition_fails() {
-    let judged = |seen: &Observation| judged(&DiskCheck::default(), seen);
+    let judged = |seen: &Observation| judged(&Settings::default(), seen);
     let (outcome, summary) = judged(&on_lvm(2 * GIB, 2 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_volume_that_did_not_grow_in_its_partition_fails() {
 fn a_partition_behind_the_root_keeps_it_from_growing() {
     let mut seen = seen(2 * GIB - 50 * MIB, 2 * GIB, 2 * GIB + MIB, 10 * GIB);
     seen.device.as_mut().unwrap().behind = Some("vda2".to_owned());
-    let (outcome, summary) = judged(&DiskCheck::default(), &seen);
+    let (outcome, summary) = judged(&Settings::default(), &seen);
     assert_eq!(outcome, CheckOutcome::Fail);
     assert!(summary.ends_with("(vda1 ends 8.0 GiB before the disk's end, and vda2 stands behind it)"));
 }
@@ -163,18 +163,18 @@ fn a_partition_behind_the_root_keeps_it_from_growing() {
 fn what_lies_upon_several_devices_cannot_be_told() {
     let mut seen = grown();
     seen.device.as_mut().unwrap().upon_several = Some("md0".to_owned());
-    let (outcome, summary) = judged(&DiskCheck::default(), &seen);
+    let (outcome, summary) = judged(&Settings::default(), &seen);
     assert_eq!(outcome, CheckOutcome::Inconclusive);
     assert!(summary.ends_with("its device md0 lies upon several others"), "{summary}");
 }
 
 #[test]
 fn room_and_inodes_are_wanted() {
-    let settings = DiskCheck { min_free_bytes: 3 * GIB, ..DiskCheck::default() };
+    let settings = Settings { min_free: 3 * GIB, ..Settings::default() };
     let (outcome, summary) = judged(&settings, &grown());
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(summary, "root file system has 1.9 GiB free, less than the 3.0 GiB wanted");
-    let settings = DiskCheck { min_free_inodes: 501, ..DiskCheck::default() };
+    let settings = Settings { min_free_inodes: 501, ..Settings::default() };
     assert!(judged(&settings, &grown()).1.contains("500 inodes free"));
     let mut btrfs = grown();
     btrfs.root.as_mut().unwrap().inodes = 0;
@@ -186,10 +186,10 @@ fn room_and_inodes_are_wanted() {
 fn what_cannot_be_written_fails() {
     let mut seen = grown();
     seen.probe = Some(Probe::Failed("No space left on device".to_owned()));
-    assert!(judged(&DiskCheck::default(), &seen).1.ends_with("cannot be written: No space left on device"));
+    assert!(judged(&Settings::default(), &seen).1.ends_with("cannot be written: No space left on device"));
     seen.root.as_mut().unwrap().read_only = true;
-    assert_eq!(judged(&DiskCheck::default(), &seen).0, CheckOutcome::Fail);
-    assert_eq!(judged(&DiskCheck::default(), &Observation::default()).0, CheckOutcome::Inconclusive);
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Fail);
+    assert_eq!(judged(&Settings::default(), &Observation::default()).0, CheckOutcome::Inconclusive);
 }
 
 #[test]
@@ -333,22 +333,22 @@ fn a_root_that_cloud_init_is_yet_to_grow_is_no_bad_image() {
     assert!(!cloud_init::is_yet_to_grow(&guest), "it had its chance");
 
     let mut small = seen(GIB, GIB, GIB, 4 * GIB);
-    assert_eq!(judged(&DiskCheck::default(), &small).0, CheckOutcome::Fail);
+    assert_eq!(judged(&Settings::default(), &small).0, CheckOutcome::Fail);
     small.unsettled = true;
-    let (outcome, summary) = judged(&DiskCheck::default(), &small);
+    let (outcome, summary) = judged(&Settings::default(), &small);
     assert_eq!(outcome, CheckOutcome::Inconclusive);
     assert!(summary.contains("did not grow") && summary.contains("checks.disk"), "{summary}");
     let mut full = grown();
     full.unsettled = true;
     assert_eq!(
-        judged(&DiskCheck { min_free_bytes: 4 * GIB, ..DiskCheck::default() }, &full).0,
+        judged(&Settings { min_free: 4 * GIB, ..Settings::default() }, &full).0,
         CheckOutcome::Fail
     );
 }
 
 #[tokio::test]
 async fn this_machine_has_a_disk() {
-    let settings = DiskCheck::default();
+    let settings = Settings::default();
     let seen = observe(&settings, &Guest::default(), Instant::now() + Duration::from_secs(2)).await;
     assert!(seen.root.is_some() && seen.others.get("memory").is_some(), "{seen:?}");
 }

@@ -72,6 +72,25 @@ impl fmt::Display for Target {
     }
 }
 
+/// Whether a schedule may name it.
+pub(super) fn is_target(text: &str) -> bool {
+    if text.len() > 2048 || text.contains(char::is_whitespace) {
+        return false;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') {
+        return false;
+    }
+    match scheme {
+        "http" | "https" => true,
+        "tcp" => rest
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ fn seen(targets: &[(&str, Option<u16>, &str)]) -> Observation {
 }
 
 fn judged(seen: &Observation) -> (CheckOutcome, String) {
-    let judgement = judge(&InternetCheck::default(), seen);
+    let judgement = judge(&Settings::default(), seen);
     (judgement.outcome, judgement.summary)
 }
 
@@ -56,7 +56,7 @@ fn a_failure_is_told() {
 #[test]
 fn what_failed_can_be_repeated_elsewhere() {
     let both = seen(&[("http://a.example/", Some(200), ""), ("tcp://b.example:1", None, "refused")]);
-    let judgement = judge(&InternetCheck::default(), &both);
+    let judgement = judge(&Settings::default(), &both);
     assert_eq!(repetition(&judgement.observations).unwrap().targets, ["tcp://b.example:1"]);
 }
 
@@ -83,7 +83,7 @@ async fn serve_and_note(answer: &'static str) -> (SocketAddr, Arc<Mutex<Vec<Stri
 }
 
 async fn examined(target: String) -> Judgement {
-    let settings = InternetCheck { targets: vec![target] };
+    let settings = Settings { targets: vec![target] };
     let deadline = Instant::now() + Duration::from_secs(2);
     judge(&settings, &observe(&settings, &Guest::default(), deadline).await)
 }
@@ -137,7 +137,7 @@ fn guest_with(root: &std::path::Path, mirrors: &[String], address: &str) -> Gues
 }
 
 async fn examined_in(guest: &Guest, targets: Vec<String>) -> Judgement {
-    let settings = InternetCheck { targets };
+    let settings = Settings { targets };
     let deadline = Instant::now() + Duration::from_secs(10);
     judge(&settings, &observe(&settings, guest, deadline).await)
 }
@@ -227,7 +227,7 @@ async fn a_mirror_is_reached_through_its_proxy() {
 
     let unknown = Via::Unknown("a proxy by socks5h://".to_owned());
     let seen = reach_any(&means(), alternatives(&plain, unknown), soon()).await;
-    let judgement = judge(&InternetCheck::default(), &Observation { targets: seen, ..seen_nothing() });
+    let judgement = judge(&Settings::default(), &Observation { targets: seen, ..seen_nothing() });
     assert_eq!(judgement.outcome, CheckOutcome::Skipped);
     assert!(judgement.summary.contains("socks5h") && judgement.summary.contains("checks.internet.targets"));
 }

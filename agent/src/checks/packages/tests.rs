@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 fn judged(seen: &Observation, max_changed: u32) -> (CheckOutcome, String) {
-    let judgement = judge(&PackagesCheck { max_changed }, seen);
+    let judgement = judge(&Settings { max_changed }, seen);
     (judgement.outcome, judgement.summary)
 }
 

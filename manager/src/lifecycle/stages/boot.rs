@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use image_manager_agent::checks::descriptor::Observer;
 use image_manager_proto::v1::{self, LogSource};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::claim;
+use crate::checks;
 use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
 use crate::history::{Claim, Introduction, ReportQuery};
@@ -19,7 +21,7 @@ use crate::lifecycle::files;
 use crate::lifecycle::served_gateway::ServedGateway;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
-use crate::schedules::{CheckKind, CheckSpec};
+use crate::schedules::User;
 use crate::stage::Stage;
 
 /// How often the server's state and console are looked at.
@@ -60,7 +62,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
         fingerprint: trial.gateway().fingerprint.clone(),
     };
     trial.history().record_introduction(&trial.key, introduction.clone()).await?;
-    let session = trial.gateway().gateway.open(token.hash(), trial.made_by(), requests(trial), None);
+    let session = trial.gateway().gateway.open(token.hash(), trial.made_by(), requests(trial)?, None);
     let began = Instant::now();
 
     let asked = async {
@@ -109,7 +111,7 @@ pub(in crate::lifecycle) async fn take_up(
     let token =
         TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
     let earlier = earlier.map(claim::from_record).transpose()?;
-    let session = trial.gateway().gateway.open(token, trial.made_by(), requests(trial), earlier);
+    let session = trial.gateway().gateway.open(token, trial.made_by(), requests(trial)?, earlier);
     let began = Instant::now();
     let limit = trial.shared.schedule.timeouts.boot;
     let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
@@ -300,37 +302,34 @@ fn metadata(trial: &Trial, token: &Token, introduction: Introduction) -> BTreeMa
 }
 
 /// What the agent is asked for.
-fn requests(trial: &Trial) -> Vec<v1::CheckRequest> {
-    trial.target.checks.iter().map(|check| request(check, trial)).collect()
+fn requests(trial: &Trial) -> Result<Vec<v1::CheckRequest>, Failure> {
+    let server = facts(trial);
+    let by_agent = trial.target.checks.iter().filter(|check| check.check.observer == Observer::Agent);
+    let requests = by_agent.map(|check| checks::request(check, &server));
+    requests.collect::<Result<_, _>>().map_err(|why| Failure::new(Reason::InputUnusable, why))
 }
 
-fn request(check: &CheckSpec, trial: &Trial) -> v1::CheckRequest {
-    use v1::check_request::Settings;
-    let settings = match &check.kind {
-        CheckKind::Disk { min_free, min_free_inodes } => Settings::Disk(v1::DiskCheck {
-            min_free_bytes: *min_free,
-            min_free_inodes: *min_free_inodes,
-            // Where the flavor says how large the disk is, the guest sees its device.
-            disk_size_bytes: if trial.target.kind().sizes_servers { trial.target.server.disk } else { 0 },
-        }),
-        CheckKind::Dns { names, fixed_servers } => {
-            Settings::Dns(v1::DnsCheck { names: names.clone(), fixed_servers: *fixed_servers })
-        }
-        CheckKind::Internet { targets } => Settings::Internet(v1::InternetCheck { targets: targets.clone() }),
-        CheckKind::CloudInit { fail_on_recoverable_errors, datasource } => {
-            Settings::CloudInit(v1::CloudInitCheck {
-                fail_on_recoverable_errors: *fail_on_recoverable_errors,
-                datasource: datasource.clone().unwrap_or_default(),
-            })
-        }
-        CheckKind::Packages { max_changed } => {
-            Settings::Packages(v1::PackagesCheck { max_changed: *max_changed })
-        }
-    };
-    v1::CheckRequest {
-        name: check.name.clone(),
-        timeout: prost_types::Duration::try_from(check.timeout).ok(),
-        settings: Some(settings),
+/// What checks may compare with what they see.
+fn facts(trial: &Trial) -> v1::ServerFacts {
+    let image = &trial.shared.schedule.image;
+    v1::ServerFacts {
+        // Where the flavor says how large the disk is, the guest sees its device.
+        disk_size_bytes: if trial.target.kind().sizes_servers { trial.target.server.disk } else { 0 },
+        default_user: image.default_user.clone().unwrap_or_default(),
+        default_user_keys: image.ssh_authorized_keys.clone(),
+        users: image.users.iter().map(user).collect(),
+        ssh_password_authentication: image.ssh_password_authentication,
+        ..v1::ServerFacts::default()
+    }
+}
+
+fn user(user: &User) -> v1::ServerUser {
+    v1::ServerUser {
+        name: user.name.clone(),
+        ssh_authorized_keys: user.ssh_authorized_keys.clone(),
+        sudo: user.sudo,
+        groups: user.groups.clone(),
+        shell: user.shell.clone(),
     }
 }
 

@@ -23,11 +23,11 @@ use image_manager_agent::Guest;
 use image_manager_agent::checks::internet::{Scheme, Target};
 use image_manager_agent::checks::observations::{LONGEST_TEXT, TRUNCATED};
 use image_manager_agent::checks::{Mirrors, dns, internet};
-use image_manager_proto::v1::{self, CheckOutcome, DnsCheck, InternetCheck};
+use image_manager_proto::v1::{self, CheckOutcome};
 use tokio::time::{Instant, timeout};
 
 use crate::history::observations;
-use crate::schedules::{CheckKind, CheckSpec, Schedule};
+use crate::schedules::{CheckSpec, Schedule};
 
 mod addresses;
 
@@ -39,8 +39,27 @@ const RESOLVING: Duration = Duration::from_secs(5);
 const MOST: usize = 16;
 /// Why nothing, or not all, is known of what failed.
 const CUT: &str = "the observations were cut, so not all that failed is known, nor who is to blame";
-/// The checks that can fail because of a network.
-const NETWORK: [&str; 2] = ["dns", "internet"];
+/// A check that can fail because of a network, with what the schedule names in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NetworkCheck {
+    Dns { names: Vec<String> },
+    Internet { targets: Vec<String> },
+}
+
+impl NetworkCheck {
+    /// `None`: another kind.
+    fn of(spec: &CheckSpec) -> Option<Self> {
+        let texts = |key| {
+            let list = spec.settings.get(key).and_then(serde_json::Value::as_array).into_iter().flatten();
+            list.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        match spec.check.kind {
+            "dns" => Some(Self::Dns { names: texts("names") }),
+            "internet" => Some(Self::Internet { targets: texts("targets") }),
+            _ => None,
+        }
+    }
+}
 
 /// Repeats what failed; returns the checks with the outcomes that count.
 pub(super) async fn ask(
@@ -53,8 +72,8 @@ pub(super) async fn ask(
     for mut check in checks {
         let spec = asked.iter().find(|spec| spec.name == check.name);
         if check.outcome() == CheckOutcome::Fail
-            && let Some(spec) = spec
-            && let Some(opinion) = repeat(&spec.kind, &check, &host, &trusted, PATIENCE).await
+            && let Some(kind) = spec.and_then(NetworkCheck::of)
+            && let Some(opinion) = repeat(&kind, &check, &host, &trusted, PATIENCE).await
         {
             opinion.note(&mut check);
         }
@@ -70,10 +89,15 @@ pub(in crate::lifecycle) async fn settle(
     checks: Vec<v1::Check>,
     limit: Duration,
 ) -> Vec<v1::Check> {
+    let specs = asked.map(|(_, specs)| specs).unwrap_or_default();
+    let may_be_the_networks = |check: &v1::Check| {
+        // Nobody knows what was asked of a check that the schedule does not name any more.
+        specs.iter().find(|spec| spec.name == check.name).is_none_or(|spec| spec.check.repeatable)
+    };
     let (open, mut settled): (Vec<_>, Vec<_>) = checks
         .into_iter()
         .filter(|check| check.outcome() != CheckOutcome::Unspecified)
-        .partition(|check| check.outcome() == CheckOutcome::Fail && NETWORK.contains(&check.name.as_str()));
+        .partition(|check| check.outcome() == CheckOutcome::Fail && may_be_the_networks(check));
     let Some((schedule, specs)) = asked else { return settled };
     let asked = |check: &v1::Check| specs.iter().any(|spec| spec.name == check.name);
     let open: Vec<v1::Check> = open.into_iter().filter(asked).collect();
@@ -122,7 +146,7 @@ struct Here {
 
 /// `None`: not a network check, or it does not say what failed.
 async fn repeat(
-    kind: &CheckKind,
+    kind: &NetworkCheck,
     check: &v1::Check,
     host: &Guest,
     trusted: &Trusted,
@@ -130,9 +154,8 @@ async fn repeat(
 ) -> Option<Opinion> {
     let seen = check.observations.as_ref()?;
     let told = match kind {
-        CheckKind::Dns { .. } => dns::repetition(seen).map(|again| again.names),
-        CheckKind::Internet { .. } => internet::repetition(seen).map(|again| again.targets),
-        CheckKind::Disk { .. } | CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => return None,
+        NetworkCheck::Dns { .. } => dns::repetition(seen).map(|again| again.names),
+        NetworkCheck::Internet { .. } => internet::repetition(seen).map(|again| again.targets),
     };
     let told = told.unwrap_or_default();
     let count = told.len();
@@ -151,7 +174,7 @@ async fn repeat(
 
 /// What looking from here says of what is known to have failed.
 async fn of_what_failed(
-    kind: &CheckKind,
+    kind: &NetworkCheck,
     failed: Vec<String>,
     host: &Guest,
     trusted: &Trusted,
@@ -199,20 +222,20 @@ fn is_cut_short(text: &str) -> bool {
     text.chars().count() >= LONGEST_TEXT
 }
 
-fn key_of(kind: &CheckKind) -> [&'static str; 2] {
-    if matches!(kind, CheckKind::Dns { .. }) { ["dns", "names"] } else { ["internet", "targets"] }
+fn key_of(kind: &NetworkCheck) -> [&'static str; 2] {
+    if matches!(kind, NetworkCheck::Dns { .. }) { ["dns", "names"] } else { ["internet", "targets"] }
 }
 
 /// Asks from here for names or targets.
-async fn examine(kind: &CheckKind, what: Vec<String>, host: &Guest, patience: Duration) -> Here {
+async fn examine(kind: &NetworkCheck, what: Vec<String>, host: &Guest, patience: Duration) -> Here {
     let deadline = Instant::now() + patience;
-    if matches!(kind, CheckKind::Dns { .. }) {
-        let settings = DnsCheck { names: what, fixed_servers: true };
+    if matches!(kind, NetworkCheck::Dns { .. }) {
+        let settings = dns::Settings { names: what, fixed_servers: true };
         let found = dns::observe(&settings, host, deadline).await;
         let works = found.names.iter().any(|name| !name.lookup.addresses.is_empty());
         Here { works, summary: dns::judge(&settings, &found).summary }
     } else {
-        let settings = InternetCheck { targets: what };
+        let settings = internet::Settings { targets: what };
         let found = internet::observe(&settings, host, deadline).await;
         let works = found.targets.iter().any(internet::TargetSeen::is_reached);
         Here { works, summary: internet::judge(&settings, &found).summary }
@@ -248,21 +271,20 @@ impl Trusted {
     /// Of what failed: what may be asked for from here, and what may not.
     async fn divide(
         &self,
-        kind: &CheckKind,
+        kind: &NetworkCheck,
         failed: Vec<String>,
         host: &Guest,
     ) -> (Vec<String>, Vec<String>) {
         let (mut mine, mut foreign): (Vec<String>, Vec<String>) = match kind {
-            CheckKind::Dns { names, .. } => {
+            NetworkCheck::Dns { names } => {
                 failed.into_iter().partition(|name| self.may_be_looked_up(name, names))
             }
-            CheckKind::Internet { targets } => {
+            NetworkCheck::Internet { targets } => {
                 failed.into_iter().partition(|target| self.may_be_called(target, targets))
             }
-            _ => (Vec::new(), failed),
         };
         mine.truncate(MOST);
-        if matches!(kind, CheckKind::Internet { .. }) {
+        if matches!(kind, NetworkCheck::Internet { .. }) {
             let local = addresses::leading_here(&mine, host, Instant::now() + RESOLVING).await;
             let (left, kept) = mine.into_iter().partition(|target| local.contains(target));
             foreign.extend::<Vec<String>>(left);
@@ -282,11 +304,10 @@ impl Trusted {
     }
 
     /// Why what failed is not asked for from here, as half of a sentence.
-    fn why_not_asked(&self, kind: &CheckKind, foreign: &[String]) -> String {
+    fn why_not_asked(&self, kind: &NetworkCheck, foreign: &[String]) -> String {
         let (known, only): (Vec<&String>, Vec<&String>) = foreign.iter().partition(|what| match kind {
-            CheckKind::Dns { names, .. } => self.knows_name(what, names),
-            CheckKind::Internet { targets } => self.knows_target(what, targets),
-            _ => false,
+            NetworkCheck::Dns { names } => self.knows_name(what, names),
+            NetworkCheck::Internet { targets } => self.knows_target(what, targets),
         });
         let list = |all: Vec<&String>| all.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let mut parts = Vec::new();
@@ -321,11 +342,11 @@ impl Trusted {
     }
 
     /// Whether anything that is trusted answers from here: what proves that the network works.
-    async fn examine(&self, kind: &CheckKind, host: &Guest, patience: Duration) -> Here {
+    async fn examine(&self, kind: &NetworkCheck, host: &Guest, patience: Duration) -> Here {
         // The names that are asked for are the schedule's own where it has some: they say nothing of the network.
         let of_the_schedule = match kind {
-            CheckKind::Dns { .. } => self.hosts(),
-            _ => self.of_the_schedule.clone(),
+            NetworkCheck::Dns { .. } => self.hosts(),
+            NetworkCheck::Internet { .. } => self.of_the_schedule.clone(),
         };
         if self.mirrors.is_empty() {
             let summary = "neither its package sources nor image.environment name a mirror".to_owned();
@@ -334,8 +355,8 @@ impl Trusted {
         let of_the_host = async {
             match kind {
                 // Asked for as the host's own package manager asks, through its proxy.
-                CheckKind::Internet { .. } => Some(examine(kind, Vec::new(), host, patience).await),
-                _ => None,
+                NetworkCheck::Internet { .. } => Some(examine(kind, Vec::new(), host, patience).await),
+                NetworkCheck::Dns { .. } => None,
             }
         };
         let of_the_schedule = async {

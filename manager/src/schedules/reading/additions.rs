@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A path of this host: a relative one counts from the directory of the schedules file.
-    fn beside(&self, path: &str) -> PathBuf {
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
         // Without `.` and `..`, so that the same place has one name; links are not followed.
         let mut whole = PathBuf::new();
         for part in self.base.join(path).components() {

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
+use image_manager_agent::MOST_CHECKS;
 use image_manager_agent::checks::LONGEST_TIMEOUT;
+use image_manager_agent::checks::descriptor::{Check, Key, Set, ValueType};
+use serde_json::{Map, Value};
 
 use super::Reader;
-use super::keys::known_keys;
-use super::rules::{DATASOURCE, HOST_NAME, TARGET};
+use super::rules::{CHECK_NAME, HOST_PATH};
+use crate::checks;
+use crate::schedules::CheckSpec;
+use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
-use crate::schedules::{CheckKind, CheckSpec};
+use crate::schedules::suggestions::nearest;
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
-/// cloud-init waits for the network, and `packages` reads the whole disk.
-const LONG_TIMEOUT: Duration = Duration::from_mins(10);
-/// Costs much and is seldom needed: the manager looks at the same before the upload.
-const ONLY_WHEN_NAMED: [&str; 1] = ["packages"];
-/// So many packaged files elements change at most, as experience has it.
-const USUALLY_CHANGED: u32 = 25;
-const LARGEST_SIZE: u64 = 1 << 50;
-const MOST_INODES: u64 = 1 << 40;
+/// The key that names a set.
+const SET: &str = "set";
+/// The key that says of which kind a check with a name of its own is.
+const KIND: &str = "kind";
 
 /// A check that is asked for.
 pub(super) struct Asked {
@@ -36,74 +36,182 @@ impl Asked {
 }
 
 impl<'a> Reader<'a> {
-    /// `checks` of a schedule or a target, by these rules: nothing given asks for all of the usual ones; an empty table
-    /// asks for none, whatever is said below it; else those that are named, here or below; `false` takes one away.
+    /// `checks` of a schedule or a target, by these rules: a set's checks, where one is named, and those that are named,
+    /// here or below; `false` takes one away. Nothing given, or only what is taken away: the usual set. An empty table
+    /// asks for none, whatever is said below it.
     pub(super) fn checks(&mut self, schedule: &Table<'a>) -> Vec<Asked> {
         let empty = Table::new(None, None, schedule.span.clone());
-        let all = known_keys("checks");
-        let usual = || all.iter().filter(|name| !ONLY_WHEN_NAMED.contains(name));
-        let Some(checks) = self.table(schedule, "checks") else {
-            return usual().filter_map(|name| self.check(name, &empty)).collect();
+        let Some(table) = self.free_table(schedule, "checks") else {
+            return self.of_set(Set::Cloud, &[], &empty);
         };
-        let (checks, cleared) = checks.down_to_an_empty_one();
-        let entries: Vec<Entry<'a>> =
-            checks.entries().into_iter().filter(|entry| all.contains(&entry.key)).collect();
+        let (table, cleared) = table.down_to_an_empty_one();
+        let words: Vec<(&'static str, Set)> = Set::WORDS.to_vec();
+        let set = self.choice(&table, SET, &words);
+        let entries = table.entries().into_iter().filter(|entry| entry.key != SET);
         let (off, on): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| entry.value.get_ref().as_bool() == Some(false));
-        if on.is_empty() && !off.is_empty() && !cleared {
-            let left = usual().filter(|name| !off.iter().any(|entry| entry.key == **name));
-            return left.filter_map(|name| self.check(name, &empty)).collect();
+            entries.partition(|entry| entry.value.get_ref().as_bool() == Some(false));
+        let on: Vec<(Entry<'a>, &'static Check)> =
+            on.into_iter().filter_map(|entry| Some((entry.clone(), self.kind(&entry)?))).collect();
+        let known = |entry: &Entry<'a>| {
+            checks::find(entry.key).is_some() || entry.key.contains('-') || on.iter().any(|(on, _)| on.key == entry.key)
+        };
+        for entry in off.iter().filter(|entry| !known(entry)) {
+            self.refuse_unknown_check(entry);
         }
-        on.iter()
-            .filter_map(|entry| {
-                let Some(table) = entry.table() else {
-                    let help = format!("write `{0} = {{}}`, or `{0} = false` for none", entry.key);
-                    self.refuse_type(&entry.name, entry.value, "a table", Some(help));
-                    return None;
-                };
-                self.refuse_unknown_keys(&table, known_keys(&table.name));
-                self.check(entry.key, &table)
-            })
-            .collect()
+        let usual = (on.is_empty() && !off.is_empty() && !cleared).then_some(Set::Cloud);
+        let left_out: Vec<&str> =
+            off.iter().chain(on.iter().map(|(entry, _)| entry)).map(|entry| entry.key).collect();
+        let mut asked = match set.or(usual) {
+            Some(set) => self.of_set(set, &left_out, &empty),
+            None => Vec::new(),
+        };
+        for (entry, check) in &on {
+            let Some(fields) = entry.table() else {
+                let help = format!("write `{0} = {{}}`, or `{0} = false` for none", entry.key);
+                self.refuse_type(&entry.name, entry.value, "a table", Some(help));
+                continue;
+            };
+            let known = checks::key_names(check);
+            self.refuse_unknown_keys(&fields, &known);
+            asked.push(self.check(entry.key, check, &fields));
+        }
+        if asked.len() > MOST_CHECKS {
+            let title = format!("{} checks are asked for, and an agent runs {MOST_CHECKS} at most", asked.len());
+            self.findings.add(table.span, title, "too many", None);
+        }
+        asked
     }
 
-    fn check(&mut self, name: &str, table: &Table<'a>) -> Option<Asked> {
-        let kind = match name {
-            "disk" => CheckKind::Disk {
-                min_free: self.size(table, "min_free", 0..=LARGEST_SIZE).unwrap_or(0),
-                min_free_inodes: self.number(table, "min_free_inodes", 0..=MOST_INODES).unwrap_or(0),
-            },
-            "dns" => CheckKind::Dns {
-                names: self.ruled_strings(table, "names", &HOST_NAME).unwrap_or_default(),
-                fixed_servers: self.flag(table, "fixed_servers").unwrap_or(false),
-            },
-            "internet" => CheckKind::Internet {
-                targets: self.ruled_strings(table, "targets", &TARGET).unwrap_or_default(),
-            },
-            "cloud_init" => CheckKind::CloudInit {
-                fail_on_recoverable_errors: self.flag(table, "fail_on_recoverable_errors").unwrap_or(false),
-                datasource: self.ruled_string(table, "datasource", &DATASOURCE),
-            },
-            "packages" => CheckKind::Packages {
-                max_changed: self
-                    .number(table, "max_changed", 0..=u64::from(u32::MAX))
-                    .and_then(|number| u32::try_from(number).ok())
-                    .unwrap_or(USUALLY_CHANGED),
-            },
-            _ => return None,
+    /// The checks of a set, but for those that are spoken of by themselves.
+    fn of_set(&mut self, set: Set, but: &[&str], empty: &Table<'a>) -> Vec<Asked> {
+        let kinds: Vec<_> = checks::of_set(set).filter(|check| !but.contains(&check.kind)).collect();
+        kinds.into_iter().map(|check| self.check(check.kind, check, empty)).collect()
+    }
+
+    /// Of which kind the check under a key of `checks` is.
+    fn kind(&mut self, entry: &Entry<'a>) -> Option<&'static Check> {
+        let own = checks::find(entry.key);
+        let said = entry.table().and_then(|table| table.get(KIND));
+        let Some(said) = said else {
+            if own.is_none() {
+                self.refuse_unknown_check(entry);
+            }
+            return own;
         };
-        let default_timeout = match kind {
-            CheckKind::CloudInit { .. } | CheckKind::Packages { .. } => LONG_TIMEOUT,
-            _ => DEFAULT_TIMEOUT,
+        let text = self.string_value(&said.name, said.value)?;
+        let Some(kind) = checks::find(text.value) else {
+            let kinds = checks::all().map(|check| check.kind);
+            let help = match nearest(text.value, kinds) {
+                Some(kind) => format!("did you mean \"{kind}\"?"),
+                None => "`image-manager checks` lists all kinds".to_owned(),
+            };
+            let title = format!("`{}`: {} is no kind of check", said.name, quoted(text.value));
+            self.findings.add(said.value.span(), title, "not known", Some(help));
+            return None;
         };
-        let allowed = Duration::from_secs(1)..=LONGEST_TIMEOUT;
-        let timeout = self.duration(table, "timeout", allowed);
+        if let Some(own) = own.filter(|own| own.kind != kind.kind) {
+            let title = format!("`{}` is a check of the kind \"{}\"", entry.name, own.kind);
+            let help = format!("give the check of the kind \"{}\" another name", kind.kind);
+            self.findings.add(said.value.span(), title, "another kind", Some(help));
+            return None;
+        }
+        if !(CHECK_NAME.holds)(entry.key) {
+            let title = format!("`{}`: {} is not {}", entry.name, quoted(entry.key), CHECK_NAME.what);
+            self.findings.add(entry.key_span.clone(), title, "not a name", Some(CHECK_NAME.help.to_owned()));
+            return None;
+        }
+        Some(kind)
+    }
+
+    fn refuse_unknown_check(&mut self, entry: &Entry<'a>) {
+        let kinds = checks::all().map(|check| check.kind).chain([SET]);
+        let help = match nearest(entry.key, kinds) {
+            Some(kind) => format!("did you mean `{kind}`?"),
+            None => format!(
+                "`image-manager checks` lists all; one with a name of its own says its kind: `{} = {{ kind = \"dns\" }}`",
+                entry.key
+            ),
+        };
+        let title = format!("unknown key {} in `checks`", quoted(entry.key));
+        self.findings.add(entry.key_span.clone(), title, "unknown key", Some(help));
+    }
+
+    fn check(&mut self, name: &str, check: &'static Check, table: &Table<'a>) -> Asked {
+        let timeout = self.duration(table, "timeout", Duration::from_secs(1)..=LONGEST_TIMEOUT);
         let spec = CheckSpec {
             name: name.to_owned(),
             required: self.flag(table, "required").unwrap_or(true),
-            timeout: timeout.unwrap_or(default_timeout),
-            kind,
+            timeout: timeout.unwrap_or(check.timeout),
+            settings: self.settings(table, check.keys),
+            check,
         };
-        Some(Asked { spec, timed: timeout.is_some() })
+        Asked { spec, timed: timeout.is_some() }
+    }
+
+    /// What is written under these keys, as it travels.
+    fn settings(&mut self, table: &Table<'a>, keys: &'static [Key]) -> Map<String, Value> {
+        let mut settings = Map::new();
+        for key in keys {
+            if let Some(value) = self.setting(table, key) {
+                settings.insert(key.name.to_owned(), value);
+            }
+        }
+        settings
+    }
+
+    fn setting(&mut self, table: &Table<'a>, key: &'static Key) -> Option<Value> {
+        match &key.value {
+            ValueType::Size { largest } => self.size(table, key.name, 0..=*largest).map(Value::from),
+            ValueType::Number { smallest, largest } => {
+                self.number(table, key.name, *smallest..=*largest).map(Value::from)
+            }
+            ValueType::Duration { shortest, longest } => self
+                .duration(table, key.name, *shortest..=*longest)
+                .map(|duration| Value::from(duration.as_secs_f64())),
+            ValueType::Flag => self.flag(table, key.name).map(Value::from),
+            ValueType::Choice(words) => {
+                let choices: Vec<(&'static str, &'static str)> = words.iter().map(|word| (*word, *word)).collect();
+                self.choice(table, key.name, &choices).map(Value::from)
+            }
+            ValueType::Text(rule) => self.ruled_string(table, key.name, rule).map(Value::from),
+            ValueType::Texts(rule) => self.ruled_strings(table, key.name, rule).map(Value::from),
+            ValueType::File { largest } => self.file_of_check(table, key.name, *largest),
+            ValueType::Tables(inner) => self.tables_of_check(table, key.name, inner),
+        }
+    }
+
+    /// The path of a file beside the schedules file. It must be readable now, so that a mistake is found before a build.
+    fn file_of_check(&mut self, table: &Table<'a>, key: &str, largest: u64) -> Option<Value> {
+        let path = self.ruled_string(table, key, &HOST_PATH).map(|path| self.beside(&path))?;
+        if let Err(why) = checks::content(&path, largest)
+            && let Some(entry) = table.get(key)
+        {
+            let title = format!("`{}`: {why}", entry.name);
+            self.findings.add(entry.value.span(), title, "not to be had", None);
+            return None;
+        }
+        path.to_str().map(Value::from)
+    }
+
+    fn tables_of_check(&mut self, table: &Table<'a>, key: &str, keys: &'static [Key]) -> Option<Value> {
+        let entry = table.get(key)?;
+        let known: Vec<&'static str> = checks::names(keys).collect();
+        let mut tables = Vec::new();
+        for item in self.items(&entry)? {
+            let Some(fields) = item.get_ref().as_table() else {
+                let help = format!("write `{key} = [{{ {} = ... }}]`", known.first().unwrap_or(&""));
+                self.refuse_type(&format!("{}[]", entry.name), item, "a table", Some(help));
+                continue;
+            };
+            let mut fields = Table::new(Some(fields), None, item.span());
+            fields.name.clone_from(&entry.name);
+            self.refuse_unknown_keys(&fields, &known);
+            for needed in keys.iter().filter(|key| key.default.is_empty() && fields.get(key.name).is_none()) {
+                let title = format!("an entry of `{}` has no `{}`", entry.name, needed.name);
+                self.findings.add_absence(fields.span.clone(), &title, format!("write `{} = ...`", needed.name));
+            }
+            tables.push(Value::Object(self.settings(&fields, keys)));
+        }
+        Some(Value::Array(tables))
     }
 }

@@ -52,9 +52,6 @@ const SERVER: &[&str] = &[
     "config_drive",
     "user_data",
 ];
-const CHECKS: &[&str] = &["disk", "dns", "internet", "cloud_init", "packages"];
-/// A schedule asks for each of them once at most, so for no more than an agent takes.
-const _: () = assert!(CHECKS.len() <= image_manager_agent::MOST_CHECKS, "more checks than an agent takes");
 const TARGET: &[&str] = &["name", "cloud", "server", "checks", "required", "publish"];
 const PUBLISH: &[&str] = &["name", "keep", "keep_for", "when", "visibility"];
 const SKIP: &[&str] = &["unchanged", "max_age"];
@@ -67,7 +64,7 @@ pub(super) const FILE: &[&str] = &["defaults", "schedule"];
 pub(super) const TARGETS: &str = "targets";
 
 /// Tables by their name within a schedule, with their keys.
-const TABLES: [(&str, &[&str]); 16] = [
+const TABLES: [(&str, &[&str]); 10] = [
     ("", SCHEDULE),
     ("image", IMAGE),
     ("image.users", USER),
@@ -75,12 +72,6 @@ const TABLES: [(&str, &[&str]); 16] = [
     ("image.files", FILE_OF_IMAGE),
     ("server", SERVER),
     (TARGETS, TARGET),
-    ("checks", CHECKS),
-    ("checks.disk", &["min_free", "min_free_inodes", "required", "timeout"]),
-    ("checks.dns", &["names", "fixed_servers", "required", "timeout"]),
-    ("checks.internet", &["targets", "required", "timeout"]),
-    ("checks.cloud_init", &["fail_on_recoverable_errors", "datasource", "required", "timeout"]),
-    ("checks.packages", &["max_changed", "required", "timeout"]),
     ("publish", PUBLISH),
     ("timeouts", TIMEOUTS),
     ("skip", SKIP),

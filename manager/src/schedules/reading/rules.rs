@@ -1,27 +1,18 @@
 //! What names and other short texts may look like.
 
-/// A rule for a string.
-pub(super) struct Rule {
-    /// What an obeying string is: "an element's name".
-    pub what: &'static str,
-    /// What would be right.
-    pub help: &'static str,
-    /// Whether a string obeys.
-    pub holds: fn(&str) -> bool,
-}
-
-/// Whether `text` has 1 to `longest` bytes: ASCII letters, digits and `others`, not beginning with any of
-/// `not_first` (a program would take `-x` for an option).
-fn plain(text: &str, longest: usize, others: &str, not_first: &str) -> bool {
-    (1..=longest).contains(&text.len())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
-        && !text.starts_with(|c| not_first.contains(c))
-}
+use image_manager_agent::checks::descriptor::is_plain as plain;
+pub(super) use image_manager_agent::checks::descriptor::Rule;
 
 pub(super) const SCHEDULE_NAME: Rule = Rule {
     what: "a schedule's name",
     help: "letters, digits, `-` and `_`, at most 63, not beginning with `-`",
     holds: |text| plain(text, 63, "-_", "-"),
+};
+
+pub(super) const CHECK_NAME: Rule = Rule {
+    what: "a check's name",
+    help: "letters, digits, `-` and `_`, at most 63, not beginning with `-`, and not \"set\"",
+    holds: |text| plain(text, 63, "-_", "-") && text != "set",
 };
 
 pub(super) const TARGET_NAME: Rule =
@@ -108,42 +99,6 @@ pub(super) const CLOUD_OBJECT: Rule =
 fn is_short(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.trim() == text
 }
-
-pub(super) const HOST_NAME: Rule = Rule {
-    what: "a host name",
-    help: "a name to resolve, as in \"mirror.example\"",
-    holds: |text| plain(text, 253, ".-_", "-."),
-};
-
-pub(super) const TARGET: Rule = Rule {
-    what: "a target",
-    help: "`http://host/...`, `https://host/...` or `tcp://host:port`, without user and password",
-    holds: is_target,
-};
-
-fn is_target(text: &str) -> bool {
-    if text.len() > 2048 || text.contains(char::is_whitespace) {
-        return false;
-    }
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') {
-        return false;
-    }
-    match scheme {
-        "http" | "https" => true,
-        "tcp" => rest
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)),
-        _ => false,
-    }
-}
-
-pub(super) const DATASOURCE: Rule = Rule {
-    what: "a datasource",
-    help: "as cloud-init calls it, for example \"ConfigDrive\" or \"OpenStack\"",
-    holds: |text| plain(text, 64, "_-", "-"),
-};
 
 pub(super) const HOST_PATH: Rule = Rule {
     what: "a path",

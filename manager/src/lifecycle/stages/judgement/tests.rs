@@ -3,15 +3,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::schedules::CheckKind;
 
 fn one(name: &str, outcome: CheckOutcome, required: bool) -> v1::Check {
     v1::Check { name: name.to_owned(), outcome: outcome.into(), required, ..v1::Check::default() }
 }
 
 fn spec(name: &str, required: bool) -> CheckSpec {
-    let kind = CheckKind::Packages { max_changed: 0 };
-    CheckSpec { name: name.to_owned(), required, timeout: Duration::from_secs(1), kind }
+    let check = crate::checks::find("packages").unwrap();
+    CheckSpec { name: name.to_owned(), required, timeout: Duration::from_secs(1), check, settings: serde_json::Map::new() }
 }
 
 fn removed() -> v1::RemovalReport {

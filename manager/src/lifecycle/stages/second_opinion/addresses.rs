@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use image_manager_agent::Guest;
 use image_manager_agent::checks::dns;
 use image_manager_agent::checks::internet::{Target, is_local, is_localhost};
-use image_manager_proto::v1::DnsCheck;
 use tokio::time::Instant;
 
 /// A host, by name or in digits, that is local wherever it is asked.
@@ -57,7 +56,7 @@ pub(super) async fn leading_here(targets: &[String], host: &Guest, deadline: Ins
     if names.is_empty() {
         return Vec::new();
     }
-    let found = dns::observe(&DnsCheck { names, fixed_servers: true }, host, deadline).await;
+    let found = dns::observe(&dns::Settings { names, fixed_servers: true }, host, deadline).await;
     let local = |name: &String| {
         found
             .names

@@ -24,8 +24,8 @@ fn trusted(host: &Guest, environment: &[(&str, &str)]) -> Trusted {
     Trusted::of(host, &pairs.collect())
 }
 
-fn failed(kind: &CheckKind, what: &[&str]) -> v1::Check {
-    let key = if matches!(kind, CheckKind::Dns { .. }) { "unresolved" } else { "unreached" };
+fn failed(kind: &NetworkCheck, what: &[&str]) -> v1::Check {
+    let key = if matches!(kind, NetworkCheck::Dns { .. }) { "unresolved" } else { "unreached" };
     let name = if key == "unresolved" { "dns" } else { "internet" };
     let observed = serde_json::json!({ key: what });
     let mut check = v1::Check {
@@ -40,15 +40,15 @@ fn failed(kind: &CheckKind, what: &[&str]) -> v1::Check {
 
 const SOON: Duration = Duration::from_millis(900);
 
-fn any_name() -> CheckKind {
-    CheckKind::Dns { names: Vec::new(), fixed_servers: false }
+fn any_name() -> NetworkCheck {
+    NetworkCheck::Dns { names: Vec::new() }
 }
 
-fn any_target() -> CheckKind {
-    CheckKind::Internet { targets: Vec::new() }
+fn any_target() -> NetworkCheck {
+    NetworkCheck::Internet { targets: Vec::new() }
 }
 
-async fn opinion(kind: &CheckKind, what: &[&str], host: &Guest, trusted: &Trusted) -> Opinion {
+async fn opinion(kind: &NetworkCheck, what: &[&str], host: &Guest, trusted: &Trusted) -> Opinion {
     repeat(kind, &failed(kind, what), host, trusted, SOON).await.unwrap()
 }
 
@@ -141,7 +141,7 @@ async fn a_misspelt_name_is_the_images_fault_when_the_hosts_own_mirrors_resolve(
     let seen = opinion(&any_name(), &["dbe.example"], &host, &trusted).await;
     assert!(!seen.excused && seen.summary.contains("only the image names dbe.example"), "{}", seen.summary);
     // What the schedule asks for by name is looked up from here, and nothing else speaks for it.
-    let kind = CheckKind::Dns { names: vec!["manager.internal".to_owned()], fixed_servers: false };
+    let kind = NetworkCheck::Dns { names: vec!["manager.internal".to_owned()] };
     let seen = opinion(&kind, &["manager.internal"], &host, &trusted).await;
     assert!(seen.excused, "{}", seen.summary);
 }
@@ -178,7 +178,7 @@ async fn what_is_local_is_never_asked_for_from_here() {
         format!("http://inside.example:{port}/"),
         format!("http://mapped.example:{port}/"),
     ] {
-        let kind = CheckKind::Internet { targets: vec![named.clone()] };
+        let kind = NetworkCheck::Internet { targets: vec![named.clone()] };
         let of_the_schedule = trusted(&host, &[("DIB_DISTRIBUTION_MIRROR", named.as_str())]);
         for trusted in [Trusted::default(), of_the_schedule] {
             repeat(&kind, &failed(&kind, &[&named]), &host, &trusted, SOON).await.unwrap();
@@ -187,7 +187,7 @@ async fn what_is_local_is_never_asked_for_from_here() {
     }
     // The server itself: no network is to blame for it.
     let own = format!("http://127.0.0.1:{port}/");
-    let kind = CheckKind::Internet { targets: vec![own.clone()] };
+    let kind = NetworkCheck::Internet { targets: vec![own.clone()] };
     assert!(!opinion(&kind, &[&own], &host, &Trusted::default()).await.excused);
 }
 
@@ -209,7 +209,7 @@ async fn an_early_end_counts_network_checks_only_once_they_are_repeated() {
 async fn cut_observations_are_nobodys_fault() {
     let (_root, host) = host_with("deb http://deb.example/debian x main\n", &[("deb.example", "192.0.2.7")]);
     let trusted = trusted(&host, &[]);
-    let cut = |kind: &CheckKind, what: &[&str]| {
+    let cut = |kind: &NetworkCheck, what: &[&str]| {
         let mut check = failed(kind, what);
         let flag = serde_json::json!({ "truncated": true });
         check.observations.get_or_insert_default().fields.extend(observations::from_json(&flag).fields);
@@ -227,7 +227,7 @@ async fn cut_observations_are_nobodys_fault() {
     assert!(!seen.excused, "{}", seen.summary);
     // A target whose end is missing is not one that only the image names.
     let long = format!("http://192.0.2.8/{}", "x".repeat(900));
-    let kind = CheckKind::Internet { targets: vec![long.clone()] };
+    let kind = NetworkCheck::Internet { targets: vec![long.clone()] };
     let short: String = long.chars().take(600).collect();
     let seen = opinion(&kind, &[&short], &host, &trusted).await;
     assert!(seen.excused && seen.summary.contains("the observations were cut"), "{}", seen.summary);
@@ -237,7 +237,7 @@ async fn cut_observations_are_nobodys_fault() {
 async fn what_the_schedule_names_is_not_called_the_images() {
     let (_root, host) = host_with("", &[("inside.example", "127.0.0.1")]);
     for named in ["http://169.254.169.254/latest", "http://inside.example/"] {
-        let kind = CheckKind::Internet { targets: vec![named.to_owned()] };
+        let kind = NetworkCheck::Internet { targets: vec![named.to_owned()] };
         let seen = opinion(&kind, &[named], &host, &Trusted::default()).await;
         let why = format!("{named} would be this host itself, or its own link, from here");
         assert!(seen.summary.contains(&why) && !seen.summary.contains("only the image"), "{}", seen.summary);

@@ -1,0 +1,13 @@
+//! All kinds of checks. To add one: a module with its `CHECK`, and its line here.
+
+use super::descriptor::Check;
+use super::{cloud_init, disk, dns, internet, packages};
+
+/// Those that the agent runs, in the order in which people see them.
+pub static CHECKS: &[&Check] =
+    &[&disk::CHECK, &dns::CHECK, &internet::CHECK, &cloud_init::CHECK, &packages::CHECK];
+
+/// The check of this kind.
+pub(super) fn find(kind: &str) -> Option<&'static Check> {
+    CHECKS.iter().find(|check| check.kind == kind).copied()
+}

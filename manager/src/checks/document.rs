@@ -1,0 +1,104 @@
+//! docs/checks.md, from the descriptors.
+
+use std::fmt::Write as _;
+
+use image_manager_agent::checks::descriptor::{Check, Key, Observer, Set, ValueType};
+
+use super::{EVERY, all};
+
+const BEGINNING: &str = "\
+# Checks
+
+What an image can be asked to prove. This page is written from the program (`make docs`); `image-manager checks` prints the
+same, and `image-manager checks KIND` one of them.
+
+`checks.set` names a set: `\"minimal\"`, `\"cloud\"` (the default: what every cloud image must hold, at the cost of
+seconds) or `\"thorough\"`; each has the checks of those before it. Beside it, `checks.KIND = { ... }` gives a check its keys or adds
+one, and `checks.KIND = false` takes one away. A schedule that names checks and no set has those that it names, and `checks = {}`
+none. Several checks of one kind have names of their own:
+
+```toml
+checks.set = \"cloud\"
+checks.disk = { min_free = \"500 MiB\" }
+checks.internal-dns = { kind = \"dns\", names = [\"manager.internal\"] }
+```
+";
+
+/// The whole page.
+pub(crate) fn document() -> String {
+    let mut page = BEGINNING.to_owned();
+    page += "\nEvery check has these keys:\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
+    for (name, noun, default, help) in EVERY {
+        let _ = writeln!(page, "| `{name}` | {noun} | {default} | {help} |");
+    }
+    page += "\n| check | set | proves |\n| --- | --- | --- |\n";
+    for check in all() {
+        let _ = writeln!(
+            page,
+            "| [`{0}`](#{0}) | {1} | {2} |",
+            check.kind,
+            set(check),
+            check.proves.replace('|', "\\|")
+        );
+    }
+    for check in all() {
+        section(&mut page, check);
+    }
+    page
+}
+
+fn set(check: &Check) -> &'static str {
+    match check.set {
+        Set::Named => "only when named",
+        set => set.word(),
+    }
+}
+
+fn section(page: &mut String, check: &Check) {
+    let _ = writeln!(page, "\n## `{}`\n\nProves: {}.", check.kind, check.proves);
+    if !check.details.is_empty() {
+        let _ = writeln!(page, "\n{}", check.details);
+    }
+    let observer = match check.observer {
+        Observer::Agent => "the agent, in the server",
+        Observer::Manager => "the manager",
+    };
+    let _ = writeln!(
+        page,
+        "\nSet: {}. Looked at by {observer}. Costs: {}. `timeout`: {}.",
+        set(check),
+        check.cost,
+        humantime::format_duration(check.timeout)
+    );
+    let rows = key_rows(check.keys);
+    if rows.is_empty() {
+        return;
+    }
+    page.push_str("\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n");
+    for (name, noun, default, help) in rows {
+        let _ = writeln!(page, "| `{name}` | {noun} | {} | {} |", cell(&default), cell(&help));
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// Name, type, default and meaning of each key; of tables in a list, their keys after them.
+pub(crate) fn key_rows(keys: &[Key]) -> Vec<(String, String, String, String)> {
+    let mut rows = Vec::new();
+    for key in keys {
+        let words = match &key.value {
+            ValueType::Choice(words) => format!(" ({})", words.join(", ")),
+            _ => String::new(),
+        };
+        let default = key.default.to_owned();
+        rows.push((key.name.to_owned(), key.value.noun().to_owned(), default, format!("{}{words}", key.help)));
+        if let ValueType::Tables(inner) = &key.value {
+            rows.extend(key_rows(inner).into_iter().map(|(name, noun, default, help)| {
+                (format!("{}[].{name}", key.name), noun, default, help)
+            }));
+        }
+    }
+    rows
+}
