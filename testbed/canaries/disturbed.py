@@ -34,7 +34,7 @@ def good(here, given, address):
     here.schedule(
         given.distribution,
         place.checks(given.set, 'dns = { names = ["deb.debian.org"] }'),
-        environment={"CANARY_BASE": str(image), "CANARY_FAULT": SOURCES.format(mirror=address)},
+        environment=place.canary(image, SOURCES.format(mirror=address)),
     )
     return {"IMAGE_MANAGER_DIB": str(place.HERE / "disk-image-create")}
 

@@ -1,5 +1,7 @@
 """A directory of its own for each image, with its schedule and its state, and the program under test in it."""
 
+import base64
+import functools
 import json
 import os
 import pathlib
@@ -15,8 +17,8 @@ ELEMENTS = ["debian-minimal", "vm", "cloud-init-custom", "agent-install"]
 RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
 # Of the users. Nobody has its private half.
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINooEMMAMmLwDGf3porQ4DW+IHvcdizjwDD8G26p2bMC canaries@example"
-# What stays of a place that is kept: whatever is read, and nothing of the images.
-BULKY = ["images", "scratch", "cache", "bases", "servers", "stand-ins"]
+# What does not stay of a place that is kept: images, and the key of its manager.
+BULKY = ["tls", "images", "scratch", "cache", "bases", "servers", "stand-ins"]
 
 SCHEDULE = """\
 [schedule.{name}]
@@ -74,22 +76,30 @@ def agent():
     return REPOSITORY / f"target/{triple}/agent/image-manager-agent"
 
 
-def has_sets():
-    """Whether the product knows sets of checks: it lists its checks then."""
-    asked = subprocess.run([program(), "checks"], capture_output=True, timeout=60)
-    return asked.returncode == 0
+@functools.cache
+def kinds():
+    """The kinds of checks that the product has; None of one that does not tell, which knows no sets of checks either."""
+    asked = subprocess.run([program(), "checks", "--format", "json"], capture_output=True, timeout=60)
+    return {check["kind"] for check in json.loads(asked.stdout)} if asked.returncode == 0 else None
 
 
 def checks(set_, more=""):
     """The lines of the table `checks`. A line of `more` takes the place of the one about the same check."""
-    lines = [f'set = "{set_}"'] if has_sets() else WITHOUT_SETS
-    more = [line for line in more.splitlines() if line.strip()]
+    lines = WITHOUT_SETS if kinds() is None else [f'set = "{set_}"']
+    known = kinds() or {key(line) for line in WITHOUT_SETS}
+    # What the product does not know yet it cannot find.
+    more = [line for line in more.splitlines() if key(line) in known]
     named = {key(line) for line in more}
     return "\n".join([line for line in lines if key(line) not in named] + more)
 
 
 def key(line):
     return line.split("=")[0].split(".")[0].strip()
+
+
+def canary(image, program):
+    """What the stand-in for disk-image-builder is told: the good image, and what to run in it."""
+    return {"CANARY_BASE": str(image), "CANARY_FAULT": base64.b64encode(program.encode()).decode()}
 
 
 def toml(text):
@@ -121,6 +131,7 @@ class Place:
         return BULKY if pathlib.Path(directory) == self.state else []
 
     def schedule(self, distribution, checks, image="", boot="15m", environment=None):
+        """Writes the schedule of a Debian; `environment` is that of its build."""
         text = SCHEDULE.format(
             name=self.name,
             elements=", ".join(map(toml, ELEMENTS)),
