@@ -33,7 +33,7 @@ def good(here, given, address):
     # An address is no name: those are asked for that the sources had.
     here.schedule(
         given.distribution,
-        place.checks(given.set, 'dns = { names = ["deb.debian.org"] }'),
+        place.checks(given.set or "cloud", 'dns = { names = ["deb.debian.org"] }'),
         environment=place.canary(image, SOURCES.format(mirror=address)),
     )
     return {"IMAGE_MANAGER_DIB": str(place.HERE / "disk-image-create")}

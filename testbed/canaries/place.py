@@ -78,9 +78,15 @@ def agent():
 
 @functools.cache
 def kinds():
-    """The kinds of checks that the product has; None of one that does not tell, which knows no sets of checks either."""
+    """The kinds of checks that the product has, each with its set; None of one that knows no sets, and does not tell."""
     asked = subprocess.run([program(), "checks", "--format", "json"], capture_output=True, timeout=60)
-    return {check["kind"] for check in json.loads(asked.stdout)} if asked.returncode == 0 else None
+    return {check["kind"]: check["set"] for check in json.loads(asked.stdout)} if asked.returncode == 0 else None
+
+
+def set_for(kinds_):
+    """The smallest set that has the first of these kinds, and is no smaller than what a user gets without a word."""
+    sets = [(kinds() or {}).get(kind) for kind in kinds_[:1]]
+    return "thorough" if "thorough" in sets else "cloud"
 
 
 def checks(set_, more=""):
