@@ -10,7 +10,8 @@
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
-# make docs    writes docs/protocol.md anew from the comments of the .proto files, and the reasons in docs/exit-codes.md
+# make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
+#              the checks, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 #
@@ -62,6 +63,7 @@ build:
 
 docs:
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
+	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --lib the_page_of_checks
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --test pipeline reasons_are_documented
 
 install: SHARE = $(DESTDIR)$(PREFIX)/share

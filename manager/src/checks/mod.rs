@@ -5,8 +5,9 @@ mod sending;
 
 use image_manager_agent::checks::descriptor::{Check, Key, Set};
 
+pub(crate) use document::key_rows;
 #[cfg(test)]
-use document::document;
+pub(crate) use document::document;
 pub(crate) use sending::{content, request};
 
 /// Those of the manager, in the order in which people see them, after the agent's.
