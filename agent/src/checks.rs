@@ -5,15 +5,20 @@
 //! The agent starts early in the boot: the network may not be up and the root file system not grown.
 //! So an observation that would fail is made again until the check's deadline.
 
+mod accounts;
 pub mod cloud_init;
+pub mod commands;
 pub mod descriptor;
 pub mod disk;
 pub mod dns;
+pub mod files;
 pub mod internet;
 mod mirrors;
 pub mod observations;
 pub mod packages;
+mod program;
 mod registry;
+pub mod script;
 
 use std::time::{Duration, SystemTime};
 
@@ -63,7 +68,8 @@ pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
     let patience = patience(request);
     // The check ends itself a little earlier, with all that it saw.
     let deadline = started + patience.mul_f64(0.95);
-    let judgement = match timeout_at(started + patience, examine(request, guest, started_at, deadline)).await {
+    let judgement = match timeout_at(started + patience, examine(request, guest, started_at, deadline)).await
+    {
         Ok(judgement) => judgement,
         Err(_) => Judgement::new(
             CheckOutcome::Inconclusive,

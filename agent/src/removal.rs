@@ -21,10 +21,12 @@ use image_manager_proto::v1::{PathFate, RemovalReport, RemovedPath};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::checks::script;
 use crate::guest::Guest;
 use crate::text;
 
-/// All that an image has of the agent, in the order in which it goes.
+/// All that an image has of the agent, in the order in which it goes. Before them goes [`script::DIRECTORY`], where a check
+/// has made it.
 pub const PATHS: [&str; 8] = [
     "/etc/systemd/system/sysinit.target.wants/image-manager-agent.service",
     "/etc/systemd/system/image-manager-agent.service",
@@ -50,7 +52,8 @@ pub fn remove(root: &Path) -> RemovalReport {
     let guest = Guest::below(root);
     let mut complete = true;
     let mut paths = Vec::with_capacity(PATHS.len());
-    for path in PATHS {
+    let scripts = guest.has(script::DIRECTORY).then_some(script::DIRECTORY);
+    for path in scripts.into_iter().chain(PATHS) {
         let (fate, detail) = match take_away(&guest.path(path)) {
             Ok(()) => (PathFate::Removed, String::new()),
             Err(error) if error.kind() == ErrorKind::NotFound => (PathFate::Absent, String::new()),
@@ -73,6 +76,10 @@ pub fn remove(root: &Path) -> RemovalReport {
 }
 
 fn take_away(path: &Path) -> io::Result<()> {
+    if path.ends_with(script::DIRECTORY.trim_start_matches('/')) {
+        // Nobody else has anything there.
+        return fs::remove_dir_all(path);
+    }
     // Of the path itself and not of what a link points to.
     if !fs::symlink_metadata(path)?.is_dir() {
         return fs::remove_file(path);

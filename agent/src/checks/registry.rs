@@ -1,11 +1,19 @@
 //! All kinds of checks. To add one: a module with its `CHECK`, and its line here.
 
 use super::descriptor::Check;
-use super::{cloud_init, disk, dns, internet, packages};
+use super::{cloud_init, commands, disk, dns, files, internet, packages, script};
 
 /// Those that the agent runs, in the order in which people see them.
-pub static CHECKS: &[&Check] =
-    &[&disk::CHECK, &dns::CHECK, &internet::CHECK, &cloud_init::CHECK, &packages::CHECK];
+pub static CHECKS: &[&Check] = &[
+    &disk::CHECK,
+    &dns::CHECK,
+    &internet::CHECK,
+    &cloud_init::CHECK,
+    &packages::CHECK,
+    &files::CHECK,
+    &commands::CHECK,
+    &script::CHECK,
+];
 
 /// The check of this kind.
 pub(super) fn find(kind: &str) -> Option<&'static Check> {

@@ -13,8 +13,8 @@ use clap_complete::env::{CompleteEnv, Shells};
 
 use super::arguments::{Arguments, CompletionsArguments, Shell};
 use super::{Exit, Outcome, Trouble, text};
-use crate::history::{BuildFilter, History, Named as _};
 use crate::checks;
+use crate::history::{BuildFilter, History, Named as _};
 use crate::schedules;
 use crate::untrusted::Untrusted;
 

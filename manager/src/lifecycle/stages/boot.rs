@@ -41,6 +41,8 @@ pub(in crate::lifecycle) struct Booted {
     /// Number of the agent's newest stream.
     pub(in crate::lifecycle) stream: u64,
     pub(in crate::lifecycle) console: ConsoleTail,
+    /// From the server's creation, or its being taken up, until the agent came.
+    pub(super) took: Duration,
 }
 
 /// An agent that has come, and waits to be taken in.
@@ -150,7 +152,7 @@ async fn attach(
         seconds(hello.uptime.as_ref()),
         if hello.operating_system.is_empty() { &hello.kernel_release } else { &hello.operating_system },
     );
-    Ok(Done { value: Booted { server, session, hello, stream, console }, detail })
+    Ok(Done { value: Booted { server, session, hello, stream, console, took: began.elapsed() }, detail })
 }
 
 async fn wait_for_agent(

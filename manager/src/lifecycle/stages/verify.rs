@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use image_manager_agent::checks::descriptor::Observer;
 use image_manager_proto::v1;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{claim, judgement, second_opinion};
+use super::{claim, judgement, observed, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -102,14 +103,28 @@ async fn conclude(
     let late = async {
         Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
     };
-    let checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
+    let mut checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
     trial.record_checks(checks.clone()).await?;
+    checks.extend(look(trial, booted, &checks).await?);
     let verdict = judgement::judge(specs, &checks, &removal);
     let kept = keep_disk(trial, booted).await;
     // Whoever came with the token until now makes the verdict nobody's, also a bad one.
     claim::uncontested(&booted.session)?;
     verdict?;
     Ok(Done { value: (), detail: judgement::summary(&checks) + &kept? })
+}
+
+/// The checks that the manager looks after itself. Each has a timeout of its own.
+async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> Result<Vec<v1::Check>, Failure> {
+    let own = trial.target.checks.iter().filter(|spec| spec.check.observer == Observer::Manager);
+    let limit: Duration = own.map(|spec| spec.timeout).sum();
+    let late = async {
+        Failure::new(Reason::VerifyTimeout, "looking at the server from the manager's side took too long")
+    };
+    let looking = async { Ok(observed::look(trial, booted, reported).await) };
+    let checks = trial.bounds.run(limit + LOOK, late, looking).await?;
+    trial.record_checks(checks.clone()).await?;
+    Ok(checks)
 }
 
 /// Why the build ends, when it ends before its verdict: a required check that had failed by then decides. A network

@@ -1,0 +1,280 @@
+//! Programs of the guest, for checks that ask them. Each has a deadline and bounded output, and neither it nor what it
+//! has started outlives its question.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::guest::Guest;
+use crate::text;
+
+/// Where programs are looked for, in this order.
+const PLACES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Most bytes that are kept of what a program writes to one of its streams. More is read and dropped.
+const MOST_OUTPUT: usize = 1 << 20;
+/// So long what it wrote may take to come after its end. Something that it left behind may hold the pipe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A program of the guest and its arguments. No shell sees them.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    path: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    input: String,
+    user: Option<(u32, u32)>,
+    directory: PathBuf,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Its exit code. None: it could not be started, was killed, or the time was up.
+    pub(super) code: Option<i32>,
+    /// What it wrote to its standard output.
+    pub(super) out: String,
+    /// What it wrote to its standard error.
+    pub(super) err: String,
+    /// Why there is no exit code. Empty when there is one.
+    pub(super) broken: String,
+}
+
+impl Ended {
+    /// It ended with exit code 0.
+    pub(super) fn is_good(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// What went wrong, in one line: what it complained of, else what it said, else how it ended.
+    pub(super) fn complaint(&self) -> String {
+        let code = self.code.map(|code| format!("exit code {code}")).unwrap_or_default();
+        let said = [&self.broken, &self.err, &self.out, &code];
+        said.into_iter().map(|text| text::one_line(text)).find(|text| !text.is_empty()).unwrap_or_default()
+    }
+}
+
+/// The guest's program of this name.
+pub(super) fn find(guest: &Guest, name: &str) -> Option<PathBuf> {
+    PLACES.iter().map(|place| guest.path(Path::new(place).join(name))).find(|path| path.is_file())
+}
+
+/// The guest's program of this name, to be given arguments and run. None: the guest has none.
+pub(super) fn program(guest: &Guest, name: &str) -> Option<Program> {
+    find(guest, name).map(Program::at)
+}
+
+impl Program {
+    /// The program at this path, which is below the guest's root already.
+    pub(super) fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: String::new(),
+            user: None,
+            directory: PathBuf::from("/"),
+        }
+    }
+
+    /// With these arguments after those that it has.
+    pub(super) fn with<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// With a variable beside `PATH` and `LC_ALL=C`, which are all that it has.
+    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this on its standard input. It should be short: the program need not read it before it writes.
+    #[expect(dead_code, reason = "for checks that log in")]
+    pub(super) fn input(mut self, input: &str) -> Self {
+        input.clone_into(&mut self.input);
+        self
+    }
+
+    /// As this user and group, without others.
+    pub(super) fn user(mut self, user: u32, group: u32) -> Self {
+        self.user = Some((user, group));
+        self
+    }
+
+    /// In this directory and not in the root.
+    pub(super) fn directory(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.directory);
+        self
+    }
+
+    /// Runs it until it ends or the deadline is there.
+    pub(super) async fn run(&self, deadline: Instant) -> Ended {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .env("LC_ALL", "C")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.directory)
+            .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return Ended { broken: format!("{name}: {error}"), ..Ended::default() },
+        };
+        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let ended = timeout_at(deadline, self.listen(&mut child, &mut out, &mut err)).await;
+        let (code, broken) = match ended {
+            Ok(Ok((code, left_something))) => {
+                if !left_something {
+                    group.0 = None;
+                }
+                let broken = if code.is_none() { format!("{name} was killed") } else { String::new() };
+                (code, broken)
+            }
+            Ok(Err(error)) => (None, format!("{name}: {error}")),
+            Err(_) => (None, format!("{name} did not end in time")),
+        };
+        Ended { code, out: as_text(&out), err: as_text(&err), broken }
+    }
+
+    /// Its exit code, and whether something still has its output open after its end.
+    async fn listen(
+        &self,
+        child: &mut Child,
+        out: &mut Vec<u8>,
+        err: &mut Vec<u8>,
+    ) -> std::io::Result<(Option<i32>, bool)> {
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not listen has its reasons.
+            let _ = stdin.write_all(self.input.as_bytes()).await;
+        }
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let reading = async { tokio::join!(keep(stdout, out), keep(stderr, err)) };
+        tokio::pin!(reading);
+        tokio::select! {
+            _ = &mut reading => Ok((child.wait().await?.code(), false)),
+            status = child.wait() => {
+                let late = timeout(LAST_WORDS, reading).await.is_err();
+                Ok((status?.code(), late))
+            }
+        }
+    }
+}
+
+/// The processes that a program and what it started are in; they end when this is dropped.
+struct Group(Option<i32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Reads to the end, and keeps what is not too much.
+async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
+    let mut piece = vec![0; 8 << 10];
+    while let Ok(count) = stream.read(&mut piece).await {
+        if count == 0 {
+            return;
+        }
+        let room = MOST_OUTPUT.saturating_sub(kept.len()).min(count);
+        kept.extend(piece.iter().take(room));
+    }
+}
+
+fn as_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    fn shell(script: &str) -> Program {
+        program(&Guest::default(), "sh").unwrap().with(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn both_streams_and_the_code_are_heard() {
+        let ended = shell("echo out; echo no such thing >&2; echo $LC_ALL $A; exit 3")
+            .env("A", "b")
+            .run(soon())
+            .await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(3), "out\nC b\n"));
+        assert_eq!(ended.complaint(), "no such thing");
+        assert!(!ended.is_good());
+        assert_eq!(shell("exit 7").run(soon()).await.complaint(), "exit code 7");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_started_says_why() {
+        let ended = Program::at("/no/such/program").run(soon()).await;
+        assert_eq!(ended.code, None);
+        assert!(ended.complaint().starts_with("program: "), "{ended:?}");
+        assert!(find(&Guest::default(), "no-such-program").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_cut() {
+        let ended = shell("head -c 5000000 /dev/zero").run(soon()).await;
+        assert_eq!((ended.code, ended.out.len()), (Some(0), MOST_OUTPUT));
+    }
+
+    #[tokio::test]
+    async fn what_hangs_is_ended_with_all_that_it_started() {
+        let root = tempfile::tempdir().unwrap();
+        let pid = root.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let ended = shell(&script).run(Instant::now() + Duration::from_millis(500)).await;
+        assert_eq!(ended.broken, "sh did not end in time");
+        assert_gone(&pid).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_left_behind_is_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let pid = root.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; echo done", pid.display());
+        let ended = shell(&script).run(soon()).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "done\n"));
+        assert_gone(&pid).await;
+    }
+
+    /// A killed process may be seen for a moment until somebody takes note of its end.
+    async fn assert_gone(pid: &Path) {
+        let pid = std::fs::read_to_string(pid).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        for _ in 0..50 {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z ") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{stat} is still there");
+    }
+}
