@@ -2,8 +2,8 @@
 
 use super::descriptor::Check;
 use super::{
-    cloud_init, commands, disk, dns, files, identity, internet, kernel, metadata, network, package_manager, packages,
-    script, services, ssh, time, users,
+    cloud_init, commands, disk, dns, files, identity, internet, kernel, metadata, network, package_manager,
+    packages, script, services, ssh, time, users,
 };
 
 /// Those that the agent runs, in the order in which people see them.

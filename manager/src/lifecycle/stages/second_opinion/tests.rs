@@ -190,7 +190,7 @@ async fn what_is_local_is_never_asked_for_from_here() {
         format!("deb http://localhost:{port}/debian x main\ndeb http://127.0.0.1:{port}/debian x main\n");
     let (_root, with_own) = host_with(&own, &[("localhost", "127.0.0.1")]);
     assert_eq!(trusted(&with_own, &[]).mirrors, []);
-    let named = CheckKind::Dns { names: vec!["localhost".to_owned()], fixed_servers: false };
+    let named = NetworkCheck::Dns { names: vec!["localhost".to_owned()] };
     let seen = opinion(&named, &["localhost"], &with_own, &Trusted::default()).await;
     assert!(!seen.excused && seen.summary.contains("localhost is the server itself"), "{}", seen.summary);
     // The server itself: no network is to blame for it.
