@@ -132,11 +132,9 @@ fn outcome(who: &Candidate, ran: &Ended) -> Login {
         let otherwise = format!("`id -un` gave no answer: {}", ran.complaint());
         return Login::Refused(text::or(&complaint, &otherwise).to_owned());
     }
-    let sudo = match said.any(|line| line == "root") {
-        true => String::new(),
-        false => text::or(&complaint, "it gave no answer").to_owned(),
-    };
-    Login::In { sudo: who.sudo.then_some(sudo) }
+    let became_root = said.any(|line| line == "root");
+    let sudo = if became_root { "" } else { text::or(&complaint, "it gave no answer") };
+    Login::In { sudo: who.sudo.then(|| sudo.to_owned()) }
 }
 
 /// Why sshd did not let somebody in: only its log has it.
