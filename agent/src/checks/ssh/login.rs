@@ -31,6 +31,8 @@ const REFUSALS: [&str; 6] = [
     "Could not open",
     "not in PubkeyAcceptedAlgorithms",
 ];
+/// While it is there only root may log in.
+const NOLOGIN: &str = "/etc/nologin";
 /// One login at a time: several checks of this kind share the key.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
@@ -115,8 +117,8 @@ async fn try_one(
     let login = outcome(who, &ran);
     match login {
         Login::Refused(said) => {
-            let reason = logged_reason(guest, &who.name, deadline).await;
-            Login::Refused(if reason.is_empty() { said } else { format!("{said} (sshd: {reason})") })
+            let reason = reason(guest, &who.name, deadline).await;
+            Login::Refused(if reason.is_empty() { said } else { format!("{said} ({reason})") })
         }
         other => other,
     }
@@ -132,15 +134,16 @@ fn outcome(who: &Candidate, ran: &Ended) -> Login {
         let otherwise = format!("`id -un` gave no answer: {}", ran.complaint());
         return Login::Refused(text::or(&complaint, &otherwise).to_owned());
     }
-    let sudo = match said.any(|line| line == "root") {
-        true => String::new(),
-        false => text::or(&complaint, "it gave no answer").to_owned(),
-    };
-    Login::In { sudo: who.sudo.then_some(sudo) }
+    let became_root = said.any(|line| line == "root");
+    let sudo = if became_root { "" } else { text::or(&complaint, "it gave no answer") };
+    Login::In { sudo: who.sudo.then(|| sudo.to_owned()) }
 }
 
-/// Why sshd did not let somebody in: only its log has it.
-async fn logged_reason(guest: &Guest, user: &str, deadline: Instant) -> String {
+/// Why sshd did not let somebody in: of most reasons only its log knows.
+async fn reason(guest: &Guest, user: &str, deadline: Instant) -> String {
+    if guest.has(NOLOGIN) {
+        return format!("{NOLOGIN} keeps everybody out but root");
+    }
     let Some(journalctl) = program::program(guest, "journalctl") else { return String::new() };
     let arguments =
         ["--boot", "--quiet", "--no-pager", "--output=cat", "--lines=40", "-t", "sshd", "-t", "sshd-session"];
