@@ -71,7 +71,8 @@ pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
     let patience = patience(request);
     // The check ends itself a little earlier, with all that it saw.
     let deadline = started + patience.mul_f64(0.95);
-    let judgement = match timeout_at(started + patience, examine(request, guest, started_at, deadline)).await {
+    let judgement = match timeout_at(started + patience, examine(request, guest, started_at, deadline)).await
+    {
         Ok(judgement) => judgement,
         Err(_) => Judgement::new(
             CheckOutcome::Inconclusive,

@@ -16,9 +16,7 @@ use gateway::{Gateway, TOKEN, TestServer, ended, meta_data, put};
 use image_manager_agent::{End, IdentityError};
 use image_manager_proto::v1::agent_message::Kind;
 use image_manager_proto::v1::manager_message::Kind as ManagerKind;
-use image_manager_proto::v1::{
-    CheckOutcome, CheckRequest, PathFate, ReportAccepted,
-};
+use image_manager_proto::v1::{CheckOutcome, CheckRequest, PathFate, ReportAccepted};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 

@@ -188,8 +188,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     if let Some(disk) = seen.device.as_ref().map(|device| device.disk_bytes)
         && disk.saturating_add(slack(settings.disk_size)) < settings.disk_size
     {
-        let summary =
-            format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size));
+        let summary = format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size));
         return (Inconclusive, summary);
     }
     let growth = growth(settings, root, seen.device.as_ref());

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::mirrors::{Mirror, Via};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType};
+use super::mirrors::{Mirror, Via};
 use super::{DEFAULT_TIMEOUT, Judgement, Mirrors, observations, pause};
 use crate::guest::Guest;
 use crate::{http, resolver, text, tls};

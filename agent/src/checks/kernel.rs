@@ -208,7 +208,8 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, String> {
     {
         return Err(format!("kernel {running} runs, and the newer {newest} is installed"));
     }
-    let allowed = |letter: &char| settings.allowed_taint.contains(*letter) || NOT_THE_IMAGES.contains(*letter);
+    let allowed =
+        |letter: &char| settings.allowed_taint.contains(*letter) || NOT_THE_IMAGES.contains(*letter);
     let taints: String = seen.taints.chars().filter(|letter| !allowed(letter)).collect();
     if !taints.is_empty() {
         let words: Vec<String> = taints.chars().map(in_words).collect();
@@ -220,7 +221,8 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, String> {
     if let Some(missing) = seen.missing.first() {
         return Err(format!("the kernel module {missing}"));
     }
-    let console = if seen.consoles.is_empty() { String::new() } else { format!(" on {}", text::list(&seen.consoles)) };
+    let console =
+        if seen.consoles.is_empty() { String::new() } else { format!(" on {}", text::list(&seen.consoles)) };
     Ok(format!("kernel {running} runs{console}, the newest installed, without a fault"))
 }
 
@@ -237,7 +239,12 @@ fn without_console(settings: &Settings, seen: &Observation) -> Option<String> {
         [] => "none at all".to_owned(),
         consoles => text::list(consoles),
     };
-    (!there).then(|| format!("the kernel does not write to {wanted}, but to {has}: its command line is {}", seen.command_line))
+    (!there).then(|| {
+        format!(
+            "the kernel does not write to {wanted}, but to {has}: its command line is {}",
+            seen.command_line
+        )
+    })
 }
 
 fn in_words(letter: char) -> String {

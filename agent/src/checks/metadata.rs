@@ -143,8 +143,9 @@ fn taken(guest: &Guest) -> Option<Taken> {
         .or_else(|_| guest.read("/run/cloud-init/instance-data.json"))
         .ok()?;
     let data: Json = serde_json::from_str(&text).ok()?;
-    let forbidden =
-        ["/merged_system_cfg/allow_userdata", "/merged_cfg/allow_userdata"].iter().find_map(|at| data.pointer(at));
+    let forbidden = ["/merged_system_cfg/allow_userdata", "/merged_cfg/allow_userdata"]
+        .iter()
+        .find_map(|at| data.pointer(at));
     Some(Taken {
         id: text_of(&data, "/v1/instance_id"),
         cloud: text_of(&data, "/v1/cloud_id"),
@@ -183,7 +184,9 @@ fn verdict(settings: &Settings, server: &ServerFacts, seen: &Observation) -> (Ch
             (true, "") => {
                 (Inconclusive, format!("the server has no metadata that could be read ({})", seen.unreadable))
             }
-            (true, origin) => (Fail, format!("{origin} can be read, and cloud-init has taken nothing from it")),
+            (true, origin) => {
+                (Fail, format!("{origin} can be read, and cloud-init has taken nothing from it"))
+            }
             (false, _) => (Inconclusive, "cloud-init has not come to its end".to_owned()),
         };
     };
@@ -202,10 +205,16 @@ fn verdict(settings: &Settings, server: &ServerFacts, seen: &Observation) -> (Ch
     };
     if !taken.source.starts_with(wanted) {
         let from = text::or(&taken.source, "an unknown source");
-        return (Fail, format!("cloud-init has its metadata from {from}, not from the wanted {}", settings.source));
+        return (
+            Fail,
+            format!("cloud-init has its metadata from {from}, not from the wanted {}", settings.source),
+        );
     }
     if let Some(lost) = seen.keys.iter().find(|key| !taken.keys.contains(key)) {
-        return (Fail, format!("cloud-init did not take the SSH key {} of {}", text::bounded(lost, 60), seen.origin));
+        return (
+            Fail,
+            format!("cloud-init did not take the SSH key {} of {}", text::bounded(lost, 60), seen.origin),
+        );
     }
     if taken.user_data_forbidden {
         let why = "its configuration says allow_userdata: false";

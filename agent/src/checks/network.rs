@@ -153,7 +153,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     }
     let wanted = seen.plan.as_ref().is_none_or(Plan::needs_default_route) && settings.default_route;
     if wanted && !seen.default_route {
-        return Err((Fail, "there is no default route: the server has no way out of its own network".to_owned()));
+        return Err((
+            Fail,
+            "there is no default route: the server has no way out of its own network".to_owned(),
+        ));
     }
     name_servers(settings, seen)?;
     let cards: Vec<String> = seen.cards.iter().map(in_words).collect();
@@ -165,9 +168,13 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
 fn planned(link: &Link, card: &Card) -> Result<(), Unsound> {
     use CheckOutcome::Fail;
     let name = &card.name;
-    let missing = link.addresses.iter().find(|wanted| !card.addresses.iter().any(|has| has.address == **wanted));
+    let missing =
+        link.addresses.iter().find(|wanted| !card.addresses.iter().any(|has| has.address == **wanted));
     if let Some(missing) = missing {
-        return Err((Fail, format!("{name} does not have its address {missing}, which the metadata gives it")));
+        return Err((
+            Fail,
+            format!("{name} does not have its address {missing}, which the metadata gives it"),
+        ));
     }
     match link.mtu {
         Some(mtu) if mtu != card.mtu => {
@@ -188,7 +195,10 @@ fn working(card: &Card, link: Option<&Link>) -> Result<(), Unsound> {
         return Err((Inconclusive, format!("the card {name} ({}) has no carrier", card.mac)));
     }
     if card.mtu < LEAST_MTU {
-        return Err((Fail, format!("{name} has an MTU of {}, less than any network's {LEAST_MTU}", card.mtu)));
+        return Err((
+            Fail,
+            format!("{name} has an MTU of {}, less than any network's {LEAST_MTU}", card.mtu),
+        ));
     }
     let global: Vec<&Address> = card.addresses.iter().filter(|address| address.global).collect();
     if global.is_empty() {
@@ -203,7 +213,10 @@ fn working(card: &Card, link: Option<&Link>) -> Result<(), Unsound> {
         && let Some(first) = of_four.first()
         && !of_four.iter().any(|address| address.leased)
     {
-        let why = format!("{name} has the address {} without a lease of DHCP: it came with the image", first.address);
+        let why = format!(
+            "{name} has the address {} without a lease of DHCP: it came with the image",
+            first.address
+        );
         return Err((Fail, why));
     }
     Ok(())
@@ -223,8 +236,12 @@ fn name_servers(settings: &Settings, seen: &Observation) -> Result<(), Unsound> 
 }
 
 fn in_words(card: &Card) -> String {
-    let addresses: Vec<String> =
-        card.addresses.iter().filter(|address| address.global).map(|address| address.address.to_string()).collect();
+    let addresses: Vec<String> = card
+        .addresses
+        .iter()
+        .filter(|address| address.global)
+        .map(|address| address.address.to_string())
+        .collect();
     format!("{} has {}", card.name, text::list(&addresses))
 }
 

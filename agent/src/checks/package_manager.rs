@@ -169,7 +169,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         }
         let last = boot::before(deadline);
         let latest = ended.map_or(last, |ended| last.min(ended + PATIENCE));
-        let good = judge(&Settings { install: String::new(), ..settings.clone() }, &seen).outcome == CheckOutcome::Pass;
+        let good = judge(&Settings { install: String::new(), ..settings.clone() }, &seen).outcome
+            == CheckOutcome::Pass;
         let hopeless = seen.manager.is_empty();
         if good || hopeless || !pause(&mut wait, LONGEST_PAUSE, latest).await {
             break;
@@ -219,7 +220,11 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     }
     // What is broken needs no index to be so.
     if let Some(broken) = seen.broken.first() {
-        let more = if seen.broken.len() > 1 { format!(" (and {} more)", seen.broken.len() - 1) } else { String::new() };
+        let more = if seen.broken.len() > 1 {
+            format!(" (and {} more)", seen.broken.len() - 1)
+        } else {
+            String::new()
+        };
         return Err((Fail, format!("{broken}{more}")));
     }
     if seen.no_sources {
@@ -233,7 +238,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     };
     let (all, urgent) = (names(false), names(true));
     if urgent.len() as u64 > settings.security_pending {
-        return Err((Fail, pending("security updates are", urgent.len(), settings.security_pending, &urgent)));
+        return Err((
+            Fail,
+            pending("security updates are", urgent.len(), settings.security_pending, &urgent),
+        ));
     }
     if let Some(most) = settings.max_pending.filter(|most| all.len() as u64 > *most) {
         return Err((Fail, pending("updates are", all.len(), most, &all)));
@@ -242,7 +250,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
         "" => String::new(),
         package => format!(", {package} was installed and removed"),
     };
-    Ok(format!("{manager} trusts its mirrors, no package is broken, {} updates are pending{installed}", all.len()))
+    Ok(format!(
+        "{manager} trusts its mirrors, no package is broken, {} updates are pending{installed}",
+        all.len()
+    ))
 }
 
 fn pending(what: &str, count: usize, most: u64, packages: &[String]) -> String {

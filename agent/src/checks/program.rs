@@ -72,7 +72,13 @@ pub(super) fn program(guest: &Guest, name: &str) -> Option<Program> {
 impl Program {
     /// The program at this path, which is below the guest's root already.
     pub(super) fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), arguments: Vec::new(), environment: Vec::new(), input: String::new(), user: None }
+        Self {
+            path: path.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: String::new(),
+            user: None,
+        }
     }
 
     /// With these arguments after those that it has.
@@ -217,7 +223,10 @@ mod tests {
 
     #[tokio::test]
     async fn both_streams_and_the_code_are_heard() {
-        let ended = shell("echo out; echo no such thing >&2; echo $LC_ALL $A; exit 3").env("A", "b").run(soon()).await;
+        let ended = shell("echo out; echo no such thing >&2; echo $LC_ALL $A; exit 3")
+            .env("A", "b")
+            .run(soon())
+            .await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(3), "out\nC b\n"));
         assert_eq!(ended.complaint(), "no such thing");
         assert!(!ended.is_good());

@@ -142,7 +142,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         let mut seen = look(settings, guest, deadline, &mut restarts).await;
         seen.waited = started.elapsed();
         let bad = judge(settings, &seen).outcome != CheckOutcome::Pass;
-        let again = bad || restarts.as_ref().is_some_and(|restarts: &units::Restarts| restarts.need_another_look());
+        let again =
+            bad || restarts.as_ref().is_some_and(|restarts: &units::Restarts| restarts.need_another_look());
         if seen.state.is_empty() || !again || !pause(&mut wait, LONGEST_PAUSE, latest).await {
             return seen;
         }
@@ -231,7 +232,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
     for name in &settings.enabled {
         let state = named(name).map(|unit| unit.file.as_str()).unwrap_or_default();
         if !matches!(state, "enabled" | "enabled-runtime" | "alias" | "generated") {
-            return Err((Fail, format!("{name} is {}, and must be enabled", text::or(state, "not installed"))));
+            return Err((
+                Fail,
+                format!("{name} is {}, and must be enabled", text::or(state, "not installed")),
+            ));
         }
     }
     if let Some(stranger) = seen.listeners.iter().find(|listener| !is_expected(settings, listener)) {

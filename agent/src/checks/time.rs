@@ -54,7 +54,10 @@ pub static CHECK: Check = Check {
     keys: &[
         Key {
             name: "max_offset",
-            value: ValueType::Duration { shortest: Duration::from_secs(1), longest: Duration::from_hours(24) },
+            value: ValueType::Duration {
+                shortest: Duration::from_secs(1),
+                longest: Duration::from_hours(24),
+            },
             default: "\"5s\"",
             help: "how far the clock may be from the manager's",
         },
@@ -134,7 +137,8 @@ async fn look(guest: &Guest, deadline: Instant) -> Observation {
     let source = guest.read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     seen.source = text::one_line(&source.unwrap_or_default());
     let Some(systemctl) = program(guest, "systemctl") else { return seen };
-    let shown = systemctl.with(["show", "--property=LoadState,ActiveState,UnitFileState", "--"]).with(SERVICES);
+    let shown =
+        systemctl.with(["show", "--property=LoadState,ActiveState,UnitFileState", "--"]).with(SERVICES);
     let ended = shown.run(deadline).await;
     seen.known = ended.is_good();
     for (block, name) in ended.out.split("\n\n").zip(SERVICES) {
@@ -143,7 +147,9 @@ async fn look(guest: &Guest, deadline: Instant) -> Observation {
             text::one_line(value.unwrap_or_default())
         };
         match (field("LoadState").as_str(), field("ActiveState").as_str()) {
-            (_, "active" | "reloading" | "activating") if seen.service.is_empty() => name.clone_into(&mut seen.service),
+            (_, "active" | "reloading" | "activating") if seen.service.is_empty() => {
+                name.clone_into(&mut seen.service)
+            }
             ("masked", _) => seen.idle.push(format!("{name} is masked")),
             ("loaded", "failed") => seen.idle.push(format!("{name} has failed")),
             ("loaded", "inactive") => {
@@ -191,7 +197,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     }
     if settings.synchronisation != "none" {
         if !seen.known {
-            return (Inconclusive, "there is no systemd to ask which service keeps the clock right".to_owned());
+            return (
+                Inconclusive,
+                "there is no systemd to ask which service keeps the clock right".to_owned(),
+            );
         }
         if seen.service.is_empty() {
             let idle = match seen.idle.as_slice() {
@@ -207,7 +216,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     }
     // Here a message that was long on its way looks the same as a clock that is ahead.
     if ahead > bound && !seen.synchronised {
-        return (Inconclusive, format!("the clock is {} ahead, or the request was so long on its way", span(ahead)));
+        return (
+            Inconclusive,
+            format!("the clock is {} ahead, or the request was so long on its way", span(ahead)),
+        );
     }
     let keeper = match (seen.service.as_str(), seen.synchronised) {
         ("", _) => text::or(&seen.source, "nothing").to_owned(),

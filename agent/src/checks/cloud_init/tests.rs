@@ -99,9 +99,7 @@ fn the_end_must_come() {
     assert_eq!(summary, "cloud-init has not finished after 42.0 s: it is in modules-final");
     let text = status(r#"{"errors": [], "finished": null, "start": null}"#, "null");
     assert!(
-        judged(&Settings::default(), &seen(&text, false))
-            .1
-            .ends_with("finished modules-config and waits")
+        judged(&Settings::default(), &seen(&text, false)).1.ends_with("finished modules-config and waits")
     );
 }
 

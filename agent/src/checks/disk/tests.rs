@@ -340,10 +340,7 @@ fn a_root_that_cloud_init_is_yet_to_grow_is_no_bad_image() {
     assert!(summary.contains("did not grow") && summary.contains("checks.disk"), "{summary}");
     let mut full = grown();
     full.unsettled = true;
-    assert_eq!(
-        judged(&Settings { min_free: 4 * GIB, ..Settings::default() }, &full).0,
-        CheckOutcome::Fail
-    );
+    assert_eq!(judged(&Settings { min_free: 4 * GIB, ..Settings::default() }, &full).0, CheckOutcome::Fail);
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ const OF_A_BUSY_HOST: [&str; 4] = ["soft lockup", "hard LOCKUP", "workqueue lock
 
 /// The messages about faults, from the boot on.
 pub(super) fn faults(guest: &Guest) -> Vec<String> {
-    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(guest.path("/dev/kmsg"));
+    let opened =
+        OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(guest.path("/dev/kmsg"));
     let Ok(mut log) = opened else { return Vec::new() };
     let mut faults = Vec::new();
     let mut record = vec![0; LONGEST];
@@ -59,7 +60,9 @@ fn fault(line: &str) -> Option<String> {
     // Programs write to this log as well, with a facility of their own.
     let is_kernels = priority >> 3 == 0;
     let tells = FAULTS.iter().any(|fault| message.starts_with(fault))
-        || message.split_once(": ").is_some_and(|(_, rest)| FAULTS.iter().any(|fault| rest.starts_with(fault)));
+        || message
+            .split_once(": ")
+            .is_some_and(|(_, rest)| FAULTS.iter().any(|fault| rest.starts_with(fault)));
     let busy = OF_A_BUSY_HOST.iter().any(|fault| message.contains(fault));
     (is_kernels && tells && !busy).then(|| text::one_line(message))
 }

@@ -14,7 +14,8 @@ fn good() -> Observation {
         running: "6.1.0-31-cloud-amd64".to_owned(),
         installed: texts(&["6.1.0-30-cloud-amd64", "6.1.0-31-cloud-amd64"]),
         consoles: texts(&["tty0", "ttyS0"]),
-        command_line: "BOOT_IMAGE=/boot/vmlinuz root=LABEL=img-rootfs ro console=tty0 console=ttyS0,115200".to_owned(),
+        command_line: "BOOT_IMAGE=/boot/vmlinuz root=LABEL=img-rootfs ro console=tty0 console=ttyS0,115200"
+            .to_owned(),
         ..Observation::default()
     }
 }
@@ -49,7 +50,8 @@ fn the_newest_must_run() {
         ("5.14.0-503.11.1.el9_5.x86_64", "5.14.0-503.15.1.el9_5.x86_64"),
         ("6.12.9+deb13-cloud-amd64", "6.12.57+deb13-cloud-amd64"),
     ] {
-        let seen = Observation { running: running.to_owned(), installed: texts(&[running, installed]), ..good() };
+        let seen =
+            Observation { running: running.to_owned(), installed: texts(&[running, installed]), ..good() };
         let said = failure(&Settings::default(), &seen);
         assert_eq!(said, format!("kernel {running} runs, and the newer {installed} is installed"));
         let newest = Observation { running: installed.to_owned(), ..seen };
@@ -69,7 +71,10 @@ fn the_console_must_be_there() {
     let with = |console: &str| Settings { console: console.to_owned(), ..Settings::default() };
     passes(&with("none"), &without);
     passes(&with("ttyS0"), &good());
-    assert!(failure(&with("ttyS1"), &good()).starts_with("the kernel does not write to ttyS1, but to tty0, ttyS0"));
+    assert!(
+        failure(&with("ttyS1"), &good())
+            .starts_with("the kernel does not write to ttyS1, but to tty0, ttyS0")
+    );
 }
 
 #[test]
@@ -78,7 +83,10 @@ fn taints_are_told_in_words() {
     assert_eq!(letters((1 << 9) | (1 << 13)), "WE");
     assert_eq!(letters(1 << 14), "L");
     let tainted = Observation { taints: "O".to_owned(), ..good() };
-    assert_eq!(failure(&Settings::default(), &tainted), "the kernel is tainted: O (a module from outside the kernel)");
+    assert_eq!(
+        failure(&Settings::default(), &tainted),
+        "the kernel is tainted: O (a module from outside the kernel)"
+    );
     passes(&Settings { allowed_taint: "EO".to_owned(), ..Settings::default() }, &tainted);
     // A processor that stood still, and old firmware.
     passes(&Settings::default(), &Observation { taints: "LI".to_owned(), ..good() });
@@ -88,15 +96,27 @@ fn taints_are_told_in_words() {
 fn faults_and_missing_modules_are_told() {
     let faults = texts(&["BUG: kernel NULL pointer dereference, address: 0000000000000000"]);
     assert!(failure(&Settings::default(), &Observation { faults, ..good() }).contains("NULL pointer"));
-    let missing = texts(&["overlay: modprobe: FATAL: Module overlay not found in directory /lib/modules/6.1.0-31-cloud-amd64"]);
-    assert!(failure(&Settings::default(), &Observation { missing, ..good() }).starts_with("the kernel module overlay: "));
+    let missing = texts(&[
+        "overlay: modprobe: FATAL: Module overlay not found in directory /lib/modules/6.1.0-31-cloud-amd64",
+    ]);
+    assert!(
+        failure(&Settings::default(), &Observation { missing, ..good() })
+            .starts_with("the kernel module overlay: ")
+    );
 }
 
 #[tokio::test]
 async fn a_guest_is_looked_at() {
     let root = tempfile::tempdir().unwrap();
     let guest = Guest::below(root.path());
-    for folder in ["/proc/sys/kernel", "/sys/class/tty/console", "/boot", "/lib/modules/6.1.0-31-amd64", "/sys/module/virtio_net", "/dev"] {
+    for folder in [
+        "/proc/sys/kernel",
+        "/sys/class/tty/console",
+        "/boot",
+        "/lib/modules/6.1.0-31-amd64",
+        "/sys/module/virtio_net",
+        "/dev",
+    ] {
         fs::create_dir_all(guest.path(folder)).unwrap();
     }
     for (file, text) in [
@@ -112,7 +132,11 @@ async fn a_guest_is_looked_at() {
     ] {
         fs::write(guest.path(file), text).unwrap();
     }
-    plant(&guest, "modprobe", "[ \"$2\" = nbd ] || { echo \"modprobe: FATAL: Module $2 not found\" >&2; exit 1; }");
+    plant(
+        &guest,
+        "modprobe",
+        "[ \"$2\" = nbd ] || { echo \"modprobe: FATAL: Module $2 not found\" >&2; exit 1; }",
+    );
     let modules = texts(&["virtio-net", "nbd", "overlay"]);
     let settings = Settings { modules, ..Settings::default() };
     let seen = observe(&settings, &guest, Instant::now() + Duration::from_mins(1)).await;

@@ -52,7 +52,10 @@ fn metadata_that_was_taken_passes() {
 fn another_instance_fails() {
     let other = with_taken(|taken| taken.id = "iid-datasource-none".to_owned());
     let said = failure(&other);
-    assert_eq!(said, format!("cloud-init took the instance for iid-datasource-none, and the config drive says {ID}"));
+    assert_eq!(
+        said,
+        format!("cloud-init took the instance for iid-datasource-none, and the config drive says {ID}")
+    );
     let server = ServerFacts { id: "other".to_owned(), ..ServerFacts::default() };
     let judgement = judge(&Settings::default(), &server, &good());
     assert_eq!(judgement.outcome, CheckOutcome::Fail);
@@ -101,7 +104,8 @@ async fn service(meta_data: &'static str, user_data: &'static str) -> SocketAddr
             let count = stream.read(&mut request).await.unwrap();
             let request = String::from_utf8_lossy(&request[..count]).into_owned();
             let body = if request.contains("/openstack/latest/user_data ") { user_data } else { meta_data };
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         }
     });
@@ -124,8 +128,7 @@ async fn the_service_is_compared_with_what_cloud_init_kept() {
     fs::write(guest.path("/run/cloud-init/instance-data.json"), data.to_string()).unwrap();
     fs::write(guest.path("/var/lib/cloud/instance/user-data.txt"), "#cloud-config\n").unwrap();
     fs::write(guest.path("/var/lib/cloud/instance/cloud-config.txt"), "").unwrap();
-    let meta_data =
-        r#"{"uuid": "8C3B6F0E-5D0C-4A76-9D7E-0B6F5A2D1E11", "public_keys": {"mine": "ssh-ed25519 AAAA other@example\n"}}"#;
+    let meta_data = r#"{"uuid": "8C3B6F0E-5D0C-4A76-9D7E-0B6F5A2D1E11", "public_keys": {"mine": "ssh-ed25519 AAAA other@example\n"}}"#;
     let soon = || Instant::now() + Duration::from_secs(12);
     let same = service(meta_data, "#cloud-config").await;
     let (settings, server) = (Settings::default(), ServerFacts::default());

@@ -61,7 +61,8 @@ pub struct Address {
 /// The cards, with their addresses. What is no card (bridges, bonds, links of containers) has no device.
 pub(super) fn of(guest: &Guest, addresses: &[(String, Address)]) -> Vec<Card> {
     let Ok(entries) = fs::read_dir(guest.path("/sys/class/net")) else { return Vec::new() };
-    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     let cards = names.into_iter().filter(|name| guest.has(format!("/sys/class/net/{name}/device")));
     cards.take(MOST_CARDS).map(|name| card(guest, name, addresses)).collect()
@@ -83,7 +84,11 @@ fn card(guest: &Guest, name: String, addresses: &[(String, Address)]) -> Card {
         carrier: read("carrier") == "1",
         unmanaged: state("unmanaged"),
         asking: state("configuring"),
-        addresses: addresses.iter().filter(|(of, _)| *of == name).map(|(_, address)| address.clone()).collect(),
+        addresses: addresses
+            .iter()
+            .filter(|(of, _)| *of == name)
+            .map(|(_, address)| address.clone())
+            .collect(),
         name,
     }
 }
@@ -99,7 +104,8 @@ pub(super) async fn addresses(guest: &Guest, deadline: Instant) -> Option<Vec<(S
         let leases = leases(guest);
         let client = has_silent_client(guest);
         for (_, address) in &mut found {
-            address.leased |= client || leases.iter().any(|lease| mentions(lease, &address.address.to_string()));
+            address.leased |=
+                client || leases.iter().any(|lease| mentions(lease, &address.address.to_string()));
         }
     }
     Some(found)
@@ -156,7 +162,10 @@ pub(super) fn default_route(guest: &Guest) -> bool {
     let four = guest.read("/proc/net/route").unwrap_or_default();
     let is_default = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let up = words.get(3).and_then(|flags| u32::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 1 == 1);
+        let up = words
+            .get(3)
+            .and_then(|flags| u32::from_str_radix(flags, 16).ok())
+            .is_some_and(|flags| flags & 1 == 1);
         words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000") && up
     };
     let six = guest.read("/proc/net/ipv6_route").unwrap_or_default();
@@ -164,7 +173,9 @@ pub(super) fn default_route(guest: &Guest) -> bool {
         let words: Vec<&str> = line.split_whitespace().collect();
         // The kernel has one of its own on lo, which says that there is none.
         let nowhere = words.last() == Some(&"lo");
-        words.first().is_some_and(|to| to.chars().all(|c| c == '0')) && words.get(1) == Some(&"00") && !nowhere
+        words.first().is_some_and(|to| to.chars().all(|c| c == '0'))
+            && words.get(1) == Some(&"00")
+            && !nowhere
     };
     four.lines().any(is_default) || six.lines().any(is_default_of_six)
 }
@@ -179,9 +190,12 @@ mod tests {
         let (card, found) = address(line).unwrap();
         assert_eq!((card.as_str(), found.address.to_string().as_str()), ("eth0", "10.0.2.15"));
         assert!(found.global && found.leased);
-        let (_, found) = address(r"2: eth0    inet6 fe80::5054:ff:fe12:3456/64 scope link \       valid_lft forever").unwrap();
+        let (_, found) =
+            address(r"2: eth0    inet6 fe80::5054:ff:fe12:3456/64 scope link \       valid_lft forever")
+                .unwrap();
         assert!(!found.global && !found.leased);
-        let (_, found) = address(r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever").unwrap();
+        let (_, found) =
+            address(r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever").unwrap();
         assert!(!found.global);
         assert_eq!(address("garbage"), None);
     }

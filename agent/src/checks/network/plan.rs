@@ -103,7 +103,8 @@ fn one_link(mac: &str, mtu: Option<u64>, networks: &[&Json]) -> Link {
             link.addresses.extend(address(network.get("ip_address")));
         }
         let routes = network.get("routes").and_then(Json::as_array);
-        let to_all = |route: &Json| matches!(route.get("network").and_then(Json::as_str), Some("0.0.0.0" | "::"));
+        let to_all =
+            |route: &Json| matches!(route.get("network").and_then(Json::as_str), Some("0.0.0.0" | "::"));
         link.default_route |= routes.is_some_and(|routes| routes.iter().any(to_all)) || kind == "ipv4_dhcp";
     }
     link.dhcp |= !of_four;
@@ -141,7 +142,10 @@ mod tests {
         assert_eq!((first.mtu, first.dhcp, first.default_route), (Some(1442), true, true));
         let second = plan.link("fa:16:3e:00:00:02").unwrap();
         assert_eq!((second.mtu, second.dhcp, second.default_route), (None, false, false));
-        assert_eq!(second.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap(), "2001:db8::7".parse().unwrap()]);
+        assert_eq!(
+            second.addresses,
+            ["192.0.2.7".parse::<IpAddr>().unwrap(), "2001:db8::7".parse().unwrap()]
+        );
         assert_eq!(plan.name_servers.len(), 2);
         assert!(plan.needs_default_route());
     }
@@ -152,7 +156,8 @@ mod tests {
         let guest = Guest::below(root.path());
         assert_eq!(of(&guest), None);
         std::fs::create_dir_all(guest.path("/run/cloud-init")).unwrap();
-        let write = |text: &str| std::fs::write(guest.path("/run/cloud-init/instance-data.json"), text).unwrap();
+        let write =
+            |text: &str| std::fs::write(guest.path("/run/cloud-init/instance-data.json"), text).unwrap();
         write(r#"{"ds": {"meta_data": {}}, "v1": {}}"#);
         assert_eq!(of(&guest), None);
         write(r#"{"ds": {"network_json": {"links": [], "networks": [], "services": []}}}"#);

@@ -10,12 +10,21 @@ fn address(text: &str, leased: bool) -> Address {
 }
 
 fn card(name: &str, mac: &str, addresses: Vec<Address>) -> Card {
-    Card { name: name.to_owned(), mac: mac.to_owned(), mtu: 1500, up: true, carrier: true, addresses, ..Card::default() }
+    Card {
+        name: name.to_owned(),
+        mac: mac.to_owned(),
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        addresses,
+        ..Card::default()
+    }
 }
 
 /// A Debian 12 on the local cloud.
 fn good() -> Observation {
-    let link = Link { mac: MAC.to_owned(), mtu: Some(1500), dhcp: true, default_route: true, ..Link::default() };
+    let link =
+        Link { mac: MAC.to_owned(), mtu: Some(1500), dhcp: true, default_route: true, ..Link::default() };
     Observation {
         cards: vec![card("eth0", MAC, vec![address("10.0.2.15", true), address("fe80::1", false)])],
         default_route: true,
@@ -53,7 +62,10 @@ fn a_good_network_passes() {
 #[test]
 fn an_address_that_no_lease_gave_came_with_the_image() {
     let baked = with_card(|card| card.addresses = vec![address("10.0.2.77", false)]);
-    assert_eq!(failure(&baked), "eth0 has the address 10.0.2.77 without a lease of DHCP: it came with the image");
+    assert_eq!(
+        failure(&baked),
+        "eth0 has the address 10.0.2.77 without a lease of DHCP: it came with the image"
+    );
     assert!(failure(&Observation { plan: None, ..baked.clone() }).contains("10.0.2.77"));
     // Where the metadata gives fixed addresses there is no lease.
     let mut fixed = baked;
@@ -66,7 +78,10 @@ fn an_address_that_no_lease_gave_came_with_the_image() {
 
 #[test]
 fn the_largest_packet_is_the_networks() {
-    assert_eq!(failure(&with_card(|card| card.mtu = 1000)), "eth0 has an MTU of 1000, and the metadata says 1500");
+    assert_eq!(
+        failure(&with_card(|card| card.mtu = 1000)),
+        "eth0 has an MTU of 1000, and the metadata says 1500"
+    );
     let alone = Observation { plan: None, ..with_card(|card| card.mtu = 1000) };
     assert_eq!(failure(&alone), "eth0 has an MTU of 1000, less than any network's 1280");
     let alone = Observation { plan: None, ..with_card(|card| card.mtu = 1442) };
@@ -104,11 +119,17 @@ fn every_card_works() {
 
 #[test]
 fn a_card_of_the_metadata_must_be_there() {
-    let seen = Observation { cards: vec![card("eth0", "fa:16:3e:00:00:09", vec![address("10.0.2.15", true)])], ..good() };
+    let seen = Observation {
+        cards: vec![card("eth0", "fa:16:3e:00:00:09", vec![address("10.0.2.15", true)])],
+        ..good()
+    };
     let (outcome, said) = judged(&Settings::default(), &seen);
     assert_eq!(outcome, CheckOutcome::Inconclusive);
     assert!(said.contains(MAC), "{said}");
-    assert_eq!(judged(&Settings::default(), &Observation { blind: true, ..good() }).0, CheckOutcome::Inconclusive);
+    assert_eq!(
+        judged(&Settings::default(), &Observation { blind: true, ..good() }).0,
+        CheckOutcome::Inconclusive
+    );
     assert!(failure(&Observation { cards: Vec::new(), ..good() }).contains("no network card"));
 }
 
@@ -125,7 +146,14 @@ fn name_servers_are_the_metadatas() {
 
 fn guest(root: &std::path::Path, addresses: &str) -> Guest {
     let guest = Guest::below(root);
-    for folder in ["/sys/class/net/eth0/device", "/sys/class/net/lo", "/proc/net", "/run/systemd/netif/leases", "/run/systemd/netif/links", "/etc"] {
+    for folder in [
+        "/sys/class/net/eth0/device",
+        "/sys/class/net/lo",
+        "/proc/net",
+        "/run/systemd/netif/leases",
+        "/run/systemd/netif/links",
+        "/etc",
+    ] {
         fs::create_dir_all(guest.path(folder)).unwrap();
     }
     for (file, text) in [
@@ -136,7 +164,10 @@ fn guest(root: &std::path::Path, addresses: &str) -> Guest {
         ("/sys/class/net/eth0/ifindex", "2\n"),
         ("/run/systemd/netif/links/2", "# private\nADMIN_STATE=configured\n"),
         ("/run/systemd/netif/leases/2", "# private\nADDRESS=10.0.2.15\n"),
-        ("/proc/net/route", "Iface\tDestination\n eth0\t00000000\t0202000A\t0003\t0\t0\t1024\t00000000\t0\t0\t0\n"),
+        (
+            "/proc/net/route",
+            "Iface\tDestination\n eth0\t00000000\t0202000A\t0003\t0\t0\t1024\t00000000\t0\t0\t0\n",
+        ),
         ("/etc/resolv.conf", "nameserver 10.0.2.3\n"),
     ] {
         fs::write(guest.path(file), text).unwrap();
@@ -167,6 +198,9 @@ async fn a_guest_is_looked_at() {
     let root = tempfile::tempdir().unwrap();
     let guest = guest(root.path(), "2: eth0    inet 10.0.2.15/24 scope global dynamic eth0");
     let seen = observe(&Settings::default(), &guest, Instant::now() + Duration::from_mins(1)).await;
-    assert_eq!((seen.default_route, seen.name_servers.as_slice()), (true, ["10.0.2.3".to_owned()].as_slice()));
+    assert_eq!(
+        (seen.default_route, seen.name_servers.as_slice()),
+        (true, ["10.0.2.3".to_owned()].as_slice())
+    );
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Pass);
 }

@@ -63,10 +63,22 @@ fn apt_get(guest: &Guest, private: &Private) -> Option<Program> {
     ];
     let options = options.into_iter().flat_map(|option| ["--option".to_owned(), option]);
     let found = program(guest, "apt-get")?;
-    Some(found.with(["--quiet", "--assume-yes"]).with(options).env("DEBIAN_FRONTEND", "noninteractive").env("HOME", "/root"))
+    Some(
+        found
+            .with(["--quiet", "--assume-yes"])
+            .with(options)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("HOME", "/root"),
+    )
 }
 
-pub(super) async fn look(guest: &Guest, private: &Private, seen: &mut Observation, fetch: bool, deadline: Instant) {
+pub(super) async fn look(
+    guest: &Guest,
+    private: &Private,
+    seen: &mut Observation,
+    fetch: bool,
+    deadline: Instant,
+) {
     seen.broken = broken_packages(guest, deadline).await;
     let Some(apt_get) = apt_get(guest, private) else { return };
     if fetch {
@@ -76,7 +88,8 @@ pub(super) async fn look(guest: &Guest, private: &Private, seen: &mut Observatio
         }
         let ended = apt_get.clone().with(["update"]).run(deadline).await;
         let asked = ["Hit:", "Get:", "Ign:", "Err:"];
-        seen.no_sources = ended.is_good() && !ended.out.lines().any(|line| asked.iter().any(|word| line.starts_with(word)));
+        seen.no_sources =
+            ended.is_good() && !ended.out.lines().any(|line| asked.iter().any(|word| line.starts_with(word)));
         seen.troubles = troubles(&ended);
     }
     if !seen.troubles.is_empty() || seen.no_sources {
@@ -87,7 +100,9 @@ pub(super) async fn look(guest: &Guest, private: &Private, seen: &mut Observatio
     if !ended.is_good() {
         match unmet(&ended) {
             Some(unmet) => seen.broken.push(unmet),
-            None => seen.troubles.push(Trouble { own: ended.code.is_some(), what: format!("apt-get: {}", ended.complaint()) }),
+            None => seen
+                .troubles
+                .push(Trouble { own: ended.code.is_some(), what: format!("apt-get: {}", ended.complaint()) }),
         }
     }
 }
@@ -162,12 +177,20 @@ fn troubles(ended: &Ended) -> Vec<Trouble> {
         let mistrusted = MISTRUST.iter().any(|word| said.contains(word)) && said.contains("://");
         let is_error = line.starts_with("E: ") || mistrusted;
         // The same as before, in other words.
-        let repeated = ["Failed to fetch", "Some index files failed", "does not have a Release file", "no longer has a Release file"]
-            .iter()
-            .any(|word| said.contains(word))
+        let repeated = [
+            "Failed to fetch",
+            "Some index files failed",
+            "does not have a Release file",
+            "no longer has a Release file",
+        ]
+        .iter()
+        .any(|word| said.contains(word))
             && !found.is_empty();
         if is_error && !repeated && !(mistrusted && found.iter().any(|known: &Trouble| known.own)) {
-            found.push(Trouble { own: !is_of_others(said), what: format!("apt-get: {}", text::one_line(said)) });
+            found.push(Trouble {
+                own: !is_of_others(said),
+                what: format!("apt-get: {}", text::one_line(said)),
+            });
         }
     }
     if found.is_empty() && !ended.is_good() {
@@ -205,7 +228,12 @@ fn is_of_others(said: &str) -> bool {
 }
 
 /// Installs a package and purges it, with all that came with it.
-pub(super) async fn install(guest: &Guest, private: &Private, package: &str, deadline: Instant) -> Vec<Trouble> {
+pub(super) async fn install(
+    guest: &Guest,
+    private: &Private,
+    package: &str,
+    deadline: Instant,
+) -> Vec<Trouble> {
     let Some(apt_get) = apt_get(guest, private) else { return Vec::new() };
     let simulated = apt_get.clone().with(["--simulate", "install", package]).run(deadline).await;
     let news: Vec<String> = updates(&simulated.out).into_iter().map(|update| update.package).collect();

@@ -33,11 +33,18 @@ fn dnf(guest: &Guest, private: &Private) -> Option<Program> {
     Some(program(guest, "dnf")?.with(["--quiet", "--assumeyes"]).with(options).env("HOME", "/root"))
 }
 
-pub(super) async fn look(guest: &Guest, private: &Private, seen: &mut Observation, fetch: bool, deadline: Instant) {
+pub(super) async fn look(
+    guest: &Guest,
+    private: &Private,
+    seen: &mut Observation,
+    fetch: bool,
+    deadline: Instant,
+) {
     let Some(dnf) = dnf(guest, private) else { return };
     if fetch {
         let ended = dnf.clone().with(["makecache"]).run(deadline).await;
-        seen.no_sources = says(&ended, "no enabled repositories") || says(&ended, "No repositories available");
+        seen.no_sources =
+            says(&ended, "no enabled repositories") || says(&ended, "No repositories available");
         seen.troubles = troubles(&ended);
     }
     if !seen.troubles.is_empty() || seen.no_sources {
@@ -84,7 +91,9 @@ fn troubles(ended: &Ended) -> Vec<Trouble> {
     let said = format!("{}\n{}", ended.err, ended.out);
     // The last error sums up; those before it say what each mirror did.
     let errors = said.lines().map(|line| line.trim_start_matches([' ', '-', '>'])).filter(|line| {
-        ["Error", "Failed", "Curl error", "Status code", "GPG", "Cannot", "Bad "].iter().any(|word| line.starts_with(word))
+        ["Error", "Failed", "Curl error", "Status code", "GPG", "Cannot", "Bad "]
+            .iter()
+            .any(|word| line.starts_with(word))
     });
     let first = text::one_line(errors.clone().next().unwrap_or(&ended.complaint()));
     let trusts = !["GPG", "gpg", "igning key", "ignature"].iter().any(|word| said.contains(word));
@@ -94,7 +103,12 @@ fn troubles(ended: &Ended) -> Vec<Trouble> {
 }
 
 /// Installs a package and removes it, with all that came with it.
-pub(super) async fn install(guest: &Guest, private: &Private, package: &str, deadline: Instant) -> Vec<Trouble> {
+pub(super) async fn install(
+    guest: &Guest,
+    private: &Private,
+    package: &str,
+    deadline: Instant,
+) -> Vec<Trouble> {
     let Some(dnf) = dnf(guest, private) else { return Vec::new() };
     let there = match program(guest, "rpm") {
         Some(rpm) => rpm.with(["--query", "--quiet", "--", package]).run(deadline).await.is_good(),
@@ -105,7 +119,10 @@ pub(super) async fn install(guest: &Guest, private: &Private, package: &str, dea
         let ended = dnf.clone().with([*verb, package]).run(deadline).await;
         let found = troubles(&ended);
         if !found.is_empty() {
-            let named = |trouble: Trouble| Trouble { what: format!("{verb} of {package}: {}", trouble.what), ..trouble };
+            let named = |trouble: Trouble| Trouble {
+                what: format!("{verb} of {package}: {}", trouble.what),
+                ..trouble
+            };
             return found.into_iter().map(named).collect();
         }
     }
@@ -132,7 +149,10 @@ mod tests {
         assert!(!troubles(&ended(1, &busy))[0].own);
         let key = "Error: Failed to download metadata for repo 'x': repomd.xml GPG signature verification error: Signing key not found\n";
         let found = troubles(&ended(1, key));
-        assert!(found[0].own && found[0].what.starts_with("dnf does not trust a source: Error: Failed"), "{found:?}");
+        assert!(
+            found[0].own && found[0].what.starts_with("dnf does not trust a source: Error: Failed"),
+            "{found:?}"
+        );
         assert!(troubles(&ended(0, "")).is_empty());
     }
 

@@ -30,7 +30,10 @@ fn pending_updates_are_counted() {
     assert_eq!((outcome, said.as_str()), (CheckOutcome::Fail, "1 updates are pending, more than 0: tzdata"));
     let urgent = Observation { pending: vec![update("tzdata", false), update("openssl", true)], ..good() };
     let (outcome, said) = judged(&Settings::default(), &urgent);
-    assert_eq!((outcome, said.as_str()), (CheckOutcome::Fail, "1 security updates are pending, more than 0: openssl"));
+    assert_eq!(
+        (outcome, said.as_str()),
+        (CheckOutcome::Fail, "1 security updates are pending, more than 0: openssl")
+    );
     let settings = Settings { security_pending: 1, ..Settings::default() };
     assert_eq!(judged(&settings, &urgent).0, CheckOutcome::Pass);
 }
@@ -47,7 +50,10 @@ fn the_images_own_faults_count_before_those_of_others() {
     let seen = Observation { broken: vec!["the package eject is half-configured".to_owned()], ..seen };
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Fail);
     let none = Observation { no_sources: true, ..good() };
-    assert_eq!(judged(&Settings::default(), &none), (CheckOutcome::Fail, "apt has no package sources".to_owned()));
+    assert_eq!(
+        judged(&Settings::default(), &none),
+        (CheckOutcome::Fail, "apt has no package sources".to_owned())
+    );
     let seen = Observation { installation: vec![trouble(true, "tree cannot be installed")], ..good() };
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Fail);
 }
@@ -93,7 +99,16 @@ async fn a_sound_guest_is_looked_at_and_left_as_it_was() {
     let asked = fs::read_to_string(root.path().join("asked")).unwrap();
     let verbs: Vec<String> = asked
         .lines()
-        .map(|line| line.split_whitespace().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" "))
+        .map(|line| {
+            line.split_whitespace()
+                .rev()
+                .take(2)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
         .collect();
     assert!(verbs[0].ends_with("update"), "{asked}");
     assert_eq!(verbs[1..], ["--simulate dist-upgrade", "install tree", "install tree", "purge tree"]);
@@ -119,5 +134,8 @@ async fn a_package_that_is_not_configured_is_named() {
     let guest = guest(root.path(), SOUND);
     plant(&guest, "dpkg-query", "printf 'ok installed libc6\\nok half-configured eject\\n'");
     let seen = observe(&Settings::default(), &guest, soon()).await;
-    assert_eq!(judged(&Settings::default(), &seen), (CheckOutcome::Fail, "the package eject is half-configured".to_owned()));
+    assert_eq!(
+        judged(&Settings::default(), &seen),
+        (CheckOutcome::Fail, "the package eject is half-configured".to_owned())
+    );
 }

@@ -111,7 +111,8 @@ fn owners(guest: &Guest) -> BTreeMap<u64, String> {
     for process in numbers.filter(|name| name.parse::<u32>().is_ok()).take(MOST_PROCESSES) {
         let Ok(files) = fs::read_dir(guest.path(format!("/proc/{process}/fd"))) else { continue };
         for link in files.flatten().filter_map(|file| fs::read_link(file.path()).ok()) {
-            let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            let inode =
+                link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             // One that several hold is told by the newest: systemd opens sockets for others.
             if let Some(inode) = inode {
                 let name = guest.read(format!("/proc/{process}/comm")).unwrap_or_default();
@@ -146,7 +147,10 @@ mod tests {
         let all: Vec<String> = listeners(&guest).iter().map(ToString::to_string).collect();
         assert_eq!(
             all,
-            ["sshd listens on port 22/tcp of 0.0.0.0", "something listens on port 546/udp of fe80::5054:ff:fe12:3456"]
+            [
+                "sshd listens on port 22/tcp of 0.0.0.0",
+                "something listens on port 546/udp of fe80::5054:ff:fe12:3456"
+            ]
         );
     }
 
@@ -156,6 +160,9 @@ mod tests {
         let port = socket.local_addr().unwrap().port();
         let all = listeners(&Guest::default());
         // Where the host has more than are told of, this one may be among the others.
-        assert!(all.len() == MOST || all.iter().any(|one| one.number == port && !one.program.is_empty()), "{all:?}");
+        assert!(
+            all.len() == MOST || all.iter().any(|one| one.number == port && !one.program.is_empty()),
+            "{all:?}"
+        );
     }
 }

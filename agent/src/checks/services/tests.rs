@@ -53,7 +53,10 @@ fn a_good_system_passes() {
 
 #[test]
 fn a_unit_that_failed_is_named_with_its_reason() {
-    let failed = Failed { unit: "site.service".to_owned(), why: "it ended with exit code 1 and said nothing".to_owned() };
+    let failed = Failed {
+        unit: "site.service".to_owned(),
+        why: "it ended with exit code 1 and said nothing".to_owned(),
+    };
     let seen = Observation { state: "degraded".to_owned(), failed: vec![failed.clone()], ..good() };
     let said = failure(&Settings::default(), &seen);
     assert_eq!(said, "site.service failed: it ended with exit code 1 and said nothing");
@@ -66,15 +69,17 @@ fn a_unit_that_failed_is_named_with_its_reason() {
 
 #[test]
 fn a_service_that_never_stays_up_is_named() {
-    let again = Failed { unit: "site.service".to_owned(), why: "7 times since the boot, no such file".to_owned() };
+    let again =
+        Failed { unit: "site.service".to_owned(), why: "7 times since the boot, no such file".to_owned() };
     let seen = Observation { restarting: vec![again], ..good() };
-    assert!(failure(&Settings::default(), &seen).starts_with("site.service is started again and again: 7 times"));
+    assert!(
+        failure(&Settings::default(), &seen).starts_with("site.service is started again and again: 7 times")
+    );
 }
 
 #[test]
 fn a_start_that_does_not_end_says_what_it_waits_for() {
-    let seen =
-        Observation { state: "starting".to_owned(), pending: names(&["site.service"]), ..good() };
+    let seen = Observation { state: "starting".to_owned(), pending: names(&["site.service"]), ..good() };
     assert_eq!(
         failure(&Settings::default(), &seen),
         "the system is still starting after 80.0 s, for site.service"
@@ -118,7 +123,10 @@ fn nothing_unexpected_listens() {
     seen.listeners.push(listener(8080, "tcp", "python3"));
     let said = failure(&Settings::default(), &seen);
     assert!(said.starts_with("python3 listens on port 8080/tcp of 0.0.0.0, which nobody expects"), "{said}");
-    let settings = Settings { sockets: Some(names(&["22/tcp", "8080/tcp", "5355/tcp", "5355/udp"])), ..Settings::default() };
+    let settings = Settings {
+        sockets: Some(names(&["22/tcp", "8080/tcp", "5355/tcp", "5355/udp"])),
+        ..Settings::default()
+    };
     assert_eq!(judged(&settings, &seen).0, CheckOutcome::Pass);
     let none = Settings { sockets: Some(Vec::new()), ..Settings::default() };
     assert!(failure(&none, &seen).starts_with("sshd listens on port 22/tcp"));
@@ -162,7 +170,8 @@ fn guest(root: &std::path::Path, failed: &str) -> Guest {
 async fn the_end_of_the_start_is_waited_for() {
     let root = tempfile::tempdir().unwrap();
     let guest = guest(root.path(), "");
-    let settings = Settings { active: names(&["ssh.service"]), enabled: names(&["ssh.service"]), ..Settings::default() };
+    let settings =
+        Settings { active: names(&["ssh.service"]), enabled: names(&["ssh.service"]), ..Settings::default() };
     let seen = observe(&settings, &guest, Instant::now() + Duration::from_mins(1)).await;
     assert_eq!(seen.state, "running");
     assert_eq!(judged(&settings, &seen).0, CheckOutcome::Pass, "{seen:?}");
@@ -174,7 +183,10 @@ async fn what_failed_is_read_with_the_journals_word() {
     let guest = guest(root.path(), "site.service loaded failed failed A site");
     plant(&guest, "journalctl", "echo Starting; echo 'Failed to find module no_such_module'; echo bye");
     let seen = observe(&Settings::default(), &guest, Instant::now() + Duration::from_secs(20)).await;
-    assert_eq!(failure(&Settings::default(), &seen), "site.service failed: Failed to find module no_such_module");
+    assert_eq!(
+        failure(&Settings::default(), &seen),
+        "site.service failed: Failed to find module no_such_module"
+    );
     let allowed = Settings { allowed_failed: names(&["site.service"]), ..Settings::default() };
     let seen = observe(&allowed, &guest, Instant::now() + Duration::from_secs(20)).await;
     assert_eq!(judged(&allowed, &seen).0, CheckOutcome::Pass);

@@ -99,14 +99,26 @@ fn first_words(output: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Units that failed and must not, with the reasons.
-pub(super) async fn failed(guest: &Guest, allowed: &[String], deadline: Instant) -> Result<Vec<Failed>, String> {
-    let list = systemctl(guest)?.with(["list-units", "--state=failed", "--all", "--no-legend", "--plain", "--no-pager"]);
+pub(super) async fn failed(
+    guest: &Guest,
+    allowed: &[String],
+    deadline: Instant,
+) -> Result<Vec<Failed>, String> {
+    let list = systemctl(guest)?.with([
+        "list-units",
+        "--state=failed",
+        "--all",
+        "--no-legend",
+        "--plain",
+        "--no-pager",
+    ]);
     let ended = list.run(deadline).await;
     if !ended.is_good() {
         return Err(ended.complaint());
     }
     let mut all = Vec::new();
-    let units = first_words(&ended.out).filter(|unit| *unit != OWN && !allowed.iter().any(|allowed| allowed == unit));
+    let units =
+        first_words(&ended.out).filter(|unit| *unit != OWN && !allowed.iter().any(|allowed| allowed == unit));
     for unit in units.take(MOST) {
         all.push(Failed { unit: text::one_line(unit), why: reason(guest, unit, deadline).await });
     }
@@ -115,7 +127,8 @@ pub(super) async fn failed(guest: &Guest, allowed: &[String], deadline: Instant)
 
 /// Units that the start waits for.
 pub(super) async fn pending(guest: &Guest, deadline: Instant) -> Result<Vec<String>, String> {
-    let ended = systemctl(guest)?.with(["list-jobs", "--no-legend", "--plain", "--no-pager"]).run(deadline).await;
+    let ended =
+        systemctl(guest)?.with(["list-jobs", "--no-legend", "--plain", "--no-pager"]).run(deadline).await;
     let running = ended.out.lines().filter(|line| line.split_whitespace().last() == Some("running"));
     let running: Vec<&str> = running.collect();
     Ok(first_words(&running.join("\n")).map(text::one_line).take(MOST).collect())
@@ -128,8 +141,10 @@ pub(super) async fn restarting(
     restarts: &mut Option<Restarts>,
     deadline: Instant,
 ) -> Result<Vec<Failed>, String> {
-    let asked =
-        systemctl(guest)?.with(["show", "--property=Id,NRestarts,SubState", "--", "*.service"]).run(deadline).await;
+    let asked = systemctl(guest)?
+        .with(["show", "--property=Id,NRestarts,SubState", "--", "*.service"])
+        .run(deadline)
+        .await;
     if !asked.is_good() {
         return Err(asked.complaint());
     }
@@ -138,7 +153,9 @@ pub(super) async fn restarting(
     known.looks += 1;
     let mut found = Vec::new();
     for fields in blocks(&asked.out) {
-        let Some(unit) = fields.get("Id").filter(|unit| *unit != OWN && !allowed.contains(unit)) else { continue };
+        let Some(unit) = fields.get("Id").filter(|unit| *unit != OWN && !allowed.contains(unit)) else {
+            continue;
+        };
         let count = fields.get("NRestarts").and_then(|count| count.parse().ok()).unwrap_or(0);
         if is_first {
             known.first.insert(unit.clone(), count);
@@ -148,7 +165,10 @@ pub(super) async fn restarting(
         let waits = fields.get("SubState").is_some_and(|sub| sub == "auto-restart") && count >= SUSPICIOUS;
         if (grown || waits) && found.len() < MOST {
             let why = reason(guest, unit, deadline).await;
-            found.push(Failed { unit: text::one_line(unit), why: format!("{count} times since the boot, {why}") });
+            found.push(Failed {
+                unit: text::one_line(unit),
+                why: format!("{count} times since the boot, {why}"),
+            });
         }
     }
     Ok(found)
@@ -201,7 +221,10 @@ mod tests {
 
     #[test]
     fn the_line_with_the_error_is_told() {
-        assert_eq!(telling_line("starting\nFailed to find module 'x'\ndone\n"), Some("Failed to find module 'x'"));
+        assert_eq!(
+            telling_line("starting\nFailed to find module 'x'\ndone\n"),
+            Some("Failed to find module 'x'")
+        );
         assert_eq!(telling_line("one\n\nlast\n\n"), Some("last"));
         assert_eq!(telling_line("\n"), None);
     }

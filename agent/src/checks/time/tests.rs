@@ -25,7 +25,10 @@ fn wanting(word: &str) -> Settings {
 fn a_clock_that_is_right_and_kept_passes() {
     let (outcome, said) = judged(&Settings::default(), &good());
     assert_eq!(outcome, CheckOutcome::Pass);
-    assert_eq!(said, "the clock is within 0.2 s of the manager's, kept by systemd-timesyncd.service, synchronised");
+    assert_eq!(
+        said,
+        "the clock is within 0.2 s of the manager's, kept by systemd-timesyncd.service, synchronised"
+    );
 }
 
 #[test]
@@ -41,7 +44,10 @@ fn synchronisation_may_be_under_way_unless_it_must_be_reached() {
 #[test]
 fn a_clock_that_is_behind_fails_whatever_keeps_it() {
     let behind = |seconds: f64| Observation { ahead: Some(-seconds), ..good() };
-    assert_eq!(judged(&Settings::default(), &behind(7200.4)), (CheckOutcome::Fail, "the clock is 2 hours behind".to_owned()));
+    assert_eq!(
+        judged(&Settings::default(), &behind(7200.4)),
+        (CheckOutcome::Fail, "the clock is 2 hours behind".to_owned())
+    );
     assert_eq!(judged(&Settings::default(), &behind(259_200.0)).1, "the clock is 3 days behind");
     assert_eq!(judged(&Settings::default(), &behind(6.0)).1, "the clock is 6.0 s behind");
     assert_eq!(judged(&Settings::default(), &behind(4.9)).0, CheckOutcome::Pass);
@@ -74,7 +80,10 @@ fn something_must_keep_the_clock_unless_the_hypervisor_is_meant_to() {
     assert_eq!(judged(&wanting("none"), &none).0, CheckOutcome::Pass);
     let blind = Observation { known: false, ..none };
     assert_eq!(judged(&Settings::default(), &blind).0, CheckOutcome::Inconclusive);
-    assert_eq!(judged(&Settings::default(), &Observation { ahead: None, ..good() }).0, CheckOutcome::Inconclusive);
+    assert_eq!(
+        judged(&Settings::default(), &Observation { ahead: None, ..good() }).0,
+        CheckOutcome::Inconclusive
+    );
 }
 
 fn asked(guest: Guest) -> Examination {
@@ -90,7 +99,8 @@ fn asked(guest: Guest) -> Examination {
 /// What systemctl prints of the services, in their order; `states` are those of the first ones.
 fn systemctl(states: &[&str]) -> String {
     let absent = "LoadState=not-found\\nActiveState=inactive\\nUnitFileState=\\n";
-    let all: Vec<&str> = states.iter().copied().chain(std::iter::repeat(absent)).take(SERVICES.len()).collect();
+    let all: Vec<&str> =
+        states.iter().copied().chain(std::iter::repeat(absent)).take(SERVICES.len()).collect();
     format!("printf '{}'", all.join("\\n"))
 }
 
@@ -99,7 +109,11 @@ async fn the_guests_services_are_asked() {
     let root = tempfile::tempdir().unwrap();
     let guest = Guest::below(root.path());
     let on = "LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n";
-    plant(&guest, "systemctl", &systemctl(&["LoadState=masked\\nActiveState=inactive\\nUnitFileState=masked\\n", on]));
+    plant(
+        &guest,
+        "systemctl",
+        &systemctl(&["LoadState=masked\\nActiveState=inactive\\nUnitFileState=masked\\n", on]),
+    );
     plant(&guest, "timedatectl", "[ $1 = show ] && echo NTPSynchronized=yes");
     let seen = observe(&Settings::default(), &asked(guest)).await;
     assert_eq!((seen.service.as_str(), seen.synchronised), ("chronyd.service", true), "{seen:?}");
@@ -111,7 +125,11 @@ async fn the_guests_services_are_asked() {
 async fn a_service_that_is_off_is_named() {
     let root = tempfile::tempdir().unwrap();
     let guest = Guest::below(root.path());
-    plant(&guest, "systemctl", &systemctl(&["LoadState=loaded\\nActiveState=inactive\\nUnitFileState=disabled\\n"]));
+    plant(
+        &guest,
+        "systemctl",
+        &systemctl(&["LoadState=loaded\\nActiveState=inactive\\nUnitFileState=disabled\\n"]),
+    );
     let seen = observe(&Settings::default(), &asked(guest)).await;
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Fail);
     assert_eq!(seen.idle, ["systemd-timesyncd.service is disabled"]);

@@ -21,14 +21,24 @@ fn a_key_that_is_missing_is_the_images() {
         E: The repository 'http://mirror.example/debian bookworm InRelease' is not signed.\n";
     let trouble = only(&ended(100, out, err));
     assert!(trouble.own);
-    assert_eq!(trouble.what, "apt does not trust http://mirror.example/debian bookworm: NO_PUBKEY 0E98404D386FA1D9");
+    assert_eq!(
+        trouble.what,
+        "apt does not trust http://mirror.example/debian bookworm: NO_PUBKEY 0E98404D386FA1D9"
+    );
     // As apt says it with sqv.
     let out = "Err:1 http://mirror.example/debian trixie InRelease\n  Sub-process /usr/bin/sqv returned an error code (1), \
         error message is: Missing key 4D64FEC119C2029067D6E791F8D2585B8783D481, which is needed to verify signature.\n";
     let trouble = only(&ended(100, out, ""));
-    assert!(trouble.own && trouble.what.contains("trixie: Missing key 4D64FEC119C2029067D6E791F8D2585B8783D481"), "{trouble:?}");
+    assert!(
+        trouble.own && trouble.what.contains("trixie: Missing key 4D64FEC119C2029067D6E791F8D2585B8783D481"),
+        "{trouble:?}"
+    );
     // Where unsigned sources are let in there is no error, but for a warning.
-    let trouble = only(&ended(0, "Get:1 http://mirror.example/x ./ InRelease\n", &err.replace("E: The", "W: The").lines().next().unwrap().to_owned()));
+    let trouble = only(&ended(
+        0,
+        "Get:1 http://mirror.example/x ./ InRelease\n",
+        &err.replace("E: The", "W: The").lines().next().unwrap().to_owned(),
+    ));
     assert!(trouble.own, "{trouble:?}");
 }
 
@@ -36,7 +46,8 @@ fn a_key_that_is_missing_is_the_images() {
 fn a_suite_that_is_not_there_is_the_images() {
     let out = "Ign:1 http://mirror.example/debian bookwurm InRelease\nErr:2 http://mirror.example/debian bookwurm Release\n\
         \x20 404  Not Found [IP: 192.0.2.1 80]\nReading package lists...\n";
-    let err = "E: The repository 'http://mirror.example/debian bookwurm Release' does not have a Release file.\n";
+    let err =
+        "E: The repository 'http://mirror.example/debian bookwurm Release' does not have a Release file.\n";
     let trouble = only(&ended(100, out, err));
     assert!(trouble.own);
     assert_eq!(
@@ -82,7 +93,14 @@ fn a_configuration_that_apt_cannot_read_is_the_images() {
         let found = troubles(&ended(100, "Reading package lists...\n", err));
         assert!(found[0].own && found[0].what.starts_with("apt-get: "), "{found:?}");
     }
-    assert!(troubles(&ended(0, "Hit:1 http://mirror.example/debian bookworm InRelease\n", "N: a note\nW: a warning\n")).is_empty());
+    assert!(
+        troubles(&ended(
+            0,
+            "Hit:1 http://mirror.example/debian bookworm InRelease\n",
+            "N: a note\nW: a warning\n"
+        ))
+        .is_empty()
+    );
 }
 
 #[test]
@@ -91,8 +109,12 @@ fn updates_are_told_apart() {
         Inst tzdata [2024a-0+deb12u1] (2024b-0+deb12u1 Debian:12.9/stable [all])\n\
         Inst openssl [3.0.2-0ubuntu1.18] (3.0.2-0ubuntu1.19 Ubuntu:22.04/jammy-updates, Ubuntu:22.04/jammy-security [amd64])\n\
         Conf libssl3 (3.0.16-1~deb12u1 Debian-Security:12/stable-security [amd64])\n";
-    let found: Vec<(String, bool)> = updates(said).into_iter().map(|update| (update.package, update.security)).collect();
-    assert_eq!(found, [("libssl3".to_owned(), true), ("tzdata".to_owned(), false), ("openssl".to_owned(), true)]);
+    let found: Vec<(String, bool)> =
+        updates(said).into_iter().map(|update| (update.package, update.security)).collect();
+    assert_eq!(
+        found,
+        [("libssl3".to_owned(), true), ("tzdata".to_owned(), false), ("openssl".to_owned(), true)]
+    );
 }
 
 #[test]
@@ -101,7 +123,10 @@ fn a_dependency_that_is_missing_is_named() {
         You might want to run 'apt --fix-broken install' to correct these.\n\
         The following packages have unmet dependencies:\n cloud-init : Depends: python3-jsonschema but it is not installed\n";
     let said = unmet(&ended(100, out, "E: Unmet dependencies. Try 'apt --fix-broken install'\n")).unwrap();
-    assert_eq!(said, "a dependency is not met: cloud-init : Depends: python3-jsonschema but it is not installed");
+    assert_eq!(
+        said,
+        "a dependency is not met: cloud-init : Depends: python3-jsonschema but it is not installed"
+    );
 }
 
 #[test]
@@ -109,5 +134,8 @@ fn what_dpkg_did_not_end_is_named() {
     assert_eq!(broken("ok installed libc6"), None);
     assert_eq!(broken("ok config-files old"), None);
     assert_eq!(broken("ok half-configured eject").as_deref(), Some("the package eject is half-configured"));
-    assert_eq!(broken("reinstreq half-installed x").as_deref(), Some("the package x must be installed anew (reinstreq)"));
+    assert_eq!(
+        broken("reinstreq half-installed x").as_deref(),
+        Some("the package x must be installed anew (reinstreq)")
+    );
 }
