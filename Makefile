@@ -2,6 +2,7 @@
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
 # make test-openstack   only those
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
+# make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
 # make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
 #              OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
@@ -9,7 +10,8 @@
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests: for every commit
-# make docs    writes docs/protocol.md anew from the comments of the .proto files, and the reasons in docs/exit-codes.md
+# make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
+#              the checks, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 #
@@ -24,7 +26,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions torture life bench bench-road fuzz check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions canaries torture life bench bench-road fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -61,6 +63,7 @@ build:
 
 docs:
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
+	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --lib the_page_of_checks
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --test pipeline reasons_are_documented
 
 install: SHARE = $(DESTDIR)$(PREFIX)/share
@@ -73,6 +76,12 @@ install:
 	done
 	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
 	cp -R elements examples $(SHARE)/image-manager/
+	rm -rf $(SHARE)/image-manager/control-image && mkdir -p $(SHARE)/image-manager/control-image
+	cp -R testbed/tiny-image/build testbed/tiny-image/guest $(SHARE)/image-manager/control-image/
+	testbed/tiny-image/build -M -o $(SHARE)/image-manager/control-image/made
+	if command -v aarch64-linux-gnu-gcc >/dev/null; then \
+		testbed/tiny-image/build -M -m arm64 -o $(SHARE)/image-manager/control-image/made; \
+	fi
 	target/release/image-manager man $(SHARE)/man/man1
 	mkdir -p $(SHARE)/bash-completion/completions
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \
@@ -97,6 +106,7 @@ check:
 	cargo $(TESTER) --workspace --lib
 	cargo $(TESTER) -p image-manager-proto --test documentation
 	elements/check
+	testbed/canaries/run --test
 	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements | xargs -n 1 bash -n
 
 # The OpenStack takes a quarter of an hour and 5 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
@@ -115,6 +125,10 @@ test-openstack: install-test agent
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
 test-distributions: install-test agent build
 	testbed/distributions/run
+
+# About two minutes for each image where QEMU has to emulate: hours for all. CANARIES_ARGUMENTS are those of the program.
+canaries: install-test agent build
+	testbed/canaries/run $(CANARIES_ARGUMENTS)
 
 # Both say what they did, so their output is shown. Cargo's own runner is enough: one test after the other.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)

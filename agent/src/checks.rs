@@ -5,11 +5,17 @@
 //! The agent starts early in the boot: the network may not be up and the root file system not grown.
 //! So an observation that would fail is made again until the check's deadline.
 
+mod accounts;
 mod boot;
 pub mod cloud_init;
+pub mod commands;
 pub mod descriptor;
 pub mod disk;
 pub mod dns;
+pub mod files;
+mod host_keys;
+pub mod identity;
+mod instance;
 pub mod internet;
 pub mod kernel;
 pub mod metadata;
@@ -19,9 +25,13 @@ pub mod observations;
 pub mod package_manager;
 pub mod packages;
 mod program;
+mod public_keys;
 mod registry;
+pub mod script;
 pub mod services;
+pub mod ssh;
 pub mod time;
+pub mod users;
 
 use std::time::{Duration, SystemTime};
 

@@ -97,6 +97,27 @@ impl Guest {
         let (wall, steady) = *STARTED;
         wall.checked_sub(self.uptime().saturating_sub(steady.elapsed()))
     }
+
+    /// The earliest that the kernel can have started, by the wall clock as it was when this program began and as it is
+    /// now: when it was set in between, what is dated after this need not have come with the image.
+    pub(crate) fn earliest_boot(&self) -> Option<SystemTime> {
+        /// How much earlier than it happened a change of a file may be dated, and more than enough of it.
+        const CLOCK_TICK: Duration = Duration::from_secs(2);
+        let now = SystemTime::now().checked_sub(self.uptime())?;
+        self.booted()?.min(now).checked_sub(CLOCK_TICK)
+    }
+
+    /// Whether a file's content was there before this boot: it came with the image. False of one that is not there.
+    pub(crate) fn came_with_the_image(&self, absolute: impl AsRef<Path>) -> bool {
+        let written = self.path(absolute).metadata().and_then(|file| file.modified());
+        written.is_ok_and(|written| self.earliest_boot().is_some_and(|booted| written < booted))
+    }
+
+    /// A small text file of the guest in a place where anybody may have put something else: a link or a pipe is none.
+    pub(crate) fn read_plain(&self, absolute: impl AsRef<Path>) -> Option<String> {
+        let plain = fs::symlink_metadata(self.path(&absolute)).is_ok_and(|file| file.is_file());
+        plain.then(|| self.read(absolute).ok()).flatten()
+    }
 }
 
 fn pretty_name(os_release: &str) -> String {
@@ -119,6 +140,20 @@ mod tests {
     fn the_operating_system_has_a_name() {
         assert_eq!(pretty_name("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13\"\n"), "Debian GNU/Linux 13");
         assert_eq!(pretty_name("ID=debian\n"), "");
+    }
+
+    #[test]
+    fn what_is_older_than_the_boot_came_with_the_image() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        assert!(!guest.came_with_the_image("/key"), "it is not there");
+        let file = fs::File::create(guest.path("/key")).unwrap();
+        assert!(!guest.came_with_the_image("/key"));
+        file.set_modified(SystemTime::now() - Duration::from_mins(2)).unwrap();
+        assert!(guest.came_with_the_image("/key"));
+        fs::create_dir(guest.path("/proc")).unwrap();
+        fs::write(guest.path("/proc/uptime"), "500.00 400.00").unwrap();
+        assert!(!guest.came_with_the_image("/key"));
     }
 
     #[test]

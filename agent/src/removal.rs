@@ -21,10 +21,13 @@ use image_manager_proto::v1::{PathFate, RemovalReport, RemovedPath};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::checks::script;
+use crate::checks::ssh::{self, LOGIN_KEYS};
 use crate::guest::Guest;
 use crate::text;
 
-/// All that an image has of the agent, in the order in which it goes.
+/// All that an image has of the agent, in the order in which it goes. Before them goes [`script::DIRECTORY`], where a check
+/// has made it.
 pub const PATHS: [&str; 8] = [
     "/etc/systemd/system/sysinit.target.wants/image-manager-agent.service",
     "/etc/systemd/system/image-manager-agent.service",
@@ -37,7 +40,11 @@ pub const PATHS: [&str; 8] = [
 ];
 
 /// The agent's own in those of the paths that are folders.
-const IN_FOLDERS: [&str; 3] = ["identity.json", "identity.new", "drive"];
+const IN_FOLDERS: [&str; 6] =
+    ["identity.json", "identity.new", "drive", LOGIN_KEYS[0], LOGIN_KEYS[1], ssh::NOTE_NAME];
+
+/// What can be left in a file of users by an agent that was killed.
+const LOGIN: &str = "the key in it with which the check ssh logged in";
 
 /// Made for the link, and of no use without one. Stays, unreported, when others have links in it.
 const LINKS: &str = "/etc/systemd/system/sysinit.target.wants";
@@ -50,7 +57,17 @@ pub fn remove(root: &Path) -> RemovalReport {
     let guest = Guest::below(root);
     let mut complete = true;
     let mut paths = Vec::with_capacity(PATHS.len());
-    for path in PATHS {
+    // Before the note of it goes.
+    for (path, given_back) in ssh::give_back(&guest) {
+        let (fate, detail) = match given_back {
+            Ok(()) => (PathFate::Removed, LOGIN.to_owned()),
+            Err(error) => (PathFate::Kept, text::one_line(&format!("{LOGIN}: {error}"))),
+        };
+        complete &= fate == PathFate::Removed;
+        paths.push(RemovedPath { path, fate: fate.into(), detail });
+    }
+    let scripts = guest.has(script::DIRECTORY).then_some(script::DIRECTORY);
+    for path in scripts.into_iter().chain(PATHS) {
         let (fate, detail) = match take_away(&guest.path(path)) {
             Ok(()) => (PathFate::Removed, String::new()),
             Err(error) if error.kind() == ErrorKind::NotFound => (PathFate::Absent, String::new()),
@@ -73,6 +90,10 @@ pub fn remove(root: &Path) -> RemovalReport {
 }
 
 fn take_away(path: &Path) -> io::Result<()> {
+    if path.ends_with(script::DIRECTORY.trim_start_matches('/')) {
+        // Nobody else has anything there.
+        return fs::remove_dir_all(path);
+    }
     // Of the path itself and not of what a link points to.
     if !fs::symlink_metadata(path)?.is_dir() {
         return fs::remove_file(path);

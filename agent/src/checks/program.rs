@@ -30,6 +30,7 @@ pub(super) struct Program {
     environment: Vec<(String, String)>,
     input: String,
     user: Option<(u32, u32)>,
+    directory: PathBuf,
 }
 
 /// How a program ended.
@@ -78,6 +79,7 @@ impl Program {
             environment: Vec::new(),
             input: String::new(),
             user: None,
+            directory: PathBuf::from("/"),
         }
     }
 
@@ -101,9 +103,14 @@ impl Program {
     }
 
     /// As this user and group, without others.
-    #[expect(dead_code, reason = "for checks that log in")]
     pub(super) fn user(mut self, user: u32, group: u32) -> Self {
         self.user = Some((user, group));
+        self
+    }
+
+    /// In this directory and not in the root.
+    pub(super) fn directory(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.directory);
         self
     }
 
@@ -117,7 +124,7 @@ impl Program {
             .env("PATH", SEARCH_PATH)
             .env("LC_ALL", "C")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
+            .current_dir(&self.directory)
             .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -2,7 +2,8 @@
 
 use super::descriptor::Check;
 use super::{
-    cloud_init, disk, dns, internet, kernel, metadata, network, package_manager, packages, services, time,
+    cloud_init, commands, disk, dns, files, identity, internet, kernel, metadata, network, package_manager,
+    packages, script, services, ssh, time, users,
 };
 
 /// Those that the agent runs, in the order in which people see them.
@@ -11,13 +12,19 @@ pub static CHECKS: &[&Check] = &[
     &dns::CHECK,
     &internet::CHECK,
     &cloud_init::CHECK,
-    &packages::CHECK,
-    &services::CHECK,
-    &time::CHECK,
-    &package_manager::CHECK,
-    &kernel::CHECK,
     &network::CHECK,
     &metadata::CHECK,
+    &identity::CHECK,
+    &ssh::CHECK,
+    &users::CHECK,
+    &services::CHECK,
+    &time::CHECK,
+    &kernel::CHECK,
+    &package_manager::CHECK,
+    &packages::CHECK,
+    &files::CHECK,
+    &commands::CHECK,
+    &script::CHECK,
 ];
 
 /// The check of this kind.

@@ -59,6 +59,9 @@ pub(crate) enum Verb {
     /// Show one build: stages, checks, resources, image, and why it failed
     #[command(after_help = examples::SHOW)]
     Show(ShowArguments),
+    /// List the checks that a schedule can ask for, or say all of one
+    #[command(after_help = examples::CHECKS)]
+    Checks(ChecksArguments),
     /// Print a build's logs
     #[command(after_help = examples::LOGS)]
     Logs(LogsArguments),
@@ -302,6 +305,17 @@ pub(crate) struct SweepArguments {
     pub(crate) scratch: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) logging: LogArguments,
+}
+
+/// Arguments of `checks`.
+#[derive(Debug, Args)]
+pub(crate) struct ChecksArguments {
+    /// One kind of check, such as `ssh`
+    #[arg(add = ArgValueCandidates::new(completions::check_kinds))]
+    pub(crate) kind: Option<String>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: OneFormat,
 }
 
 /// A shell that completions are made for.

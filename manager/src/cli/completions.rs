@@ -13,6 +13,7 @@ use clap_complete::env::{CompleteEnv, Shells};
 
 use super::arguments::{Arguments, CompletionsArguments, Shell};
 use super::{Exit, Outcome, Trouble, text};
+use crate::checks;
 use crate::history::{BuildFilter, History, Named as _};
 use crate::schedules;
 use crate::untrusted::Untrusted;
@@ -66,6 +67,11 @@ pub(crate) fn schedule_names() -> Vec<CompletionCandidate> {
         candidate_of(&schedule.name, &format!("on {}", schedule.clouds().join(", ")))
     };
     found.schedules.iter().map(candidate).collect()
+}
+
+/// The kinds of checks.
+pub(crate) fn check_kinds() -> Vec<CompletionCandidate> {
+    checks::all().map(|check| candidate_of(check.kind, check.proves)).collect()
 }
 
 /// The shell shows it on the terminal.

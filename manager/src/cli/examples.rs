@@ -28,6 +28,15 @@ Examples:
 
 docs/schedules.md has every key.";
 
+/// For `checks`.
+pub(super) const CHECKS: &str = "\
+Examples:
+  image-manager checks
+  image-manager checks ssh
+
+Sets: minimal < cloud (what a schedule has that names none) < thorough; each has the checks of those before it.
+docs/checks.md has the same for reading.";
+
 /// For `history`.
 pub(super) const HISTORY: &str = "\
 Examples:

@@ -4,6 +4,7 @@ mod arguments;
 mod audit;
 mod backup;
 mod check;
+mod checks;
 mod client;
 mod compare;
 mod completions;
@@ -176,6 +177,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::Check(check) => check::run(&check),
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,
+        Verb::Checks(checks) => checks::run(&checks),
         Verb::Logs(logs) => logs::run(logs).await,
         Verb::Report(report) => report::run(report).await,
         Verb::Compare(compare) => compare::run(compare).await,

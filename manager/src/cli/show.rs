@@ -4,7 +4,7 @@ pub(super) mod trials;
 
 use std::time::Duration;
 
-use image_manager_proto::v1;
+use image_manager_proto::v1::{self, CheckOutcome, ControlOutcome};
 
 use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
@@ -12,7 +12,7 @@ use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
-use crate::lifecycle::trials::{blamed, image, made_by, several};
+use crate::lifecycle::trials::{blamed, controls, image, made_by, said_of_target, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
 
 /// Longest value of an observation that is shown, in characters.
@@ -112,6 +112,7 @@ pub(super) fn clouds(build: &v1::Build) -> String {
 
 fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
     write_warnings(out, build, style);
+    write_controls(out, build, style);
     head(out, if several(build).is_empty() { "stages" } else { "the build's own stages" }, style);
     write_stages(out, &build.stages, style);
     trials::write_each(out, build, told, style);
@@ -193,6 +194,21 @@ fn write_warnings(out: &mut Screen, build: &v1::Build, style: Style) {
     }
     for warning in &build.warnings {
         line!(out, style.warning("WARNING"), format_args!(": {warning}"));
+    }
+}
+
+/// What other images said of the targets.
+fn write_controls(out: &mut Screen, build: &v1::Build, style: Style) {
+    if controls(build).next().is_some() {
+        head(out, "control boots", style);
+    }
+    for (target, control) in controls(build) {
+        let mark = style.outcome_mark(match control.outcome() {
+            ControlOutcome::Passed => CheckOutcome::Pass,
+            ControlOutcome::Failed => CheckOutcome::Fail,
+            ControlOutcome::Unknown | ControlOutcome::Unspecified => CheckOutcome::Inconclusive,
+        });
+        line!(out, "  ", mark, format_args!(" {target}: {}", said_of_target(control)));
     }
 }
 

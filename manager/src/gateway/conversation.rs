@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use image_manager_proto::v1::{
-    AgentMessage, CheckOutcome, CheckRequest, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted, Welcome,
-    agent_message, manager_message,
+    AgentMessage, CheckOutcome, CheckRequest, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted,
+    Welcome, agent_message, manager_message,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};

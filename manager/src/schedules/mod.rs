@@ -110,8 +110,8 @@ pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
 pub(crate) use suggestions::nearest;
 pub use values::{
-    CheckSpec, Compression, ImageSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule,
-    Schedules, ServerSpec, Skip, SshKey, Target, Timeouts, User,
+    CheckSpec, Compression, ImageSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule, Schedules,
+    ServerSpec, Skip, SshKey, Target, Timeouts, User,
 };
 
 /// A size as people write it in schedules.toml, "500 MiB", in bytes; or what is wrong with it and what is right.

@@ -26,6 +26,7 @@ use image_manager_agent::checks::{Mirrors, dns, internet};
 use image_manager_proto::v1::{self, CheckOutcome};
 use tokio::time::{Instant, timeout};
 
+use crate::checks;
 use crate::history::observations;
 use crate::schedules::{CheckSpec, Schedule};
 
@@ -91,8 +92,9 @@ pub(in crate::lifecycle) async fn settle(
 ) -> Vec<v1::Check> {
     let specs = asked.map(|(_, specs)| specs).unwrap_or_default();
     let may_be_the_networks = |check: &v1::Check| {
-        // Nobody knows what was asked of a check that the schedule does not name any more.
-        specs.iter().find(|spec| spec.name == check.name).is_none_or(|spec| spec.check.repeatable)
+        // Without the schedule most names are those of their kinds, and of others nobody knows what they asked for.
+        let spec = specs.iter().find(|spec| spec.name == check.name).map(|spec| spec.check);
+        spec.or_else(|| checks::find(&check.name)).is_none_or(|check| check.repeatable)
     };
     let (open, mut settled): (Vec<_>, Vec<_>) = checks
         .into_iter()

@@ -53,7 +53,9 @@ impl<'a> Reader<'a> {
         let on: Vec<(Entry<'a>, &'static Check)> =
             on.into_iter().filter_map(|entry| Some((entry.clone(), self.kind(&entry)?))).collect();
         let known = |entry: &Entry<'a>| {
-            checks::find(entry.key).is_some() || entry.key.contains('-') || on.iter().any(|(on, _)| on.key == entry.key)
+            checks::find(entry.key).is_some()
+                || entry.key.contains('-')
+                || on.iter().any(|(on, _)| on.key == entry.key)
         };
         for entry in off.iter().filter(|entry| !known(entry)) {
             self.refuse_unknown_check(entry);
@@ -76,7 +78,8 @@ impl<'a> Reader<'a> {
             asked.push(self.check(entry.key, check, &fields));
         }
         if asked.len() > MOST_CHECKS {
-            let title = format!("{} checks are asked for, and an agent runs {MOST_CHECKS} at most", asked.len());
+            let title =
+                format!("{} checks are asked for, and an agent runs {MOST_CHECKS} at most", asked.len());
             self.findings.add(table.span, title, "too many", None);
         }
         asked
@@ -170,7 +173,8 @@ impl<'a> Reader<'a> {
                 .map(|duration| Value::from(duration.as_secs_f64())),
             ValueType::Flag => self.flag(table, key.name).map(Value::from),
             ValueType::Choice(words) => {
-                let choices: Vec<(&'static str, &'static str)> = words.iter().map(|word| (*word, *word)).collect();
+                let choices: Vec<(&'static str, &'static str)> =
+                    words.iter().map(|word| (*word, *word)).collect();
                 self.choice(table, key.name, &choices).map(Value::from)
             }
             ValueType::Text(rule) => self.ruled_string(table, key.name, rule).map(Value::from),
@@ -208,7 +212,11 @@ impl<'a> Reader<'a> {
             self.refuse_unknown_keys(&fields, &known);
             for needed in keys.iter().filter(|key| key.default.is_empty() && fields.get(key.name).is_none()) {
                 let title = format!("an entry of `{}` has no `{}`", entry.name, needed.name);
-                self.findings.add_absence(fields.span.clone(), &title, format!("write `{} = ...`", needed.name));
+                self.findings.add_absence(
+                    fields.span.clone(),
+                    &title,
+                    format!("write `{} = ...`", needed.name),
+                );
             }
             tables.push(Value::Object(self.settings(&fields, keys)));
         }

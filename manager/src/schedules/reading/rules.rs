@@ -1,7 +1,7 @@
 //! What names and other short texts may look like.
 
-use image_manager_agent::checks::descriptor::is_plain as plain;
 pub(super) use image_manager_agent::checks::descriptor::Rule;
+use image_manager_agent::checks::descriptor::is_plain as plain;
 
 pub(super) const SCHEDULE_NAME: Rule = Rule {
     what: "a schedule's name",

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use image_manager_agent::checks::descriptor::Set;
+
 use super::{one, read};
 
 fn check_names(text: &str) -> Vec<String> {
@@ -79,9 +81,16 @@ fn without_defaults_checks_are_all_or_the_named() {
     let names = |lines: &str| -> Vec<String> {
         one(lines).targets[0].checks.iter().map(|check| check.name.clone()).collect()
     };
-    assert_eq!(names(""), ["disk", "dns", "internet", "cloud_init"]);
+    let cloud: Vec<&str> = crate::checks::of_set(Set::Cloud).map(|check| check.kind).collect();
+    assert_eq!(names(""), cloud);
     assert_eq!(names("checks = {}\n"), Vec::<String>::new());
-    assert_eq!(names("checks = { internet = false }\n"), ["disk", "dns", "cloud_init"]);
+    let others: Vec<&str> = cloud.iter().copied().filter(|kind| *kind != "internet").collect();
+    assert_eq!(names("checks = { internet = false }\n"), others);
+    let minimal = ["disk", "dns", "internet", "cloud_init"];
+    assert_eq!(names("checks.set = \"minimal\"\n"), minimal);
+    assert_eq!(names("checks = { set = \"minimal\", dns = false }\n"), ["disk", "internet", "cloud_init"]);
+    let own = "checks = { set = \"minimal\", disk = { min_free = \"1 MiB\" }, mine = { kind = \"dns\" } }\n";
+    assert_eq!(names(own), ["dns", "internet", "cloud_init", "disk", "mine"]);
     assert_eq!(names("checks = { cloud_init = {}, disk = {} }\n"), ["cloud_init", "disk"]);
 }
 

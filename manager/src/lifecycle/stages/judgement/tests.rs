@@ -10,7 +10,13 @@ fn one(name: &str, outcome: CheckOutcome, required: bool) -> v1::Check {
 
 fn spec(name: &str, required: bool) -> CheckSpec {
     let check = crate::checks::find("packages").unwrap();
-    CheckSpec { name: name.to_owned(), required, timeout: Duration::from_secs(1), check, settings: serde_json::Map::new() }
+    CheckSpec {
+        name: name.to_owned(),
+        required,
+        timeout: Duration::from_secs(1),
+        check,
+        settings: serde_json::Map::new(),
+    }
 }
 
 fn removed() -> v1::RemovalReport {

@@ -1,0 +1,299 @@
+//! Check `identity`: what makes this server another one than its brothers is its own, and nothing of its builder's is
+//! left.
+//!
+//! What came with the image is what was there before this boot, by the file's date; systemd writes the random seed anew
+//! in each boot, so there it is the date of the file's birth that counts. The manager compares machine id and host keys
+//! with those in the artifact.
+
+use std::fs;
+use std::time::Duration;
+
+use image_manager_proto::v1::{CheckOutcome, ServerFacts};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::accounts::Accounts;
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType};
+use super::host_keys::{self, HostKey};
+use super::instance::{self, Instance};
+use super::public_keys::{self, AUTHORIZED_KEYS};
+use super::{Judgement, LONG_TIMEOUT, pause, ssh};
+use crate::guest::Guest;
+use crate::text;
+
+mod leftovers;
+
+const MACHINE_ID: &str = "/etc/machine-id";
+/// Of D-Bus, which had it first; mostly a link.
+const ANOTHER_MACHINE_ID: &str = "/var/lib/dbus/machine-id";
+const RANDOM_SEED: &str = "/var/lib/systemd/random-seed";
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+/// What systemd and the kernel call a server that nobody has named.
+const NO_NAMES: [&str; 3] = ["localhost", "(none)", "localhost.localdomain"];
+/// So long what is amiss may take to come right.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Most things left that are told of.
+const MOST_LEFT: usize = 16;
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "identity",
+    proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, proxies or \
+             shell history of the build are left",
+    details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and of its user data may \
+              stand in anybody's `authorized_keys`. Credentials (`.netrc`, private keys, `clouds.yaml`, `auth.conf` and \
+              the like), proxies and shell histories count when they were there before this boot; `keep` names those that \
+              are meant. A `resolv.conf` that came with the image is for the check `dns` to find.",
+    set: Set::Cloud,
+    observer: Observer::Agent,
+    timeout: LONG_TIMEOUT,
+    cost: "waits for the end of cloud-init; then under a second",
+    repeatable: false,
+    keys: &[
+        Key {
+            name: "keep",
+            value: ValueType::Texts(&PATH),
+            default: "none",
+            help: "files that are meant to be in the image, as in [\"/etc/apt/auth.conf.d/site.conf\"]",
+        },
+        Key {
+            name: "fixed_host_name",
+            value: ValueType::Flag,
+            default: "false",
+            help: "the host name in the image is meant, whatever the cloud calls the server",
+        },
+    ],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+static PATH: Rule = Rule {
+    what: "an absolute path",
+    help: "as in \"/etc/environment\"",
+    holds: |path| path.starts_with('/') && path.len() <= 1024 && !path.contains(char::is_control),
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Files that are meant to be in the image.
+    pub keep: Vec<String>,
+    /// The host name in the image is meant.
+    pub fixed_host_name: bool,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let settings = asked.settings()?;
+    Ok(judge(&settings, &observe(&settings, &asked.server, &asked.guest, asked.deadline).await))
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// What `/etc/machine-id` has.
+    pub machine_id: String,
+    /// It was there before this boot.
+    pub machine_id_baked: bool,
+    /// What D-Bus has in a file of its own, where it has one.
+    pub another_machine_id: Option<String>,
+    pub(super) host_keys: Vec<HostKey>,
+    /// There is a random seed in a file that came with the image.
+    pub random_seed_baked: bool,
+    /// What the kernel calls this server.
+    pub host_name: String,
+    /// What the cloud calls it. Empty: not known.
+    pub host_name_expected: String,
+    /// Keys in `authorized_keys` that nobody asked for: each with its file.
+    pub foreign_keys: Vec<String>,
+    /// What else is left, each with its path.
+    pub left: Vec<String>,
+    /// cloud-init had not ended when the time was up.
+    pub unsettled: bool,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// Looks, once cloud-init has done its work, until all is well or the time is up.
+pub async fn observe(
+    settings: &Settings,
+    server: &ServerFacts,
+    guest: &Guest,
+    deadline: Instant,
+) -> Observation {
+    let started = Instant::now();
+    let settled = instance::settled(guest, deadline).await;
+    let last_look = deadline.min(Instant::now() + PATIENCE);
+    let mut wait = FIRST_PAUSE;
+    loop {
+        let (guest, server, own) = (guest.clone(), server.clone(), settings.clone());
+        let looked = spawn_blocking(move || look(&own, &server, &guest)).await;
+        let mut seen = looked.unwrap_or_default();
+        seen.unsettled = !settled;
+        seen.waited = started.elapsed();
+        let well = fault(settings, &seen).is_none();
+        if well || !pause(&mut wait, LONGEST_PAUSE, last_look).await {
+            return seen;
+        }
+    }
+}
+
+fn look(settings: &Settings, server: &ServerFacts, guest: &Guest) -> Observation {
+    let line = |path: &str| guest.read(path).ok().map(|text| text::one_line(&text));
+    let instance = Instance::read(guest);
+    let accounts = Accounts::read(guest).unwrap_or_default();
+    let keeps = |path: &str| settings.keep.iter().any(|kept| kept == path);
+    // A link to the other one is no second.
+    let another = guest.read_plain(ANOTHER_MACHINE_ID).map(|text| text::one_line(&text));
+    Observation {
+        machine_id: line(MACHINE_ID).unwrap_or_default(),
+        machine_id_baked: guest.came_with_the_image(MACHINE_ID),
+        another_machine_id: another.filter(|id| !id.is_empty()),
+        host_keys: host_keys::look(guest),
+        random_seed_baked: !keeps(RANDOM_SEED) && born_before_boot(guest, RANDOM_SEED),
+        host_name: line(HOST_NAME).unwrap_or_default(),
+        foreign_keys: foreign_keys(guest, server, &instance, &accounts, keeps),
+        host_name_expected: instance.host_name,
+        left: leftovers::look(guest, &accounts, keeps),
+        ..Observation::default()
+    }
+}
+
+/// Whether a file with something in it was made before this boot, whoever has written to it since.
+fn born_before_boot(guest: &Guest, path: &str) -> bool {
+    let Ok(file) = fs::metadata(guest.path(path)) else { return false };
+    let born = file.created().or_else(|_| file.modified());
+    file.len() > 0 && born.is_ok_and(|born| guest.earliest_boot().is_some_and(|booted| born < booted))
+}
+
+/// Keys that let somebody in whom neither the schedule nor the cloud names; also those that new users will have.
+fn foreign_keys(
+    guest: &Guest,
+    server: &ServerFacts,
+    instance: &Instance,
+    accounts: &Accounts,
+    keeps: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let users = server.users.iter().flat_map(|user| &user.ssh_authorized_keys);
+    let mut asked = instance.default_user_keys(server);
+    asked.extend(users.filter_map(|line| public_keys::key_of(line)));
+    asked.extend(instance.given_keys.iter().map(String::as_str));
+    let mut found = Vec::new();
+    for home in leftovers::homes(accounts) {
+        for file in AUTHORIZED_KEYS {
+            let path = format!("{home}/{file}");
+            let text = guest.read_plain(&path).filter(|_| !keeps(&path)).unwrap_or_default();
+            let foreign = public_keys::keys(&text)
+                .filter(|(key, line)| !asked.contains(key) && !ssh::is_ours(guest, line))
+                .map(|(key, _)| format!("{} in {path}", public_keys::fingerprint(key)));
+            found.extend(foreign.take(MOST_LEFT));
+        }
+    }
+    found
+}
+
+/// What an observation means.
+pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
+    use CheckOutcome::{Fail, Inconclusive, Pass};
+    let (outcome, summary) = match fault(settings, seen) {
+        None => {
+            let keys = seen.host_keys.len();
+            (
+                Pass,
+                format!(
+                    "{} is a server of its own: machine id, {keys} host keys, nothing of the build's",
+                    seen.host_name
+                ),
+            )
+        }
+        Some(why) if seen.unsettled => (Inconclusive, format!("{why}; {}", instance::UNSETTLED)),
+        Some(why) => (Fail, why),
+    };
+    Judgement::new(outcome, summary, &as_json(seen))
+}
+
+fn fault(settings: &Settings, seen: &Observation) -> Option<String> {
+    machine_id(seen)
+        .or_else(|| host_keys::came_with_the_image(&seen.host_keys))
+        .or_else(|| {
+            let baked = seen.random_seed_baked;
+            baked.then(|| {
+                format!("the random seed {RANDOM_SEED} came with the image: all servers start with it")
+            })
+        })
+        .or_else(|| host_name(settings, seen))
+        .or_else(|| {
+            let first = seen.foreign_keys.first()?;
+            Some(format!("a key that nobody asked for is left in authorized_keys: {first}"))
+        })
+        .or_else(|| {
+            let first = seen.left.first()?;
+            let more = if seen.left.len() > 1 {
+                format!(" (and {} more)", seen.left.len() - 1)
+            } else {
+                String::new()
+            };
+            Some(format!(
+                "{first} came with the image{more}; where it is meant, name it in checks.identity.keep"
+            ))
+        })
+}
+
+fn machine_id(seen: &Observation) -> Option<String> {
+    let id = &seen.machine_id;
+    if id.is_empty() {
+        return Some(format!("this server has no machine id: {MACHINE_ID} is empty or not there"));
+    }
+    let well_formed = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !well_formed {
+        return Some(format!("{MACHINE_ID} has {id:?}, and no machine id of 32 hexadecimal digits"));
+    }
+    if seen.machine_id_baked {
+        return Some(format!("machine id {id} was there before this boot: it came with the image"));
+    }
+    let another = seen.another_machine_id.as_ref().filter(|another| *another != id)?;
+    Some(format!(
+        "machine id {another} in {ANOTHER_MACHINE_ID} is not this server's {id}: it came with the image"
+    ))
+}
+
+/// The first label counts: some clouds and distributions have the domain with it. The kernel keeps 64 bytes.
+fn host_name(settings: &Settings, seen: &Observation) -> Option<String> {
+    let (name, expected) = (&seen.host_name, &seen.host_name_expected);
+    if settings.fixed_host_name || expected.is_empty() {
+        return None;
+    }
+    let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let (own, others) = (label(name), label(expected));
+    let same = own == others || (own.len() >= 63 && others.starts_with(&own));
+    if same {
+        return None;
+    }
+    let expected = text::one_line(expected);
+    if NO_NAMES.contains(&name.as_str()) {
+        return Some(format!("this server has no host name ({name}): the cloud calls it {expected}"));
+    }
+    Some(format!("the host name is {name}, and the cloud calls this server {expected}"))
+}
+
+fn as_json(seen: &Observation) -> Json {
+    json!({
+        "machine_id": seen.machine_id,
+        "machine_id_before_boot": seen.machine_id_baked,
+        "another_machine_id": seen.another_machine_id,
+        "host_keys": host_keys::as_json(&seen.host_keys),
+        "random_seed_before_boot": seen.random_seed_baked,
+        "host_name": seen.host_name,
+        "host_name_expected": seen.host_name_expected,
+        "keys_nobody_asked_for": seen.foreign_keys,
+        "left": seen.left,
+        "cloud_init_ended": !seen.unsettled,
+        "waited_seconds": seen.waited.as_secs_f64(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! What the cloud said of this server, as cloud-init has written it down, and when cloud-init has done its work.
+
+use std::time::Duration;
+
+use image_manager_proto::v1::ServerFacts;
+use serde_json::Value as Json;
+use tokio::time::Instant;
+
+use super::{cloud_init, pause, public_keys};
+use crate::guest::Guest;
+
+/// So long before a check's end it looks, though cloud-init is still under way.
+const RESERVE: Duration = Duration::from_secs(45);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Readable by root alone; has the configuration, too.
+const WHOLE: &str = "/run/cloud-init/instance-data-sensitive.json";
+const PUBLIC: &str = "/run/cloud-init/instance-data.json";
+/// Where the configuration is, by the versions of cloud-init: a file and the key in it.
+const CONFIGURATION: [(&str, &str); 3] = [
+    (WHOLE, "/merged_cfg"),
+    (WHOLE, "/merged_system_cfg"),
+    ("/run/cloud-init/combined-cloud-config.json", ""),
+];
+
+/// What the server was given beside its metadata: by the schedule, and by the cloud.
+const GIVEN: [&str; 3] = ["user-data.txt", "cloud-config.txt", "vendor-cloud-config.txt"];
+
+/// What the cloud said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Instance {
+    /// Public keys of the server, each in base64.
+    pub(super) keys: Vec<String>,
+    /// Public keys in its user data and vendor data, for whomever.
+    pub(super) given_keys: Vec<String>,
+    /// Its host name. Empty: not known.
+    pub(super) host_name: String,
+    /// The name of the user that cloud-init makes. Empty: it makes none, or none is known.
+    pub(super) default_user: String,
+    /// cloud-init lets that user use sudo.
+    pub(super) default_user_sudo: bool,
+}
+
+/// Waits until cloud-init has done its work: it makes users, keys and host names. Whether it has.
+pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
+    let deadline = deadline.checked_sub(RESERVE).unwrap_or(deadline);
+    let mut wait = FIRST_PAUSE;
+    while cloud_init::is_under_way(guest) {
+        if !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// What to say when something is amiss while cloud-init has not ended: a slow machine is no bad image.
+pub(super) const UNSETTLED: &str = "cloud-init was still under way: give the check a longer timeout";
+
+impl Instance {
+    /// As far as the guest's files tell it.
+    pub(super) fn read(guest: &Guest) -> Self {
+        let json =
+            |path: &str| guest.read(path).ok().and_then(|text| serde_json::from_str::<Json>(&text).ok());
+        let data = json(WHOLE).or_else(|| json(PUBLIC)).unwrap_or_default();
+        let keys = data.pointer("/v1/public_ssh_keys").and_then(Json::as_array);
+        let keys = keys.into_iter().flatten().filter_map(Json::as_str).filter_map(public_keys::key_of);
+        let mut instance = Self {
+            keys: keys.map(str::to_owned).collect(),
+            given_keys: given_keys(guest),
+            host_name: string(&data, "/v1/local_hostname"),
+            ..Self::default()
+        };
+        let configuration = CONFIGURATION.iter().find_map(|(path, key)| {
+            let json = json(path)?;
+            json.pointer(key).filter(|json| json.pointer("/system_info").is_some()).cloned()
+        });
+        if let Some(configuration) = configuration {
+            if makes_default_user(&configuration) {
+                instance.default_user = string(&configuration, "/system_info/default_user/name");
+                let sudo = configuration.pointer("/system_info/default_user/sudo");
+                instance.default_user_sudo =
+                    sudo.is_some_and(|sudo| !matches!(sudo, Json::Null | Json::Bool(false)));
+            }
+        } else {
+            instance.default_user = default_user(&guest.read("/etc/cloud/cloud.cfg").unwrap_or_default());
+        }
+        instance
+    }
+
+    /// The name of the default user, by the schedule's word or by cloud-init's. Empty: there is none.
+    pub(super) fn default_user<'a>(&'a self, server: &'a ServerFacts) -> &'a str {
+        if server.default_user.is_empty() { &self.default_user } else { &server.default_user }
+    }
+
+    /// The keys that the default user must have, each in base64.
+    pub(super) fn default_user_keys<'a>(&'a self, server: &'a ServerFacts) -> Vec<&'a str> {
+        let given = server.default_user_keys.iter().filter_map(|line| public_keys::key_of(line));
+        let mut keys: Vec<&str> = given.chain(self.keys.iter().map(String::as_str)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+/// Found in YAML by how they look: user data may be anything.
+fn given_keys(guest: &Guest) -> Vec<String> {
+    let read = |name: &&str| guest.read(format!("/var/lib/cloud/instance/{name}")).ok();
+    let texts: Vec<String> = GIVEN.iter().filter_map(read).collect();
+    let plain = texts.iter().map(|text| text.replace(['"', '\'', '[', ']', ','], " "));
+    plain
+        .flat_map(|text| public_keys::keys(&text).map(|(key, _)| key.to_owned()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn string(json: &Json, key: &str) -> String {
+    json.pointer(key).and_then(Json::as_str).unwrap_or_default().to_owned()
+}
+
+/// It does unless `users` lists others alone.
+fn makes_default_user(configuration: &Json) -> bool {
+    let users = configuration.pointer("/users").and_then(Json::as_array);
+    let is_default = |user: &Json| user.as_str() == Some("default") || string(user, "/name") == "default";
+    users.is_none_or(|users| users.iter().any(is_default))
+}
+
+/// The default user's name as a distribution writes it: the first `name` behind `default_user`.
+fn default_user(cloud_cfg: &str) -> String {
+    let mut lines = cloud_cfg.lines().map(str::trim).skip_while(|line| *line != "default_user:");
+    let name = lines.find_map(|line| line.strip_prefix("name:"));
+    name.unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn guest(files: &[(&str, String)]) -> (tempfile::TempDir, Guest) {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        for (path, text) in files {
+            std::fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
+            std::fs::write(guest.path(path), text).unwrap();
+        }
+        (root, guest)
+    }
+
+    fn data(users: &Json) -> String {
+        let default_user = json!({ "name": "debian", "sudo": ["ALL=(ALL) NOPASSWD:ALL"] });
+        json!({
+            "v1": { "local_hostname": "server-1", "public_ssh_keys": ["ssh-ed25519 AAAAx me"] },
+            "merged_cfg": { "users": users, "system_info": { "default_user": default_user } },
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn what_cloud_init_wrote_is_read() {
+        let given = "#cloud-config\nusers:\n- name: a\n  ssh_authorized_keys: ['ssh-rsa AAAAz', \"ssh-rsa AAAAw x\"]\n";
+        let (_root, guest) = guest(&[
+            (WHOLE, data(&json!(["default", { "name": "ops" }]))),
+            ("/var/lib/cloud/instance/user-data.txt", given.to_owned()),
+        ]);
+        let seen = Instance::read(&guest);
+        assert!(seen.given_keys.contains(&"AAAAz".to_owned()), "{seen:?}");
+        assert_eq!((seen.host_name.as_str(), seen.default_user.as_str()), ("server-1", "debian"));
+        assert!(seen.default_user_sudo);
+        let server = ServerFacts {
+            default_user_keys: vec!["ssh-rsa AAAAy you".to_owned(), "ssh-ed25519 AAAAx".to_owned()],
+            ..ServerFacts::default()
+        };
+        assert_eq!(seen.default_user_keys(&server), ["AAAAx", "AAAAy"]);
+        let named = ServerFacts { default_user: "admin".to_owned(), ..ServerFacts::default() };
+        assert_eq!(seen.default_user(&named), "admin");
+    }
+
+    #[test]
+    fn a_configuration_may_have_no_default_user() {
+        let (_root, guest) = guest(&[(WHOLE, data(&json!([{ "name": "ops" }])))]);
+        assert_eq!(Instance::read(&guest).default_user, "");
+    }
+
+    #[test]
+    fn without_that_file_the_distributions_own_counts() {
+        let text = "system_info:\n   distro: debian\n   # x\n   default_user:\n     name: debian\n     lock_passwd: True\n";
+        let (_root, guest) = guest(&[("/etc/cloud/cloud.cfg", text.to_owned())]);
+        assert_eq!(Instance::read(&guest).default_user, "debian");
+        assert_eq!(Instance::read(&Guest::below("/nowhere")), Instance::default());
+    }
+
+    #[tokio::test]
+    async fn cloud_init_is_waited_for_but_not_to_the_end() {
+        let (_root, under_way) = guest(&[("/run/cloud-init/enabled", String::new())]);
+        let deadline = Instant::now() + RESERVE + Duration::from_secs(1);
+        assert!(!settled(&under_way, deadline).await);
+        assert!(Instant::now() + RESERVE <= deadline);
+        std::fs::write(under_way.path(cloud_init::RESULT), "{}").unwrap();
+        assert!(settled(&under_way, deadline).await);
+    }
+}

@@ -1,0 +1,441 @@
+//! Check `ssh`: its owner, and nobody else, can log in to the server.
+//!
+//! sshd is met over loopback, as a client would meet it. The real login goes by a key pair of the check's own, whose
+//! public half stands in the user's own file for the moment (`borrowed`).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use image_manager_proto::v1::{CheckOutcome, ServerFacts};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::accounts::{Accounts, User};
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
+use super::host_keys::{self, HostKey};
+use super::instance::{self, Instance};
+use super::public_keys::{self, AUTHORIZED_KEYS};
+use super::{Judgement, LONG_TIMEOUT, pause, program};
+use crate::guest::Guest;
+use crate::text;
+
+mod borrowed;
+mod login;
+mod server;
+pub(super) use borrowed::is_ours;
+pub(crate) use borrowed::{NOTE_NAME, give_back};
+pub(crate) use login::KEYS as LOGIN_KEYS;
+pub use login::Login;
+pub use server::Configuration;
+
+use login::Candidate;
+
+/// So long sshd may take to come up when nothing else is under way.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Most users that log in, and keys of one that are told of.
+const MOST_USERS: usize = 4;
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "ssh",
+    proves: "sshd answers with host keys of this boot, and lets in by key those that the schedule names, with sudo where \
+             it grants that, and nobody by password",
+    details: "`sshd -T` must find its configuration valid; passwords and root's login are as the schedule says. The keys of \
+              the schedule and of the server must be in the users' `authorized_keys`, with an owner and a mode that sshd \
+              accepts. A real login is tried over loopback by the default user and the schedule's users with keys (the \
+              first four), with a key pair made for the moment: its public half is a line in their `authorized_keys` \
+              meanwhile. It is not tried where the image has no SSH client, and the observations say so.",
+    set: Set::Cloud,
+    observer: Observer::Agent,
+    timeout: LONG_TIMEOUT,
+    cost: "waits for the end of cloud-init; then a login for each user",
+    repeatable: false,
+    keys: &[Key {
+        name: "root_login",
+        value: ValueType::Choice(&["prohibit", "no", "any"]),
+        default: "\"prohibit\"",
+        help: "root's login: `\"prohibit\"` never by password, `\"no\"` not at all, `\"any\"` as it may be",
+    }],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What sshd may let root do.
+    pub root_login: RootLogin,
+}
+
+/// What sshd may let root do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootLogin {
+    /// Log in by key at most.
+    #[default]
+    Prohibit,
+    /// Nothing.
+    No,
+    /// Anything.
+    Any,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let settings = asked.settings()?;
+    let seen = observe(&asked.server, &asked.guest, asked.deadline).await;
+    Ok(judge(&settings, &asked.server, &seen))
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The image has sshd.
+    pub installed: bool,
+    /// What it is configured to do.
+    pub configuration: Configuration,
+    /// Where an SSH server answers and what it calls itself.
+    pub met: Option<(SocketAddr, String)>,
+    /// Why none answers.
+    pub unmet: String,
+    /// What systemd says of it. Empty: nothing, or it answers.
+    pub unit: String,
+    /// Its keys.
+    pub(super) host_keys: Vec<HostKey>,
+    /// The key that it has proved to have, in base64; None: that was not tried.
+    pub proved: Option<Result<String, String>>,
+    /// Those who are to log in.
+    pub users: Vec<UserSeen>,
+    /// cloud-init had not ended when the time was up.
+    pub unsettled: bool,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// What was seen of a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserSeen {
+    /// Its name.
+    pub name: String,
+    /// There is such a user.
+    pub exists: bool,
+    /// Where its keys are looked for. Empty: sshd takes none from files.
+    pub file: String,
+    /// Fingerprints of keys that it must have and has not.
+    pub missing: Vec<String>,
+    /// What is wrong with owners and modes.
+    pub exposed: Option<String>,
+    /// sudo is tried, too.
+    pub sudo: bool,
+    /// What came of the login.
+    pub login: Login,
+}
+
+/// Meets sshd, once it is up, and logs in.
+pub async fn observe(server: &ServerFacts, guest: &Guest, deadline: Instant) -> Observation {
+    let started = Instant::now();
+    let mut seen =
+        Observation { unsettled: !instance::settled(guest, deadline).await, ..Observation::default() };
+    let sshd = program::find(guest, "sshd");
+    seen.installed = sshd.is_some();
+    let last_look = deadline.min(Instant::now() + PATIENCE);
+    let mut wait = FIRST_PAUSE;
+    loop {
+        if let Some(sshd) = &sshd {
+            seen.configuration = server::configuration(sshd, deadline).await;
+        }
+        match server::meet(&seen.configuration, deadline).await {
+            Ok(met) => seen.met = Some(met),
+            Err(why) => (seen.met, seen.unmet) = (None, why),
+        }
+        // Users are kept out while the boot is on its way.
+        let up = seen.met.is_some() && seen.configuration.error.is_empty() && !guest.has("/run/nologin");
+        if up || sshd.is_none() || !pause(&mut wait, LONGEST_PAUSE, last_look).await {
+            break;
+        }
+    }
+    if seen.met.is_none() {
+        seen.unit = server::unit(guest, deadline).await;
+    }
+    look(server, guest, &mut seen).await;
+    if let Some((address, _)) = seen.met {
+        let kind = seen.host_keys.iter().find_map(|key| kind_of(&key.name));
+        seen.proved = server::exchange(guest, address, kind.unwrap_or("ed25519"), deadline).await;
+        log_in(guest, address, &mut seen, deadline).await;
+    }
+    seen.waited = started.elapsed();
+    seen
+}
+
+/// `ed25519` of `ssh_host_ed25519_key`; others than these three need a word more.
+fn kind_of(name: &str) -> Option<&str> {
+    let kind = name.strip_prefix("ssh_host_")?.strip_suffix("_key")?;
+    ["ecdsa", "ed25519", "rsa"].contains(&kind).then_some(kind)
+}
+
+/// Host keys, and the users with their keys.
+async fn look(server: &ServerFacts, guest: &Guest, seen: &mut Observation) {
+    let (guest, server) = (guest.clone(), server.clone());
+    let files = seen.configuration.value("authorizedkeysfile").to_owned();
+    let looked = spawn_blocking(move || {
+        let instance = Instance::read(&guest);
+        let accounts = Accounts::read(&guest).unwrap_or_default();
+        (host_keys::look(&guest), users(&server, &guest, &instance, &accounts, &files))
+    });
+    (seen.host_keys, seen.users) = looked.await.unwrap_or_default();
+}
+
+fn users(
+    server: &ServerFacts,
+    guest: &Guest,
+    instance: &Instance,
+    accounts: &Accounts,
+    files: &str,
+) -> Vec<UserSeen> {
+    let default = instance.default_user(server);
+    let mut wanted = Vec::new();
+    if !default.is_empty() {
+        wanted.push((default, instance.default_user_keys(server), instance.default_user_sudo));
+    }
+    for user in server.users.iter().filter(|user| !user.ssh_authorized_keys.is_empty()) {
+        let keys = user.ssh_authorized_keys.iter().filter_map(|line| public_keys::key_of(line)).collect();
+        wanted.push((&user.name, keys, user.sudo));
+    }
+    let look = |(name, keys, sudo): (&str, Vec<&str>, bool)| {
+        let mut user = UserSeen { name: name.to_owned(), sudo, ..UserSeen::default() };
+        if let Some(account) = accounts.find(name) {
+            user.exists = true;
+            keys_of(guest, account, &keys, files, &mut user);
+        }
+        user
+    };
+    wanted.into_iter().take(MOST_USERS).map(look).collect()
+}
+
+fn keys_of(guest: &Guest, account: &User, wanted: &[&str], files: &str, user: &mut UserSeen) {
+    let files = files_of(account, files);
+    let text = |file: &String| guest.read_plain(file).unwrap_or_default();
+    let texts: Vec<String> = files.iter().map(text).collect();
+    let has = |key: &str| texts.iter().any(|text| public_keys::keys(text).any(|(there, _)| there == key));
+    user.missing = wanted.iter().filter(|key| !has(key)).map(|key| public_keys::fingerprint(key)).collect();
+    user.file = files.iter().find(|file| guest.has(file)).or(files.first()).cloned().unwrap_or_default();
+    let folder = user.file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let below_home = folder.starts_with(&account.home);
+    let all = [account.home.as_str(), folder, &user.file];
+    let mut strict =
+        all.into_iter().filter(|path| below_home || *path == user.file).filter(|path| guest.has(path));
+    user.exposed = strict.find_map(|path| account.others_write(guest, path));
+}
+
+/// The files in which sshd looks for a user's keys, by `AuthorizedKeysFile`.
+fn files_of(account: &User, configured: &str) -> Vec<String> {
+    let configured = if configured.is_empty() { AUTHORIZED_KEYS.join(" ") } else { configured.to_owned() };
+    let fill = |file: &str| file.replace("%h", &account.home).replace("%u", &account.name).replace("%%", "%");
+    configured
+        .split_whitespace()
+        .filter(|file| *file != "none")
+        .map(|file| account.at_home(&fill(file)))
+        .collect()
+}
+
+async fn log_in(guest: &Guest, address: SocketAddr, seen: &mut Observation, deadline: Instant) {
+    for last in [false, true] {
+        let open = |user: &&mut UserSeen| matches!(user.login, Login::Unknown | Login::Refused(_));
+        let mut users: Vec<&mut UserSeen> = seen.users.iter_mut().filter(open).collect();
+        let candidate =
+            |user: &UserSeen| Candidate { name: user.name.clone(), file: user.file.clone(), sudo: user.sudo };
+        let (there, absent): (Vec<_>, Vec<_>) =
+            users.drain(..).partition(|user| !user.file.is_empty() && guest.has(&user.file));
+        for user in absent {
+            user.login = Login::NotTried(match user.file.as_str() {
+                "" => "there is no such user, or sshd takes no keys from files".to_owned(),
+                file => format!("there is no {file}, and no key that should be in it"),
+            });
+        }
+        let candidates: Vec<Candidate> = there.iter().map(|user| candidate(user)).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let logins = login::try_all(guest, address, candidates, &seen.configuration, deadline).await;
+        let mut refused = false;
+        for (user, login) in there.into_iter().zip(logins) {
+            refused |= matches!(login, Login::Refused(_));
+            user.login = login;
+        }
+        let mut wait = LONGEST_PAUSE;
+        // Once more, in case something was still on its way; not oftener, for sshd shuts out who fails too often.
+        if last || !refused || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+            return;
+        }
+    }
+}
+
+/// What an observation means.
+pub fn judge(settings: &Settings, server: &ServerFacts, seen: &Observation) -> Judgement {
+    use CheckOutcome::{Fail, Inconclusive, Pass};
+    let failure = unanswered(seen)
+        .or_else(|| wrong_keys(seen))
+        .or_else(|| wrong_configuration(settings, server, seen))
+        .or_else(|| seen.users.iter().find_map(wrong_user));
+    let (outcome, summary) = match failure {
+        Some(why) if seen.unsettled => (Inconclusive, format!("{why}; {}", instance::UNSETTLED)),
+        // An SSH server that is not OpenSSH: there is nobody to ask for its configuration.
+        None if !seen.installed => {
+            (Inconclusive, "an SSH server answers, but there is no sshd to ask".to_owned())
+        }
+        Some(why) => (Fail, why),
+        None => (Pass, success(seen)),
+    };
+    Judgement::new(outcome, summary, &as_json(server, seen))
+}
+
+fn unanswered(seen: &Observation) -> Option<String> {
+    let error = &seen.configuration.error;
+    if seen.met.is_some() {
+        return (!error.is_empty()).then(|| format!("sshd's configuration is not valid: {error}"));
+    }
+    if !seen.installed {
+        return Some("no SSH server is installed; `checks.ssh = false` where none is meant".to_owned());
+    }
+    let off = ["is masked", "is not enabled"].iter().any(|state| seen.unit.ends_with(state));
+    if off {
+        return Some(format!("sshd is not running: {}", seen.unit));
+    }
+    if error.contains("no hostkeys available") {
+        return Some(format!("sshd has no host keys and does not run: {error}"));
+    }
+    // Without its unit running its directory is not there, which is no fault of the configuration.
+    if !error.is_empty() && !error.contains("privilege separation directory") {
+        return Some(format!("sshd is not running, for its configuration is not valid: {error}"));
+    }
+    let unit = text::or(&seen.unit, "no unit of it is known");
+    Some(format!("sshd is not running: {unit}; {}", seen.unmet))
+}
+
+fn wrong_keys(seen: &Observation) -> Option<String> {
+    let baked = host_keys::came_with_the_image(&seen.host_keys);
+    baked.or_else(|| seen.host_keys.iter().find_map(|key| key.exposed.clone())).or_else(|| {
+        match &seen.proved {
+            Some(Err(why)) => Some(format!("sshd does not come to an end of a key exchange: {why}")),
+            Some(Ok(key)) => {
+                let known = seen.host_keys.iter().any(|host| host.key.is_empty() || host.key == *key);
+                let unknown = !known && !seen.host_keys.is_empty();
+                unknown.then(|| {
+                    "sshd answers with another host key than those in /etc/ssh: it was not started anew"
+                        .to_owned()
+                })
+            }
+            None => None,
+        }
+    })
+}
+
+fn wrong_configuration(settings: &Settings, server: &ServerFacts, seen: &Observation) -> Option<String> {
+    let configuration = &seen.configuration;
+    if configuration.lines.is_empty() {
+        return None;
+    }
+    match (configuration.takes_passwords(), server.ssh_password_authentication) {
+        (true, false) => {
+            return Some(
+                "sshd takes passwords, though image.ssh_password_authentication is false".to_owned(),
+            );
+        }
+        (false, true) => {
+            return Some(
+                "sshd takes no passwords, though image.ssh_password_authentication is true".to_owned(),
+            );
+        }
+        _ => {}
+    }
+    let root = configuration.value("permitrootlogin");
+    let wrong = match settings.root_login {
+        RootLogin::Prohibit => root == "yes",
+        RootLogin::No => root != "no",
+        RootLogin::Any => false,
+    };
+    wrong.then(|| format!("sshd lets root log in: PermitRootLogin is {}", text::one_line(root)))
+}
+
+fn wrong_user(user: &UserSeen) -> Option<String> {
+    let (name, file) = (text::one_line(&user.name), text::one_line(&user.file));
+    if !user.exists {
+        return Some(format!("{name} cannot log in: there is no such user"));
+    }
+    if let Some(key) = user.missing.first() {
+        return Some(format!("{name}'s key {key} is not in {file}: it was not injected"));
+    }
+    if let Some(exposed) = &user.exposed {
+        return Some(format!("sshd does not accept {name}'s keys: {}", text::one_line(exposed)));
+    }
+    match &user.login {
+        Login::Refused(why) => Some(format!("{name} cannot log in by key: {why}")),
+        Login::In { sudo: Some(why) } if !why.is_empty() => {
+            Some(format!("{name} has logged in by key, but cannot use sudo: {why}"))
+        }
+        _ => None,
+    }
+}
+
+fn success(seen: &Observation) -> String {
+    let banner = seen.met.as_ref().map_or("", |(_, banner)| banner);
+    let name = banner.splitn(3, '-').nth(2).unwrap_or(banner);
+    let is_in = |user: &&UserSeen| matches!(user.login, Login::In { .. });
+    let logged_in: Vec<String> = seen.users.iter().filter(is_in).map(|user| user.name.clone()).collect();
+    let logins = if logged_in.is_empty() {
+        let why = seen.users.iter().find_map(|user| match &user.login {
+            Login::NotTried(why) => Some(why.as_str()),
+            _ => None,
+        });
+        format!("no login was tried: {}", why.unwrap_or("no user is known"))
+    } else {
+        format!("{} logged in by key", text::list(&logged_in))
+    };
+    format!("{name} answers with {} host keys of this boot, {logins}", seen.host_keys.len())
+}
+
+fn as_json(server: &ServerFacts, seen: &Observation) -> Json {
+    let value = |key: &str| seen.configuration.value(key).to_owned();
+    let login = |login: &Login| match login {
+        Login::Unknown => "not tried".to_owned(),
+        Login::NotTried(why) => format!("not tried: {why}"),
+        Login::Refused(why) => format!("refused: {why}"),
+        Login::In { sudo: None } => "in".to_owned(),
+        Login::In { sudo: Some(why) } if why.is_empty() => "in, with sudo".to_owned(),
+        Login::In { sudo: Some(why) } => format!("in, without sudo: {why}"),
+    };
+    let user = |user: &UserSeen| {
+        json!({
+            "name": user.name,
+            "authorized_keys": user.file,
+            "missing_keys": user.missing,
+            "exposed": user.exposed,
+            "login": login(&user.login),
+        })
+    };
+    json!({
+        "installed": seen.installed,
+        "address": seen.met.as_ref().map(|(address, _)| address.to_string()),
+        "banner": seen.met.as_ref().map(|(_, banner)| banner),
+        "error": seen.unmet,
+        "unit": seen.unit,
+        "configuration_error": seen.configuration.error,
+        "takes_passwords": seen.configuration.takes_passwords(),
+        "takes_passwords_expected": server.ssh_password_authentication,
+        "permit_root_login": value("permitrootlogin"),
+        "host_keys": host_keys::as_json(&seen.host_keys),
+        "proved_host_key": seen.proved.as_ref().map(|proved| match proved {
+            Ok(key) => public_keys::fingerprint(key),
+            Err(why) => why.clone(),
+        }),
+        "users": seen.users.iter().map(user).collect::<Vec<_>>(),
+        "cloud_init_ended": !seen.unsettled,
+        "waited_seconds": seen.waited.as_secs_f64(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

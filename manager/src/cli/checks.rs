@@ -1,0 +1,115 @@
+//! `image-manager checks`: what an image can be asked to prove.
+
+use image_manager_agent::checks::descriptor::{Check, Observer, Set};
+use serde_json::{Value, json};
+
+use super::arguments::{ChecksArguments, OneFormat};
+use super::table::{self, Column};
+use super::text::{self, Painted, Screen, Style, line};
+use super::{Exit, Outcome, Trouble};
+use crate::checks::{self, EVERY, key_rows};
+use crate::schedules::nearest;
+
+/// How wide text is set that is to be read.
+const COMFORTABLE: usize = 100;
+
+/// `checks`.
+pub(crate) fn run(arguments: &ChecksArguments) -> Outcome {
+    let one = arguments.kind.as_deref().map(find).transpose()?;
+    match (arguments.format, one) {
+        (OneFormat::Json, Some(check)) => text::print_document(&pretty(&as_json(check))),
+        (OneFormat::Json, None) => {
+            text::print_document(&pretty(&checks::all().map(as_json).collect()));
+        }
+        (OneFormat::Text, Some(check)) => text::print(&page(check, Style::of_stdout())),
+        (OneFormat::Text, None) => text::print(&list(Style::of_stdout())),
+    }
+    Ok(Exit::Done)
+}
+
+fn find(kind: &str) -> Result<&'static Check, Trouble> {
+    checks::find(kind).ok_or_else(|| {
+        let help = match nearest(kind, checks::all().map(|check| check.kind)) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "`image-manager checks` lists all".to_owned(),
+        };
+        Trouble::usage(format!("there is no check of the kind {kind:?}; {help}"))
+    })
+}
+
+fn pretty(json: &Value) -> String {
+    format!("{json:#}\n")
+}
+
+fn set(check: &Check) -> &'static str {
+    match check.set {
+        Set::Named => "-",
+        set => set.word(),
+    }
+}
+
+const KIND: Column<&Check> = ("KIND", |check| check.kind.to_owned());
+const SET: Column<&Check> = ("SET", |check| set(check).to_owned());
+const PROVES: Column<&Check> = ("PROVES", |check| check.proves.to_owned());
+
+fn list(style: Style) -> Screen {
+    let all: Vec<&Check> = checks::all().collect();
+    table::of(&[&[KIND, SET, PROVES]], &all, "none", style, |_, line| Painted::plain(line))
+}
+
+fn page(check: &Check, style: Style) -> Screen {
+    let mut out = Screen::default();
+    let width = style.width().unwrap_or(COMFORTABLE).min(COMFORTABLE);
+    let paragraph = |text: &str, indent: usize, out: &mut Screen| {
+        for part in text::wrapped(text, width.saturating_sub(indent).max(20)) {
+            line!(out, format_args!("{:indent$}{part}", ""));
+        }
+    };
+    line!(out, style.bold(check.kind));
+    paragraph(&format!("Proves: {}.", check.proves), 0, &mut out);
+    if !check.details.is_empty() {
+        out.blank();
+        paragraph(check.details, 0, &mut out);
+    }
+    out.blank();
+    let observer = match check.observer {
+        Observer::Agent => "the agent, in the server",
+        Observer::Manager => "the manager",
+    };
+    let set = match check.set {
+        Set::Named => "none, only when named",
+        set => set.word(),
+    };
+    line!(out, style.dim("set        "), set);
+    line!(out, style.dim("looked at  "), format_args!("by {observer}"));
+    line!(out, style.dim("costs      "), check.cost);
+    line!(out, style.dim("timeout    "), format_args!("{}", humantime::format_duration(check.timeout)));
+    out.blank();
+    line!(out, style.bold("keys"));
+    for (name, noun, default, help) in key_rows(check.keys) {
+        let default = if default.is_empty() { String::new() } else { format!(", {default} by default") };
+        line!(out, format_args!("  {name}"), style.dim(&format!("  {noun}{default}")));
+        paragraph(&help, 6, &mut out);
+    }
+    for (name, noun, _, help) in EVERY {
+        line!(out, format_args!("  {name}"), style.dim(&format!("  {noun}")));
+        paragraph(help, 6, &mut out);
+    }
+    out
+}
+
+fn as_json(check: &'static Check) -> Value {
+    let keys = key_rows(check.keys).into_iter().map(|(name, noun, default, help)| {
+        json!({ "name": name, "type": noun, "default": default, "meaning": help })
+    });
+    json!({
+        "kind": check.kind,
+        "proves": check.proves,
+        "details": check.details,
+        "set": Some(check.set.word()).filter(|word| !word.is_empty()),
+        "observer": match check.observer { Observer::Agent => "agent", Observer::Manager => "manager" },
+        "cost": check.cost,
+        "timeout_seconds": check.timeout.as_secs_f64(),
+        "keys": keys.collect::<Vec<_>>(),
+    })
+}
