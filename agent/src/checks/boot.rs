@@ -52,6 +52,7 @@ pub(super) async fn cloud_init_ended(guest: &Guest, deadline: Instant) -> bool {
     true
 }
 
-fn before(deadline: Instant) -> Instant {
+/// When the last look must begin, so that it ends before the deadline.
+pub(super) fn before(deadline: Instant) -> Instant {
     deadline - FOR_LOOKING.min(deadline.saturating_duration_since(Instant::now()) / 4)
 }

@@ -107,7 +107,7 @@ pub async fn observe(
     deadline: Instant,
 ) -> Observation {
     let ended = boot::cloud_init_ended(guest, deadline).await;
-    let latest = deadline.min(Instant::now() + PATIENCE);
+    let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {
         let seen = Observation { ended, taken: taken(guest), ..look(guest, service).await };

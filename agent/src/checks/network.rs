@@ -99,7 +99,7 @@ pub struct Observation {
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     boot::cloud_init_ended(guest, deadline).await;
-    let latest = deadline.min(Instant::now() + PATIENCE);
+    let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {
         let addresses = cards::addresses(guest, deadline).await;

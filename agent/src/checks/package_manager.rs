@@ -167,7 +167,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         if ended.is_none() && !cloud_init::is_under_way(guest) {
             ended = Some(Instant::now());
         }
-        let latest = ended.map_or(deadline, |ended| deadline.min(ended + PATIENCE));
+        let last = boot::before(deadline);
+        let latest = ended.map_or(last, |ended| last.min(ended + PATIENCE));
         let good = judge(&Settings { install: String::new(), ..settings.clone() }, &seen).outcome
             == CheckOutcome::Pass;
         let hopeless = seen.manager.is_empty();

@@ -135,7 +135,7 @@ pub struct Observation {
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     boot::settled(guest, deadline).await;
-    let latest = deadline.min(Instant::now() + PATIENCE);
+    let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     let mut restarts = None;
     loop {

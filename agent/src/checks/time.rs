@@ -110,7 +110,7 @@ pub struct Observation {
 pub async fn observe(settings: &Settings, asked: &Examination) -> Observation {
     let began = (SystemTime::now(), Instant::now());
     boot::settled(&asked.guest, asked.deadline).await;
-    let latest = asked.deadline.min(Instant::now() + PATIENCE);
+    let latest = boot::before(asked.deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {
         let mut seen = look(&asked.guest, asked.deadline).await;

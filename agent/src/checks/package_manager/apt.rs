@@ -239,23 +239,19 @@ pub(super) async fn install(
     let news: Vec<String> = updates(&simulated.out).into_iter().map(|update| update.package).collect();
     if simulated.is_good() && news.is_empty() {
         let ended = apt_get.with(["install", "--reinstall", package]).run(deadline).await;
-        return if ended.is_good() { Vec::new() } else { named(troubles(&ended), "installs", package) };
+        return if ended.is_good() { Vec::new() } else { named(troubles(&ended), "installed", package) };
     }
     let ended = apt_get.clone().with(["install", package]).run(deadline).await;
     if !ended.is_good() {
-        return named(troubles(&ended), "installs", package);
+        return named(troubles(&ended), "installed", package);
     }
     let ended = apt_get.with(["purge"]).with(news).run(deadline).await;
-    if ended.is_good() { Vec::new() } else { named(troubles(&ended), "removes", package) }
+    if ended.is_good() { Vec::new() } else { named(troubles(&ended), "removed", package) }
 }
 
-fn named(mut troubles: Vec<Trouble>, verb: &str, package: &str) -> Vec<Trouble> {
+fn named(mut troubles: Vec<Trouble>, done: &str, package: &str) -> Vec<Trouble> {
     for trouble in &mut troubles {
-        trouble.what = format!(
-            "{package} cannot be {}: {}",
-            if verb == "installs" { "installed" } else { "removed" },
-            trouble.what
-        );
+        trouble.what = format!("{package} cannot be {done}: {}", trouble.what);
     }
     troubles
 }
