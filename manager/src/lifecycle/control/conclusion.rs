@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn where_a_control_image_takes_a_minute_ten_are_enough_and_five_are_not() {
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = Duration::from_mins;
         assert!(!is_slow(minutes(1), minutes(10)) && is_slow(minutes(1), minutes(5)));
     }
 
