@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::borrowed::Borrowed;
@@ -80,14 +81,23 @@ pub(super) async fn try_all(
     };
     let files: Vec<String> = candidates.iter().map(|candidate| candidate.file.clone()).collect();
     let (_borrowed, refused) = Borrowed::put(guest, &key.line, &files);
-    let mut logins = Vec::new();
-    for candidate in &candidates {
+    let mut logins = vec![Login::Unknown; candidates.len()];
+    // They end with the set, whatever becomes of this.
+    let mut tasks = JoinSet::new();
+    for (index, (candidate, login)) in candidates.into_iter().zip(&mut logins).enumerate() {
         if let Some((file, why)) = refused.iter().find(|(file, _)| *file == candidate.file) {
-            logins.push(Login::NotTried(text::one_line(&format!("no key can be put into {file}: {why}"))));
+            *login = Login::NotTried(text::one_line(&format!("no key can be put into {file}: {why}")));
             continue;
         }
-        let login = try_one(guest, &ssh, address, candidate, deadline.min(Instant::now() + PATIENCE)).await;
-        logins.push(login);
+        let (guest, ssh, last) = (guest.clone(), ssh.clone(), deadline.min(Instant::now() + PATIENCE));
+        tasks.spawn(async move { (index, try_one(&guest, &ssh, address, &candidate, last).await) });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok((index, login)) = ended
+            && let Some(slot) = logins.get_mut(index)
+        {
+            *slot = login;
+        }
     }
     logins
 }
