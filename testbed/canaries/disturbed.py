@@ -40,9 +40,7 @@ def good(here, given, address):
 
 
 def tiny(here, _, address):
-    checks = place.checks(
-        "minimal", f'internet = {{ targets = ["http://{address}/deb.debian.org/debian/dists/"] }}\npackages = false'
-    )
+    checks = place.checks("minimal", f'internet = {{ targets = ["http://{address}/deb.debian.org/debian/dists/"] }}')
     here.write(TINY.format(checks=checks))
     return {"IMAGE_MANAGER_DIB": str(place.REPOSITORY / "testbed/tiny-image/disk-image-create")}
 
