@@ -139,7 +139,7 @@ fn wrong(settings: &Settings, seen: &Inspection) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn judged(settings: serde_json::Value, seen: Inspection) -> (CheckOutcome, String) {
+    fn judged(settings: &serde_json::Value, seen: Inspection) -> (CheckOutcome, String) {
         let judged = judge(settings.as_object().unwrap(), &Ok(seen));
         (judged.outcome, judged.summary)
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn each_rest_of_a_build_fails_it_by_its_name() {
         use CheckOutcome::{Fail, Inconclusive, Pass};
-        assert_eq!(judged(json!({}), Inspection::default()).0, Pass);
+        assert_eq!(judged(&json!({}), Inspection::default()).0, Pass);
         assert_eq!(judge(&serde_json::Map::new(), &Err("LUKS".to_owned())).outcome, Inconclusive);
         let some = |path: &str| vec![path.to_owned()];
         let none = Inspection::default;
@@ -166,11 +166,11 @@ mod tests {
             (Inspection { cache_bytes: 2 * MIB, ..none() }, "caches"),
             (Inspection { log_bytes: 17 * MIB, ..none() }, "logs"),
         ] {
-            let (outcome, summary) = judged(json!({}), seen);
+            let (outcome, summary) = judged(&json!({}), seen);
             assert!(outcome == Fail && summary.contains(why), "{summary}");
         }
         let allowed = json!({ "allowed": ["/root/.ssh/a"], "max_logs": 32 * MIB });
         let seen = Inspection { authorized_keys: some("/root/.ssh/a"), log_bytes: 17 * MIB, ..none() };
-        assert_eq!(judged(allowed, seen).0, Pass);
+        assert_eq!(judged(&allowed, seen).0, Pass);
     }
 }

@@ -127,7 +127,7 @@ fn a_host_whose_servers_have_no_network_is_at_fault_for_the_hour() {
     let began = Instant::now();
     let (second, _) = run(&place, Some(&programs), 2, "cloud_at_fault");
     assert_eq!(control(&second)["answer_of"], build["id"], "{second:#}");
-    assert!(began.elapsed() < Duration::from_secs(60), "only its own silence was waited for");
+    assert!(began.elapsed() < Duration::from_mins(1), "only its own silence was waited for");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn fail_fast_ends_with_the_first_check_that_failed() {
     let place = place("cloud-init-hanging", &format!("{more}\n{checks}"));
     let began = Instant::now();
     let (build, report) = run(&place, None, 1, "check_failed");
-    assert!(began.elapsed() < Duration::from_secs(120), "{report}");
+    assert!(began.elapsed() < Duration::from_mins(2), "{report}");
     let message = text(&build["failure"], "message");
     assert!(
         message.contains("disk") && message.contains("fail_fast: 1 of 2 checks were not heard"),

@@ -92,6 +92,6 @@ async fn usual(trial: &Trial) -> Option<f64> {
     let query = ReportQuery { schedule: Some(trial.shared.schedule.name.clone()), ..ReportQuery::default() };
     let report = trial.history().report(query).await.ok()?;
     let schedule = report.schedules.first()?;
-    let enough = u64::from(schedule.passed) >= boot_time::ENOUGH;
+    let enough = schedule.passed >= boot_time::ENOUGH;
     enough.then(|| schedule.boot.as_ref()?.p95.as_ref().map(|p95| seconds(Some(p95)))).flatten()
 }
