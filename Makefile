@@ -2,6 +2,7 @@
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
 # make test-openstack   only those
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
+# make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
 # make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
 #              OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
@@ -25,7 +26,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions torture life bench bench-road fuzz check docs install agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions canaries torture life bench bench-road fuzz check docs install agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -46,11 +47,13 @@ install-test:
 AGENT_SQLITE := -USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 -USQLITE_ENABLE_RTREE \
 	-USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_ENABLE_LOAD_EXTENSION -USQLITE_SOUNDEX \
 	-DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_JSON -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE
+# Nothing unwinds in it, for a panic ends it; and relocations in their short form take a tenth of the room.
+AGENT_RUSTFLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs
 agent:
 ifeq ($(subst amd64,x86_64,$(subst arm64,aarch64,$(ARCH))),$(firstword $(subst -, ,$(HOST))))
-	RUSTFLAGS="-C target-feature=+crt-static" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
+	RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="-fno-asynchronous-unwind-tables" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
 else
-	LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent $(ARCH)
+	AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent $(ARCH)
 endif
 
 # Stripped: a sixth of the size. What it takes to read a backtrace or a core lies beside it, and is found by gdb.
@@ -75,6 +78,12 @@ install:
 	done
 	mkdir -p $(SHARE)/image-manager $(DESTDIR)/etc/image-manager
 	cp -R elements examples $(SHARE)/image-manager/
+	rm -rf $(SHARE)/image-manager/control-image && mkdir -p $(SHARE)/image-manager/control-image
+	cp -R testbed/tiny-image/build testbed/tiny-image/guest $(SHARE)/image-manager/control-image/
+	testbed/tiny-image/build -M -o $(SHARE)/image-manager/control-image/made
+	if command -v aarch64-linux-gnu-gcc >/dev/null; then \
+		testbed/tiny-image/build -M -m arm64 -o $(SHARE)/image-manager/control-image/made; \
+	fi
 	target/release/image-manager man $(SHARE)/man/man1
 	mkdir -p $(SHARE)/bash-completion/completions
 	target/release/image-manager completions bash | sed 's|$(CURDIR)/target/release/|$(PREFIX)/bin/|' \
@@ -99,11 +108,12 @@ check:
 	cargo $(TESTER) --workspace --lib
 	cargo $(TESTER) -p image-manager-proto --test documentation
 	elements/check
+	testbed/canaries/run --test
 	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements | xargs -n 1 bash -n
 
 # The OpenStack takes a quarter of an hour and 5 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
 test: install-test agent
-	$(if $(filter aarch64-%,$(HOST)),,@LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
+	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
 		echo 'LEFT OUT: the tiny image for arm64 is not booted: this host cannot make an agent for aarch64' >&2; })
 	fuzz/run
 	testbed/run
@@ -117,6 +127,10 @@ test-openstack: install-test agent
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
 test-distributions: install-test agent build
 	testbed/distributions/run
+
+# About two minutes for each image where QEMU has to emulate: hours for all. CANARIES_ARGUMENTS are those of the program.
+canaries: install-test agent build
+	testbed/canaries/run $(CANARIES_ARGUMENTS)
 
 # Both say what they did, so their output is shown. Cargo's own runner is enough: one test after the other.
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)

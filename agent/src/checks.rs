@@ -6,6 +6,7 @@
 //! So an observation that would fail is made again until the check's deadline.
 
 mod accounts;
+mod boot;
 pub mod cloud_init;
 pub mod commands;
 pub mod descriptor;
@@ -16,14 +17,20 @@ mod host_keys;
 pub mod identity;
 mod instance;
 pub mod internet;
+pub mod kernel;
+pub mod metadata;
 mod mirrors;
+pub mod network;
 pub mod observations;
+pub mod package_manager;
 pub mod packages;
 mod program;
 mod public_keys;
 mod registry;
 pub mod script;
+pub mod services;
 pub mod ssh;
+pub mod time;
 pub mod users;
 
 use std::time::{Duration, SystemTime};

@@ -36,6 +36,9 @@ use crate::{Config, text};
 
 pub use key::AgentKey;
 
+const META_DATA: &str = "openstack/latest/meta_data.json";
+const USER_DATA: &str = "openstack/latest/user_data";
+
 const ENDPOINT: &str = "image_manager_endpoint";
 const TOKEN: &str = "image_manager_token";
 const FINGERPRINT: &str = "image_manager_fingerprint";
@@ -133,6 +136,47 @@ enum Answer {
     None(String),
 }
 
+impl Answer {
+    fn text(self) -> String {
+        if let Self::MetaData(text) = self { text } else { String::new() }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::MetaData(_) => "",
+            Self::Denied(why) | Self::None(why) => why,
+        }
+    }
+}
+
+/// What a server was told about itself. Holds the agent's token.
+pub(crate) struct Told {
+    /// By whom: "the config drive", for people.
+    pub(crate) origin: &'static str,
+    /// In Nova's format.
+    pub(crate) meta_data: String,
+    /// Empty: none.
+    pub(crate) user_data: String,
+}
+
+/// Asks again what this server was told, the drive before the service. The error is for people.
+pub(crate) async fn told(guest: &Guest, service: SocketAddr) -> Result<Told, String> {
+    let drive = drive::look(guest, META_DATA).await;
+    if let Answer::MetaData(meta_data) = drive {
+        let user_data = drive::look(guest, USER_DATA).await.text();
+        return Ok(Told { origin: "the config drive", meta_data, user_data });
+    }
+    match service::ask(service, META_DATA).await {
+        Answer::MetaData(meta_data) => {
+            let user_data = service::ask(service, USER_DATA).await.text();
+            Ok(Told { origin: "the metadata service", meta_data, user_data })
+        }
+        Answer::Denied(why) | Answer::None(why) => {
+            Err(format!("config drive: {}; metadata service: {why}", drive.reason()))
+        }
+    }
+}
+
 /// Finds the identity. `None`: this server is not under test.
 pub(crate) async fn find(config: &Config) -> Result<Option<Identity>, IdentityError> {
     if let Some(path) = &config.meta_data {
@@ -160,11 +204,11 @@ async fn search(config: &Config) -> Result<Option<Identity>, IdentityError> {
     let mut denials = 0;
     let mut said = String::new();
     loop {
-        let drive = drive::look(&config.guest).await;
+        let drive = drive::look(&config.guest, META_DATA).await;
         if let Answer::MetaData(text) = &drive {
             return parse(text, "the config drive");
         }
-        let service = service::ask(config.metadata_service).await;
+        let service = service::ask(config.metadata_service, META_DATA).await;
         let waited = started.elapsed();
         denials = if matches!(service, Answer::None(_)) { 0 } else { denials + 1 };
         match &service {

@@ -52,3 +52,30 @@ fn each_of_pips_files_is_pinned_by_its_hash() {
     let install = std::fs::read_to_string(file("setup/install")).unwrap();
     assert!(install.contains("--require-hashes"));
 }
+
+/// What it takes a compiler to make lies beside it; the sources here are none any more.
+#[test]
+fn the_installed_maker_of_control_images_needs_no_compiler() {
+    let folder = tempfile::tempdir().unwrap();
+    let (installed, cache) = (folder.path().join("control-image"), folder.path().join("cache"));
+    let shell = |script: &str| {
+        let output = Command::new("bash")
+            .args(["-euc", script])
+            .env("tiny", file("testbed/tiny-image"))
+            .env("kept", file("target/tiny-image"))
+            .env("installed", &installed)
+            .env("cache", &cache)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    shell(
+        "mkdir -p $installed $cache; cp -R $tiny/build $tiny/guest $installed; $tiny/build -M -o $installed/made",
+    );
+    shell("for source in $installed/guest/{early.c,loader.S}; do echo '#error no source' >$source; done");
+    // Packages that were downloaded before.
+    shell("[ ! -d $kept/parts-amd64 ] || ln -s $(readlink -f $kept)/parts-amd64 $cache/parts-amd64");
+    shell(
+        "TINY_CACHE=$cache $installed/build -t raw -b control-1 -o $installed/x.raw && [ -s $installed/x.raw ]",
+    );
+}

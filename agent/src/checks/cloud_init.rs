@@ -120,6 +120,11 @@ pub(super) fn is_yet_to_grow(guest: &Guest) -> bool {
     is_under_way(guest) && !look(guest).status.is_some_and(|status| status.has_finished("init"))
 }
 
+/// Whether it is under way and the stage in which it writes the package sources has not ended.
+pub(super) fn is_yet_to_configure(guest: &Guest) -> bool {
+    is_under_way(guest) && !look(guest).status.is_some_and(|status| status.has_finished("modules-config"))
+}
+
 /// Watches cloud-init until it has come to its end or the time is up.
 pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();

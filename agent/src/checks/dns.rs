@@ -176,7 +176,8 @@ async fn ask(getent: PathBuf, name: String, deadline: Instant) -> NameSeen {
     }
 }
 
-fn nameservers(guest: &Guest) -> Vec<String> {
+/// The name servers that the guest asks, or those behind its own resolver.
+pub(super) fn nameservers(guest: &Guest) -> Vec<String> {
     let read = |path| servers_of(&guest.read(path).unwrap_or_default());
     let servers = read("/etc/resolv.conf");
     if servers.iter().any(|server| server == STUB) {

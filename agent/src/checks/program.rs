@@ -206,6 +206,16 @@ fn as_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Gives a made-up guest a program: a script for this host's shell.
+#[cfg(test)]
+pub(super) fn plant(guest: &Guest, name: &str, script: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = guest.path(Path::new("/usr/bin").join(name));
+    std::fs::create_dir_all(guest.path("/usr/bin")).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

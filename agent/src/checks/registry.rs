@@ -1,7 +1,10 @@
 //! All kinds of checks. To add one: a module with its `CHECK`, and its line here.
 
 use super::descriptor::Check;
-use super::{cloud_init, commands, disk, dns, files, identity, internet, packages, script, ssh, users};
+use super::{
+    cloud_init, commands, disk, dns, files, identity, internet, kernel, metadata, network, package_manager,
+    packages, script, services, ssh, time, users,
+};
 
 /// Those that the agent runs, in the order in which people see them.
 pub static CHECKS: &[&Check] = &[
@@ -9,10 +12,16 @@ pub static CHECKS: &[&Check] = &[
     &dns::CHECK,
     &internet::CHECK,
     &cloud_init::CHECK,
-    &packages::CHECK,
+    &network::CHECK,
+    &metadata::CHECK,
+    &identity::CHECK,
     &ssh::CHECK,
     &users::CHECK,
-    &identity::CHECK,
+    &services::CHECK,
+    &time::CHECK,
+    &kernel::CHECK,
+    &package_manager::CHECK,
+    &packages::CHECK,
     &files::CHECK,
     &commands::CHECK,
     &script::CHECK,

@@ -23,18 +23,18 @@ use crate::guest::Guest;
 use crate::text;
 
 const LABEL: &str = "config-2";
-const META_DATA: &str = "openstack/latest/meta_data.json";
-const LARGEST_META_DATA: u64 = 1 << 20;
+/// Largest file that is read.
+const LARGEST: u64 = 1 << 20;
 const MOUNT_POINT: &str = "/run/image-manager/drive";
 /// For one look at all devices. A device that hangs is left alone with its thread.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Looks at all block devices once.
-pub(super) async fn look(guest: &Guest) -> Answer {
+/// Looks at all block devices once, and reads this file of the drive.
+pub(super) async fn look(guest: &Guest, file: &'static str) -> Answer {
     let guest = guest.clone();
     let (send, receive) = oneshot::channel();
     let thread = std::thread::Builder::new().name("config-drive".to_owned());
-    let started = thread.spawn(move || drop(send.send(look_now(&guest))));
+    let started = thread.spawn(move || drop(send.send(look_now(&guest, file))));
     if let Err(error) = started {
         return Answer::None(format!("cannot look: {error}"));
     }
@@ -44,12 +44,12 @@ pub(super) async fn look(guest: &Guest) -> Answer {
     }
 }
 
-fn look_now(guest: &Guest) -> Answer {
+fn look_now(guest: &Guest, file: &str) -> Answer {
     let Some(device) = devices(guest).into_iter().find(|device| is_config_drive(device)) else {
         return Answer::None("none".to_owned());
     };
-    match read_meta_data(guest, &device) {
-        Ok(meta_data) => Answer::MetaData(meta_data),
+    match read(guest, &device, file) {
+        Ok(text) => Answer::MetaData(text),
         Err(error) => Answer::None(text::one_line(&format!("{}: {error}", device.display()))),
     }
 }
@@ -105,7 +105,7 @@ fn trimmed(label: &[u8]) -> String {
     String::from_utf8_lossy(label).trim_end_matches([' ', '\0']).to_owned()
 }
 
-fn read_meta_data(guest: &Guest, device: &Path) -> io::Result<String> {
+fn read(guest: &Guest, device: &Path, file: &str) -> io::Result<String> {
     use std::io::Read as _;
     // Without a namespace (no permission) the mount would be seen by all for a moment. It still works.
     if unshare(CloneFlags::CLONE_NEWNS).is_ok() {
@@ -122,13 +122,12 @@ fn read_meta_data(guest: &Guest, device: &Path) -> io::Result<String> {
         }
     }
     mounted?;
-    let mut text = String::new();
-    let read = File::open(folder.join(META_DATA))
-        .and_then(|file| file.take(LARGEST_META_DATA).read_to_string(&mut text));
+    let mut text = Vec::new();
+    let read = File::open(folder.join(file)).and_then(|file| file.take(LARGEST).read_to_end(&mut text));
     umount2(&folder, MntFlags::MNT_DETACH)?;
     // An empty folder; the removal takes what is left.
     let _ = fs::remove_dir(&folder);
-    read.map(|_| text)
+    read.map(|_| String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]

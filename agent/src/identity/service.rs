@@ -10,23 +10,22 @@ use tokio::time::timeout;
 use super::Answer;
 use crate::{http, text};
 
-const PATH: &str = "/openstack/latest/meta_data.json";
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks once.
-pub(super) async fn ask(service: SocketAddr) -> Answer {
+/// Asks once for this file.
+pub(super) async fn ask(service: SocketAddr, file: &str) -> Answer {
     let asked = timeout(PATIENCE, async {
         let stream = TcpStream::connect(service).await?;
-        http::get(stream, &service.to_string(), PATH).await
+        http::get(stream, &service.to_string(), &format!("/{file}")).await
     });
     match asked.await {
         Err(_) => Answer::None("no answer".to_owned()),
         Ok(Err(error)) => Answer::None(text::with_causes(&error)),
-        Ok(Ok(response)) => judge(response.status, response.body),
+        Ok(Ok(response)) => judge(response.status, &response.body, file.ends_with(".json")),
     }
 }
 
-fn judge(status: StatusCode, body: Vec<u8>) -> Answer {
+fn judge(status: StatusCode, body: &[u8], is_json: bool) -> Answer {
     // Also what Amazon's and others' services say when they are asked in OpenStack's way.
     if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
         return Answer::Denied(format!("answers {status}"));
@@ -34,10 +33,11 @@ fn judge(status: StatusCode, body: Vec<u8>) -> Answer {
     if !status.is_success() {
         return Answer::None(format!("answers {status}"));
     }
-    match String::from_utf8(body) {
-        Ok(text) if text.trim_start().starts_with('{') => Answer::MetaData(text),
-        _ => Answer::Denied("is not OpenStack's".to_owned()),
+    let text = String::from_utf8_lossy(body);
+    if is_json && !text.trim_start().starts_with('{') {
+        return Answer::Denied("is not OpenStack's".to_owned());
     }
+    Answer::MetaData(text.into_owned())
 }
 
 #[cfg(test)]
@@ -46,10 +46,11 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        assert!(matches!(judge(StatusCode::OK, b" {}".to_vec()), Answer::MetaData(_)));
-        assert!(matches!(judge(StatusCode::OK, b"<html>".to_vec()), Answer::Denied(_)));
-        assert!(matches!(judge(StatusCode::NOT_FOUND, Vec::new()), Answer::Denied(_)));
-        assert!(matches!(judge(StatusCode::BAD_GATEWAY, Vec::new()), Answer::None(_)));
-        assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, Vec::new()), Answer::None(_)));
+        assert!(matches!(judge(StatusCode::OK, b" {}", true), Answer::MetaData(_)));
+        assert!(matches!(judge(StatusCode::OK, b"<html>", true), Answer::Denied(_)));
+        assert!(matches!(judge(StatusCode::OK, b"#cloud-config\n", false), Answer::MetaData(_)));
+        assert!(matches!(judge(StatusCode::NOT_FOUND, b"", true), Answer::Denied(_)));
+        assert!(matches!(judge(StatusCode::BAD_GATEWAY, b"", true), Answer::None(_)));
+        assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, b"", true), Answer::None(_)));
     }
 }

@@ -133,6 +133,22 @@ pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std
     Ok(command)
 }
 
+/// A program that is not disk-image-builder, with its own standard output and error: in a process namespace that counts as
+/// the build's, so that [`super::clean`] ends it.
+pub(crate) fn marked(build_id: &str, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--kill-child=KILL", "bash", "-c", "shift; exec \"$@\"", CONTAIN_NAME])
+        .arg(format!("{MARKER}{build_id}"))
+        .arg(program)
+        .env_clear()
+        .env("PATH", SYSTEM_PATH)
+        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .process_group(0)
+        .kill_on_drop(true);
+    command
+}
+
 fn arguments(order: &Order, layout: &Layout) -> Vec<OsString> {
     // -n: without the element "base", which brings what no cloud image needs; a schedule may name it.
     let mut arguments: Vec<OsString> = ["-n", "-t", order.format.as_str(), "-o"].map(OsString::from).to_vec();

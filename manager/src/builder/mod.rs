@@ -56,10 +56,11 @@ use crate::schedules::{Arch, Format};
 use crate::unchanged::Kept;
 
 pub use artifact::sha512_of;
+pub(crate) use command::marked;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
-pub use proof::{Counts, Proof};
+pub use proof::{Counts, Inspection, Proof};
 pub(crate) use room::bytes;
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};
@@ -129,6 +130,8 @@ pub struct Artifact {
     pub packages: Vec<Package>,
     /// What the image's mirrors can be asked with later, whether a build would make another one; or why that is not known.
     pub kept: Result<Kept, String>,
+    /// What of its build and of the build's host is in it; or why that is not known.
+    pub inspection: Result<Inspection, String>,
     /// Seconds that each phase took.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Whether the packaged files in it are what their packages say.

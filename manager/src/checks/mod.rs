@@ -1,17 +1,61 @@
 //! The checks that a schedule can ask for: those that the agent runs, and those that the manager looks after itself.
 
+pub(crate) mod artifact;
+pub(crate) mod boot_time;
+pub(crate) mod console;
+#[cfg(test)]
 mod document;
+mod keys;
+pub(crate) mod poweroff;
 mod sending;
 
-use image_manager_agent::checks::descriptor::{Check, Key, Set};
+use std::time::Duration;
 
-#[cfg(test)]
-pub(crate) use document::document;
-pub(crate) use document::key_rows;
+use image_manager_agent::checks::descriptor::{Check, Key, Set};
+use image_manager_proto::v1::CheckOutcome;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+pub(crate) use keys::key_rows;
 pub(crate) use sending::{content, request};
 
 /// Those of the manager, in the order in which people see them, after the agent's.
-static OF_THE_MANAGER: &[&Check] = &[];
+static OF_THE_MANAGER: &[&Check] = &[&artifact::CHECK, &console::CHECK, &boot_time::CHECK, &poweroff::CHECK];
+
+/// What the manager found of a check of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Judged {
+    /// How it ended.
+    pub(crate) outcome: CheckOutcome,
+    /// One line for people.
+    pub(crate) summary: String,
+    /// What was seen, a JSON object.
+    pub(crate) observations: Value,
+}
+
+impl Judged {
+    /// It did not end within the check's timeout.
+    pub(crate) fn late(timeout: Duration) -> Self {
+        let summary = format!("it did not end within {}", humantime::format_duration(timeout));
+        Self { outcome: CheckOutcome::Inconclusive, summary, observations: json!({}) }
+    }
+
+    /// Nobody looks after this kind of check.
+    pub(crate) fn unknown(kind: &str) -> Self {
+        let summary = format!("this manager does not know checks of the kind {kind}");
+        Self { outcome: CheckOutcome::Skipped, summary, observations: json!({}) }
+    }
+}
+
+/// The settings of a check of the manager's own form. They were read by its own keys, so that what cannot be read is this
+/// program's mistake.
+fn typed<T: DeserializeOwned>(settings: &Map<String, Value>) -> Result<T, Judged> {
+    T::deserialize(Value::Object(settings.clone())).map_err(|error| Judged {
+        outcome: CheckOutcome::Inconclusive,
+        summary: format!("the check's settings cannot be read: {error}"),
+        observations: json!({}),
+    })
+}
 
 /// All kinds of checks.
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::document::document;
 use super::*;
 
 #[test]

@@ -60,7 +60,7 @@ fn list(style: Style) -> Screen {
 fn page(check: &Check, style: Style) -> Screen {
     let mut out = Screen::default();
     let width = style.width().unwrap_or(COMFORTABLE).min(COMFORTABLE);
-    let mut paragraph = |text: &str, indent: usize, out: &mut Screen| {
+    let paragraph = |text: &str, indent: usize, out: &mut Screen| {
         for part in text::wrapped(text, width.saturating_sub(indent).max(20)) {
             line!(out, format_args!("{:indent$}{part}", ""));
         }

@@ -35,6 +35,7 @@ pub(crate) fn settings(host: &HostArguments, state: &Path, concurrent_builds: us
         elements,
         shipped,
         agent: host.agent.as_deref().map_or_else(find_agent, absolute),
+        control_image: find_control_image(),
         private: host.private.iter().map(|path| absolute(path)).collect(),
         concurrent_builds,
         concurrent_trials: usize::from(host.concurrent_trials),
@@ -96,6 +97,13 @@ fn find_agent() -> PathBuf {
     let checkout = above_program(2).map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
     let beside = above_program(1).map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
     [installed, checkout].into_iter().flatten().find(|path| path.exists()).unwrap_or(beside)
+}
+
+/// What makes control images: where `make install` puts it, or in the checkout that this program was built in.
+fn find_control_image() -> Option<PathBuf> {
+    let installed = above_program(2).map(|prefix| prefix.join("share/image-manager/control-image/build"));
+    let checkout = above_program(3).map(|checkout| checkout.join("testbed/tiny-image/build"));
+    [installed, checkout].into_iter().flatten().find(|path| crate::programs::is_executable(path))
 }
 
 /// So many levels above this program: its directory, the prefix that it is installed under (or the target directory of

@@ -4,7 +4,7 @@ pub(super) mod trials;
 
 use std::time::Duration;
 
-use image_manager_proto::v1;
+use image_manager_proto::v1::{self, CheckOutcome, ControlOutcome};
 
 use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
@@ -12,7 +12,7 @@ use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
-use crate::lifecycle::trials::{blamed, image, made_by, several};
+use crate::lifecycle::trials::{blamed, controls, image, made_by, said_of_target, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
 
 /// Longest value of an observation that is shown, in characters.
@@ -112,6 +112,7 @@ pub(super) fn clouds(build: &v1::Build) -> String {
 
 fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
     write_warnings(out, build, style);
+    write_controls(out, build, style);
     head(out, if several(build).is_empty() { "stages" } else { "the build's own stages" }, style);
     write_stages(out, &build.stages, style);
     trials::write_each(out, build, told, style);
@@ -196,6 +197,24 @@ fn write_warnings(out: &mut Screen, build: &v1::Build, style: Style) {
     }
 }
 
+/// What other images said of the targets.
+fn write_controls(out: &mut Screen, build: &v1::Build, style: Style) {
+    if controls(build).next().is_some() {
+        head(out, "control boots", style);
+    }
+    for (target, control) in controls(build) {
+        let mark = style.outcome_mark(match control.outcome() {
+            ControlOutcome::Passed => CheckOutcome::Pass,
+            ControlOutcome::Failed => CheckOutcome::Fail,
+            ControlOutcome::Unknown | ControlOutcome::Unspecified => CheckOutcome::Inconclusive,
+        });
+        line!(out, "  ", mark, format_args!(" {target}: {}", said_of_target(control)));
+    }
+}
+
+/// In the observations of a script: the points that it told of.
+const POINTS: &str = "points";
+
 fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     let mark = style.outcome_mark(check.outcome());
     let word =
@@ -203,14 +222,32 @@ fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     let took = check.duration.and_then(|duration| Duration::try_from(duration).ok()).map(when::took);
     let took = took.unwrap_or_default();
     let optional = if check.required { "" } else { " (not required)" };
-    let rest = format!(" {:<12} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
+    let rest = format!(" {:<15} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
     line!(out, "  ", mark, rest);
     let json = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
-    for (key, value) in json.as_object().into_iter().flatten() {
+    write_points(out, &json, style);
+    // What is as it should be is in JSON and on the page.
+    let fields = json.as_object().filter(|_| check.outcome() != CheckOutcome::Pass);
+    for (key, value) in fields.into_iter().flatten().filter(|(key, _)| *key != POINTS) {
         let mut value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let room = style.width().map_or(VALUE_LIMIT, |width| width.saturating_sub(8 + key.len()).max(16));
         value = text::shortened(&value, room.min(VALUE_LIMIT));
         line!(out, "      ", style.dim(&format!("{key}: {value}")));
+    }
+}
+
+/// The points that a script told of, each in a line.
+fn write_points(out: &mut Screen, seen: &serde_json::Value, style: Style) {
+    let points = seen.get(POINTS).and_then(serde_json::Value::as_array);
+    for point in points.into_iter().flatten() {
+        let text = |key| point.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let outcome = match text("outcome") {
+            "pass" => CheckOutcome::Pass,
+            "fail" => CheckOutcome::Fail,
+            _ => CheckOutcome::Skipped,
+        };
+        let aside = if text("detail").is_empty() { String::new() } else { format!(" ({})", text("detail")) };
+        line!(out, "      ", style.outcome_mark(outcome), format_args!(" {}{aside}", text("name")));
     }
 }
 

@@ -108,14 +108,17 @@ fn scratches(root: &Path, left: &Leftovers) -> Vec<Resource> {
     let paths = left.scratches.iter().chain(&left.mounts).chain(files);
     let builds = paths.filter_map(|path| {
         let name = path.strip_prefix(&root).ok()?.components().next()?.as_os_str().to_str()?;
-        uuid::Uuid::parse_str(name).is_ok().then(|| name.to_owned())
+        // That of a control image has more behind its build's id.
+        let (build, more) = name.split_at_checked(uuid::fmt::Hyphenated::LENGTH)?;
+        let ours = uuid::Uuid::parse_str(build).is_ok() && (more.is_empty() || more.starts_with("--"));
+        ours.then(|| name.to_owned())
     });
     let builds: BTreeSet<String> = builds.collect();
-    let resource = |build: String| Resource {
+    let resource = |name: String| Resource {
         kind: ResourceKind::Scratch,
-        name: root.join(&build).display().to_string(),
+        build_id: name.chars().take(uuid::fmt::Hyphenated::LENGTH).collect(),
+        name: root.join(name).display().to_string(),
         external_id: None,
-        build_id: build,
     };
     builds.into_iter().map(resource).collect()
 }

@@ -148,6 +148,17 @@ pub enum ServerStatus {
     Missing,
 }
 
+/// How a server that was told to stop has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// By itself, as the power button asks.
+    InOrder,
+    /// By force, after a grace period.
+    Forced,
+    /// The cloud does not say which of them it was.
+    Unknown,
+}
+
 /// Under which name an image is given out.
 #[derive(Debug, Clone)]
 pub struct Publication {
@@ -287,7 +298,7 @@ pub trait Cloud: Send + Sync {
     async fn save_console(&self, server: &Server) -> Result<(), CloudError>;
 
     /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
-    async fn stop(&self, server: &Server) -> Result<(), CloudError>;
+    async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError>;
 
     /// Writes the stopped server's disk to `to` as one file of its own, of the image's format, for a look inside, within [`SAVE_DISK`].
     /// Dropped or failed it leaves no part of it there.

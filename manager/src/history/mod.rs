@@ -6,6 +6,7 @@
 
 mod audit;
 mod builds;
+mod controls;
 mod definition;
 mod follow_up;
 mod glance;
@@ -45,6 +46,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
+pub use controls::{ControlAnswer, ControlRecord, NewControl};
 pub use definition::{Defined, DefinitionPart, DefinitionPast};
 pub use follow_up::{FollowUp, OwedRetry};
 pub use handovers::{Change, Handover, NewHandover};

@@ -116,6 +116,11 @@ impl Named for v1::CheckOutcome {
     ];
 }
 
+impl Named for v1::ControlOutcome {
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Passed, "passed"), (Self::Failed, "failed"), (Self::Unknown, "unknown")];
+}
+
 impl Named for v1::PathFate {
     const WORDS: &'static [(Self, &'static str)] =
         &[(Self::Removed, "removed"), (Self::Absent, "absent"), (Self::Kept, "kept")];
@@ -150,6 +155,7 @@ mod tests {
         agree("TRIGGER", |value: v1::Trigger| value.as_str_name());
         agree("STAGE_STATE", |value: v1::StageState| value.as_str_name());
         agree("CHECK_OUTCOME", |value: v1::CheckOutcome| value.as_str_name());
+        agree("CONTROL_OUTCOME", |value: v1::ControlOutcome| value.as_str_name());
         agree("PATH_FATE", |value: v1::PathFate| value.as_str_name());
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 
 use super::names::Named as _;
 use super::queries::failure;
-use super::{HistoryError, observations};
+use super::{HistoryError, controls, observations};
 use crate::clock::{span as duration, timestamp};
 use crate::stage::Stage;
 
@@ -43,6 +43,7 @@ pub(super) fn add(connection: &Connection, builds: &mut [v1::Build]) -> Result<(
         "position",
         path,
     )?;
+    let mut controls = of(connection, &ids, controls::OF_BUILDS, "id", controls::row_of_build)?;
     let mut trials = of(connection, &ids, TRIAL, "position", trial)?;
     for build in builds {
         build.resources = resources.remove(&build.id).unwrap_or_default();
@@ -57,6 +58,11 @@ pub(super) fn add(connection: &Connection, builds: &mut [v1::Build]) -> Result<(
             let removal = agent.and_then(|agent| agent.removal.as_mut());
             if let Some(removal) = removal {
                 removal.paths.push(path);
+            }
+        }
+        for (place, attempt, control) in controls.remove(&build.id).unwrap_or_default() {
+            if let Some(trial) = build.trials.get_mut(place).filter(|trial| trial.attempt == attempt) {
+                trial.control = Some(control);
             }
         }
         put_stages(build, stages.remove(&build.id).unwrap_or_default());

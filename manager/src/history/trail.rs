@@ -17,6 +17,8 @@ pub struct ArtifactRecord {
     pub schedule_digest: String,
     /// SHA-256 of what is kept of it so that its mirrors can be asked whether anything has changed.
     pub packages_sha256: Option<String>,
+    /// Fingerprint of the certificate that its agent obeys; not known of what an older version built.
+    pub fingerprint: Option<String>,
 }
 
 /// How a server's agent was told to introduce itself.
@@ -59,14 +61,16 @@ impl History {
         self.writer()?
             .run("record:artifact", move |tx| {
                 tx.execute(
-                    "INSERT OR REPLACE INTO artifact (build_id, file, sha512, schedule_digest, packages_sha256)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT OR REPLACE INTO artifact
+                        (build_id, file, sha512, schedule_digest, packages_sha256, fingerprint)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     params![
                         id,
                         artifact.file.to_string_lossy(),
                         artifact.sha512,
                         artifact.schedule_digest,
-                        artifact.packages_sha256
+                        artifact.packages_sha256,
+                        artifact.fingerprint
                     ],
                 )?;
                 Ok(())
@@ -94,7 +98,8 @@ impl History {
         let id = id.to_owned();
         self.read(move |connection| {
             let found = connection.query_row(
-                "SELECT file, sha512, schedule_digest, packages_sha256 FROM artifact WHERE build_id = ?1",
+                "SELECT file, sha512, schedule_digest, packages_sha256, fingerprint FROM artifact
+                 WHERE build_id = ?1",
                 [&id],
                 |row| {
                     Ok(ArtifactRecord {
@@ -102,10 +107,23 @@ impl History {
                         sha512: row.get(1)?,
                         schedule_digest: row.get(2)?,
                         packages_sha256: row.get(3)?,
+                        fingerprint: row.get(4)?,
                     })
                 },
             );
             Ok(found.optional()?)
+        })
+        .await
+    }
+
+    /// Fingerprint of the certificate that the agent in a build's image obeys: as it was built, else as it was when a trial
+    /// of it passed. `None`: that is not known any more.
+    pub async fn obeys(&self, build_id: &str) -> Result<Option<String>, HistoryError> {
+        let id = build_id.to_owned();
+        self.read(move |connection| {
+            let known = "SELECT coalesce((SELECT fingerprint FROM artifact WHERE build_id = ?1),
+                (SELECT max(agent_fingerprint) FROM trial WHERE build_id = ?1 AND verdict = 'passed'))";
+            Ok(connection.query_row(known, [id], |row| row.get(0))?)
         })
         .await
     }

@@ -172,6 +172,7 @@ mod tests {
     async fn build(history: &History, id: &str, end: S) {
         queue(history, id).await;
         let artifact = ArtifactRecord {
+            fingerprint: None,
             file: id.into(),
             sha512: String::new(),
             schedule_digest: format!("digest of {id}"),

@@ -10,11 +10,20 @@ use crate::untrusted::log_file::plain_line;
 
 /// Most that is read at once, in bytes.
 const CHUNK: u64 = 256 * 1024;
+/// Most of a whole console, in bytes.
+const WHOLE: u64 = 2 << 20;
 /// Most of the end that is looked at for evidence, in bytes.
 const TAIL: u64 = 16 * 1024;
 
 /// Most that is told of a line, in bytes: a console may go on for ever without ending one.
 const LINE: usize = 8 * 1024;
+
+/// All of a console, as far as it is looked at.
+pub(super) async fn whole(path: &Path) -> String {
+    let bytes = read_from(path, 0, WHOLE).await.unwrap_or_default();
+    // Colours and the like go, line by line.
+    String::from_utf8_lossy(&bytes).lines().map(plain_line).collect::<Vec<_>>().join("\n")
+}
 
 /// Follows a file that grows.
 pub(super) struct ConsoleTail {

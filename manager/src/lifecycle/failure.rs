@@ -40,13 +40,16 @@ impl Failure {
     /// The same failure with evidence, of which the last 32 KiB are kept.
     #[must_use]
     pub fn with_evidence(mut self, evidence: impl Into<String>) -> Self {
-        let evidence: String = evidence.into();
-        let mut start = evidence.len().saturating_sub(EVIDENCE_LIMIT);
-        while !evidence.is_char_boundary(start) {
-            start += 1;
-        }
-        evidence.get(start..).unwrap_or_default().trim_end().clone_into(&mut self.evidence);
+        end_of(&evidence.into(), EVIDENCE_LIMIT).clone_into(&mut self.evidence);
         self
+    }
+
+    /// The same failure with two pieces of evidence, each under its title, of which the last 16 KiB each are kept.
+    #[must_use]
+    pub fn with_both(self, pieces: [(&str, &str); 2]) -> Self {
+        let half = EVIDENCE_LIMIT / 2 - 128;
+        let pieces = pieces.map(|(title, evidence)| format!("{title}:\n{}", end_of(evidence, half)));
+        self.with_evidence(pieces.join("\n\n"))
     }
 
     /// As the interface has it.
@@ -59,6 +62,15 @@ impl Failure {
             hint: self.reason.hint().to_owned(),
         }
     }
+}
+
+/// The last bytes of a text, at most so many.
+fn end_of(text: &str, limit: usize) -> &str {
+    let mut start = text.len().saturating_sub(limit);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.get(start..).unwrap_or_default().trim_end()
 }
 
 impl From<CloudError> for Failure {

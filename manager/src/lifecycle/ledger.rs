@@ -14,13 +14,15 @@ pub(super) struct BuildLedger {
     pub(super) build_id: String,
     pub(super) trial: Option<u32>,
     pub(super) cloud: String,
+    /// Whether an image is the trial's own; otherwise it is the whole build's.
+    pub(super) own_image: bool,
 }
 
 #[async_trait]
 impl Ledger for BuildLedger {
     async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
-        // The image stays until the whole build needs it no more.
-        let trial = self.trial.filter(|_| kind != ResourceKind::Image);
+        // The artifact's image stays until the whole build needs it no more.
+        let trial = self.trial.filter(|_| self.own_image || kind != ResourceKind::Image);
         let row = self.history.intend((&self.build_id, trial), &self.cloud, kind.as_str(), name).await;
         row.map(EntryId).map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
     }

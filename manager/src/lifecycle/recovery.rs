@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
 
 use super::cleaner::{Cleaner, Reconciler};
+use super::control;
 use super::current_schedules::CurrentSchedules;
 use super::driver::INSIST;
 use super::failure::Failure;
@@ -195,7 +196,10 @@ impl Recovery {
                 continue;
             }
             let key = TrialKey { build_id: id.to_owned(), position };
-            let lost = take_up::interrupted(at, why);
+            let lost = match self.records.history().control(&key, trial.attempt).await? {
+                Some(asked) => control::conclusion::of_record(&asked),
+                None => take_up::interrupted(at, why),
+            };
             let failure = self.resumption.decided(schedule.as_ref(), &key, trial, lost).await?;
             let ending = Ending::new(StageState::Failed, failure.reason.word());
             let decided = Some((failure.verdict(), Some(failure.to_message(at.word()))));

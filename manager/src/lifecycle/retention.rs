@@ -256,6 +256,7 @@ mod tests {
         let state = directory.path();
         let (history, ids) = builds(state, 2).await;
         let artifact = crate::history::ArtifactRecord {
+            fingerprint: None,
             file: state.join("image"),
             sha512: String::new(),
             schedule_digest: String::new(),

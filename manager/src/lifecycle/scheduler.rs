@@ -263,6 +263,7 @@ mod tests {
                 elements: Vec::new(),
                 shipped: Vec::new(),
                 agent: at("agent"),
+                control_image: None,
                 private: Vec::new(),
                 concurrent_builds: 1,
                 concurrent_trials: 1,

@@ -21,6 +21,8 @@ pub struct Settings {
     pub shipped: Vec<PathBuf>,
     /// The static agent binary that goes into the images.
     pub agent: PathBuf,
+    /// What makes control images; `None`: it was not installed.
+    pub control_image: Option<PathBuf>,
     /// Files that no build may see, besides the state directory and the scratch directories of others: those with
     /// tokens.
     pub private: Vec<PathBuf>,
@@ -98,10 +100,14 @@ pub mod files {
     pub const BUILD_LOG: &str = "build.log";
     /// The server's serial console.
     pub const CONSOLE_LOG: &str = "console.log";
+    /// The serial console of a control boot.
+    pub const CONTROL_LOG: &str = "control.log";
     /// What the agent said, a JSON object a line.
     pub const AGENT_LOG: &str = "agent.jsonl";
     /// Opens the build's server to people while it is up; removed with its key pair.
     pub const PRIVATE_KEY: &str = "ssh_key";
+    /// What of its build was seen in the finished image.
+    pub const INSPECTION: &str = "inspection.json";
     /// The image's packages.
     pub const MANIFEST: &str = "manifest.json";
 }

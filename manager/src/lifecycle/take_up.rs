@@ -17,6 +17,7 @@ use image_manager_proto::v1::{self, BuildState, TrialState};
 
 use super::artifact::{HashedFile, digest_of};
 use super::clouds::Clouds;
+use super::control;
 use super::failure::Failure;
 use super::outcome::Ended;
 use super::settings::resource_name;
@@ -181,7 +182,13 @@ impl Resumption {
         let image = image_of(&key.build_id, trial);
         let image = image.filter(|image| artifact.is_none_or(|artifact| image.sha512 == artifact.sha512));
         let state = trial.state();
+        let asked = match state {
+            TrialState::Booting | TrialState::Verifying => self.history.control(key, trial.attempt).await?,
+            _ => None,
+        };
         let start = match state {
+            // Its image had ended without a word, and another one was asked: that is not gone on with.
+            _ if let Some(asked) = &asked => TrialStart::Broken(control::conclusion::of_record(asked)),
             TrialState::Waiting => {
                 TrialStart::Waiting { retry_at: trial.retry_at.as_ref().map(milliseconds) }
             }

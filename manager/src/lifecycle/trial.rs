@@ -1,22 +1,24 @@
 //! A trial: one artifact on one target. Owns it from its first stage to its end, attempt by attempt.
 
+mod surroundings;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_manager_proto::v1::{self, StageState, TrialState, Verdict};
+use image_manager_proto::v1::{StageState, TrialState, Verdict};
 use tokio::sync::Semaphore;
 
 use super::bounds::Bounds;
 use super::cleaner::Cleaner;
+use super::control;
 use super::driver::{Done, INSIST};
 use super::failure::Failure;
-use super::ledger::BuildLedger;
 use super::outcome::Ended;
 use super::publications::Publications;
 use super::records::Records;
 use super::served_gateway::ServedGateway;
-use super::settings::{Settings, files, resource_name};
+use super::settings::Settings;
 use super::stages::boot::Booted;
 use super::stages::{boot, upload, verify};
 use super::state::trial::{end_of, may_move};
@@ -26,10 +28,9 @@ use super::uploads::Uploads;
 use super::verification;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
-use crate::history::{Decided, Ending, History, HistoryError, Named as _, TrialKey};
+use crate::history::{Decided, Ending, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule, Target};
-use crate::stage::Stage;
 
 /// What the tasks of trials share, whatever build they are of.
 pub(super) struct TrialContext {
@@ -42,6 +43,8 @@ pub(super) struct TrialContext {
     owner: String,
     /// For trials under way.
     places: Semaphore,
+    /// For targets on which an image said nothing.
+    control_images: control::Maker,
     shutdown: Shutdown,
 }
 
@@ -54,7 +57,8 @@ impl TrialContext {
         shutdown: Shutdown,
     ) -> Self {
         let places = Semaphore::new(settings.concurrent_trials.max(1));
-        Self { settings, records, publications, cleaner, gateway, owner, places, shutdown }
+        let control_images = control::Maker::default();
+        Self { settings, records, publications, cleaner, gateway, owner, places, control_images, shutdown }
     }
 
     /// Whoever knows what is published.
@@ -100,6 +104,8 @@ pub(super) struct Trial {
     pub(super) image_of: Option<String>,
     state: TrialState,
     attempt: u32,
+    /// Whether the image is booted for the second time in this attempt.
+    again: bool,
 }
 
 impl Trial {
@@ -110,7 +116,8 @@ impl Trial {
         bounds: Bounds,
         (state, attempt, image_of): (TrialState, u32, Option<String>),
     ) -> Self {
-        Self { shared, key, target, cloud, bounds, incidents: Incidents::default(), image_of, state, attempt }
+        let incidents = Incidents::default();
+        Self { shared, key, target, cloud, bounds, incidents, image_of, state, attempt, again: false }
     }
 
     /// Brings the trial to its end. One that errored is made again on the same artifact, as often as the schedule says.
@@ -131,7 +138,7 @@ impl Trial {
                 start => {
                     self.bounds = self.bounds.of_attempt(self.shared.rest);
                     let incidents = self.incidents.clone();
-                    let outcome = incidents.watch(Box::pin(self.attempt(start))).await;
+                    let outcome = incidents.watch(Box::pin(self.attempt_with_control(start))).await;
                     let ended = self.decide(outcome).await;
                     (ended, self.clean().await)
                 }
@@ -146,6 +153,31 @@ impl Trial {
             self.insist(end_of(ended.verdict), None, cleaned).await;
             return ended;
         }
+    }
+
+    /// One attempt. An image that ends without a word is told from a target that does not work.
+    async fn attempt_with_control(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
+        // Its end is known, and another image was asked already if one was to be.
+        let begun = !matches!(start, TrialStart::Broken(_));
+        match self.attempt(start).await {
+            Err(failure) if begun => control::ask(self, failure).await,
+            outcome => outcome,
+        }
+    }
+
+    /// The image is booted and asked once more, in the state in which its first boot has ended.
+    pub(super) async fn attempt_again(&mut self) -> Result<(Image, String), Failure> {
+        let there = self.shared.uploads.enter(&self.target.cloud).await;
+        let image = there.and_then(|upload| upload.image.clone());
+        let unknown = || Failure::new(Reason::State, "the image is not known any more".to_owned());
+        let image = image.ok_or_else(unknown)?;
+        self.again = true;
+        let booted = boot::run(self, &image).await?;
+        if self.state == TrialState::Booting {
+            return self.with_server(image, booted).await;
+        }
+        let verified = verify::run(self, booted.value).await?;
+        Ok((image, verified.detail))
     }
 
     /// The stages, from where they are to be gone on with. Each is entered, in the history, before its work starts.
@@ -277,6 +309,7 @@ impl Trial {
             return None;
         }
         self.attempt += 1;
+        self.again = false;
         self.incidents = Incidents::default();
         self.arrived(TrialState::Waiting).await;
         Some(at)
@@ -290,97 +323,5 @@ impl Trial {
             _ = self.bounds.stop().requested() => {}
             () = tokio::time::sleep(Duration::from_millis(left)) => {}
         }
-    }
-
-    /// Whether the artifact was hashed just now, so that nobody needs to read it for that again.
-    pub(super) fn has_fresh_artifact(&self) -> bool {
-        self.shared.fresh && self.attempt == 1
-    }
-
-    /// The history.
-    pub(super) fn history(&self) -> &History {
-        self.shared.context.records.history()
-    }
-
-    /// About the host.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.shared.context.settings
-    }
-
-    /// Whoever takes resources away.
-    pub(super) fn cleaner(&self) -> &Cleaner {
-        &self.shared.context.cleaner
-    }
-
-    /// The gateway that the server's agent dials.
-    pub(super) fn gateway(&self) -> &ServedGateway {
-        &self.shared.context.gateway
-    }
-
-    /// This installation's id.
-    pub(super) fn owner(&self) -> &str {
-        &self.shared.context.owner
-    }
-
-    /// The ledger as this trial's cloud sees it. An image is the whole build's, everything else the trial's.
-    pub(super) fn ledger(&self) -> BuildLedger {
-        BuildLedger {
-            history: self.history().clone(),
-            build_id: self.shared.id.clone(),
-            trial: Some(self.key.position),
-            cloud: self.target.cloud.clone(),
-        }
-    }
-
-    /// The name of what belongs to this trial alone in its cloud.
-    pub(super) fn resource_name(&self) -> String {
-        let name = resource_name(&self.shared.id);
-        if self.shared.only { name } else { format!("{name}-{}", self.target.name) }
-    }
-
-    /// The build that made the image, whose id its agent knows: it obeys no other.
-    pub(super) fn made_by(&self) -> &str {
-        self.image_of.as_deref().unwrap_or(&self.shared.id)
-    }
-
-    /// The directory of this trial's logs.
-    pub(super) fn directory(&self) -> PathBuf {
-        let state = &self.settings().state;
-        files::of_trial(state, &self.shared.id, &self.target.name, self.shared.only)
-    }
-
-    /// The serial console's log.
-    pub(super) fn console_log(&self) -> PathBuf {
-        self.directory().join(files::CONSOLE_LOG)
-    }
-
-    /// Tells a line of this trial's console or agent.
-    pub(super) fn log(&self, source: v1::LogSource, line: &str) {
-        self.shared.context.records.events().log(&self.shared.id, &self.told_as(), source, line);
-    }
-
-    /// Tells how far a stage has come.
-    pub(super) fn progress(&self, stage: Stage, fraction: f64, detail: &str) {
-        self.shared.context.records.events().progress(
-            &self.shared.id,
-            &self.told_as(),
-            stage.word(),
-            fraction,
-            detail,
-        );
-    }
-
-    /// The target's name, where there is more than one.
-    fn told_as(&self) -> String {
-        if self.shared.only { String::new() } else { self.target.name.clone() }
-    }
-
-    /// Records and tells results of checks.
-    pub(super) async fn record_checks(&self, checks: Vec<v1::Check>) -> Result<(), HistoryError> {
-        self.history().record_checks(&self.key, checks.clone()).await?;
-        for check in checks {
-            self.shared.context.records.events().check(&self.shared.id, &self.told_as(), check);
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What is said of a build's trials wherever builds are shown. Pure.
 
-use image_manager_proto::v1::{self, StageState, Verdict};
+use image_manager_proto::v1::{self, ControlOutcome, StageState, Verdict};
 use prost_types::Timestamp;
 
 use super::state::trial::is_end;
@@ -50,6 +50,29 @@ pub fn made_by(build: &v1::Build) -> Vec<&str> {
     of.sort_unstable();
     of.dedup();
     of
+}
+
+/// What another image said of a trial's target, for people.
+pub fn said_of_target(control: &v1::Control) -> String {
+    let mut said = format!("after {}: ", control.because);
+    said.push_str(match control.outcome() {
+        ControlOutcome::Unspecified if control.finished_at.is_none() => {
+            "another image is asked whether the target works"
+        }
+        _ => &control.detail,
+    });
+    if !control.answer_of.is_empty() {
+        said = format!("{said} (asked by build {})", control.answer_of);
+    }
+    if !control.again.is_empty() {
+        said = format!("{said}; booted once more, this image ended as {}", control.again);
+    }
+    said
+}
+
+/// The controls of a build's trials, each with its target's name where there are several.
+pub fn controls(build: &v1::Build) -> impl Iterator<Item = (&str, &v1::Control)> {
+    build.trials.iter().filter_map(|trial| Some((trial.target.as_str(), trial.control.as_ref()?)))
 }
 
 /// The trial that a build's failure is about, when it has several and the failure is one of theirs.

@@ -125,6 +125,7 @@ pub(super) mod tests {
             dib: nowhere.join("disk-image-create"),
             elements: vec![nowhere.join("elements")],
             shipped: Vec::new(),
+            control_image: None,
             private: Vec::new(),
             agent: nowhere.join("agent"),
             concurrent_builds: 1,

@@ -27,6 +27,9 @@ pub fn check_what_runs(settings: &Settings, schedules: &Schedules) -> Result<(),
     // Those for other architectures that lie beside it.
     let agents = Arch::ALL.map(|arch| agent_for(&settings.agent, arch));
     agents.iter().flatten().try_for_each(|agent| trust::check(agent, false))?;
+    // It has what it copies into the images beside it.
+    let maker = settings.control_image.as_deref().and_then(Path::parent);
+    maker.map_or(Ok(()), |maker| trust::check(maker, true))?;
     // A virtual environment has disk-image-builder's code and elements beside the program.
     let home = settings.dib.ancestors().nth(2).filter(|home| home.join("pyvenv.cfg").is_file());
     home.map_or_else(|| trust::check(&settings.dib, false), |home| trust::check(home, true))?;

@@ -100,6 +100,7 @@ mod tests {
             "dib_os_missing",
             "dib_package_missing",
             "dib_release_unknown",
+            "image_at_fault",
         ]);
         assert_eq!(of(Verdict::Failed), failed);
         assert_eq!(of(Verdict::Unspecified), BTreeSet::from(["cancelled", "schedule_removed"]));

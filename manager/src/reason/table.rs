@@ -48,6 +48,11 @@ reasons! {
         AgentNotRemoved = "agent_not_removed",
             "The agent did not remove all of itself from the server, or did not name each of its paths as removed or absent.",
             "Look at the paths in the evidence: something in the image keeps them, such as a read-only file system.";
+        ImageAtFault = "image_at_fault",
+            "The image ended twice in the same way without a word, and another image that was booted on the same target in between \
+             did its work.",
+            "See in the evidence how it ended, and what the other image was; a kernel panic or an agent that never started is in \
+             the console.";
         DibHookFailed = "dib_hook_failed",
             "A script of an element failed.",
             "Mend the script that the message names; `image-manager logs BUILD` has all that it said.";
@@ -185,6 +190,9 @@ reasons! {
         CloudTimeout = "cloud_timeout",
             "An operation of the cloud took too long.",
             "Try again. If it happens again, look at the cloud's load.";
+        CloudAtFault = "cloud_at_fault",
+            "The image ended without a word, and so did another one that was booted on the same target then.",
+            "Show both evidences to the cloud's operators. A server without network, or a gateway that it cannot reach, looks the same.";
         BootTimeout = "boot_timeout",
             "The cloud had not started the server within `timeouts.boot`.",
             "Look at the cloud's scheduler and load, or raise `timeouts.boot`.";

@@ -64,6 +64,10 @@ pub struct Schedule {
     pub reverify: Option<Cron>,
     /// What becomes of the name when that fails.
     pub on_failure: OnFailure,
+    /// Whether another image is booted on a target where this one ended without a word. True by default.
+    pub control: bool,
+    /// Whether a trial ends with the first required check that failed. False by default: all are heard.
+    pub fail_fast: bool,
 }
 
 /// What becomes of a name whose image fails when it is verified again.

@@ -289,8 +289,12 @@ pub(crate) fn tiny_schedule(name: &str, more: &str) -> String {
         .map(|(stage, limit)| format!("timeouts.{stage} = \"{limit}\""))
         .collect();
     let timeouts = timeouts.join("\n");
+    // Most tests of what ends without a word are about that word.
+    let control = if more.contains("control =") { "" } else { "control = false\n" };
+    // The tiny image has no server of SSH, and next to nothing else that a cloud image must have.
+    let checks = if more.contains("checks") { "" } else { "checks.set = \"minimal\"\n" };
     format!(
-        "[schedule.{name}]\nimage.elements = [\"tiny\"]\n\
+        "[schedule.{name}]\n{control}{checks}image.elements = [\"tiny\"]\n\
          server = {{ memory = \"256 MiB\", disk = \"512 MiB\" }}\n{timeouts}\n{more}\n"
     )
 }

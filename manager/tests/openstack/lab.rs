@@ -235,6 +235,8 @@ pub(crate) fn tiny_schedule(name: &str, cloud: &str, more: &str) -> String {
         ("server", "server = { flavor = \"lab.tiny\", network = \"lab-net\" }\n"),
         ("checks", "checks = { internet = false, dns = { names = [\"manager.lab\"] } }\n"),
         ("timeouts.boot", "timeouts.boot = \"8m\"\n"),
+        // Most tests of what ends without a word are about that word.
+        ("control", "control = false\n"),
     ];
     let given = |key: &str| more.lines().any(|line| line.starts_with(key));
     let defaults: String = defaults.iter().filter(|(key, _)| !given(key)).map(|(_, line)| *line).collect();

@@ -30,3 +30,4 @@ mod sweeping;
 mod targets;
 mod usage;
 mod verifying_again;
+mod whose_fault;

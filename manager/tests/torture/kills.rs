@@ -17,13 +17,14 @@ use super::harness::{Place, wait_for};
 pub(crate) const SUCCEEDED: &str = "succeeded";
 const ENDS: [&str; 5] = [SUCCEEDED, "failed", "errored", "cancelled", "skipped"];
 /// Everything that may be in a state directory when no build is under way, but for published images.
-const STATE: [&str; 14] = [
+const STATE: [&str; 15] = [
     "bases",
     "image-manager.db",
     "image-manager.db-wal",
     "image-manager.db-shm",
     "builds",
     "cache",
+    "control",
     "images",
     "lock",
     "owner",

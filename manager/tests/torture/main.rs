@@ -36,12 +36,13 @@ mod reloads;
 mod verifying;
 
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use harness::{Place, tiny_schedule};
-use kills::{Means, SUCCEEDED};
+use kills::{Before, Means, SUCCEEDED};
 use published::Named;
 
 /// Points that the suite takes.
@@ -68,6 +69,27 @@ fn killed_at_any_commit_nothing_is_left_of_two_trials_on_local() {
     let more = format!("publish = {{ name = \"tiny\", keep = 1 }}\nchecks = {{ disk = {{}} }}\n{targets}");
     let means = on_this_host(tiny_schedule("tiny", &more), 2);
     torture("two targets on local", &means, SAMPLE);
+}
+
+/// An image that says nothing, another one that is asked on its target, and the first once more.
+#[test]
+fn killed_at_any_commit_of_a_control_boot_nothing_is_left_on_local() {
+    let more = "control = true\nimage.environment = { TINY_CANARY = \"kernel-panic\" }";
+    let before = |place: &Place| {
+        std::fs::DirBuilder::new().mode(0o700).create(place.state()).unwrap();
+        // What control images are made of, downloaded once for all.
+        std::os::unix::fs::symlink(
+            harness::repository().join("target/tiny-image"),
+            place.state().join("control"),
+        )
+        .unwrap();
+    };
+    let means = Means {
+        before: Some(Before { done: Box::new(before), builds: 0 }),
+        end: "failed",
+        ..on_this_host(tiny_schedule("tiny", more), 1)
+    };
+    torture("a control boot on local", &means, SAMPLE);
 }
 
 /// Names that go to other images, and published images that are verified again.

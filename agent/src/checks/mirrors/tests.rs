@@ -48,7 +48,11 @@ fn deb822_sources_are_read() {
 #[test]
 fn lists_of_mirrors_are_followed() {
     let list = "# ours\n\nhttp://a.example/debian/\tpriority:1 type:index\nhttps://b.example/debian\nfile:/srv/debian\n";
-    for source in ["mirror+file:/etc/apt/mirrors/x.list", "mirror+file:///etc/apt/mirrors/x.list"] {
+    for source in [
+        "mirror+file:/etc/apt/mirrors/x.list",
+        "mirror+file:///etc/apt/mirrors/x.list",
+        "mirror+copy:/etc/apt/mirrors/x.list",
+    ] {
         let text = format!("Types: deb\nURIs: {source}\nSuites: x\n");
         let mirrors = of(&[(SOURCES, &text), ("/etc/apt/mirrors/x.list", list)]);
         let both = ["http://a.example/debian".to_owned(), "https://b.example/debian".to_owned()];
@@ -146,6 +150,27 @@ fn repositories_of_dnf_are_read() {
     let found: Vec<_> = mirrors.all.iter().map(|mirror| mirror.addresses.clone()).collect();
     assert_eq!(found, expected);
     assert_eq!(mirrors.left_out, ["the repository unset has the variable $nobody, which is not set"]);
+}
+
+#[test]
+fn every_folder_of_repositories_and_of_variables_is_read() {
+    let repositories = [
+        ("/etc/yum.repos.d/a.repo", "http://a.example/$mine"),
+        ("/etc/yum/repos.d/b.repo", "http://b.example/$mine"),
+        ("/etc/distro.repos.d/c.repo", "http://c.example/$mine"),
+        ("/usr/share/dnf5/repos.d/d.repo", "http://d.example/$mine"),
+        ("/etc/zypp/repos.d/e.repo", "http://e.example/$mine"),
+    ];
+    let texts = repositories.map(|(path, address)| (path, format!("[x]\nbaseurl={address}\n")));
+    let mut files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    files.extend([("/etc/yum/vars/mine", "yum\n"), ("/etc/zypp/vars.d/mine", "zypp\n")]);
+    files.push(("/etc/yum.conf", "[main]\nproxy=http://cache:3128\n"));
+    let mirrors = of(&files);
+    let expected = ["a", "b", "c", "d", "e"]
+        .map(|host| format!("http://{host}.example/{}", if host == "e" { "zypp" } else { "yum" }));
+    assert_eq!(mirrors.addresses(), expected);
+    let proxy = Via::Proxy { host: "cache".to_owned(), port: 3128 };
+    assert_eq!(mirrors.all[0].via, proxy);
 }
 
 /// The files as the distributions' own packages have them, cut short.

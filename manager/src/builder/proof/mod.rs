@@ -9,6 +9,7 @@
 //! Debian. An image that cannot be compared is no error, but its build says so aloud: [`Proof::warning`].
 
 mod ext4;
+mod inspection;
 mod installed;
 mod kept;
 mod packages;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::BuilderError;
 use crate::reason::Reason;
 use crate::schedules::Format;
+pub use inspection::Inspection;
 pub use packages::Counts;
 pub(super) use packages::Verified;
 use partition::Kind;
@@ -173,6 +175,8 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
     let disk = File::open(raw)?;
     // Why nothing could be compared: what a file system with a root says first, then what others say.
     let mut reasons = Vec::new();
+    // A root that has no packages is looked into as well.
+    let mut inspection = None;
     let systems = partition::file_systems(&disk)?;
     for (start, kind) in &systems {
         let opened = match kind {
@@ -184,10 +188,17 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
             Opened::Volume(volume) => {
                 let files = Files { volume: volume.as_ref(), stop };
                 match packages::verify(&files, raw)? {
-                    Some(Verified { proof: Proof::NotPossible(why), .. }) => reasons.insert(0, why),
+                    Some(Verified { proof: Proof::NotPossible(why), .. }) => {
+                        inspection = Some(inspection::take(files.volume));
+                        reasons.insert(0, why);
+                    }
                     Some(verified) => {
                         let kept = kept::take(files.volume, &verified.packages);
-                        return Ok(Verified { kept, ..verified });
+                        let inspection = Ok(inspection::take(files.volume));
+                        return Ok(Verified { kept, inspection, ..verified });
+                    }
+                    None if files.volume.names("/etc").is_ok() => {
+                        inspection = Some(inspection::take(files.volume));
                     }
                     None => {}
                 }
@@ -203,7 +214,8 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
         (true, true) => "it has no file system that can be read: neither ext4 nor xfs".to_owned(),
         (true, false) => "it has neither a dpkg nor an rpm database".to_owned(),
     };
-    Ok(Verified::of(Proof::NotPossible(why)))
+    let inspection = inspection.ok_or_else(|| why.clone());
+    Ok(Verified { inspection, ..Verified::of(Proof::NotPossible(why)) })
 }
 
 /// To a raw file with holes, which is as large as what is in it.

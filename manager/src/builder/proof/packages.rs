@@ -1,5 +1,6 @@
 //! The packaged files of an image against the image's own package database.
 
+use super::inspection::Inspection;
 use std::io;
 use std::path::Path;
 
@@ -99,11 +100,19 @@ pub(in crate::builder) struct Verified {
     pub(in crate::builder) packages: Vec<Package>,
     /// What its mirrors can be asked with later, or why it is not known.
     pub(in crate::builder) kept: Result<Kept, String>,
+    /// What of its build is in it, or why that is not known.
+    pub(in crate::builder) inspection: Result<Inspection, String>,
 }
 
 impl Verified {
     pub(super) fn of(proof: Proof) -> Self {
-        Self { proof, packages: Vec::new(), kept: Err("nothing was looked at".to_owned()) }
+        let nothing = "nothing was looked at".to_owned();
+        // Why there is no proof is why there is nothing else.
+        let why = match &proof {
+            Proof::NotPossible(why) => why.clone(),
+            Proof::Looked(_) => nothing.clone(),
+        };
+        Self { proof, packages: Vec::new(), kept: Err(nothing), inspection: Err(why) }
     }
 }
 

@@ -48,7 +48,7 @@ impl Build<'_> {
                 // Side by side: both read the whole image.
                 let ((verified, proof_seconds), sha512) = tokio::try_join!(proving, artifact::hash(&file))
                     .map_err(|error| self.with_cause(error))?;
-                let proof::Verified { proof, packages, kept } = verified;
+                let proof::Verified { proof, packages, kept, inspection } = verified;
                 let phase_seconds = self.reader.phase_seconds(ended.after);
                 let manifest = artifact::manifest(layout).await;
                 tracing::debug!(loops = ?self.reader.loops(), "disk-image-builder made {}", file.display());
@@ -59,6 +59,7 @@ impl Build<'_> {
                     manifest,
                     packages,
                     kept,
+                    inspection,
                     phase_seconds,
                     proof,
                     proof_seconds,

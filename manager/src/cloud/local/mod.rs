@@ -57,7 +57,7 @@ use self::programs::Programs;
 use self::servers::Servers;
 use super::{
     Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
     disk_file,
 };
 use crate::clock;
@@ -239,7 +239,7 @@ impl Cloud for LocalCloud {
         Ok(())
     }
 
-    async fn stop(&self, server: &Server) -> Result<(), CloudError> {
+    async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError> {
         check_name(&server.name)?;
         self.servers.stop(&server.name, self.settings.shutdown_grace).await
     }

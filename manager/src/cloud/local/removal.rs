@@ -14,7 +14,7 @@ use super::qemu::{ORDERS, SOCKETS};
 use super::qmp::Qmp;
 use super::servers::Servers;
 use super::{blocking, io_error};
-use crate::cloud::{CloudError, Removal, Trouble};
+use crate::cloud::{CloudError, Removal, Shutdown, Trouble};
 
 /// Until the power button is pressed again: a guest that still boots does not hear it.
 const PRESS_AGAIN: Duration = Duration::from_secs(10);
@@ -70,8 +70,8 @@ impl Servers {
     }
 
     /// Presses the power button until the guest is off, and ends QEMU when `grace` is over.
-    pub(super) async fn stop(&self, name: &str, grace: Duration) -> Result<(), CloudError> {
-        let Some(process) = self.process(name).await? else { return Ok(()) };
+    pub(super) async fn stop(&self, name: &str, grace: Duration) -> Result<Shutdown, CloudError> {
+        let Some(process) = self.process(name).await? else { return Ok(Shutdown::InOrder) };
         let home = self.home(name);
         let deadline = Instant::now() + grace;
         let mut ended = false;
@@ -84,6 +84,7 @@ impl Servers {
             let _ = order(&home, "system_powerdown").await;
             ended = process.ended_within(left.min(PRESS_AGAIN)).await;
         }
+        let shutdown = if ended { Shutdown::InOrder } else { Shutdown::Forced };
         if !ended {
             self.note_force(name);
             let _ = order(&home, "quit").await;
@@ -98,7 +99,7 @@ impl Servers {
             // Its network, and the shell that waited for it: a removal finds what is left of them.
             process.ended_within(KNOWN).await;
         }
-        Ok(())
+        Ok(shutdown)
     }
 
     /// Ends all processes of a server and removes its directory. What is not there is fine.

@@ -65,7 +65,7 @@ use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};
 use super::{
     Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble,
+    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -193,7 +193,7 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.fetch_console(server)).await
     }
 
-    async fn stop(&self, server: &Server) -> Result<(), CloudError> {
+    async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError> {
         Box::pin(self.stop_server(&server.id)).await
     }
 

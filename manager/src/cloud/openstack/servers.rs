@@ -13,7 +13,8 @@ use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
 use super::session::{Call, Patience};
 use crate::cloud::{
-    CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Trouble, incidents,
+    CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
+    incidents,
 };
 use crate::schedules::SshKey;
 
@@ -27,6 +28,8 @@ pub(super) const GOING: Duration = Duration::from_secs(150);
 pub(super) const SIGHTINGS: u32 = 3;
 /// How long a server may take to stop; Nova ends it by force after a minute.
 const STOPPING: Duration = Duration::from_mins(3);
+/// Nova's `shutdown_timeout`, less what it takes to tell of a server's end: one that is off sooner went by itself.
+const BY_FORCE: Duration = Duration::from_secs(55);
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 impl OpenStackCloud {
@@ -131,7 +134,8 @@ impl OpenStackCloud {
     }
 
     /// Shuts a server down; Nova does it by force when the guest does not.
-    pub(super) async fn stop_server(&self, id: &str) -> Result<(), CloudError> {
+    pub(super) async fn stop_server(&self, id: &str) -> Result<Shutdown, CloudError> {
+        let began = Instant::now();
         let tried = format!("stopping server {id}");
         let call = Call::post(Service::Compute, format!("servers/{id}/action"), json!({"os-stop": null}));
         match self.session.call(&call.repeatable()).await {
@@ -142,7 +146,10 @@ impl OpenStackCloud {
         let deadline = Instant::now() + STOPPING;
         loop {
             match self.ask_status(id, Patience::LONG).await? {
-                ServerStatus::Stopped(_) | ServerStatus::Missing => return Ok(()),
+                ServerStatus::Stopped(_) if began.elapsed() < BY_FORCE => {
+                    return Ok(Shutdown::InOrder);
+                }
+                ServerStatus::Stopped(_) | ServerStatus::Missing => return Ok(Shutdown::Unknown),
                 ServerStatus::Error(why) => {
                     return Err(CloudError::new(Trouble::Fault, format!("{tried}: {why}")));
                 }

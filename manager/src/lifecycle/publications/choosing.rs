@@ -66,3 +66,39 @@ pub(super) fn handover(row: &v1::Publication, name: &str, change: Change, why: &
         why: why.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(build: &str, state: PublicationState) -> v1::Publication {
+        v1::Publication {
+            build_id: build.to_owned(),
+            sha512: build.to_owned(),
+            state: state.into(),
+            ..v1::Publication::default()
+        }
+    }
+
+    #[test]
+    fn only_an_image_that_is_there_and_not_revoked_is_good() {
+        use PublicationState::{Current, Previous, Removed, Revoked, Unspecified};
+        let rows = [row("1", Previous), row("2", Previous), row("3", Current), row("4", Previous)];
+        let there = |builds: &[&str]| builds.iter().map(|build| (*build).to_owned()).collect::<BTreeSet<_>>();
+        let chosen = |rows: &[v1::Publication], than: Option<&str>, images: &[&str], else_any: bool| {
+            newest_good(rows, than, &there(images), else_any).map(|row| row.build_id.clone())
+        };
+        let all = ["1", "2", "3", "4"];
+        assert_eq!(chosen(&rows, Some("3"), &all, false).as_deref(), Some("2"), "the newest before it");
+        assert_eq!(chosen(&rows, Some("3"), &["1", "3"], false).as_deref(), Some("1"), "2 is not there");
+        assert_eq!(chosen(&rows, Some("1"), &all, false), None, "none is before it");
+        assert_eq!(chosen(&rows, Some("1"), &all, true).as_deref(), Some("4"), "any other one");
+        assert_eq!(chosen(&rows, None, &all, false).as_deref(), Some("4"));
+        for state in [Revoked, Removed, Current, Unspecified] {
+            let rows = [row("2", state), row("3", Current)];
+            for else_any in [false, true] {
+                assert_eq!(chosen(&rows, Some("3"), &all, else_any), None, "{state:?}");
+            }
+        }
+    }
+}

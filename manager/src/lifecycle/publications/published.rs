@@ -12,6 +12,9 @@ use crate::schedules::Schedule;
 /// Clouds with one name that are looked at.
 const CLOUDS: u32 = 1000;
 
+/// Good images that are looked at, newest first.
+const GOOD: usize = 10;
+
 /// Where the image of a build stands under its name.
 pub(in crate::lifecycle) enum Standing {
     /// It has the name.
@@ -74,6 +77,47 @@ impl Publications {
         }
         if images.is_empty() {
             return Err(none(format!("no image has the name {name} on {}", schedule.clouds().join(", "))));
+        }
+        Ok(images)
+    }
+
+    /// The images that have or had a name on a cloud and are good, newest first, with the builds that made them: not that of
+    /// the build `but`, nor those whose agent obeys another manager.
+    pub(in crate::lifecycle) async fn good_images(
+        &self,
+        (name, cloud): (&str, &str),
+        but: &str,
+        fingerprint: &str,
+    ) -> Result<Vec<(v1::Image, String)>, HistoryError> {
+        let filter = PublicationFilter {
+            name: Some(name.to_owned()),
+            cloud: Some(cloud.to_owned()),
+            limit: CLOUDS,
+            ..PublicationFilter::default()
+        };
+        let mut rows = self.history.publications(filter).await?.publications;
+        let good = [PublicationState::Current, PublicationState::Previous];
+        rows.retain(|row| good.contains(&row.state()) && row.build_id != but);
+        // Ids of builds sort by time.
+        rows.sort_by(|one, other| other.build_id.cmp(&one.build_id));
+        let mut images = Vec::new();
+        for row in rows.into_iter().take(GOOD) {
+            let build = match self.history.build(&row.build_id).await {
+                Ok(build) => build,
+                Err(HistoryError::NoBuild(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let obeys = self.history.obeys(&row.build_id).await?;
+            let image = build
+                .trials
+                .iter()
+                .filter(|trial| trial.cloud == cloud)
+                .find_map(|trial| trial.image.as_ref());
+            if let Some(image) = image.filter(|_| obeys.as_deref() == Some(fingerprint)) {
+                // By the name that it has now.
+                let (id, name) = (row.image_id, row.name);
+                images.push((v1::Image { id, name, ..image.clone() }, row.build_id));
+            }
         }
         Ok(images)
     }

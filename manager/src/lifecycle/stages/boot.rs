@@ -21,7 +21,7 @@ use crate::lifecycle::files;
 use crate::lifecycle::served_gateway::ServedGateway;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
-use crate::schedules::{ImageSpec, ServerSpec, SshKey, User};
+use crate::schedules::{CheckSpec, ImageSpec, ServerSpec, SshKey, User};
 use crate::stage::Stage;
 
 /// How often the server's state and console are looked at.
@@ -41,6 +41,8 @@ pub(in crate::lifecycle) struct Booted {
     /// Number of the agent's newest stream.
     pub(in crate::lifecycle) stream: u64,
     pub(in crate::lifecycle) console: ConsoleTail,
+    /// From the server's creation, or its being taken up, until the agent came.
+    pub(super) took: Duration,
 }
 
 /// An agent that has come, and waits to be taken in.
@@ -71,7 +73,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
             name: trial.resource_name(),
             image: image.clone(),
             spec: trial.target.server.clone(),
-            metadata: metadata(trial, &token, introduction.clone()),
+            metadata: metadata(trial, trial.made_by(), &token, introduction.clone()),
             console_log: trial.console_log(),
             private_key: trial.directory().join(files::PRIVATE_KEY),
         };
@@ -150,7 +152,7 @@ async fn attach(
         seconds(hello.uptime.as_ref()),
         if hello.operating_system.is_empty() { &hello.kernel_release } else { &hello.operating_system },
     );
-    Ok(Done { value: Booted { server, session, hello, stream, console }, detail })
+    Ok(Done { value: Booted { server, session, hello, stream, console, took: began.elapsed() }, detail })
 }
 
 async fn wait_for_agent(
@@ -208,7 +210,7 @@ pub(super) async fn follow_console(trial: &Trial, console: &mut ConsoleTail) -> 
 
 /// Fails when the server has stopped by itself or its cloud could not run it. A cloud that does not answer
 /// is asked again at the next look: the stage has its deadline.
-pub(super) async fn still_runs(trial: &Trial, server: &Server) -> Result<(), Failure> {
+pub(in crate::lifecycle) async fn still_runs(trial: &Trial, server: &Server) -> Result<(), Failure> {
     let (reason, message) = match trial.cloud.server_status(server).await {
         Ok(ServerStatus::Building | ServerStatus::Active) => return Ok(()),
         Ok(ServerStatus::Stopped(why)) => {
@@ -238,7 +240,7 @@ pub(super) async fn fetch_console(trial: &Trial, server: &Server) {
 }
 
 /// The console's last lines, brought up to date first.
-pub(super) async fn console_evidence(trial: &Trial, server: &Server) -> String {
+pub(in crate::lifecycle) async fn console_evidence(trial: &Trial, server: &Server) -> String {
     fetch_console(trial, server).await;
     let lines = console::last_lines(&server.console_log, CONSOLE_LINES).await;
     format!("last lines of the console:\n{lines}")
@@ -280,7 +282,7 @@ async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result
 }
 
 /// `ip:port` that servers dial.
-async fn endpoint(trial: &Trial) -> Result<String, Failure> {
+pub(in crate::lifecycle) async fn endpoint(trial: &Trial) -> Result<String, Failure> {
     let elsewhere = !trial.cloud.kind().on_this_host;
     if let Some(endpoint) = trial.settings().agent_endpoint.as_ref().filter(|_| elsewhere) {
         return Ok(endpoint.clone());
@@ -290,12 +292,18 @@ async fn endpoint(trial: &Trial) -> Result<String, Failure> {
     trial.bounds.run(ENDPOINT, late, asked).await
 }
 
-fn metadata(trial: &Trial, token: &Token, introduction: Introduction) -> BTreeMap<String, String> {
+/// What the agent of an image that knows `build` needs to come here.
+pub(in crate::lifecycle) fn metadata(
+    trial: &Trial,
+    build: &str,
+    token: &Token,
+    introduction: Introduction,
+) -> BTreeMap<String, String> {
     let entries = [
         ("image_manager_endpoint", introduction.endpoint),
         ("image_manager_token", token.expose().to_owned()),
         ("image_manager_fingerprint", introduction.fingerprint),
-        ("image_manager_build", trial.made_by().to_owned()),
+        ("image_manager_build", build.to_owned()),
         ("image_manager_owner", trial.owner().to_owned()),
     ];
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -303,10 +311,13 @@ fn metadata(trial: &Trial, token: &Token, introduction: Introduction) -> BTreeMa
 
 /// What the agent is asked for.
 fn requests(trial: &Trial) -> Result<Vec<v1::CheckRequest>, Failure> {
-    let server = facts(trial);
     let by_agent = trial.target.checks.iter().filter(|check| check.check.observer == Observer::Agent);
-    let requests = by_agent.map(|check| checks::request(check, &server));
-    requests.collect::<Result<_, _>>().map_err(|why| Failure::new(Reason::InputUnusable, why))
+    by_agent.map(|check| request(check, trial)).collect()
+}
+
+/// One check, as the agent is asked for it.
+pub(in crate::lifecycle) fn request(check: &CheckSpec, trial: &Trial) -> Result<v1::CheckRequest, Failure> {
+    checks::request(check, &facts(trial)).map_err(|why| Failure::new(Reason::InputUnusable, why))
 }
 
 /// What checks may compare with what they see.

@@ -19,7 +19,7 @@ use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, manifest, room, second_build, skip};
+use crate::lifecycle::{files, inspection, manifest, room, second_build, skip};
 use crate::reason::Reason;
 use crate::schedules::{Compression, Format, ImageSpec};
 use crate::stage::Stage;
@@ -92,13 +92,15 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
 
 /// Records the artifact with its hash.
 async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Failure> {
-    let Artifact { file, sha512, kept, .. } = artifact;
+    let Artifact { file, sha512, kept, inspection: seen, .. } = artifact;
+    inspection::keep(&driver.directory(), &seen).await;
     let packages_sha256 = skip::keep(driver, kept).await;
     let record = ArtifactRecord {
         file: file.clone(),
         sha512: sha512.clone(),
         schedule_digest: digest_of(&driver.schedule),
         packages_sha256,
+        fingerprint: Some(driver.fingerprint().to_owned()),
     };
     driver.history().record_artifact(&driver.id, record).await?;
     Ok(HashedFile { file, sha512 })

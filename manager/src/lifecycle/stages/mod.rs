@@ -4,6 +4,7 @@ pub(super) mod boot;
 pub(super) mod build;
 mod claim;
 pub(super) mod judgement;
+mod observed;
 pub(super) mod publish;
 pub(super) mod second_opinion;
 pub(super) mod upload;

@@ -92,7 +92,7 @@ async fn book(
 ) -> Result<(), HistoryError> {
     let history = driver.history();
     for row in history.open_resources(&driver.id).await? {
-        if published.own_image && row.kind == "image" && row.cloud == cloud {
+        if published.own_image && row.kind == "image" && row.cloud == cloud && row.trial.is_none() {
             history.resource_state(row.id, ResourceState::Published, &published.location).await?;
         }
     }

@@ -49,7 +49,10 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
     let rows = trial.history().open_resources(&trial.shared.id).await?;
     let image = ResourceKind::Image.as_str();
     let rows: Vec<_> =
-        rows.into_iter().filter(|row| row.kind == image && row.cloud == trial.target.cloud).collect();
+        // Not those of trials: they are control images.
+        rows.into_iter()
+            .filter(|row| row.kind == image && row.cloud == trial.target.cloud && row.trial.is_none())
+            .collect();
     if !trial.has_fresh_artifact() && !artifact.is_whole().await {
         return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
     }
@@ -93,6 +96,7 @@ async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>,
     if trial.shared.uploads.all_done() {
         for row in trial.history().open_resources(&trial.shared.id).await? {
             if row.cloud == HOST
+                && row.trial.is_none()
                 && let Err(why) = trial.cleaner().take_away(&row).await
             {
                 tracing::warn!(build = trial.shared.id, "{}: {why}; clean-up tries again", row.name);
@@ -109,7 +113,8 @@ async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>,
     Ok(Done { value: image, detail })
 }
 
-fn properties(trial: &Trial) -> BTreeMap<String, String> {
+/// The properties of what a build uploads.
+pub(in crate::lifecycle) fn properties(trial: &Trial) -> BTreeMap<String, String> {
     let mut properties = trial.shared.schedule.image.properties.clone();
     properties.insert("image_manager_owner".to_owned(), trial.owner().to_owned());
     properties.insert("image_manager_build".to_owned(), trial.shared.id.clone());

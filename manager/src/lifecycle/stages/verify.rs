@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use image_manager_proto::v1;
+use image_manager_agent::checks::descriptor::Observer;
+use image_manager_proto::v1::{self, CheckOutcome};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{claim, judgement, second_opinion};
+use super::{claim, judgement, observed, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -68,7 +69,8 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, booted: Booted) -> Result<D
     let followed = trial.bounds.run(limit, late, follow(trial, &mut verification)).await;
     let Verification { booted, results, report, removal, .. } = verification;
     let outcome = match followed {
-        Ok(()) => conclude(trial, &booted, report, removal).await,
+        Ok(Heard::Failed(failure)) => return Err(end_early(trial, &booted, failure).await),
+        Ok(_) => conclude(trial, &booted, report, removal).await,
         Err(failure) if failure.evidence.is_empty() => {
             Err(failure.with_evidence(console_evidence(trial, &booted.server).await))
         }
@@ -102,14 +104,28 @@ async fn conclude(
     let late = async {
         Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
     };
-    let checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
+    let mut checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
     trial.record_checks(checks.clone()).await?;
+    checks.extend(look(trial, booted, &checks).await?);
     let verdict = judgement::judge(specs, &checks, &removal);
     let kept = keep_disk(trial, booted).await;
     // Whoever came with the token until now makes the verdict nobody's, also a bad one.
     claim::uncontested(&booted.session)?;
     verdict?;
     Ok(Done { value: (), detail: judgement::summary(&checks) + &kept? })
+}
+
+/// The checks that the manager looks after itself. Each has a timeout of its own.
+async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> Result<Vec<v1::Check>, Failure> {
+    let own = trial.target.checks.iter().filter(|spec| spec.check.observer == Observer::Manager);
+    let limit: Duration = own.map(|spec| spec.timeout).sum();
+    let late = async {
+        Failure::new(Reason::VerifyTimeout, "looking at the server from the manager's side took too long")
+    };
+    let looking = async { Ok(observed::look(trial, booted, reported).await) };
+    let checks = trial.bounds.run(limit + LOOK, late, looking).await?;
+    trial.record_checks(checks.clone()).await?;
+    Ok(checks)
 }
 
 /// Why the build ends, when it ends before its verdict: a required check that had failed by then decides. A network
@@ -132,7 +148,18 @@ async fn decided(trial: &Trial, booted: &Booted, results: &[v1::CheckResult], la
     judgement::outweigh(later, &checks)
 }
 
-async fn follow(trial: &Trial, verification: &mut Verification) -> Result<(), Failure> {
+/// What comes of one event.
+enum Heard {
+    /// There is more to come.
+    More,
+    /// A required check has failed, and nobody waits for the others.
+    Failed(Failure),
+    /// The agent is done.
+    All,
+}
+
+/// Until the agent is done, or nobody waits for it any more.
+async fn follow(trial: &Trial, verification: &mut Verification) -> Result<Heard, Failure> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reattach = trial.settings().reattach;
@@ -152,8 +179,9 @@ async fn follow(trial: &Trial, verification: &mut Verification) -> Result<(), Fa
                 let Some(event) = event else {
                     return Err(Failure::new(Reason::Gateway, "the gateway closed the session"));
                 };
-                if hear(trial, verification, event).await? {
-                    return Ok(());
+                match hear(trial, verification, event).await? {
+                    Heard::More => {}
+                    heard => return Ok(heard),
                 }
             }
             _ = look.tick() => {
@@ -164,8 +192,8 @@ async fn follow(trial: &Trial, verification: &mut Verification) -> Result<(), Fa
     }
 }
 
-/// Takes up one event. True when the agent is done.
-async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent) -> Result<bool, Failure> {
+/// Takes up one event.
+async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent) -> Result<Heard, Failure> {
     match event {
         AgentEvent::Contested(contest) => return Err(claim::contested(&contest)),
         AgentEvent::Attached { hello, stream, admit, .. } => {
@@ -185,7 +213,11 @@ async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent)
             let check = judgement::check(&trial.target.checks, &result);
             // Before it is written: it counts also when it cannot be.
             verification.remember(result);
+            let failed = check.required && check.outcome() == CheckOutcome::Fail;
             trial.record_checks(vec![check]).await?;
+            if failed && trial.shared.schedule.fail_fast {
+                return Ok(settled(trial, verification).await?.map_or(Heard::More, Heard::Failed));
+            }
         }
         AgentEvent::Report { report, accept } => {
             note(
@@ -219,18 +251,50 @@ async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent)
         }
         AgentEvent::Goodbye => {
             note(trial, &mut verification.log, json!({"event": "goodbye"})).await;
-            return Ok(true);
+            return Ok(Heard::All);
         }
         AgentEvent::Detached { why, stream } => {
             note(trial, &mut verification.log, json!({"event": "detached", "why": why})).await;
             if stream != verification.booted.stream {
-                return Ok(false);
+                return Ok(Heard::More);
             }
             tracing::warn!(build = trial.shared.id, "the agent's stream ended: {why}");
             verification.lost = Some((Instant::now(), why));
         }
     }
-    Ok(false)
+    Ok(Heard::More)
+}
+
+/// Whether what has failed by now decides, once network checks were repeated from here. What the agent reports of a check is
+/// its last word about that.
+async fn settled(trial: &Trial, verification: &Verification) -> Result<Option<Failure>, Failure> {
+    let specs = &trial.target.checks;
+    let known = judgement::checks(specs, &verification.results);
+    let asked = (&trial.shared.schedule, specs.as_slice());
+    let checks = second_opinion::settle(Some(asked), known, LAST_OPINION).await;
+    let failure = judgement::known_failure(&checks);
+    if failure.is_some() {
+        trial.record_checks(checks).await?;
+    }
+    Ok(failure.map(|failure| {
+        let open = specs.len().saturating_sub(verification.results.len());
+        let message =
+            format!("{}; fail_fast: {open} of {} checks were not heard", failure.message, specs.len());
+        Failure { message, ..failure }
+    }))
+}
+
+/// The end of a trial with the first required check that failed. Its server goes, and with it the agent.
+async fn end_early(trial: &Trial, booted: &Booted, failure: Failure) -> Failure {
+    fetch_console(trial, &booted.server).await;
+    let kept = keep_disk(trial, booted).await;
+    if let Err(contested) = claim::uncontested(&booted.session) {
+        return contested;
+    }
+    match kept {
+        Ok(kept) => Failure { message: failure.message + &kept, ..failure },
+        Err(ended) => ended,
+    }
 }
 
 async fn lost(trial: &Trial, booted: &Booted, why: &str, reattach: Duration) -> Failure {

@@ -46,6 +46,7 @@ pub(super) async fn page(
         (head(&build, previous.as_deref(), buildable, caller.may(Role::Operator)))
         div #failure data-swap {
             @if let Some(failure) = &build.failure { (build_parts::failure(&build, failure)) }
+            (build_trials::control_boots(&build))
             @if !build.warnings.is_empty() { (build_parts::warnings(&build)) }
         }
         (build_trials::table(&build))

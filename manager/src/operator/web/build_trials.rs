@@ -8,7 +8,7 @@ use super::log::address;
 use super::log_file::Log;
 use super::{figures, marks};
 use crate::lifecycle::state::trial::is_end;
-use crate::lifecycle::trials::{failed_before, passed, several, span};
+use crate::lifecycle::trials::{controls, failed_before, passed, said_of_target, several, span};
 
 /// Which did what, at a glance; nothing for a build with one trial.
 pub(super) fn table(build: &v1::Build) -> Markup {
@@ -59,6 +59,20 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
             td.right { (figures::span(from, to)) }
             td.right.wide.num { (trial.attempt) }
             td.right.wide { a href=(address(&build.id, Log::Console, Some(&trial.target), "#log")) { "console" } }
+        }
+    }
+}
+
+/// What other images said of the targets.
+pub(super) fn control_boots(build: &v1::Build) -> Markup {
+    html! {
+        @if controls(build).next().is_some() {
+            section.failure.off aria-labelledby="controls" {
+                h2 #controls { "Control boots" }
+                @for (target, control) in controls(build) {
+                    p.message { strong { (target) ": " } (said_of_target(control)) }
+                }
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ const SCHEDULE: &[&str] = &[
     "skip",
     "reverify",
     "on_failure",
+    "control",
+    "fail_fast",
 ];
 const IMAGE: &[&str] = &[
     "elements",

@@ -131,6 +131,8 @@ impl<'a> Reader<'a> {
             skip: self.skip(table),
             reverify: self.cron(table, "reverify"),
             on_failure: self.choice(table, "on_failure", &ON_FAILURE).unwrap_or_default(),
+            control: self.flag(table, "control").unwrap_or(true),
+            fail_fast: self.flag(table, "fail_fast").unwrap_or(false),
         };
         self.refuse_verifying_what_has_no_name(table, &schedule);
         (schedule, tables)

@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use image_manager_agent::checks::descriptor::Set;
+
 use super::super::{Compression, SshKey, load};
 use super::{one, read};
 
@@ -55,11 +57,13 @@ fn a_schedule_with_nothing_but_elements_has_the_documented_defaults() {
         (1 << 30, 4 << 30, 2)
     );
     assert!(schedule.targets[0].server.config_drive && schedule.targets[0].server.ssh_key.is_none());
-    assert_eq!(schedule.targets[0].checks.len(), 4);
+    let cloud = crate::checks::of_set(Set::Cloud).map(|check| check.kind.to_owned());
+    let asked = schedule.targets[0].checks.iter().map(|check| check.name.clone());
+    assert_eq!(asked.collect::<Vec<_>>(), cloud.collect::<Vec<_>>());
     assert!(schedule.targets[0].checks.iter().all(|check| check.required));
-    let minutes: Vec<u64> =
-        schedule.targets[0].checks.iter().map(|check| check.timeout.as_secs() / 60).collect();
-    assert_eq!(minutes, [2, 2, 2, 10]);
+    let timeouts = schedule.targets[0].checks.iter().map(|check| check.timeout);
+    let of_kinds = crate::checks::of_set(Set::Cloud).map(|check| check.timeout);
+    assert_eq!(timeouts.collect::<Vec<_>>(), of_kinds.collect::<Vec<_>>());
     assert_eq!(schedule.publish, None);
     let timeouts = &schedule.timeouts;
     let minutes = [timeouts.build, timeouts.upload, timeouts.boot, timeouts.verify, timeouts.total]

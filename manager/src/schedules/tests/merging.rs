@@ -81,11 +81,16 @@ fn without_defaults_checks_are_all_or_the_named() {
     let names = |lines: &str| -> Vec<String> {
         one(lines).targets[0].checks.iter().map(|check| check.name.clone()).collect()
     };
-    let of_the_set: Vec<&str> = crate::checks::of_set(Set::Cloud).map(|check| check.kind).collect();
-    assert_eq!(names(""), of_the_set);
+    let cloud: Vec<&str> = crate::checks::of_set(Set::Cloud).map(|check| check.kind).collect();
+    assert_eq!(names(""), cloud);
     assert_eq!(names("checks = {}\n"), Vec::<String>::new());
-    let others: Vec<&str> = of_the_set.iter().copied().filter(|kind| *kind != "internet").collect();
+    let others: Vec<&str> = cloud.iter().copied().filter(|kind| *kind != "internet").collect();
     assert_eq!(names("checks = { internet = false }\n"), others);
+    let minimal = ["disk", "dns", "internet", "cloud_init"];
+    assert_eq!(names("checks.set = \"minimal\"\n"), minimal);
+    assert_eq!(names("checks = { set = \"minimal\", dns = false }\n"), ["disk", "internet", "cloud_init"]);
+    let own = "checks = { set = \"minimal\", disk = { min_free = \"1 MiB\" }, mine = { kind = \"dns\" } }\n";
+    assert_eq!(names(own), ["dns", "internet", "cloud_init", "disk", "mine"]);
     assert_eq!(names("checks = { cloud_init = {}, disk = {} }\n"), ["cloud_init", "disk"]);
 }
 

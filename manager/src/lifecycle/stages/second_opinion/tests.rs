@@ -185,6 +185,14 @@ async fn what_is_local_is_never_asked_for_from_here() {
             assert!(listener.accept().is_err(), "{named} was called");
         }
     }
+    // Nor what the host's own sources name, nor a name of the host itself.
+    let own =
+        format!("deb http://localhost:{port}/debian x main\ndeb http://127.0.0.1:{port}/debian x main\n");
+    let (_root, with_own) = host_with(&own, &[("localhost", "127.0.0.1")]);
+    assert_eq!(trusted(&with_own, &[]).mirrors, []);
+    let named = NetworkCheck::Dns { names: vec!["localhost".to_owned()] };
+    let seen = opinion(&named, &["localhost"], &with_own, &Trusted::default()).await;
+    assert!(!seen.excused && seen.summary.contains("localhost is the server itself"), "{}", seen.summary);
     // The server itself: no network is to blame for it.
     let own = format!("http://127.0.0.1:{port}/");
     let kind = NetworkCheck::Internet { targets: vec![own.clone()] };

@@ -1,0 +1,58 @@
+//! How far the guest's boot is: what a check sees before its end may not be what stays.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::program::program;
+use super::{cloud_init, pause};
+use crate::guest::Guest;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// What is left of a check's time for its look: a quarter of it, and no more than this.
+const FOR_LOOKING: Duration = Duration::from_secs(30);
+
+/// What systemd calls its state (`systemctl is-system-running`). Empty: the guest is not run by systemd.
+pub(super) async fn state(guest: &Guest, deadline: Instant) -> String {
+    let systemctl = program(guest, "systemctl").filter(|_| guest.has("/run/systemd/system"));
+    let Some(systemctl) = systemctl else { return String::new() };
+    let ended = systemctl.with(["is-system-running"]).run(deadline).await;
+    let state = ended.out.trim();
+    if state.is_empty() { "unknown".to_owned() } else { crate::text::one_line(state) }
+}
+
+/// Whether a system in this state has yet to come to the end of its start.
+pub(super) fn is_starting(state: &str) -> bool {
+    matches!(state, "initializing" | "starting")
+}
+
+/// Waits for the end of cloud-init and of systemd's start, for as long as there is time to look after it. False: they
+/// have not ended.
+pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
+    let latest = before(deadline);
+    let mut wait = FIRST_PAUSE;
+    while cloud_init::is_under_way(guest) || is_starting(&state(guest, latest).await) {
+        if !pause(&mut wait, LONGEST_PAUSE, latest).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits for the end of cloud-init only.
+pub(super) async fn cloud_init_ended(guest: &Guest, deadline: Instant) -> bool {
+    let latest = before(deadline);
+    let mut wait = FIRST_PAUSE;
+    while cloud_init::is_under_way(guest) {
+        if !pause(&mut wait, FIRST_PAUSE, latest).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// When the last look must begin, so that it ends before the deadline.
+pub(super) fn before(deadline: Instant) -> Instant {
+    deadline - FOR_LOOKING.min(deadline.saturating_duration_since(Instant::now()) / 4)
+}

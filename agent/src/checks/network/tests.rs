@@ -1,0 +1,206 @@
+use std::fs;
+
+use super::*;
+use crate::checks::program::plant;
+
+const MAC: &str = "fa:16:3e:00:00:01";
+
+fn address(text: &str, leased: bool) -> Address {
+    Address { address: text.parse().unwrap(), global: !text.starts_with("fe80"), leased }
+}
+
+fn card(name: &str, mac: &str, addresses: Vec<Address>) -> Card {
+    Card {
+        name: name.to_owned(),
+        mac: mac.to_owned(),
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        addresses,
+        ..Card::default()
+    }
+}
+
+/// A Debian 12 on the local cloud.
+fn good() -> Observation {
+    let link =
+        Link { mac: MAC.to_owned(), mtu: Some(1500), dhcp: true, default_route: true, ..Link::default() };
+    Observation {
+        cards: vec![card("eth0", MAC, vec![address("10.0.2.15", true), address("fe80::1", false)])],
+        default_route: true,
+        name_servers: vec!["10.0.2.3".to_owned()],
+        plan: Some(Plan { links: vec![link], name_servers: Vec::new() }),
+        ..Observation::default()
+    }
+}
+
+fn judged(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
+    let judgement = judge(settings, seen);
+    (judgement.outcome, judgement.summary)
+}
+
+fn failure(seen: &Observation) -> String {
+    let (outcome, said) = judged(&Settings::default(), seen);
+    assert_eq!(outcome, CheckOutcome::Fail, "{said}");
+    said
+}
+
+fn with_card(change: impl FnOnce(&mut Card)) -> Observation {
+    let mut seen = good();
+    change(&mut seen.cards[0]);
+    seen
+}
+
+#[test]
+fn a_good_network_passes() {
+    let (outcome, said) = judged(&Settings::default(), &good());
+    assert_eq!((outcome, said.as_str()), (CheckOutcome::Pass, "eth0 has 10.0.2.15, as the metadata says"));
+    let alone = Observation { plan: None, ..good() };
+    assert_eq!(judged(&Settings::default(), &alone), (CheckOutcome::Pass, "eth0 has 10.0.2.15".to_owned()));
+}
+
+#[test]
+fn an_address_that_no_lease_gave_came_with_the_image() {
+    let baked = with_card(|card| card.addresses = vec![address("10.0.2.77", false)]);
+    assert_eq!(
+        failure(&baked),
+        "eth0 has the address 10.0.2.77 without a lease of DHCP: it came with the image"
+    );
+    assert!(failure(&Observation { plan: None, ..baked.clone() }).contains("10.0.2.77"));
+    // Where the metadata gives fixed addresses there is no lease.
+    let mut fixed = baked;
+    let link = &mut fixed.plan.as_mut().unwrap().links[0];
+    (link.dhcp, link.addresses) = (false, vec!["10.0.2.77".parse().unwrap()]);
+    assert_eq!(judged(&Settings::default(), &fixed).0, CheckOutcome::Pass);
+    fixed.plan.as_mut().unwrap().links[0].addresses = vec!["10.0.2.78".parse().unwrap()];
+    assert_eq!(failure(&fixed), "eth0 does not have its address 10.0.2.78, which the metadata gives it");
+}
+
+#[test]
+fn the_largest_packet_is_the_networks() {
+    assert_eq!(
+        failure(&with_card(|card| card.mtu = 1000)),
+        "eth0 has an MTU of 1000, and the metadata says 1500"
+    );
+    let alone = Observation { plan: None, ..with_card(|card| card.mtu = 1000) };
+    assert_eq!(failure(&alone), "eth0 has an MTU of 1000, less than any network's 1280");
+    let alone = Observation { plan: None, ..with_card(|card| card.mtu = 1442) };
+    assert_eq!(judged(&Settings::default(), &alone).0, CheckOutcome::Pass);
+}
+
+#[test]
+fn there_must_be_a_way_out() {
+    let seen = Observation { default_route: false, ..good() };
+    assert!(failure(&seen).starts_with("there is no default route"));
+    let settings = Settings { default_route: false, ..Settings::default() };
+    assert_eq!(judged(&settings, &seen).0, CheckOutcome::Pass);
+    // The metadata may say that there is none.
+    let mut isolated = seen;
+    isolated.plan.as_mut().unwrap().links[0].default_route = false;
+    assert_eq!(judged(&Settings::default(), &isolated).0, CheckOutcome::Pass);
+}
+
+#[test]
+fn every_card_works() {
+    let mut seen = good();
+    seen.cards.push(card("eth1", "fa:16:3e:00:00:02", Vec::new()));
+    let said = failure(&seen);
+    assert_eq!(said, "the card eth1 (fa:16:3e:00:00:02) has no address");
+    seen.cards[1].unmanaged = true;
+    assert!(failure(&seen).ends_with("has no address: nothing in the image looks after it"));
+    // One that asks and hears nothing may be on a network without DHCP.
+    (seen.cards[1].unmanaged, seen.cards[1].asking) = (false, true);
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Inconclusive);
+    seen.cards[1].up = false;
+    assert_eq!(failure(&seen), "the card eth1 (fa:16:3e:00:00:02) is not brought up");
+    (seen.cards[1].up, seen.cards[1].carrier) = (true, false);
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Inconclusive);
+}
+
+#[test]
+fn a_card_of_the_metadata_must_be_there() {
+    let seen = Observation {
+        cards: vec![card("eth0", "fa:16:3e:00:00:09", vec![address("10.0.2.15", true)])],
+        ..good()
+    };
+    let (outcome, said) = judged(&Settings::default(), &seen);
+    assert_eq!(outcome, CheckOutcome::Inconclusive);
+    assert!(said.contains(MAC), "{said}");
+    assert_eq!(
+        judged(&Settings::default(), &Observation { blind: true, ..good() }).0,
+        CheckOutcome::Inconclusive
+    );
+    assert!(failure(&Observation { cards: Vec::new(), ..good() }).contains("no network card"));
+}
+
+#[test]
+fn name_servers_are_the_metadatas() {
+    let mut seen = good();
+    seen.plan.as_mut().unwrap().name_servers = vec!["192.0.2.53".parse().unwrap()];
+    assert_eq!(failure(&seen), "the name servers are 10.0.2.3, and the metadata says 192.0.2.53");
+    let fixed = Settings { fixed_servers: true, ..Settings::default() };
+    assert_eq!(judged(&fixed, &seen).0, CheckOutcome::Pass);
+    seen.name_servers.push("192.0.2.53".to_owned());
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Pass);
+}
+
+fn guest(root: &std::path::Path, addresses: &str) -> Guest {
+    let guest = Guest::below(root);
+    for folder in [
+        "/sys/class/net/eth0/device",
+        "/sys/class/net/lo",
+        "/proc/net",
+        "/run/systemd/netif/leases",
+        "/run/systemd/netif/links",
+        "/etc",
+    ] {
+        fs::create_dir_all(guest.path(folder)).unwrap();
+    }
+    for (file, text) in [
+        ("/sys/class/net/eth0/address", "fa:16:3e:00:00:01\n"),
+        ("/sys/class/net/eth0/mtu", "1500\n"),
+        ("/sys/class/net/eth0/flags", "0x1003\n"),
+        ("/sys/class/net/eth0/carrier", "1\n"),
+        ("/sys/class/net/eth0/ifindex", "2\n"),
+        ("/run/systemd/netif/links/2", "# private\nADMIN_STATE=configured\n"),
+        ("/run/systemd/netif/leases/2", "# private\nADDRESS=10.0.2.15\n"),
+        (
+            "/proc/net/route",
+            "Iface\tDestination\n eth0\t00000000\t0202000A\t0003\t0\t0\t1024\t00000000\t0\t0\t0\n",
+        ),
+        ("/etc/resolv.conf", "nameserver 10.0.2.3\n"),
+    ] {
+        fs::write(guest.path(file), text).unwrap();
+    }
+    plant(&guest, "ip", &format!("cat <<'X'\n1: lo    inet 127.0.0.1/8 scope host lo\n{addresses}\nX"));
+    guest
+}
+
+#[tokio::test]
+async fn leased_addresses_are_told_from_those_of_the_image() {
+    for (line, leased) in [
+        ("2: eth0    inet 10.0.2.15/24 scope global dynamic eth0", true),
+        // Some clients set no time, and their lease tells.
+        ("2: eth0    inet 10.0.2.15/24 scope global eth0", true),
+        ("2: eth0    inet 10.0.2.77/24 scope global eth0", false),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let guest = guest(root.path(), line);
+        let addresses = cards::addresses(&guest, Instant::now() + Duration::from_mins(1)).await.unwrap();
+        let seen = cards::of(&guest, &addresses);
+        let address = line.split_whitespace().nth(3).unwrap().trim_end_matches("/24");
+        assert_eq!(seen, [card("eth0", MAC, vec![super::tests::address(address, leased)])], "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_is_looked_at() {
+    let root = tempfile::tempdir().unwrap();
+    let guest = guest(root.path(), "2: eth0    inet 10.0.2.15/24 scope global dynamic eth0");
+    let seen = observe(&Settings::default(), &guest, Instant::now() + Duration::from_mins(1)).await;
+    assert_eq!(
+        (seen.default_route, seen.name_servers.as_slice()),
+        (true, ["10.0.2.3".to_owned()].as_slice())
+    );
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Pass);
+}

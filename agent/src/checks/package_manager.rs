@@ -1,0 +1,291 @@
+//! Check `package_manager`: the package manager can do its work, and has nothing urgent to do.
+//!
+//! Its indexes are fetched into a directory of the check's own, which goes with it, so the image's stay as they are. What
+//! a mirror or the way to it does is not the image's fault: wrong keys, sources and packages are.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use image_manager_proto::v1::CheckOutcome;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
+use super::{Judgement, LONG_TIMEOUT, boot, cloud_init, pause, program};
+use crate::guest::Guest;
+use crate::text;
+
+mod apt;
+mod dnf;
+
+/// So long a bad look is repeated after cloud-init's end: a mirror may be busy, and updates at boot under way.
+const PATIENCE: Duration = Duration::from_mins(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Most things of a kind that are told of.
+const MOST: usize = 16;
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "package_manager",
+    proves: "the package manager's indexes refresh with their signatures verified, no package is broken, and no security \
+             update is pending",
+    details: "For apt and dnf. A mirror that does not answer is no fault of the image; sources or keys that are wrong are. \
+              The indexes are fetched anew into a directory that goes again. With `install`, the package is installed and purged in reality.",
+    set: Set::Cloud,
+    observer: Observer::Agent,
+    timeout: LONG_TIMEOUT,
+    cost: "fetches the indexes: some 10 MB",
+    repeatable: false,
+    keys: &[
+        Key {
+            name: "max_pending",
+            value: ValueType::Number { smallest: 0, largest: 1 << 20 },
+            default: "any number",
+            help: "most updates that may be pending",
+        },
+        Key {
+            name: "security_pending",
+            value: ValueType::Number { smallest: 0, largest: 1 << 20 },
+            default: "0",
+            help: "most security updates that may be pending",
+        },
+        Key {
+            name: "install",
+            value: ValueType::Text(&PACKAGE),
+            default: "none",
+            help: "a package to install and to remove again, as in \"tree\"",
+        },
+    ],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+static PACKAGE: Rule = Rule {
+    what: "a package's name",
+    help: "as in \"tree\"",
+    holds: |text| is_plain(text, 128, ".-_+", "-."),
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Most updates that may be pending. None: any number.
+    pub max_pending: Option<u64>,
+    /// Most security updates that may be pending.
+    pub security_pending: u64,
+    /// A package to install and to remove. Empty: none.
+    pub install: String,
+}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let settings = asked.settings()?;
+    Ok(judge(&settings, &observe(&settings, &asked.guest, asked.deadline).await))
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// `apt` or `dnf`. Empty: neither.
+    pub manager: &'static str,
+    /// What went wrong with the indexes.
+    pub troubles: Vec<Trouble>,
+    /// It has no sources at all.
+    pub no_sources: bool,
+    /// Packages that are broken or half configured, in words.
+    pub broken: Vec<String>,
+    /// Pending updates.
+    pub pending: Vec<Update>,
+    /// What went wrong with installing and removing.
+    pub installation: Vec<Trouble>,
+    /// How long it took.
+    pub waited: Duration,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// It is the image's own: its keys, its sources, its packages. Else it may be the network's or the mirror's.
+    pub own: bool,
+    /// In words.
+    pub what: String,
+}
+
+/// A pending update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// The package.
+    pub package: String,
+    /// It comes from where security updates come from.
+    pub security: bool,
+}
+
+/// A directory of the check's own.
+struct Private(PathBuf);
+
+impl Private {
+    fn make(guest: &Guest) -> std::io::Result<Self> {
+        let path = guest.path(format!("/var/tmp/image-manager-packages-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        // Whom apt runs its downloads as must get in.
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Looks until all is well or the time is up.
+pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
+    let started = Instant::now();
+    // From here on the sources stay as they are; the last stage is as long as the look.
+    let mut wait = FIRST_PAUSE;
+    while cloud_init::is_yet_to_configure(guest) && pause(&mut wait, FIRST_PAUSE, deadline).await {}
+    let mut seen = Observation::default();
+    let private = match Private::make(guest) {
+        Ok(private) => private,
+        Err(error) => {
+            seen.manager = "the check";
+            seen.troubles.push(Trouble { own: false, what: format!("no room in /var/tmp: {error}") });
+            return seen;
+        }
+    };
+    let mut wait = FIRST_PAUSE;
+    let mut ended = None;
+    loop {
+        look(guest, &private, &mut seen, deadline).await;
+        if ended.is_none() && !cloud_init::is_under_way(guest) {
+            ended = Some(Instant::now());
+        }
+        let last = boot::before(deadline);
+        let latest = ended.map_or(last, |ended| last.min(ended + PATIENCE));
+        let good = judge(&Settings { install: String::new(), ..settings.clone() }, &seen).outcome
+            == CheckOutcome::Pass;
+        let hopeless = seen.manager.is_empty();
+        if good || hopeless || !pause(&mut wait, LONGEST_PAUSE, latest).await {
+            break;
+        }
+    }
+    if !settings.install.is_empty() && seen.troubles.is_empty() {
+        boot::settled(guest, deadline).await;
+        seen.installation = match seen.manager {
+            "apt" => apt::install(guest, &private, &settings.install, deadline).await,
+            "dnf" => dnf::install(guest, &private, &settings.install, deadline).await,
+            _ => Vec::new(),
+        };
+    }
+    seen.waited = started.elapsed();
+    seen
+}
+
+/// Looks once. Indexes that were fetched are not fetched again.
+async fn look(guest: &Guest, private: &Private, seen: &mut Observation, deadline: Instant) {
+    let fetch = seen.manager.is_empty() || !seen.troubles.is_empty() || seen.no_sources;
+    if program::find(guest, "apt-get").is_some() {
+        seen.manager = "apt";
+        apt::look(guest, private, seen, fetch, deadline).await;
+    } else if program::find(guest, "dnf").is_some() {
+        seen.manager = "dnf";
+        dnf::look(guest, private, seen, fetch, deadline).await;
+    }
+}
+
+/// What an observation means.
+pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
+    let (outcome, summary) = match verdict(settings, seen) {
+        Ok(summary) => (CheckOutcome::Pass, summary),
+        Err(unsound) => unsound,
+    };
+    Judgement::new(outcome, summary, &as_json(seen))
+}
+
+type Unsound = (CheckOutcome, String);
+
+fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
+    use CheckOutcome::{Fail, Skipped};
+    let manager = seen.manager;
+    if manager.is_empty() {
+        let why = "the image has neither apt nor dnf: write `checks.package_manager = false`";
+        return Err((Skipped, why.to_owned()));
+    }
+    // What is broken needs no index to be so.
+    if let Some(broken) = seen.broken.first() {
+        let more = if seen.broken.len() > 1 {
+            format!(" (and {} more)", seen.broken.len() - 1)
+        } else {
+            String::new()
+        };
+        return Err((Fail, format!("{broken}{more}")));
+    }
+    if seen.no_sources {
+        return Err((Fail, format!("{manager} has no package sources")));
+    }
+    worst(&seen.troubles)?;
+    worst(&seen.installation)?;
+    let names = |security: bool| {
+        let of = seen.pending.iter().filter(|update| update.security || !security);
+        of.map(|update| update.package.clone()).collect::<Vec<_>>()
+    };
+    let (all, urgent) = (names(false), names(true));
+    if urgent.len() as u64 > settings.security_pending {
+        return Err((
+            Fail,
+            pending("security updates are", urgent.len(), settings.security_pending, &urgent),
+        ));
+    }
+    if let Some(most) = settings.max_pending.filter(|most| all.len() as u64 > *most) {
+        return Err((Fail, pending("updates are", all.len(), most, &all)));
+    }
+    let installed = match settings.install.as_str() {
+        "" => String::new(),
+        package => format!(", {package} was installed and removed"),
+    };
+    Ok(format!(
+        "{manager} trusts its mirrors, no package is broken, {} updates are pending{installed}",
+        all.len()
+    ))
+}
+
+fn pending(what: &str, count: usize, most: u64, packages: &[String]) -> String {
+    format!("{count} {what} pending, more than {most}: {}", text::list(packages))
+}
+
+/// The image's own faults before those of others.
+fn worst(troubles: &[Trouble]) -> Result<(), Unsound> {
+    if let Some(own) = troubles.iter().find(|trouble| trouble.own) {
+        return Err((CheckOutcome::Fail, own.what.clone()));
+    }
+    match troubles.first() {
+        Some(other) => Err((CheckOutcome::Inconclusive, other.what.clone())),
+        None => Ok(()),
+    }
+}
+
+fn as_json(seen: &Observation) -> Json {
+    let troubles = |all: &[Trouble]| {
+        all.iter().map(|trouble| json!({ "image": trouble.own, "what": trouble.what })).collect::<Vec<_>>()
+    };
+    json!({
+        "manager": seen.manager,
+        "troubles": troubles(&seen.troubles),
+        "installation": troubles(&seen.installation),
+        "broken": seen.broken,
+        "pending": seen.pending.len(),
+        "pending_security": seen.pending.iter().filter(|update| update.security).count(),
+        "updates": seen.pending.iter().take(MOST).map(|update| update.package.as_str()).collect::<Vec<_>>(),
+        "waited_seconds": seen.waited.as_secs_f64(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Check `console`: the serial console tells of the boot, asks for a login, and complains of nothing.
+
+use std::time::Duration;
+
+use image_manager_agent::checks::descriptor::{Check, Key, Observer, Rule, Set, ValueType};
+use image_manager_proto::v1::CheckOutcome;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Judged;
+
+/// Most lines that are told of.
+const TOLD: usize = 10;
+
+/// What a console says of a system that is not well. Not what a host that is busy or paused brings about (soft lockups,
+/// stalls, hung tasks, clocks that are not trusted): that says nothing about the image.
+const COMPLAINTS: [&str; 12] = [
+    "Kernel panic",
+    "Oops:",
+    "general protection fault",
+    "kernel BUG at",
+    "EXT4-fs error",
+    "XFS (",
+    "BTRFS error",
+    "[FAILED]",
+    "[DEPEND]",
+    "You are in emergency mode",
+    "Give root password for maintenance",
+    "segfault at",
+];
+const NO_LOGIN: &str = "no login prompt came on the serial console: no getty serves it";
+/// Lines of XFS that are no complaint have none of these.
+const OF_XFS: [&str; 3] = ["orruption", "shut down", "metadata I/O error"];
+
+/// The check.
+pub(crate) static CHECK: Check = Check {
+    kind: "console",
+    proves: "the serial console tells of the kernel's boot, asks for a login, and has no lines that complain",
+    details: "It is what is left to look at when a server cannot be reached. Complaints are a panic, an oops, errors of the \
+              file system, units that failed, and emergency mode; the login prompt is waited for.",
+    set: Set::Cloud,
+    observer: Observer::Manager,
+    timeout: Duration::from_mins(5),
+    cost: "waits for the login prompt",
+    repeatable: false,
+    keys: &[
+        Key {
+            name: "kernel",
+            value: ValueType::Flag,
+            default: "true",
+            help: "lines of the kernel must be there",
+        },
+        Key { name: "login", value: ValueType::Flag, default: "true", help: "a login prompt must be there" },
+        Key {
+            name: "allowed",
+            value: ValueType::Texts(&PART),
+            default: "none",
+            help: "a line that has one of these texts in it is no complaint, as in [\"EXT4-fs error (device sdb\"]",
+        },
+    ],
+    examine: None,
+};
+
+static PART: Rule = Rule {
+    what: "a part of a line",
+    help: "3 to 200 bytes",
+    holds: |text| (3..=200).contains(&text.len()) && text.trim() == text,
+};
+
+/// Its keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    kernel: bool,
+    login: bool,
+    allowed: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { kernel: true, login: true, allowed: Vec::new() }
+    }
+}
+
+/// What a console's text means. A fail for want of something may turn to a pass while the server still starts.
+pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text: &str) -> Judged {
+    let settings: Settings = match super::typed(settings) {
+        Ok(settings) => settings,
+        Err(judged) => return judged,
+    };
+    let kernel = text.lines().any(is_of_the_kernel);
+    let login = text.lines().any(|line| line.trim_end().ends_with("login:"));
+    let complaints: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| complains(line) && !settings.allowed.iter().any(|part| line.contains(part.as_str())))
+        .collect();
+    let (outcome, summary) = if let Some(first) = complaints.first() {
+        let more = complaints.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        (CheckOutcome::Fail, format!("the console complains: {first}{more}"))
+    } else if text.trim().is_empty() {
+        let why = "nothing came on the serial console: the kernel's command line names none, as `console=ttyS0` does";
+        (CheckOutcome::Fail, why.to_owned())
+    } else if settings.kernel && !kernel {
+        let why = "no line of the kernel came on the serial console: its command line names none, as `console=ttyS0` does";
+        (CheckOutcome::Fail, why.to_owned())
+    } else if settings.login && !login {
+        (CheckOutcome::Fail, NO_LOGIN.to_owned())
+    } else {
+        let said = match (kernel, login) {
+            (true, true) => "the kernel and a login prompt are on the serial console",
+            (true, false) => "the kernel is on the serial console",
+            (false, true) => "a login prompt is on the serial console",
+            (false, false) => "something is on the serial console",
+        };
+        (CheckOutcome::Pass, said.to_owned())
+    };
+    let told: Vec<&str> = complaints.iter().take(TOLD).copied().collect();
+    let seen =
+        json!({ "kernel": kernel, "login_prompt": login, "lines": text.lines().count(), "complaints": told });
+    Judged { outcome, summary, observations: seen }
+}
+
+/// Whether it fails for want of a login prompt alone, which comes last.
+pub(crate) fn only_lacks_a_login(judged: &Judged) -> bool {
+    judged.outcome == CheckOutcome::Fail && judged.summary == NO_LOGIN
+}
+
+/// A line with the kernel's time in front: `[    1.234567] ...`.
+fn is_of_the_kernel(line: &str) -> bool {
+    let Some((time, _)) = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        return false;
+    };
+    let time = time.trim_start();
+    time.contains('.') && time.parse::<f64>().is_ok()
+}
+
+fn complains(line: &str) -> bool {
+    COMPLAINTS.iter().any(|complaint| match *complaint {
+        "XFS (" => line.contains("XFS (") && OF_XFS.iter().any(|part| line.contains(part)),
+        complaint => line.contains(complaint),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+
+    const GOOD: &str = "SeaBIOS\n[    0.000000] Linux version 6.1.0-30-amd64\n[  OK  ] Started ssh.service\n\
+                        [    9.1] systemd[1]: Hostname set\n\nDebian GNU/Linux 12 server ttyS0\n\nserver login: ";
+
+    fn judged(text: &str, settings: serde_json::Value) -> (CheckOutcome, String) {
+        let settings: Map<_, _> = settings.as_object().cloned().unwrap();
+        let judged = judge(&settings, text);
+        (judged.outcome, judged.summary)
+    }
+
+    #[test]
+    fn a_console_must_speak_and_not_complain() {
+        use CheckOutcome::{Fail, Pass};
+        assert_eq!(judged(GOOD, json!({})).0, Pass);
+        let without_login = GOOD.replace("server login: ", "");
+        assert!(judged(&without_login, json!({})).1.starts_with("no login prompt"));
+        assert_eq!(judged(&without_login, json!({ "login": false })).0, Pass);
+        assert!(judged("SeaBIOS\nGRUB loading\n", json!({})).1.starts_with("no line of the kernel"));
+        assert!(judged(" \n", json!({})).1.starts_with("nothing came"));
+        let failed = format!("[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.\n{GOOD}");
+        let (outcome, why) = judged(&failed, json!({}));
+        assert!(outcome == Fail && why.contains("Failed to start ssh.service"), "{why}");
+        assert_eq!(judged(&failed, json!({ "allowed": ["ssh.service"] })).0, Pass);
+        let paused = format!("[   80.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\n{GOOD}");
+        assert_eq!(judged(&paused, json!({})).0, Pass, "a paused host is no fault of the image");
+        let mounted = format!("[    3.0] XFS (vda1): Mounting V5 Filesystem\n{GOOD}");
+        assert_eq!(judged(&mounted, json!({})).0, Pass);
+        let broken = format!("[    3.0] XFS (vda1): Corruption of in-memory data detected\n{GOOD}");
+        assert_eq!(judged(&broken, json!({})).0, Fail);
+    }
+}

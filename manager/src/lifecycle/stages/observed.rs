@@ -1,0 +1,97 @@
+//! The checks that the manager looks after itself, once the agent has gone: how long things took, what the console says,
+//! and, last of all, whether the power button works.
+
+use std::time::Duration;
+
+use image_manager_agent::checks::descriptor::Observer;
+use image_manager_proto::v1;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::boot::{Booted, fetch_console, seconds};
+use crate::checks::{Judged, artifact, boot_time, console, poweroff};
+use crate::history::{ReportQuery, observations};
+use crate::lifecycle::trial::Trial;
+use crate::lifecycle::{console as console_log, inspection};
+use crate::schedules::CheckSpec;
+
+/// How often the console is looked at again.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks at all that the schedule asks for; `reported` are the checks that the agent has reported.
+pub(super) async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> Vec<v1::Check> {
+    let mut checks = Vec::new();
+    let mut asked: Vec<&CheckSpec> =
+        trial.target.checks.iter().filter(|spec| spec.check.observer == Observer::Manager).collect();
+    // A server that is off says nothing more.
+    asked.sort_by_key(|spec| spec.check.kind == poweroff::CHECK.kind);
+    for spec in asked {
+        let began = Instant::now();
+        let looked = timeout(spec.timeout, one(trial, booted, spec, reported)).await;
+        let judged = looked.unwrap_or_else(|_| Judged::late(spec.timeout));
+        checks.push(v1::Check {
+            name: spec.name.clone(),
+            outcome: judged.outcome.into(),
+            required: spec.required,
+            duration: prost_types::Duration::try_from(began.elapsed()).ok(),
+            summary: judged.summary,
+            observations: Some(observations::from_json(&judged.observations)),
+        });
+    }
+    checks
+}
+
+async fn one(trial: &Trial, booted: &Booted, spec: &CheckSpec, reported: &[v1::Check]) -> Judged {
+    match spec.check.kind {
+        kind if kind == boot_time::CHECK.kind => {
+            boot_time::judge(&spec.settings, &times(trial, booted, reported).await)
+        }
+        kind if kind == artifact::CHECK.kind => {
+            let state = trial.settings().state.clone();
+            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await)
+        }
+        kind if kind == console::CHECK.kind => console(trial, booted, spec).await,
+        kind if kind == poweroff::CHECK.kind => {
+            let began = Instant::now();
+            let stopped = trial.cloud.stop(&booted.server).await.map_err(|error| error.message);
+            poweroff::judge(&spec.settings, &stopped, began.elapsed())
+        }
+        kind => Judged::unknown(kind),
+    }
+}
+
+/// Looks at the console until it asks for a login, or the check's time is nearly up: what the kernel had to say it has said.
+async fn console(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
+    let deadline = Instant::now() + spec.timeout.mul_f64(0.9);
+    loop {
+        fetch_console(trial, &booted.server).await;
+        let text = console_log::whole(&trial.console_log()).await;
+        let judged = console::judge(&spec.settings, &text);
+        if !console::only_lacks_a_login(&judged) || Instant::now() + LOOK >= deadline {
+            return judged;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn times(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> boot_time::Times {
+    let cloud_init = reported.iter().find(|check| {
+        let spec = trial.target.checks.iter().find(|spec| spec.name == check.name);
+        spec.is_some_and(|spec| spec.check.kind == "cloud_init")
+    });
+    let ended = cloud_init.and_then(|check| check.observations.as_ref()).map(observations::to_json);
+    boot_time::Times {
+        attach: Some(seconds(booted.hello.uptime.as_ref())),
+        cloud_init: ended.and_then(|seen| seen.get("uptime_seconds")?.as_f64()),
+        booting: Some(booted.took.as_secs_f64()),
+        usual: usual(trial).await,
+    }
+}
+
+/// What 95 % of the boots of the schedule's builds took that passed lately.
+async fn usual(trial: &Trial) -> Option<f64> {
+    let query = ReportQuery { schedule: Some(trial.shared.schedule.name.clone()), ..ReportQuery::default() };
+    let report = trial.history().report(query).await.ok()?;
+    let schedule = report.schedules.first()?;
+    let enough = u64::from(schedule.passed) >= boot_time::ENOUGH;
+    enough.then(|| schedule.boot.as_ref()?.p95.as_ref().map(|p95| seconds(Some(p95)))).flatten()
+}
