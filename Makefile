@@ -47,11 +47,13 @@ install-test:
 AGENT_SQLITE := -USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 -USQLITE_ENABLE_RTREE \
 	-USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_ENABLE_LOAD_EXTENSION -USQLITE_SOUNDEX \
 	-DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_JSON -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE
+# Nothing unwinds in it, for a panic ends it; and relocations in their short form take a tenth of the room.
+AGENT_RUSTFLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs
 agent:
 ifeq ($(subst amd64,x86_64,$(subst arm64,aarch64,$(ARCH))),$(firstword $(subst -, ,$(HOST))))
-	RUSTFLAGS="-C target-feature=+crt-static" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
+	RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="-fno-asynchronous-unwind-tables" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
 else
-	LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent $(ARCH)
+	AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent $(ARCH)
 endif
 
 # Stripped: a sixth of the size. What it takes to read a backtrace or a core lies beside it, and is found by gdb.
@@ -111,7 +113,7 @@ check:
 
 # The OpenStack takes a quarter of an hour and 5 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
 test: install-test agent
-	$(if $(filter aarch64-%,$(HOST)),,@LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
+	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
 		echo 'LEFT OUT: the tiny image for arm64 is not booted: this host cannot make an agent for aarch64' >&2; })
 	fuzz/run
 	testbed/run

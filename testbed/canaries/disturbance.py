@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 
-# Longest that QEMU is looked for, and that it may take for an answer, in seconds.
-PATIENCE = 1200
+# Longest that QEMU, or a program, may take for an answer, in seconds.
 ANSWER = 20
 BURN = "while True: pass"
 
@@ -127,11 +126,12 @@ class Server:
 class Disturbance(threading.Thread):
     """Disturbs the servers of a state directory, one thing after the other, until it is told to end."""
 
-    def __init__(self, state, seed):
+    def __init__(self, state, seed, calm):
         super().__init__(daemon=True)
-        self.state, self.chance = state, random.Random(seed)
-        # What was done, and what was to be done and did not work.
-        self.done, self.troubles = [], []
+        # `calm`: the longest time without a disturbance, in seconds.
+        self.state, self.chance, self.calm = state, random.Random(seed), calm
+        # What was done, in words and by name; and what was to be done and did not work.
+        self.done, self.names, self.troubles = [], [], []
         self.stop = threading.Event()
 
     def __enter__(self):
@@ -146,12 +146,13 @@ class Disturbance(threading.Thread):
         while not self.stop.wait(0.5):
             for pid, name in servers(self.state).items():
                 # Some early, some late, some while it is asked.
-                if self.stop.wait(self.chance.uniform(0, 20)):
+                if self.stop.wait(self.chance.uniform(0, self.calm)):
                     return
                 disturb = self.chance.choice(ALL)
                 began = time.monotonic()
                 try:
                     self.done.append(disturb(Server(self.state, pid, name), self.chance, self.stop))
+                    self.names.append(disturb.__name__.replace("_", " "))
                 except (OSError, ValueError, StopIteration, subprocess.SubprocessError) as error:
                     # The server may have ended meanwhile.
                     if pid in servers(self.state):

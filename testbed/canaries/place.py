@@ -45,16 +45,6 @@ boot   = "{boot}"
 verify = "20m"
 total  = "90m"
 """
-# Until the product has sets of checks these are all that it has.
-WITHOUT_SETS = [
-    'disk = { min_free = "500 MiB", timeout = "10m" }',
-    "dns = {}",
-    "internet = {}",
-    "cloud_init = {}",
-    "packages = {}",
-]
-
-
 # Programs that run, so that an interrupt ends them all.
 RUNNING = set()
 STOPPING = threading.Event()
@@ -78,25 +68,21 @@ def agent():
 
 @functools.cache
 def kinds():
-    """The kinds of checks that the product has, each with its set; None of one that knows no sets, and does not tell."""
-    asked = subprocess.run([program(), "checks", "--format", "json"], capture_output=True, timeout=60)
-    return {check["kind"]: check["set"] for check in json.loads(asked.stdout)} if asked.returncode == 0 else None
+    """The kinds of checks that the product has, each with its set: None for those that are in none."""
+    asked = subprocess.run([program(), "checks", "--format", "json"], capture_output=True, text=True, timeout=60)
+    if asked.returncode != 0:
+        raise Trouble(f"{program()} does not tell its checks: {asked.stderr.strip()}")
+    return {check["kind"]: check["set"] for check in json.loads(asked.stdout)}
 
 
 def set_for(kinds_):
     """The smallest set that has the first of these kinds, and is no smaller than what a user gets without a word."""
-    sets = [(kinds() or {}).get(kind) for kind in kinds_[:1]]
-    return "thorough" if "thorough" in sets else "cloud"
+    return "thorough" if "thorough" in [kinds().get(kind) for kind in kinds_[:1]] else "cloud"
 
 
 def checks(set_, more=""):
-    """The lines of the table `checks`. A line of `more` takes the place of the one about the same check."""
-    lines = WITHOUT_SETS if kinds() is None else [f'set = "{set_}"']
-    known = kinds() or {key(line) for line in WITHOUT_SETS}
-    # What the product does not know yet it cannot find.
-    more = [line for line in more.splitlines() if key(line) in known]
-    named = {key(line) for line in more}
-    return "\n".join([line for line in lines if key(line) not in named] + more)
+    """The lines of the table `checks`. What the product does not know yet it cannot be asked: that is found nowhere."""
+    return "\n".join([f'set = "{set_}"'] + [line for line in more.splitlines() if key(line) in kinds()])
 
 
 def key(line):

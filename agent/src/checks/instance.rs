@@ -71,19 +71,18 @@ impl Instance {
             host_name: string(&data, "/v1/local_hostname"),
             ..Self::default()
         };
-        let configuration = CONFIGURATION.iter().find_map(|(path, key)| {
-            let json = json(path)?;
-            json.pointer(key).filter(|json| json.pointer("/system_info").is_some()).cloned()
-        });
-        if let Some(configuration) = configuration {
-            if makes_default_user(&configuration) {
-                instance.default_user = string(&configuration, "/system_info/default_user/name");
-                let sudo = configuration.pointer("/system_info/default_user/sudo");
-                instance.default_user_sudo =
-                    sudo.is_some_and(|sudo| !matches!(sudo, Json::Null | Json::Bool(false)));
-            }
-        } else {
-            instance.default_user = default_user(&guest.read("/etc/cloud/cloud.cfg").unwrap_or_default());
+        let configuration = CONFIGURATION.iter().find_map(|(path, key)| json(path)?.pointer(key).cloned());
+        if configuration.as_ref().is_none_or(makes_default_user) {
+            let configured =
+                configuration.as_ref().and_then(|json| json.pointer("/system_info/default_user"));
+            (instance.default_user, instance.default_user_sudo) = match configured {
+                Some(user) => {
+                    let none = [Json::Null, Json::Bool(false), Json::Array(Vec::new())];
+                    (string(user, "/name"), user.get("sudo").is_some_and(|sudo| !none.contains(sudo)))
+                }
+                // Older versions keep that part to themselves.
+                None => default_user(&guest.read("/etc/cloud/cloud.cfg").unwrap_or_default()),
+            };
         }
         instance
     }
@@ -124,11 +123,21 @@ fn makes_default_user(configuration: &Json) -> bool {
     users.is_none_or(|users| users.iter().any(is_default))
 }
 
-/// The default user's name as a distribution writes it: the first `name` behind `default_user`.
-fn default_user(cloud_cfg: &str) -> String {
-    let mut lines = cloud_cfg.lines().map(str::trim).skip_while(|line| *line != "default_user:");
-    let name = lines.find_map(|line| line.strip_prefix("name:"));
-    name.unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned()
+/// The default user's name as a distribution writes it, and whether sudo is given to it: what stands below
+/// `default_user`, as far as it is indented more.
+fn default_user(cloud_cfg: &str) -> (String, bool) {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = cloud_cfg.lines().skip_while(|line| line.trim() != "default_user:");
+    let least = lines.next().map_or(0, indent);
+    let block: Vec<&str> = lines
+        .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+        .take_while(|line| indent(line) > least)
+        .collect();
+    let value =
+        |key: &str| block.iter().find_map(|line| line.trim().strip_prefix(key)).unwrap_or_default().trim();
+    let sudo = block.iter().any(|line| line.trim().starts_with("sudo:"));
+    let none = ["false", "null", "~", "[]"].contains(&value("sudo:").to_ascii_lowercase().as_str());
+    (value("name:").trim_matches(['"', '\'']).to_owned(), sudo && !none)
 }
 
 #[cfg(test)]
@@ -184,7 +193,22 @@ mod tests {
 
     #[test]
     fn without_that_file_the_distributions_own_counts() {
-        let text = "system_info:\n   distro: debian\n   # x\n   default_user:\n     name: debian\n     lock_passwd: True\n";
+        let text = "system_info:\n   distro: debian\n   # x\n   default_user:\n     # y\n     name: debian\n     \
+                    sudo: [\"ALL=(ALL) NOPASSWD:ALL\"]\n   paths:\n     name: x\n";
+        let read = |text: &str, users: &Json| {
+            let merged = json!({ "merged_cfg": { "users": users } }).to_string();
+            let (_root, guest) = guest(&[("/etc/cloud/cloud.cfg", text.to_owned()), (WHOLE, merged)]);
+            let seen = Instance::read(&guest);
+            (seen.default_user, seen.default_user_sudo)
+        };
+        let default = json!(["default"]);
+        assert_eq!(read(text, &default), ("debian".to_owned(), true));
+        assert_eq!(read(&text.replace("sudo: [", "groups: ["), &default), ("debian".to_owned(), false));
+        assert_eq!(
+            read(&text.replace("sudo: [\"ALL=(ALL) NOPASSWD:ALL\"]", "sudo: false"), &default).1,
+            false
+        );
+        assert_eq!(read(text, &json!([{ "name": "ops" }])).0, "");
         let (_root, guest) = guest(&[("/etc/cloud/cloud.cfg", text.to_owned())]);
         assert_eq!(Instance::read(&guest).default_user, "debian");
         assert_eq!(Instance::read(&Guest::below("/nowhere")), Instance::default());

@@ -163,8 +163,9 @@ pub async fn observe(server: &ServerFacts, guest: &Guest, deadline: Instant) -> 
     look(server, guest, &mut seen).await;
     if let Some((address, _)) = seen.met {
         let kind = seen.host_keys.iter().find_map(|key| kind_of(&key.name));
-        seen.proved = server::exchange(guest, address, kind.unwrap_or("ed25519"), deadline).await;
-        log_in(guest, address, &mut seen, deadline).await;
+        let exchange = server::exchange(guest, address, kind.unwrap_or("ed25519"), deadline);
+        let logins = log_in(guest, address, &mut seen.users, &seen.configuration, deadline);
+        (seen.proved, ()) = tokio::join!(exchange, logins);
     }
     seen.waited = started.elapsed();
     seen
@@ -241,10 +242,16 @@ fn files_of(account: &User, configured: &str) -> Vec<String> {
         .collect()
 }
 
-async fn log_in(guest: &Guest, address: SocketAddr, seen: &mut Observation, deadline: Instant) {
+async fn log_in(
+    guest: &Guest,
+    address: SocketAddr,
+    seen: &mut [UserSeen],
+    configuration: &Configuration,
+    deadline: Instant,
+) {
     for last in [false, true] {
         let open = |user: &&mut UserSeen| matches!(user.login, Login::Unknown | Login::Refused(_));
-        let mut users: Vec<&mut UserSeen> = seen.users.iter_mut().filter(open).collect();
+        let mut users: Vec<&mut UserSeen> = seen.iter_mut().filter(open).collect();
         let candidate =
             |user: &UserSeen| Candidate { name: user.name.clone(), file: user.file.clone(), sudo: user.sudo };
         let (there, absent): (Vec<_>, Vec<_>) =
@@ -259,7 +266,7 @@ async fn log_in(guest: &Guest, address: SocketAddr, seen: &mut Observation, dead
         if candidates.is_empty() {
             return;
         }
-        let logins = login::try_all(guest, address, candidates, &seen.configuration, deadline).await;
+        let logins = login::try_all(guest, address, candidates, configuration, deadline).await;
         let mut refused = false;
         for (user, login) in there.into_iter().zip(logins) {
             refused |= matches!(login, Login::Refused(_));

@@ -89,7 +89,7 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
         Err(judged) => return judged,
     };
     let kernel = text.lines().any(is_of_the_kernel);
-    let login = text.lines().any(|line| line.trim_end().ends_with("login:"));
+    let login = text.lines().any(asks_for_a_login);
     let complaints: Vec<&str> = text
         .lines()
         .map(str::trim)
@@ -136,6 +136,12 @@ fn is_of_the_kernel(line: &str) -> bool {
     time.contains('.') && time.parse::<f64>().is_ok()
 }
 
+/// A line of getty: `HOST login: `, behind which the kernel may have gone on writing.
+fn asks_for_a_login(line: &str) -> bool {
+    let host = line.split_once("login:").map(|(host, _)| host.trim());
+    host.is_some_and(|host| !host.contains(char::is_whitespace))
+}
+
 fn complains(line: &str) -> bool {
     COMPLAINTS.iter().any(|complaint| match *complaint {
         "XFS (" => line.contains("XFS (") && OF_XFS.iter().any(|part| line.contains(part)),
@@ -167,6 +173,12 @@ mod tests {
         assert_eq!(judged(&without_login, json!({ "login": false })).0, Pass);
         assert!(judged("SeaBIOS\nGRUB loading\n", json!({})).1.starts_with("no line of the kernel"));
         assert!(judged(" \n", json!({})).1.starts_with("nothing came"));
+        let overwritten =
+            GOOD.replace("login: ", "login: [  139.647769] cloud-init[457]: Cloud-init running");
+        assert_eq!(judged(&overwritten, json!({})).0, Pass);
+        let spoken_of =
+            without_login.clone() + "\n[    9.9] systemd[1]: Started systemd-logind.service - User login: x";
+        assert!(judged(&spoken_of, json!({})).1.starts_with("no login prompt"));
         let failed = format!("[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.\n{GOOD}");
         let (outcome, why) = judged(&failed, json!({}));
         assert!(outcome == Fail && why.contains("Failed to start ssh.service"), "{why}");

@@ -212,6 +212,9 @@ fn write_controls(out: &mut Screen, build: &v1::Build, style: Style) {
     }
 }
 
+/// In the observations of a script: the points that it told of.
+const POINTS: &str = "points";
+
 fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     let mark = style.outcome_mark(check.outcome());
     let word =
@@ -219,14 +222,32 @@ fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
     let took = check.duration.and_then(|duration| Duration::try_from(duration).ok()).map(when::took);
     let took = took.unwrap_or_default();
     let optional = if check.required { "" } else { " (not required)" };
-    let rest = format!(" {:<12} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
+    let rest = format!(" {:<15} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
     line!(out, "  ", mark, rest);
     let json = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
-    for (key, value) in json.as_object().into_iter().flatten() {
+    write_points(out, &json, style);
+    // What is as it should be is in JSON and on the page.
+    let fields = json.as_object().filter(|_| check.outcome() != CheckOutcome::Pass);
+    for (key, value) in fields.into_iter().flatten().filter(|(key, _)| *key != POINTS) {
         let mut value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let room = style.width().map_or(VALUE_LIMIT, |width| width.saturating_sub(8 + key.len()).max(16));
         value = text::shortened(&value, room.min(VALUE_LIMIT));
         line!(out, "      ", style.dim(&format!("{key}: {value}")));
+    }
+}
+
+/// The points that a script told of, each in a line.
+fn write_points(out: &mut Screen, seen: &serde_json::Value, style: Style) {
+    let points = seen.get(POINTS).and_then(serde_json::Value::as_array);
+    for point in points.into_iter().flatten() {
+        let text = |key| point.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let outcome = match text("outcome") {
+            "pass" => CheckOutcome::Pass,
+            "fail" => CheckOutcome::Fail,
+            _ => CheckOutcome::Skipped,
+        };
+        let aside = if text("detail").is_empty() { String::new() } else { format!(" ({})", text("detail")) };
+        line!(out, "      ", style.outcome_mark(outcome), format_args!(" {}{aside}", text("name")));
     }
 }
 

@@ -62,10 +62,10 @@ pub fn said_of_target(control: &v1::Control) -> String {
         _ => &control.detail,
     });
     if !control.answer_of.is_empty() {
-        said.push_str(&format!(" (asked by build {})", control.answer_of));
+        said = format!("{said} (asked by build {})", control.answer_of);
     }
     if !control.again.is_empty() {
-        said.push_str(&format!("; booted once more, this image ended as {}", control.again));
+        said = format!("{said}; booted once more, this image ended as {}", control.again);
     }
     said
 }

@@ -1,6 +1,7 @@
 //! Names that go to other images, with a client that asks for the name all the while.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::Value as Json;
 
 use super::control::Control;
@@ -21,8 +23,10 @@ const EVERY: Duration = Duration::from_millis(1);
 /// The file that has a name, by inode and size, from a time on; `None`: there is none.
 type Seen = (DateTime<Utc>, Option<(u64, u64)>);
 
-/// Looks at a name again and again. What is published is never written to, so a file is its inode and its size.
+/// Looks at a name again and again. What is published is never written to, so a file is its inode and its size. A name
+/// that is taken away for shorter than a look is told by the kernel.
 pub(super) struct Asking {
+    taken_away: TakenAway,
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
     began: Instant,
@@ -31,6 +35,7 @@ pub(super) struct Asking {
 
 impl Asking {
     pub(super) fn of(file: PathBuf) -> Self {
+        let taken_away = TakenAway::of(&file);
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (ended, count) = (Arc::clone(&stop), Arc::clone(&asked));
         let thread = std::thread::spawn(move || {
@@ -44,7 +49,7 @@ impl Asking {
             }
             seen
         });
-        Self { stop, asked, began: Instant::now(), thread }
+        Self { taken_away, stop, asked, began: Instant::now(), thread }
     }
 
     /// Ends it; returns what was wrong with the name, by the files and builds as they are now, and how many images it was.
@@ -67,9 +72,36 @@ impl Asking {
             (!verified).then(|| format!("an image at {at} that was not verified: {hash}"))
         });
         (
-            wrong.collect(),
+            self.taken_away.times().into_iter().chain(wrong).collect(),
             hashes.keys().filter(|there| seen.iter().any(|seen| seen.1 == Some(**there))).count(),
         )
+    }
+}
+
+/// The kernel's word for each time that a file's name was removed or moved away; what is renamed over it takes nothing.
+struct TakenAway {
+    watch: Inotify,
+    name: OsString,
+}
+
+impl TakenAway {
+    fn of(file: &Path) -> Self {
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        let what = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+        watch.add_watch(file.parent().unwrap(), what).unwrap();
+        Self { watch, name: file.file_name().unwrap().to_owned() }
+    }
+
+    fn times(&self) -> Vec<String> {
+        let mut times = Vec::new();
+        while let Ok(events) = self.watch.read_events() {
+            let lost = |mask: AddWatchFlags| mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+            let told = events
+                .into_iter()
+                .filter(|event| lost(event.mask) || event.name.as_ref() == Some(&self.name));
+            times.extend(told.map(|event| format!("the name was taken away: {:?}", event.mask)));
+        }
+        times
     }
 }
 

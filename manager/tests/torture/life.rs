@@ -171,7 +171,7 @@ fn schedules() -> String {
         };
         let faults = if *name == "faulty" { BUILD_FAULTS } else { 0 };
         format!(
-            "[schedule.{name}]\ncron = \"{cron}\"\nchecks = {{}}\nretry = 1\nretry_backoff = \"5m\"\npause_after = 0\n\
+            "[schedule.{name}]\ncron = \"{cron}\"\nchecks = {{}}\ncontrol = false\nretry = 1\nretry_backoff = \"5m\"\npause_after = 0\n\
              publish = {{ name = \"{name}\", keep = 1 }}\n\
              image = {{ elements = [\"tiny\"], environment = {{ TINY_FAULTS = \"{faults}\" }} }}\n\
              server = {{ memory = \"128 MiB\", disk = \"256 MiB\" }}\n\

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::guest::Guest;
+use crate::text;
 
 /// The folder that the agent's removal takes, and the note in it.
 const FOLDER: &str = "/var/lib/image-manager";
@@ -52,7 +53,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         for (file, given_back) in give_back(&self.guest) {
             if let Err(error) = given_back {
-                tracing::warn!("the login's key is still in {file}: {error}");
+                tracing::warn!("the login's key is still in {}: {error}", text::one_line(&file));
             }
         }
         for (file, modified) in &self.files {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::borrowed::Borrowed;
@@ -31,6 +32,8 @@ const REFUSALS: [&str; 6] = [
     "Could not open",
     "not in PubkeyAcceptedAlgorithms",
 ];
+/// While it is there only root may log in.
+const NOLOGIN: &str = "/etc/nologin";
 /// One login at a time: several checks of this kind share the key.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
@@ -78,14 +81,23 @@ pub(super) async fn try_all(
     };
     let files: Vec<String> = candidates.iter().map(|candidate| candidate.file.clone()).collect();
     let (_borrowed, refused) = Borrowed::put(guest, &key.line, &files);
-    let mut logins = Vec::new();
-    for candidate in &candidates {
+    let mut logins = vec![Login::Unknown; candidates.len()];
+    // They end with the set, whatever becomes of this.
+    let mut tasks = JoinSet::new();
+    for (index, (candidate, login)) in candidates.into_iter().zip(&mut logins).enumerate() {
         if let Some((file, why)) = refused.iter().find(|(file, _)| *file == candidate.file) {
-            logins.push(Login::NotTried(text::one_line(&format!("no key can be put into {file}: {why}"))));
+            *login = Login::NotTried(text::one_line(&format!("no key can be put into {file}: {why}")));
             continue;
         }
-        let login = try_one(guest, &ssh, address, candidate, deadline.min(Instant::now() + PATIENCE)).await;
-        logins.push(login);
+        let (guest, ssh, last) = (guest.clone(), ssh.clone(), deadline.min(Instant::now() + PATIENCE));
+        tasks.spawn(async move { (index, try_one(&guest, &ssh, address, &candidate, last).await) });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok((index, login)) = ended
+            && let Some(slot) = logins.get_mut(index)
+        {
+            *slot = login;
+        }
     }
     logins
 }
@@ -115,8 +127,8 @@ async fn try_one(
     let login = outcome(who, &ran);
     match login {
         Login::Refused(said) => {
-            let reason = logged_reason(guest, &who.name, deadline).await;
-            Login::Refused(if reason.is_empty() { said } else { format!("{said} (sshd: {reason})") })
+            let reason = reason(guest, &who.name, deadline).await;
+            Login::Refused(if reason.is_empty() { said } else { format!("{said} ({reason})") })
         }
         other => other,
     }
@@ -132,15 +144,16 @@ fn outcome(who: &Candidate, ran: &Ended) -> Login {
         let otherwise = format!("`id -un` gave no answer: {}", ran.complaint());
         return Login::Refused(text::or(&complaint, &otherwise).to_owned());
     }
-    let sudo = match said.any(|line| line == "root") {
-        true => String::new(),
-        false => text::or(&complaint, "it gave no answer").to_owned(),
-    };
-    Login::In { sudo: who.sudo.then_some(sudo) }
+    let became_root = said.any(|line| line == "root");
+    let sudo = if became_root { "" } else { text::or(&complaint, "it gave no answer") };
+    Login::In { sudo: who.sudo.then(|| sudo.to_owned()) }
 }
 
-/// Why sshd did not let somebody in: only its log has it.
-async fn logged_reason(guest: &Guest, user: &str, deadline: Instant) -> String {
+/// Why sshd did not let somebody in: of most reasons only its log knows.
+async fn reason(guest: &Guest, user: &str, deadline: Instant) -> String {
+    if guest.has(NOLOGIN) {
+        return format!("{NOLOGIN} keeps everybody out but root");
+    }
     let Some(journalctl) = program::program(guest, "journalctl") else { return String::new() };
     let arguments =
         ["--boot", "--quiet", "--no-pager", "--output=cat", "--lines=40", "-t", "sshd", "-t", "sshd-session"];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, CheckOutcome, ControlOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::conclusion;
 use super::image::{self, Control};
 use crate::clock;
 use crate::cloud::{NewServer, Server, ServerStatus, Trouble};
@@ -25,7 +26,8 @@ const STATUS: Duration = Duration::from_mins(1);
 
 /// How a control boot ended, in two ways; whatever else goes wrong is no answer.
 enum Said {
-    Works(String),
+    /// Its agent came after so long; what else there is to say.
+    Works(Duration, String),
     SaysNothing(Failure),
 }
 
@@ -49,9 +51,23 @@ pub(super) async fn ask(trial: &Trial, first: &Failure) -> Result<ControlAnswer,
         Some(build) => format!("the published image of build {build}, booted on the same target,"),
         None => "the manager's control image, booted on the same target,".to_owned(),
     };
+    let boot = trial.shared.schedule.timeouts.boot;
     Ok(match said {
-        Ok(Said::Works(how)) => {
-            answer(ControlOutcome::Passed, format!("{what} worked: {how}"), String::new(), image_of)
+        // The image may be only slow, as all is that runs there.
+        Ok(Said::Works(took, _))
+            if first.reason == Reason::AgentSilent
+                && image_of.is_none()
+                && conclusion::is_slow(took, boot) =>
+        {
+            let (took, boot) = (took.as_secs(), humantime::format_duration(boot));
+            let slow = format!(
+                "{what} worked, but only after {took} s: a larger one may not come within timeouts.boot = {boot} there"
+            );
+            answer(ControlOutcome::Unknown, slow, String::new(), image_of)
+        }
+        Ok(Said::Works(took, found)) => {
+            let detail = format!("{what} worked: its agent came after {:.1} s{found}", took.as_secs_f64());
+            answer(ControlOutcome::Passed, detail, String::new(), image_of)
         }
         Ok(Said::SaysNothing(failure)) => {
             let detail = format!("{what} did not work either: {}", failure.message);
@@ -139,7 +155,7 @@ async fn hear(
     session: &mut Session,
     began: Instant,
 ) -> Result<Said, Failure> {
-    let mut look = interval(LOOK);
+    let (mut look, mut came) = (interval(LOOK), None);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -149,13 +165,14 @@ async fn hear(
                     return Err(Failure::new(Reason::WrongImage, message));
                 }
                 Some(AgentEvent::Attached { admit, .. }) => {
+                    let took = *came.get_or_insert_with(|| began.elapsed());
                     if asked == 0 {
-                        return Ok(Said::Works(format!("its agent came after {:.1} s", began.elapsed().as_secs_f64())));
+                        return Ok(Said::Works(took, String::new()));
                     }
                     // Where it is gone again already it comes back, or the time is over.
                     let _ = admit.send(());
                 }
-                Some(AgentEvent::Report { report, .. }) => return Ok(judge(&report)),
+                Some(AgentEvent::Report { report, .. }) => return Ok(judge(&report, came.unwrap_or_default())),
                 Some(AgentEvent::Contested(_)) => {
                     return Err(Failure::new(Reason::AgentContested, "two agents came with its token"));
                 }
@@ -172,13 +189,13 @@ async fn hear(
 }
 
 /// The image is a good one: what its checks do not find, the cloud does not have.
-fn judge(report: &v1::Report) -> Said {
+fn judge(report: &v1::Report, took: Duration) -> Said {
     let said = |result: &v1::CheckResult| format!("{}: {}", result.name, result.summary);
     let missing: Vec<String> =
         report.results.iter().filter(|result| result.outcome() != CheckOutcome::Pass).map(said).collect();
     if missing.is_empty() {
         let found: Vec<String> = report.results.iter().map(said).collect();
-        return Said::Works(format!("its agent came, and found {}", found.join("; ")));
+        return Said::Works(took, format!(", and found {}", found.join("; ")));
     }
     let message = format!("its agent came, and found {}", missing.join("; "));
     Said::SaysNothing(Failure::new(Reason::CheckInconclusive, message).with_evidence(missing.join("\n")))

@@ -1,5 +1,7 @@
 //! Whose fault silence is, by how the images ended. Pure.
 
+use std::time::Duration;
+
 use image_manager_proto::v1::ControlOutcome;
 
 use crate::history::{ControlAnswer, ControlRecord};
@@ -19,6 +21,14 @@ const SILENCE: [Reason; 5] = [
 /// blamed for that. That it did not work counts for as long as nobody is asked again.
 const WORKED: i64 = 15 * MINUTE;
 const MINUTE: i64 = 60 * 1000;
+
+/// A distribution takes about so many times as long as a control image until its agent comes, and more where it is slow.
+const LIGHTER: u32 = 8;
+
+/// Whether a control image took so long that another one may not come within `boot`, and be a good one all the same.
+pub(super) fn is_slow(took: Duration, boot: Duration) -> bool {
+    took.saturating_mul(LIGHTER) > boot
+}
 
 /// Whether another image can tell whose fault it is.
 pub(super) fn is_silence(failure: &Failure) -> bool {
@@ -50,10 +60,9 @@ pub(super) fn after_answer(first: &Failure, answer: &ControlAnswer, now_ms: i64)
                 super::HOUR_MS.saturating_sub(ago).max(0) / MINUTE + 1
             ),
         )),
-        ControlOutcome::Unknown | ControlOutcome::Unspecified => Next::End(noted(
-            first,
-            &format!("whose fault that is, no other image has said: {}", answer.detail),
-        )),
+        ControlOutcome::Unknown | ControlOutcome::Unspecified => {
+            Next::End(noted(first, &format!("it is not known whose fault that is: {}", answer.detail)))
+        }
     }
 }
 
@@ -169,6 +178,12 @@ mod tests {
     fn without_an_answer_the_end_is_what_it_was() {
         let unknown = end(&silent("first"), &answer(ControlOutcome::Unknown), 0);
         assert_eq!((unknown.reason, unknown.evidence.as_str()), (Reason::AgentSilent, "first"));
+    }
+
+    #[test]
+    fn where_a_control_image_takes_a_minute_ten_are_enough_and_five_are_not() {
+        let minutes = Duration::from_mins;
+        assert!(!is_slow(minutes(1), minutes(10)) && is_slow(minutes(1), minutes(5)));
     }
 
     /// A manager that was killed leaves a row at each of its commits.

@@ -61,9 +61,9 @@ fn a_schedule_with_nothing_but_elements_has_the_documented_defaults() {
     let asked = schedule.targets[0].checks.iter().map(|check| check.name.clone());
     assert_eq!(asked.collect::<Vec<_>>(), cloud.collect::<Vec<_>>());
     assert!(schedule.targets[0].checks.iter().all(|check| check.required));
-    let minutes: Vec<u64> =
-        schedule.targets[0].checks.iter().map(|check| check.timeout.as_secs() / 60).collect();
-    assert_eq!(minutes, [2, 2, 2, 10]);
+    let timeouts = schedule.targets[0].checks.iter().map(|check| check.timeout);
+    let of_kinds = crate::checks::of_set(Set::Cloud).map(|check| check.timeout);
+    assert_eq!(timeouts.collect::<Vec<_>>(), of_kinds.collect::<Vec<_>>());
     assert_eq!(schedule.publish, None);
     let timeouts = &schedule.timeouts;
     let minutes = [timeouts.build, timeouts.upload, timeouts.boot, timeouts.verify, timeouts.total]
