@@ -146,7 +146,7 @@ async fn look(guest: &Guest, deadline: Instant) -> Observation {
         let field = |key: &str| units::field(block, key);
         match (field("LoadState").as_str(), field("ActiveState").as_str()) {
             (_, "active" | "reloading" | "activating") if seen.service.is_empty() => {
-                name.clone_into(&mut seen.service)
+                name.clone_into(&mut seen.service);
             }
             ("masked", _) => seen.idle.push(format!("{name} is masked")),
             ("loaded", "failed") => seen.idle.push(format!("{name} has failed")),
