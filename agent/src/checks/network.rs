@@ -202,9 +202,9 @@ fn working(card: &Card, link: Option<&Link>) -> Result<(), Unsound> {
     }
     let global: Vec<&Address> = card.addresses.iter().filter(|address| address.global).collect();
     if global.is_empty() {
-        let managed = if card.unmanaged { ": nothing in the image looks after it" } else { "" };
+        let managed = if card.networkd == "unmanaged" { ": nothing in the image looks after it" } else { "" };
         // A client that asks and hears nothing is no fault of the image.
-        let outcome = if card.asking { Inconclusive } else { Fail };
+        let outcome = if card.networkd == "configuring" { Inconclusive } else { Fail };
         return Err((outcome, format!("the card {name} ({}) has no address{managed}", card.mac)));
     }
     let by_lease = link.is_none_or(|link| link.dhcp);
@@ -253,8 +253,7 @@ fn as_json(seen: &Observation) -> Json {
             "mtu": card.mtu,
             "up": card.up,
             "carrier": card.carrier,
-            "unmanaged": card.unmanaged,
-            "asking": card.asking,
+            "networkd": card.networkd,
             "addresses": card.addresses.iter().map(|address| json!({
                 "address": address.address.to_string(),
                 "global": address.global,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use tokio::time::Instant;
+use tokio::sync::RwLock;
+use tokio::time::{Instant, timeout_at};
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
 use super::{Judgement, LONG_TIMEOUT, boot, cloud_init, pause, program};
@@ -20,6 +21,11 @@ use crate::text;
 mod apt;
 mod dnf;
 
+/// What the set `thorough` installs where the schedule names nothing: a package of every distribution, with next to nothing
+/// in it.
+pub const OF_THOROUGH: &str = "tree";
+/// Held while packages are installed and removed, so that nobody compares files that come and go.
+pub(super) static PACKAGES: RwLock<()> = RwLock::const_new(());
 /// So long a bad look is repeated after cloud-init's end: a mirror may be busy, and updates at boot under way.
 const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -55,7 +61,7 @@ pub static CHECK: Check = Check {
         Key {
             name: "install",
             value: ValueType::Text(&PACKAGE),
-            default: "none",
+            default: "none; \"tree\" in the set `thorough`",
             help: "a package to install and to remove again, as in \"tree\"",
         },
     ],
@@ -178,14 +184,29 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
     }
     if !settings.install.is_empty() && seen.troubles.is_empty() {
         boot::settled(guest, deadline).await;
-        seen.installation = match seen.manager {
-            "apt" => apt::install(guest, &private, &settings.install, deadline).await,
-            "dnf" => dnf::install(guest, &private, &settings.install, deadline).await,
-            _ => Vec::new(),
-        };
+        seen.installation = install(guest, &private, seen.manager, &settings.install, deadline).await;
     }
     seen.waited = started.elapsed();
     seen
+}
+
+async fn install(
+    guest: &Guest,
+    private: &Private,
+    manager: &str,
+    package: &str,
+    deadline: Instant,
+) -> Vec<Trouble> {
+    let Ok(_alone) = timeout_at(boot::before(deadline), PACKAGES.write()).await else {
+        let what =
+            format!("{package} was not installed: another check was reading packages until the time was up");
+        return vec![Trouble { own: false, what }];
+    };
+    match manager {
+        "apt" => apt::install(guest, private, package, deadline).await,
+        "dnf" => dnf::install(guest, private, package, deadline).await,
+        _ => Vec::new(),
+    }
 }
 
 /// Looks once. Indexes that were fetched are not fetched again.

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use self::content::{Checksum, Content, Fate};
 use self::database::{DIRECTORY, DIVERSIONS, Diversions, EXTENSION};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
+use super::package_manager::PACKAGES;
 use super::{Judgement, LONG_TIMEOUT};
 use crate::guest::Guest;
 
@@ -101,6 +102,8 @@ pub struct Observation {
 /// Looks at all packaged files of the guest, until the deadline.
 pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
     let stop = Arc::new(AtomicBool::new(false));
+    // What is being installed has files that come and go.
+    let Ok(_still) = timeout_at(deadline, PACKAGES.read()).await else { return Observation::default() };
     let (guest, asked) = (guest.clone(), Arc::clone(&stop));
     let mut look = tokio::task::spawn_blocking(move || look(&guest, &asked));
     let looked = if let Ok(looked) = timeout_at(deadline, &mut look).await {

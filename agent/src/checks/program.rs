@@ -85,8 +85,15 @@ impl Program {
 
     /// With these arguments after those that it has.
     pub(super) fn with<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self.add(&mut arguments.into_iter().map(Into::into));
         self
+    }
+
+    /// Not generic: every list of another length would be code of its own in the agent.
+    fn add(&mut self, arguments: &mut dyn Iterator<Item = String>) {
+        for argument in arguments {
+            self.arguments.push(argument);
+        }
     }
 
     /// With a variable beside `PATH` and `LC_ALL=C`, which are all that it has.

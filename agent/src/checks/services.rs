@@ -16,7 +16,7 @@ use crate::guest::Guest;
 use crate::text;
 
 mod sockets;
-mod units;
+pub(super) mod units;
 pub use sockets::Listener;
 pub use units::{Failed, Unit};
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Seconds, Set, ValueType};
 use super::program::program;
+use super::services::units;
 use super::{Judgement, LONG_TIMEOUT, boot, pause};
 use crate::guest::Guest;
 use crate::text;
@@ -141,14 +142,11 @@ async fn look(guest: &Guest, deadline: Instant) -> Observation {
         systemctl.with(["show", "--property=LoadState,ActiveState,UnitFileState", "--"]).with(SERVICES);
     let ended = shown.run(deadline).await;
     seen.known = ended.is_good();
-    for (block, name) in ended.out.split("\n\n").zip(SERVICES) {
-        let field = |key: &str| {
-            let value = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            text::one_line(value.unwrap_or_default())
-        };
+    for (block, name) in units::blocks(&ended.out).zip(SERVICES) {
+        let field = |key: &str| units::field(block, key);
         match (field("LoadState").as_str(), field("ActiveState").as_str()) {
             (_, "active" | "reloading" | "activating") if seen.service.is_empty() => {
-                name.clone_into(&mut seen.service)
+                name.clone_into(&mut seen.service);
             }
             ("masked", _) => seen.idle.push(format!("{name} is masked")),
             ("loaded", "failed") => seen.idle.push(format!("{name} has failed")),

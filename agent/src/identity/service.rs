@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Answer;
+use super::{Answer, META_DATA};
 use crate::{http, text};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ pub(super) async fn ask(service: SocketAddr, file: &str) -> Answer {
     match asked.await {
         Err(_) => Answer::None("no answer".to_owned()),
         Ok(Err(error)) => Answer::None(text::with_causes(&error)),
-        Ok(Ok(response)) => judge(response.status, &response.body, file.ends_with(".json")),
+        Ok(Ok(response)) => judge(response.status, &response.body, file == META_DATA),
     }
 }
 

@@ -12,6 +12,7 @@ mod sending;
 use std::time::Duration;
 
 use image_manager_agent::checks::descriptor::{Check, Key, Set};
+use image_manager_agent::checks::package_manager;
 use image_manager_proto::v1::CheckOutcome;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -70,6 +71,12 @@ pub(crate) fn find(kind: &str) -> Option<&'static Check> {
 /// The kinds of a set.
 pub(crate) fn of_set(set: Set) -> impl Iterator<Item = &'static Check> {
     all().filter(move |check| check.set <= set)
+}
+
+/// A key that a set gives to a check where the schedule does not, with its value.
+pub(crate) fn of_set_for(set: Set, check: &Check) -> Option<(&'static str, &'static str)> {
+    let installs = set == Set::Thorough && *check == package_manager::CHECK;
+    installs.then_some(("install", package_manager::OF_THOROUGH))
 }
 
 /// The keys that every check has.

@@ -39,10 +39,9 @@ pub struct Card {
     pub up: bool,
     /// It has a link.
     pub carrier: bool,
-    /// networkd says that it leaves it alone.
-    pub unmanaged: bool,
-    /// networkd says that it still asks for an address.
-    pub asking: bool,
+    /// networkd's word for it: `configured`; `configuring` while it asks for an address; `unmanaged` when it leaves it alone.
+    /// Empty: networkd does not know it.
+    pub networkd: String,
     /// Its addresses.
     pub addresses: Vec<Address>,
 }
@@ -76,14 +75,13 @@ fn card(guest: &Guest, name: String, addresses: &[(String, Address)]) -> Card {
     let flags = read("flags");
     let flags = u64::from_str_radix(flags.strip_prefix("0x").unwrap_or(&flags), 16).unwrap_or(0);
     let networkd = guest.read(format!("/run/systemd/netif/links/{}", read("ifindex"))).unwrap_or_default();
-    let state = |word: &str| networkd.lines().any(|line| line == format!("ADMIN_STATE={word}"));
+    let networkd = networkd.lines().find_map(|line| line.strip_prefix("ADMIN_STATE="));
     Card {
         mac: read("address"),
         mtu: read("mtu").parse().unwrap_or(0),
         up: flags & 1 == 1,
         carrier: read("carrier") == "1",
-        unmanaged: state("unmanaged"),
-        asking: state("configuring"),
+        networkd: text::one_line(networkd.unwrap_or_default()),
         addresses: addresses
             .iter()
             .filter(|(of, _)| *of == name)

@@ -21,6 +21,10 @@ fn card(name: &str, mac: &str, addresses: Vec<Address>) -> Card {
     }
 }
 
+fn configured(card: Card) -> Card {
+    Card { networkd: "configured".to_owned(), ..card }
+}
+
 /// A Debian 12 on the local cloud.
 fn good() -> Observation {
     let link =
@@ -106,10 +110,10 @@ fn every_card_works() {
     seen.cards.push(card("eth1", "fa:16:3e:00:00:02", Vec::new()));
     let said = failure(&seen);
     assert_eq!(said, "the card eth1 (fa:16:3e:00:00:02) has no address");
-    seen.cards[1].unmanaged = true;
+    "unmanaged".clone_into(&mut seen.cards[1].networkd);
     assert!(failure(&seen).ends_with("has no address: nothing in the image looks after it"));
     // One that asks and hears nothing may be on a network without DHCP.
-    (seen.cards[1].unmanaged, seen.cards[1].asking) = (false, true);
+    "configuring".clone_into(&mut seen.cards[1].networkd);
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Inconclusive);
     seen.cards[1].up = false;
     assert_eq!(failure(&seen), "the card eth1 (fa:16:3e:00:00:02) is not brought up");
@@ -189,7 +193,7 @@ async fn leased_addresses_are_told_from_those_of_the_image() {
         let addresses = cards::addresses(&guest, Instant::now() + Duration::from_mins(1)).await.unwrap();
         let seen = cards::of(&guest, &addresses);
         let address = line.split_whitespace().nth(3).unwrap().trim_end_matches("/24");
-        assert_eq!(seen, [card("eth0", MAC, vec![super::tests::address(address, leased)])], "{line}");
+        assert_eq!(seen, [configured(card("eth0", MAC, vec![self::address(address, leased)]))], "{line}");
     }
 }
 

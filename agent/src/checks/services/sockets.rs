@@ -1,6 +1,5 @@
 //! What listens for others than the server itself, by the kernel's own tables.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -65,12 +64,8 @@ pub(super) fn listeners(guest: &Guest) -> Vec<Listener> {
             }
         }
     }
-    let owners = owners(guest);
-    let named = |(listener, inode): (Listener, u64)| {
-        let program = owners.get(&inode).cloned().unwrap_or_default();
-        Listener { program, ..listener }
-    };
-    found.into_iter().map(named).collect()
+    name_owners(guest, &mut found);
+    found.into_iter().map(|(listener, _)| listener).collect()
 }
 
 /// The ports that the kernel gives out by chance.
@@ -103,24 +98,22 @@ fn address_of(hex: &str) -> Option<IpAddr> {
     Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4))
 }
 
-/// The programs that have sockets, by the sockets' inodes.
-fn owners(guest: &Guest) -> BTreeMap<u64, String> {
-    let mut owners = BTreeMap::new();
-    let Ok(processes) = fs::read_dir(guest.path("/proc")) else { return owners };
+/// Says which programs have these sockets, which are found by their inodes.
+fn name_owners(guest: &Guest, sockets: &mut [(Listener, u64)]) {
+    let Ok(processes) = fs::read_dir(guest.path("/proc")) else { return };
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     for process in numbers.filter(|name| name.parse::<u32>().is_ok()).take(MOST_PROCESSES) {
         let Ok(files) = fs::read_dir(guest.path(format!("/proc/{process}/fd"))) else { continue };
         for link in files.flatten().filter_map(|file| fs::read_link(file.path()).ok()) {
-            let inode =
+            let inode: Option<u64> =
                 link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             // One that several hold is told by the newest: systemd opens sockets for others.
-            if let Some(inode) = inode {
+            if let Some((listener, _)) = sockets.iter_mut().find(|(_, of)| Some(*of) == inode) {
                 let name = guest.read(format!("/proc/{process}/comm")).unwrap_or_default();
-                owners.insert(inode, text::one_line(&name));
+                listener.program = text::one_line(&name);
             }
         }
     }
-    owners
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Units, as `systemctl` and the journal tell of them.
 
-use std::collections::BTreeMap;
-
 use tokio::time::Instant;
 
 use crate::checks::program::{Program, program};
@@ -42,14 +40,14 @@ pub struct Failed {
 /// How often each service was started again, by the first look.
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
-    first: BTreeMap<String, u64>,
+    first: Vec<(String, u64)>,
     looks: u32,
 }
 
 impl Restarts {
     /// A service was started again, and it is not known whether that goes on.
     pub(super) fn need_another_look(&self) -> bool {
-        self.looks < 3 && self.first.values().any(|count| *count >= SUSPICIOUS)
+        self.looks < 3 && self.first.iter().any(|(_, count)| *count >= SUSPICIOUS)
     }
 }
 
@@ -70,27 +68,26 @@ pub(super) async fn of(guest: &Guest, names: &[&str], deadline: Instant) -> Resu
         return Err(ended.complaint());
     }
     // In the order in which they were asked for: an alias has another name than its unit.
-    let units = blocks(&ended.out).into_iter().zip(names);
-    let unit = |(fields, name): (BTreeMap<String, String>, &&str)| {
-        let field = |key: &str| fields.get(key).map(|value| text::one_line(value)).unwrap_or_default();
-        Unit {
-            name: (*name).to_owned(),
-            loaded: field("LoadState"),
-            active: field("ActiveState"),
-            sub: field("SubState"),
-            file: field("UnitFileState"),
-        }
+    let units = blocks(&ended.out).zip(names);
+    let unit = |(block, name): (&str, &&str)| Unit {
+        name: (*name).to_owned(),
+        loaded: field(block, "LoadState"),
+        active: field(block, "ActiveState"),
+        sub: field(block, "SubState"),
+        file: field(block, "UnitFileState"),
     };
     Ok(units.map(unit).collect())
 }
 
 /// What `systemctl show` prints: blocks of `KEY=VALUE`, with an empty line between two.
-fn blocks(output: &str) -> Vec<BTreeMap<String, String>> {
-    let block = |block: &str| {
-        let lines = block.lines().filter_map(|line| line.split_once('='));
-        lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>()
-    };
-    output.split("\n\n").map(block).filter(|block| !block.is_empty()).collect()
+pub(in crate::checks) fn blocks(output: &str) -> impl Iterator<Item = &str> {
+    output.split("\n\n").filter(|block| !block.trim().is_empty())
+}
+
+/// The value of a key in such a block; empty when it has none.
+pub(in crate::checks) fn field(block: &str, key: &str) -> String {
+    let value = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.map(text::one_line).unwrap_or_default()
 }
 
 /// The first words of the lines of a list of units.
@@ -152,23 +149,22 @@ pub(super) async fn restarting(
     let known = restarts.get_or_insert_default();
     known.looks += 1;
     let mut found = Vec::new();
-    for fields in blocks(&asked.out) {
-        let Some(unit) = fields.get("Id").filter(|unit| *unit != OWN && !allowed.contains(unit)) else {
+    for block in blocks(&asked.out) {
+        let unit = field(block, "Id");
+        let count = field(block, "NRestarts").parse().unwrap_or(0);
+        if unit == OWN || allowed.contains(&unit) || count == 0 {
             continue;
-        };
-        let count = fields.get("NRestarts").and_then(|count| count.parse().ok()).unwrap_or(0);
+        }
         if is_first {
-            known.first.insert(unit.clone(), count);
+            known.first.push((unit.clone(), count));
         }
         // A login prompt ends and comes again with each login, and where nobody is at the line's other end.
-        let grown = known.first.get(unit).is_some_and(|first| count > *first) && !unit.contains("getty@");
-        let waits = fields.get("SubState").is_some_and(|sub| sub == "auto-restart") && count >= SUSPICIOUS;
+        let first = known.first.iter().find(|(name, _)| *name == unit).map(|(_, first)| *first);
+        let grown = first.is_some_and(|first| count > first) && !unit.contains("getty@");
+        let waits = field(block, "SubState") == "auto-restart" && count >= SUSPICIOUS;
         if (grown || waits) && found.len() < MOST {
-            let why = reason(guest, unit, deadline).await;
-            found.push(Failed {
-                unit: text::one_line(unit),
-                why: format!("{count} times since the boot, {why}"),
-            });
+            let why = format!("{count} times since the boot, {}", reason(guest, &unit, deadline).await);
+            found.push(Failed { unit, why });
         }
     }
     Ok(found)
@@ -186,9 +182,7 @@ async fn reason(guest: &Guest, unit: &str, deadline: Instant) -> String {
     }
     let Ok(systemctl) = systemctl(guest) else { return "no word of it".to_owned() };
     let ended = systemctl.with(["show", "--property=Result,ExecMainStatus", "--", unit]).run(deadline).await;
-    let fields = blocks(&ended.out).into_iter().next().unwrap_or_default();
-    let field = |key: &str| fields.get(key).map(|value| text::one_line(value)).unwrap_or_default();
-    match (field("Result").as_str(), field("ExecMainStatus").as_str()) {
+    match (field(&ended.out, "Result").as_str(), field(&ended.out, "ExecMainStatus").as_str()) {
         ("exit-code", status) => format!("it ended with exit code {status} and said nothing"),
         (result, _) => text::or(result, "no word of it").to_owned(),
     }
@@ -214,9 +208,10 @@ mod tests {
         let list = "  systemd-modules-load.service loaded failed failed Load Kernel Modules\n\
                     ● site.service               loaded failed failed site.service\n";
         assert_eq!(first_words(list).collect::<Vec<_>>(), ["systemd-modules-load.service", "site.service"]);
-        let shown = blocks("Id=ssh.service\nActiveState=active\n\nId=b.service\nActiveState=inactive\n");
-        assert_eq!(shown.len(), 2);
-        assert_eq!(shown[1]["ActiveState"], "inactive");
+        let shown = "Id=ssh.service\nActiveState=active\n\nId=b.service\nActiveState=inactive\n";
+        let states: Vec<String> = blocks(shown).map(|block| field(block, "ActiveState")).collect();
+        assert_eq!(states, ["active", "inactive"]);
+        assert_eq!(field(shown, "Active"), "", "not a key of its own");
     }
 
     #[test]

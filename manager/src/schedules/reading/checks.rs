@@ -77,6 +77,12 @@ impl<'a> Reader<'a> {
             self.refuse_unknown_keys(&fields, &known);
             asked.push(self.check(entry.key, check, &fields));
         }
+        for one in &mut asked {
+            let further = set.and_then(|set| checks::of_set_for(set, one.spec.check));
+            if let Some((key, value)) = further {
+                one.spec.settings.entry(key).or_insert_with(|| Value::from(value));
+            }
+        }
         if asked.len() > MOST_CHECKS {
             let title =
                 format!("{} checks are asked for, and an agent runs {MOST_CHECKS} at most", asked.len());
