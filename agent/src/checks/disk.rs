@@ -102,7 +102,7 @@ pub struct Observation {
     pub others: Json,
 }
 
-/// Looks at the root file system until all is well or the time is up.
+/// Looks at the root file system until all is well and cloud-init has ended, or the time is up.
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
     let mut wait = FIRST_PAUSE;
@@ -113,10 +113,12 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         let mut seen = looked.unwrap_or_default();
         seen.waited = started.elapsed();
         let bad = judge(settings, &seen).outcome == CheckOutcome::Fail;
+        // What cloud-init unpacks, installs and runs takes room yet.
+        let open = bad || cloud_init::is_under_way(guest);
         if ended.is_none() && guest.has(cloud_init::RESULT) {
             ended = Some(Instant::now());
         }
-        if !bad || !pause(&mut wait, LONGEST_PAUSE, last_look(guest, started, ended, deadline)).await {
+        if !open || !pause(&mut wait, LONGEST_PAUSE, last_look(guest, started, ended, deadline)).await {
             let same = guest.clone();
             seen.unsettled =
                 spawn_blocking(move || cloud_init::is_yet_to_grow(&same)).await.unwrap_or_default();

@@ -22,7 +22,7 @@ const KEY: &str = "/run/image-manager/login-key";
 /// The files of the key pair in it.
 pub(crate) const KEYS: [&str; 2] = ["login-key", "login-key.pub"];
 /// For one login, with sudo.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What sshd writes to its log of somebody whom it does not let in, and why.
 const REFUSALS: [&str; 6] = [
     "not allowed because",

@@ -16,7 +16,7 @@ use crate::text;
 /// Most addresses that are tried.
 const MOST_ADDRESSES: usize = 8;
 /// For one program, and for one answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest line before the keys are exchanged, and most lines.
 const LONGEST_LINE: usize = 512;
 const MOST_LINES: usize = 16;
