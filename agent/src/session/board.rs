@@ -137,11 +137,12 @@ mod tests {
         for number in 0..=MOST_CHECKS {
             board.request(request(&number.to_string()));
         }
-        assert!(!board.is_complete(17));
+        let asked = u32::try_from(MOST_CHECKS + 1).unwrap();
+        assert!(!board.is_complete(asked));
         for _ in 0..MOST_CHECKS {
             board.ended().await;
         }
-        assert!(board.is_complete(17));
-        assert_eq!(board.results().last().unwrap().name, "16");
+        assert!(board.is_complete(asked));
+        assert_eq!(board.results().last().unwrap().name, MOST_CHECKS.to_string());
     }
 }

@@ -37,7 +37,7 @@ fn a_key_that_is_missing_is_the_images() {
     let trouble = only(&ended(
         0,
         "Get:1 http://mirror.example/x ./ InRelease\n",
-        &err.replace("E: The", "W: The").lines().next().unwrap(),
+        err.replace("E: The", "W: The").lines().next().unwrap(),
     ));
     assert!(trouble.own, "{trouble:?}");
 }
