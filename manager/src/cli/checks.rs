@@ -4,8 +4,7 @@ use image_manager_agent::checks::descriptor::{Check, Observer, Set};
 use serde_json::{Value, json};
 
 use super::arguments::{ChecksArguments, OneFormat};
-use super::table::{self, Column};
-use super::text::{self, Painted, Screen, Style, line};
+use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble};
 use crate::checks::{self, EVERY, key_rows};
 use crate::schedules::nearest;
@@ -48,13 +47,22 @@ fn set(check: &Check) -> &'static str {
     }
 }
 
-const KIND: Column<&Check> = ("KIND", |check| check.kind.to_owned());
-const SET: Column<&Check> = ("SET", |check| set(check).to_owned());
-const PROVES: Column<&Check> = ("PROVES", |check| check.proves.to_owned());
-
+/// A line for each check, and more where what it proves is longer.
 fn list(style: Style) -> Screen {
-    let all: Vec<&Check> = checks::all().collect();
-    table::of(&[&[KIND, SET, PROVES]], &all, "none", style, |_, line| Painted::plain(line))
+    let mut out = Screen::default();
+    let widest = |name: fn(&Check) -> &'static str| checks::all().map(|check| name(check).len()).max().unwrap_or(0);
+    let (kinds, sets) = (widest(|check| check.kind), widest(set));
+    let indent = kinds + sets + 4;
+    let room = style.width().unwrap_or(usize::MAX).saturating_sub(indent).max(20);
+    line!(out, style.dim(&format!("{:kinds$}  {:sets$}  PROVES", "KIND", "SET")));
+    for check in checks::all() {
+        let mut lead = format!("{:kinds$}  {:sets$}  ", check.kind, set(check));
+        for part in text::wrapped(check.proves, room) {
+            line!(out, format_args!("{lead}{part}"));
+            lead = " ".repeat(indent);
+        }
+    }
+    out
 }
 
 fn page(check: &Check, style: Style) -> Screen {
@@ -112,4 +120,23 @@ fn as_json(check: &'static Check) -> Value {
         "timeout_seconds": check.timeout.as_secs_f64(),
         "keys": keys.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_cut_in_a_narrow_terminal() {
+        let narrow = list(Style::of_width(80));
+        assert!(narrow.as_str().lines().all(|line| line.chars().count() <= 80), "{}", narrow.as_str());
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let said = words(narrow.as_str());
+        for check in checks::all() {
+            let last = words(check.proves).pop().unwrap();
+            assert!(said.contains(&last), "{}", check.kind);
+            let page = page(check, Style::of_width(80));
+            assert!(page.as_str().contains(check.kind));
+        }
+    }
 }
