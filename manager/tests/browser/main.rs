@@ -95,7 +95,7 @@ fn the_trials_of_a_build_are_followed_on_its_page() {
     };
     let place = Place::new(
         &[
-            tiny_schedule("tiny", ""),
+            tiny_schedule("tiny", "# The targets have checks of their own."),
             target("roomy", "disk = {}"),
             target("tight", "disk = { min_free = \"20 GiB\" }"),
         ]
