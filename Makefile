@@ -115,11 +115,11 @@ check:
 test: install-test agent
 	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
 		echo 'LEFT OUT: the tiny image for arm64 is not booted: this host cannot make an agent for aarch64' >&2; })
-	fuzz/run
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
 	testbed/run
 
 fuzz: install-test
-	fuzz/run
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
 
 test-openstack: install-test agent
 	testbed/run -E 'binary(openstack) | test(on_openstack)'

@@ -17,6 +17,7 @@ use crate::lifecycle::files;
 use crate::lifecycle::stages::boot::{console_evidence, endpoint, metadata, request, still_runs};
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
+use crate::schedules::CheckSpec;
 use crate::stage::Stage;
 
 /// How often the server's state is looked at.
@@ -215,21 +216,25 @@ fn too_late(what: &str, limit: Duration) -> String {
     format!("{what} within {}", humantime::format_duration(Duration::from_secs(limit.as_secs())))
 }
 
-/// The network checks that were inconclusive.
+/// What the control image is asked for: the network checks that were inconclusive.
 async fn requests(trial: &Trial, first: &Failure) -> Result<Vec<v1::CheckRequest>, Failure> {
     if first.reason != Reason::CheckInconclusive {
         return Ok(Vec::new());
     }
+    open_network_checks(trial).await?.into_iter().map(|spec| request(spec, trial)).collect()
+}
+
+/// The required network checks of the trial that were inconclusive: of others no other image can say anything.
+pub(super) async fn open_network_checks(trial: &Trial) -> Result<Vec<&CheckSpec>, Failure> {
     let build = trial.history().build(&trial.shared.id).await?;
     let place = usize::try_from(trial.key.position).unwrap_or(usize::MAX);
     let checks = build.trials.get(place).map(|trial| trial.checks.as_slice()).unwrap_or_default();
-    let open = |name: &str| {
-        checks
-            .iter()
-            .any(|check| check.name == name && check.required && check.outcome() != CheckOutcome::Pass)
+    let is_open = |spec: &&CheckSpec| {
+        let result = checks.iter().find(|check| check.name == spec.name);
+        spec.required && result.is_some_and(|result| result.outcome() == CheckOutcome::Inconclusive)
     };
     let network = trial.target.checks.iter().filter(|spec| spec.check.repeatable);
-    network.filter(|spec| open(&spec.name)).map(|spec| request(spec, trial)).collect()
+    Ok(network.filter(is_open).collect())
 }
 
 /// What the checks may take besides.
