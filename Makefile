@@ -136,7 +136,7 @@ canaries: install-test agent build
 torture: CLOUDS = $(shell testbed/openstack/status >/dev/null 2>&1 && echo $${LAB_STATE:-/var/lib/openstack-lab}/clouds.yaml)
 torture: install-test agent
 	$(if $(CLOUDS),IMAGE_MANAGER_TEST_CLOUDS=$(CLOUDS)) IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test torture killed -- --nocapture --test-threads 1
-	$(if $(CLOUDS),IMAGE_MANAGER_TEST_CLOUDS=$(CLOUDS) IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test openstack refuses -- --nocapture)
+	$(if $(CLOUDS),IMAGE_MANAGER_TEST_CLOUDS=$(CLOUDS) IMAGE_MANAGER_TEST_TORTURE=all cargo test -p image-manager --test openstack -- refuses panics --nocapture)
 
 life: install-test agent
 	IMAGE_MANAGER_TEST_LIFE=700 cargo test -p image-manager --test torture life -- --nocapture
