@@ -50,7 +50,8 @@ fn set(check: &Check) -> &'static str {
 /// A line for each check, and more where what it proves is longer.
 fn list(style: Style) -> Screen {
     let mut out = Screen::default();
-    let widest = |name: fn(&Check) -> &'static str| checks::all().map(|check| name(check).len()).max().unwrap_or(0);
+    let widest =
+        |name: fn(&Check) -> &'static str| checks::all().map(|check| name(check).len()).max().unwrap_or(0);
     let (kinds, sets) = (widest(|check| check.kind), widest(set));
     let indent = kinds + sets + 4;
     let room = style.width().unwrap_or(usize::MAX).saturating_sub(indent).max(20);
