@@ -199,7 +199,7 @@ impl Progress {
         }
         let mark = self.style.outcome_mark(outcome);
         let whose = if target.is_empty() { String::new() } else { format!("{target} ") };
-        self.say(&[&"  ", &mark, &format_args!(" {whose}{:<15} {}", check.name, check.summary)]);
+        self.say(&[&"  ", &mark, &format_args!(" {whose}{:<12} {}", check.name, check.summary)]);
     }
 
     /// Takes the bar away.

@@ -118,8 +118,9 @@ fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
     trials::write_each(out, build, told, style);
     if !build.checks.is_empty() {
         head(out, "checks", style);
+        let names = width_of_names(&build.checks);
         for check in &build.checks {
-            write_check(out, check, style);
+            write_check(out, check, names, style);
         }
     }
     if let Some(agent) = &build.agent {
@@ -212,23 +213,27 @@ fn write_controls(out: &mut Screen, build: &v1::Build, style: Style) {
     }
 }
 
+/// The room that the names of some checks take, one below the other.
+fn width_of_names(checks: &[v1::Check]) -> usize {
+    const LEAST: usize = 12;
+    checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0).max(LEAST)
+}
+
 /// In the observations of a script: the points that it told of.
 const POINTS: &str = "points";
 
-fn write_check(out: &mut Screen, check: &v1::Check, style: Style) {
+fn write_check(out: &mut Screen, check: &v1::Check, names: usize, style: Style) {
     let mark = style.outcome_mark(check.outcome());
     let word =
         if check.outcome() == v1::CheckOutcome::Unspecified { "not run" } else { check.outcome().word() };
     let took = check.duration.and_then(|duration| Duration::try_from(duration).ok()).map(when::took);
     let took = took.unwrap_or_default();
     let optional = if check.required { "" } else { " (not required)" };
-    let rest = format!(" {:<15} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
+    let rest = format!(" {:<names$} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
     line!(out, "  ", mark, rest);
     let json = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
     write_points(out, &json, style);
-    // What is as it should be is in JSON and on the page.
-    let fields = json.as_object().filter(|_| check.outcome() != CheckOutcome::Pass);
-    for (key, value) in fields.into_iter().flatten().filter(|(key, _)| *key != POINTS) {
+    for (key, value) in json.as_object().into_iter().flatten().filter(|(key, _)| *key != POINTS) {
         let mut value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let room = style.width().map_or(VALUE_LIMIT, |width| width.saturating_sub(8 + key.len()).max(16));
         value = text::shortened(&value, room.min(VALUE_LIMIT));

@@ -2,7 +2,10 @@
 
 use image_manager_proto::v1::{self, CheckOutcome, Verdict};
 
-use super::{head, write_agent, write_check, write_evidence, write_hint, write_stages, write_what_happened};
+use super::{
+    head, width_of_names, write_agent, write_check, write_evidence, write_hint, write_stages,
+    write_what_happened,
+};
 use crate::cli::table::{self, Column};
 use crate::cli::text::{Painted, Screen, Style, line};
 use crate::cli::when;
@@ -90,8 +93,9 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
         write_passed(out, trial, style);
     } else if trial.stages.iter().any(|stage| stage.started_at.is_some()) {
         write_stages(out, &trial.stages, style);
+        let names = width_of_names(&trial.checks);
         for check in trial.checks.iter().filter(|check| check.outcome() != CheckOutcome::Unspecified) {
-            write_check(out, check, style);
+            write_check(out, check, names, style);
         }
         let not_run: Vec<&str> = trial
             .checks
