@@ -1,6 +1,8 @@
 """Good images, booted in a row under disturbance: whatever comes of it, none may fail."""
 
 import collections
+import pathlib
+import re
 import statistics
 import time
 
@@ -30,19 +32,30 @@ timeouts = {{ build = "10m", upload = "10m", boot = "15m", verify = "15m", total
 SOURCES = "sed -i 's|http://\\([^/ ]*\\)/|http://{mirror}/\\1/|' /etc/apt/sources.list.d/*; grep -q {mirror} /etc/apt/sources.list.d/*"
 
 
+def archive():
+    """Host and path of the archive that this host's own apt goes to: it answers from here."""
+    files = [pathlib.Path("/etc/apt/sources.list"), *sorted(pathlib.Path("/etc/apt/sources.list.d").glob("*"))]
+    text = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
+    found = re.search(r"^(?:deb|URIs:)[^#\n]*?\bhttp://([^/\s:]+)(/[^\s]*?)/?(?:\s|$)", text, re.MULTILINE)
+    if not found:
+        raise OSError("this host's sources of apt name no archive by http: none can be put behind the mirror")
+    return found.groups()
+
+
 def good(here, given, address):
     image = base.get(given.distribution, lambda _: None)
-    # An address is no name: those are asked for that the sources had.
+    # The mirror's address is no name.
     here.schedule(
         given.distribution,
-        place.checks(given.set or "cloud", 'dns = { names = ["deb.debian.org"] }'),
+        place.checks(given.set or "cloud", f'dns = {{ names = ["{archive()[0]}"] }}'),
         environment=place.canary(image, SOURCES.format(mirror=address)),
     )
     return {"IMAGE_MANAGER_DIB": str(place.HERE / "disk-image-create")}
 
 
 def tiny(here, _, address):
-    checks = place.checks("minimal", f'internet = {{ targets = ["http://{address}/deb.debian.org/debian/dists/"] }}')
+    host, path = archive()
+    checks = place.checks("minimal", f'internet = {{ targets = ["http://{address}/{host}{path}/dists/"] }}')
     here.write(TINY.format(checks=checks))
     return {"IMAGE_MANAGER_DIB": str(place.REPOSITORY / "testbed/tiny-image/disk-image-create")}
 

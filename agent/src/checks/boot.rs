@@ -40,9 +40,8 @@ pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
     true
 }
 
-/// Waits for the end of cloud-init only.
-pub(super) async fn cloud_init_ended(guest: &Guest, deadline: Instant) -> bool {
-    let latest = before(deadline);
+/// Waits for the end of cloud-init only, at the longest until `latest`. False: it has not ended.
+pub(super) async fn cloud_init_ended(guest: &Guest, latest: Instant) -> bool {
     let mut wait = FIRST_PAUSE;
     while cloud_init::is_under_way(guest) {
         if !pause(&mut wait, FIRST_PAUSE, latest).await {
@@ -50,6 +49,11 @@ pub(super) async fn cloud_init_ended(guest: &Guest, deadline: Instant) -> bool {
         }
     }
     true
+}
+
+/// When something must begin that may take two fifths of the time until the deadline, as what a schedule brings may.
+pub(super) fn with_time_to_run(deadline: Instant) -> Instant {
+    deadline - deadline.saturating_duration_since(Instant::now()).mul_f64(0.4)
 }
 
 /// When the last look must begin, so that it ends before the deadline.

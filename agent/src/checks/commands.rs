@@ -1,7 +1,5 @@
 //! Check `commands`: commands in the image end and say what the schedule expects.
 
-use std::time::Duration;
-
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::json;
@@ -9,12 +7,9 @@ use tokio::time::Instant;
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
 use super::program::{self, Ended};
-use super::{DEFAULT_TIMEOUT, Judgement, accounts, cloud_init, pause};
+use super::{DEFAULT_TIMEOUT, Judgement, accounts, boot};
 use crate::guest::Guest;
 use crate::text;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -102,14 +97,7 @@ pub struct Expected {
 
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings: Settings = asked.settings()?;
-    let mut wait = FIRST_PAUSE;
-    let most =
-        asked.deadline.checked_sub(asked.deadline.saturating_duration_since(Instant::now()).mul_f64(0.4));
-    while cloud_init::is_under_way(&asked.guest) {
-        if !pause(&mut wait, LONGEST_PAUSE, most.unwrap_or(asked.deadline)).await {
-            break;
-        }
-    }
+    boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
     let mut seen = Vec::new();
     for expected in &settings.run {
         seen.push(run(&asked.guest, expected, asked.deadline).await);
@@ -197,6 +185,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -6,13 +6,11 @@ use image_manager_proto::v1::ServerFacts;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use super::{cloud_init, pause, public_keys};
+use super::{boot, public_keys};
 use crate::guest::Guest;
 
 /// So long before a check's end it looks, though cloud-init is still under way.
 const RESERVE: Duration = Duration::from_secs(45);
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Readable by root alone; has the configuration, too.
 const WHOLE: &str = "/run/cloud-init/instance-data-sensitive.json";
@@ -44,14 +42,7 @@ pub(super) struct Instance {
 
 /// Waits until cloud-init has done its work: it makes users, keys and host names. Whether it has.
 pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
-    let deadline = deadline.checked_sub(RESERVE).unwrap_or(deadline);
-    let mut wait = FIRST_PAUSE;
-    while cloud_init::is_under_way(guest) {
-        if !pause(&mut wait, LONGEST_PAUSE, deadline).await {
-            return false;
-        }
-    }
-    true
+    boot::cloud_init_ended(guest, deadline.checked_sub(RESERVE).unwrap_or(deadline)).await
 }
 
 /// What to say when something is amiss while cloud-init has not ended: a slow machine is no bad image.
@@ -144,6 +135,7 @@ fn default_user(cloud_cfg: &str) -> (String, bool) {
 mod tests {
     use serde_json::json;
 
+    use super::super::cloud_init;
     use super::*;
 
     fn guest(files: &[(&str, String)]) -> (tempfile::TempDir, Guest) {

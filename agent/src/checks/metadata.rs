@@ -106,7 +106,7 @@ pub async fn observe(
     server: &ServerFacts,
     deadline: Instant,
 ) -> Observation {
-    let ended = boot::cloud_init_ended(guest, deadline).await;
+    let ended = boot::cloud_init_ended(guest, boot::before(deadline)).await;
     let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {

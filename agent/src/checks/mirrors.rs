@@ -5,9 +5,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::cloud_init;
+use super::boot;
 use super::internet::Target;
 use crate::guest::Guest;
 
@@ -20,8 +20,6 @@ mod variables;
 const MOST: usize = 16;
 /// Most notes on what could not be used.
 const MOST_NOTES: usize = 8;
-/// How often it is looked whether cloud-init has ended.
-const PERIOD: Duration = Duration::from_millis(500);
 /// What is left of a check's time, at least, for asking: half of it, and no more than this.
 const FOR_ASKING: Duration = Duration::from_secs(30);
 
@@ -92,9 +90,7 @@ impl Mirrors {
     pub(super) async fn settled(guest: &Guest, deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
         let latest = deadline - FOR_ASKING.min(left / 2);
-        while cloud_init::is_under_way(guest) && Instant::now() + PERIOD < latest {
-            sleep(PERIOD).await;
-        }
+        boot::cloud_init_ended(guest, latest).await;
         Self::of(guest)
     }
 

@@ -98,7 +98,7 @@ pub struct Observation {
 /// Looks after cloud-init's end until all is well or the time is up.
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
-    boot::cloud_init_ended(guest, deadline).await;
+    boot::cloud_init_ended(guest, boot::before(deadline)).await;
     let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {

@@ -15,12 +15,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::commands::USER;
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::program::{Ended, Program};
-use super::{DEFAULT_TIMEOUT, Judgement, accounts, cloud_init, pause};
+use super::{DEFAULT_TIMEOUT, Judgement, accounts, boot};
 use crate::guest::Guest;
 
 mod tap;
@@ -35,8 +34,6 @@ const LARGEST: u64 = 64 << 10;
 const CLEARING: Duration = Duration::from_secs(2);
 /// Lines of the output that are kept from its beginning, and from its end.
 const LINES: (usize, usize) = (12, 24);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -80,14 +77,7 @@ pub struct Settings {
 
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings: Settings = asked.settings()?;
-    let mut wait = FIRST_PAUSE;
-    let spare = asked.deadline.saturating_duration_since(Instant::now()).mul_f64(0.4);
-    let latest = asked.deadline.checked_sub(spare).unwrap_or(asked.deadline);
-    while cloud_init::is_under_way(&asked.guest) {
-        if !pause(&mut wait, LONGEST_PAUSE, latest).await {
-            break;
-        }
-    }
+    boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
     let ended = match Place::make(&asked.guest, &settings) {
         Ok(place) => {
             let end = asked.deadline.checked_sub(CLEARING).unwrap_or(asked.deadline);

@@ -295,7 +295,7 @@ fn the_guest_s_files_are_found() {
 async fn mirrors_are_read_after_cloud_init_has_written_them() {
     let (_root, guest) = guest(&[(LIST, "deb http://old.example/x y z\n"), ("/run/cloud-init/enabled", "")]);
     let rewrite = async {
-        sleep(Duration::from_millis(800)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
         fs::write(guest.path(LIST), "deb http://new.example/x y z\n").unwrap();
         fs::write(guest.path("/run/cloud-init/result.json"), "{}").unwrap();
     };

@@ -1,3 +1,5 @@
+use tokio::time::Instant;
+
 use super::*;
 
 /// A guest with this machine's own programs: scripts name them by their whole paths.

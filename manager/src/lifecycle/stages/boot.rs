@@ -192,10 +192,14 @@ async fn wait_for_agent(
 
 /// Seconds that boots of this schedule took lately until the agent came.
 async fn usual_boot(trial: &Trial) -> Option<f64> {
+    let p50 = lately(trial).await?.boot?.p50?;
+    Some(seconds(Some(&p50))).filter(|seconds| *seconds > 0.0)
+}
+
+/// What came of the schedule's builds lately.
+pub(super) async fn lately(trial: &Trial) -> Option<v1::ScheduleReport> {
     let query = ReportQuery { schedule: Some(trial.shared.schedule.name.clone()), ..ReportQuery::default() };
-    let report = trial.history().report(query).await.ok()?;
-    let p50 = report.schedules.first()?.boot.as_ref()?.p50.as_ref()?;
-    Some(seconds(Some(p50))).filter(|seconds| *seconds > 0.0)
+    trial.history().report(query).await.ok()?.schedules.into_iter().next()
 }
 
 /// Tells the console's new lines; returns the last one.

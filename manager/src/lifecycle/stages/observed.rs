@@ -7,9 +7,9 @@ use image_manager_agent::checks::descriptor::Observer;
 use image_manager_proto::v1;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::boot::{Booted, fetch_console, seconds};
+use super::boot::{Booted, fetch_console, lately, seconds};
 use crate::checks::{Judged, artifact, boot_time, console, poweroff};
-use crate::history::{ReportQuery, observations};
+use crate::history::observations;
 use crate::lifecycle::trial::Trial;
 use crate::lifecycle::{console as console_log, inspection};
 use crate::schedules::CheckSpec;
@@ -89,9 +89,6 @@ async fn times(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> boot_t
 
 /// What 95 % of the boots of the schedule's builds took that passed lately.
 async fn usual(trial: &Trial) -> Option<f64> {
-    let query = ReportQuery { schedule: Some(trial.shared.schedule.name.clone()), ..ReportQuery::default() };
-    let report = trial.history().report(query).await.ok()?;
-    let schedule = report.schedules.first()?;
-    let enough = schedule.passed >= boot_time::ENOUGH;
-    enough.then(|| schedule.boot.as_ref()?.p95.as_ref().map(|p95| seconds(Some(p95)))).flatten()
+    let schedule = lately(trial).await.filter(|schedule| schedule.passed >= boot_time::ENOUGH)?;
+    schedule.boot?.p95.map(|p95| seconds(Some(&p95)))
 }
