@@ -208,6 +208,15 @@ pub struct Published {
     pub own_image: bool,
 }
 
+/// A published image that was given a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Where a user finds it: a path on the local cloud, the image id elsewhere.
+    pub location: String,
+    /// Whether it has no other name any more: an image of Glance has but one.
+    pub only_name: bool,
+}
+
 /// An older image that should have been removed, but is in use or protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -315,9 +324,9 @@ pub trait Cloud: Send + Sync {
     async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError>;
 
     /// Gives a public name to an image that was published before under the name `from`, which may be the same one: it has
-    /// the name before another one loses it. Returns where a user finds it. Doing it again ends in the same place; with
+    /// the name before another one loses it. Doing it again ends in the same place; with
     /// [`Trouble::Configuration`], [`Trouble::Fault`] or [`Trouble::Corrupt`] nothing was done.
-    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError>;
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError>;
 
     /// Marks an image that was published under a name as revoked, and hides it where that is possible. One that is not
     /// there any more is as good.

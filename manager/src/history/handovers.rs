@@ -113,9 +113,11 @@ impl History {
 
     /// The cloud has done it: the publications say so, with who did it and why in the audit trail and for the webhook, in
     /// one commit. Does nothing for one that is done, or was overtaken by a build that published.
-    pub async fn finish_handover(&self, id: i64, location: &str) -> Result<(), HistoryError> {
-        let location = location.to_owned();
-        self.writer()?.run("handover:done", move |tx| finish(tx, id, &location)).await
+    ///
+    /// `given`: where a user finds the image that has the name now, and whether it has no other name any more; `None` when
+    /// the name stays where it is.
+    pub async fn finish_handover(&self, id: i64, given: Option<(String, bool)>) -> Result<(), HistoryError> {
+        self.writer()?.run("handover:done", move |tx| finish(tx, id, given)).await
     }
 
     /// Nothing was done of it, and nothing will be.
@@ -154,10 +156,13 @@ fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover
     Ok(Handover { id: tx.last_insert_rowid(), what: what.clone(), principal: who.to_owned() })
 }
 
-fn finish(tx: &Transaction<'_>, id: i64, location: &str) -> Result<(), HistoryError> {
+fn finish(tx: &Transaction<'_>, id: i64, given: Option<(String, bool)>) -> Result<(), HistoryError> {
     let Some(Handover { what, principal, .. }) = under_way(tx, id)? else { return Ok(()) };
-    if let Some(build) = &what.to_build {
-        give(tx, &what, build, &principal, location)?;
+    if let (Some(build), Some((location, only_name))) = (&what.to_build, given) {
+        if only_name {
+            take_other_names(tx, &what, build)?;
+        }
+        give(tx, &what, build, &principal, &location)?;
     }
     if let Some(build) = &what.revoked {
         tx.execute(
@@ -220,6 +225,16 @@ fn give(
             now_ms(),
             principal
         ],
+    )?;
+    Ok(())
+}
+
+/// Nobody finds the image of `build` under another name any more.
+fn take_other_names(tx: &Transaction<'_>, what: &NewHandover, build: &str) -> Result<(), HistoryError> {
+    tx.execute(
+        "UPDATE publication SET state = 'removed', location = '', held = ''
+         WHERE cloud = ?1 AND build_id = ?2 AND name <> ?3 AND state <> 'revoked'",
+        params![what.cloud, build, what.name],
     )?;
     Ok(())
 }

@@ -37,6 +37,10 @@ fn to(build: &str, change: Change) -> NewHandover {
     }
 }
 
+fn given(location: &str, only_name: bool) -> Option<(String, bool)> {
+    Some((location.to_owned(), only_name))
+}
+
 fn somebody() -> Principal {
     Principal::Token("ci".to_owned())
 }
@@ -58,7 +62,7 @@ async fn a_name_has_one_current_image() {
     history.want_notices(true).await.unwrap();
     // As a manager would that was killed after the first time.
     for _ in 0..2 {
-        history.finish_handover(begun[0].id, "/again").await.unwrap();
+        history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
     }
     assert_eq!(
         states(&history, "web").await,
@@ -86,10 +90,28 @@ async fn a_build_that_publishes_overtakes_a_change_but_what_is_revoked_stays_so(
     assert!(history.open_handovers().await.unwrap().is_empty());
     let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
     publish(&history, "01d", "web").await;
-    history.finish_handover(begun[0].id, "").await.unwrap();
+    history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
     let states = states(&history, "web").await;
     assert_eq!(states[0], ("01d".to_owned(), "current"));
     assert!(states.contains(&("01b".to_owned(), "revoked")), "{states:?}");
+}
+
+/// As in Glance: whoever looks at the names next must not take it for one that the old name can go back to.
+#[tokio::test]
+async fn an_image_that_can_have_one_name_loses_the_others_in_the_same_commit() {
+    for only_name in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        for build in ["01a", "01b"] {
+            publish(&history, build, "web").await;
+        }
+        let stable = NewHandover { name: "stable".to_owned(), ..to("01a", Change::Promoted) };
+        let begun = history.begin_handovers(somebody(), vec![stable]).await.unwrap();
+        history.finish_handover(begun[0].id, given("/stable", only_name)).await.unwrap();
+        assert_eq!(states(&history, "stable").await, [("01a".to_owned(), "current")]);
+        let older = ("01a".to_owned(), if only_name { "removed" } else { "previous" });
+        assert_eq!(states(&history, "web").await, [("01b".to_owned(), "current"), older]);
+    }
 }
 
 #[tokio::test]

@@ -64,8 +64,6 @@ struct Images<'a> {
     gateway: &'a str,
     name: String,
     promoted: u32,
-    /// Promotions after which there is a new image again.
-    replaced: u32,
 }
 
 /// A publication as the history has it.
@@ -128,8 +126,7 @@ impl<'a> Images<'a> {
         let place = Place::new(&means.schedules);
         let (_, rest) = means.schedules.split_once("publish = { name = \"").unwrap();
         let name = rest.split('"').next().unwrap().to_owned();
-        let images =
-            Self { place, means, named, gateway: &means.gateways[0], name, promoted: 0, replaced: 0 };
+        let images = Self { place, means, named, gateway: &means.gateways[0], name, promoted: 0 };
         images.build();
         images.build();
         images
@@ -186,11 +183,23 @@ impl<'a> Images<'a> {
             .max()
     }
 
-    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud: an
-    /// image of Glance that was promoted has but its new name.
-    fn make_ready(&mut self) {
-        if self.newest(&["previous"]).is_none() || self.replaced < self.promoted {
-            self.replaced = self.promoted;
+    /// The newest build with older images under the name, in each cloud: an image of Glance that was promoted has but its
+    /// new name.
+    fn older(&self) -> Option<String> {
+        let rows: Vec<Row> = self.rows().into_iter().filter(|row| row.name == self.name).collect();
+        let clouds: BTreeSet<&str> = rows.iter().map(|row| row.cloud.as_str()).collect();
+        let older = |build: &str| {
+            let on = |cloud: &&str| {
+                rows.iter().any(|row| row.build == build && row.cloud == **cloud && row.state == "previous")
+            };
+            clouds.iter().all(on)
+        };
+        rows.iter().map(|row| &row.build).filter(|build| older(build)).max().cloned()
+    }
+
+    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud.
+    fn make_ready(&self) {
+        if self.older().is_none() {
             return self.build();
         }
         let newest = self.newest(&["current", "previous"]).unwrap();
@@ -208,7 +217,7 @@ impl<'a> Images<'a> {
             Deed::Promote => {
                 self.promoted += 1;
                 let stable = format!("{name}-{}", self.promoted);
-                vec!["promote".to_owned(), self.newest(&["previous"]).unwrap(), "--as".to_owned(), stable]
+                vec!["promote".to_owned(), self.older().unwrap(), "--as".to_owned(), stable]
             }
             Deed::Revoke => {
                 let current = self.newest(&["current"]).unwrap();

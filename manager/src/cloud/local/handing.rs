@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::images::{self, Record, Store};
 use super::io_error;
 use super::publish::{Shelf, date, same};
-use crate::cloud::{CloudError, Image, NamedImage, Trouble};
+use crate::cloud::{CloudError, HandedOver, Image, NamedImage, Trouble};
 use crate::schedules::Format;
 
 /// A published file with its record.
@@ -67,8 +67,13 @@ pub(super) fn published_file(store: &Store, image: &Image) -> Result<Option<(Pat
     Ok(one.map(|one| (one.file, one.format)))
 }
 
-/// Gives `name` to an image that was published as `from`. Returns the file that users take.
-pub(super) fn hand_over(store: &Store, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
+/// Gives `name` to an image that was published as `from`.
+pub(super) fn hand_over(
+    store: &Store,
+    image: &Image,
+    from: &str,
+    name: &str,
+) -> Result<HandedOver, CloudError> {
     let tried = || format!("giving {name} to the image that was published as {from}");
     let source =
         found(&Shelf::new(store, from, "")?)?.into_iter().find(|one| one.record.sha512 == image.sha512);
@@ -97,7 +102,7 @@ pub(super) fn hand_over(store: &Store, image: &Image, from: &str, name: &str) ->
     let record = Record { published_at: Some(date(&metadata)), ..source.record };
     images::write_record(&shelf.record_file(name), &record)?;
     shelf.leave_other_formats()?;
-    Ok(current.display().to_string())
+    Ok(HandedOver { location: current.display().to_string(), only_name: false })
 }
 
 /// Marks an image in its record.

@@ -56,9 +56,9 @@ use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
-    disk_file,
+    Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
+    Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown,
+    Trouble, disk_file,
 };
 use crate::clock;
 use crate::schedules::{Publish, ServerSpec};
@@ -276,7 +276,7 @@ impl Cloud for LocalCloud {
         blocking(move || handing::named(&store, &name)).await
     }
 
-    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {
         let _alone = self.publishing.lock().await;
         let (store, image) = (self.store.clone(), image.clone());
         let (from, name) = (from.to_owned(), name.to_owned());

@@ -64,8 +64,9 @@ pub(in crate::cloud) use self::kind::KIND;
 use self::config::{CloudConfig, Surroundings};
 use self::session::{Patience, Session};
 use super::{
-    Cloud, CloudError, CloudKind, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
+    Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
+    Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown,
+    Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -214,8 +215,9 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.named_images(name)).await
     }
 
-    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<String, CloudError> {
-        Box::pin(self.hand_name_over(image, from, name)).await
+    async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {
+        let location = Box::pin(self.hand_name_over(image, from, name)).await?;
+        Ok(HandedOver { location, only_name: true })
     }
 
     async fn revoke(&self, image: &Image, _name: &str, why: &str) -> Result<(), CloudError> {

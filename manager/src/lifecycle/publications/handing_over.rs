@@ -4,7 +4,7 @@ use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{ChangeError, Publications, rows, within};
-use crate::cloud::{Cloud, CloudError, Image, Trouble};
+use crate::cloud::{Cloud, CloudError, HandedOver, Image, Trouble};
 use crate::history::{Handover, HistoryError, NewHandover, Principal, PublicationFilter};
 
 impl Publications {
@@ -74,8 +74,8 @@ impl Publications {
         let Some(handover) = self.history.handover(handover.id).await? else { return Ok(()) };
         let what = &handover.what;
         let cloud = self.clouds.get(&what.cloud)?;
-        let location = match self.in_cloud(&*cloud, what).await? {
-            Ok(location) => location,
+        let given = match self.in_cloud(&*cloud, what).await? {
+            Ok(given) => given,
             Err(error) => {
                 let undone =
                     matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
@@ -85,7 +85,9 @@ impl Publications {
                 return Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun: !undone });
             }
         };
-        self.history.finish_handover(handover.id, &location).await?;
+        self.history
+            .finish_handover(handover.id, given.map(|given| (given.location, given.only_name)))
+            .await?;
         tracing::info!(
             name = what.name,
             cloud = what.cloud,
@@ -103,12 +105,12 @@ impl Publications {
         &self,
         cloud: &dyn Cloud,
         what: &NewHandover,
-    ) -> Result<Result<String, CloudError>, ChangeError> {
-        let mut location = String::new();
+    ) -> Result<Result<Option<HandedOver>, CloudError>, ChangeError> {
+        let mut given = None;
         if let Some(build) = &what.to_build {
             let row = self.row_of(what, build).await?;
             match within(cloud.hand_over(&image_of(&row), &row.name, &what.name)).await {
-                Ok(given) => location = given,
+                Ok(image) => given = Some(image),
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -119,7 +121,7 @@ impl Publications {
                 return Ok(Err(CloudError { trouble: Trouble::Unavailable, ..error }));
             }
         }
-        Ok(Ok(location))
+        Ok(Ok(given))
     }
 
     /// A build's publication in a cloud, that under the name first.
