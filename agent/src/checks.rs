@@ -26,6 +26,7 @@ pub mod package_manager;
 pub mod packages;
 mod program;
 mod public_keys;
+pub(crate) mod reboot;
 mod registry;
 pub mod script;
 pub mod services;
@@ -46,6 +47,9 @@ pub use mirrors::Mirrors;
 pub use registry::CHECKS;
 
 use descriptor::Examination;
+
+/// The kind of the check that has its server reboot.
+pub const REBOOT: &str = reboot::CHECK.kind;
 
 /// When a check's request names no time.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);

@@ -1,6 +1,8 @@
 //! The system that the agent runs in, as its files tell it.
 
 use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,11 +21,13 @@ pub fn started() {
 pub struct Guest {
     /// `/` in a real guest.
     pub root: PathBuf,
+    /// When the server's first boot began, when this one is a later one.
+    first_boot: Option<SystemTime>,
 }
 
 impl Default for Guest {
     fn default() -> Self {
-        Self { root: PathBuf::from("/") }
+        Self::below("/")
     }
 }
 
@@ -33,7 +37,13 @@ const LARGEST_FILE: u64 = 1 << 20;
 impl Guest {
     /// A guest that lives below a directory.
     pub fn below(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), first_boot: None }
+    }
+
+    /// The same guest after a reboot: what was made since its first boot did not come with the image.
+    pub(crate) fn booted_first_at(mut self, first_boot: Option<SystemTime>) -> Self {
+        self.first_boot = first_boot;
+        self
     }
 
     /// The place of one of the guest's absolute paths.
@@ -43,11 +53,32 @@ impl Guest {
     }
 
     /// A small text file of the guest.
-    pub(crate) fn read(&self, absolute: impl AsRef<Path>) -> std::io::Result<String> {
-        use std::io::Read as _;
-        let mut text = Vec::new();
-        fs::File::open(self.path(absolute))?.take(LARGEST_FILE).read_to_end(&mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+    pub(crate) fn read(&self, absolute: impl AsRef<Path>) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.read_bytes(absolute, LARGEST_FILE)?).into_owned())
+    }
+
+    /// The first `most` bytes of a file of the guest.
+    pub(crate) fn read_bytes(&self, absolute: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(absolute))?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes a file that only root may read, in a folder that is made if need be: whole or not at all, also over a reboot.
+    pub(crate) fn write_private(&self, absolute: &str, content: &[u8]) -> io::Result<()> {
+        let path = self.path(absolute);
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let new = path.with_extension("new");
+        // Never into a file that somebody else has opened, or that others may read.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(new, path)
     }
 
     /// Whether the guest has this path.
@@ -104,7 +135,8 @@ impl Guest {
         /// How much earlier than it happened a change of a file may be dated, and more than enough of it.
         const CLOCK_TICK: Duration = Duration::from_secs(2);
         let now = SystemTime::now().checked_sub(self.uptime())?;
-        self.booted()?.min(now).checked_sub(CLOCK_TICK)
+        let booted = self.booted()?.min(now).checked_sub(CLOCK_TICK)?;
+        Some(self.first_boot.map_or(booted, |first| first.min(booted)))
     }
 
     /// Whether a file's content was there before this boot: it came with the image. False of one that is not there.

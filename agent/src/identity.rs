@@ -21,9 +21,7 @@ mod key;
 mod service;
 
 use std::fs;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +29,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::checks::reboot::Kept;
 use crate::guest::Guest;
 use crate::{Config, text};
 
@@ -188,13 +187,25 @@ pub(crate) async fn find(config: &Config) -> Result<Option<Identity>, IdentityEr
         tracing::info!("started again in the same boot");
         return Ok(Some(identity));
     }
-    let found = search(config).await?;
+    let mut found = search(config).await?;
+    if let Some(identity) = &mut found
+        && let Some(key) = key_of_an_earlier_boot(&config.guest, &identity.build)
+    {
+        tracing::info!("started again after a reboot");
+        identity.key = Arc::new(key);
+    }
     if let Some(identity) = &found
         && let Err(error) = keep(&config.guest, identity)
     {
         tracing::warn!("cannot keep the identity for a restart: {error}");
     }
     Ok(found)
+}
+
+/// The key that the manager knows, when the check `reboot` had the server start again.
+fn key_of_an_earlier_boot(guest: &Guest, build: &str) -> Option<AgentKey> {
+    let kept = Kept::of_build(guest, build)?;
+    AgentKey::from_seed(&kept.key)
 }
 
 async fn search(config: &Config) -> Result<Option<Identity>, IdentityError> {
@@ -316,9 +327,6 @@ fn cached(guest: &Guest) -> Option<Identity> {
 /// Keeps the identity for an agent that is started again in this boot. It holds the token and the key: only
 /// root may read it, and `/run` does not outlive the boot.
 fn keep(guest: &Guest, identity: &Identity) -> std::io::Result<()> {
-    let path = guest.path(CACHE);
-    let folder = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let text = json!({
         ENDPOINT: identity.endpoint.to_string(),
         TOKEN: identity.token.expose_secret(),
@@ -328,15 +336,7 @@ fn keep(guest: &Guest, identity: &Identity) -> std::io::Result<()> {
         KEY: identity.key.seed(),
         BOOT_ID: guest.boot_id(),
     });
-    let new = path.with_extension("new");
-    // Never into a file that somebody else has opened, or that others may read.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text.to_string().as_bytes())?;
-    fs::rename(new, path)
+    guest.write_private(CACHE, text.to_string().as_bytes())
 }
 
 #[cfg(test)]

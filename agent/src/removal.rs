@@ -21,6 +21,7 @@ use image_manager_proto::v1::{PathFate, RemovalReport, RemovedPath};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::checks::reboot::kept;
 use crate::checks::script;
 use crate::checks::ssh::{self, LOGIN_KEYS};
 use crate::guest::Guest;
@@ -40,8 +41,16 @@ pub const PATHS: [&str; 8] = [
 ];
 
 /// The agent's own in those of the paths that are folders.
-const IN_FOLDERS: [&str; 6] =
-    ["identity.json", "identity.new", "drive", LOGIN_KEYS[0], LOGIN_KEYS[1], ssh::NOTE_NAME];
+const IN_FOLDERS: [&str; 8] = [
+    "identity.json",
+    "identity.new",
+    "drive",
+    LOGIN_KEYS[0],
+    LOGIN_KEYS[1],
+    ssh::NOTE_NAME,
+    kept::FILE_NAME,
+    kept::NEW_FILE_NAME,
+];
 
 /// What can be left in a file of users by an agent that was killed.
 const LOGIN: &str = "the key in it with which the check ssh logged in";

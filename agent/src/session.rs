@@ -37,6 +37,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::checks::reboot::Kept;
 use crate::identity::Identity;
 use crate::tls::Pinned;
 use crate::{Config, End, removal, text};
@@ -91,7 +92,7 @@ pub(crate) async fn run(config: &Config, identity: &Identity, deadline: Instant)
     let mut session = Session {
         config,
         identity,
-        board: Board::new(config.guest.clone()),
+        board: Board::with(config.guest.clone(), Kept::of_build(&config.guest, &identity.build)),
         farewell: Farewell::new(config),
         deadline,
         boot_id: config.guest.boot_id(),

@@ -118,6 +118,12 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
     }
 }
 
+/// The addresses of the server's cards that are good beyond their link; none where `ip` does not say.
+pub(super) async fn global_addresses(guest: &Guest, deadline: Instant) -> Vec<IpAddr> {
+    let found = cards::addresses(guest, deadline).await.unwrap_or_default();
+    found.into_iter().map(|(_, address)| address).filter(|one| one.global).map(|one| one.address).collect()
+}
+
 /// What an observation means.
 pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let (outcome, summary) = match verdict(settings, seen) {

@@ -3,7 +3,7 @@
 use super::descriptor::Check;
 use super::{
     cloud_init, commands, disk, dns, files, identity, internet, kernel, metadata, network, package_manager,
-    packages, script, services, ssh, time, users,
+    packages, reboot, script, services, ssh, time, users,
 };
 
 /// Those that the agent runs, in the order in which people see them.
@@ -25,6 +25,7 @@ pub static CHECKS: &[&Check] = &[
     &files::CHECK,
     &commands::CHECK,
     &script::CHECK,
+    &reboot::CHECK,
 ];
 
 /// The check of this kind.

@@ -1,4 +1,5 @@
-//! The key that this agent is known by: made when it starts, and in the guest's memory only.
+//! The key that this agent is known by: made when it starts, and in the guest's memory only; but for a
+//! reboot that the agent itself orders.
 //!
 //! The manager binds the server's token to it, so that a token which somebody else has read is of no use beside the
 //! agent. An agent that is started again in the same boot finds its key in `/run`, which only root may read and which
@@ -35,7 +36,7 @@ impl AgentKey {
     }
 
     /// To keep it.
-    pub(super) fn seed(&self) -> &str {
+    pub(crate) fn seed(&self) -> &str {
         self.seed.expose_secret()
     }
 

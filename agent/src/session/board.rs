@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use image_manager_proto::v1::{CheckOutcome, CheckRequest, CheckResult};
 use tokio::task::{Id, JoinSet};
 
-use crate::checks;
+use crate::checks::reboot::{self, Kept};
 use crate::guest::Guest;
+use crate::{checks, text};
 
 /// Most checks that run in one session. With the bounds of their observations they fit into one message.
 pub const MOST_CHECKS: usize = 64;
@@ -15,6 +16,7 @@ const MOST_REFUSED: usize = 64;
 
 pub(super) struct Board {
     guest: Guest,
+    reboot: Reboot,
     /// In the order of their requests.
     slots: Vec<Slot>,
     tasks: JoinSet<CheckResult>,
@@ -23,18 +25,52 @@ pub(super) struct Board {
 
 struct Slot {
     name: String,
-    /// None: it runs.
+    /// None: it runs, or waits for the others.
     result: Option<CheckResult>,
+    /// None: the manager of this boot has not asked for it yet.
+    request: Option<CheckRequest>,
+}
+
+/// How far the check `reboot` is. It waits until all others have ended.
+enum Reboot {
+    /// Nobody has asked for it, or it is over, or its first half is under way.
+    NotDue,
+    /// It is yet to be made.
+    Wanted(CheckRequest),
+    /// It has been made, and nobody has asked for its result yet.
+    Made(Kept),
+    /// It has been made, and what came of it is yet to be looked at.
+    ToBeJudged(CheckRequest, Kept),
 }
 
 impl Board {
     pub(super) fn new(guest: Guest) -> Self {
-        Self { guest, slots: Vec::new(), tasks: JoinSet::new(), names: HashMap::new() }
+        let (slots, tasks, names) = (Vec::new(), JoinSet::new(), HashMap::new());
+        Self { guest, reboot: Reboot::NotDue, slots, tasks, names }
+    }
+
+    /// One that goes on where the agent was before this process: `kept` is what it has kept for a reboot.
+    pub(super) fn with(guest: Guest, kept: Option<Kept>) -> Self {
+        let mut board = Self::new(guest);
+        let Some(kept) = kept else { return board };
+        let known = |result: &CheckResult| Slot {
+            name: result.name.clone(),
+            result: Some(result.clone()),
+            request: None,
+        };
+        board.slots = kept.results.iter().map(known).collect();
+        // Otherwise the server has not gone down yet, and is told once more.
+        if kept.is_of_an_earlier_boot(&board.guest) {
+            board.guest = board.guest.booted_first_at(kept.booted_at());
+            board.reboot = Reboot::Made(kept);
+        }
+        board
     }
 
     /// Starts a check, unless it runs already or has ended: then its result comes back.
     pub(super) fn request(&mut self, request: CheckRequest) -> Option<CheckResult> {
-        if let Some(slot) = self.slots.iter().find(|slot| slot.name == request.name) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == request.name) {
+            slot.request.get_or_insert(request);
             return slot.result.clone();
         }
         if self.slots.len() >= MOST_CHECKS {
@@ -42,17 +78,85 @@ impl Board {
                 inconclusive(request.name.clone(), &format!("an agent runs {MOST_CHECKS} checks at most"));
             // In the report, too: without it the manager would wait for its result.
             if self.slots.len() < MOST_CHECKS + MOST_REFUSED {
-                self.slots.push(Slot { name: request.name, result: Some(refused.clone()) });
+                self.slots.push(Slot {
+                    name: request.name.clone(),
+                    result: Some(refused.clone()),
+                    request: Some(request),
+                });
             }
             return Some(refused);
         }
-        tracing::info!("check {}", crate::text::one_line(&request.name));
-        let name = request.name.clone();
-        self.slots.push(Slot { name: name.clone(), result: None });
-        let guest = self.guest.clone();
-        let task = self.tasks.spawn(async move { checks::run(&request, &guest).await });
-        self.names.insert(task.id(), name);
+        let slot = Slot { name: request.name.clone(), result: None, request: Some(request.clone()) };
+        self.slots.push(slot);
+        if reboot::is_asked_by(&request) {
+            return self.put_off(request);
+        }
+        tracing::info!("check {}", text::one_line(&request.name));
+        let (name, guest) = (request.name.clone(), self.guest.clone());
+        self.run(name, async move { checks::run(&request, &guest).await });
         None
+    }
+
+    /// A reboot ends everything else: it comes last.
+    fn put_off(&mut self, request: CheckRequest) -> Option<CheckResult> {
+        self.reboot = match std::mem::replace(&mut self.reboot, Reboot::NotDue) {
+            Reboot::NotDue => Reboot::Wanted(request),
+            Reboot::Made(kept) => Reboot::ToBeJudged(request, kept),
+            before @ (Reboot::Wanted(_) | Reboot::ToBeJudged(..)) => {
+                self.reboot = before;
+                let refused = inconclusive(
+                    request.name.clone(),
+                    "a server reboots once: another check has asked for it",
+                );
+                if let Some(slot) = self.slots.last_mut() {
+                    slot.result = Some(refused.clone());
+                }
+                return Some(refused);
+            }
+        };
+        None
+    }
+
+    fn run(&mut self, name: String, check: impl Future<Output = CheckResult> + Send + 'static) {
+        let task = self.tasks.spawn(check);
+        self.names.insert(task.id(), name);
+    }
+
+    /// Whether the server should reboot now: so many checks have been requested, and all others have ended.
+    pub(super) fn is_to_reboot(&self, checks: u32) -> bool {
+        matches!(self.reboot, Reboot::Wanted(_)) && self.only_the_reboot_is_left(checks)
+    }
+
+    fn only_the_reboot_is_left(&self, checks: u32) -> bool {
+        let open = self.slots.iter().filter(|slot| slot.result.is_none()).count();
+        open == 1 && self.slots.len() >= wanted(checks)
+    }
+
+    /// Has the server reboot. `key`: what the agent's key is made from.
+    pub(super) fn order_reboot(&mut self, build: &str, key: &str) {
+        let Reboot::Wanted(request) = std::mem::replace(&mut self.reboot, Reboot::NotDue) else { return };
+        let keep = Kept {
+            build: build.to_owned(),
+            key: key.to_owned(),
+            results: self.results(),
+            boot_id: self.guest.boot_id(),
+            ..Kept::default()
+        };
+        let (name, guest) = (request.name.clone(), self.guest.clone());
+        self.run(name, reboot::order(request, guest, keep));
+    }
+
+    /// Once all requests have come again after a reboot: looks at what came of it.
+    pub(super) fn judge_reboot(&mut self, checks: u32) {
+        let asked = self.slots.iter().all(|slot| slot.request.is_some());
+        if !matches!(self.reboot, Reboot::ToBeJudged(..)) || !asked || !self.only_the_reboot_is_left(checks) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.reboot, Reboot::NotDue);
+        let Reboot::ToBeJudged(request, kept) = before else { return };
+        let (name, guest) = (request.name.clone(), self.guest.clone());
+        let requests = self.slots.iter().filter_map(|slot| slot.request.clone()).collect();
+        self.run(name, reboot::come_back(request, guest, kept, requests));
     }
 
     /// Waits for the next check to end. For ever, when none runs.
@@ -65,7 +169,7 @@ impl Board {
         let name = self.names.remove(&id).unwrap_or_default();
         let result = result.unwrap_or_else(|| inconclusive(name.clone(), "the check broke off"));
         let outcome = result.outcome().as_str_name().trim_start_matches("CHECK_OUTCOME_").to_lowercase();
-        tracing::info!("check {}: {outcome}: {}", crate::text::one_line(&name), result.summary);
+        tracing::info!("check {}: {outcome}: {}", text::one_line(&name), result.summary);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == name) {
             slot.result = Some(result.clone());
         }
@@ -79,9 +183,13 @@ impl Board {
 
     /// Whether so many checks have been requested, and all have ended.
     pub(super) fn is_complete(&self, checks: u32) -> bool {
-        let wanted = usize::try_from(checks).unwrap_or(usize::MAX).min(MOST_CHECKS + MOST_REFUSED);
-        self.slots.len() >= wanted && self.slots.iter().all(|slot| slot.result.is_some())
+        self.slots.len() >= wanted(checks) && self.slots.iter().all(|slot| slot.result.is_some())
     }
+}
+
+/// How many checks of those that the manager has named are waited for.
+fn wanted(checks: u32) -> usize {
+    usize::try_from(checks).unwrap_or(usize::MAX).min(MOST_CHECKS + MOST_REFUSED)
 }
 
 fn inconclusive(name: String, summary: &str) -> CheckResult {

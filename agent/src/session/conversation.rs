@@ -6,8 +6,8 @@ use std::time::Duration;
 use image_manager_proto::v1::agent_message::Kind;
 use image_manager_proto::v1::manager_message::Kind as ManagerKind;
 use image_manager_proto::v1::{
-    AgentMessage, Challenge, CheckRequest, CheckResult, Goodbye, Heartbeat, ManagerMessage, Proof, Report,
-    Welcome,
+    AgentMessage, Challenge, CheckRequest, CheckResult, Goodbye, Heartbeat, ManagerMessage, Proof, Rebooting,
+    Report, Welcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -32,6 +32,8 @@ struct Conversation<'s, 'a> {
     /// Names of the checks whose results this stream has carried.
     told: HashSet<String>,
     reported: bool,
+    /// The manager was asked whether the server may reboot.
+    asked_to_reboot: bool,
     /// The key of this stream's Hello has been proved.
     proved: bool,
     interval: Duration,
@@ -50,6 +52,7 @@ pub(super) async fn run(session: &mut Session<'_>, line: Line) -> Ended {
         checks: None,
         told: HashSet::new(),
         reported: false,
+        asked_to_reboot: false,
         proved: false,
         interval: INTERVAL,
         silence: patience,
@@ -100,6 +103,13 @@ impl Conversation<'_, '_> {
                 }
                 // Also when this process has not reported: then an earlier one of this boot has.
                 self.session.farewell.begin();
+                Ok(())
+            }
+            Some(ManagerKind::RebootAllowed(_)) => {
+                if self.asked_to_reboot {
+                    let identity = self.session.identity;
+                    self.session.board.order_reboot(&identity.build, identity.key.seed());
+                }
                 Ok(())
             }
             // What this agent does not know is a newer manager's, and a sign of life.
@@ -172,6 +182,13 @@ impl Conversation<'_, '_> {
                 self.dead_at = Instant::now() + self.silence;
             }
             return Ok(());
+        }
+        if !self.session.farewell.is_due() {
+            self.session.board.judge_reboot(checks);
+            if !self.asked_to_reboot && self.session.board.is_to_reboot(checks) {
+                self.asked_to_reboot = true;
+                self.say(Kind::Rebooting(Rebooting {}))?;
+            }
         }
         if !self.reported && !self.session.farewell.is_due() && self.session.board.is_complete(checks) {
             self.reported = true;

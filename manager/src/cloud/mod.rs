@@ -306,6 +306,9 @@ pub trait Cloud: Send + Sync {
     /// Brings `server.console_log` up to date. Where the console is live already this does nothing.
     async fn save_console(&self, server: &Server) -> Result<(), CloudError>;
 
+    /// From here on the server may start again by itself: a reboot is no end of it.
+    async fn allow_reboot(&self, server: &Server) -> Result<(), CloudError>;
+
     /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError>;
 

@@ -175,7 +175,8 @@ impl Gateway {
 
     /// Compares whoever comes with the one to whom the token is bound. Another one contests it, for good.
     fn compare(&self, slot: &mut Slot, claimant: &Claimant, peer: Option<SocketAddr>) -> Result<(), Status> {
-        let conflict = slot.claim.as_ref().and_then(|first| first.conflict(claimant));
+        let may_reboot = slot.expectation.may_reboot();
+        let conflict = slot.claim.as_ref().and_then(|first| first.conflict(claimant, may_reboot));
         let Some(conflict) = conflict else {
             return if slot.contest.borrow().is_none() { Ok(()) } else { Err(bound()) };
         };

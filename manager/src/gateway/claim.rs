@@ -74,12 +74,13 @@ impl Claimant {
         Self { key: hello.public_key.clone(), address, boot_id, says, at: SystemTime::now() }
     }
 
-    /// What is wrong with another that comes with the same token.
-    pub(super) fn conflict(&self, other: &Self) -> Option<Conflict> {
+    /// What is wrong with another that comes with the same token. `may_reboot`: it may come from another boot, with the key
+    /// that it has proved in the first.
+    pub(super) fn conflict(&self, other: &Self, may_reboot: bool) -> Option<Conflict> {
         if self.key.is_empty() || self.key != other.key {
             return Some(Conflict::OtherKey);
         }
-        if self.boot_id != other.boot_id {
+        if self.boot_id != other.boot_id && !may_reboot {
             return Some(Conflict::OtherBoot);
         }
         (self.address != other.address).then_some(Conflict::OtherAddress)
@@ -124,7 +125,7 @@ impl Contest {
         };
         format!(
             "a second agent came with this server's token: the first called from {first}, the second from {second}, \
-             and it {what}; somebody else has the token, or the server was rebooted (a key does not outlive its boot)"
+             and it {what}; somebody else has the token, or the server was rebooted though no check asked for that"
         )
     }
 
@@ -147,19 +148,21 @@ mod tests {
     #[test]
     fn only_the_first_may_come_again() {
         let first = claimant(1, "192.0.2.1", "a");
-        assert_eq!(first.conflict(&claimant(1, "192.0.2.1", "a")), None);
-        assert_eq!(first.conflict(&claimant(1, "::ffff:192.0.2.1", "a")), None, "the same address");
+        assert_eq!(first.conflict(&claimant(1, "192.0.2.1", "a"), false), None);
+        assert_eq!(first.conflict(&claimant(1, "::ffff:192.0.2.1", "a"), false), None, "the same address");
         for (other, conflict) in [
             (claimant(2, "192.0.2.1", "a"), Conflict::OtherKey),
             (claimant(1, "192.0.2.1", "b"), Conflict::OtherBoot),
             (claimant(1, "192.0.2.2", "a"), Conflict::OtherAddress),
             (Claimant { key: Vec::new(), ..first.clone() }, Conflict::OtherKey),
         ] {
-            assert_eq!(first.conflict(&other), Some(conflict), "{other:?}");
+            assert_eq!(first.conflict(&other, false), Some(conflict), "{other:?}");
+            let rebooted = Some(conflict).filter(|conflict| *conflict != Conflict::OtherBoot);
+            assert_eq!(first.conflict(&other, true), rebooted, "{other:?}");
         }
         let without = Claimant { key: Vec::new(), ..first };
         assert_eq!(
-            without.conflict(&without),
+            without.conflict(&without, true),
             Some(Conflict::OtherKey),
             "nothing proves that it is the same"
         );

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use image_manager_proto::v1::{
-    AgentMessage, CheckOutcome, CheckRequest, Heartbeat, Hello, ManagerMessage, Report, ReportAccepted,
-    Welcome, agent_message, manager_message,
+    AgentMessage, CheckOutcome, CheckRequest, Heartbeat, Hello, ManagerMessage, RebootAllowed, Report,
+    ReportAccepted, Welcome, agent_message, manager_message,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -80,7 +80,7 @@ impl Conversation {
         let mut beat = interval(self.settings().heartbeat_interval);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silence = Instant::now() + self.settings().heartbeat_timeout;
-        let mut accepted: Option<oneshot::Receiver<()>> = None;
+        let mut awaited = Awaited::default();
         loop {
             tokio::select! {
                 () = self.place.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
@@ -91,12 +91,12 @@ impl Conversation {
                     // A full stream means a slow reader; it will miss a beat, not more.
                     let _ = self.outgoing.try_send(Ok(message(manager_message::Kind::Heartbeat(Heartbeat {}))));
                 }
-                answer = committed(&mut accepted) => {
-                    accepted = None;
-                    if answer.is_err() {
-                        return End::Gone("the build did not take its report".to_owned());
-                    }
-                    if let Err(end) = self.say(manager_message::Kind::ReportAccepted(ReportAccepted {})).await {
+                answer = awaited.next() => {
+                    let said = match answer {
+                        Ok(answer) => self.say(answer).await,
+                        Err(why) => Err(End::Gone(why.to_owned())),
+                    };
+                    if let Err(end) = said {
                         return end;
                     }
                 }
@@ -107,7 +107,7 @@ impl Conversation {
                         Ok(None) => return End::Gone("its stream ended without a last word".to_owned()),
                         Err(status) => return End::Gone(format!("its stream broke: {}", status.message())),
                     };
-                    match self.hear(kind, &mut accepted).await {
+                    match self.hear(kind, &mut awaited).await {
                         Ok(()) => {}
                         Err(end) => return end,
                     }
@@ -157,7 +157,7 @@ impl Conversation {
     pub(super) async fn hear(
         &self,
         kind: Option<agent_message::Kind>,
-        accepted: &mut Option<oneshot::Receiver<()>>,
+        awaited: &mut Awaited,
     ) -> Result<(), End> {
         use agent_message::Kind;
         if !matches!(kind, Some(Kind::Heartbeat(_))) && !self.gateway.count(self.token) {
@@ -176,8 +176,16 @@ impl Conversation {
                 self.check_report(&report)?;
                 report.results.iter_mut().for_each(|result| clean(&mut result.summary));
                 let (accept, committed) = oneshot::channel();
-                *accepted = Some(committed);
+                awaited.commit = Some(committed);
                 self.tell(AgentEvent::Report { report, accept }).await
+            }
+            Some(Kind::Rebooting(_)) if !self.place.expectation.may_reboot() => {
+                refuse("a reboot that nobody asked for".to_owned())
+            }
+            Some(Kind::Rebooting(_)) => {
+                let (allow, allowed) = oneshot::channel();
+                awaited.reboot = Some(allowed);
+                self.tell(AgentEvent::Rebooting { allow }).await
             }
             Some(Kind::RemovalReport(mut removal)) => {
                 removal.paths.truncate(PATHS);
@@ -251,9 +259,36 @@ fn refuse(what: String) -> Result<(), End> {
     Err(End::Refused(Status::invalid_argument(what)))
 }
 
-/// Waits for the commit of the report under way; for ever when there is none.
-async fn committed(accepted: &mut Option<oneshot::Receiver<()>>) -> Result<(), oneshot::error::RecvError> {
-    match accepted {
+/// What the agent waits for the build to do.
+#[derive(Default)]
+pub(super) struct Awaited {
+    /// The commit of its report.
+    commit: Option<oneshot::Receiver<()>>,
+    /// The leave to have its server reboot.
+    reboot: Option<oneshot::Receiver<()>>,
+}
+
+impl Awaited {
+    /// Waits for what comes first of it, and says what the agent is told then; for ever when there is nothing. An error
+    /// says why it will never come.
+    async fn next(&mut self) -> Result<manager_message::Kind, &'static str> {
+        tokio::select! {
+            committed = done(&mut self.commit) => {
+                self.commit = None;
+                let accepted = manager_message::Kind::ReportAccepted(ReportAccepted {});
+                committed.map(|()| accepted).map_err(|_| "the build did not take its report")
+            }
+            allowed = done(&mut self.reboot) => {
+                self.reboot = None;
+                let leave = manager_message::Kind::RebootAllowed(RebootAllowed {});
+                allowed.map(|()| leave).map_err(|_| "the build did not let its server reboot")
+            }
+        }
+    }
+}
+
+async fn done(awaited: &mut Option<oneshot::Receiver<()>>) -> Result<(), oneshot::error::RecvError> {
+    match awaited {
         Some(receiver) => receiver.await,
         None => std::future::pending().await,
     }

@@ -4,7 +4,7 @@ use image_manager_proto::v1::{AgentMessage, CheckRequest};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
-use super::conversation::Conversation;
+use super::conversation::{Awaited, Conversation};
 use super::{AgentEvent, Gateway, GatewaySettings, MESSAGES, Token};
 
 /// Most bytes of any text that a session hands on: a thousand characters.
@@ -23,10 +23,10 @@ async fn hear(mut bytes: &[u8], token: &Token) {
     let mut session = gateway.open(token.hash(), "build", vec![check("disk"), check("dns")], None);
     let (outgoing, _answers) = mpsc::channel(4);
     let Some(conversation) = Conversation::for_fuzzing(&gateway, token.hash(), outgoing) else { return };
-    let (mut accepted, mut heard) = (None, 0);
+    let (mut awaited, mut heard) = (Awaited::default(), 0);
     while let Ok(message) = AgentMessage::decode_length_delimited(&mut bytes) {
         heard += 1;
-        let went_on = conversation.hear(message.kind, &mut accepted).await.is_ok();
+        let went_on = conversation.hear(message.kind, &mut awaited).await.is_ok();
         while let Ok(event) = session.events.try_recv() {
             check_event(&event);
         }
@@ -58,6 +58,7 @@ fn check_event(event: &AgentEvent) {
         AgentEvent::Attached { .. }
         | AgentEvent::Contested(_)
         | AgentEvent::Goodbye
+        | AgentEvent::Rebooting { .. }
         | AgentEvent::Detached { .. } => {}
     }
 }

@@ -93,6 +93,11 @@ pub enum AgentEvent {
         /// To be fired once the report is committed.
         accept: oneshot::Sender<()>,
     },
+    /// All checks have ended but the one that has the server reboot. The agent hears RebootAllowed when `allow` is fired.
+    Rebooting {
+        /// To be fired when the server may go down; dropped, the stream ends.
+        allow: oneshot::Sender<()>,
+    },
     /// What became of its files.
     Removal(v1::RemovalReport),
     /// It is done.
@@ -111,6 +116,13 @@ pub enum AgentEvent {
 struct Expectation {
     build_id: String,
     checks: Vec<v1::CheckRequest>,
+}
+
+impl Expectation {
+    /// Whether the agent may come from another boot than the first: it has been asked to have its server reboot.
+    fn may_reboot(&self) -> bool {
+        self.checks.iter().any(|check| check.kind == image_manager_agent::checks::REBOOT)
+    }
 }
 
 struct Slot {

@@ -239,6 +239,11 @@ impl Cloud for LocalCloud {
         Ok(())
     }
 
+    async fn allow_reboot(&self, server: &Server) -> Result<(), CloudError> {
+        check_name(&server.name)?;
+        self.servers.allow_reboot(&server.name).await
+    }
+
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError> {
         check_name(&server.name)?;
         self.servers.stop(&server.name, self.settings.shutdown_grace).await

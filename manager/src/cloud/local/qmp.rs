@@ -1,4 +1,4 @@
-//! QEMU's machine protocol (QMP), as much as is needed: orders without arguments, and why it ended.
+//! QEMU's machine protocol (QMP), as much as is needed: orders, and why it ended.
 
 use std::fs::File;
 use std::io;
@@ -30,7 +30,7 @@ impl Qmp {
             let stream = BufReader::new(UnixStream::connect(&path).await?);
             let mut qmp = Self { stream };
             qmp.message().await?;
-            qmp.exchange("qmp_capabilities").await?;
+            qmp.exchange("qmp_capabilities", Value::Null).await?;
             Ok(qmp)
         };
         within(greet).await
@@ -38,7 +38,12 @@ impl Qmp {
 
     /// Gives an order and returns the answer. Waits at most 10 s.
     pub(super) async fn order(&mut self, command: &str) -> io::Result<Value> {
-        within(self.exchange(command)).await
+        self.order_with(command, Value::Null).await
+    }
+
+    /// The same with arguments, a JSON object.
+    pub(super) async fn order_with(&mut self, command: &str, arguments: Value) -> io::Result<Value> {
+        within(self.exchange(command, arguments)).await
     }
 
     /// Waits for QEMU's end and returns the reason that it gave in a `SHUTDOWN` event.
@@ -52,8 +57,12 @@ impl Qmp {
         reason
     }
 
-    async fn exchange(&mut self, command: &str) -> io::Result<Value> {
-        let mut line = json!({ "execute": command }).to_string();
+    async fn exchange(&mut self, command: &str, arguments: Value) -> io::Result<Value> {
+        let mut order = json!({ "execute": command });
+        if !arguments.is_null() {
+            order["arguments"] = arguments;
+        }
+        let mut line = order.to_string();
         line.push('\n');
         self.stream.write_all(line.as_bytes()).await?;
         loop {

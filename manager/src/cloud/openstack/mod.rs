@@ -194,6 +194,11 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.fetch_console(server)).await
     }
 
+    /// Nova's servers start again by themselves.
+    async fn allow_reboot(&self, _server: &Server) -> Result<(), CloudError> {
+        Ok(())
+    }
+
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError> {
         Box::pin(self.stop_server(&server.id)).await
     }

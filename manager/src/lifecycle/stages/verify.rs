@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use image_manager_agent::checks::REBOOT;
 use image_manager_agent::checks::descriptor::Observer;
 use image_manager_proto::v1::{self, CheckOutcome};
 use serde_json::json;
@@ -18,6 +19,7 @@ use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
+use crate::schedules::CheckSpec;
 
 /// How often the server's state and console are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,6 +52,16 @@ impl Verification {
             Some(known) => *known = result,
             None => self.results.push(result),
         }
+    }
+}
+
+impl Verification {
+    /// The check that has the server reboot, once all others of the agent have ended and it has not.
+    fn reboot<'a>(&self, trial: &'a Trial) -> Option<&'a CheckSpec> {
+        let asked = trial.target.checks.iter().filter(|spec| spec.check.observer == Observer::Agent);
+        let mut open = asked.filter(|spec| self.results.iter().all(|result| result.name != spec.name));
+        let last = open.next().filter(|spec| spec.check.kind == REBOOT);
+        last.filter(|_| open.next().is_none())
     }
 }
 
@@ -162,19 +174,19 @@ enum Heard {
 async fn follow(trial: &Trial, verification: &mut Verification) -> Result<Heard, Failure> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reattach = trial.settings().reattach;
     loop {
+        let limit = verification.reboot(trial).map_or(trial.settings().reattach, |spec| spec.timeout);
         let patience = async {
             match &verification.lost {
                 Some((since, why)) => {
-                    sleep_until(*since + reattach).await;
+                    sleep_until(*since + limit).await;
                     why.clone()
                 }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            why = patience => return Err(lost(trial, &verification.booted, &why, reattach).await),
+            why = patience => return Err(lost(trial, verification, &why, limit).await),
             event = verification.booted.session.next() => {
                 let Some(event) = event else {
                     return Err(Failure::new(Reason::Gateway, "the gateway closed the session"));
@@ -234,6 +246,11 @@ async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent)
             verification.report = Some(report);
             // Only now may the agent remove itself. If its stream broke meanwhile, it reports again.
             let _ = accept.send(());
+        }
+        AgentEvent::Rebooting { allow } => {
+            note(trial, &mut verification.log, json!({"event": "rebooting"})).await;
+            trial.cloud.allow_reboot(&verification.booted.server).await?;
+            let _ = allow.send(());
         }
         AgentEvent::Removal(removal) => {
             note(
@@ -297,15 +314,19 @@ async fn end_early(trial: &Trial, booted: &Booted, failure: Failure) -> Failure 
     }
 }
 
-async fn lost(trial: &Trial, booted: &Booted, why: &str, reattach: Duration) -> Failure {
-    Failure::new(
-        Reason::AgentLost,
-        format!(
-            "the agent was lost before its last word: {why}; it did not come back within {}",
-            humantime::format_duration(reattach)
+async fn lost(trial: &Trial, verification: &Verification, why: &str, limit: Duration) -> Failure {
+    let limit = humantime::format_duration(limit);
+    let message = match verification.reboot(trial) {
+        Some(spec) => format!(
+            "the server was told to reboot by the check {}, and its agent did not come back within {limit}: {why}",
+            spec.name
         ),
-    )
-    .with_evidence(console_evidence(trial, &booted.server).await)
+        None => {
+            format!("the agent was lost before its last word: {why}; it did not come back within {limit}")
+        }
+    };
+    let evidence = console_evidence(trial, &verification.booted.server).await;
+    Failure::new(Reason::AgentLost, message).with_evidence(evidence)
 }
 
 /// For a look inside: the server is shut down in order, so that its disk is whole. What goes wrong with it says nothing

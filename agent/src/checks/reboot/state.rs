@@ -1,0 +1,90 @@
+//! What makes a server the same one before and after a reboot.
+
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use crate::checks::network::global_addresses;
+use crate::checks::{host_keys, public_keys};
+use crate::guest::Guest;
+use crate::text;
+
+const MACHINE_ID: &str = "/etc/machine-id";
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// How a server is.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct State {
+    /// The kernel's boot id.
+    #[prost(string, tag = "1")]
+    pub(crate) boot_id: String,
+    /// systemd's machine id; empty when there is none.
+    #[prost(string, tag = "2")]
+    pub(crate) machine_id: String,
+    /// The kernel's host name.
+    #[prost(string, tag = "3")]
+    pub(crate) host_name: String,
+    /// Its SSH host keys, by the name of the file, with their fingerprints.
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub(crate) host_keys: std::collections::BTreeMap<String, String>,
+    /// Addresses that are good beyond their link, sorted. IPv4 only: those of IPv6 may be made anew in each boot.
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) addresses: Vec<String>,
+}
+
+impl State {
+    /// Looks at the guest.
+    pub(crate) async fn look(guest: &Guest, deadline: Instant) -> Self {
+        let line = |path: &str| guest.read(path).map(|text| text::one_line(&text)).unwrap_or_default();
+        let fingerprint =
+            |key: &str| if key.is_empty() { String::new() } else { public_keys::fingerprint(key) };
+        let host_keys =
+            host_keys::look(guest).into_iter().map(|key| (key.name, fingerprint(&key.key))).collect();
+        let mut addresses: Vec<String> = global_addresses(guest, deadline)
+            .await
+            .into_iter()
+            .filter(std::net::IpAddr::is_ipv4)
+            .map(|address| address.to_string())
+            .collect();
+        addresses.sort_unstable();
+        Self {
+            boot_id: guest.boot_id(),
+            machine_id: line(MACHINE_ID),
+            host_name: line(HOST_NAME),
+            host_keys,
+            addresses,
+        }
+    }
+
+    /// How a later state differs, as the end of a sentence. None: it is the same server.
+    pub(crate) fn difference(&self, after: &Self) -> Option<String> {
+        for (name, fingerprint) in &self.host_keys {
+            match after.host_keys.get(name) {
+                None => return Some(format!("host key {name} is gone")),
+                Some(now) if now != fingerprint => return Some(format!("host key {name} is another one")),
+                Some(_) => {}
+            }
+        }
+        if let Some(name) = after.host_keys.keys().find(|name| !self.host_keys.contains_key(*name)) {
+            return Some(format!("there is a new host key {name}"));
+        }
+        let texts = [
+            ("the machine id", &self.machine_id, &after.machine_id),
+            ("the host name", &self.host_name, &after.host_name),
+            ("the address", &self.addresses.join(", "), &after.addresses.join(", ")),
+        ];
+        texts.into_iter().find(|(_, before, after)| before != after).map(|(what, before, after)| {
+            let word = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("{text:?}") };
+            format!("{what} is {}, and was {}", word(after), word(before))
+        })
+    }
+
+    pub(crate) fn as_json(&self) -> Json {
+        json!({
+            "boot_id": self.boot_id,
+            "machine_id": self.machine_id,
+            "host_name": self.host_name,
+            "host_keys": self.host_keys,
+            "addresses": self.addresses,
+        })
+    }
+}
