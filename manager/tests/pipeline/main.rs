@@ -37,6 +37,7 @@ mod publications;
 mod readiness;
 mod reading;
 mod real_debian;
+mod rebooting;
 mod reconciling;
 mod recovery;
 mod reloading;
