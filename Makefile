@@ -9,7 +9,7 @@
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
-# make check   format, lints, unit tests: for every commit
+# make check   format, lints, unit tests, documents, elements: for every commit
 # make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
 #              the checks, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs

@@ -68,10 +68,10 @@ fn with_reasons(page: &str) -> String {
     page
 }
 
-/// The README names those that are met most, with the verdicts that they mean.
+/// The reasons that are met most stand together, with the verdicts that they mean.
 #[test]
-fn the_readme_gives_reasons_their_verdicts() {
-    let page = document("README.md");
+fn the_reasons_met_most_have_their_verdicts() {
+    let page = document("docs/exit-codes.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
     let mut seen = 0;
     for (cell, rest) in rows {
@@ -138,47 +138,6 @@ fn exit_codes_are_documented() {
     for code in ["0", "1", "2", "64", "130"] {
         assert!(page.contains(&format!("\n| {code} | ")), "{code}");
     }
-}
-
-/// Links within the repository lead somewhere, headings included.
-#[test]
-fn links_lead_somewhere() {
-    let mut pages: Vec<String> = ["README.md", "ARCHITECTURE.md"].map(str::to_owned).into();
-    for entry in fs::read_dir(repository().join("docs")).unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        if name.rsplit_once('.').is_some_and(|(_, kind)| kind == "md") {
-            pages.push(format!("docs/{name}"));
-        }
-    }
-    for page in pages {
-        let content = document(&page);
-        let here = repository().join(&page);
-        for target in content.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            if target.contains("://") {
-                continue;
-            }
-            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
-            let file = if path.is_empty() { here.clone() } else { here.parent().unwrap().join(path) };
-            assert!(file.exists(), "{page} links to {target}");
-            if !heading.is_empty() {
-                let anchors = anchors(&fs::read_to_string(&file).unwrap());
-                assert!(anchors.contains(heading), "{page} links to {target}; there are {anchors:?}");
-            }
-        }
-    }
-}
-
-/// Headings as links name them.
-fn anchors(page: &str) -> BTreeSet<String> {
-    let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
-    let plain = |heading: &str| {
-        let kept = heading.trim_start_matches('#').trim().to_lowercase();
-        kept.chars()
-            .filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter))
-            .map(|letter| if letter == ' ' { '-' } else { letter })
-            .collect()
-    };
-    headings.map(plain).collect()
 }
 
 /// What receivers of the webhook are told to do is what verifies its signature.

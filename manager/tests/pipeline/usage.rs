@@ -103,16 +103,18 @@ fn a_build_that_is_not_there_is_not_found() {
     assert!(csv.starts_with("id,schedule,cloud,state,") && csv.lines().count() == 2, "{csv}");
 }
 
-/// What the README and the shipped file show is what the program takes.
+/// What the README, the page of a first image and the shipped file show is what the program takes.
 #[test]
 fn the_examples_are_right() {
-    let readme = std::fs::read_to_string(super::harness::repository().join("README.md")).unwrap();
-    let examples: Vec<&str> =
-        readme.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 2);
-    for example in examples {
-        let said = Place::new(example).expect(&["check", "--file-only"], 0);
-        assert!(said.contains("web"), "{said}");
+    for (page, count) in [("README.md", 2), ("docs/first-image.md", 1)] {
+        let text = std::fs::read_to_string(super::harness::repository().join(page)).unwrap();
+        let examples: Vec<&str> =
+            text.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert_eq!(examples.len(), count, "{page}");
+        for example in examples {
+            let said = Place::new(example).expect(&["check", "--file-only"], 0);
+            assert!(said.contains("web"), "{said}");
+        }
     }
     let shipped = super::harness::repository().join("schedules.toml");
     let said = Place::new("").expect(&["check", shipped.to_str().unwrap()], 0);

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests: a surprise ends the test")]
 
+mod links;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
