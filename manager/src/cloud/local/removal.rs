@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use serde_json::json;
 
 use super::network;
 use super::processes::{self, Process};
@@ -140,13 +139,10 @@ impl Servers {
 }
 
 impl Servers {
-    /// Without this QEMU ends when the guest reboots, which is how a kernel that panics is seen at once.
+    /// Without this QEMU ends when the guest reboots, which is how a kernel that panics is seen at once. Good for one reboot.
     pub(super) async fn allow_reboot(&self, name: &str) -> Result<(), CloudError> {
         let sockets = self.home(name).join(SOCKETS);
-        let told = async {
-            let arguments = json!({ "reboot": "reset" });
-            Qmp::connect(&sockets, ORDERS).await?.order_with("set-action", arguments).await.map(drop)
-        };
+        let told = async { Qmp::connect(&sockets, ORDERS).await?.hold_at_reboot().await };
         let failed = |error: io::Error| {
             let message =
                 format!("server {name} cannot be let reboot: QEMU does not take the order: {error}");
