@@ -47,7 +47,8 @@ async fn one(trial: &Trial, booted: &Booted, spec: &CheckSpec, reported: &[v1::C
         }
         kind if kind == artifact::CHECK.kind => {
             let state = trial.settings().state.clone();
-            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await)
+            let sizes = trial.history().image_sizes(trial.made_by()).await.map_err(|error| error.to_string());
+            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await, &sizes)
         }
         kind if kind == console::CHECK.kind => console(trial, booted, spec).await,
         kind if kind == poweroff::CHECK.kind => {

@@ -8,15 +8,15 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{claim, judgement, observed, second_opinion};
+use super::{claim, judgement, observed, own_identity, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::agent_log::AgentLog;
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
-use crate::lifecycle::files;
 use crate::lifecycle::trial::Trial;
+use crate::lifecycle::{files, inspection};
 use crate::reason::Reason;
 
 /// How often the server's state and console are looked at.
@@ -105,6 +105,10 @@ async fn conclude(
         Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
     };
     let mut checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
+    if own_identity::is_asked_for(specs) {
+        let artifact = inspection::of(trial.settings().state.clone(), trial.made_by()).await;
+        checks = own_identity::compare(specs, checks, &artifact);
+    }
     trial.record_checks(checks.clone()).await?;
     checks.extend(look(trial, booted, &checks).await?);
     let verdict = judgement::judge(specs, &checks, &removal);

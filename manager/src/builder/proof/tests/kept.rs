@@ -8,7 +8,7 @@ const SOURCES: &str =
 
 async fn kept(image: &Image) -> Result<Kept, String> {
     let path = image.finish();
-    prove(&path, Format::Qcow2, &CancellationToken::new()).await.unwrap().kept
+    prove(&path, Format::Qcow2, &[], &CancellationToken::new()).await.unwrap().kept
 }
 
 fn image() -> Image {
