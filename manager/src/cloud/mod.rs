@@ -5,6 +5,7 @@
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
 mod disk_file;
+mod guest_agent;
 pub mod incidents;
 mod kind;
 pub mod local;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use self::guest_agent::GuestAgent;
 pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
 pub use self::proof::Proof;
 pub use self::resource::ResourceKind;
@@ -305,6 +307,11 @@ pub trait Cloud: Send + Sync {
 
     /// Brings `server.console_log` up to date. Where the console is live already this does nothing.
     async fn save_console(&self, server: &Server) -> Result<(), CloudError>;
+
+    /// Asks the running server's guest agent once whether it is there, by the hypervisor's channel.
+    async fn guest_agent(&self, _server: &Server) -> Result<GuestAgent, CloudError> {
+        Ok(GuestAgent::NotAsked)
+    }
 
     /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError>;
