@@ -118,21 +118,21 @@ fn observed(
     seen: &Result<Inspection, String>,
     sizes: &Result<ImageSizes, String>,
 ) -> serde_json::Value {
-    let mut told = json!({ "wrong": wrong });
-    if let Ok(seen) = seen {
-        told["cache_bytes"] = json!(seen.cache_bytes);
-        told["log_bytes"] = json!(seen.log_bytes);
-        told["machine_id"] = json!(seen.machine_id);
-        told["secrets_found"] = json!(seen.secrets);
-        told["secrets_not_looked_for"] = json!(seen.secrets_not_sought);
-        told["secrets_search_cut_short"] = json!(seen.secrets_cut_short);
-    }
-    if let Ok(sizes) = sizes {
-        told["bytes"] = json!(sizes.own);
-        told["last_good"] = json!(sizes.last_good.as_ref().map(|(build, _)| build));
-        told["last_good_bytes"] = json!(sizes.last_good.as_ref().map(|(_, bytes)| bytes));
-    }
-    told
+    let seen = seen.as_ref().ok();
+    let sizes = sizes.as_ref().ok();
+    let last_good = sizes.and_then(|sizes| sizes.last_good.as_ref());
+    json!({
+        "wrong": wrong,
+        "cache_bytes": seen.map(|seen| seen.cache_bytes),
+        "log_bytes": seen.map(|seen| seen.log_bytes),
+        "machine_id": seen.and_then(|seen| seen.machine_id.as_ref()),
+        "secrets_found": seen.map(|seen| &seen.secrets),
+        "secrets_not_looked_for": seen.map(|seen| &seen.secrets_not_sought),
+        "secrets_search_cut_short": seen.map(|seen| seen.secrets_cut_short),
+        "bytes": sizes.and_then(|sizes| sizes.own),
+        "last_good": last_good.map(|(build, _)| build),
+        "last_good_bytes": last_good.map(|(_, bytes)| bytes),
+    })
 }
 
 /// By how many percent an image is larger than the last good one. `None`: one of them is not known.
@@ -169,15 +169,18 @@ fn compared(sizes: &ImageSizes) -> String {
 
 /// Which secrets were not looked for, or not everywhere.
 fn not_sought(seen: &Inspection) -> String {
-    let mut said = String::new();
-    if !seen.secrets_not_sought.is_empty() {
-        let names = seen.secrets_not_sought.join(", ");
-        said += &format!("; what is too short or too plain to be looked for: the secret {names}");
-    }
-    if seen.secrets_cut_short {
-        said += "; its secrets were looked for in a part of its files: there are too many";
-    }
-    said
+    let plain = match seen.secrets_not_sought.as_slice() {
+        [] => String::new(),
+        names => {
+            format!("; what is too short or too plain to be looked for: the secret {}", names.join(", "))
+        }
+    };
+    let cut = if seen.secrets_cut_short {
+        "; its secrets were looked for in a part of its files: there are too many"
+    } else {
+        ""
+    };
+    plain + cut
 }
 
 /// What is left of the build, the worst first.

@@ -37,8 +37,8 @@ fn to(build: &str, change: Change) -> NewHandover {
     }
 }
 
-fn given(location: &str, only_name: bool) -> Option<(String, bool)> {
-    Some((location.to_owned(), only_name))
+fn given(location: &str, only_name: bool) -> (String, bool) {
+    (location.to_owned(), only_name)
 }
 
 fn somebody() -> Principal {
@@ -62,7 +62,7 @@ async fn a_name_has_one_current_image() {
     history.want_notices(true).await.unwrap();
     // As a manager would that was killed after the first time.
     for _ in 0..2 {
-        history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
+        history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
     }
     assert_eq!(
         states(&history, "web").await,
@@ -90,7 +90,7 @@ async fn a_build_that_publishes_overtakes_a_change_but_what_is_revoked_stays_so(
     assert!(history.open_handovers().await.unwrap().is_empty());
     let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
     publish(&history, "01d", "web").await;
-    history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
+    history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
     let states = states(&history, "web").await;
     assert_eq!(states[0], ("01d".to_owned(), "current"));
     assert!(states.contains(&("01b".to_owned(), "revoked")), "{states:?}");
@@ -128,7 +128,7 @@ async fn an_image_is_measured_by_the_last_good_one_before_it() {
         history.record_published(id, "local", image, "/there").await.unwrap();
     }
     let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
-    history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
+    history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
     assert_eq!(sizes("01e").await.last_good, good("01a", 1), "01b was revoked");
 }
 
@@ -152,7 +152,7 @@ async fn an_image_that_can_have_one_name_loses_the_others_in_the_same_commit() {
         }
         let stable = NewHandover { name: "stable".to_owned(), ..to("01a", Change::Promoted) };
         let begun = history.begin_handovers(somebody(), vec![stable]).await.unwrap();
-        history.finish_handover(begun[0].id, given("/stable", only_name)).await.unwrap();
+        history.finish_handover(begun[0].id, Some(given("/stable", only_name))).await.unwrap();
         assert_eq!(states(&history, "stable").await, [("01a".to_owned(), "current")]);
         let older = ("01a".to_owned(), if only_name { "removed" } else { "previous" });
         assert_eq!(states(&history, "web").await, [("01b".to_owned(), "current"), older]);

@@ -197,9 +197,10 @@ fn read(raw: &Path, sought: &Sought, stop: &AtomicBool) -> std::io::Result<Verif
                         reasons.insert(0, why);
                     }
                     Some(verified) => {
-                        let kept = kept::take(files.volume, &verified.packages);
-                        let inspection = Ok(inspection::take(&files, sought));
-                        return Ok(Verified { kept, inspection, ..verified });
+                        let inspection = inspection::take(&files, sought);
+                        let kept = kept::take(files.volume, &verified.packages)
+                            .and_then(|kept| kept::without_secrets(kept, &inspection));
+                        return Ok(Verified { kept, inspection: Ok(inspection), ..verified });
                     }
                     None if files.volume.names("/etc").is_ok() => {
                         inspection = Some(inspection::take(&files, sought));

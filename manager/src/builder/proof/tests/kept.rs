@@ -34,6 +34,22 @@ async fn the_list_of_packages_the_sources_and_their_keys_are_kept() {
 }
 
 #[tokio::test]
+async fn a_secret_of_the_build_is_not_kept() {
+    let path = "etc/apt/sources.list.d/ours.list";
+    let secret = Secret::new("TOKEN".to_owned(), PathBuf::new(), b"glpat-1234567890\n".to_vec());
+    for (content, is_kept) in [("glpat-1234567890", false), ("stable", true)] {
+        let image = image();
+        image.put(path, format!("deb https://mirror.example/{content}/debian stable main\n"));
+        let cancel = CancellationToken::new();
+        let proven = prove(&image.finish(), Format::Qcow2, std::slice::from_ref(&secret), &cancel).await;
+        let kept = proven.unwrap().kept;
+        let why = kept.as_ref().err().map(String::as_str).unwrap_or_default();
+        assert_eq!(kept.is_ok(), is_kept, "{why}");
+        assert!(is_kept || why.contains("the build's secret TOKEN") && !why.contains("glpat"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn passwords_and_what_is_too_large_are_not_kept() {
     for (path, content) in [
         ("etc/apt/sources.list", "deb http://me:secret@mirror.example/debian stable main\n"),
