@@ -308,17 +308,17 @@ pub trait Cloud: Send + Sync {
     /// Brings `server.console_log` up to date. Where the console is live already this does nothing.
     async fn save_console(&self, server: &Server) -> Result<(), CloudError>;
 
-    /// Asks the running server's guest agent once whether it is there, by the hypervisor's channel.
-    async fn guest_agent(&self, _server: &Server) -> Result<GuestAgent, CloudError> {
-        Ok(GuestAgent::NotAsked)
-    }
-
     /// Shuts the server down in order (ACPI) and waits until it has stopped; by force after a grace period.
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError>;
 
     /// Writes the stopped server's disk to `to` as one file of its own, of the image's format, for a look inside, within [`SAVE_DISK`].
     /// Dropped or failed it leaves no part of it there.
     async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError>;
+
+    /// Asks the running server's guest agent once whether it is there, by the hypervisor's channel.
+    async fn guest_agent(&self, _server: &Server) -> Result<GuestAgent, CloudError> {
+        Ok(GuestAgent::NotAsked)
+    }
 
     /// Gives a verified image its public name. At no moment is the name without a verified image.
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError>;

@@ -240,11 +240,6 @@ impl Cloud for LocalCloud {
         Ok(())
     }
 
-    async fn guest_agent(&self, server: &Server) -> Result<GuestAgent, CloudError> {
-        check_name(&server.name)?;
-        Ok(guest_agent::ask(&self.servers.home(&server.name).join(qemu::SOCKETS)).await)
-    }
-
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError> {
         check_name(&server.name)?;
         self.servers.stop(&server.name, self.settings.shutdown_grace).await
@@ -262,6 +257,11 @@ impl Cloud for LocalCloud {
         };
         let (home, (image, format)) = (self.servers.home(&server.name), self.store.found(&record.image));
         save::disk(&self.programs, &home, (&image, format), to).await
+    }
+
+    async fn guest_agent(&self, server: &Server) -> Result<GuestAgent, CloudError> {
+        check_name(&server.name)?;
+        Ok(guest_agent::ask(&self.servers.home(&server.name).join(qemu::SOCKETS)).await)
     }
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {
