@@ -25,7 +25,7 @@ pub mod observations;
 pub mod package_manager;
 pub mod packages;
 mod program;
-mod public_keys;
+pub mod public_keys;
 pub(crate) mod reboot;
 mod registry;
 pub mod script;

@@ -27,8 +27,8 @@ import tomllib
 HERE = pathlib.Path(__file__).resolve().parent
 DIRECTORY, PRELUDE = HERE / "matrix", HERE / "prelude.sh"
 KINDS = frozenset(
-    "artifact boot_time cloud_init commands console disk dns files identity internet kernel metadata network "
-    "package_manager packages poweroff reboot script services ssh time users".split()
+    "artifact boot_time cloud_init commands console disk dns files guest_agent identity internet kernel metadata "
+    "network package_manager packages poweroff reboot script services ssh time users".split()
 )
 MOST = 500
 # So many faults there must be.

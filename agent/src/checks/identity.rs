@@ -47,7 +47,8 @@ pub static CHECK: Check = Check {
     details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and of its user data may \
               stand in anybody's `authorized_keys`. Credentials (`.netrc`, private keys, `clouds.yaml`, `auth.conf` and \
               the like), proxies and shell histories count when they were there before this boot; `keep` names those that \
-              are meant. A `resolv.conf` that came with the image is for the check `dns` to find.",
+              are meant. The manager compares machine id and host keys with those in the image, as it was before any server: a \
+              server that has one of those fails, whatever the file's date says. A `resolv.conf` that came with the image is for the check `dns` to find.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,

@@ -11,7 +11,7 @@ pub(super) fn keys(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The key of one line, in base64. Options may stand before it, and a comment behind it.
-pub(super) fn key_of(line: &str) -> Option<&str> {
+pub fn key_of(line: &str) -> Option<&str> {
     if line.trim_start().starts_with('#') {
         return None;
     }
@@ -26,7 +26,7 @@ pub(super) fn key_of(line: &str) -> Option<&str> {
 }
 
 /// A key's fingerprint as OpenSSH prints it.
-pub(super) fn fingerprint(key: &str) -> String {
+pub fn fingerprint(key: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     let (mut held, mut bits) = (0_u32, 0);

@@ -115,17 +115,14 @@ pub(crate) fn is_asked_by(request: &CheckRequest) -> bool {
 pub(crate) async fn order(request: CheckRequest, guest: Guest, mut keep: Kept) -> CheckResult {
     let (started_at, started) = (SystemTime::now(), Instant::now());
     let deadline = started + patience(&request).mul_f64(0.95);
-    let judgement = match boot::settled(&guest, deadline).await {
-        false => Err((
-            CheckOutcome::Inconclusive,
-            "the boot had not ended: there was no time to reboot".to_owned(),
-        )),
-        true => {
-            keep.before = Some(State::look(&guest, deadline).await);
-            keep.ordered_at = Some(SystemTime::now().into());
-            keep.booted_at = guest.earliest_boot().map(Into::into);
-            go_down(&guest, &keep, deadline).await
-        }
+    let judgement = if boot::settled(&guest, deadline).await {
+        keep.before = Some(State::look(&guest, deadline).await);
+        keep.ordered_at = Some(SystemTime::now().into());
+        keep.booted_at = guest.earliest_boot().map(Into::into);
+        go_down(&guest, &keep, deadline).await
+    } else {
+        let why = "the boot had not ended: there was no time to reboot";
+        Err((CheckOutcome::Inconclusive, why.to_owned()))
     };
     let (outcome, why) = judgement.err().unwrap_or_default();
     // Nobody is to take it for the note of a reboot that happened.

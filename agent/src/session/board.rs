@@ -38,9 +38,9 @@ enum Reboot {
     /// It is yet to be made.
     Wanted(CheckRequest),
     /// It has been made, and nobody has asked for its result yet.
-    Made(Kept),
+    Made(Box<Kept>),
     /// It has been made, and what came of it is yet to be looked at.
-    ToBeJudged(CheckRequest, Kept),
+    ToBeJudged(CheckRequest, Box<Kept>),
 }
 
 impl Board {
@@ -62,7 +62,7 @@ impl Board {
         // Otherwise the server has not gone down yet, and is told once more.
         if kept.is_of_an_earlier_boot(&board.guest) {
             board.guest = board.guest.booted_first_at(kept.booted_at());
-            board.reboot = Reboot::Made(kept);
+            board.reboot = Reboot::Made(Box::new(kept));
         }
         board
     }
@@ -156,7 +156,7 @@ impl Board {
         let Reboot::ToBeJudged(request, kept) = before else { return };
         let (name, guest) = (request.name.clone(), self.guest.clone());
         let requests = self.slots.iter().filter_map(|slot| slot.request.clone()).collect();
-        self.run(name, reboot::come_back(request, guest, kept, requests));
+        self.run(name, reboot::come_back(request, guest, *kept, requests));
     }
 
     /// Waits for the next check to end. For ever, when none runs.

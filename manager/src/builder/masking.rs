@@ -68,7 +68,7 @@ fn parts(value: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The ways in which tools write it: as it is, in base64, in a URL, quoted by a shell, in JSON.
-fn written(part: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn written(part: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = vec![
         part.to_vec(),
         STANDARD_NO_PAD.encode(part).into_bytes(),

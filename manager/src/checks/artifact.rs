@@ -1,4 +1,5 @@
-//! Check `artifact`: nothing of its build is left in the image, before anything has booted it.
+//! Check `artifact`: nothing of its build is left in the image, before anything has booted it, and it has not grown by
+//! something that nobody meant.
 
 use std::time::Duration;
 
@@ -9,17 +10,26 @@ use serde_json::json;
 
 use super::Judged;
 use crate::builder::{Inspection, bytes};
+use crate::history::ImageSizes;
 
 const MIB: u64 = 1 << 20;
+/// D-Bus's own machine id: systemd takes it for a server that has none yet.
+const DBUS: &str = "/var/lib/dbus/machine-id";
 
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "artifact",
-    proves: "no keys, passwords, histories, caches or logs of the build are in the image, and its mounts fit every host",
+    proves: "no keys, passwords, secrets, histories, caches or logs of the build are in the image, its mounts fit every host, \
+             and it is not much larger than the last good one",
     details: "It is looked at by a library before the image is uploaded: no server has changed anything yet. Private keys, \
               authorized keys, files that programs keep passwords in (`.netrc`, `.docker/config.json` and the like), shell \
               histories, proxies, users with an empty password, a machine id, and lines of fstab that name a device as \
-              `/dev/vda1` fail it. ext4 and XFS can be read.",
+              `/dev/vda1` fail it. ext4 and XFS can be read.\n\nThe values of `image.secrets` are looked for, as they are and \
+              as tools write them (base64, in a URL), in the files below `/boot`, `/etc`, `/home`, `/opt`, `/root`, `/srv`, \
+              `/tmp`, `/usr/local` and `/var`, up to 64 MiB of each and 1 GiB in all. What is under 8 bytes, or a word of \
+              under 16 letters, is not looked for: any file may have it. The secret's name and the file are told, never \
+              its value.\n\nThe image's size is compared with that of the last build of the schedule, in the same format, \
+              that passed and whose image was not revoked. Where there is none it passes.",
     set: Set::Cloud,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
@@ -44,6 +54,12 @@ pub(crate) static CHECK: Check = Check {
             default: "\"16 MiB\"",
             help: "most room that logs may take",
         },
+        Key {
+            name: "max_growth",
+            value: ValueType::Number { smallest: 1, largest: 100_000 },
+            default: "50",
+            help: "by how many percent the image's file may be larger than the last good one",
+        },
     ],
     examine: None,
 };
@@ -61,47 +77,114 @@ struct Settings {
     allowed: Vec<String>,
     max_caches: u64,
     max_logs: u64,
+    max_growth: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { allowed: Vec::new(), max_caches: MIB, max_logs: 16 * MIB }
+        Self { allowed: Vec::new(), max_caches: MIB, max_logs: 16 * MIB, max_growth: 50 }
     }
 }
 
-/// What is in the image means this. `Err`: why it is not known.
+/// What is in the image, and how large it is, means this. `Err`: why it is not known.
 pub(crate) fn judge(
     settings: &serde_json::Map<String, serde_json::Value>,
     seen: &Result<Inspection, String>,
+    sizes: &Result<ImageSizes, String>,
 ) -> Judged {
     let settings: Settings = match super::typed(settings) {
         Ok(settings) => settings,
         Err(judged) => return judged,
     };
-    let seen = match seen {
-        Ok(seen) => seen,
-        Err(why) => {
-            let summary = format!("the image was not looked into: {why}");
-            return Judged { outcome: CheckOutcome::Inconclusive, summary, observations: json!({}) };
+    let mut wrong = seen.as_ref().map_or_else(|_| Vec::new(), |seen| left(&settings, seen));
+    wrong.extend(sizes.as_ref().ok().and_then(|sizes| grown(&settings, sizes)));
+    let (outcome, summary) = match (wrong.split_first(), seen, sizes) {
+        (Some((first, [])), _, _) => (CheckOutcome::Fail, first.clone()),
+        (Some((first, others)), _, _) => (CheckOutcome::Fail, format!("{first} (and {} more)", others.len())),
+        (None, Err(why), _) => (CheckOutcome::Inconclusive, format!("the image was not looked into: {why}")),
+        (None, _, Err(why)) => {
+            (CheckOutcome::Inconclusive, format!("the sizes of the schedule's images are not known: {why}"))
+        }
+        (None, Ok(seen), Ok(sizes)) => {
+            let what = "nothing of the build is left in the image";
+            (CheckOutcome::Pass, format!("{what}; {}{}", compared(sizes), not_sought(seen)))
         }
     };
-    let wrong = wrong(&settings, seen);
-    let (outcome, summary) = match wrong.split_first() {
-        None => (CheckOutcome::Pass, "nothing of the build is left in the image".to_owned()),
-        Some((first, [])) => (CheckOutcome::Fail, first.clone()),
-        Some((first, others)) => (CheckOutcome::Fail, format!("{first} (and {} more)", others.len())),
-    };
-    let observations = json!({
-        "wrong": wrong,
-        "cache_bytes": seen.cache_bytes,
-        "log_bytes": seen.log_bytes,
-        "machine_id": seen.machine_id,
-    });
-    Judged { outcome, summary, observations }
+    Judged { outcome, summary, observations: observed(&wrong, seen, sizes) }
 }
 
-/// What is wrong, the worst first.
-fn wrong(settings: &Settings, seen: &Inspection) -> Vec<String> {
+fn observed(
+    wrong: &[String],
+    seen: &Result<Inspection, String>,
+    sizes: &Result<ImageSizes, String>,
+) -> serde_json::Value {
+    let seen = seen.as_ref().ok();
+    let sizes = sizes.as_ref().ok();
+    let last_good = sizes.and_then(|sizes| sizes.last_good.as_ref());
+    json!({
+        "wrong": wrong,
+        "cache_bytes": seen.map(|seen| seen.cache_bytes),
+        "log_bytes": seen.map(|seen| seen.log_bytes),
+        "machine_id": seen.and_then(|seen| seen.machine_id.as_ref()),
+        "secrets_found": seen.map(|seen| &seen.secrets),
+        "secrets_not_looked_for": seen.map(|seen| &seen.secrets_not_sought),
+        "secrets_search_cut_short": seen.map(|seen| seen.secrets_cut_short),
+        "bytes": sizes.and_then(|sizes| sizes.own),
+        "last_good": last_good.map(|(build, _)| build),
+        "last_good_bytes": last_good.map(|(_, bytes)| bytes),
+    })
+}
+
+/// By how many percent an image is larger than the last good one. `None`: one of them is not known.
+fn growth(sizes: &ImageSizes) -> Option<u64> {
+    let (own, (_, last)) = (sizes.own?, sizes.last_good.as_ref()?);
+    own.saturating_sub(*last).saturating_mul(100).checked_div(*last)
+}
+
+/// That it has grown too much.
+fn grown(settings: &Settings, sizes: &ImageSizes) -> Option<String> {
+    let growth = growth(sizes).filter(|growth| *growth > settings.max_growth)?;
+    let (own, (build, last)) = (sizes.own?, sizes.last_good.as_ref()?);
+    let (own, last, may) = (bytes(own), bytes(*last), settings.max_growth);
+    Some(format!(
+        "the image has {own}, {growth} % more than the last good one's {last} (build {build}); {may} % are allowed: where \
+         it is meant, raise checks.artifact.max_growth"
+    ))
+}
+
+/// What is to be said of the sizes of an image that has not grown too much.
+fn compared(sizes: &ImageSizes) -> String {
+    match (sizes.own, &sizes.last_good, growth(sizes)) {
+        (Some(own), Some((_, last)), Some(growth)) => {
+            let (own, last_good) = (bytes(own), bytes(*last));
+            match growth {
+                0 => format!("it has {own}, the last good one {last_good}"),
+                _ => format!("it has {own}, {growth} % more than the last good one's {last_good}"),
+            }
+        }
+        (None, _, _) => "its size is not known any more, and was compared with none".to_owned(),
+        _ => "there is no good image of its schedule yet to compare its size with".to_owned(),
+    }
+}
+
+/// Which secrets were not looked for, or not everywhere.
+fn not_sought(seen: &Inspection) -> String {
+    let plain = match seen.secrets_not_sought.as_slice() {
+        [] => String::new(),
+        names => {
+            format!("; what is too short or too plain to be looked for: the secret {}", names.join(", "))
+        }
+    };
+    let cut = if seen.secrets_cut_short {
+        "; its secrets were looked for in a part of its files: there are too many"
+    } else {
+        ""
+    };
+    plain + cut
+}
+
+/// What is left of the build, the worst first.
+fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
     let allowed = |line: &&String| {
         let path = line.split(": ").next().unwrap_or(line);
         !settings.allowed.iter().any(|allowed| allowed == path)
@@ -111,11 +194,20 @@ fn wrong(settings: &Settings, seen: &Inspection) -> Vec<String> {
     };
     let mut wrong: Vec<String> =
         seen.without_password.iter().map(|user| format!("the user {user} has an empty password")).collect();
+    let secrets = seen.secrets.iter().filter(|leak| allowed(&&leak.path));
+    wrong.extend(
+        secrets.map(|leak| format!("the value of the build's secret {} is in {}", leak.secret, leak.path)),
+    );
     wrong.extend(each(&seen.private_keys, "a private key came with the image:"));
     wrong.extend(each(&seen.authorized_keys, "keys that let somebody in came with the image:"));
     wrong.extend(each(&seen.credentials, "credentials came with the image:"));
     if let Some(machine_id) = seen.machine_id.as_ref().filter(|_| allowed(&&"/etc/machine-id".to_owned())) {
         wrong.push(format!("every server would have the machine id {machine_id}, which came with the image"));
+    }
+    if let Some(machine_id) = seen.dbus_machine_id.as_ref().filter(|_| allowed(&&DBUS.to_owned())) {
+        wrong.push(format!(
+            "every server would take the machine id {machine_id} from {DBUS}, which came with the image"
+        ));
     }
     wrong.extend(each(&seen.proxies, "a proxy of the build is set in"));
     wrong.extend(each(&seen.histories, "a history came with the image:"));
@@ -138,17 +230,25 @@ fn wrong(settings: &Settings, seen: &Inspection) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::Leak;
 
     fn judged(settings: &serde_json::Value, seen: Inspection) -> (CheckOutcome, String) {
-        let judged = judge(settings.as_object().unwrap(), &Ok(seen));
+        let judged = judge(settings.as_object().unwrap(), &Ok(seen), &Ok(ImageSizes::default()));
         (judged.outcome, judged.summary)
+    }
+
+    fn leak(path: &str) -> Vec<Leak> {
+        vec![Leak { path: path.to_owned(), secret: "PACKAGES".to_owned() }]
     }
 
     #[test]
     fn each_rest_of_a_build_fails_it_by_its_name() {
         use CheckOutcome::{Fail, Inconclusive, Pass};
         assert_eq!(judged(&json!({}), Inspection::default()).0, Pass);
-        assert_eq!(judge(&serde_json::Map::new(), &Err("LUKS".to_owned())).outcome, Inconclusive);
+        let sizes = Ok(ImageSizes::default());
+        assert_eq!(judge(&serde_json::Map::new(), &Err("LUKS".to_owned()), &sizes).outcome, Inconclusive);
+        let closed = judge(&serde_json::Map::new(), &Ok(Inspection::default()), &Err("locked".to_owned()));
+        assert_eq!(closed.outcome, Inconclusive);
         let some = |path: &str| vec![path.to_owned()];
         let none = Inspection::default;
         for (seen, why) in [
@@ -156,6 +256,8 @@ mod tests {
             (Inspection { private_keys: some("/root/.ssh/id"), ..none() }, "/root/.ssh/id"),
             (Inspection { authorized_keys: some("/root/.ssh/a"), ..none() }, "let somebody in"),
             (Inspection { credentials: some("/root/.netrc"), ..none() }, "/root/.netrc"),
+            (Inspection { secrets: leak("/etc/app.conf"), ..none() }, "secret PACKAGES is in /etc/app.conf"),
+            (Inspection { dbus_machine_id: Some("34cd".to_owned()), ..none() }, "machine id 34cd from"),
             (Inspection { machine_id: Some("12ab".to_owned()), ..none() }, "machine id 12ab"),
             (
                 Inspection { proxies: some("/etc/environment: http_proxy=http://a"), ..none() },
@@ -172,5 +274,42 @@ mod tests {
         let allowed = json!({ "allowed": ["/root/.ssh/a"], "max_logs": 32 * MIB });
         let seen = Inspection { authorized_keys: some("/root/.ssh/a"), log_bytes: 17 * MIB, ..none() };
         assert_eq!(judged(&allowed, seen).0, Pass);
+        let meant = json!({ "allowed": ["/etc/app.conf"] });
+        assert_eq!(judged(&meant, Inspection { secrets: leak("/etc/app.conf"), ..none() }).0, Pass);
+        let plain = Inspection { secrets_not_sought: some("PIN"), ..none() };
+        let (outcome, summary) = judged(&json!({}), plain);
+        assert!(outcome == Pass && summary.ends_with("looked for: the secret PIN"), "{summary}");
+    }
+
+    #[test]
+    fn an_image_may_not_grow_by_much() {
+        use CheckOutcome::{Fail, Pass};
+        let judged = |settings: serde_json::Value, own, last: Option<u64>| {
+            let last_good = last.map(|last| ("0199".to_owned(), last));
+            let sizes = Ok(ImageSizes { own, last_good });
+            let judged = judge(settings.as_object().unwrap(), &Ok(Inspection::default()), &sizes);
+            (judged.outcome, judged.summary)
+        };
+        let (outcome, summary) = judged(json!({}), Some(151 * MIB), Some(100 * MIB));
+        assert_eq!(outcome, Fail);
+        let why = "the image has 151.0 MiB, 51 % more than the last good one's 100.0 MiB (build 0199); 50 % are allowed";
+        assert!(summary.starts_with(why), "{summary}");
+        assert_eq!(judged(json!({ "max_growth": 51 }), Some(151 * MIB), Some(100 * MIB)).0, Pass);
+        let (outcome, summary) = judged(json!({}), Some(150 * MIB), Some(100 * MIB));
+        assert!(
+            outcome == Pass && summary.ends_with("50 % more than the last good one's 100.0 MiB"),
+            "{summary}"
+        );
+        assert_eq!(judged(json!({}), Some(1), Some(100 * MIB)).0, Pass, "smaller is no growth");
+        let (outcome, summary) = judged(json!({}), Some(MIB), None);
+        assert!(outcome == Pass && summary.contains("no good image of its schedule yet"), "{summary}");
+        assert_eq!(judged(json!({}), None, Some(MIB)).0, Pass);
+        assert_eq!(judged(json!({}), Some(MIB), Some(0)).0, Pass);
+        let unread = judge(
+            &serde_json::Map::new(),
+            &Err("LUKS".to_owned()),
+            &Ok(ImageSizes { own: Some(3), last_good: Some(("0199".to_owned(), 1)) }),
+        );
+        assert_eq!(unread.outcome, Fail, "how large it is is known all the same");
     }
 }

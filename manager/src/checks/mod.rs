@@ -5,6 +5,7 @@ pub(crate) mod boot_time;
 pub(crate) mod console;
 #[cfg(test)]
 mod document;
+pub(crate) mod guest_agent;
 mod keys;
 pub(crate) mod poweroff;
 mod sending;
@@ -21,7 +22,8 @@ pub(crate) use keys::key_rows;
 pub(crate) use sending::{content, request};
 
 /// Those of the manager, in the order in which people see them, after the agent's.
-static OF_THE_MANAGER: &[&Check] = &[&artifact::CHECK, &console::CHECK, &boot_time::CHECK, &poweroff::CHECK];
+static OF_THE_MANAGER: &[&Check] =
+    &[&artifact::CHECK, &console::CHECK, &boot_time::CHECK, &guest_agent::CHECK, &poweroff::CHECK];
 
 /// What the manager found of a check of its own.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
 mod disk_file;
+mod guest_agent;
 pub mod incidents;
 mod kind;
 pub mod local;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use self::guest_agent::GuestAgent;
 pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
 pub use self::proof::Proof;
 pub use self::resource::ResourceKind;
@@ -315,6 +317,11 @@ pub trait Cloud: Send + Sync {
     /// Writes the stopped server's disk to `to` as one file of its own, of the image's format, for a look inside, within [`SAVE_DISK`].
     /// Dropped or failed it leaves no part of it there.
     async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError>;
+
+    /// Asks the running server's guest agent once whether it is there, by the hypervisor's channel.
+    async fn guest_agent(&self, _server: &Server) -> Result<GuestAgent, CloudError> {
+        Ok(GuestAgent::NotAsked)
+    }
 
     /// Gives a verified image its public name. At no moment is the name without a verified image.
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError>;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use image_manager_proto::v1::agent_gateway_server::{AgentGateway, AgentGatewayServer};
-use image_manager_proto::v1::{AgentMessage, Hello, ManagerMessage, agent_message};
+use image_manager_proto::v1::{AgentMessage, CheckRequest, Hello, ManagerMessage, agent_message};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -238,6 +238,11 @@ impl Gateway {
             events: slot.events.clone(),
             welcomed: None,
         })
+    }
+
+    /// What is asked of a session's agent, as it is known now. `None`: the session is over.
+    pub(super) fn asked(&self, token: TokenHash) -> Option<Vec<CheckRequest>> {
+        self.slots().get(&token).map(|slot| slot.expectation.checks.clone())
     }
 
     /// Counts a message of a session's agent. False when it has said more than it may.

@@ -136,9 +136,11 @@ impl Conversation {
             heartbeat_timeout: prost_types::Duration::try_from(self.settings().heartbeat_timeout).ok(),
         };
         self.say(manager_message::Kind::Welcome(welcome)).await?;
-        for check in &self.place.expectation.checks {
+        // Which server it is has become known since it came.
+        let asked = self.gateway.asked(self.token);
+        for check in asked.unwrap_or_else(|| self.place.expectation.checks.clone()) {
             // When it is sent: the agent compares the clocks.
-            let check = CheckRequest { sent_at: Some(SystemTime::now().into()), ..check.clone() };
+            let check = CheckRequest { sent_at: Some(SystemTime::now().into()), ..check };
             self.say(manager_message::Kind::CheckRequest(check)).await?;
         }
         Ok(())

@@ -227,6 +227,18 @@ impl Session {
         }
     }
 
+    /// Says which server its agent runs on: a cloud gives it an id only when it has taken it. Counts for whoever is
+    /// admitted from now on.
+    pub fn tell_server(&self, id: &str, name: &str) {
+        if let Some(slot) = self.gateway.slots().get_mut(&self.token) {
+            for check in &mut slot.expectation.checks {
+                let server = check.server.get_or_insert_default();
+                id.clone_into(&mut server.id);
+                name.clone_into(&mut server.name);
+            }
+        }
+    }
+
     /// Who else has come with the token until now, if anybody has.
     pub fn contest(&self) -> Option<Contest> {
         self.contest.borrow().clone()

@@ -57,7 +57,7 @@ pub use principal::Principal;
 pub use publications::{PublicationFilter, PublicationPage};
 pub use queries::{BuildFilter, Page};
 pub use reports::ReportQuery;
-pub use room::RoomTaken;
+pub use room::{ImageSizes, RoomTaken};
 pub use schedule_state::{Entries, ScheduleState};
 pub use tokens::{NewToken, TokenRecord};
 pub use trail::{ArtifactRecord, Claim, Introduction, Trail};

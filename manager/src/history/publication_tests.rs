@@ -37,8 +37,8 @@ fn to(build: &str, change: Change) -> NewHandover {
     }
 }
 
-fn given(location: &str, only_name: bool) -> Option<(String, bool)> {
-    Some((location.to_owned(), only_name))
+fn given(location: &str, only_name: bool) -> (String, bool) {
+    (location.to_owned(), only_name)
 }
 
 fn somebody() -> Principal {
@@ -62,7 +62,7 @@ async fn a_name_has_one_current_image() {
     history.want_notices(true).await.unwrap();
     // As a manager would that was killed after the first time.
     for _ in 0..2 {
-        history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
+        history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
     }
     assert_eq!(
         states(&history, "web").await,
@@ -90,10 +90,55 @@ async fn a_build_that_publishes_overtakes_a_change_but_what_is_revoked_stays_so(
     assert!(history.open_handovers().await.unwrap().is_empty());
     let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
     publish(&history, "01d", "web").await;
-    history.finish_handover(begun[0].id, given("/again", false)).await.unwrap();
+    history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
     let states = states(&history, "web").await;
     assert_eq!(states[0], ("01d".to_owned(), "current"));
     assert!(states.contains(&("01b".to_owned(), "revoked")), "{states:?}");
+}
+
+/// The newest of its schedule that is good, and of its format.
+#[tokio::test]
+async fn an_image_is_measured_by_the_last_good_one_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for (number, id) in (1_u64..).zip(["01a", "01b", "01c", "01d", "01e"]) {
+        history.create_build(new_build(id, "web")).await.unwrap();
+        history.record_room(id, RoomTaken { scratch: 9, image: number }).await.unwrap();
+        let format = if id == "01c" { "raw" } else { "qcow2" };
+        let record = ArtifactRecord {
+            file: format!("/scratch/image.{format}").into(),
+            sha512: String::new(),
+            schedule_digest: String::new(),
+            packages_sha256: None,
+            fingerprint: None,
+        };
+        history.record_artifact(id, record).await.unwrap();
+        end(&history, id, if id == "01d" { v1::Verdict::Failed } else { v1::Verdict::Passed }).await;
+    }
+    let sizes = async |id: &str| history.image_sizes(id).await.unwrap();
+    let good = |id: &str, bytes| Some((id.to_owned(), bytes));
+    let last = ImageSizes { own: Some(5), last_good: good("01b", 2) };
+    assert_eq!(sizes("01e").await, last, "01d did not pass, and 01c is of another format");
+    assert_eq!(sizes("01a").await, ImageSizes { own: Some(1), last_good: None });
+    assert_eq!(sizes("01c").await, ImageSizes { own: Some(3), last_good: None });
+    assert_eq!(sizes("09").await, ImageSizes::default());
+
+    for id in ["01a", "01b"] {
+        let image = v1::Image { id: id.to_owned(), name: "web".to_owned(), ..v1::Image::default() };
+        history.record_published(id, "local", image, "/there").await.unwrap();
+    }
+    let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
+    history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
+    assert_eq!(sizes("01e").await.last_good, good("01a", 1), "01b was revoked");
+}
+
+async fn end(history: &History, id: &str, verdict: v1::Verdict) {
+    use v1::BuildState::{Building, CleaningUp, Failed, Queued, Succeeded};
+    let ending = || Ending::new(v1::StageState::Done, "");
+    let last = if verdict == v1::Verdict::Passed { Succeeded } else { Failed };
+    history.advance(id, Queued, Building, ending()).await.unwrap();
+    history.conclude(id, Building, CleaningUp, Some((verdict, None)), ending()).await.unwrap();
+    history.advance(id, CleaningUp, last, ending()).await.unwrap();
 }
 
 /// As in Glance: whoever looks at the names next must not take it for one that the old name can go back to.
@@ -107,7 +152,7 @@ async fn an_image_that_can_have_one_name_loses_the_others_in_the_same_commit() {
         }
         let stable = NewHandover { name: "stable".to_owned(), ..to("01a", Change::Promoted) };
         let begun = history.begin_handovers(somebody(), vec![stable]).await.unwrap();
-        history.finish_handover(begun[0].id, given("/stable", only_name)).await.unwrap();
+        history.finish_handover(begun[0].id, Some(given("/stable", only_name))).await.unwrap();
         assert_eq!(states(&history, "stable").await, [("01a".to_owned(), "current")]);
         let older = ("01a".to_owned(), if only_name { "removed" } else { "previous" });
         assert_eq!(states(&history, "web").await, [("01b".to_owned(), "current"), older]);

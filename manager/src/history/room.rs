@@ -17,6 +17,15 @@ pub struct RoomTaken {
     pub image: u64,
 }
 
+/// The size of an image, and what it is compared with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSizes {
+    /// Bytes of its file; `None`: not known any more.
+    pub own: Option<u64>,
+    /// The newest good one before it, of the same schedule and format: its build, and the bytes of its file.
+    pub last_good: Option<(String, u64)>,
+}
+
 impl History {
     /// Records the room that a build took.
     pub async fn record_room(&self, id: &str, taken: RoomTaken) -> Result<(), HistoryError> {
@@ -63,6 +72,36 @@ impl History {
                 )
                 .optional()?;
             Ok(size.map(unsigned))
+        })
+        .await
+    }
+
+    /// The size of the image that a build made, and that of the last good one before it: of a build that passed, which
+    /// published what nobody has revoked since.
+    pub async fn image_sizes(&self, id: &str) -> Result<ImageSizes, HistoryError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            let own: Option<i64> = connection
+                .query_row("SELECT image_bytes FROM build_room WHERE build_id = ?1", [&id], |row| row.get(0))
+                .optional()?;
+            // A file's format is at the end of its name.
+            let last_good: Option<(String, i64)> = connection
+                .query_row(
+                    "SELECT build.id, image_bytes FROM build
+                     JOIN build_room ON build_room.build_id = build.id
+                     JOIN artifact ON artifact.build_id = build.id
+                     WHERE schedule = (SELECT schedule FROM build WHERE id = ?1) AND state = 'succeeded'
+                       AND build.id < ?1
+                       AND (file LIKE '%.raw') = (SELECT file LIKE '%.raw' FROM artifact WHERE build_id = ?1)
+                       AND NOT EXISTS (SELECT 1 FROM publication
+                                       WHERE publication.build_id = build.id AND publication.state = 'revoked')
+                     ORDER BY build.id DESC LIMIT 1",
+                    [&id],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            let last_good = last_good.map(|(build, bytes)| (build, unsigned(bytes)));
+            Ok(ImageSizes { own: own.map(unsigned), last_good })
         })
         .await
     }

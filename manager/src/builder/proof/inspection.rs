@@ -3,9 +3,11 @@
 //! Only observed here; `crate::checks::artifact` says what of it is wrong.
 
 use image_manager_agent::checks::packages::rpm::Trouble;
+use image_manager_agent::checks::public_keys;
 use serde::{Deserialize, Serialize};
 
-use super::volume::{self, Next, Volume};
+use super::secrets::Sought;
+use super::volume::{self, Files, Next, Volume};
 
 /// Most paths of each kind that are told of.
 const MOST: usize = 50;
@@ -38,12 +40,44 @@ pub struct Inspection {
     pub unstable_mounts: Vec<String>,
     /// The machine id, where it has one already.
     pub machine_id: Option<String>,
+    /// D-Bus's own machine id, where that is no link: systemd takes it for a server that has none yet.
+    pub dbus_machine_id: Option<String>,
+    /// The public host keys of SSH's server.
+    pub host_keys: Vec<HostKey>,
+    /// The values of the build's secrets, each with a file that has it.
+    pub secrets: Vec<Leak>,
+    /// The secrets that were not looked for: they are too short, or words that any file may have.
+    pub secrets_not_sought: Vec<String>,
+    /// There were too many files to look for them in all.
+    pub secrets_cut_short: bool,
     /// Bytes in the caches of package managers.
     pub cache_bytes: u64,
     /// Bytes in /var/log.
     pub log_bytes: u64,
+    /// It has QEMU's guest agent. `None`: an older manager did not look.
+    pub guest_agent: Option<bool>,
     /// It has a boot loader's configuration, or a kernel that one can find.
     pub boots: bool,
+}
+
+/// A secret of the build in a file of the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Leak {
+    /// The file.
+    pub path: String,
+    /// The secret's name in `image.secrets`.
+    pub secret: String,
+}
+
+/// A public host key of SSH's server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostKey {
+    /// Name of the file with its private half, as the agent names it.
+    pub file: String,
+    /// Its fingerprint, as OpenSSH prints it.
+    pub fingerprint: String,
 }
 
 /// Files below a home directory.
@@ -64,6 +98,8 @@ const PROXIES: [&str; 4] = ["/etc/environment", "/etc/apt/apt.conf", "/etc/dnf/d
 const PROXY_DIRECTORIES: [&str; 2] = ["/etc/apt/apt.conf.d", "/etc/profile.d"];
 const CACHES: [&str; 5] =
     ["/var/cache/apt/archives", "/var/cache/dnf", "/var/cache/yum", "/var/cache/libdnf5", "/var/cache/zypp"];
+const GUEST_AGENTS: [&str; 3] = ["/usr/sbin/qemu-ga", "/usr/bin/qemu-ga", "/usr/local/bin/qemu-ga"];
+const DBUS: &str = "/var/lib/dbus/machine-id";
 const LOADERS: [&str; 6] = [
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",
@@ -73,8 +109,14 @@ const LOADERS: [&str; 6] = [
     "/boot/syslinux/syslinux.cfg",
 ];
 
-/// Looks at an image's file system.
-pub(super) fn take(volume: &dyn Volume) -> Inspection {
+/// Looks at an image's file system, and through it for secrets.
+pub(super) fn take(files: &Files<'_>, sought: &Sought) -> Inspection {
+    let mut seen = look(files.volume);
+    sought.note(files, &mut seen);
+    seen
+}
+
+fn look(volume: &dyn Volume) -> Inspection {
     let mut seen = Inspection::default();
     for home in homes(volume) {
         at_home(volume, &home, &mut seen);
@@ -82,6 +124,9 @@ pub(super) fn take(volume: &dyn Volume) -> Inspection {
     for name in names(volume, "/etc/ssh") {
         if name.starts_with("ssh_host_") && name.ends_with("_key") {
             note_private_key(volume, format!("/etc/ssh/{name}"), &mut seen);
+        }
+        if let Some(file) = name.strip_suffix(".pub").filter(|file| file.starts_with("ssh_host_")) {
+            note_host_key(volume, file, &mut seen);
         }
     }
     for path in PROXIES {
@@ -101,14 +146,21 @@ pub(super) fn take(volume: &dyn Volume) -> Inspection {
     let fstab = text(volume, "/etc/fstab");
     seen.unstable_mounts =
         fstab.lines().map(str::trim).filter(|line| is_unstable(line)).map(str::to_owned).take(MOST).collect();
-    let machine_id = text(volume, "/etc/machine-id");
-    let machine_id = machine_id.trim();
-    seen.machine_id =
-        (!machine_id.is_empty() && machine_id != "uninitialized").then(|| machine_id.to_owned());
+    seen.machine_id = machine_id(volume, "/etc/machine-id");
+    // Mostly a link to the other one.
+    let is_link = volume.link(DBUS).is_ok();
+    seen.dbus_machine_id = if is_link { None } else { machine_id(volume, DBUS) };
     seen.cache_bytes = CACHES.iter().map(|directory| measured(volume, directory, DEPTH)).sum();
     seen.log_bytes = measured(volume, "/var/log", DEPTH);
+    seen.guest_agent = Some(GUEST_AGENTS.iter().any(|path| is_there(volume, path)));
     seen.boots = LOADERS.iter().any(|path| is_there(volume, path));
     seen
+}
+
+fn machine_id(volume: &dyn Volume, path: &str) -> Option<String> {
+    let text = text(volume, path);
+    let id = text.trim();
+    (!id.is_empty() && id != "uninitialized").then(|| id.to_owned())
 }
 
 /// root's home directory, and those below /home.
@@ -149,6 +201,13 @@ fn note_private_key(volume: &dyn Volume, path: String, seen: &mut Inspection) {
     // OpenSSH's own and those of PEM.
     if text(volume, &path).contains("PRIVATE KEY-----") {
         note(&mut seen.private_keys, path);
+    }
+}
+
+fn note_host_key(volume: &dyn Volume, file: &str, seen: &mut Inspection) {
+    let text = text(volume, &format!("/etc/ssh/{file}.pub"));
+    if let Some(key) = public_keys::key_of(&text).filter(|_| seen.host_keys.len() < MOST) {
+        seen.host_keys.push(HostKey { file: file.to_owned(), fingerprint: public_keys::fingerprint(key) });
     }
 }
 
@@ -208,19 +267,21 @@ fn measured(volume: &dyn Volume, directory: &str, depth: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
 
     /// Files by their paths.
-    struct Tree(BTreeMap<&'static str, &'static str>);
+    pub(in super::super) struct Tree(pub(in super::super) BTreeMap<&'static str, &'static str>);
 
     impl Volume for Tree {
         fn names(&self, directory: &str) -> Result<Vec<String>, Trouble> {
             let mut names: Vec<String> = Vec::new();
             for path in self.0.keys() {
-                let below = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
+                let below = path
+                    .strip_prefix(directory.trim_end_matches('/'))
+                    .and_then(|rest| rest.strip_prefix('/'));
                 names.extend(below.and_then(|rest| rest.split('/').next()).map(str::to_owned));
             }
             names.dedup();
@@ -253,15 +314,17 @@ mod tests {
             ("/var/log/dpkg.log", "install"),
             ("/boot/grub/grub.cfg", "linux"),
         ]));
-        let expected = Inspection { log_bytes: 7, boots: true, ..Inspection::default() };
-        assert_eq!(take(&clean), expected);
+        let expected =
+            Inspection { log_bytes: 7, guest_agent: Some(false), boots: true, ..Inspection::default() };
+        assert_eq!(look(&clean), expected);
     }
 
     #[test]
     fn each_rest_is_found() {
         let key = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
-        let seen = take(&Tree(BTreeMap::from([
+        let seen = look(&Tree(BTreeMap::from([
             ("/etc/ssh/ssh_host_ed25519_key", key),
+            ("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA root@builder\n"),
             ("/home/ops/.ssh/id_ed25519", key),
             ("/home/ops/.ssh/id_ed25519.pub", "ssh-ed25519 AAAA"),
             ("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA me"),
@@ -272,9 +335,15 @@ mod tests {
             ("/etc/shadow", "root::19000:0:99999:7:::\nops:!:1::::::\n"),
             ("/etc/fstab", "/dev/vda1 / ext4 defaults 0 1\n# /dev/sdb1\n/dev/mapper/a /a ext4\n"),
             ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+            ("/var/lib/dbus/machine-id", "fedcba9876543210fedcba9876543210\n"),
             ("/var/cache/apt/archives/a.deb", "12345"),
+            ("/usr/sbin/qemu-ga", "program"),
         ])));
         assert_eq!(seen.private_keys, ["/home/ops/.ssh/id_ed25519", "/etc/ssh/ssh_host_ed25519_key"]);
+        let [host_key] = seen.host_keys.as_slice() else { panic!("{seen:?}") };
+        assert_eq!(host_key.file, "ssh_host_ed25519_key");
+        let expected = public_keys::fingerprint("AAAAC3NzaC1lZDI1NTE5AAAA");
+        assert_eq!(host_key.fingerprint, expected);
         assert_eq!(seen.authorized_keys, ["/root/.ssh/authorized_keys"]);
         assert_eq!(seen.credentials, ["/root/.netrc"]);
         assert_eq!(seen.histories, ["/home/ops/.bash_history"]);
@@ -282,6 +351,21 @@ mod tests {
         assert_eq!(seen.without_password, ["root"]);
         assert_eq!(seen.unstable_mounts, ["/dev/vda1 / ext4 defaults 0 1"]);
         assert_eq!(seen.machine_id.as_deref(), Some("0123456789abcdef0123456789abcdef"));
-        assert_eq!((seen.cache_bytes, seen.boots), (5, false));
+        assert_eq!(seen.dbus_machine_id.as_deref(), Some("fedcba9876543210fedcba9876543210"));
+        assert_eq!((seen.cache_bytes, seen.boots, seen.guest_agent), (5, false, Some(true)));
+    }
+
+    /// Of an older manager, which knew less.
+    #[test]
+    fn what_an_older_manager_kept_can_be_read() {
+        let older = r#"{ "machine_id": "12ab", "cache_bytes": 5, "boots": true }"#;
+        let seen: Inspection = serde_json::from_str(older).unwrap();
+        let expected = Inspection {
+            machine_id: Some("12ab".to_owned()),
+            cache_bytes: 5,
+            boots: true,
+            ..Inspection::default()
+        };
+        assert_eq!(seen, expected);
     }
 }

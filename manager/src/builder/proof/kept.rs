@@ -2,6 +2,7 @@
 
 use image_manager_agent::checks::packages::rpm::{self, Trouble};
 
+use super::inspection::Inspection;
 use super::packages::words;
 use super::volume::{Next, Volume};
 use crate::unchanged::{Family, Kept, KeptFile, MOST_FILES, Package, keyrings_named};
@@ -74,6 +75,17 @@ pub(super) fn take(volume: &dyn Volume, packages: &[rpm::Package]) -> Result<Kep
         }
     }
     Kept::new(family, files.found, Vec::new())
+}
+
+/// The same, unless a secret of the build is in it: then nothing is kept.
+///
+/// # Errors
+/// Which file has one.
+pub(super) fn without_secrets(kept: Kept, seen: &Inspection) -> Result<Kept, String> {
+    match seen.secrets.iter().find(|leak| kept.file(&leak.path).is_some()) {
+        Some(leak) => Err(format!("{} has the build's secret {}, which is not kept", leak.path, leak.secret)),
+        None => Ok(kept),
+    }
 }
 
 struct Files<'a> {

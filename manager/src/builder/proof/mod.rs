@@ -14,6 +14,7 @@ mod installed;
 mod kept;
 mod packages;
 mod partition;
+mod secrets;
 mod superblock;
 mod volume;
 mod xfs;
@@ -29,12 +30,14 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::BuilderError;
+use super::inputs::Secret;
 use crate::reason::Reason;
 use crate::schedules::Format;
-pub use inspection::Inspection;
+pub use inspection::{HostKey, Inspection, Leak};
 pub use packages::Counts;
 pub(super) use packages::Verified;
 use partition::Kind;
+use secrets::Sought;
 use volume::{Files, Volume};
 
 /// How long it may take.
@@ -103,16 +106,17 @@ impl Drop for StopOnDrop {
 }
 
 /// Looks at the packaged files of an image. An image that is damaged is an error; one that has no packages
-/// that could be compared is not.
+/// that could be compared is not. `secrets` are those of its build, which must not be in it.
 ///
 /// # Errors
 /// `image_damaged`, `scratch_full`, `build_timeout`, `cancelled`, `dib_failed`.
 pub(super) async fn prove(
     image: &Path,
     format: Format,
+    secrets: &[Secret],
     cancel: &CancellationToken,
 ) -> Result<Verified, BuilderError> {
-    let work = tokio::time::timeout(DEADLINE, look(image, format));
+    let work = tokio::time::timeout(DEADLINE, look(image, format, Sought::of(secrets)));
     let verified = tokio::select! {
         () = cancel.cancelled() => return Err(BuilderError::new(Reason::Cancelled, "cancelled while the image was verified".to_owned())),
         looked = work => looked.map_err(|_| {
@@ -140,7 +144,7 @@ fn damaged(counts: &Counts) -> BuilderError {
     error
 }
 
-async fn look(image: &Path, format: Format) -> Result<Verified, BuilderError> {
+async fn look(image: &Path, format: Format, sought: Sought) -> Result<Verified, BuilderError> {
     let raw = match format {
         Format::Qcow2 => {
             let raw = image.with_extension("proof.raw");
@@ -151,7 +155,7 @@ async fn look(image: &Path, format: Format) -> Result<Verified, BuilderError> {
     };
     let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let (path, asked_to_stop) = (raw.clone(), Arc::clone(&stop.0));
-    let looked = tokio::task::spawn_blocking(move || read(&path, &asked_to_stop)).await;
+    let looked = tokio::task::spawn_blocking(move || read(&path, &sought, &asked_to_stop)).await;
     if format == Format::Qcow2 {
         // It lies in the scratch directory, which is removed in any case.
         let _ = tokio::fs::remove_file(&raw).await;
@@ -171,7 +175,7 @@ async fn look(image: &Path, format: Format) -> Result<Verified, BuilderError> {
     }
 }
 
-fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
+fn read(raw: &Path, sought: &Sought, stop: &AtomicBool) -> std::io::Result<Verified> {
     let disk = File::open(raw)?;
     // Why nothing could be compared: what a file system with a root says first, then what others say.
     let mut reasons = Vec::new();
@@ -189,16 +193,17 @@ fn read(raw: &Path, stop: &AtomicBool) -> std::io::Result<Verified> {
                 let files = Files { volume: volume.as_ref(), stop };
                 match packages::verify(&files, raw)? {
                     Some(Verified { proof: Proof::NotPossible(why), .. }) => {
-                        inspection = Some(inspection::take(files.volume));
+                        inspection = Some(inspection::take(&files, sought));
                         reasons.insert(0, why);
                     }
                     Some(verified) => {
-                        let kept = kept::take(files.volume, &verified.packages);
-                        let inspection = Ok(inspection::take(files.volume));
-                        return Ok(Verified { kept, inspection, ..verified });
+                        let inspection = inspection::take(&files, sought);
+                        let kept = kept::take(files.volume, &verified.packages)
+                            .and_then(|kept| kept::without_secrets(kept, &inspection));
+                        return Ok(Verified { kept, inspection: Ok(inspection), ..verified });
                     }
                     None if files.volume.names("/etc").is_ok() => {
-                        inspection = Some(inspection::take(files.volume));
+                        inspection = Some(inspection::take(&files, sought));
                     }
                     None => {}
                 }

@@ -76,7 +76,7 @@ fn run(command: &mut Command) {
 }
 
 async fn proof(image: &Path) -> Result<Proof, BuilderError> {
-    prove(image, Format::Qcow2, &CancellationToken::new()).await.map(|proven| proven.proof)
+    prove(image, Format::Qcow2, &[], &CancellationToken::new()).await.map(|proven| proven.proof)
 }
 
 #[tokio::test]
@@ -105,6 +105,23 @@ async fn a_whole_image_is_told_from_one_that_elements_changed() {
     assert_eq!(counts.names, ["changed: /usr/lib/changed", "missing: /usr/lib/gone"]);
     assert_eq!(found.summary(), "4 packaged files verified, 1 changed by elements, 1 missing");
     assert!(!file.with_extension("proof.raw").exists());
+}
+
+#[tokio::test]
+async fn a_secret_of_the_build_is_found_in_the_image() {
+    let mut image = Image::new();
+    image.packaged("usr/bin/one", "one", Some(b"one"));
+    // Longer than is read at a time.
+    let mut settings = vec![b'#'; 64 * 1024 - 4];
+    settings.extend_from_slice(b"glpat-1234567890\n");
+    image.put("etc/app/settings", settings);
+    image.put("usr/share/app", "glpat-1234567890");
+    std::os::unix::fs::symlink("settings", image.directory.path().join("root/etc/app/link")).unwrap();
+    let secret = Secret::new("TOKEN".to_owned(), PathBuf::new(), b"glpat-1234567890\n".to_vec());
+    let looked = prove(&image.finish(), Format::Qcow2, &[secret], &CancellationToken::new()).await.unwrap();
+    let seen = looked.inspection.unwrap();
+    let leak = Leak { path: "/etc/app/settings".to_owned(), secret: "TOKEN".to_owned() };
+    assert_eq!(seen.secrets, [leak], "and not by a link, and not where no hook puts one");
 }
 
 #[tokio::test]
@@ -160,7 +177,7 @@ async fn a_broken_image_and_a_cancel_are_errors() {
     assert!(error.message.contains("cannot be unpacked") && !error.evidence.is_empty(), "{error:?}");
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(prove(&broken, Format::Qcow2, &cancel).await.unwrap_err().reason, Reason::Cancelled);
+    assert_eq!(prove(&broken, Format::Qcow2, &[], &cancel).await.unwrap_err().reason, Reason::Cancelled);
 }
 
 /// `PROOF_TEST_IMAGE` is a qcow2. Prints what is in it, and how long the look took.

@@ -42,7 +42,8 @@ impl Build<'_> {
                 artifact::check(&file, self.order.format).await?;
                 let began = Instant::now();
                 let proving = async {
-                    let verified = proof::prove(&file, self.order.format, cancel).await?;
+                    let verified =
+                        proof::prove(&file, self.order.format, &self.order.inputs.secrets, cancel).await?;
                     Ok((verified, began.elapsed().as_secs_f64()))
                 };
                 // Side by side: both read the whole image.

@@ -20,6 +20,7 @@ mod confinement;
 mod diagnosis;
 mod firmware;
 mod guard;
+mod guest_agent;
 mod handing;
 mod images;
 mod inventory;
@@ -56,9 +57,9 @@ use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
-    Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown,
-    Trouble, disk_file,
+    Cloud, CloudError, CloudKind, GuestAgent, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer,
+    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
+    ServerStatus, Shutdown, Trouble, disk_file,
 };
 use crate::clock;
 use crate::schedules::{Publish, ServerSpec};
@@ -261,6 +262,11 @@ impl Cloud for LocalCloud {
         };
         let (home, (image, format)) = (self.servers.home(&server.name), self.store.found(&record.image));
         save::disk(&self.programs, &home, (&image, format), to).await
+    }
+
+    async fn guest_agent(&self, server: &Server) -> Result<GuestAgent, CloudError> {
+        check_name(&server.name)?;
+        Ok(guest_agent::ask(&self.servers.home(&server.name).join(qemu::SOCKETS)).await)
     }
 
     async fn publish(&self, image: &Image, publication: &Publication) -> Result<Published, CloudError> {

@@ -20,6 +20,7 @@ pub(super) const LOG: &str = "qemu.log";
 pub(super) const SOCKETS: &str = "sockets";
 pub(super) const ORDERS: &str = "qmp.sock";
 pub(super) const EVENTS: &str = "events.sock";
+pub(super) const GUEST_AGENT: &str = "qga.sock";
 /// Where QEMU looks for firmware before it looks where it has it. There is none.
 const FIRMWARE: &str = "firmware";
 
@@ -151,7 +152,7 @@ impl Machine<'_> {
         line.option("-device", "pvpanic-pci");
         line.option("-chardev", format!("file,id=console,path={CONSOLE_FILE}"));
         line.option("-serial", "chardev:console");
-        line.option("-chardev", "socket,id=agent,path=qga.sock,server=on,wait=off");
+        line.option("-chardev", format!("socket,id=agent,path={GUEST_AGENT},server=on,wait=off"));
         line.option("-device", "virtio-serial-pci");
         line.option("-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0");
         for socket in [ORDERS, EVENTS] {

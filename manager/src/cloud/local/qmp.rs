@@ -92,10 +92,10 @@ impl Qmp {
     }
 
     async fn exchange(&mut self, command: &str, arguments: Value) -> io::Result<Value> {
-        let mut order = json!({ "execute": command });
-        if !arguments.is_null() {
-            order["arguments"] = arguments;
-        }
+        let order = match arguments {
+            Value::Null => json!({ "execute": command }),
+            arguments => json!({ "execute": command, "arguments": arguments }),
+        };
         let mut line = order.to_string();
         line.push('\n');
         self.stream.write_all(line.as_bytes()).await?;

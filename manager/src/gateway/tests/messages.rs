@@ -1,4 +1,4 @@
-//! Messages that are none, or too long.
+//! Messages that are none, or too long; and what stands in those of the manager.
 
 use prost::bytes::BufMut as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -87,4 +87,25 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
     honest.finish(&mut session).await;
     place.stop.cancel();
     place.wait_for_log("again: refused an agent: it did not say Hello times=2").await;
+}
+
+/// The agent is there before the cloud has told the server's id.
+#[tokio::test]
+async fn a_server_that_becomes_known_is_named_in_every_check() {
+    let place = Place::new(|_| {}).await;
+    let disk = v1::ServerFacts { disk_size_bytes: 7, ..v1::ServerFacts::default() };
+    let known = CheckRequest { server: Some(disk), ..check("disk") };
+    let (token, mut session) = place.session(vec![known, check("dns")]);
+    let mut agent = place.attach(token.expose(), "boot-1").await.unwrap();
+    let AgentEvent::Attached { admit, .. } = next(&mut session).await else { panic!("it did not attach") };
+    session.tell_server("8c3b6f0e", "image-manager-1");
+    admit.send(()).unwrap();
+    let mut sizes = Vec::new();
+    while sizes.len() < 2 {
+        let manager_message::Kind::CheckRequest(check) = agent.hear().await.unwrap() else { continue };
+        let server = check.server.unwrap();
+        assert_eq!((server.id.as_str(), server.name.as_str()), ("8c3b6f0e", "image-manager-1"));
+        sizes.push(server.disk_size_bytes);
+    }
+    assert_eq!(sizes, [7, 0]);
 }

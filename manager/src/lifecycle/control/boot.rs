@@ -127,6 +127,7 @@ async fn with_server(
         Err(failure) if failure.reason == Reason::BootTimeout => return Ok(Said::SaysNothing(failure)),
         Err(failure) => return Err(failure),
     };
+    session.tell_server(&server.id, &server.name);
     let rest = limit.saturating_sub(began.elapsed()) + time_of(&requests);
     let late = silent(trial, &server, rest);
     let heard = hear(trial, &server, (&control.baked, requests.len()), &mut session, began);

@@ -90,6 +90,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
     let record =
         v1::Server { id: server.id.clone(), name: server.name.clone(), flavor: server.flavor.clone() };
     trial.history().record_server(&trial.key, record).await?;
+    session.tell_server(&server.id, &server.name);
     attach(trial, server, session, (began, &introduction.endpoint)).await
 }
 
@@ -114,6 +115,7 @@ pub(in crate::lifecycle) async fn take_up(
         TokenHash::parse(&agent.token_hash).ok_or_else(|| cut("its token is not known".to_owned()))?;
     let earlier = earlier.map(claim::from_record).transpose()?;
     let session = trial.gateway().gateway.open(token, trial.made_by(), requests(trial)?, earlier);
+    session.tell_server(&server.id, &server.name);
     let began = Instant::now();
     let limit = trial.shared.schedule.timeouts.boot;
     let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
@@ -324,7 +326,7 @@ pub(in crate::lifecycle) fn request(check: &CheckSpec, trial: &Trial) -> Result<
     checks::request(check, &facts(trial)).map_err(|why| Failure::new(Reason::InputUnusable, why))
 }
 
-/// What checks may compare with what they see.
+/// What checks may compare with what they see, but for the server's id and name: those the session has once it is there.
 fn facts(trial: &Trial) -> v1::ServerFacts {
     let image = &trial.shared.schedule.image;
     v1::ServerFacts {

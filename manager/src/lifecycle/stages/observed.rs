@@ -1,14 +1,15 @@
 //! The checks that the manager looks after itself, once the agent has gone: how long things took, what the console says,
-//! and, last of all, whether the power button works.
+//! whether QEMU's guest agent answers, and, last of all, whether the power button works.
 
 use std::time::Duration;
 
 use image_manager_agent::checks::descriptor::Observer;
 use image_manager_proto::v1;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::boot::{Booted, fetch_console, lately, seconds};
-use crate::checks::{Judged, artifact, boot_time, console, poweroff};
+use crate::checks::{Judged, artifact, boot_time, console, guest_agent, poweroff};
+use crate::cloud::GuestAgent;
 use crate::history::observations;
 use crate::lifecycle::trial::Trial;
 use crate::lifecycle::{console as console_log, inspection};
@@ -47,9 +48,11 @@ async fn one(trial: &Trial, booted: &Booted, spec: &CheckSpec, reported: &[v1::C
         }
         kind if kind == artifact::CHECK.kind => {
             let state = trial.settings().state.clone();
-            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await)
+            let sizes = trial.history().image_sizes(trial.made_by()).await.map_err(|error| error.to_string());
+            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await, &sizes)
         }
         kind if kind == console::CHECK.kind => console(trial, booted, spec).await,
+        kind if kind == guest_agent::CHECK.kind => guest_agent(trial, booted, spec).await,
         kind if kind == poweroff::CHECK.kind => {
             let began = Instant::now();
             let stopped = trial.cloud.stop(&booted.server).await.map_err(|error| error.message);
@@ -68,6 +71,24 @@ async fn console(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
         let judged = console::judge(&spec.settings, &text);
         if !console::only_lacks_a_login(&judged) || Instant::now() + LOOK >= deadline {
             return judged;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Asks until it answers, or the check's time is nearly up. An image that has none is asked once.
+async fn guest_agent(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
+    let deadline = Instant::now() + spec.timeout.mul_f64(0.9);
+    let artifact = inspection::of(trial.settings().state.clone(), trial.made_by()).await;
+    let installed = artifact.ok().and_then(|artifact| artifact.guest_agent);
+    loop {
+        let asked = timeout_at(deadline, trial.cloud.guest_agent(&booted.server)).await;
+        let asked = match asked {
+            Ok(asked) => asked.map_err(|error| error.message),
+            Err(_) => Ok(GuestAgent::Silent("no answer within the check's timeout".to_owned())),
+        };
+        if !guest_agent::may_come(installed, &asked) || Instant::now() + LOOK >= deadline {
+            return guest_agent::judge(&spec.settings, installed, &asked);
         }
         sleep(LOOK).await;
     }

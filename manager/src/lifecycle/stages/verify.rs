@@ -9,15 +9,15 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{claim, judgement, observed, second_opinion};
+use super::{claim, judgement, observed, own_identity, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::agent_log::AgentLog;
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
-use crate::lifecycle::files;
 use crate::lifecycle::trial::Trial;
+use crate::lifecycle::{files, inspection};
 use crate::reason::Reason;
 use crate::schedules::CheckSpec;
 
@@ -117,6 +117,10 @@ async fn conclude(
         Failure::new(Reason::VerifyTimeout, "repeating failed checks from the manager's host took too long")
     };
     let mut checks = trial.bounds.run(SECOND_OPINION, late, asked).await?;
+    if own_identity::is_asked_for(specs) {
+        let artifact = inspection::of(trial.settings().state.clone(), trial.made_by()).await;
+        checks = own_identity::compare(specs, checks, &artifact);
+    }
     trial.record_checks(checks.clone()).await?;
     checks.extend(look(trial, booted, &checks).await?);
     let verdict = judgement::judge(specs, &checks, &removal);
@@ -252,20 +256,7 @@ async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent)
             trial.cloud.allow_reboot(&verification.booted.server).await?;
             let _ = allow.send(());
         }
-        AgentEvent::Removal(removal) => {
-            note(
-                trial,
-                &mut verification.log,
-                json!({"event": "removal", "complete": removal.complete, "paths": removal.paths.iter()
-                .map(|path| json!({"path": path.path, "fate": path.fate().word(), "detail": path.detail}))
-                .collect::<Vec<_>>()}),
-            )
-            .await;
-            let complete = judgement::not_removed(&removal).is_empty();
-            let record = v1::Removal { complete, paths: removal.paths.clone() };
-            trial.history().record_removal(&trial.key, record).await?;
-            verification.removal = Some(removal);
-        }
+        AgentEvent::Removal(removal) => removed(trial, verification, removal).await?,
         AgentEvent::Goodbye => {
             note(trial, &mut verification.log, json!({"event": "goodbye"})).await;
             return Ok(Heard::All);
@@ -280,6 +271,27 @@ async fn hear(trial: &Trial, verification: &mut Verification, event: AgentEvent)
         }
     }
     Ok(Heard::More)
+}
+
+/// Keeps what became of the agent's files.
+async fn removed(
+    trial: &Trial,
+    verification: &mut Verification,
+    removal: v1::RemovalReport,
+) -> Result<(), Failure> {
+    note(
+        trial,
+        &mut verification.log,
+        json!({"event": "removal", "complete": removal.complete, "paths": removal.paths.iter()
+        .map(|path| json!({"path": path.path, "fate": path.fate().word(), "detail": path.detail}))
+        .collect::<Vec<_>>()}),
+    )
+    .await;
+    let complete = judgement::not_removed(&removal).is_empty();
+    let record = v1::Removal { complete, paths: removal.paths.clone() };
+    trial.history().record_removal(&trial.key, record).await?;
+    verification.removal = Some(removal);
+    Ok(())
 }
 
 /// Whether what has failed by now decides, once network checks were repeated from here. What the agent reports of a check is

@@ -8,7 +8,7 @@ const SOURCES: &str =
 
 async fn kept(image: &Image) -> Result<Kept, String> {
     let path = image.finish();
-    prove(&path, Format::Qcow2, &CancellationToken::new()).await.unwrap().kept
+    prove(&path, Format::Qcow2, &[], &CancellationToken::new()).await.unwrap().kept
 }
 
 fn image() -> Image {
@@ -31,6 +31,22 @@ async fn the_list_of_packages_the_sources_and_their_keys_are_kept() {
     assert_eq!(kept.file("/usr/share/keyrings/ours.gpg").unwrap(), [0, 1, 255]);
     assert_eq!(kept.directory("/etc/apt/apt.conf.d").count(), 1);
     assert_eq!(kept.file("/usr/share/keyrings/other.gpg"), None);
+}
+
+#[tokio::test]
+async fn a_secret_of_the_build_is_not_kept() {
+    let path = "etc/apt/sources.list.d/ours.list";
+    let secret = Secret::new("TOKEN".to_owned(), PathBuf::new(), b"glpat-1234567890\n".to_vec());
+    for (content, is_kept) in [("glpat-1234567890", false), ("stable", true)] {
+        let image = image();
+        image.put(path, format!("deb https://mirror.example/{content}/debian stable main\n"));
+        let cancel = CancellationToken::new();
+        let proven = prove(&image.finish(), Format::Qcow2, std::slice::from_ref(&secret), &cancel).await;
+        let kept = proven.unwrap().kept;
+        let why = kept.as_ref().err().map(String::as_str).unwrap_or_default();
+        assert_eq!(kept.is_ok(), is_kept, "{why}");
+        assert!(is_kept || why.contains("the build's secret TOKEN") && !why.contains("glpat"), "{why}");
+    }
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ async fn an_image_of_rpm_is_verified_as_rpm_verifies_it() {
     assert_eq!(says_rpm(&image), Vec::<String>::new());
     let expected = [Package { name: "tool".into(), version: "2:1.0-3".into(), arch: "noarch".into() }];
     for file in [image.convert(), on_xfs(&image)] {
-        let proven = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap();
+        let proven = prove(&file, Format::Qcow2, &[], &CancellationToken::new()).await.unwrap();
         let counts = looked(&proven);
         // Eleven, and not the ghost, nor what the package says is not to be verified.
         assert_eq!((counts.same, counts.total()), (11, 11), "{counts:?}");
@@ -172,7 +172,7 @@ async fn what_elements_do_to_an_image_of_rpm_is_no_damage() {
         ]
     );
     for file in [image.convert(), on_xfs(&image)] {
-        let proven = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap();
+        let proven = prove(&file, Format::Qcow2, &[], &CancellationToken::new()).await.unwrap();
         let counts = looked(&proven);
         assert_eq!(
             (counts.same, counts.edited, counts.changed, counts.missing, counts.left_out, counts.damaged),
@@ -194,7 +194,7 @@ async fn a_blank_file_of_rpm_is_damage_even_when_it_is_configuration() {
     image.put("usr/bin/other", [0; 9000]);
     image.put("etc/kept.conf", [0; 4]);
     for file in [image.convert(), on_xfs(&image)] {
-        let error = prove(&file, Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
+        let error = prove(&file, Format::Qcow2, &[], &CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.reason, Reason::ImageDamaged);
         assert!(error.message.contains("of 11 packaged files 2 are blank"), "{error}");
         let mut names: Vec<&str> = error.evidence.lines().collect();
@@ -216,7 +216,7 @@ async fn a_link_that_is_longer_than_links_are_is_not_read() {
             .args(["-x", "-c", &format!("path {path}"), "-c", &format!("write -d core.size {size}")])
             .arg(image.directory.path().join("xfs")));
     }
-    let error = prove(&partitioned(&image), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
+    let error = prove(&partitioned(&image), Format::Qcow2, &[], &CancellationToken::new()).await.unwrap_err();
     let mut names: Vec<&str> = error.evidence.lines().collect();
     names.sort_unstable();
     let long = "a link in it is longer than a link can be";
@@ -231,7 +231,7 @@ async fn an_rpm_database_that_was_lost_is_damage() {
     let image = installed();
     for content in [&[][..], &[0; 9_000]] {
         image.put("usr/lib/sysimage/rpm/rpmdb.sqlite", content);
-        let error = prove(&image.convert(), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
+        let error = prove(&image.convert(), Format::Qcow2, &[], &CancellationToken::new()).await.unwrap_err();
         let expected = ("image_damaged", true);
         let found = (error.reason.word(), error.evidence.starts_with("the rpm database cannot be read: "));
         assert_eq!(found, expected, "{error:?}");
@@ -246,7 +246,7 @@ async fn databases_of_all_kinds_are_looked_for() {
         let image = Image::new();
         fs::remove_dir_all(image.directory.path().join("root/var/lib/dpkg")).unwrap();
         image.put(path, [0; 5000]);
-        let error = prove(&image.convert(), Format::Qcow2, &CancellationToken::new()).await.unwrap_err();
+        let error = prove(&image.convert(), Format::Qcow2, &[], &CancellationToken::new()).await.unwrap_err();
         assert!(error.evidence.ends_with(&format!(": /{path}")), "{error:?}");
     }
 }
@@ -265,6 +265,6 @@ async fn what_is_not_read_is_told_aloud() {
     .unwrap();
     let file = fs::File::options().write(true).open(&raw).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 2], (1 << 20) + 0x438).unwrap();
-    let proven = prove(&image.to_qcow2(), Format::Qcow2, &CancellationToken::new()).await.unwrap();
+    let proven = prove(&image.to_qcow2(), Format::Qcow2, &[], &CancellationToken::new()).await.unwrap();
     assert!(proven.proof.warning().unwrap().contains("btrfs is not read, only ext4 and xfs are"));
 }
