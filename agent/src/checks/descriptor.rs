@@ -61,7 +61,7 @@ pub enum Set {
     Minimal,
     /// What every cloud image must hold, and costs seconds.
     Cloud,
-    /// What takes a while: the server boots again, packages are read and installed.
+    /// What takes a while: packages are read and installed, the power button is tried.
     Thorough,
     /// In no set: only where a schedule names it, because it says nothing without its keys.
     Named,

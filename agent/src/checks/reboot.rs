@@ -48,8 +48,9 @@ pub(crate) static CHECK: Check = Check {
              the same, and chosen checks hold again",
     details: "It runs when all others have ended. A server that does not come back within the check's timeout ends the trial \
               as `agent_lost`; then another image is booted on the target, as `control` says, before this one is blamed. Of \
-              the checks in `again` those are made again that the schedule asks for and that passed before.",
-    set: Set::Thorough,
+              the checks in `again` those are made again that the schedule asks for and that passed before. QEMU 7.2 has been seen to crash at a reboot under emulation, which ends the trial as \
+              `server_fault`: so no set has it yet.",
+    set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
     cost: "another boot",

@@ -12,8 +12,6 @@ use tokio::net::UnixStream;
 
 /// Bytes of one message. The greeting has some hundred.
 const LONGEST_MESSAGE: u64 = 64 << 10;
-/// Until a guest that is being reset is told to run again.
-const RESET: Duration = Duration::from_millis(50);
 /// What QEMU may take for an answer; under emulation on a busy host it is not quick.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -48,47 +46,15 @@ impl Qmp {
         within(self.exchange(command, arguments)).await
     }
 
-    /// From here on a guest that reboots or powers off only stands still, until [`Self::last_reason`] has heard of it.
-    pub(super) async fn hold_at_reboot(&mut self) -> io::Result<()> {
-        self.order_with("set-action", json!({ "shutdown": "pause" })).await.map(drop)
-    }
-
-    /// Waits for QEMU's end and returns the reason that it gave in a `SHUTDOWN` event. A guest that reboots and is held
-    /// then starts again, once.
+    /// Waits for QEMU's end and returns the reason that it gave in a `SHUTDOWN` event.
     pub(super) async fn last_reason(&mut self) -> Option<String> {
         let mut reason = None;
         while let Ok(message) = self.message().await {
-            if message.get("event").and_then(Value::as_str) != Some("SHUTDOWN") {
-                continue;
-            }
-            reason = message.pointer("/data/reason").and_then(Value::as_str).map(str::to_owned);
-            // Where nothing holds the guest QEMU ends, and hears none of this.
-            match reason.as_deref() {
-                Some("guest-reset") => drop(within(self.start_again()).await),
-                Some("guest-shutdown") => {
-                    let _ = self.order("quit").await;
-                    return reason;
-                }
-                _ => {}
+            if message.get("event").and_then(Value::as_str) == Some("SHUTDOWN") {
+                reason = message.pointer("/data/reason").and_then(Value::as_str).map(str::to_owned);
             }
         }
         reason
-    }
-
-    /// QEMU resets the guest while its processors stand still: under emulation one that resets beside running processors
-    /// has been seen to crash (QEMU 7.2).
-    async fn start_again(&mut self) -> io::Result<()> {
-        self.exchange("set-action", json!({ "reboot": "reset", "shutdown": "poweroff" })).await?;
-        self.exchange("system_reset", Value::Null).await?;
-        // It is refused until the reset has been made.
-        while self
-            .exchange("cont", Value::Null)
-            .await
-            .is_err_and(|error| error.kind() == io::ErrorKind::Other)
-        {
-            tokio::time::sleep(RESET).await;
-        }
-        self.exchange("set-action", json!({ "reboot": "shutdown" })).await.map(drop)
     }
 
     async fn exchange(&mut self, command: &str, arguments: Value) -> io::Result<Value> {
@@ -165,50 +131,6 @@ mod tests {
             qemu.await.unwrap(),
             "{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"query-status\"}\n"
         );
-    }
-
-    /// The orders that QEMU gets after it has said that the guest ended with this reason.
-    async fn orders_after(reason: &str) -> Vec<String> {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let event = format!("{{\"event\": \"SHUTDOWN\", \"data\": {{\"reason\": \"{reason}\"}}}}\n");
-        let qemu = tokio::spawn(async move {
-            let mut stream = BufReader::new(theirs);
-            stream.get_mut().write_all(event.as_bytes()).await.unwrap();
-            let (mut orders, mut refused) = (Vec::new(), false);
-            let mut line = String::new();
-            while stream.read_line(&mut line).await.unwrap() > 0 {
-                let order: Value = serde_json::from_str(&line).unwrap();
-                let refuse = order["execute"] == "cont" && !std::mem::replace(&mut refused, true);
-                let answer = if refuse { "{\"error\": {}}\n" } else { "{\"return\": {}}\n" };
-                orders.push(format!("{} {}", order["execute"].as_str().unwrap(), order["arguments"]));
-                let last = orders.len() == 5 || order["execute"] == "quit";
-                stream.get_mut().write_all(answer.as_bytes()).await.unwrap();
-                if last {
-                    break;
-                }
-                line.clear();
-            }
-            orders
-        });
-        let mut qmp = Qmp { stream: BufReader::new(ours) };
-        assert_eq!(qmp.last_reason().await.as_deref(), Some(reason));
-        drop(qmp);
-        qemu.await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_guest_that_reboots_starts_again_and_one_that_powers_off_ends() {
-        assert_eq!(
-            orders_after("guest-reset").await,
-            [
-                "set-action {\"reboot\":\"reset\",\"shutdown\":\"poweroff\"}",
-                "system_reset null",
-                "cont null",
-                "cont null",
-                "set-action {\"reboot\":\"shutdown\"}"
-            ]
-        );
-        assert_eq!(orders_after("guest-shutdown").await, ["quit null"]);
     }
 
     #[tokio::test]

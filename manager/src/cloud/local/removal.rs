@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::network;
 use super::processes::{self, Process};
@@ -139,10 +140,13 @@ impl Servers {
 }
 
 impl Servers {
-    /// Without this QEMU ends when the guest reboots, which is how a kernel that panics is seen at once. Good for one reboot.
+    /// Without this QEMU ends when the guest reboots, which is how a kernel that panics is seen at once.
     pub(super) async fn allow_reboot(&self, name: &str) -> Result<(), CloudError> {
         let sockets = self.home(name).join(SOCKETS);
-        let told = async { Qmp::connect(&sockets, ORDERS).await?.hold_at_reboot().await };
+        let told = async {
+            let arguments = json!({ "reboot": "reset" });
+            Qmp::connect(&sockets, ORDERS).await?.order_with("set-action", arguments).await.map(drop)
+        };
         let failed = |error: io::Error| {
             let message =
                 format!("server {name} cannot be let reboot: QEMU does not take the order: {error}");
