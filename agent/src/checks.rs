@@ -76,6 +76,18 @@ impl Judgement {
         let summary = text::bounded(&summary.into(), SUMMARY);
         Self { outcome, summary, observations: observations::bounded(observations) }
     }
+
+    /// As the manager hears it.
+    fn into_result(self, request: &CheckRequest, started_at: SystemTime, took: Duration) -> CheckResult {
+        CheckResult {
+            name: request.name.clone(),
+            outcome: self.outcome.into(),
+            summary: self.summary,
+            observations: Some(self.observations),
+            started_at: Some(started_at.into()),
+            duration: took.try_into().ok(),
+        }
+    }
 }
 
 /// Runs a check to its end. Always gives a result, at the latest when its time is up.
@@ -94,14 +106,12 @@ pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
             &serde_json::json!({}),
         ),
     };
-    CheckResult {
-        name: request.name.clone(),
-        outcome: judgement.outcome.into(),
-        summary: judgement.summary,
-        observations: Some(judgement.observations),
-        started_at: Some(started_at.into()),
-        duration: started.elapsed().try_into().ok(),
-    }
+    judgement.into_result(request, started_at, started.elapsed())
+}
+
+/// An outcome's word in logs and observations: "pass".
+pub(crate) fn word(outcome: CheckOutcome) -> String {
+    outcome.as_str_name().trim_start_matches("CHECK_OUTCOME_").to_lowercase()
 }
 
 fn patience(request: &CheckRequest) -> Duration {

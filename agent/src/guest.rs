@@ -86,7 +86,8 @@ impl Guest {
         fs::symlink_metadata(self.path(absolute)).is_ok()
     }
 
-    fn line(&self, absolute: &str) -> String {
+    /// A small text file of the guest, as one line. Empty when it cannot be read.
+    pub(crate) fn line(&self, absolute: &str) -> String {
         self.read(absolute).map(|text| crate::text::one_line(&text)).unwrap_or_default()
     }
 

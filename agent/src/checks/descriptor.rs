@@ -34,7 +34,7 @@ pub struct Check {
     pub repeatable: bool,
     /// Its keys, beside `required`, `timeout` and `kind`.
     pub keys: &'static [Key],
-    /// Looks and judges. None: the manager does, or, for a reboot, which no function outlives, the agent's session.
+    /// Looks and judges. None: the manager does, or, for `reboot`, which ends the agent's process, its session.
     pub examine: Option<Examine>,
 }
 

@@ -28,6 +28,13 @@ pub(super) struct HostKey {
     pub(super) exposed: Option<String>,
 }
 
+impl HostKey {
+    /// As OpenSSH prints it. Empty: there is no file with the public half.
+    pub(super) fn fingerprint(&self) -> String {
+        if self.key.is_empty() { String::new() } else { public_keys::fingerprint(&self.key) }
+    }
+}
+
 /// Those of the guest, by name.
 pub(super) fn look(guest: &Guest) -> Vec<HostKey> {
     let readers = Accounts::read(guest).ok().and_then(|accounts| accounts.group(READERS));
@@ -65,9 +72,6 @@ pub(super) fn came_with_the_image(keys: &[HostKey]) -> Option<String> {
 }
 
 pub(super) fn as_json(keys: &[HostKey]) -> Json {
-    let key = |key: &HostKey| {
-        let fingerprint = if key.key.is_empty() { String::new() } else { public_keys::fingerprint(&key.key) };
-        json!({ "file": key.name, "fingerprint": fingerprint, "made_before_boot": key.baked, "exposed": key.exposed })
-    };
+    let key = |key: &HostKey| json!({ "file": key.name, "fingerprint": key.fingerprint(), "made_before_boot": key.baked, "exposed": key.exposed });
     keys.iter().map(key).collect()
 }

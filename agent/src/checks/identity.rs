@@ -25,11 +25,11 @@ use crate::text;
 
 mod leftovers;
 
-const MACHINE_ID: &str = "/etc/machine-id";
+pub(super) const MACHINE_ID: &str = "/etc/machine-id";
 /// Of D-Bus, which had it first; mostly a link.
-const ANOTHER_MACHINE_ID: &str = "/var/lib/dbus/machine-id";
+pub const ANOTHER_MACHINE_ID: &str = "/var/lib/dbus/machine-id";
 const RANDOM_SEED: &str = "/var/lib/systemd/random-seed";
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+pub(super) const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// What systemd and the kernel call a server that nobody has named.
 const NO_NAMES: [&str; 3] = ["localhost", "(none)", "localhost.localdomain"];
 /// So long what is amiss may take to come right.
@@ -47,8 +47,9 @@ pub static CHECK: Check = Check {
     details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and of its user data may \
               stand in anybody's `authorized_keys`. Credentials (`.netrc`, private keys, `clouds.yaml`, `auth.conf` and \
               the like), proxies and shell histories count when they were there before this boot; `keep` names those that \
-              are meant. The manager compares machine id and host keys with those in the image, as it was before any server: a \
-              server that has one of those fails, whatever the file's date says. A `resolv.conf` that came with the image is for the check `dns` to find.",
+              are meant. The manager compares machine id and host keys with those in the artifact, as they were \
+              before any server booted it: a server that has one of those fails, whatever the file's date says. A \
+              `resolv.conf` that came with the image is for the check `dns` to find.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,

@@ -31,7 +31,8 @@ pub static CHECK: Check = Check {
     kind: "metadata",
     proves: "the server's metadata can be read, and cloud-init has taken its instance id and its user data",
     details: "The config drive, or else the metadata service, is read by the agent itself, and compared with what cloud-init \
-              kept; the instance id must be the one that the server has in its cloud. Where neither speaks as OpenStack does, cloud-init's own word is all there is.",
+              kept; the instance id must be the one that the server has in its cloud. Where neither speaks \
+              as OpenStack does, cloud-init's own word is all there is.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,

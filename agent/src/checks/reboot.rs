@@ -6,7 +6,7 @@
 //!  judge <── the checks in `again` <── look <── attached by the kept key <────┘
 //! ```
 //!
-//! The agent's process does not outlive it, so what it must know in the next boot is kept in a file ([`kept`]): the session
+//! The agent's process does not outlive a reboot, so what it must know in the next boot is kept in a file ([`kept`]): the session
 //! runs this check in two halves, [`order`] and [`come_back`]. A server that does not come back has an agent that is lost,
 //! which is for the manager to tell.
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::descriptor::{Check, Key, Observer, Rule, Seconds, Set, ValueType};
 use super::program::program;
-use super::{Judgement, LONG_TIMEOUT, boot, observations, patience, pause, registry};
+use super::{Judgement, LONG_TIMEOUT, boot, observations, patience, pause, registry, word};
 use crate::guest::Guest;
 use crate::text;
 
@@ -30,9 +30,9 @@ mod state;
 pub(crate) use kept::Kept;
 pub(crate) use state::State;
 
-/// So long the server may take by default from the order until its agent is there again.
+/// How long the server may take from the order to reboot until its agent is there again, by default.
 const WITHIN: Duration = Duration::from_mins(5);
-/// So long what differs is looked at again after the end of the boot.
+/// How long what differs is looked at again after the end of the boot.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -47,9 +47,10 @@ pub(crate) static CHECK: Check = Check {
     proves: "the server reboots in order, its agent is back within a bound, host keys, machine id, host name and addresses are \
              the same, and chosen checks hold again",
     details: "It runs when all others have ended. A server that does not come back within the check's timeout ends the trial \
-              as `agent_lost`; then another image is booted on the target, as `control` says, before this one is blamed. Of \
-              the checks in `again` those are made again that the schedule asks for and that passed before. QEMU 7.2 has been seen to crash at a reboot under emulation, which ends the trial as \
-              `server_fault`: so no set has it yet.",
+              as `agent_lost`; then another image is booted on the target, as `control` says, before this one is blamed. \
+              The checks named in `again` are repeated where the schedule asks for them and they passed before. No set \
+              has this check yet: under emulation QEMU 7.2 sometimes crashes when its guest reboots, which ends the trial \
+              as `server_fault`.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -128,7 +129,7 @@ pub(crate) async fn order(request: CheckRequest, guest: Guest, mut keep: Kept) -
     let (outcome, why) = judgement.err().unwrap_or_default();
     // Nobody is to take it for the note of a reboot that happened.
     kept::forget(&guest);
-    result(&request, Judgement::new(outcome, why, &json!({})), started_at, started.elapsed())
+    Judgement::new(outcome, why, &json!({})).into_result(&request, started_at, started.elapsed())
 }
 
 /// Waits for the end that a reboot makes of this process. What comes back instead: how it ended, and why.
@@ -170,7 +171,7 @@ pub(crate) async fn come_back(
         }
     };
     let started_at = ordered_at.unwrap_or(now);
-    result(&request, judgement, started_at, started_at.elapsed().unwrap_or_default())
+    judgement.into_result(&request, started_at, started_at.elapsed().unwrap_or_default())
 }
 
 async fn observe(
@@ -244,32 +245,15 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
 }
 
 fn as_json(seen: &Observation) -> Json {
-    let again = seen.again.iter().map(|result| {
-        let outcome = result.outcome().as_str_name().trim_start_matches("CHECK_OUTCOME_").to_lowercase();
-        json!({ "name": result.name, "outcome": outcome, "summary": result.summary })
-    });
+    let again = seen.again.iter().map(
+        |result| json!({ "name": result.name, "outcome": word(result.outcome()), "summary": result.summary }),
+    );
     json!({
         "seconds": seen.took.map(|took| took.as_secs_f64()),
         "before": seen.before.as_json(),
         "after": seen.after.as_json(),
         "again": again.collect::<Vec<_>>(),
     })
-}
-
-fn result(
-    request: &CheckRequest,
-    judgement: Judgement,
-    started_at: SystemTime,
-    took: Duration,
-) -> CheckResult {
-    CheckResult {
-        name: request.name.clone(),
-        outcome: judgement.outcome.into(),
-        summary: judgement.summary,
-        observations: Some(judgement.observations),
-        started_at: Some(started_at.into()),
-        duration: took.try_into().ok(),
-    }
 }
 
 #[cfg(test)]

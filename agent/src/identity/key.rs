@@ -1,5 +1,5 @@
-//! The key that this agent is known by: made when it starts, and in the guest's memory only; but for a
-//! reboot that the agent itself orders.
+//! The key that this agent is known by: made when it starts, and in the guest's memory only,
+//! except across a reboot that the agent itself orders.
 //!
 //! The manager binds the server's token to it, so that a token which somebody else has read is of no use beside the
 //! agent. An agent that is started again in the same boot finds its key in `/run`, which only root may read and which

@@ -135,13 +135,8 @@ impl Board {
     /// Has the server reboot. `key`: what the agent's key is made from.
     pub(super) fn order_reboot(&mut self, build: &str, key: &str) {
         let Reboot::Wanted(request) = std::mem::replace(&mut self.reboot, Reboot::NotDue) else { return };
-        let keep = Kept {
-            build: build.to_owned(),
-            key: key.to_owned(),
-            results: self.results(),
-            boot_id: self.guest.boot_id(),
-            ..Kept::default()
-        };
+        let keep =
+            Kept { build: build.to_owned(), key: key.to_owned(), results: self.results(), ..Kept::default() };
         let (name, guest) = (request.name.clone(), self.guest.clone());
         self.run(name, reboot::order(request, guest, keep));
     }
@@ -168,7 +163,7 @@ impl Board {
         };
         let name = self.names.remove(&id).unwrap_or_default();
         let result = result.unwrap_or_else(|| inconclusive(name.clone(), "the check broke off"));
-        let outcome = result.outcome().as_str_name().trim_start_matches("CHECK_OUTCOME_").to_lowercase();
+        let outcome = checks::word(result.outcome());
         tracing::info!("check {}: {outcome}: {}", text::one_line(&name), result.summary);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == name) {
             slot.result = Some(result.clone());

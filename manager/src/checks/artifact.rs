@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use image_manager_agent::checks::descriptor::{Check, Key, Observer, Rule, Set, ValueType};
+use image_manager_agent::checks::identity::ANOTHER_MACHINE_ID as DBUS;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::json;
@@ -13,8 +14,6 @@ use crate::builder::{Inspection, bytes};
 use crate::history::ImageSizes;
 
 const MIB: u64 = 1 << 20;
-/// D-Bus's own machine id: systemd takes it for a server that has none yet.
-const DBUS: &str = "/var/lib/dbus/machine-id";
 
 /// The check.
 pub(crate) static CHECK: Check = Check {

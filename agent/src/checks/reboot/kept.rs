@@ -44,9 +44,6 @@ pub(crate) struct Kept {
     /// How the server was.
     #[prost(message, optional, tag = "6")]
     pub(crate) before: Option<State>,
-    /// The boot in which it was written.
-    #[prost(string, tag = "7")]
-    pub(crate) boot_id: String,
 }
 
 impl Kept {
@@ -58,8 +55,8 @@ impl Kept {
 
     /// Whether it was written in another boot than this one.
     pub(crate) fn is_of_an_earlier_boot(&self, guest: &Guest) -> bool {
-        let now = guest.boot_id();
-        !now.is_empty() && !self.boot_id.is_empty() && now != self.boot_id
+        let (now, then) = (guest.boot_id(), self.before.as_ref().map_or("", |before| &before.boot_id));
+        !now.is_empty() && !then.is_empty() && now != then
     }
 
     pub(crate) fn write(&self, guest: &Guest) -> io::Result<()> {

@@ -1,15 +1,15 @@
 //! What makes a server the same one before and after a reboot.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
+use crate::checks::host_keys;
+use crate::checks::identity::{HOST_NAME, MACHINE_ID};
 use crate::checks::network::global_addresses;
-use crate::checks::{host_keys, public_keys};
 use crate::guest::Guest;
-use crate::text;
-
-const MACHINE_ID: &str = "/etc/machine-id";
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// How a server is.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) host_name: String,
     /// Its SSH host keys, by the name of the file, with their fingerprints.
     #[prost(btree_map = "string, string", tag = "4")]
-    pub(crate) host_keys: std::collections::BTreeMap<String, String>,
+    pub(crate) host_keys: BTreeMap<String, String>,
     /// Addresses that are good beyond their link, sorted. IPv4 only: those of IPv6 may be made anew in each boot.
     #[prost(string, repeated, tag = "5")]
     pub(crate) addresses: Vec<String>,
@@ -34,22 +34,19 @@ pub(crate) struct State {
 impl State {
     /// Looks at the guest.
     pub(crate) async fn look(guest: &Guest, deadline: Instant) -> Self {
-        let line = |path: &str| guest.read(path).map(|text| text::one_line(&text)).unwrap_or_default();
-        let fingerprint =
-            |key: &str| if key.is_empty() { String::new() } else { public_keys::fingerprint(key) };
-        let host_keys =
-            host_keys::look(guest).into_iter().map(|key| (key.name, fingerprint(&key.key))).collect();
+        let keys = host_keys::look(guest).into_iter();
+        let host_keys = keys.map(|key| (key.name.clone(), key.fingerprint())).collect();
         let mut addresses: Vec<String> = global_addresses(guest, deadline)
             .await
             .into_iter()
-            .filter(std::net::IpAddr::is_ipv4)
+            .filter(IpAddr::is_ipv4)
             .map(|address| address.to_string())
             .collect();
         addresses.sort_unstable();
         Self {
             boot_id: guest.boot_id(),
-            machine_id: line(MACHINE_ID),
-            host_name: line(HOST_NAME),
+            machine_id: guest.line(MACHINE_ID),
+            host_name: guest.line(HOST_NAME),
             host_keys,
             addresses,
         }

@@ -118,7 +118,6 @@ fn what_is_kept_is_of_this_build_and_another_boot_and_only_root_reads_it() {
     let keep = Kept {
         build: "build".to_owned(),
         key: "secret".to_owned(),
-        boot_id: "a".to_owned(),
         before: Some(state("a")),
         ..Kept::default()
     };

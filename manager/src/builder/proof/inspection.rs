@@ -2,6 +2,7 @@
 //!
 //! Only observed here; `crate::checks::artifact` says what of it is wrong.
 
+use image_manager_agent::checks::identity::ANOTHER_MACHINE_ID as DBUS;
 use image_manager_agent::checks::packages::rpm::Trouble;
 use image_manager_agent::checks::public_keys;
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,6 @@ const PROXY_DIRECTORIES: [&str; 2] = ["/etc/apt/apt.conf.d", "/etc/profile.d"];
 const CACHES: [&str; 5] =
     ["/var/cache/apt/archives", "/var/cache/dnf", "/var/cache/yum", "/var/cache/libdnf5", "/var/cache/zypp"];
 const GUEST_AGENTS: [&str; 3] = ["/usr/sbin/qemu-ga", "/usr/bin/qemu-ga", "/usr/local/bin/qemu-ga"];
-const DBUS: &str = "/var/lib/dbus/machine-id";
 const LOADERS: [&str; 6] = [
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",

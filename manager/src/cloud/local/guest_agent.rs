@@ -3,9 +3,7 @@
 //! What answers is in the guest: it may be anything. So an answer has a bound and a deadline, and means no more than that
 //! somebody there speaks the protocol.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
-use super::qemu;
+use super::{qemu, qmp};
 use crate::cloud::GuestAgent;
 
 /// Bytes of one line; that of a ping has some twenty.
@@ -39,10 +37,7 @@ async fn ask_within(sockets: &Path, patience: Duration) -> GuestAgent {
 }
 
 async fn ping(sockets: &Path) -> io::Result<()> {
-    // The path of a socket has 107 bytes at most; this way only the part after the directory counts.
-    let directory = File::open(sockets)?;
-    let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), qemu::GUEST_AGENT);
-    let mut stream = BufReader::new(UnixStream::connect(&path).await?);
+    let mut stream = BufReader::new(qmp::open(sockets, qemu::GUEST_AGENT).await?);
     // So that the answers are known to be those to us: a number, which the agent repeats.
     let number = uuid::Uuid::new_v4().as_fields().0 >> 1;
     stream.write_all(&[RESET]).await?;

@@ -23,12 +23,8 @@ pub(super) struct Qmp {
 impl Qmp {
     /// Connects to a socket in `directory` and greets. Waits at most 10 s: a socket serves one at a time.
     pub(super) async fn connect(directory: &Path, socket: &str) -> io::Result<Self> {
-        // The path of a socket has 107 bytes at most; this way only the part after the directory counts.
-        let directory = File::open(directory)?;
-        let path = format!("/proc/self/fd/{}/{socket}", directory.as_raw_fd());
         let greet = async {
-            let stream = BufReader::new(UnixStream::connect(&path).await?);
-            let mut qmp = Self { stream };
+            let mut qmp = Self { stream: BufReader::new(open(directory, socket).await?) };
             qmp.message().await?;
             qmp.exchange("qmp_capabilities", Value::Null).await?;
             Ok(qmp)
@@ -85,6 +81,13 @@ impl Qmp {
         }
         serde_json::from_slice(&line).map_err(io::Error::from)
     }
+}
+
+/// Connects to a socket of QEMU's in `directory`. A socket's path has 107 bytes at most: this way only the part after the
+/// directory counts.
+pub(super) async fn open(directory: &Path, socket: &str) -> io::Result<UnixStream> {
+    let directory = File::open(directory)?;
+    UnixStream::connect(format!("/proc/self/fd/{}/{socket}", directory.as_raw_fd())).await
 }
 
 async fn within<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
