@@ -295,7 +295,7 @@ pub(crate) fn tiny_schedule(name: &str, more: &str) -> String {
     let checks = if more.contains("checks") { "" } else { "checks.set = \"minimal\"\n" };
     format!(
         "[schedule.{name}]\n{control}{checks}image.elements = [\"tiny\"]\n\
-         server = {{ memory = \"256 MiB\", disk = \"512 MiB\" }}\n{timeouts}\n{more}\n"
+         server = {{ memory = \"256 MiB\", disk = \"512 MiB\", cpus = 1 }}\n{timeouts}\n{more}\n"
     )
 }
 
