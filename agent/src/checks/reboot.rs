@@ -48,10 +48,9 @@ pub(crate) static CHECK: Check = Check {
              the same, and chosen checks hold again",
     details: "It runs when all others have ended. A server that does not come back within the check's timeout ends the trial \
               as `agent_lost`; then another image is booted on the target, as `control` says, before this one is blamed. \
-              The checks named in `again` are repeated where the schedule asks for them and they passed before. No set \
-              has this check yet: under emulation QEMU 7.2 sometimes crashes when its guest reboots, which ends the trial \
-              as `server_fault`.",
-    set: Set::Named,
+              The checks named in `again` are repeated where the schedule asks for them and they passed before. On \
+              the cloud `local` QEMU is started again on the same disk.",
+    set: Set::Thorough,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
     cost: "another boot",

@@ -1,10 +1,13 @@
-//! Watching over a QEMU that this process started: reaps it, learns why it ended, bounds its console.
+//! Watching over a QEMU that this process started: reaps it, learns why it ended, starts it again when its guest reboots
+//! and may, bounds its console.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::process::Child;
@@ -12,6 +15,7 @@ use tokio::sync::watch;
 
 use super::qemu::{EVENTS, LOG, SOCKETS};
 use super::qmp::Qmp;
+use super::starting::Start;
 
 /// Bytes that a serial console may have.
 pub(super) const LONGEST_CONSOLE: u64 = 64 << 20;
@@ -24,6 +28,9 @@ const LAST_EVENT: Duration = Duration::from_secs(2);
 /// Bytes at a console's end in which a panic is looked for.
 const PANIC_WINDOW: u64 = 64 << 10;
 
+/// QEMU's reason when its guest has rebooted.
+const GUEST_RESET: &str = "guest-reset";
+
 /// How a QEMU ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
@@ -33,49 +40,71 @@ pub(super) struct Ending {
     pub(super) fault: bool,
 }
 
-/// Takes the process over until it ends. It is not killed when this process ends.
+/// Takes the process over until it ends, and whose guest may reboot also its successor. They are not killed when this
+/// process ends. Returns the end, and what says whether the next reboot is none.
 pub(super) fn watch_over(
     mut child: Child,
-    directory: PathBuf,
-    console: PathBuf,
-) -> watch::Receiver<Option<Ending>> {
+    start: Start,
+) -> (watch::Receiver<Option<Ending>>, Arc<AtomicBool>) {
     let (sender, receiver) = watch::channel(None);
+    let may_reboot = Arc::new(AtomicBool::new(false));
+    let allowed = Arc::clone(&may_reboot);
     tokio::spawn(async move {
-        let (log, sockets) = (directory.join(LOG), directory.join(SOCKETS));
-        let reason = tokio::spawn(async move {
-            loop {
-                if let Ok(mut qmp) = Qmp::connect(&sockets, EVENTS).await {
-                    return qmp.last_reason().await;
+        let ending = loop {
+            let (status, reason) = until_its_end(&mut child, &start).await;
+            let panic = panic_line(&start.console);
+            let reboots = reason.as_deref() == Some(GUEST_RESET) && panic.is_none();
+            // Once: a guest that never comes up would reboot for ever.
+            if !(reboots && allowed.swap(false, Ordering::Relaxed)) {
+                break match status {
+                    Ok(status) => ending(status, reason.as_deref(), panic.as_deref()),
+                    Err(error) => Ending { text: format!("its end was not seen: {error}"), fault: true },
+                };
+            }
+            match start.run().await {
+                Ok(next) => child = next,
+                Err(error) => {
+                    let text = format!("the guest rebooted, and QEMU was not started again: {error}");
+                    break Ending { text, fault: true };
                 }
-                tokio::time::sleep(TRY_AGAIN).await;
             }
-        });
-        let stop = reason.abort_handle();
-        let mut look = tokio::time::interval(LOOK);
-        let status = loop {
-            tokio::select! {
-                status = child.wait() => break status,
-                _ = look.tick() => if is_too_long(&console) || is_too_long(&log) {
-                    // It may have ended by itself just now.
-                    let _ = child.start_kill();
-                },
-            }
-        };
-        let reason = match &status {
-            Ok(status) if status.success() => {
-                tokio::time::timeout(LAST_EVENT, reason).await.ok().and_then(|joined| joined.ok().flatten())
-            }
-            _ => None,
-        };
-        stop.abort();
-        let ending = match status {
-            Ok(status) => ending(status, reason.as_deref(), panic_line(&console).as_deref()),
-            Err(error) => Ending { text: format!("its end was not seen: {error}"), fault: true },
         };
         // Nobody may want to know any more.
         let _ = sender.send(Some(ending));
     });
-    receiver
+    (receiver, may_reboot)
+}
+
+/// Waits until one QEMU has ended; returns its exit status and the reason that it gave.
+async fn until_its_end(child: &mut Child, start: &Start) -> (io::Result<ExitStatus>, Option<String>) {
+    let (log, sockets) = (start.home.join(LOG), start.home.join(SOCKETS));
+    let reason = tokio::spawn(async move {
+        loop {
+            if let Ok(mut qmp) = Qmp::connect(&sockets, EVENTS).await {
+                return qmp.last_reason().await;
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    });
+    let stop = reason.abort_handle();
+    let mut look = tokio::time::interval(LOOK);
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            _ = look.tick() => if is_too_long(&start.console) || is_too_long(&log) {
+                // It may have ended by itself just now.
+                let _ = child.start_kill();
+            },
+        }
+    };
+    let reason = match &status {
+        Ok(status) if status.success() => {
+            tokio::time::timeout(LAST_EVENT, reason).await.ok().and_then(|joined| joined.ok().flatten())
+        }
+        _ => None,
+    };
+    stop.abort();
+    (status, reason)
 }
 
 /// Whether a serial console, or what QEMU has to say, has outgrown [`LONGEST_CONSOLE`].
@@ -87,7 +116,7 @@ fn ending(status: ExitStatus, reason: Option<&str>, panic: Option<&str>) -> Endi
     let fault = !status.success();
     let mut text = match (reason, status.code(), status.signal()) {
         (Some("guest-shutdown"), ..) => "the guest powered off".to_owned(),
-        (Some("guest-reset"), ..) => "the guest rebooted, which ends a test server".to_owned(),
+        (Some(GUEST_RESET), ..) => "the guest rebooted, which ends a test server".to_owned(),
         (Some("guest-panic"), ..) => "the guest's kernel panicked".to_owned(),
         (Some(reason), ..) if reason.starts_with("host") => format!("it was ended from outside ({reason})"),
         (_, Some(0), _) => "QEMU ended in order".to_owned(),

@@ -18,7 +18,7 @@ set +e
     # The first process of a process namespace: with this /proc it knows of no process but its own.
     mount -t proc proc /proc
     [ -z "$names" ] || mount --bind "$names" /etc/resolv.conf
-    exec 3<"$image" 4<>"$disk" 5<"$disk" 6<"$drive" 7>"$console"
+    exec 3<"$image" 4<>"$disk" 5<"$disk" 6<"$drive" 7>>"$console"
     [ -z "$variables" ] || exec 8<>"$variables" 9<"$variables"
     exec "$@"
 )

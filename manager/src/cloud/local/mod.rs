@@ -37,6 +37,7 @@ mod removal;
 mod room;
 mod save;
 mod servers;
+mod starting;
 mod storing;
 
 use std::fmt;

@@ -72,6 +72,7 @@ impl Servers {
 
     /// Presses the power button until the guest is off, and ends QEMU when `grace` is over.
     pub(super) async fn stop(&self, name: &str, grace: Duration) -> Result<Shutdown, CloudError> {
+        self.let_reboot(name, false);
         let Some(process) = self.process(name).await? else { return Ok(Shutdown::InOrder) };
         let home = self.home(name);
         let deadline = Instant::now() + grace;
@@ -106,6 +107,7 @@ impl Servers {
     /// Ends all processes of a server and removes its directory. What is not there is fine.
     pub(super) async fn remove(&self, name: &str) -> Result<Removal, CloudError> {
         let home = self.home(name);
+        self.let_reboot(name, false);
         self.furnishing.settle(name).await;
         for _ in 0..ROUNDS {
             for process in self.processes(name).await? {
@@ -140,8 +142,12 @@ impl Servers {
 }
 
 impl Servers {
-    /// Without this QEMU ends when the guest reboots, which is how a kernel that panics is seen at once.
+    /// Without this a reboot is the end of the server, which is how a kernel that panics is seen at once.
     pub(super) async fn allow_reboot(&self, name: &str) -> Result<(), CloudError> {
+        if self.let_reboot(name, true) {
+            return Ok(());
+        }
+        // Nobody would start the QEMU of a manager that is gone again: this one resets, and may crash by it.
         let sockets = self.home(name).join(SOCKETS);
         let told = async {
             let arguments = json!({ "reboot": "reset" });

@@ -13,30 +13,27 @@
 //! QEMU is meant to outlive a manager that dies: the next one finds it by its command line.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{PipeWriter, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::process::Child;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::busy::Busy;
 use super::config_drive::{self, Instance};
-use super::confinement::{Account, Launch};
+use super::confinement::Account;
 use super::firmware::{self, MachineKind};
 use super::guard::{self, Ending};
-use super::network::{Network, Plan};
-use super::programs::{Programs, clean_command};
-use super::qemu::{self, Acceleration, Machine};
+use super::programs::Programs;
+use super::qemu;
 use super::qmp::Qmp;
+use super::starting::Start;
 use super::{blocking, io_error};
 use crate::cloud::{CloudError, NewServer, ServerStatus, Trouble};
 use crate::schedules::Format;
@@ -65,6 +62,7 @@ pub(super) struct Record {
 /// A QEMU that this process started.
 struct Started {
     ending: watch::Receiver<Option<Ending>>,
+    may_reboot: Arc<AtomicBool>,
     /// Killed because it did not shut down.
     by_force: bool,
 }
@@ -162,77 +160,56 @@ impl Servers {
 
     async fn start(&self, new: &NewServer, id: Uuid, image: (&Path, Format)) -> Result<(), CloudError> {
         let sandbox = self.sandbox.load(Ordering::Relaxed);
-        let Err(failure) = self.try_start(new, id, image, sandbox).await else { return Ok(()) };
+        let start = |sandbox| Start {
+            programs: self.programs.clone(),
+            home: self.home(&new.name),
+            name: new.name.clone(),
+            id,
+            endpoint: new.metadata.get(ENDPOINT).and_then(|endpoint| endpoint.parse().ok()),
+            spec: new.spec.clone(),
+            image: (image.0.to_owned(), image.1),
+            console: new.console_log.clone(),
+            sandbox,
+        };
+        let Err(failure) = self.try_start(start(sandbox)).await else { return Ok(()) };
         let evidence = failure.evidence.to_ascii_lowercase();
         if !sandbox || !(evidence.contains("sandbox") || evidence.contains("seccomp")) {
             return Err(failure);
         }
         tracing::warn!(server = new.name, "this QEMU has no seccomp; servers run without its sandbox");
         self.sandbox.store(false, Ordering::Relaxed);
-        self.try_start(new, id, image, false).await
+        self.try_start(start(false)).await
     }
 
-    async fn try_start(
-        &self,
-        new: &NewServer,
-        id: Uuid,
-        (image, format): (&Path, Format),
-        sandbox: bool,
-    ) -> Result<(), CloudError> {
-        let home = &self.home(&new.name);
-        let account = Account::find()?;
-        let endpoint = new.metadata.get(ENDPOINT).and_then(|endpoint| endpoint.parse().ok());
-        let plan = blocking(move || Ok(Plan::of_this_host(endpoint))).await?;
-        let network = Network::start(account, &new.name, home, &plan).await?;
-        let acceleration = Acceleration::of_this_host(new.spec.arch);
-        let uefi = MachineKind::of(&new.spec).uefi();
-        let machine = Machine {
-            name: &new.name,
-            uuid: &id.to_string(),
-            mac: &qemu::mac(id),
-            memory: new.spec.memory,
-            cpus: new.spec.cpus,
-            directory: home,
-            acceleration,
-            arch: new.spec.arch,
-            uefi,
-            format,
-            sandbox,
-        };
-        let launch = Launch {
-            programs: &self.programs,
-            account,
-            group: acceleration.group(),
-            network: network.holder,
-            resolver: network.resolver.as_deref(),
-            home,
-            image,
-            console: &new.console_log,
-            arch: new.spec.arch,
-            variables: uefi.is_some(),
-            arguments: machine.arguments(),
-        };
-        let log = home.join(qemu::LOG);
-        let child = spawn(launch.command_line()?, home, &log, network.end)?;
+    async fn try_start(&self, start: Start) -> Result<(), CloudError> {
+        let (name, home) = (start.name.clone(), start.home.clone());
+        let child = start.run().await?;
         // From here to the next line nothing waits: no process is unknown when this future is dropped.
-        let mut ending = guard::watch_over(child, home.clone(), new.console_log.clone());
-        self.with_started(|all| {
-            all.insert(new.name.clone(), Started { ending: ending.clone(), by_force: false })
-        });
+        let (mut ending, may_reboot) = guard::watch_over(child, start);
+        let started = Started { ending: ending.clone(), may_reboot, by_force: false };
+        self.with_started(|all| all.insert(name.clone(), started));
         let sockets = home.join(qemu::SOCKETS);
-        let evidence = || guard::tail(&log, EVIDENCE).unwrap_or_default();
+        let evidence = || guard::tail(&home.join(qemu::LOG), EVIDENCE).unwrap_or_default();
         tokio::select! {
             ended = ending.wait_for(Option::is_some) => {
                 let text = ended.ok().and_then(|ending| ending.clone()).map(|ending| ending.text);
                 let (text, evidence) = (text.unwrap_or_default(), evidence());
-                let message = format!("QEMU did not start server {}: {text}: {}", new.name, evidence.trim());
+                let message = format!("QEMU did not start server {name}: {text}: {}", evidence.trim());
                 Err(CloudError::new(Trouble::Fault, message).with_evidence(evidence))
             }
             answer = tokio::time::timeout(START, answers(&sockets)) => answer.map_err(|_| {
-                let message = format!("QEMU of server {} did not answer within {} s", new.name, START.as_secs());
+                let message = format!("QEMU of server {name} did not answer within {} s", START.as_secs());
                 CloudError::new(Trouble::Timeout, message).with_evidence(evidence())
             }),
         }
+    }
+
+    /// Lets the server start again once, when its guest reboots, or no longer. False: another process started it.
+    pub(super) fn let_reboot(&self, name: &str, may: bool) -> bool {
+        self.with_started(|all| {
+            let started = all.get(name);
+            started.inspect(|started| started.may_reboot.store(may, Ordering::Relaxed)).is_some()
+        })
     }
 
     /// What a server does now, as far as this process or the host knows.
@@ -292,29 +269,6 @@ impl Servers {
     }
 }
 
-/// Starts what ends with QEMU. Its standard input is the end of the network's pipe, which it holds until then.
-fn spawn(line: Vec<OsString>, home: &Path, log: &Path, end: PipeWriter) -> Result<Child, CloudError> {
-    let mut words = line.into_iter();
-    let program = PathBuf::from(words.next().unwrap_or_default());
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(log)
-        .and_then(|file| {
-            clean_command(&program)
-                .args(words)
-                .current_dir(home.join(qemu::SOCKETS))
-                .stdin(Stdio::from(end))
-                .stdout(file.try_clone()?)
-                .stderr(file)
-                .process_group(0)
-                .spawn()
-        })
-        .map_err(|error| io_error("cannot start", &program, &error))
-}
-
 /// Makes what is in a server's directory before its disk.
 fn furnish(home: &Path, record: &Record, drive: &[u8], console: &Path) -> Result<(), CloudError> {
     let account = Account::find()?;
@@ -338,10 +292,18 @@ fn furnish(home: &Path, record: &Record, drive: &[u8], console: &Path) -> Result
             .and_then(|mut open| open.write_all(bytes))
             .map_err(|error| io_error("cannot write", &file, &error))?;
     }
-    match console.parent() {
-        Some(parent) => fs::create_dir_all(parent).map_err(|error| io_error("cannot make", parent, &error)),
-        None => Ok(()),
+    if let Some(parent) = console.parent() {
+        fs::create_dir_all(parent).map_err(|error| io_error("cannot make", parent, &error))?;
     }
+    // An earlier server's goes: QEMU appends, for a reboot ends one and starts the next.
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(console)
+        .map(drop)
+        .map_err(|error| io_error("cannot write", console, &error))
 }
 
 /// Waits until QEMU takes orders.
