@@ -22,8 +22,10 @@ use crate::guest::Guest;
 use crate::text::{self, bytes};
 
 mod layout;
+mod mounts;
 mod probe;
-pub use layout::{Device, Layer, Root};
+pub use layout::{Device, FileSystem, Layer};
+pub use mounts::Mounted;
 pub use probe::Probe;
 
 /// So long growing and mounting may take after the agent has started, without cloud-init.
@@ -40,7 +42,8 @@ pub static CHECK: Check = Check {
     kind: "disk",
     proves: "the root file system has grown to the end of the disk, has room and can be written",
     details: "Its partition, the volumes in it and the file system itself must reach to the end of what each lies upon, \
-              and no partition may stand behind it. Growing happens during the boot, so it is waited for.",
+              and no partition may stand behind it. Growing happens during the boot, so it is waited for. Of what `mounts` \
+              names, on a second volume or not, the same is asked.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
@@ -59,6 +62,12 @@ pub static CHECK: Check = Check {
             default: "0",
             help: "least free inodes on the root file system",
         },
+        Key {
+            name: "mounts",
+            value: ValueType::Texts(&mounts::PLACE),
+            default: "[]",
+            help: "where other file systems must be mounted, grown and writable too, as in [\"/srv\"]",
+        },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),
 };
@@ -71,6 +80,8 @@ pub struct Settings {
     pub min_free: u64,
     /// Least number of free inodes. 0: any.
     pub min_free_inodes: u64,
+    /// Where other file systems must be mounted.
+    pub mounts: Vec<String>,
     /// Size of the server's disk in bytes; 0: not known. A disk that is smaller makes the check inconclusive, and so does
     /// a root file system whose disk is not known to the guest while this is 0. The root file system must have grown to
     /// nearly the size of the disk that the guest sees; of a disk that the guest does not know, to nearly this.
@@ -87,11 +98,13 @@ async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
     /// The root file system. None: it could not be examined, and `error` says why.
-    pub root: Option<Root>,
+    pub root: Option<FileSystem>,
     /// The block device that holds it. None: it has none (network, overlay), or none that is known.
     pub device: Option<Device>,
     /// What came of writing to it.
     pub probe: Option<Probe>,
+    /// What is mounted where the schedule wants something.
+    pub mounts: Vec<Mounted>,
     /// The stage in which cloud-init grows the root had not ended when the time was up.
     pub unsettled: bool,
     /// Why the root file system could not be examined.
@@ -108,8 +121,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
     let mut wait = FIRST_PAUSE;
     let mut ended = None;
     loop {
-        let same = guest.clone();
-        let looked = spawn_blocking(move || look(&same)).await;
+        let (same, places) = (guest.clone(), settings.mounts.clone());
+        let looked = spawn_blocking(move || look(&same, &places)).await;
         let mut seen = looked.unwrap_or_default();
         seen.waited = started.elapsed();
         let bad = judge(settings, &seen).outcome == CheckOutcome::Fail;
@@ -137,14 +150,17 @@ fn last_look(guest: &Guest, started: Instant, ended: Option<Instant>, deadline: 
     }
 }
 
-fn look(guest: &Guest) -> Observation {
-    let root = match Root::of(guest) {
-        Ok(root) => root,
-        Err(error) => return Observation { error, ..Observation::default() },
+fn look(guest: &Guest, places: &[String]) -> Observation {
+    let unknown = |error| Observation { error, ..Observation::default() };
+    let root = match FileSystem::at(guest, "/") {
+        Ok(Some(root)) => root,
+        Ok(None) => return unknown("mountinfo has no root".to_owned()),
+        Err(error) => return unknown(error),
     };
     Observation {
         device: Device::of(guest, &root),
-        probe: (!root.read_only).then(|| probe::run(guest)),
+        probe: (!root.read_only).then(|| probe::run(guest, "/")),
+        mounts: places.iter().map(|place| Mounted::look(guest, place)).collect(),
         root: Some(root),
         ..Observation::default()
     }
@@ -179,6 +195,21 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
 }
 
 fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
+    let (outcome, summary) = verdict_of_root(settings, seen);
+    if outcome != CheckOutcome::Pass {
+        return (outcome, summary);
+    }
+    match seen.mounts.iter().find_map(|mounted| mounted.fault(seen.waited)) {
+        Some(fault) => (CheckOutcome::Fail, fault),
+        None if seen.mounts.is_empty() => (outcome, summary),
+        None => {
+            let places: Vec<&str> = seen.mounts.iter().map(|mounted| mounted.place.as_str()).collect();
+            (outcome, format!("{summary}; mounted and grown: {}", places.join(", ")))
+        }
+    }
+}
+
+fn verdict_of_root(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     use CheckOutcome::{Fail, Inconclusive, Pass};
     let Some(root) = &seen.root else {
         let why = text::or(&seen.error, "the look at it did not end");
@@ -247,7 +278,7 @@ fn overhead(size: u64) -> u64 {
 
 /// How much of its device the file system covers. Where its header does not tell, what it may keep for
 /// itself is added to what it gives out.
-fn covered(root: &Root, device: &Device) -> u64 {
+fn covered(root: &FileSystem, device: &Device) -> u64 {
     device.file_system_bytes.unwrap_or_else(|| root.total_bytes.saturating_add(overhead(device.bytes)))
 }
 
@@ -260,7 +291,7 @@ enum Growth {
     Unknown(String),
 }
 
-fn growth(settings: &Settings, root: &Root, device: Option<&Device>) -> Growth {
+fn growth(settings: &Settings, root: &FileSystem, device: Option<&Device>) -> Growth {
     let missing = |disk: u64, what: &str| {
         let (size, disk) = (bytes(root.total_bytes), bytes(disk));
         Growth::Missing(format!("root file system is {size} on a {disk} disk: it did not grow{what}"))
@@ -289,7 +320,7 @@ fn growth(settings: &Settings, root: &Root, device: Option<&Device>) -> Growth {
 }
 
 /// The lowest layer that leaves room of the one below it.
-fn not_grown(root: &Root, device: &Device) -> Option<String> {
+fn not_grown(root: &FileSystem, device: &Device) -> Option<String> {
     let unused = device.disk_bytes.saturating_sub(device.end);
     if unused > slack(device.disk_bytes) {
         let (unused, partition) = (bytes(unused), device.partition());
@@ -316,19 +347,11 @@ fn as_json(seen: &Observation) -> Json {
         fields.insert("cloud_init_is_yet_to_grow".to_owned(), json!(true));
     }
     if let Some(root) = &seen.root {
-        fields.insert(
-            "root".to_owned(),
-            json!({
-                "source": root.source,
-                "file_system": root.kind,
-                "options": root.options,
-                "read_only": root.read_only,
-                "total_bytes": root.total_bytes,
-                "free_bytes": root.free_bytes,
-                "inodes": root.inodes,
-                "free_inodes": root.free_inodes,
-            }),
-        );
+        fields.insert("root".to_owned(), root.as_json());
+    }
+    if !seen.mounts.is_empty() {
+        let mounts = seen.mounts.iter().map(Mounted::as_json).collect::<Vec<_>>();
+        fields.insert("mounts".to_owned(), json!(mounts));
     }
     if let Some(device) = &seen.device {
         fields.insert(

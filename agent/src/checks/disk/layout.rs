@@ -1,10 +1,11 @@
-//! The root file system, and the device and disk under it.
+//! A file system, and the device and disk under it.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
+use serde_json::{Value as Json, json};
 
 use crate::guest::Guest;
 use crate::text;
@@ -14,9 +15,9 @@ const SECTOR: u64 = 512;
 /// Most devices that lie upon one another.
 const DEEPEST: usize = 8;
 
-/// The root file system.
+/// A mounted file system: the root, or one that the schedule names.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Root {
+pub struct FileSystem {
     /// Its device as the mount names it, for example `/dev/vda1`.
     pub source: String,
     /// Its device's `major:minor`.
@@ -37,29 +38,31 @@ pub struct Root {
     pub free_inodes: u64,
 }
 
-impl Root {
-    pub(super) fn of(guest: &Guest) -> Result<Self, String> {
+impl FileSystem {
+    /// The one that is mounted at `place`, an absolute path. `Ok(None)`: nothing is.
+    pub(super) fn at(guest: &Guest, place: &str) -> Result<Option<Self>, String> {
         let mounts = guest.read("/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
-        let mut root = Self::parse(&mounts).ok_or("mountinfo has no root")?;
-        let sizes = statvfs(&guest.root).map_err(|error| format!("statvfs: {error}"))?;
-        root.read_only |= sizes.flags().contains(FsFlags::ST_RDONLY);
-        root.total_bytes = sizes.blocks().saturating_mul(sizes.fragment_size());
-        root.free_bytes = sizes.blocks_available().saturating_mul(sizes.fragment_size());
-        root.inodes = sizes.files();
-        root.free_inodes = sizes.files_available();
-        Ok(root)
+        let Some(mut found) = Self::parse(&mounts, place) else { return Ok(None) };
+        let sizes = statvfs(&guest.path(place)).map_err(|error| format!("statvfs: {error}"))?;
+        found.read_only |= sizes.flags().contains(FsFlags::ST_RDONLY);
+        found.total_bytes = sizes.blocks().saturating_mul(sizes.fragment_size());
+        found.free_bytes = sizes.blocks_available().saturating_mul(sizes.fragment_size());
+        found.inodes = sizes.files();
+        found.free_inodes = sizes.files_available();
+        Ok(Some(found))
     }
 
-    /// Finds the last mount on `/` in mountinfo:
+    /// Finds the last mount at `place` in mountinfo, which writes a blank as `\040`:
     /// `ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS [TAGS...] - TYPE SOURCE SUPEROPTIONS`.
-    pub(super) fn parse(mountinfo: &str) -> Option<Self> {
+    pub(super) fn parse(mountinfo: &str, place: &str) -> Option<Self> {
+        let asked = place.replace(' ', "\\040");
         mountinfo.lines().rev().find_map(|line| {
             let (mount, system) = line.split_once(" - ")?;
             let mut mount = mount.split(' ').skip(2);
-            let (numbers, _, place, options) = (mount.next()?, mount.next()?, mount.next()?, mount.next()?);
+            let (numbers, _, at, options) = (mount.next()?, mount.next()?, mount.next()?, mount.next()?);
             let mut system = system.split(' ');
             let (kind, source, more) = (system.next()?, system.next()?, system.next().unwrap_or_default());
-            (place == "/").then(|| Self {
+            (at == asked).then(|| Self {
                 source: text::one_line(source),
                 numbers: numbers.to_owned(),
                 kind: text::one_line(kind),
@@ -69,9 +72,22 @@ impl Root {
             })
         })
     }
+
+    pub(super) fn as_json(&self) -> Json {
+        json!({
+            "source": self.source,
+            "file_system": self.kind,
+            "options": self.options,
+            "read_only": self.read_only,
+            "total_bytes": self.total_bytes,
+            "free_bytes": self.free_bytes,
+            "inodes": self.inodes,
+            "free_inodes": self.free_inodes,
+        })
+    }
 }
 
-/// The device under the root file system, what it lies upon, and its disk.
+/// The device under a file system, what it lies upon, and its disk.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Device {
     /// The kernel's name, for example `vda1`.
@@ -86,9 +102,9 @@ pub struct Device {
     pub disk: String,
     /// Size of the disk.
     pub disk_bytes: u64,
-    /// Where the root's own partition ends; the disk's size when it has none.
+    /// Where its own partition ends; the disk's size when it has none.
     pub end: u64,
-    /// The first partition that stands behind the root's own.
+    /// The first partition that stands behind its own.
     pub behind: Option<String>,
     /// How much of the device the file system covers, what it keeps for itself included. `None`: a file
     /// system whose header is not known here.
@@ -107,7 +123,7 @@ pub struct Layer {
 }
 
 impl Device {
-    pub(super) fn of(guest: &Guest, root: &Root) -> Option<Self> {
+    pub(super) fn of(guest: &Guest, root: &FileSystem) -> Option<Self> {
         let folder = folder_of(guest, root)?;
         let (stack, is_the_end) = stack(&folder);
         let lowest = stack.last()?.clone();
@@ -135,7 +151,7 @@ impl Device {
         })
     }
 
-    /// The name of what lies on the disk itself: the root's partition.
+    /// The name of what lies on the disk itself: the partition.
     pub(super) fn partition(&self) -> &str {
         self.below.last().map_or(&self.name, |layer| &layer.name)
     }
@@ -162,7 +178,7 @@ fn ext_bytes(device: &Path) -> Option<u64> {
 }
 
 /// The device's folder in sysfs. Btrfs has numbers of its own, so then by the name.
-fn folder_of(guest: &Guest, root: &Root) -> Option<PathBuf> {
+fn folder_of(guest: &Guest, root: &FileSystem) -> Option<PathBuf> {
     let by_number = fs::canonicalize(guest.path(format!("/sys/dev/block/{}", root.numbers)));
     by_number.ok().or_else(|| {
         let device = fs::canonicalize(guest.path(root.source.strip_prefix("/dev/").map(|_| &root.source)?));

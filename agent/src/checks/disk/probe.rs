@@ -1,10 +1,10 @@
-//! Writes a little to the root file system and reads it back.
+//! Writes a little to a file system and reads it back.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::guest::Guest;
@@ -22,16 +22,17 @@ pub enum Probe {
     Failed(String),
 }
 
-pub(super) fn run(guest: &Guest) -> Probe {
+/// Writes below `place`, where a file system is mounted.
+pub(super) fn run(guest: &Guest, place: &str) -> Probe {
     let started = Instant::now();
-    match write_and_read(guest) {
+    match write_and_read(&folder(guest, place)) {
         Ok(()) => Probe::Written(started.elapsed()),
         Err(error) => Probe::Failed(text::one_line(&error.to_string())),
     }
 }
 
-fn write_and_read(guest: &Guest) -> io::Result<()> {
-    let path = folder(guest).join(format!(".image-manager-{:016x}", random()));
+fn write_and_read(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".image-manager-{:016x}", random()));
     let mut file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     // Without a name from here on: whatever happens, nothing is left behind.
     fs::remove_file(&path)?;
@@ -49,11 +50,11 @@ fn exchange(file: &mut File) -> io::Result<()> {
     if read == written { Ok(()) } else { Err(io::Error::other("what was read is not what was written")) }
 }
 
-/// `/var/tmp` when it is on the root file system.
-fn folder(guest: &Guest) -> PathBuf {
+/// `/var/tmp` when it is on the file system.
+fn folder(guest: &Guest, place: &str) -> PathBuf {
     let device = |path: &PathBuf| fs::metadata(path).map(|meta| meta.dev()).ok();
-    let (tmp, root) = (guest.path("/var/tmp"), guest.root.clone());
-    if device(&tmp).is_some() && device(&tmp) == device(&root) { tmp } else { root }
+    let (tmp, top) = (guest.path("/var/tmp"), guest.path(place));
+    if device(&tmp).is_some() && device(&tmp) == device(&top) { tmp } else { top }
 }
 
 /// Nothing that anybody must not guess: the standard library's seeds are random enough.
@@ -68,12 +69,14 @@ mod tests {
     #[test]
     fn nothing_is_left_behind() {
         let root = tempfile::tempdir().unwrap();
-        assert!(matches!(run(&Guest::below(root.path())), Probe::Written(_)));
+        assert!(matches!(run(&Guest::below(root.path()), "/"), Probe::Written(_)));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_failure_is_told() {
-        assert!(matches!(run(&Guest::below("/nowhere")), Probe::Failed(why) if why.contains("No such file")));
+        assert!(
+            matches!(run(&Guest::below("/nowhere"), "/"), Probe::Failed(why) if why.contains("No such file"))
+        );
     }
 }

@@ -7,14 +7,14 @@ const GIB: u64 = 1 << 30;
 
 fn seen(total: u64, partition: u64, end: u64, disk: u64) -> Observation {
     Observation {
-        root: Some(Root {
+        root: Some(FileSystem {
             source: "/dev/vda1".to_owned(),
             kind: "ext4".to_owned(),
             total_bytes: total,
             free_bytes: total / 2,
             inodes: 1000,
             free_inodes: 500,
-            ..Root::default()
+            ..FileSystem::default()
         }),
         device: Some(Device {
             name: "vda1".to_owned(),
@@ -71,7 +71,7 @@ fn the_superblock_tells_the_size() {
     let device = guest.path("/dev/vda1");
     fs::write(&device, vec![0; 4096]).unwrap();
     let size = || {
-        let root = Root { numbers: "254:1".to_owned(), ..Root::default() };
+        let root = FileSystem { numbers: "254:1".to_owned(), ..FileSystem::default() };
         Device::of(&guest, &root).unwrap().file_system_bytes
     };
     assert_eq!(size(), None, "no file system");
@@ -197,14 +197,14 @@ fn the_last_root_mount_counts() {
     let mounts = "1 1 0:2 / / rw - rootfs rootfs rw\n\
         25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro\n\
         26 25 0:5 / /dev rw - devtmpfs udev rw\n";
-    let root = Root::parse(mounts).unwrap();
+    let root = FileSystem::parse(mounts, "/").unwrap();
     assert_eq!(
         (root.source.as_str(), root.numbers.as_str(), root.kind.as_str()),
         ("/dev/vda1", "254:1", "ext4")
     );
     assert!(!root.read_only);
-    assert!(Root::parse("25 1 254:1 / / ro,relatime - ext4 /dev/vda1 rw").unwrap().read_only);
-    assert!(Root::parse("nonsense").is_none());
+    assert!(FileSystem::parse("25 1 254:1 / / ro,relatime - ext4 /dev/vda1 rw", "/").unwrap().read_only);
+    assert!(FileSystem::parse("nonsense", "/").is_none());
 }
 
 /// A device in a made-up sysfs, sizes in sectors.
@@ -239,7 +239,7 @@ fn sysfs(guest: &Guest) {
 }
 
 fn device(guest: &Guest, numbers: &str) -> Option<Device> {
-    Device::of(guest, &Root { numbers: numbers.to_owned(), ..Root::default() })
+    Device::of(guest, &FileSystem { numbers: numbers.to_owned(), ..FileSystem::default() })
 }
 
 #[test]
