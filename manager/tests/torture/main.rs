@@ -9,9 +9,10 @@
 //! with two. What is done with images once they are published is tortured likewise (`published`).
 //!
 //! A few points, chosen anew each time (the seed is printed), belong to the suite; `make torture` takes all.
-//! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, or points with blanks between them
-//! (`intend:server#1:after`; of published images `rollback/handover:done#1:before`). `IMAGE_MANAGER_TEST_SEED` repeats
-//! a choice.
+//! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, a part of all (`2/5` is the second of five, which together
+//! are all), or points with blanks between them (`intend:server#1:after`; of published images
+//! `rollback/handover:done#1:before`). `IMAGE_MANAGER_TEST_SEED` repeats a choice. `IMAGE_MANAGER_TEST_WORKERS` (2) says how
+//! many builds are made side by side: most of the time those on OpenStack wait for its services.
 
 #![expect(
     clippy::unwrap_used,
@@ -49,7 +50,7 @@ use published::Named;
 const SAMPLE: usize = 4;
 /// What a build may take on this host, killed or not, when it is busy.
 const LIMIT: Duration = Duration::from_mins(5);
-/// Builds side by side; each has a QEMU with two CPUs.
+/// Builds side by side, unless the environment says otherwise.
 const WORKERS: usize = 2;
 
 #[test]
@@ -130,9 +131,10 @@ fn named_here(place: &Place, name: &str) -> Vec<String> {
 fn gateways(address: &str) -> Vec<String> {
     // Far from those of a test beside this one.
     let from = 20_000 + u16::try_from(std::process::id() % 600 * 16).unwrap();
+    let workers = std::env::var("IMAGE_MANAGER_TEST_WORKERS").map_or(WORKERS, |count| count.parse().unwrap());
     let free = (from..32_000).filter(|port| TcpListener::bind((address, *port)).is_ok());
-    let gateways: Vec<String> = free.take(WORKERS).map(|port| format!("{address}:{port}")).collect();
-    assert_eq!(gateways.len(), WORKERS, "no free ports from {from} to 32000");
+    let gateways: Vec<String> = free.take(workers).map(|port| format!("{address}:{port}")).collect();
+    assert_eq!(gateways.len(), workers, "no free ports from {from} to 32000");
     gateways
 }
 

@@ -12,6 +12,9 @@ pub(crate) fn chosen(recorded: &[String], sample: usize) -> Vec<String> {
     if asked == "all" {
         return all;
     }
+    if let Some(part) = part_of(&asked) {
+        return all.into_iter().enumerate().filter_map(|(at, point)| part(at).then_some(point)).collect();
+    }
     let Ok(count) = asked.parse::<usize>() else {
         return asked.split_ascii_whitespace().map(str::to_owned).collect();
     };
@@ -19,6 +22,17 @@ pub(crate) fn chosen(recorded: &[String], sample: usize) -> Vec<String> {
     shuffle(&mut all, &mut random);
     all.truncate(count);
     all
+}
+
+/// Of `2/5`, which is the second part of five: whether a point belongs to it, by its place in the list.
+fn part_of(asked: &str) -> Option<impl Fn(usize) -> bool + use<>> {
+    let (part, parts) = asked.split_once('/')?;
+    let (part, parts): (usize, usize) = (part.parse().ok()?, parts.parse().ok()?);
+    assert!(
+        (1..=parts).contains(&part),
+        "IMAGE_MANAGER_TEST_TORTURE={asked}: from 1/{parts} to {parts}/{parts}"
+    );
+    Some(move |at| at % parts == part - 1)
 }
 
 fn shuffle<T>(items: &mut [T], random: &mut Random) {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
@@ -20,6 +21,9 @@ use super::points;
 
 /// How long a manager may go on after it has answered until it comes to a point.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kills that are worth the two builds of a place more.
+const WORTH_A_PLACE: usize = 8;
 
 /// What a client of each cloud gets for a name, by its hash: the cloud's own answer.
 pub(crate) type Named = Box<dyn Fn(&Place, &str) -> Vec<(String, Vec<String>)> + Sync>;
@@ -78,32 +82,33 @@ struct Row {
 /// Kills at `sample` points of all deeds, or as the environment says.
 pub(crate) fn torture(cloud: &str, means: &Means, named: &Named, sample: usize) {
     let began = Instant::now();
-    let mut images = Images::new(means, named);
+    let mut first = Images::new(means, named, 0);
     let mut all = Vec::new();
     for deed in Deed::ALL {
-        let commits = images.record(deed);
+        let commits = first.record(deed);
         eprintln!("  {}: {}", deed.word(), commits.join(" "));
         all.extend(commits.into_iter().map(|commit| format!("{}/{commit}", deed.word())));
     }
     let chosen = points::chosen(&all, sample);
     eprintln!("torture of what is published on {cloud}: {} points; {} kills to do", all.len(), chosen.len());
-    let mut wrong = Vec::new();
-    for point in &chosen {
-        let started = Instant::now();
-        let (deed, commit) = kill_of(point);
-        let mut outcome = images.kill(deed, &commit);
-        if outcome.is_none() {
-            outcome = images.kill(deed, &commit);
+    let queue = Mutex::new(chosen.iter());
+    let wrong = Mutex::new(Vec::new());
+    let work = |mut images: Images<'_>| {
+        while let Some(point) = { queue.lock().unwrap().next() } {
+            let found = images.kill_and_tell(point);
+            wrong.lock().unwrap().extend(found);
         }
-        let (how, found) =
-            outcome.unwrap_or_else(|| (String::new(), vec!["the point was not reached".to_owned()]));
-        let seconds = started.elapsed().as_secs_f64();
-        eprintln!("  {point}: {how} after {seconds:.0} s, {} wrong", found.len());
-        for line in &found {
-            eprintln!("    {line}");
+        (means.tidy)(&images.place);
+    };
+    let work = &work;
+    std::thread::scope(|scope| {
+        // A place costs two builds: not for a handful of kills.
+        for worker in 1..means.gateways.len().min(chosen.len() / WORTH_A_PLACE) {
+            scope.spawn(move || work(Images::new(means, named, worker)));
         }
-        wrong.extend(found.iter().map(|line| format!("{point}: {line}")));
-    }
+        work(first);
+    });
+    let wrong = wrong.into_inner().unwrap();
     eprintln!(
         "torture of what is published on {cloud}: {} points, {} kills, {} wrong, {:.0} s",
         all.len(),
@@ -111,7 +116,6 @@ pub(crate) fn torture(cloud: &str, means: &Means, named: &Named, sample: usize) 
         wrong.len(),
         began.elapsed().as_secs_f64()
     );
-    (means.tidy)(&images.place);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -122,11 +126,14 @@ fn kill_of(point: &str) -> (Deed, String) {
 }
 
 impl<'a> Images<'a> {
-    fn new(means: &'a Means, named: &'a Named) -> Self {
-        let place = Place::new(&means.schedules);
-        let (_, rest) = means.schedules.split_once("publish = { name = \"").unwrap();
-        let name = rest.split('"').next().unwrap().to_owned();
-        let images = Self { place, means, named, gateway: &means.gateways[0], name, promoted: 0 };
+    /// Of a worker, under a name that no other worker's images have: a cloud is one for all.
+    fn new(means: &'a Means, named: &'a Named, worker: usize) -> Self {
+        let key = "publish = { name = \"";
+        let (before, rest) = means.schedules.split_once(key).unwrap();
+        let (name, rest) = rest.split_once('"').unwrap();
+        let name = format!("{name}-{worker}");
+        let place = Place::new(&format!("{before}{key}{name}\"{rest}"));
+        let images = Self { place, means, named, gateway: &means.gateways[worker], name, promoted: 0 };
         images.build();
         images.build();
         images
@@ -246,6 +253,21 @@ impl<'a> Images<'a> {
             }
         }
         panic!("{} did not pass:\n{}", deed.word(), self.place.serve_log());
+    }
+
+    /// Kills at a point, says how it ended, and returns what is wrong, each line with the point.
+    fn kill_and_tell(&mut self, point: &str) -> Vec<String> {
+        let started = Instant::now();
+        let (deed, commit) = kill_of(point);
+        let outcome = self.kill(deed, &commit).or_else(|| self.kill(deed, &commit));
+        let (how, found) =
+            outcome.unwrap_or_else(|| (String::new(), vec!["the point was not reached".to_owned()]));
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!("  {point}: {how} after {seconds:.0} s, {} wrong", found.len());
+        for line in &found {
+            eprintln!("    {line}");
+        }
+        found.iter().map(|line| format!("{point}: {line}")).collect()
     }
 
     /// Asks for a deed, kills the manager at a commit of it, and starts another one. Returns how it ended and what is wrong;
