@@ -14,6 +14,7 @@
 #              the checks, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
+# make deb     a Debian package of it, in target/debian
 #
 # On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
 
@@ -26,7 +27,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions canaries torture life bench bench-road fuzz check docs install agent build install-build install-test
+.PHONY: help demo test agents test-openstack test-distributions canaries torture life bench bench-road fuzz check docs install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -94,6 +95,9 @@ install:
 		useradd --system --user-group --no-create-home --shell /usr/sbin/nologin image-manager-qemu
 	sed 's|/usr/local|$(PREFIX)|' packaging/image-manager.service > $(DESTDIR)/etc/systemd/system/image-manager.service
 
+deb: agent build
+	packaging/deb
+
 # Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
 bench:
 	cargo bench -p image-manager --bench million
@@ -105,23 +109,25 @@ check:
 	cargo fmt --all --check
 	if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; fi
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo $(TESTER) --workspace --lib
-	cargo $(TESTER) -p image-manager-proto --test documentation
+	cargo $(TESTER) --workspace --lib --test documentation
 	elements/check
 	testbed/canaries/run --test
 	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements | xargs -n 1 bash -n
 
 # The OpenStack takes a quarter of an hour and 5 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
-test: install-test agent
+test: install-test
+	testbed/run
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
+
+# Those that the tests put into images; testbed/run makes them while it compiles.
+agents: agent
 	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
 		echo 'LEFT OUT: the tiny image for arm64 is not booted: this host cannot make an agent for aarch64' >&2; })
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
-	testbed/run
 
 fuzz: install-test
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
 
-test-openstack: install-test agent
+test-openstack: install-test
 	testbed/run -E 'binary(openstack) | test(on_openstack)'
 
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
