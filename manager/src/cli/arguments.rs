@@ -2,6 +2,7 @@
 
 mod access;
 mod images;
+mod orders;
 mod reading;
 mod values;
 
@@ -16,6 +17,9 @@ pub(crate) use self::access::{
     ServingArguments, TokenArguments, TokenVerb,
 };
 pub(crate) use self::images::{ImagesArguments, PromoteArguments, RevokeArguments, RollbackArguments};
+pub(crate) use self::orders::{
+    CancelArguments, PauseArguments, SchedulesArguments, StatusArguments, TriggerArguments,
+};
 pub(crate) use self::reading::{
     CompareArguments, HistoryArguments, ListFormat, LogsArguments, OneFormat, ReportArguments, ReportFormat,
     ShowArguments,
@@ -50,6 +54,24 @@ pub(crate) enum Verb {
     /// Boot a schedule's published image once more, and ask it again
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArguments),
+    /// Say what the manager does now, what is due next, and what needs attention
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArguments),
+    /// List the schedules of the manager that serves: how each stands, and when it fires next
+    #[command(after_help = examples::SCHEDULES)]
+    Schedules(SchedulesArguments),
+    /// Queue a build with the manager that serves, and do not wait for it
+    #[command(after_help = examples::TRIGGER)]
+    Trigger(TriggerArguments),
+    /// End a build; what it has made is taken away
+    #[command(after_help = examples::CANCEL)]
+    Cancel(CancelArguments),
+    /// Keep a schedule from firing by itself, until it is resumed
+    #[command(after_help = examples::PAUSE)]
+    Pause(PauseArguments),
+    /// Let a paused schedule fire again
+    #[command(after_help = examples::RESUME)]
+    Resume(PauseArguments),
     /// Check schedules.toml: every mistake with line and caret, what this host lacks for it, the next fire times
     #[command(after_help = examples::CHECK)]
     Check(CheckArguments),

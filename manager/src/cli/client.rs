@@ -86,11 +86,41 @@ impl Client {
         self.inner.watch_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
     }
 
-    /// Ends a build.
-    pub(crate) async fn cancel(&mut self, id: &str) -> Result<(), Trouble> {
+    /// Ends a build; returns it as it was then.
+    pub(crate) async fn cancel(&mut self, id: &str) -> Result<v1::Build, Trouble> {
         let mut request = self.request(v1::CancelBuildRequest { id: id.to_owned() });
         request.set_timeout(ANSWER);
-        self.inner.cancel_build(request).await.map(|_| ()).map_err(trouble)
+        self.inner.cancel_build(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
+
+    /// Keeps a schedule from firing by itself.
+    pub(crate) async fn pause(&mut self, schedule: &str) -> Result<v1::Schedule, Trouble> {
+        let mut request = self.request(v1::PauseScheduleRequest { schedule: schedule.to_owned() });
+        request.set_timeout(ANSWER);
+        self.inner.pause_schedule(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
+
+    /// Lets a schedule fire again.
+    pub(crate) async fn resume(&mut self, schedule: &str) -> Result<v1::Schedule, Trouble> {
+        let mut request = self.request(v1::ResumeScheduleRequest { schedule: schedule.to_owned() });
+        request.set_timeout(ANSWER);
+        self.inner.resume_schedule(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
+
+    /// The schedules, each with its newest build.
+    pub(crate) async fn schedules(&mut self) -> Result<v1::ListSchedulesResponse, Trouble> {
+        let mut request = self.request(v1::ListSchedulesRequest {});
+        request.set_timeout(ANSWER);
+        self.inner.list_schedules(request).await.map(tonic::Response::into_inner).map_err(trouble)
+    }
+
+    /// The newest builds in a state.
+    pub(crate) async fn builds_in(&mut self, state: v1::BuildState) -> Result<Vec<v1::Build>, Trouble> {
+        let message =
+            v1::ListBuildsRequest { state: state.into(), page_size: 500, ..v1::ListBuildsRequest::default() };
+        let mut request = self.request(message);
+        request.set_timeout(ANSWER);
+        self.inner.list_builds(request).await.map(|answer| answer.into_inner().builds).map_err(trouble)
     }
 
     /// Gives a name back to an older image.

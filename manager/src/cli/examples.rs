@@ -179,3 +179,47 @@ Examples:
 
 The image is marked and hidden, not deleted. The manager that serves the state directory does it, or this process where \
 none does.";
+
+/// For `status`.
+pub(super) const STATUS: &str = "\
+Examples:
+  image-manager status
+  image-manager status --format json
+
+The manager that serves the state directory answers. Without one: image-manager history.";
+
+/// For `schedules`.
+pub(super) const SCHEDULES: &str = "\
+Examples:
+  image-manager schedules
+  image-manager schedules --format json
+
+What a file says before a manager reads it: image-manager check FILE.";
+
+/// For `trigger`.
+pub(super) const TRIGGER: &str = "\
+Examples:
+  image-manager trigger debian
+  id=$(image-manager trigger debian --force)
+
+Prints the id of the build. `image-manager run` waits for the verdict, and builds without a manager, too.";
+
+/// For `cancel`.
+pub(super) const CANCEL: &str = "\
+Examples:
+  image-manager cancel latest
+  image-manager cancel 0199a3c4";
+
+/// For `pause`.
+pub(super) const PAUSE: &str = "\
+Example:
+  image-manager pause debian
+
+It can still be built on demand. A build under way goes on.";
+
+/// For `resume`.
+pub(super) const RESUME: &str = "\
+Example:
+  image-manager resume debian
+
+One that has paused itself after too many failures in a row begins to count anew.";

@@ -37,7 +37,17 @@ pub(crate) fn list(builds: &[v1::Build]) -> String {
 
 /// Messages of one kind as a JSON list, pretty, with a line end.
 pub(crate) fn messages(name: &str, messages: &[impl Message]) -> String {
-    pretty(&Json::Array(messages.iter().map(|message| value(name, message)).collect()))
+    pretty(&listed(name, messages))
+}
+
+/// Messages of one kind as a JSON list.
+pub(crate) fn listed(name: &str, messages: &[impl Message]) -> Json {
+    Json::Array(messages.iter().map(|message| value(name, message)).collect())
+}
+
+/// An object of these members, pretty, with a line end.
+pub(crate) fn object<const N: usize>(members: [(&str, Json); N]) -> String {
+    pretty(&Json::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
 fn build_value(build: &v1::Build) -> Json {

@@ -23,16 +23,19 @@ mod logging;
 mod login;
 mod logs;
 mod man;
+mod orders;
 mod progress;
 mod reload;
 mod report;
 mod report_page;
 mod rotation;
 mod run;
+mod schedules;
 mod serve;
 mod serving;
 mod show;
 mod signals;
+mod status;
 mod sweep;
 mod table;
 #[cfg(test)]
@@ -174,6 +177,12 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::Serve(serve) => serve::run(serve).await,
         Verb::Run(run) => run::run(run).await,
         Verb::Verify(verify) => run::run(verify.into()).await,
+        Verb::Status(status) => status::run(status).await,
+        Verb::Schedules(schedules) => schedules::run(schedules).await,
+        Verb::Trigger(trigger) => orders::trigger(trigger).await,
+        Verb::Cancel(cancel) => orders::cancel(cancel).await,
+        Verb::Pause(pause) => orders::pause(pause).await,
+        Verb::Resume(resume) => orders::resume(resume).await,
         Verb::Check(check) => check::run(&check),
         Verb::History(history) => history::run(history).await,
         Verb::Show(show) => show::run(show).await,

@@ -35,13 +35,8 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     });
     let Loaded { schedules, .. } = loaded.await.map_err(Trouble::errored)??;
     if schedules.get(&arguments.schedule).is_none() {
-        let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
-        return Err(Trouble::usage(format!(
-            "no schedule {:?} in {}; there are: {}",
-            arguments.schedule,
-            schedules.path.display(),
-            names.join(", ")
-        )));
+        let none = schedules.no_schedule(&arguments.schedule);
+        return Err(Trouble::usage(format!("{}: {none}", schedules.path.display())));
     }
     if let Some(file) = &arguments.keep_disk {
         let targets = schedules.get(&arguments.schedule).map_or(&[][..], |schedule| &schedule.targets);

@@ -19,6 +19,18 @@ pub(super) enum Answering {
     History(History, StateLock),
 }
 
+/// The manager that serves the state directory, and the beginning of its pages' addresses; without one there is nobody to
+/// answer.
+pub(super) async fn manager(arguments: &ServingArguments) -> Result<(Client, String), Trouble> {
+    match find(arguments, false).await? {
+        Answering::Manager { client, url } => Ok((client, url)),
+        Answering::History(..) => Err(Trouble::errored(format!(
+            "no manager serves the state directory {}: start `image-manager serve`",
+            arguments.state.state.display()
+        ))),
+    }
+}
+
 /// Finds out who answers. With `make` a state directory that is not there yet is made.
 pub(super) async fn find(arguments: &ServingArguments, make: bool) -> Result<Answering, Trouble> {
     let directory = &arguments.state.state;

@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: ShowArguments) -> Outcome {
 /// A build that is not there is the user's mistake, not the host's.
 pub(super) fn not_found(error: HistoryError) -> Trouble {
     match error {
-        HistoryError::NoBuild(_) | HistoryError::Ambiguous(_) => {
+        HistoryError::NoBuild(_) | HistoryError::Ambiguous { .. } => {
             Trouble::usage(format!("{error}; `image-manager history` lists them"))
         }
         other => Trouble::errored(other),

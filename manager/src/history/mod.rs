@@ -24,6 +24,7 @@ mod publication_tests;
 mod publications;
 mod queries;
 mod reports;
+mod resolution;
 mod room;
 mod schedule_state;
 mod schema;
@@ -123,9 +124,14 @@ pub enum HistoryError {
     /// No build has this id.
     #[error("no build {0}")]
     NoBuild(String),
-    /// The prefix fits several builds.
-    #[error("build id prefix {0} fits several builds: give more of it")]
-    Ambiguous(String),
+    /// The piece of an id fits several builds.
+    #[error("{text:?} fits several builds, give more of it: {candidates}")]
+    Ambiguous {
+        /// The piece.
+        text: String,
+        /// Some of the builds, newest first.
+        candidates: String,
+    },
     /// A build was asked to go where its state does not lead.
     #[error("build {build} cannot go from {from} to {to}")]
     IllegalMove {

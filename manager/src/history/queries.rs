@@ -46,12 +46,6 @@ const BUILD_COLUMNS: &str = "id, schedule, cloud, state, verdict, trigger, creat
     unchanged_since, forced, verification IS NOT NULL";
 
 impl History {
-    /// The id of the build that `text` names: an id, a unique prefix of one, or `latest`.
-    pub async fn resolve(&self, text: &str) -> Result<String, HistoryError> {
-        let text = text.trim().to_ascii_lowercase();
-        self.read(move |connection| resolve(connection, &text)).await
-    }
-
     /// One build with all its parts, by its whole id.
     pub async fn build(&self, id: &str) -> Result<v1::Build, HistoryError> {
         let id = id.to_owned();
@@ -100,29 +94,6 @@ impl History {
                 .collect::<Result<_, _>>()?)
         })
         .await
-    }
-}
-
-fn resolve(connection: &Connection, text: &str) -> Result<String, HistoryError> {
-    if text == "latest" {
-        let id =
-            connection.query_row("SELECT max(id) FROM build", [], |row| row.get::<_, Option<String>>(0))?;
-        return id.ok_or_else(|| HistoryError::NoBuild("yet: the history is empty".to_owned()));
-    }
-    // Only what can stand in an id reaches the pattern, so nothing needs escaping.
-    let sound = !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    if !sound {
-        return Err(HistoryError::NoBuild(format!(
-            "{text:?}: expected an id, the beginning of one, or \"latest\""
-        )));
-    }
-    let mut statement = connection
-        .prepare_cached("SELECT id FROM build WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT 2")?;
-    let found: Vec<String> = statement.query_map([text], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    match found.as_slice() {
-        [] => Err(HistoryError::NoBuild(text.to_owned())),
-        [one] => Ok(one.clone()),
-        _ => Err(HistoryError::Ambiguous(text.to_owned())),
     }
 }
 

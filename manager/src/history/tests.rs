@@ -121,6 +121,41 @@ async fn a_build_moves_only_from_where_it_is() {
 }
 
 #[tokio::test]
+async fn builds_are_found_by_what_people_have_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    let ids = [
+        "019a21b0-3f72-71c7-8d09-52cee028ec3c",
+        "019a21b0-4f72-71c7-8d09-0123456789ab",
+        "019a21b1-5f72-71c7-8d09-ffffffffec3c",
+    ];
+    for (id, schedule) in ids.into_iter().zip(["debian", "ubuntu", "debian"]) {
+        history.create_build(new_build(id, schedule)).await.unwrap();
+        finish(&history, id, Verdict::Passed, S::Succeeded).await;
+    }
+    for (text, id) in [
+        ("previous", ids[0]),
+        ("debian", ids[2]),
+        ("ubuntu", ids[1]),
+        ("019a21b1", ids[2]),
+        // As the pages show it, and the end.
+        ("52cee028", ids[0]),
+        ("6789AB", ids[1]),
+    ] {
+        assert_eq!(history.resolve(text).await.unwrap(), id, "{text}");
+    }
+    let several = history.resolve("019a21b0").await.unwrap_err().to_string();
+    assert!(
+        several.contains(&format!("{} (ubuntu, succeeded), {} (debian, succeeded)", ids[1], ids[0])),
+        "{several}"
+    );
+    let ends = history.resolve("ec3c").await.unwrap_err().to_string();
+    assert!(ends.contains(ids[0]) && ends.contains(ids[2]), "{ends}");
+    let slip = history.resolve("debain").await.unwrap_err().to_string();
+    assert!(slip.ends_with("did you mean the schedule \"debian\"?"), "{slip}");
+}
+
+#[tokio::test]
 async fn builds_are_found_by_prefix_and_page() {
     let directory = tempfile::tempdir().unwrap();
     let history = open(&directory);
@@ -130,7 +165,8 @@ async fn builds_are_found_by_prefix_and_page() {
     }
     assert_eq!(history.resolve("latest").await.unwrap(), "02cc");
     assert_eq!(history.resolve(" 01AB ").await.unwrap(), "01ab");
-    assert!(matches!(history.resolve("01").await, Err(HistoryError::Ambiguous(_))));
+    assert!(matches!(history.resolve("01").await, Err(HistoryError::Ambiguous { .. })));
+    assert_eq!(history.resolve("b").await.unwrap(), "01ab", "a schedule is its newest build");
     for nothing in ["ff", "01%", "' OR 1=1", ""] {
         assert!(matches!(history.resolve(nothing).await, Err(HistoryError::NoBuild(_))), "{nothing}");
     }

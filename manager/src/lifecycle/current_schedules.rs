@@ -33,10 +33,7 @@ impl CurrentSchedules {
     /// The schedule with this name.
     pub(super) fn get(&self, name: &str) -> Result<Schedule, TriggerError> {
         let schedules = self.all();
-        schedules.get(name).cloned().ok_or_else(|| {
-            let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
-            TriggerError::NoSchedule { name: name.to_owned(), known: names.join(", ") }
-        })
+        schedules.get(name).cloned().ok_or_else(|| TriggerError::NoSchedule(schedules.no_schedule(name)))
     }
 
     /// What follows the end of a schedule's build; nothing where it is in the file no more. In the foreground nothing

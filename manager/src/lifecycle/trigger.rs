@@ -11,13 +11,8 @@ use crate::history::{HistoryError, Principal};
 #[derive(Debug, thiserror::Error)]
 pub enum TriggerError {
     /// No schedule has this name.
-    #[error("no schedule {name:?}; there are: {known}")]
-    NoSchedule {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
+    #[error("{0}")]
+    NoSchedule(String),
     /// No cloud has this name.
     #[error("the cloud {0:?} is not configured: it must be in clouds.yaml (or be \"local\")")]
     NoCloud(String),

@@ -319,7 +319,7 @@ fn target(target: &Target) -> v1::Target {
 pub(super) fn trigger_status(error: TriggerError) -> Status {
     let text = error.to_string();
     match error {
-        TriggerError::NoSchedule { .. } => Status::not_found(text),
+        TriggerError::NoSchedule(_) => Status::not_found(text),
         TriggerError::NoCloud(_) | TriggerError::NotPublished { .. } => Status::failed_precondition(text),
         TriggerError::AlreadyRunning { build_id, .. } => {
             let mut metadata = MetadataMap::new();
@@ -346,7 +346,7 @@ pub(super) fn history_status(error: HistoryError) -> Status {
     let text = error.to_string();
     match error {
         HistoryError::NoBuild(_) | HistoryError::NoToken(_) => Status::not_found(text),
-        HistoryError::Ambiguous(_) => Status::invalid_argument(text),
+        HistoryError::Ambiguous { .. } => Status::invalid_argument(text),
         HistoryError::NameBusy { .. } => Status::aborted(text),
         HistoryError::Unfinished(_) | HistoryError::TokenThere(_) => Status::already_exists(text),
         HistoryError::TooMuch { .. } | HistoryError::TooManyTokens { .. } => Status::resource_exhausted(text),

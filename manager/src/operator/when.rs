@@ -16,12 +16,23 @@ pub(crate) fn exact(time: Option<&Timestamp>) -> String {
 /// "3 h ago", or empty.
 pub(crate) fn ago(time: Option<&Timestamp>) -> String {
     let Some(time) = time.and_then(clock::utc) else { return String::new() };
-    let seconds = (clock::now() - time).num_seconds().max(0);
+    format!("{} ago", about((clock::now() - time).num_seconds()))
+}
+
+/// "in 3 h", or empty.
+pub(crate) fn until(time: Option<&Timestamp>) -> String {
+    let Some(time) = time.and_then(clock::utc) else { return String::new() };
+    format!("in {}", about((time - clock::now()).num_seconds()))
+}
+
+/// Seconds in the unit that suits them.
+fn about(seconds: i64) -> String {
+    let seconds = seconds.max(0);
     match seconds {
-        0..100 => format!("{seconds} s ago"),
-        100..6000 => format!("{} min ago", seconds / 60),
-        6000..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} d ago", seconds / 86_400),
+        0..100 => format!("{seconds} s"),
+        100..6000 => format!("{} min", seconds / 60),
+        6000..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -88,6 +99,9 @@ mod tests {
         assert_eq!(age(3 * 3600), "3 h ago");
         assert_eq!(age(12 * 86_400), "12 d ago");
         assert_eq!(ago(None), "");
+        let later = clock::now().timestamp() + 4 * 3600 + 5;
+        assert_eq!(until(Some(&Timestamp { seconds: later, nanos: 0 })), "in 4 h");
+        assert_eq!(until(Some(&Timestamp::default())), "in 0 s", "what is late is due");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
 use super::machine::{Arch, Firmware, Format};
 use super::places::Places;
+use super::suggestions::nearest;
 use crate::cloud::CloudKind;
 
 /// All schedules of a file, in the file's order.
@@ -33,6 +34,18 @@ impl Schedules {
     /// The schedule with this name.
     pub fn get(&self, name: &str) -> Option<&Schedule> {
         self.schedules.iter().find(|schedule| schedule.name == name)
+    }
+
+    /// That there is none with this name, with the one that may be meant, or all.
+    pub fn no_schedule(&self, name: &str) -> String {
+        let names = || self.schedules.iter().map(|schedule| schedule.name.as_str());
+        match (nearest(name, names()), self.schedules.len()) {
+            (Some(near), _) => format!("no schedule {name:?}; did you mean {near:?}?"),
+            (None, 0) => format!("no schedule {name:?}: there are none"),
+            (None, _) => {
+                format!("no schedule {name:?}; there are: {}", names().collect::<Vec<_>>().join(", "))
+            }
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod mistakes;
 mod monitoring;
 mod operators;
 mod operators_flood;
+mod orders;
 mod own_checks;
 mod own_elements;
 mod past;

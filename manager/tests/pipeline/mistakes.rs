@@ -42,7 +42,7 @@ const MISTAKES: &[Mistake] = &[
     // The command line.
     wrong(&["rum", "tiny"], "unrecognized subcommand", "'rum'", "'run'"),
     wrong(&["run"], "required arguments were not provided", "<SCHEDULE>", "Usage: image-manager run"),
-    wrong(&["run", "tinny"], "no schedule \"tinny\"", "schedules.toml", "there are: tiny"),
+    wrong(&["run", "tinny"], "no schedule \"tinny\"", "schedules.toml", "did you mean \"tiny\"?"),
     wrong(
         &["run", "tiny", "--heartbeat-timeout", "soon"],
         "invalid value 'soon'",

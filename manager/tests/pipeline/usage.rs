@@ -73,7 +73,7 @@ fn mistakes_of_every_kind_exit_with_64() {
     let place = Place::tiny("");
     let cases: [(&[&str], &str); 10] = [
         (&["run", "tiny", "--heartbeat-timeout", "0s"], "1s to 1h"),
-        (&["run", "tinny"], "there are: tiny"),
+        (&["run", "tinny"], "did you mean \"tiny\"?"),
         (&["run"], "<SCHEDULE>"),
         (&["rum", "tiny"], "run"),
         (&["check", "nowhere.toml"], "nowhere.toml"),

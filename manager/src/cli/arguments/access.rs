@@ -52,7 +52,7 @@ impl From<RoleArgument> for Role {
 pub(crate) struct ServingArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// File with a token of an admin, when the manager that serves the state directory asks for one
+    /// File with an API token, when the manager that serves the state directory asks for one
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
 }

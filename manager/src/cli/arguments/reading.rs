@@ -50,7 +50,7 @@ pub(crate) enum OneFormat {
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// Id, unique prefix of it, or "latest"
+    /// A build: its id, the beginning or end of it, its schedule (the newest one), "latest" or "previous"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) struct ShowArguments {
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
-    /// Id, unique prefix of it, or "latest"
+    /// A build: its id, the beginning or end of it, its schedule (the newest one), "latest" or "previous"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]
@@ -129,7 +129,7 @@ pub(crate) struct ReportArguments {
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// The older build: id, unique prefix of it, "latest", or "previous" for the one of its schedule before B
+    /// The older build: as for `show`; "previous" is the one of its schedule before B
     #[arg(add = ArgValueCandidates::new(completions::earlier_builds))]
     pub(crate) a: String,
     /// The newer build, likewise

@@ -34,7 +34,7 @@ impl From<HistoryError> for Refusal {
     fn from(error: HistoryError) -> Self {
         let status = match error {
             HistoryError::NoBuild(_) => StatusCode::NOT_FOUND,
-            HistoryError::Ambiguous(_) => StatusCode::BAD_REQUEST,
+            HistoryError::Ambiguous { .. } => StatusCode::BAD_REQUEST,
             HistoryError::TooMuch { .. } => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -46,7 +46,7 @@ impl From<TriggerError> for Refusal {
     fn from(error: TriggerError) -> Self {
         let message = error.to_string();
         let status = match error {
-            TriggerError::NoSchedule { .. } => StatusCode::NOT_FOUND,
+            TriggerError::NoSchedule(_) => StatusCode::NOT_FOUND,
             TriggerError::AlreadyRunning { .. }
             | TriggerError::NoCloud(_)
             | TriggerError::NotPublished { .. } => StatusCode::CONFLICT,

@@ -52,7 +52,7 @@ pub(super) async fn page(
     let schedule = match web.manager.schedule(&name) {
         Ok(schedule) => Some(schedule),
         // One that is no longer in the file has its history all the same.
-        Err(TriggerError::NoSchedule { .. }) if !newest.builds.is_empty() => None,
+        Err(TriggerError::NoSchedule(_)) if !newest.builds.is_empty() => None,
         Err(error) => return Err(error.into()),
     };
     let since_ms = Some(clock::now().timestamp_millis() - days * 86_400_000);

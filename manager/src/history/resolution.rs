@@ -1,0 +1,108 @@
+//! Which build somebody means.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{History, HistoryError};
+use crate::schedules::nearest;
+
+/// Builds that are told of when several fit.
+const CANDIDATES: usize = 5;
+/// Least characters of a piece of an id that is not its beginning: fewer fit too many.
+const LEAST: usize = 4;
+/// The newest builds, among which such a piece is looked for.
+const NEWEST: u32 = 100_000;
+/// Schedules among which a name that was misspelt is looked for.
+const SCHEDULES: u32 = 1000;
+
+impl History {
+    /// The id of the build that `text` names: `latest`; `previous`, which is the one of the same schedule before that; a
+    /// schedule, for its newest build; an id, its beginning, its end, or the beginning of its last part, as the pages
+    /// show it.
+    pub async fn resolve(&self, text: &str) -> Result<String, HistoryError> {
+        let text = text.trim().to_owned();
+        self.read(move |connection| resolve(connection, &text)).await
+    }
+}
+
+fn resolve(connection: &Connection, text: &str) -> Result<String, HistoryError> {
+    let one = |sql: &str| -> Result<Option<String>, rusqlite::Error> {
+        connection.query_row(sql, [], |row| row.get(0)).optional().map(Option::flatten)
+    };
+    match text {
+        "latest" => {
+            let newest = one("SELECT max(id) FROM build")?;
+            return newest.ok_or_else(|| HistoryError::NoBuild("yet: the history is empty".to_owned()));
+        }
+        "previous" => {
+            let before = one(
+                "SELECT max(id) FROM build WHERE verification IS NULL AND id < (SELECT max(id) FROM build)
+                    AND schedule = (SELECT schedule FROM build ORDER BY id DESC LIMIT 1)",
+            )?;
+            let none = "before the latest one of its schedule";
+            return before.ok_or_else(|| HistoryError::NoBuild(none.to_owned()));
+        }
+        _ => {}
+    }
+    let of_schedule = "SELECT max(id) FROM build WHERE schedule = ?1";
+    if let Some(id) = connection.query_row(of_schedule, [text], |row| row.get::<_, Option<String>>(0))? {
+        return Ok(id);
+    }
+    let piece = text.to_ascii_lowercase();
+    // Only what can stand in an id reaches the pattern, so nothing needs escaping.
+    if piece.is_empty() || !piece.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+        return Err(unknown(connection, text)?);
+    }
+    let begins = "SELECT id FROM build WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id DESC LIMIT 6";
+    let mut found = ids(connection, begins, &piece)?;
+    if found.is_empty() && piece.len() >= LEAST {
+        // A UUID's last part begins with its 25th character.
+        let contains = format!(
+            "SELECT id FROM (SELECT id FROM build ORDER BY id DESC LIMIT {NEWEST})
+                WHERE substr(id, -length(?1)) = ?1 OR substr(id, 25, length(?1)) = ?1 LIMIT 6"
+        );
+        found = ids(connection, &contains, &piece)?;
+    }
+    match found.as_slice() {
+        [] => Err(unknown(connection, text)?),
+        [one] => Ok(one.clone()),
+        several => Err(HistoryError::Ambiguous { text: piece, candidates: told(connection, several)? }),
+    }
+}
+
+fn ids(connection: &Connection, sql: &str, piece: &str) -> Result<Vec<String>, rusqlite::Error> {
+    connection.prepare_cached(sql)?.query_map([piece], |row| row.get(0))?.collect()
+}
+
+/// The builds that fit, with what tells them apart.
+fn told(connection: &Connection, ids: &[String]) -> Result<String, rusqlite::Error> {
+    let mut told = Vec::new();
+    for id in ids.iter().take(CANDIDATES) {
+        let say = |row: &rusqlite::Row<'_>| {
+            Ok(format!("{id} ({}, {})", row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        };
+        told.push(connection.query_row("SELECT schedule, state FROM build WHERE id = ?1", [id], say)?);
+    }
+    if ids.len() > CANDIDATES {
+        told.push("...".to_owned());
+    }
+    Ok(told.join(", "))
+}
+
+fn unknown(connection: &Connection, text: &str) -> Result<HistoryError, rusqlite::Error> {
+    // Name after name, each by the index: a scan would read every build.
+    let names = format!(
+        "WITH RECURSIVE name(n) AS (
+            SELECT min(schedule) FROM build
+            UNION ALL SELECT (SELECT min(schedule) FROM build WHERE schedule > n) FROM name WHERE n IS NOT NULL
+        ) SELECT n FROM name WHERE n IS NOT NULL LIMIT {SCHEDULES}"
+    );
+    let mut names = connection.prepare_cached(&names)?;
+    let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let said = match nearest(text, names.iter().map(String::as_str)) {
+        Some(name) => format!("{text:?}: did you mean the schedule {name:?}?"),
+        None => {
+            format!("{text:?}: expected an id, its beginning or end, a schedule, \"latest\" or \"previous\"")
+        }
+    };
+    Ok(HistoryError::NoBuild(said))
+}
