@@ -2,6 +2,7 @@
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
 # make test-openstack   only those
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
+# make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
 # make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
 # make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
 #              OpenStack when it runs
@@ -27,7 +28,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test agents test-openstack test-distributions canaries torture life bench bench-road fuzz check docs install deb agent build install-build install-test
+.PHONY: help demo test agents test-openstack test-distributions test-package canaries torture life bench bench-road fuzz check docs install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -133,6 +134,10 @@ test-openstack: install-test
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
 test-distributions: install-test agent build
 	testbed/distributions/run
+
+# Some minutes, and those of a release build.
+test-package: install-test agent build
+	testbed/debian-package/run
 
 # About two minutes for each image where QEMU has to emulate: hours for all. CANARIES_ARGUMENTS are those of the program.
 canaries: install-test agent build

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use image_manager_proto::v1;
 
 use super::arguments::{HistoryArguments, ListFormat};
-use super::instance::open_history;
+use super::instance::{expect_schedule, open_history};
 use super::table::{self, Column};
 use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
@@ -22,6 +22,7 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
         .transpose()
         .map_err(Trouble::usage)?;
     let history = open_history(&directory)?;
+    expect_schedule(&history, arguments.schedule.as_deref()).await?;
     let mut builds = Vec::new();
     let mut before = None;
     while builds.len() < arguments.limit as usize {

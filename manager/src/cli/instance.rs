@@ -17,7 +17,7 @@ use super::arguments::HostArguments;
 use super::host::settings;
 use crate::cloud::{Cloud, CloudKind, Opening, Trouble as CloudTrouble};
 use crate::gateway::{Certificate, Gateway, ServeError, serve as serve_gateway};
-use crate::history::History;
+use crate::history::{History, HistoryError};
 use crate::lifecycle::{Manager, Parts};
 use crate::schedules::{Schedule, Schedules};
 use crate::trust;
@@ -135,6 +135,15 @@ pub(super) fn there_is_history(directory: &Path) -> Result<PathBuf, Trouble> {
 pub(crate) fn open_history(directory: &Path) -> Result<History, Trouble> {
     let path = there_is_history(directory)?;
     History::open_to_read(&path).map_err(Trouble::errored)
+}
+
+/// Refuses the name of a schedule that the history does not know.
+pub(super) async fn expect_schedule(history: &History, schedule: Option<&str>) -> Result<(), Trouble> {
+    let Some(schedule) = schedule else { return Ok(()) };
+    history.expect_schedule(schedule).await.map_err(|error| match error {
+        HistoryError::NoBuild(_) => Trouble::usage(error),
+        other => Trouble::errored(other),
+    })
 }
 
 /// A manager that is put together, with its gateway open.

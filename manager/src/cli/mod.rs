@@ -17,7 +17,6 @@ mod history;
 mod host;
 mod images;
 mod instance;
-mod json;
 mod log_filter;
 mod logging;
 mod login;
@@ -50,7 +49,7 @@ use clap::Parser as _;
 
 use arguments::{Arguments, Verb};
 
-use crate::operator::when;
+use crate::operator::{json, when};
 use crate::untrusted::Untrusted;
 
 /// How the program ends. The README lists the codes; scripts rely on them.

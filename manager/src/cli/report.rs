@@ -3,7 +3,7 @@
 use image_manager_proto::v1::{self, Durations, ScheduleReport, TrendPoint};
 
 use super::arguments::{ReportArguments, ReportFormat};
-use super::instance::open_history;
+use super::instance::{expect_schedule, open_history};
 use super::text::{self, Painted, Part, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, report_page, when};
 use crate::history::ReportQuery;
@@ -23,7 +23,13 @@ pub(crate) async fn run(arguments: ReportArguments) -> Outcome {
         until_ms: time(arguments.until.as_deref(), "--until")?,
         points: if arguments.format == ReportFormat::Text { MARKS } else { POINTS },
     };
+    if let (Some(since), Some(until)) = (query.since_ms, query.until_ms)
+        && since >= until
+    {
+        return Err(Trouble::usage("--since is not before --until: nothing can be in that range"));
+    }
     let history = open_history(&arguments.state.state)?;
+    expect_schedule(&history, arguments.schedule.as_deref()).await?;
     let report = history.report(query).await.map_err(Trouble::errored)?;
     match arguments.format {
         ReportFormat::Text => text::print(&render(&report, Style::of_stdout())),

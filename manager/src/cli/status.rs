@@ -123,7 +123,7 @@ fn attention(out: &mut Screen, answer: &v1::ListSchedulesResponse, style: Style)
         }
         if schedule.paused {
             let what = format!(
-                "{} is paused since {} by {}: {}",
+                "{} has been paused since {} by {}: {}",
                 schedule.name,
                 when::exact(schedule.paused_at.as_ref()),
                 schedule.paused_by,

@@ -11,6 +11,8 @@ const CANDIDATES: usize = 5;
 const LEAST: usize = 4;
 /// The newest builds, among which such a piece is looked for.
 const NEWEST: u32 = 100_000;
+/// Schedules that are named when none is near.
+const MOST_NAMES: usize = 10;
 /// Schedules among which a name that was misspelt is looked for.
 const SCHEDULES: u32 = 1000;
 
@@ -21,6 +23,29 @@ impl History {
     pub async fn resolve(&self, text: &str) -> Result<String, HistoryError> {
         let text = text.trim().to_owned();
         self.read(move |connection| resolve(connection, &text)).await
+    }
+
+    /// Refuses the name of a schedule that was never built and that no manager ever served, with the one that may be meant.
+    pub async fn expect_schedule(&self, schedule: &str) -> Result<(), HistoryError> {
+        let schedule = schedule.to_owned();
+        self.read(move |connection| {
+            let there = "SELECT EXISTS (SELECT 1 FROM build WHERE schedule = ?1)
+                OR EXISTS (SELECT 1 FROM schedule_state WHERE schedule = ?1)";
+            if connection.query_row(there, [&schedule], |row| row.get(0))? {
+                return Ok(());
+            }
+            let names = schedules(connection)?;
+            let hint = match nearest(&schedule, names.iter().map(String::as_str)) {
+                Some(near) => format!("; did you mean {near:?}?"),
+                None if names.is_empty() => String::new(),
+                None => format!(
+                    "; there are builds of {}",
+                    names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            Err(HistoryError::NoBuild(format!("of the schedule {schedule:?}{hint}")))
+        })
+        .await
     }
 }
 
@@ -88,7 +113,8 @@ fn told(connection: &Connection, ids: &[String]) -> Result<String, rusqlite::Err
     Ok(told.join(", "))
 }
 
-fn unknown(connection: &Connection, text: &str) -> Result<HistoryError, rusqlite::Error> {
+/// The schedules that were ever built, by name.
+fn schedules(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     // Name after name, each by the index: a scan would read every build.
     let names = format!(
         "WITH RECURSIVE name(n) AS (
@@ -96,8 +122,11 @@ fn unknown(connection: &Connection, text: &str) -> Result<HistoryError, rusqlite
             UNION ALL SELECT (SELECT min(schedule) FROM build WHERE schedule > n) FROM name WHERE n IS NOT NULL
         ) SELECT n FROM name WHERE n IS NOT NULL LIMIT {SCHEDULES}"
     );
-    let mut names = connection.prepare_cached(&names)?;
-    let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    connection.prepare_cached(&names)?.query_map([], |row| row.get(0))?.collect()
+}
+
+fn unknown(connection: &Connection, text: &str) -> Result<HistoryError, rusqlite::Error> {
+    let names = schedules(connection)?;
     let said = match nearest(text, names.iter().map(String::as_str)) {
         Some(name) => format!("{text:?}: did you mean the schedule {name:?}?"),
         None => {

@@ -153,6 +153,11 @@ async fn builds_are_found_by_what_people_have_of_them() {
     assert!(ends.contains(ids[0]) && ends.contains(ids[2]), "{ends}");
     let slip = history.resolve("debain").await.unwrap_err().to_string();
     assert!(slip.ends_with("did you mean the schedule \"debian\"?"), "{slip}");
+    history.expect_schedule("ubuntu").await.unwrap();
+    let slip = history.expect_schedule("ubunut").await.unwrap_err().to_string();
+    assert_eq!(slip, "no build of the schedule \"ubunut\"; did you mean \"ubuntu\"?");
+    let other = history.expect_schedule("windows").await.unwrap_err().to_string();
+    assert!(other.ends_with("; there are builds of debian, ubuntu"), "{other}");
 }
 
 #[tokio::test]

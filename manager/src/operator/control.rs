@@ -66,6 +66,16 @@ impl ImageManager for Control {
     async fn list_builds(&self, request: Request<v1::ListBuildsRequest>) -> Answer<v1::ListBuildsResponse> {
         let request = request.into_inner();
         let some = |text: String| (!text.is_empty()).then_some(text);
+        self.expect_schedule(&request.schedule).await?;
+        if request.page_size > BuildFilter::MOST {
+            let (size, most) = (request.page_size, BuildFilter::MOST);
+            return Err(Status::invalid_argument(format!("page_size {size}: the most is {most}")));
+        }
+        if !request.page_token.is_empty() && uuid::Uuid::try_parse(&request.page_token).is_err() {
+            return Err(Status::invalid_argument(
+                "page_token: expected next_page_token of an earlier answer",
+            ));
+        }
         let state = request.state();
         let filter = BuildFilter {
             state: (state != v1::BuildState::Unspecified).then_some(state),
@@ -142,6 +152,12 @@ impl ImageManager for Control {
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
         let request = request.into_inner();
+        self.expect_schedule(&request.schedule).await?;
+        if let (Some(since), Some(until)) = (&request.since, &request.until)
+            && milliseconds(since) >= milliseconds(until)
+        {
+            return Err(Status::invalid_argument("since is not before until: nothing can be in that range"));
+        }
         let query = ReportQuery {
             schedule: (!request.schedule.is_empty()).then_some(request.schedule),
             since_ms: request.since.as_ref().map(milliseconds),
@@ -257,6 +273,14 @@ fn token_status(error: TokenError) -> Status {
 impl Control {
     async fn resolve(&self, text: &str) -> Result<String, Status> {
         self.manager.history().resolve(text).await.map_err(history_status)
+    }
+
+    /// A filter's schedule: one of the file, or one that was ever built. Empty: no filter.
+    async fn expect_schedule(&self, name: &str) -> Result<(), Status> {
+        if name.is_empty() || self.manager.schedule(name).is_ok() {
+            return Ok(());
+        }
+        self.manager.history().expect_schedule(name).await.map_err(history_status)
     }
 
     async fn set_paused(&self, name: &str, paused: bool, by: Principal) -> Answer<v1::Schedule> {

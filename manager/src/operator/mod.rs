@@ -2,11 +2,13 @@
 //! on one port.
 
 mod access;
+mod api;
 pub(crate) mod charts;
 mod control;
 mod exposition;
 mod gate;
 mod guard;
+pub(crate) mod json;
 mod listener;
 mod metrics;
 mod publications;

@@ -112,6 +112,9 @@ mod tests {
             "/metrics",
             "/compare",
             "/images",
+            "/api/v1/builds",
+            "/api/v1/builds/x",
+            "/api/v1/openapi.json",
         ] {
             assert_eq!(need(&Method::GET, path), Need::Role(Role::Viewer), "{path}");
         }

@@ -10,6 +10,7 @@
     reason = "tests: a surprise ends the test"
 )]
 
+mod api;
 mod canaries;
 mod clouds;
 mod control;

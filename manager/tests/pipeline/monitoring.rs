@@ -16,7 +16,7 @@ pub(crate) fn scrape(operator: &str) -> String {
 }
 
 /// A GET request without a library; returns status and body.
-fn get(operator: &str, path: &str, header: &str) -> (u16, String) {
+pub(super) fn get(operator: &str, path: &str, header: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(operator).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {operator}\r\n{header}connection: close\r\n\r\n");

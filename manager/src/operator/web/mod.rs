@@ -36,6 +36,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Caller, Role};
+use super::api;
+use super::control::Control;
 use super::rules::Need;
 use crate::lifecycle::Manager;
 
@@ -57,6 +59,11 @@ pub(super) struct Web {
 impl Web {
     pub(super) fn new(manager: Manager, access: Arc<Access>, stop: CancellationToken) -> Self {
         Self { manager, access, stop, streams: Arc::new(Semaphore::new(STREAMS)) }
+    }
+
+    /// The control service, which the JSON interface asks.
+    pub(super) fn control(&self) -> Control {
+        Control { manager: self.manager.clone(), access: Arc::clone(&self.access) }
     }
 }
 
@@ -108,6 +115,13 @@ pub(super) const ROUTES: &[Route] = &[
     Route::open("/login/{code}", || get(login::by_link)),
     Route::open("/logout", || post(login::log_out)),
     Route::open("/assets/{name}", || get(assets::serve)),
+    Route::page("/api/v1/openapi.json", || get(api::document)),
+    Route::page("/api/v1/builds", || get(api::list_builds)),
+    Route::page("/api/v1/builds/{id}", || get(api::get_build)),
+    Route::page("/api/v1/compare", || get(api::compare_builds)),
+    Route::page("/api/v1/images", || get(api::list_images)),
+    Route::page("/api/v1/report", || get(api::get_report)),
+    Route::page("/api/v1/schedules", || get(api::list_schedules)),
 ];
 
 /// All pages.

@@ -15,7 +15,7 @@ use image_manager_proto::v1;
 
 use crate::untrusted::json::pretty;
 
-fn pool() -> Option<&'static DescriptorPool> {
+pub(super) fn pool() -> Option<&'static DescriptorPool> {
     static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(image_manager_proto::FILE_DESCRIPTOR_SET).ok()).as_ref()
 }
@@ -54,14 +54,14 @@ fn build_value(build: &v1::Build) -> Json {
     value("Build", build)
 }
 
-fn value(name: &str, message: &impl Message) -> Json {
+pub(super) fn value(name: &str, message: &impl Message) -> Json {
     let descriptor = pool().and_then(|pool| pool.get_message_by_name(&format!("image_manager.v1.{name}")));
     let message = descriptor
         .and_then(|descriptor| DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok());
     message.map_or(Json::Null, |message| message_value(&message))
 }
 
-fn message_value(message: &DynamicMessage) -> Json {
+pub(super) fn message_value(message: &DynamicMessage) -> Json {
     let descriptor = message.descriptor();
     match descriptor.full_name() {
         "google.protobuf.Timestamp" => known(message, timestamp),
