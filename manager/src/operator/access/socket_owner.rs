@@ -21,6 +21,10 @@ const MOST: u64 = 16 << 20;
 const ESTABLISHED: &str = "01";
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// After how long a connection is looked for again that was not found: the kernel hands the tables out in pieces, and a row
+/// may be missed when others come and go between two of them.
+const AGAIN: [Duration; 4] =
+    [Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(60), Duration::ZERO];
 /// Lookups at a time; each reads all connections of the host.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
@@ -42,12 +46,15 @@ pub(in crate::operator) async fn of(ends: Ends) -> Option<u32> {
     }
     let look = async {
         let turn = TURNS.acquire().await.ok()?;
-        let look = move || {
-            let uid = twice(ends);
-            drop(turn);
-            uid
-        };
-        tokio::task::spawn_blocking(look).await.ok()?
+        for pause in AGAIN {
+            let found = tokio::task::spawn_blocking(move || twice(ends)).await.ok()?;
+            if found.is_some() {
+                return found;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        drop(turn);
+        None
     };
     tokio::time::timeout(PATIENCE, look).await.ok()?
 }
@@ -209,6 +216,35 @@ mod tests {
         let ours: String = ours.lines().skip(3).take(1).collect();
         assert_eq!(found(&format!("{mapped}{ours}"), ends()), Some(33), "IPv4 by an IPv6 socket");
         assert_eq!(found("nonsense\n\n 1: x:y z:0 01\n", ends()), None);
+    }
+
+    /// Others connect and go while the tables are read.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_connection_is_found_in_a_crowd() {
+        let crowd = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = crowd.local_addr().unwrap();
+        let come_and_go = tokio::spawn(async move {
+            loop {
+                let mut open = Vec::new();
+                for _ in 0..20 {
+                    let client = tokio::net::TcpStream::connect(address).await.unwrap();
+                    open.push((client, crowd.accept().await.unwrap()));
+                }
+                // The rows of those that went stay for a minute: not too many.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        for round in 0..40 {
+            let client = tokio::net::TcpStream::connect(here).await.unwrap();
+            let (server, peer) = listener.accept().await.unwrap();
+            let inode = nix::sys::stat::fstat(server.as_fd()).unwrap().st_ino;
+            let ends = Ends { peer, here, inode };
+            assert_eq!(of(ends).await, Some(nix::unistd::geteuid().as_raw()), "round {round}");
+            drop(client);
+        }
+        come_and_go.abort();
     }
 
     #[tokio::test]
