@@ -76,7 +76,11 @@ assert [(summed.schedule, summed.builds, summed.passed) for summed in report] ==
 assert [point.build_id for point in report[0].points] == [build.id], report
 assert {stage.name for stage in report[0].stages} >= {"building", "uploading", "booting"}, report
 assert report[0].boot.p50.ToMilliseconds() > 0 and report[0].sizes.p50_bytes > 0, report
-assert not call("GetReport", schedule="nothing").schedules
+try:
+    call("GetReport", schedule="nothing")
+    raise AssertionError("the builds of an unknown schedule were summed up")
+except grpc.RpcError as error:
+    assert error.code() == grpc.StatusCode.NOT_FOUND, error
 compared = call("CompareBuilds", a=build.id, b="latest")
 assert compared.packages_a == compared.packages_b > 10 and not compared.packages, compared
 try:

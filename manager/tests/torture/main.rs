@@ -47,7 +47,7 @@ use kills::{Before, Means, SUCCEEDED};
 use published::Named;
 
 /// Points that the suite takes.
-const SAMPLE: usize = 4;
+const SAMPLE: usize = 3;
 /// What a build may take on this host, killed or not, when it is busy.
 const LIMIT: Duration = Duration::from_mins(5);
 /// Builds side by side, unless the environment says otherwise.
