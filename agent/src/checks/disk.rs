@@ -42,8 +42,8 @@ pub static CHECK: Check = Check {
     kind: "disk",
     proves: "the root file system has grown to the end of the disk, has room and can be written",
     details: "Its partition, the volumes in it and the file system itself must reach to the end of what each lies upon, \
-              and no partition may stand behind it. Growing happens during the boot, so it is waited for. Of what `mounts` \
-              names, on a second volume or not, the same is asked.",
+              and no partition may stand behind it. Growing happens during the boot, so it is waited for. The same \
+              goes for the file systems that `mounts` names.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,

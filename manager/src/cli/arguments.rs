@@ -17,9 +17,7 @@ pub(crate) use self::access::{
     ServingArguments, TokenArguments, TokenVerb,
 };
 pub(crate) use self::images::{ImagesArguments, PromoteArguments, RevokeArguments, RollbackArguments};
-pub(crate) use self::orders::{
-    CancelArguments, PauseArguments, SchedulesArguments, StatusArguments, TriggerArguments,
-};
+pub(crate) use self::orders::{CancelArguments, OverviewArguments, PauseArguments, TriggerArguments};
 pub(crate) use self::reading::{
     CompareArguments, HistoryArguments, ListFormat, LogsArguments, OneFormat, ReportArguments, ReportFormat,
     ShowArguments,
@@ -56,10 +54,10 @@ pub(crate) enum Verb {
     Verify(VerifyArguments),
     /// Say what the manager does now, what is due next, and what needs attention
     #[command(after_help = examples::STATUS)]
-    Status(StatusArguments),
+    Status(OverviewArguments),
     /// List the schedules of the manager that serves: how each stands, and when it fires next
     #[command(after_help = examples::SCHEDULES)]
-    Schedules(SchedulesArguments),
+    Schedules(OverviewArguments),
     /// Queue a build with the manager that serves, and do not wait for it
     #[command(after_help = examples::TRIGGER)]
     Trigger(TriggerArguments),

@@ -2,20 +2,23 @@
 
 use image_manager_proto::v1;
 
-use super::arguments::{OneFormat, SchedulesArguments};
+use super::arguments::{OneFormat, OverviewArguments};
 use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, json, serving, when};
 use crate::history::{Named as _, build_has_ended};
 
-pub(crate) async fn run(arguments: SchedulesArguments) -> Outcome {
+pub(crate) async fn run(arguments: OverviewArguments) -> Outcome {
     let (mut client, _) = serving::manager(&arguments.serving).await?;
     let answer = client.schedules().await?;
     match arguments.format {
         OneFormat::Text => {
             text::print(&table(&answer.schedules, Style::of_stdout()));
             if !answer.schedules_error.is_empty() {
-                text::complain(&format!("these are the schedules of before:\n{}", answer.schedules_error));
+                text::complain(&format!(
+                    "the file has mistakes and is not in use; these are the earlier schedules:\n{}",
+                    answer.schedules_error
+                ));
             }
         }
         OneFormat::Json => text::print_document(&json::message("ListSchedulesResponse", &answer)),

@@ -2,7 +2,7 @@
 
 use image_manager_proto::v1::{self, BuildState};
 
-use super::arguments::{OneFormat, StatusArguments};
+use super::arguments::{OneFormat, OverviewArguments};
 use super::schedules::next;
 use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, json, serving, when};
@@ -28,7 +28,7 @@ struct Now {
     builds: Vec<v1::Build>,
 }
 
-pub(crate) async fn run(arguments: StatusArguments) -> Outcome {
+pub(crate) async fn run(arguments: OverviewArguments) -> Outcome {
     let (mut client, url) = serving::manager(&arguments.serving).await?;
     let schedules = client.schedules().await?;
     let mut builds = Vec::new();
@@ -138,7 +138,7 @@ fn attention(out: &mut Screen, answer: &v1::ListSchedulesResponse, style: Style)
         line!(out, "  nothing");
     }
     if !answer.schedules_error.is_empty() {
-        line!(out, "  schedules.toml as it is now is not used; the schedules are those of before:");
+        line!(out, "  schedules.toml has mistakes and is not in use; these are the earlier ones:");
     }
     for (bad, what, command) in lines {
         let mark = style.verdict_mark(if bad { v1::Verdict::Failed } else { v1::Verdict::Errored });

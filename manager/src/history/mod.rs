@@ -125,7 +125,7 @@ pub enum HistoryError {
     #[error("no build {0}")]
     NoBuild(String),
     /// The piece of an id fits several builds.
-    #[error("{text:?} fits several builds, give more of it: {candidates}")]
+    #[error("{text:?} fits several builds: {candidates}; give more of it")]
     Ambiguous {
         /// The piece.
         text: String,

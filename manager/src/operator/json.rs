@@ -61,7 +61,7 @@ pub(super) fn value(name: &str, message: &impl Message) -> Json {
     message.map_or(Json::Null, |message| message_value(&message))
 }
 
-pub(super) fn message_value(message: &DynamicMessage) -> Json {
+fn message_value(message: &DynamicMessage) -> Json {
     let descriptor = message.descriptor();
     match descriptor.full_name() {
         "google.protobuf.Timestamp" => known(message, timestamp),
@@ -124,12 +124,17 @@ fn scalar(value: &Value, kind: &Kind) -> Json {
 /// `BUILD_STATE_CLEANING_UP` becomes "cleaning_up"; an unspecified value is null.
 fn enumeration(descriptor: &EnumDescriptor, number: i32) -> Json {
     let Some(value) = descriptor.get_value(number) else { return Json::Null };
-    let unspecified = descriptor.get_value(0).map(|zero| zero.name().to_owned()).unwrap_or_default();
-    let prefix = unspecified.strip_suffix("UNSPECIFIED").unwrap_or_default();
     if number == 0 {
         return Json::Null;
     }
-    Json::String(value.name().strip_prefix(prefix).unwrap_or(value.name()).to_lowercase())
+    Json::String(word(descriptor, value.name()))
+}
+
+/// The name of an enumeration's value in lower case, without the prefix that all of them have.
+pub(super) fn word(descriptor: &EnumDescriptor, name: &str) -> String {
+    let unspecified = descriptor.get_value(0).map(|zero| zero.name().to_owned()).unwrap_or_default();
+    let prefix = unspecified.strip_suffix("UNSPECIFIED").unwrap_or_default();
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
 #[cfg(test)]

@@ -6,19 +6,9 @@ use clap_complete::engine::ArgValueCandidates;
 use super::{OneFormat, ServingArguments};
 use crate::cli::completions;
 
-/// Arguments of `status`.
+/// Arguments of `status` and `schedules`.
 #[derive(Debug, Args)]
-pub(crate) struct StatusArguments {
-    #[command(flatten)]
-    pub(crate) serving: ServingArguments,
-    /// How to print
-    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
-    pub(crate) format: OneFormat,
-}
-
-/// Arguments of `schedules`.
-#[derive(Debug, Args)]
-pub(crate) struct SchedulesArguments {
+pub(crate) struct OverviewArguments {
     #[command(flatten)]
     pub(crate) serving: ServingArguments,
     /// How to print

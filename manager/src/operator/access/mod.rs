@@ -11,6 +11,7 @@ mod links;
 mod refused;
 mod role;
 mod session;
+mod socket_diag;
 pub(super) mod socket_owner;
 mod strength;
 mod throttle;

@@ -1,10 +1,11 @@
-//! Whose the other end of a connection on this host is, as the kernel tells it: the socket's owner in
-//! `/proc/net/tcp` and `/proc/net/tcp6` (proc_pid_net(5)).
+//! Whose the other end of a connection on this host is, as the kernel tells it: the socket is asked for by its addresses
+//! ([`socket_diag`]), and where that tells nothing its owner is looked for in `/proc/net/tcp` and `/proc/net/tcp6`
+//! (proc_pid_net(5)).
 //!
-//! The row of a socket that its program has closed already names root as the owner in many kernels, whoever it was.
-//! So the row counts only while the connection is established and the row has an inode, and it is read twice: a
-//! program that closes its socket between the kernel's two looks at it is seen by the second reading. Our own end must
-//! be established too, by its inode, so that nobody's row is taken who came to the same port later.
+//! A socket that its program has closed already has root as the owner in many kernels, whoever it was. So it counts only
+//! while the connection is established and the socket has an inode, and it is looked at twice: a program that closes it
+//! between the kernel's two looks is seen by the second one. Our own end must be established too, by its inode, so that
+//! nobody's socket is taken who came to the same port later.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -13,18 +14,16 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::socket_diag;
+
 /// The tables.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 /// Most bytes of a table that are read: a hundred thousand connections.
 const MOST: u64 = 16 << 20;
 /// The state of an established connection (TCP_ESTABLISHED in linux/tcp_states.h).
-const ESTABLISHED: &str = "01";
+const ESTABLISHED: u8 = 1;
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// After how long a connection is looked for again that was not found: the kernel hands the tables out in pieces, and a row
-/// may be missed when others come and go between two of them.
-const AGAIN: [Duration; 4] =
-    [Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(60), Duration::ZERO];
 /// Lookups at a time; each reads all connections of the host.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
@@ -46,15 +45,12 @@ pub(in crate::operator) async fn of(ends: Ends) -> Option<u32> {
     }
     let look = async {
         let turn = TURNS.acquire().await.ok()?;
-        for pause in AGAIN {
-            let found = tokio::task::spawn_blocking(move || twice(ends)).await.ok()?;
-            if found.is_some() {
-                return found;
-            }
-            tokio::time::sleep(pause).await;
-        }
-        drop(turn);
-        None
+        let look = move || {
+            let uid = twice(ends);
+            drop(turn);
+            uid
+        };
+        tokio::task::spawn_blocking(look).await.ok()?
     };
     tokio::time::timeout(PATIENCE, look).await.ok()?
 }
@@ -70,11 +66,24 @@ fn is_within(ends: Ends) -> bool {
 }
 
 fn twice(ends: Ends) -> Option<u32> {
-    let first = once(ends)?;
-    (once(ends)? == first).then_some(first.uid)
+    let twice = |once: fn(Ends) -> Option<Row>| {
+        let first = once(ends)?;
+        (once(ends)? == first).then_some(first.uid)
+    };
+    twice(asked_for).or_else(|| twice(in_tables))
 }
 
-fn once(ends: Ends) -> Option<Row> {
+/// Both sockets asked for by their addresses.
+fn asked_for(ends: Ends) -> Option<Row> {
+    let (peer, here) = (canonical(ends.peer), canonical(ends.here));
+    let established =
+        |local, remote| socket_diag::socket(local, remote).filter(|told| told.state == ESTABLISHED);
+    let theirs = established(peer, here).filter(|told| told.inode != 0)?;
+    let ours = established(here, peer)?;
+    (ours.inode == ends.inode).then_some(Row { uid: theirs.uid, inode: theirs.inode })
+}
+
+fn in_tables(ends: Ends) -> Option<Row> {
     let mut found = Found::default();
     for table in TABLES {
         // Without IPv6 there is no second table.
@@ -118,7 +127,7 @@ impl Found {
     fn note(&mut self, line: &str, ends: Ends) {
         let Some((local, remote, state, row)) = parse(line) else { return };
         let (peer, here) = (canonical(ends.peer), canonical(ends.here));
-        if state != ESTABLISHED {
+        if u8::from_str_radix(state, 16) != Ok(ESTABLISHED) {
             return;
         }
         if (local, remote) == (peer, here) {
@@ -245,6 +254,26 @@ mod tests {
             drop(client);
         }
         come_and_go.abort();
+    }
+
+    #[tokio::test]
+    async fn both_ways_to_ask_tell_the_same() {
+        let listener = tokio::net::TcpListener::bind("[::]:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for there in ["127.0.0.1", "::1"] {
+            let client = tokio::net::TcpStream::connect((there, port)).await.unwrap();
+            let (server, peer) = listener.accept().await.unwrap();
+            let inode = nix::sys::stat::fstat(server.as_fd()).unwrap().st_ino;
+            let ends = Ends { peer, here: server.local_addr().unwrap(), inode };
+            let asked = asked_for(ends).unwrap_or_else(|| panic!("{there}: the kernel does not tell"));
+            assert_eq!(asked.inode, nix::sys::stat::fstat(client.as_fd()).unwrap().st_ino, "{there}");
+            // Others come and go beside this test.
+            let listed = (0..50).find_map(|_| in_tables(ends));
+            assert_eq!(listed, Some(asked), "{there}");
+            assert_eq!(asked_for(Ends { inode: inode + 1, ..ends }), None, "{there}: not our connection");
+            drop(client);
+            assert_eq!(asked_for(ends), None, "{there}: who has closed is nobody");
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, Messa
 use tonic::Status;
 
 use super::Endpoint;
-use crate::operator::json::pool;
+use crate::operator::json::{pool, word};
 use crate::operator::when;
 
 /// Longest value of a parameter in bytes.
@@ -81,13 +81,10 @@ fn value_of(field: &FieldDescriptor, text: &str) -> Result<Value, Status> {
     }
 }
 
-/// The words of an enumeration with their numbers, in lower case without their prefix; without "unspecified".
+/// The words of an enumeration with their numbers, without "unspecified".
 pub(super) fn words(descriptor: &EnumDescriptor) -> Vec<(String, i32)> {
-    let zero = descriptor.get_value(0).map(|zero| zero.name().to_owned()).unwrap_or_default();
-    let prefix = zero.strip_suffix("UNSPECIFIED").unwrap_or_default().to_owned();
     let values = descriptor.values().filter(|value| value.number() != 0);
-    let word = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_lowercase();
-    values.map(|value| (word(value.name()), value.number())).collect()
+    values.map(|value| (word(descriptor, value.name()), value.number())).collect()
 }
 
 #[cfg(test)]
