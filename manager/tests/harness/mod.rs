@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+pub(crate) mod published;
 pub(crate) mod several;
 
 /// A directory with a `schedules.toml` and a state directory, and the program that uses them.

@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 
+use super::harness::published::{self, PUBLISH};
 use super::harness::{Place, text};
 use super::publications::{Asking, build, images, sha512, state};
 use super::webhook::Receiver;
-
-const PUBLISH: &str = "publish = { name = \"tiny\" }";
 
 #[test]
 fn names_change_where_no_manager_serves() {
@@ -20,9 +19,9 @@ fn names_change_where_no_manager_serves() {
         assert!(said.contains("there is no") && said.contains("image-manager run"), "{verb:?}: {said}");
         assert!(!place.state().join("image-manager.db").exists(), "{verb:?}: nothing is made");
     }
+    let (place, [old, new]) = published::place(PUBLISH);
     let published = place.state().join("images/published");
     let current = published.join("tiny.qcow2");
-    let (old, new) = (build(&place), build(&place));
     let hash = |build: &str| images(&place, "tiny")[build].1.clone();
     let asking = Asking::of(current.clone());
 
@@ -80,9 +79,8 @@ fn names_change_where_no_manager_serves() {
 /// asks for the same again does not go back twice.
 #[test]
 fn a_change_in_the_foreground_that_is_cut_off_is_finished_by_the_next() {
-    let place = Place::tiny(PUBLISH);
+    let (place, [oldest, old, new]) = published::place(PUBLISH);
     let current = place.state().join("images/published/tiny.qcow2");
-    let (oldest, old, new) = (build(&place), build(&place), build(&place));
     for (point, begun) in [
         ("handover:begin#1:before", false),
         ("handover:begin#1:after", true),
@@ -127,8 +125,7 @@ fn a_change_in_the_foreground_that_is_cut_off_is_finished_by_the_next() {
 
 #[test]
 fn two_in_the_foreground_do_not_meet() {
-    let place = Place::tiny(PUBLISH);
-    build(&place);
+    let (place, [_]) = published::place(PUBLISH);
     let lock = File::options().write(true).open(place.state().join("lock")).unwrap();
     lock.lock().unwrap();
     fs::write(place.state().join("manager.json"), "{\"pid\":4711,\"operator\":null}").unwrap();

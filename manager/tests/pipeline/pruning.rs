@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::harness::{Place, Serving, wait_for};
-use super::publications::{build, images, page_of, state};
+use super::harness::{Place, Serving, published, wait_for};
+use super::publications::{images, page_of, state};
 
 /// An hour of the manager's is six seconds of the test's.
 fn serve<'a>(place: &'a Place, more: &[(&str, &str)]) -> Serving<'a> {
@@ -27,8 +27,7 @@ fn dated(place: &Place) -> Vec<PathBuf> {
 
 #[test]
 fn an_image_goes_when_its_time_has_come_though_nothing_is_built() {
-    let place = Place::tiny("publish = { name = \"tiny\", keep_for = \"2h\" }");
-    let (old, new) = (build(&place), build(&place));
+    let (place, [old, new]) = published::place("publish = { name = \"tiny\", keep_for = \"2h\" }");
     assert_eq!(state(&place, "tiny", &old), "previous");
     assert_eq!(dated(&place).len(), 1);
 
@@ -67,8 +66,7 @@ fn an_image_goes_when_its_time_has_come_though_nothing_is_built() {
 /// A manager that is killed between the removal and the history's word for it: the next look finds out.
 #[test]
 fn a_removal_that_nobody_wrote_down_is_found_out() {
-    let place = Place::tiny("publish = { name = \"tiny\", keep_for = \"2h\" }");
-    let (old, _new) = (build(&place), build(&place));
+    let (place, [old, _]) = published::place("publish = { name = \"tiny\", keep_for = \"2h\" }");
     serve(&place, &[("IMAGE_MANAGER_TEST_KILL", "publication:there#1:before")]).ended();
     assert_eq!(dated(&place), [] as [PathBuf; 0]);
     assert_eq!(images(&place, "tiny")[&old].0, "previous", "nobody wrote it down");

@@ -15,10 +15,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::Value as Json;
 
 use super::control::Control;
+use super::harness::published::{self, PUBLISH};
 use super::harness::{Place, Serving, text, tiny_schedule, wait_for};
 
-/// So often at least a name must have been looked at: what is shorter than a millisecond is seen.
-const EVERY: Duration = Duration::from_millis(1);
+/// The pause between two looks at a name: without one they would take a processor for themselves.
+const PAUSE: Duration = Duration::from_micros(300);
+/// So often at least a name must have been looked at; what is shorter is the kernel's to tell.
+const EVERY: Duration = Duration::from_millis(5);
 
 /// The file that has a name, by inode and size, from a time on; `None`: there is none.
 type Seen = (DateTime<Utc>, Option<(u64, u64)>);
@@ -46,6 +49,8 @@ impl Asking {
                     seen.push((Utc::now(), there));
                 }
                 count.fetch_add(1, Ordering::Relaxed);
+                #[expect(clippy::disallowed_methods, reason = "a thread of a test")]
+                std::thread::sleep(PAUSE);
             }
             seen
         });
@@ -159,12 +164,9 @@ pub(super) fn build(place: &Place) -> String {
 
 #[test]
 fn a_name_goes_to_other_images_and_is_never_without_one() {
-    let schedule = tiny_schedule("tiny", "publish = { name = \"tiny\" }\ncron = \"\"");
-    let place = Place::new(&schedule);
+    let (place, [old, new]) = published::place(&format!("{PUBLISH}\ncron = \"\""));
     let published = place.state().join("images/published");
     let current = published.join("tiny.qcow2");
-    let old = build(&place);
-    let new = build(&place);
     assert_eq!(state(&place, "tiny", &old), "previous");
     assert_eq!(state(&place, "tiny", &new), "current");
     let hash = |build: &str| images(&place, "tiny")[build].1.clone();
@@ -244,8 +246,9 @@ fn older_images_stay_for_their_time() {
     let publish = |keep: &str| {
         tiny_schedule("tiny", &format!("publish = {{ name = \"tiny\", {keep} }}\nchecks = {{}}"))
     };
-    let place = Place::new(&publish("keep_for = \"1d\""));
-    let builds: Vec<String> = (0..3).map(|_| build(&place)).collect();
+    let (place, [oldest, old]) =
+        published::place("publish = { name = \"tiny\", keep_for = \"1d\" }\nchecks = {}");
+    let builds = [oldest, old, build(&place)];
     assert_eq!(
         builds.iter().map(|build| state(&place, "tiny", build)).collect::<Vec<_>>(),
         ["previous", "previous", "current"]
@@ -263,10 +266,8 @@ fn older_images_stay_for_their_time() {
 /// The manager is killed at each commit of a change: the next one finishes it, or it was never begun.
 #[test]
 fn a_change_that_is_cut_off_is_finished_or_was_never_begun() {
-    let place = Place::tiny("publish = { name = \"tiny\" }");
+    let (place, [old, new]) = published::place(PUBLISH);
     let current = place.state().join("images/published/tiny.qcow2");
-    let old = build(&place);
-    let new = build(&place);
     for (point, done) in [
         ("handover:begin#1:before", false),
         ("handover:begin#1:after", true),

@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use tonic::Code;
 
 use super::control::Control;
+use super::harness::published::{self, PUBLISH};
 use super::harness::{Place, text, tiny_schedule, wait_for};
 use super::monitoring::scrape;
 
-const PUBLISH: &str = "publish = { name = \"tiny\" }";
 /// More than the server's disk has: the image fails for real.
 const TOO_MUCH: &str = "checks.disk = { min_free = \"500 MiB\" }";
 
@@ -151,8 +151,7 @@ fn a_verification_that_is_cut_off_with_its_server_is_ended() {
 
 /// At each point, and how it ends then.
 fn cut_off(points: [(&str, &str); 2]) {
-    let place = Place::tiny(PUBLISH);
-    let only = build(&place);
+    let (place, [only]) = published::place(PUBLISH);
     let file = place.state().join("images/published/tiny.qcow2");
     let before = fs::read(&file).unwrap();
     for (point, end) in points {
@@ -175,9 +174,7 @@ fn cut_off(points: [(&str, &str); 2]) {
 /// The manager is killed while the name goes back: the next one finishes it.
 #[test]
 fn a_name_that_was_to_go_back_goes_back() {
-    let place = Place::tiny(PUBLISH);
-    let old = build(&place);
-    build(&place);
+    let (place, [old, _]) = published::place(PUBLISH);
     rewrite(&place, &format!("{TOO_MUCH}\non_failure = \"rollback\""));
     let serving = place.serve_in(&[], &[("IMAGE_MANAGER_TEST_KILL", "handover:begin#1:after")]);
     place.expect(&["verify", "tiny"], 2);
@@ -193,8 +190,7 @@ fn a_name_that_was_to_go_back_goes_back() {
 /// A verification comes due by itself, and says nothing of builds.
 #[test]
 fn a_published_image_is_verified_again_by_its_cron_entry() {
-    let place = Place::tiny(&format!("{PUBLISH}\nreverify = \"* * * * *\""));
-    let only = build(&place);
+    let (place, [only]) = published::place(&format!("{PUBLISH}\nreverify = \"* * * * *\""));
     let serving = place.serve();
     let build = wait_for("a verification to end", Duration::from_mins(4), || {
         let build = place.latest();
@@ -208,10 +204,8 @@ fn a_published_image_is_verified_again_by_its_cron_entry() {
 /// The image's file is removed by hand, then replaced: nothing is booted, no name moves, and the hint works.
 #[test]
 fn an_image_that_is_gone_or_replaced_is_told_as_that() {
-    let place =
-        Place::tiny(&format!("{PUBLISH}\non_failure = \"rollback\"\nretry = 2\nretry_backoff = \"1s\""));
-    let old = build(&place);
-    let new = build(&place);
+    let more = format!("{PUBLISH}\non_failure = \"rollback\"\nretry = 2\nretry_backoff = \"1s\"");
+    let (place, [old, new]) = published::place(&more);
     let file = place.state().join("images/published/tiny.qcow2");
     let image = fs::read(&file).unwrap();
     for replaced in [false, true] {
@@ -248,9 +242,7 @@ fn an_image_that_is_gone_or_replaced_is_told_as_that() {
 #[test]
 fn an_image_that_was_revoked_meanwhile_is_not_booted() {
     let other = tiny_schedule("other", "image.environment = { TINY_BUILD_SECONDS = \"30\" }\nchecks = {}");
-    let place = Place::new(&format!("{}{other}", tiny_schedule("tiny", PUBLISH)));
-    let old = build(&place);
-    let new = build(&place);
+    let (place, [old, new]) = published::place(&format!("{PUBLISH}\nchecks.set = \"minimal\"\n{other}"));
     let serving = place.serve_with(&["--concurrent-builds", "1"]);
     let control = Control::of(&serving);
     control.trigger("other").unwrap();
@@ -275,8 +267,7 @@ fn an_image_that_was_revoked_meanwhile_is_not_booted() {
 #[test]
 fn a_verification_whose_target_is_gone_says_so() {
     let target = |name: &str| format!("{PUBLISH}\n[[schedule.tiny.targets]]\nname = \"{name}\"\n");
-    let place = Place::tiny(&target("small"));
-    let only = build(&place);
+    let (place, [only]) = published::place(&target("small"));
     for point in ["create_build#1:after", "advance:trying#1:after", "record:server#1:after"] {
         fs::write(place.path().join("schedules.toml"), tiny_schedule("tiny", &target("small"))).unwrap();
         let serving = place.serve_in(&[], &[("IMAGE_MANAGER_TEST_KILL", point)]);
@@ -307,8 +298,7 @@ fn a_verification_whose_target_is_gone_says_so() {
 /// one schedule's, and that builds and prunes nothing meanwhile.
 #[test]
 fn an_image_that_is_removed_while_its_server_runs_is_verified_to_the_end() {
-    let place = Place::tiny(&format!("{PUBLISH}\nchecks = {{ disk = {{}} }}"));
-    build(&place);
+    let (place, [_]) = published::place(&format!("{PUBLISH}\nchecks = {{ disk = {{}} }}"));
     let serving = place.serve();
     let control = Control::of(&serving);
     let again = control.verify("tiny");
