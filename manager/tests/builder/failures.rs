@@ -151,6 +151,16 @@ dd if=/dev/zero of="$TMP_DIR/built" bs=1M count=200; exit 2"#;
     assert!(error.message.contains("(element big, install.d/50-big)"), "{error}");
 }
 
+/// It has next to no room, though not so little that the build is ended, and what DIB runs crashes.
+#[tokio::test]
+async fn a_crash_on_a_work_directory_that_is_nearly_full() {
+    let script = r#"dd if=/dev/zero of="$TMP_DIR/built" bs=1M count=80 status=none; kill -SEGV $$"#;
+    let Some(built) = on_a_small_disk("full-crash", script, 12 << 20).await else { return };
+    let error = built.unwrap_err();
+    assert_eq!(error.reason, Reason::ScratchFull, "{error:?}");
+    assert!(error.message.contains("were free there"), "{error}");
+}
+
 /// What DIB does while it copies the image: files through a loop device into a file that lies on a disk with
 /// $ROOM MiB for it. The kernel takes them all, and what it cannot write later is lost without a word.
 const COPY: &str = r#"

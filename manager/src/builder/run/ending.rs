@@ -67,14 +67,18 @@ impl Build<'_> {
                     room,
                 })
             }
-            _ => Err(diagnosis::diagnose(exit, &self.tail, &self.reader)),
+            _ => Err(self.with_cause(diagnosis::diagnose(exit, &self.tail, &self.reader))),
         }
     }
 
-    /// A damaged image whose room was low is damaged by that.
+    /// An image that is damaged, and a build that failed for no known cause, while its room was low: it is that. A disk that
+    /// fills within a tick, unseen, makes programs crash.
     fn with_cause(&self, mut error: BuilderError) -> BuilderError {
-        let lowest = self.room.used().lowest;
-        if error.reason == Reason::ImageDamaged && lowest < self.limits.free_bytes.saturating_mul(2) {
+        let mut room = self.room;
+        room.look(&self.layout.root);
+        let lowest = room.used().lowest;
+        let unknown = matches!(error.reason, Reason::ImageDamaged | Reason::DibFailed);
+        if unknown && lowest < self.limits.free_bytes.saturating_mul(2) {
             error.reason = Reason::ScratchFull;
             error.message = format!("{}; at one time only {} were free there", error.message, bytes(lowest));
         }
