@@ -7,6 +7,8 @@ use super::schedules::next;
 use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, json, serving, when};
 use crate::history::Named as _;
+use crate::lifecycle::problems::kind;
+use crate::operator::attention::Attention;
 
 /// The states of a build that has not ended, in the order in which they are told.
 const UNDER_WAY: [BuildState; 5] = [
@@ -48,6 +50,7 @@ fn document(now: &Now) -> String {
         ("builds", json::listed("Build", &now.builds)),
         ("schedules", json::listed("Schedule", &now.schedules.schedules)),
         ("schedules_error", now.schedules.schedules_error.clone().into()),
+        ("problems", json::listed("Problem", &now.schedules.problems)),
     ])
 }
 
@@ -101,15 +104,25 @@ fn due(out: &mut Screen, schedules: &[v1::Schedule], style: Style) {
     }
 }
 
-/// The file first: what it says is not done. Then images that did not pass, then schedules that do not fire.
+/// The file first: what it says is not done. Then what else is broken in general, then images that did not pass and
+/// schedules that do not fire: as the dashboard has it.
 fn attention(out: &mut Screen, answer: &v1::ListSchedulesResponse, style: Style) {
     let mut lines: Vec<(bool, String, String)> = Vec::new();
     for mistake in answer.schedules_error.lines().filter(|line| !line.trim().is_empty()) {
         lines.push((true, mistake.to_owned(), String::new()));
     }
+    // The file's mistakes stand above already.
+    for problem in answer.problems.iter().filter(|problem| problem.kind != kind::SCHEDULES) {
+        let said = [problem.message.as_str()].into_iter().chain(problem.detail.lines());
+        lines.extend(said.map(|line| (true, line.to_owned(), String::new())));
+        if let Some((_, _, command)) = lines.last_mut() {
+            *command = problem.hint.replace('`', "");
+        }
+    }
     for schedule in &answer.schedules {
-        if let Some(build) = &schedule.last_build
-            && matches!(build.state(), BuildState::Failed | BuildState::Errored)
+        let ended = schedule.last_ended_build.as_ref();
+        if let Some(build) = ended
+            && matches!(Attention::of(ended, false), Attention::Failed | Attention::Errored)
         {
             let row = match schedule.failures_in_a_row {
                 0 | 1 => String::new(),
@@ -147,8 +160,8 @@ fn attention(out: &mut Screen, answer: &v1::ListSchedulesResponse, style: Style)
         for more in wrapped {
             line!(out, "    ", more);
         }
-        if !command.is_empty() {
-            line!(out, "    ", style.dim(&command));
+        for line in text::wrapped(&command, style.width().unwrap_or(WIDTH).saturating_sub(4)) {
+            line!(out, "    ", style.dim(&line));
         }
     }
 }
@@ -170,7 +183,8 @@ mod tests {
         let next = clock::timestamp(clock::now().timestamp_millis() + 3_609_000 * 2);
         v1::Schedule {
             name: name.to_owned(),
-            last_build: last,
+            last_build: last.clone(),
+            last_ended_build: last,
             next_fires: vec![next],
             ..v1::Schedule::default()
         }
@@ -191,6 +205,15 @@ mod tests {
         }
     }
 
+    fn problem(message: &str) -> v1::Problem {
+        v1::Problem {
+            kind: kind::CLOUD.to_owned(),
+            message: message.to_owned(),
+            hint: "look with `image-manager doctor --cloud lab`".to_owned(),
+            ..v1::Problem::default()
+        }
+    }
+
     #[test]
     fn what_needs_attention_is_told_with_the_next_command() {
         let mut paused = schedule("ubuntu", None);
@@ -202,6 +225,10 @@ mod tests {
             schedules: v1::ListSchedulesResponse {
                 schedules: vec![schedule("debian", Some(failed())), paused],
                 schedules_error: "schedules.toml:3: unknown key `x`".to_owned(),
+                problems: vec![
+                    v1::Problem { kind: kind::SCHEDULES.to_owned(), ..problem("it is not used") },
+                    problem("the cloud lab did not answer when it was asked last: timed out"),
+                ],
             },
             builds: vec![building],
         };
@@ -215,14 +242,18 @@ mod tests {
             "debian failed 3 min ago: check_failed: disk: it did not grow",
             "image-manager show 019a21b0-3f72-71c7-8d09-52cee028ec3c",
             "image-manager resume ubuntu",
+            "the cloud lab did not answer",
+            "look with image-manager doctor --cloud lab",
         ] {
             assert!(said.contains(words), "{words}\n{said}");
         }
+        assert!(!said.contains("it is not used"), "the mistakes say it: {said}");
         assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
         let json: serde_json::Value = serde_json::from_str(&document(&now)).unwrap();
         assert_eq!(json["builds"][0]["state"], "building");
         assert_eq!(json["schedules"][1]["paused"], true);
         assert_eq!(json["schedules_error"], "schedules.toml:3: unknown key `x`");
+        assert_eq!(json["problems"][1]["kind"], kind::CLOUD);
     }
 
     #[test]
@@ -230,7 +261,7 @@ mod tests {
         let good = v1::Build { state: BuildState::Succeeded.into(), ..failed() };
         let schedules = v1::ListSchedulesResponse {
             schedules: vec![schedule("debian", Some(good))],
-            schedules_error: String::new(),
+            ..v1::ListSchedulesResponse::default()
         };
         let now = Now { url: "http://127.0.0.1:8080".to_owned(), schedules, builds: Vec::new() };
         let said = screen(&now, Style::plain());

@@ -55,6 +55,21 @@ pub struct LedgerRow {
     pub external_id: Option<String>,
 }
 
+/// What an ended build left behind and whose removal did not succeed so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StuckResource {
+    /// What it is.
+    pub kind: String,
+    /// `host`, or the cloud's name.
+    pub cloud: String,
+    /// The name it was asked for by.
+    pub name: String,
+    /// Why it was not removed the last time.
+    pub note: String,
+    /// When its build ended, in milliseconds since the epoch.
+    pub since_ms: i64,
+}
+
 impl History {
     /// Commits that something is about to be asked for.
     pub async fn intend(
@@ -92,7 +107,8 @@ impl History {
             .await
     }
 
-    /// Commits where it goes from here; `note` says why it is still there, or is empty.
+    /// Commits where it goes from here; `note` says why it is still there, or is empty. While its removal is tried again
+    /// the note of the time before stays.
     pub async fn resource_state(
         &self,
         row: i64,
@@ -103,7 +119,8 @@ impl History {
         self.writer()?
             .run(Point::Row(state.as_str(), row), move |tx| {
                 tx.execute(
-                    "UPDATE resource SET state = ?2, note = ?3, updated_at = ?4 WHERE id = ?1",
+                    "UPDATE resource SET state = ?2, updated_at = ?4,
+                        note = CASE WHEN ?2 = 'deleting' AND ?3 = '' THEN note ELSE ?3 END WHERE id = ?1",
                     params![row, state.as_str(), note, now_ms()],
                 )?;
                 Ok(())
@@ -136,6 +153,29 @@ impl History {
                  AND b.state IN {ENDS} ORDER BY r.id DESC LIMIT 1000",
             ))?;
             Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Of what builds that have ended must still take away: that whose removal failed. At most 1,000, the newest first.
+    pub async fn stuck_resources(&self) -> Result<Vec<StuckResource>, HistoryError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT r.kind, r.cloud, r.name, r.note, coalesce(b.finished_at, r.updated_at)
+                 FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
+                 WHERE r.state NOT IN ('gone', 'published') AND r.note <> ''
+                 AND b.state IN {ENDS} ORDER BY r.id DESC LIMIT 1000",
+            ))?;
+            let rows = statement.query_map([], |row| {
+                Ok(StuckResource {
+                    kind: row.get(0)?,
+                    cloud: row.get(1)?,
+                    name: row.get(2)?,
+                    note: row.get(3)?,
+                    since_ms: row.get(4)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

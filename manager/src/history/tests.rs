@@ -204,6 +204,14 @@ async fn the_ledger_lists_what_is_open() {
     finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
     let left = history.leftover_resources().await.unwrap();
     assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [server]);
+    assert!(history.stuck_resources().await.unwrap().is_empty(), "nobody has tried to remove it");
+    history.resource_state(server, ResourceState::Deleting, "HTTP 409").await.unwrap();
+    history.resource_state(server, ResourceState::Deleting, "").await.unwrap();
+    let stuck = history.stuck_resources().await.unwrap();
+    assert_eq!(stuck.len(), 1, "while it is tried again it is stuck all the same");
+    assert_eq!((&*stuck[0].cloud, &*stuck[0].kind, &*stuck[0].note), ("local", "server", "HTTP 409"));
+    history.resource_state(server, ResourceState::Gone, "").await.unwrap();
+    assert!(history.stuck_resources().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -147,7 +147,9 @@ impl Cleaner {
             external_id: row.external_id.clone(),
             build_id: row.build_id.clone(),
         };
-        match cloud.remove(&resource).await {
+        let answer = cloud.remove(&resource).await;
+        self.clouds.note(&*cloud, &answer);
+        match answer {
             Ok(Removal::Gone) => Ok(()),
             Ok(Removal::Held(why)) => Err(format!("held: {why}")),
             Err(error) => Err(error.to_string()),

@@ -10,7 +10,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 
 use super::cleaner::{Cleaner, Reconciler};
-use super::clouds::Clouds;
+use super::clouds::{Clouds, Silence};
 use super::current_schedules::CurrentSchedules;
 use super::driver::BuildContext;
 use super::events::Bus;
@@ -212,6 +212,16 @@ impl Manager {
     /// All clouds.
     pub fn clouds(&self) -> BTreeMap<String, Arc<dyn Cloud>> {
         self.inner.clouds.all()
+    }
+
+    /// How each cloud was found when it was asked last; `None`: it answered. Nothing is asked for this.
+    pub fn found_clouds(&self) -> BTreeMap<String, Option<Silence>> {
+        self.inner.clouds.found()
+    }
+
+    /// The clouds that did not answer when they were asked last.
+    pub fn silent_clouds(&self) -> BTreeMap<String, Silence> {
+        self.found_clouds().into_iter().filter_map(|(name, silence)| Some((name, silence?))).collect()
     }
 
     /// This installation's id.

@@ -28,6 +28,7 @@ mod manifest;
 pub mod metrics;
 mod naming;
 mod outcome;
+pub mod problems;
 mod publications;
 mod queue;
 mod records;
@@ -51,6 +52,7 @@ mod uploads;
 mod verification;
 
 pub use agent_program::{NoAgent, agent_for};
+pub use clouds::Silence;
 pub use comparison::{boot_time, compare, short_digest};
 pub use definition::{elements_by_source, parts_to_show};
 pub use failure::Failure;

@@ -8,16 +8,15 @@ use image_manager_proto::v1::image_manager_server::ImageManager;
 use image_manager_proto::v1::{self, Trigger};
 use prost::Message as _;
 use tokio_stream::Stream;
-use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
-use super::access::{Access, Caller, Role, TokenError};
+use super::access::{Access, Caller, Role};
+use super::statuses::{history_status, token_status, trigger_status};
 use super::{publications, watch};
 use crate::clock;
 use crate::clock::{milliseconds, timestamp};
-use crate::cloud::Trouble;
-use crate::history::{BuildFilter, HistoryError, Principal, ReportQuery, ScheduleState};
-use crate::lifecycle::{Manager, TriggerError, TriggerOptions, compare};
+use crate::history::{BuildFilter, Principal, ReportQuery, ScheduleState};
+use crate::lifecycle::{Manager, TriggerOptions, compare, state};
 use crate::schedules::{OnFailure, Schedule, Target, planner};
 
 /// Builds on a page when the request does not say.
@@ -137,7 +136,8 @@ impl ImageManager for Control {
             schedules.push(self.message(schedule, states.get(&schedule.name)).await?);
         }
         let schedules_error = self.manager.schedules_error().unwrap_or_default();
-        Ok(Response::new(v1::ListSchedulesResponse { schedules, schedules_error }))
+        let problems = self.manager.problems().await.map_err(history_status)?;
+        Ok(Response::new(v1::ListSchedulesResponse { schedules, schedules_error, problems }))
     }
 
     async fn pause_schedule(&self, request: Request<v1::PauseScheduleRequest>) -> Answer<v1::Schedule> {
@@ -259,17 +259,6 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(|| Status::internal("nobody knows who asks"))
 }
 
-/// The status of a token that cannot be made or revoked.
-fn token_status(error: TokenError) -> Status {
-    let text = error.to_string();
-    match error {
-        TokenError::Name(_) | TokenError::Lifetime => Status::invalid_argument(text),
-        TokenError::OfFile => Status::failed_precondition(text),
-        TokenError::Randomness(_) => Status::internal(text),
-        TokenError::History(error) => history_status(error),
-    }
-}
-
 impl Control {
     async fn resolve(&self, text: &str) -> Result<String, Status> {
         self.manager.history().resolve(text).await.map_err(history_status)
@@ -299,9 +288,11 @@ impl Control {
         let paused = state.is_some_and(|state| state.paused);
         let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
         let schedule_name = Some(schedule.name.clone());
-        let newest = BuildFilter { schedule: schedule_name, limit: 1, bare: true, ..BuildFilter::default() };
-        let page = self.manager.history().builds(newest).await.map_err(history_status)?;
-        let last_build = page.builds.into_iter().next();
+        // One of them at most is under way.
+        let newest = BuildFilter { schedule: schedule_name, limit: 2, bare: true, ..BuildFilter::default() };
+        let newest = self.manager.history().builds(newest).await.map_err(history_status)?.builds;
+        let last_ended_build = newest.iter().find(|build| state::is_end(build.state())).cloned();
+        let last_build = newest.into_iter().next();
         Ok(v1::Schedule {
             name: schedule.name.clone(),
             cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
@@ -319,6 +310,7 @@ impl Control {
             retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
             last_build,
+            last_ended_build,
             targets: schedule.targets.iter().map(target).collect(),
             reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             rolls_back: schedule.on_failure == OnFailure::RollBack,
@@ -336,63 +328,5 @@ fn target(target: &Target) -> v1::Target {
         cloud: target.cloud.clone(),
         required: target.required,
         publish: target.publish,
-    }
-}
-
-/// The status of a refused trigger.
-pub(super) fn trigger_status(error: TriggerError) -> Status {
-    let text = error.to_string();
-    match error {
-        TriggerError::NoSchedule(_) => Status::not_found(text),
-        TriggerError::NoCloud(_) | TriggerError::NotPublished { .. } => Status::failed_precondition(text),
-        TriggerError::AlreadyRunning { build_id, .. } => {
-            let mut metadata = MetadataMap::new();
-            if let Ok(value) = MetadataValue::try_from(build_id) {
-                metadata.insert("build-id", value);
-            }
-            Status::with_metadata(Code::AlreadyExists, text, metadata)
-        }
-        TriggerError::Stopping => Status::unavailable(text),
-        TriggerError::Cloud { error, .. } => match error.trouble {
-            Trouble::Configuration => Status::failed_precondition(text),
-            Trouble::NoRoom => Status::resource_exhausted(text),
-            Trouble::Unavailable | Trouble::Timeout | Trouble::Fault | Trouble::Corrupt => {
-                Status::unavailable(text)
-            }
-        },
-        TriggerError::History(error) => history_status(error),
-    }
-}
-
-/// The status of a failed question to the history.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn history_status(error: HistoryError) -> Status {
-    let text = error.to_string();
-    match error {
-        HistoryError::NoBuild(_) | HistoryError::NoToken(_) => Status::not_found(text),
-        HistoryError::Ambiguous { .. } => Status::invalid_argument(text),
-        HistoryError::NameBusy { .. } => Status::aborted(text),
-        HistoryError::Unfinished(_) | HistoryError::TokenThere(_) => Status::already_exists(text),
-        HistoryError::TooMuch { .. } | HistoryError::TooManyTokens { .. } => Status::resource_exhausted(text),
-        _ => Status::internal(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cloud::CloudError;
-
-    #[test]
-    fn only_what_the_user_must_change_is_a_precondition() {
-        let code = |trouble| {
-            let error = CloudError::new(trouble, "x");
-            trigger_status(TriggerError::Cloud { cloud: "c".to_owned(), error }).code()
-        };
-        assert_eq!(code(Trouble::Configuration), Code::FailedPrecondition);
-        assert_eq!(code(Trouble::NoRoom), Code::ResourceExhausted);
-        for trouble in [Trouble::Unavailable, Trouble::Timeout, Trouble::Fault, Trouble::Corrupt] {
-            assert_eq!(code(trouble), Code::Unavailable, "{trouble:?}");
-        }
     }
 }

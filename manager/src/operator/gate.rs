@@ -171,7 +171,7 @@ fn refuse(request: &Request, code: Code, status: StatusCode, why: &str) -> Respo
 }
 
 /// Whether the client is a browser that shows what it gets.
-fn wants_page(headers: &HeaderMap) -> bool {
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     text(headers, header::ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/html"))
 }
 

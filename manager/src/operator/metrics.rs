@@ -52,6 +52,7 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
     let history = manager.history();
     let (unfinished, states) = (history.unfinished().await?, history.schedule_states().await?);
     let leftovers = history.leftover_resources().await?.len();
+    let stuck = history.stuck_resources().await?.len();
     let schedules = manager.schedules();
     let counts = manager.metrics().counts();
     let mut page = Exposition::default();
@@ -80,9 +81,16 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
         "Things that builds left behind and that are still there.",
         leftovers,
     );
+    page.single(
+        "image_manager_stuck_resources",
+        "gauge",
+        "Of those, things whose removal was tried and failed.",
+        stuck,
+    );
     schedule_gauges(&mut page, &counts, &schedules.schedules, &states);
     images(&mut page, &history.current_publications(IMAGES).await?);
     deliveries(&mut page, &counts);
+    general(&mut page, manager);
     host(&mut page, manager);
     Ok(page.finish())
 }
@@ -273,6 +281,27 @@ fn deliveries(page: &mut Exposition, counts: &Counts) {
         let count = counts.deliveries.get(&outcome).copied().unwrap_or_default();
         page.sample(name, &[("outcome", word)], count);
     }
+}
+
+/// What is not one build's: the file, the clouds, and the room that a build may need.
+fn general(page: &mut Exposition, manager: &Manager) {
+    page.single(
+        "image_manager_schedules_refused",
+        "gauge",
+        "1 while the file with the schedules is not used as it is now.",
+        u8::from(manager.schedules_error().is_some()),
+    );
+    let name = "image_manager_cloud_answers";
+    page.family(name, "gauge", "1 if the cloud answered when it was asked last; absent until it was asked.");
+    for (cloud, silence) in manager.found_clouds() {
+        page.sample(name, &[("cloud", &cloud)], u8::from(silence.is_none()));
+    }
+    page.single(
+        "image_manager_needed_bytes",
+        "gauge",
+        "Free bytes of the scratch directory's file system below which no build of a new schedule starts.",
+        manager.settings().room,
+    );
 }
 
 fn host(page: &mut Exposition, manager: &Manager) {

@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+pub(crate) mod attention;
 pub(crate) mod charts;
 mod control;
 mod exposition;
@@ -14,6 +15,7 @@ mod metrics;
 mod publications;
 mod rules;
 mod server;
+mod statuses;
 mod watch;
 mod web;
 pub(crate) mod when;

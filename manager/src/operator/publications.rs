@@ -3,7 +3,7 @@
 use image_manager_proto::v1;
 use tonic::{Response, Status};
 
-use super::control::{history_status, trigger_status};
+use super::statuses::{history_status, trigger_status};
 use crate::cloud::Trouble;
 use crate::history::PublicationFilter;
 use crate::lifecycle::{ChangeError, Manager};

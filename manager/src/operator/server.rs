@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use image_manager_proto::v1::image_manager_server::ImageManagerServer;
@@ -14,7 +13,7 @@ use tonic::transport::Server;
 
 use super::access::Access;
 use super::control::Control;
-use super::guard::{self, is_grpc};
+use super::guard;
 use super::listener;
 use super::web::{self, Web};
 use super::{gate, metrics};
@@ -76,9 +75,8 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(image_manager_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    // An explicit fallback: tonic's own answers 200 with grpc-status 12 to everything, web pages included.
-    let pages =
-        web::pages(web).route("/healthz", get(|| async { "ok\n" })).merge(metrics).fallback(not_found);
+    // The pages have an explicit fallback: tonic's own answers 200 with grpc-status 12 to everything.
+    let pages = web::pages(web).route("/healthz", get(|| async { "ok\n" })).merge(metrics);
     let routes = Routes::from(pages)
         .add_service(control)
         .add_service(descriptions().build_v1()?.max_decoding_message_size(REQUEST_LIMIT))
@@ -119,16 +117,4 @@ async fn sum_up(access: Arc<Access>, stop: CancellationToken) {
             _ = sums.tick() => access.refusals.sum_up(false),
         }
     }
-}
-
-async fn not_found(request: axum::extract::Request) -> axum::response::Response {
-    use axum::response::IntoResponse as _;
-    if is_grpc(request.headers()) {
-        return tonic::Status::unimplemented(format!("no such method: {}", request.uri().path())).into_http();
-    }
-    (
-        StatusCode::NOT_FOUND,
-        "there is nothing here; the pages begin at /, and gRPC reflection lists the services\n",
-    )
-        .into_response()
 }

@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::control::history_status;
+use super::statuses::history_status;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, state};
 

@@ -53,15 +53,17 @@ pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Strin
     took((to - from).to_std().unwrap_or_default())
 }
 
-/// "0.4 s", "42.0 s", "3 min 12 s", "1 h 02 min".
+/// "0.4 s", "42.0 s", "3 min 12 s", "1 h 02 min", "14 days 17 h".
 pub(crate) fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 100 {
         format!("{:.1} s", duration.as_secs_f64())
     } else if seconds < 3600 {
         format!("{} min {:02} s", seconds / 60, seconds % 60)
-    } else {
+    } else if seconds < 172_800 {
         format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60)
+    } else {
+        format!("{} days {} h", seconds / 86_400, seconds % 86_400 / 3600)
     }
 }
 
@@ -85,7 +87,13 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let cases = [(400, "0.4 s"), (42_000, "42.0 s"), (192_000, "3 min 12 s"), (3_720_000, "1 h 02 min")];
+        let cases = [
+            (400, "0.4 s"),
+            (42_000, "42.0 s"),
+            (192_000, "3 min 12 s"),
+            (3_720_000, "1 h 02 min"),
+            (353 * 3_600_000, "14 days 17 h"),
+        ];
         for (ms, text) in cases {
             assert_eq!(took(Duration::from_millis(ms)), text);
         }

@@ -107,8 +107,39 @@ step("a failed build says why above the fold", async () => {
 step("a build is cancelled", async () => {
   await home.goto(`${base}/`);
   await schedule(home, "slow").getByRole("button", { name: "Build now" }).click();
-  await home.getByRole("button", { name: "Cancel" }).click();
+  await home.locator("#cancel summary").click();
+  await home.getByText("It ends now, and what it made is taken away.").waitFor();
+  await home.getByRole("button", { name: "Cancel this build" }).click();
   await badge(home, "cancelled").waitFor({ timeout: BUILD });
+  await home.locator("#head").getByText(/cancelled by root/).waitFor();
+});
+
+step("the schedules begin with what needs attention; tallies, search and order choose", async () => {
+  const page = await visit("/");
+  const names = () => page.locator("#schedules h2").allTextContents();
+  assert.deepEqual(await names(), ["broken", "good", "slow"]);
+  await schedule(page, "broken").getByText("check_failed: disk").waitFor();
+  await page.getByRole("link", { name: "1 needs attention" }).click();
+  await page.waitForURL(/show=attention/);
+  assert.deepEqual(await names(), ["broken"]);
+  await page.getByRole("searchbox").fill("goo");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByText("No schedule fits.").waitFor();
+  await page.getByRole("link", { name: "Show all" }).click();
+  await page.getByRole("combobox").selectOption("name");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.waitForURL(/sort=name/);
+  assert.deepEqual(await names(), ["broken", "good", "slow"]);
+});
+
+step("what is not there is a page", async () => {
+  const page = await visit("/");
+  const answer = await page.goto(`${base}/nothing`);
+  assert.equal(answer.status(), 404);
+  await page.getByText("There is no page /nothing.").waitFor();
+  // The browser says itself that it was answered 404.
+  page.complaints.length = 0;
+  await assertSound(page);
 });
 
 step("builds are filtered and paged", async () => {
@@ -183,6 +214,8 @@ step("pages read and act without JavaScript", async () => {
   await page.getByText("check_failed").first().waitFor();
   assert.ok(await page.locator("#log-lines .line").count() > 5);
   assert.match(await page.locator("#head time").first().textContent(), /UTC$/);
+  await page.goto(`${base}/?show=attention`);
+  assert.deepEqual(await page.locator("#schedules h2").allTextContents(), ["broken"]);
   await page.goto(`${base}/`);
   await schedule(page, "good").getByRole("button", { name: "Pause" }).click();
   await schedule(page, "good").getByRole("button", { name: "Resume" }).click();

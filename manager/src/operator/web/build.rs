@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::error::Answer;
 use super::layout::{Page, Place};
 use super::log::View;
-use super::{Web, build_parts, build_trials, figures, marks};
-use crate::history::Named as _;
+use super::{Web, build_failure, build_parts, build_trials, figures, marks, progress};
+use crate::history::{Around, Named as _};
 use crate::lifecycle::state;
 use crate::lifecycle::trials::{made_by, several};
 use crate::operator::access::{Caller, Role};
@@ -32,7 +32,7 @@ pub(super) async fn page(
 ) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
-    let previous = web.manager.history().previous(&build.schedule, &build.id).await?;
+    let around = web.manager.history().around(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
     let log = View::read(&web, &build, wish.log.as_deref(), wish.target.as_deref(), &wish.q).await;
     let ended = state::is_end(build.state());
@@ -43,11 +43,12 @@ pub(super) async fn page(
         login: caller.is_browser(),
     };
     let body = html! {
-        (head(&build, previous.as_deref(), buildable, caller.may(Role::Operator)))
+        (head(&build, &around, buildable, caller.may(Role::Operator)))
+        (progress::bar(&build, around.last_good.as_ref()))
         div #failure data-swap {
-            @if let Some(failure) = &build.failure { (build_parts::failure(&build, failure)) }
+            @if let Some(failure) = &build.failure { (build_failure::failure(&build, failure, &around)) }
             (build_trials::control_boots(&build))
-            @if !build.warnings.is_empty() { (build_parts::warnings(&build)) }
+            @if !build.warnings.is_empty() { (build_failure::warnings(&build)) }
         }
         (build_trials::table(&build))
         div.columns {
@@ -68,7 +69,7 @@ pub(super) async fn page(
     Ok(page.render(&body))
 }
 
-fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bool) -> Markup {
+fn head(build: &v1::Build, around: &Around, buildable: bool, operator: bool) -> Markup {
     let ended = state::is_end(build.state());
     html! {
         div.page-head #head data-swap {
@@ -94,16 +95,20 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                     }
                     @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
                 }
+                (retries(build, around))
                 p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
             }
             div.actions {
-                @if let Some(previous) = previous.filter(|_| !build.verification) {
-                    a.button href={ "/compare?a=" (previous) "&b=" (build.id) } { "Compare with previous" }
-                }
+                @if !build.verification { (comparisons(build, around)) }
                 @if !operator {
                 } @else if !ended {
-                    form method="post" action={ "/builds/" (build.id) "/cancel" } {
-                        button.danger type="submit" { "Cancel" }
+                    // Asks once more, without the script too.
+                    details.confirm #cancel {
+                        summary.button.danger { "Cancel…" }
+                        form method="post" action={ "/builds/" (build.id) "/cancel" } {
+                            p { "It ends now, and what it made is taken away." }
+                            button.danger type="submit" { "Cancel this build" }
+                        }
                     }
                 } @else if buildable {
                     form method="post" action="/build" {
@@ -120,6 +125,31 @@ fn head(build: &v1::Build, previous: Option<&str>, buildable: bool, operator: bo
                     }
                 }
             }
+        }
+    }
+}
+
+/// With what a build is compared: with the last one that passed first, for what broke it came after that.
+fn comparisons(build: &v1::Build, around: &Around) -> Markup {
+    let good = around.last_good.as_ref().map(|good| good.id.as_str());
+    let previous = around.previous.as_deref().filter(|previous| Some(*previous) != good);
+    let with = |from: &str| format!("/compare?a={from}&b={}", build.id);
+    html! {
+        @if let Some(good) = good { a.button href=(with(good)) { "Compare with last good" } }
+        @if let Some(previous) = previous { a.button href=(with(previous)) { "Compare with previous" } }
+    }
+}
+
+/// The chain of retries, both ways.
+fn retries(build: &v1::Build, around: &Around) -> Markup {
+    html! {
+        @if !build.retry_of.is_empty() {
+            p.muted {
+                "Retry of " a href={ "/builds/" (build.retry_of) } { (figures::short(&build.retry_of)) } ", which errored."
+            }
+        }
+        @if let Some(by) = &around.retried_by {
+            p.muted { "Tried again by " a href={ "/builds/" (by) } { (figures::short(by)) } "." }
         }
     }
 }

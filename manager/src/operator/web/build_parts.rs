@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{figures, marks};
 use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
-use crate::lifecycle::trials::{self, blamed, several};
+use crate::lifecycle::trials::{self, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
 use crate::stage::Stage;
 
@@ -16,75 +16,6 @@ use crate::stage::Stage;
 const ROAD: f64 = 1000.0;
 /// Narrowest bar: a stage that took no time is seen all the same.
 const LEAST: f64 = 6.0;
-
-/// Why it did not pass, and what proves it.
-pub(super) fn failure(build: &v1::Build, failure: &v1::Failure) -> Markup {
-    // The trial's own section has what proves it.
-    let of_trial = blamed(build, failure).is_some();
-    let says = match build.verdict() {
-        v1::Verdict::Failed => "The image is bad",
-        v1::Verdict::Errored => "This says nothing about the image",
-        _ => "It was ended",
-    };
-    html! {
-        section class={ "failure " (tone(build.verdict())) } aria-labelledby="why" {
-            h2 #why { (marks::reason(&failure.reason)) " while " (failure.stage.replace('_', " ")) }
-            p.message { (failure.message) }
-            p.muted { (says) "." }
-            @if !failure.hint.is_empty() {
-                p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
-            }
-            @if !of_trial { (evidence(failure, "Evidence")) }
-        }
-    }
-}
-
-/// Why one of several trials did not pass. What to do next is not said where it is `told` already.
-pub(super) fn failure_of(
-    trial: &v1::Trial,
-    failure: &v1::Failure,
-    of_before: bool,
-    told: Option<&str>,
-) -> Markup {
-    html! {
-        div class={ "failure " (tone(trial.verdict())) } {
-            @if of_before { p.muted { "The attempt before errored." } }
-            h3 { (marks::reason(&failure.reason)) " while " (failure.stage.replace('_', " ")) }
-            p.message { (failure.message) }
-            @if !failure.hint.is_empty() && told != Some(failure.hint.as_str()) {
-                p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
-            }
-            (evidence(failure, &format!("Evidence of {}", trial.target)))
-        }
-    }
-}
-
-fn evidence(failure: &v1::Failure, label: &str) -> Markup {
-    html! {
-        @if !failure.evidence.is_empty() {
-            h3 { "Evidence" }
-            pre.evidence role="region" tabindex="0" aria-label=(label) { (failure.evidence) }
-        }
-    }
-}
-
-fn tone(verdict: v1::Verdict) -> &'static str {
-    match verdict {
-        v1::Verdict::Failed => "bad",
-        v1::Verdict::Errored => "warn",
-        _ => "off",
-    }
-}
-
-/// What should be known of the image although it is no failure.
-pub(super) fn warnings(build: &v1::Build) -> Markup {
-    html! {
-        section class="failure warn" aria-labelledby="warnings" {
-            h2 #warnings { "Warning" }
-            @for warning in &build.warnings { p.message { (warning) } }
-        }
-    }
-}
 
 /// The road: each stage with its time, as a bar below those before it.
 pub(super) fn road(build: &v1::Build) -> Markup {
@@ -111,9 +42,6 @@ pub(super) fn stages(stages: &[v1::Stage], timeline: &Timeline, target: Option<&
                     span.name { (stage.name.replace('_', " ")) span.sr-only { ", " (stage.state().word()) } }
                     (timeline.bar(stage))
                     span.took { (figures::span(stage.started_at.as_ref(), timeline.end_of(stage))) }
-                    @if stage.state() == StageState::Running {
-                        progress max="1" aria-label={ "Progress of " (key(stage).replace('_', " ")) } {}
-                    }
                     @if !stage.detail.is_empty() || stage.state() == StageState::Running {
                         p.detail { (stage.detail) }
                     }
@@ -364,34 +292,5 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_says_what_to_do_next() {
-        let said = |reason: &str, hint: &str| {
-            let failed =
-                v1::Failure { reason: reason.to_owned(), hint: hint.to_owned(), ..v1::Failure::default() };
-            failure(&v1::Build::default(), &failed).into_string()
-        };
-        let page = said("check_failed", "Read `logs --build` & mend it.");
-        let next =
-            "<p class=\"next\"><strong>Next:</strong> Read <code>logs --build</code> &amp; mend it.</p>";
-        assert!(page.contains(next), "{page}");
-        assert!(page.contains("<code title=\"A required check failed.\">check_failed</code>"), "{page}");
-        // Of a history that another version has written.
-        let page = said("of_<tomorrow>", "");
-        assert!(page.contains("<code>of_&lt;tomorrow&gt;</code>") && !page.contains("Next"), "{page}");
-    }
-
-    #[test]
-    fn a_warning_is_shown_as_it_is() {
-        let build = v1::Build { warnings: vec!["it is <btrfs>".to_owned()], ..v1::Build::default() };
-        let page = warnings(&build).into_string();
-        assert!(page.contains(r#"<p class="message">it is &lt;btrfs&gt;</p>"#), "{page}");
     }
 }

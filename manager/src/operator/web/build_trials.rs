@@ -3,7 +3,8 @@
 use image_manager_proto::v1;
 use maud::{Markup, html};
 
-use super::build_parts::{Timeline, agent_rows, attach_time, check_list, failure_of, stages, tally};
+use super::build_failure::failure_of;
+use super::build_parts::{Timeline, agent_rows, attach_time, check_list, stages, tally};
 use super::log::address;
 use super::log_file::Log;
 use super::{figures, marks};
@@ -38,6 +39,9 @@ pub(super) fn table(build: &v1::Build) -> Markup {
 
 fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
     let (from, to) = span(trial);
+    let failed =
+        trial.checks.iter().filter(|check| check.required && check.outcome() == v1::CheckOutcome::Fail);
+    let failed: Vec<_> = failed.map(|check| check.name.as_str()).collect();
     html! {
         tr {
             td { (marks::trial(trial.state())) }
@@ -54,6 +58,7 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
                     span.none { "–" }
                 } @else {
                     (marks::reason(&trial.reason))
+                    @if !failed.is_empty() { ": " (failed.join(", ")) }
                 }
             }
             td.right { (figures::span(from, to)) }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
+use super::marks::FailedChecks;
 use super::{Web, figures, marks};
 use crate::clock;
 use crate::history::{BuildFilter, Named as _};
@@ -92,6 +93,7 @@ impl Wish {
 
 pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Query<Wish>) -> Answer {
     let found = web.manager.history().builds(wish.filter()?).await?;
+    let failed = failed_checks(&web, &found.builds).await?;
     let mut names: Vec<_> =
         web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
     if !wish.schedule.is_empty() && !names.contains(&wish.schedule) {
@@ -112,7 +114,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Qu
                     @if wish.filters() { "No build fits these filters." } @else { "Nothing was built yet." }
                 }
             } @else {
-                (table(&found.builds))
+                (table(&found.builds, &failed))
             }
         }
         nav.pages aria-label="Pages" {
@@ -152,7 +154,13 @@ fn filters(wish: &Wish, names: &[String]) -> Markup {
     }
 }
 
-pub(super) fn table(builds: &[v1::Build]) -> Markup {
+/// The checks that failed of the builds of a list.
+pub(super) async fn failed_checks(web: &Web, builds: &[v1::Build]) -> Result<FailedChecks, Refusal> {
+    let bad = builds.iter().filter(|build| !build.reason.is_empty()).map(|build| build.id.clone());
+    Ok(web.manager.history().failed_checks(bad.collect()).await?)
+}
+
+pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
     html! {
         form method="get" action="/compare" {
             table.builds {
@@ -171,13 +179,13 @@ pub(super) fn table(builds: &[v1::Build]) -> Markup {
                         }
                     }
                 }
-                tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index)) } }
+                tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index, failed)) } }
             }
         }
     }
 }
 
-fn row(build: &v1::Build, index: usize) -> Markup {
+fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
     let short = figures::short(&build.id);
     html! {
         tr {
@@ -185,9 +193,9 @@ fn row(build: &v1::Build, index: usize) -> Markup {
                 (marks::badge(build.state())) " " (marks::tally(build))
                 @if build.verification { span.muted { "verified again" } }
             }
-            td { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
+            td.name { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
-            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::reason(&build.reason)) } }
+            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::why(build, failed)) } }
             td { (figures::distance(build.created_at.as_ref().and_then(crate::clock::utc))) }
             td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
             td.right.wide { @if let Some(image) = trials::image(build) { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }

@@ -1,5 +1,6 @@
 //! What went wrong, as a page.
 
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::html;
@@ -7,6 +8,8 @@ use maud::html;
 use super::layout::{Page, Place};
 use crate::history::HistoryError;
 use crate::lifecycle::TriggerError;
+use crate::operator::gate::wants_page;
+use crate::operator::guard::is_grpc;
 
 /// A page cannot be shown, or an action not be done.
 #[derive(Debug)]
@@ -28,6 +31,22 @@ impl Refusal {
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
+}
+
+/// What is answered where there is nothing: a page to a browser, a line to a program.
+pub(super) async fn nothing_here(request: Request) -> Response {
+    let path = request.uri().path();
+    if is_grpc(request.headers()) {
+        return tonic::Status::unimplemented(format!("no such method: {path}")).into_http();
+    }
+    if wants_page(request.headers()) {
+        return Refusal::not_found(format!("There is no page {path}.")).into_response();
+    }
+    (
+        StatusCode::NOT_FOUND,
+        "there is nothing here; the pages begin at /, and gRPC reflection lists the services\n",
+    )
+        .into_response()
 }
 
 impl From<HistoryError> for Refusal {
@@ -70,7 +89,10 @@ impl IntoResponse for Refusal {
             section.notice {
                 h1 { (title) }
                 p { (self.message) }
-                p { a href="/" { "Back to the schedules" } }
+                p {
+                    a href="/" { "All schedules" } " · " a href="/builds" { "All builds" } " · "
+                    a href="/images" { "All images" }
+                }
             }
         };
         page.with_status(self.status, &body)

@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use super::assets;
+use super::{assets, banner};
 use crate::untrusted::html;
 
 /// Where a page is in the navigation.
@@ -58,7 +58,10 @@ impl Page {
                 body data-events=[self.events.as_deref()] {
                     a.skip href="#content" { "Skip to content" }
                     (self.header())
-                    main #content tabindex="-1" { (body) }
+                    main #content tabindex="-1" {
+                        @if self.place != Place::Elsewhere || self.login { (banner::markup(self.place == Place::Schedules)) }
+                        (body)
+                    }
                     p.sr-only #announce role="status" {}
                     footer {
                         span { "Image Manager " (env!("CARGO_PKG_VERSION")) }

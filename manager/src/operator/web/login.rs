@@ -1,7 +1,5 @@
 //! The login page: a token once, then a cookie; and links that do without the token.
 
-use std::fmt::Write as _;
-
 use axum::Extension;
 use axum::Form;
 use axum::extract::{Path, Query, State};
@@ -12,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::Web;
+use super::address::with_query;
 use super::layout::{Page, Place};
 use crate::operator::access::{Caller, Refused, cookie, no_cookie};
 use crate::operator::gate;
@@ -43,16 +42,7 @@ pub(super) fn address(wanted: &str) -> String {
     if wanted == "/" {
         return "/login".to_owned();
     }
-    let mut address = "/login?next=".to_owned();
-    for byte in wanted.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
-            address.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(address, "%{byte:02X}");
-        }
-    }
-    address
+    with_query("/login", &[("next", wanted)])
 }
 
 /// A path on this port, or `/`: a login must not lead to another site.

@@ -1,5 +1,8 @@
 //! Small drawings and badges: how a build, a stage or a check stands, in shape and word, not in colour alone.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
 use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState, TrialState};
 use maud::{Markup, html};
 
@@ -17,6 +20,12 @@ pub(super) fn logo() -> Markup {
         }
     }
 }
+
+/// Names of the checks that failed, by build.
+pub(super) type FailedChecks = BTreeMap<String, Vec<String>>;
+
+/// Failed checks that are named in a list.
+const CHECKS: usize = 3;
 
 const CHECK: &str = "M4.5 8.4l2.4 2.4 4.6-5.2";
 const CROSS: &str = "M5.2 5.2l5.6 5.6M10.8 5.2l-5.6 5.6";
@@ -132,6 +141,18 @@ pub(super) fn reason(word: &str) -> Markup {
     html! { code title=[Reason::parse(word).map(Reason::sentence)] { (word) } }
 }
 
+/// Why a build ended as it did, with the checks that failed: "check_failed: disk".
+pub(super) fn why(build: &v1::Build, failed: &FailedChecks) -> Markup {
+    html! {
+        (reason(&build.reason))
+        @if let Some(checks) = failed.get(&build.id).filter(|checks| !checks.is_empty()) {
+            ": "
+            (checks.iter().take(CHECKS).map(String::as_str).collect::<Vec<_>>().join(", "))
+            @if checks.len() > CHECKS { " and " (checks.len() - CHECKS) " more" }
+        }
+    }
+}
+
 /// A sentence in which code stands in backquotes.
 pub(super) fn sentence(text: &str) -> Markup {
     html! {
@@ -150,13 +171,72 @@ pub(super) fn strip(builds: &[v1::Build]) -> Markup {
             ol.strip aria-label="Last builds, oldest first" {
                 @for build in builds.iter().rev() {
                     @let state = build.state();
-                    @let when = build.created_at.as_ref().and_then(crate::clock::utc);
-                    @let when = when.map(|when| when.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
+                    @let at = build.created_at.as_ref().and_then(crate::clock::utc);
+                    @let when = at.map(|when| when.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
                     @let reason = if is_end(state) && !build.reason.is_empty() { format!(" ({})", build.reason) } else { String::new() };
                     @let label = format!("{}{reason}, {when}", words(state));
-                    li { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) {} }
+                    li { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) data-at=[at.map(crate::clock::rfc3339)] {} }
                 }
             }
         }
+    }
+}
+
+/// The same as one picture, for lists of many schedules: small, and with one sentence for who does not see it.
+pub(super) fn small_strip(builds: &[v1::Build]) -> Markup {
+    /// Width of a build with its gap, and the height of all.
+    const STEP: usize = 6;
+    const HEIGHT: usize = 20;
+    let mut bars: BTreeMap<&str, String> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (place, build) in builds.iter().rev().enumerate() {
+        let tone = tone(build.state());
+        let height = match tone {
+            "bad" => HEIGHT,
+            "warn" => 16,
+            "off" => 6,
+            _ => 12,
+        };
+        // A path takes far fewer bytes than an element for each build.
+        let _ = write!(bars.entry(tone).or_default(), "M{} 20v-{height}", place * STEP + 2);
+        *counts.entry(words(build.state())).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.into_iter().map(|(words, count)| format!("{count} {words}")).collect();
+    html! {
+        @if !builds.is_empty() {
+            svg.bars viewBox={ "0 0 " (builds.len() * STEP) " 20" } width=(builds.len() * STEP) height="20" role="img" aria-label={ "Last builds: " (counts.join(", ")) } {
+                @for (tone, path) in &bars { path class=(tone) d=(path) {} }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_name_the_checks_that_failed() {
+        let build =
+            v1::Build { id: "1".to_owned(), reason: "check_failed".to_owned(), ..v1::Build::default() };
+        let said = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            why(&build, &FailedChecks::from([("1".to_owned(), names)])).into_string()
+        };
+        assert!(said(&["disk"]).ends_with("</code>: disk"), "{}", said(&["disk"]));
+        assert!(said(&["a", "b", "c", "<d>", "e"]).ends_with("</code>: a, b, c and 2 more"));
+        assert!(said(&["<d>"]).ends_with(": &lt;d&gt;"));
+        assert!(why(&build, &FailedChecks::new()).into_string().ends_with("check_failed</code>"));
+    }
+
+    #[test]
+    fn a_small_strip_tells_each_build_once() {
+        let build = |state: BuildState| v1::Build { state: state.into(), ..v1::Build::default() };
+        let builds = [build(BuildState::Failed), build(BuildState::Succeeded), build(BuildState::Succeeded)];
+        let strip = small_strip(&builds).into_string();
+        assert!(strip.contains("aria-label=\"Last builds: 1 failed, 2 succeeded\""), "{strip}");
+        assert!(strip.contains("class=\"bad\" d=\"M14 20v-20\""), "the newest is at the right: {strip}");
+        assert!(strip.contains("class=\"good\" d=\"M2 20v-12M8 20v-12\""), "{strip}");
+        assert!(small_strip(&[]).into_string().is_empty());
     }
 }

@@ -5,11 +5,15 @@
 //! and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_file`).
 
 mod actions;
+mod address;
 mod assets;
+mod banner;
 mod build;
+mod build_failure;
 mod build_parts;
 mod build_trials;
 mod builds;
+mod choice;
 mod compare;
 mod error;
 mod events;
@@ -21,6 +25,7 @@ mod log_file;
 mod login;
 mod marks;
 mod overview;
+mod progress;
 mod schedule;
 mod trends;
 
@@ -30,6 +35,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, OptionalFromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
@@ -124,10 +130,13 @@ pub(super) const ROUTES: &[Route] = &[
     Route::page("/api/v1/schedules", || get(api::list_schedules)),
 ];
 
-/// All pages.
+/// All pages, and what is answered where there is none.
 pub(super) fn pages(web: Web) -> Router {
     let all = ROUTES.iter().fold(Router::new(), |all, route| all.route(route.path, (route.handler)()));
-    all.layer(DefaultBodyLimit::max(FORM_LIMIT)).with_state(web)
+    let all = all.fallback(error::nothing_here);
+    all.layer(DefaultBodyLimit::max(FORM_LIMIT))
+        .layer(from_fn_with_state(web.clone(), banner::around))
+        .with_state(web)
 }
 
 /// The login page that leads to `wanted`.

@@ -1,19 +1,22 @@
-//! `/`: the schedules, how each stands, and when it fires next.
+//! `/`: the schedules, how each stands, and when it fires next; first those that need attention.
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use chrono::{DateTime, Utc};
-use image_manager_proto::v1::{self, BuildState};
+use image_manager_proto::v1;
 use maud::{Markup, html};
 
+use super::choice::{Choice, ORDERS, SHOWS, is_in};
 use super::error::Answer;
 use super::layout::{Page, Place};
-use super::{Web, figures, marks};
+use super::marks::FailedChecks;
+use super::{Web, banner, figures, marks};
 use crate::clock;
 use crate::history::ScheduleState;
 use crate::lifecycle::state;
 use crate::operator::access::{Caller, Role};
+use crate::operator::attention::Attention;
 use crate::schedules::{Schedule, planner};
 
 /// Builds that a schedule's strip shows.
@@ -50,36 +53,51 @@ impl Standing {
     }
 
     /// The newest build that has ended.
-    fn last(&self) -> Option<&v1::Build> {
+    pub(super) fn last(&self) -> Option<&v1::Build> {
         self.builds.iter().find(|build| state::is_end(build.state()))
     }
 
-    fn needs_attention(&self) -> bool {
-        self.last().is_some_and(|build| matches!(build.state(), BuildState::Failed | BuildState::Errored))
+    /// Whether and how badly it needs attention.
+    pub(super) fn attention(&self) -> Attention {
+        Attention::of(self.last(), self.paused)
+    }
+
+    /// When it builds next by itself: the retry that it owes, or its next fire time.
+    pub(super) fn due(&self) -> Option<DateTime<Utc>> {
+        if self.paused {
+            return None;
+        }
+        let retry = self.state.as_ref().and_then(|state| state.retry.as_ref());
+        retry.and_then(|retry| DateTime::from_timestamp_millis(retry.due_at)).or(self.next)
     }
 }
 
-pub(super) async fn page(State(web): State<Web>, caller: Caller) -> Answer {
+pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(choice): Query<Choice>) -> Answer {
+    choice.check()?;
     let standings = standings(&web).await?;
-    let page = Page {
-        title: "Schedules".to_owned(),
-        place: Place::Schedules,
-        events: Some("/events".to_owned()),
-        login: caller.is_browser(),
+    let found = choice.of(&standings);
+    let (first, rows) = choice.page_of(&found);
+    let failed = rows.iter().filter_map(|standing| standing.last());
+    let failed = failed.filter(|build| !build.reason.is_empty()).map(|build| build.id.clone()).collect();
+    let view = View {
+        standings: &standings,
+        found: found.len(),
+        first,
+        rows,
+        failed: web.manager.history().failed_checks(failed).await?,
+        operator: caller.may(Role::Operator),
     };
     let body = html! {
-        div.page-head {
-            h1 { "Schedules" }
-            div #tally data-swap { (tally(&standings)) }
-        }
-        ul.schedules #schedules data-swap {
-            @for standing in &standings { li.panel { (one(standing, caller.may(Role::Operator))) } }
-        }
+        (view.body(&choice))
         @if standings.is_empty() {
             p.empty.panel { "There is no schedule in " code { (web.manager.schedules().path.display()) } "." }
         }
     };
-    Ok(page.render(&body))
+    Ok(layout(caller.is_browser()).render(&body))
+}
+
+fn layout(login: bool) -> Page {
+    Page { title: "Schedules".to_owned(), place: Place::Schedules, events: Some("/events".to_owned()), login }
 }
 
 /// All schedules in the file's order.
@@ -97,54 +115,158 @@ async fn standings(web: &Web) -> Result<Vec<Standing>, crate::history::HistoryEr
     Ok(schedules.schedules.iter().map(standing).collect())
 }
 
-fn tally(standings: &[Standing]) -> Markup {
-    let busy = standings.iter().filter(|standing| standing.under_way().is_some()).count();
-    let bad = standings.iter().filter(|standing| standing.needs_attention()).count();
-    let paused = standings.iter().filter(|standing| standing.paused).count();
-    html! {
-        ul.tally {
-            @if busy > 0 { li.busy { (busy) " under way" } }
-            @if bad > 0 { li.bad { (bad) @if bad == 1 { " needs attention" } @else { " need attention" } } }
-            @if paused > 0 { li { (paused) " paused" } }
-            @if busy + bad + paused == 0 && !standings.is_empty() { li.good { "all quiet" } }
+/// What the page shows.
+struct View<'a> {
+    /// All schedules.
+    standings: &'a [Standing],
+    /// How many fit what is asked for.
+    found: usize,
+    /// The place among them of the first row.
+    first: usize,
+    /// Those on this page.
+    rows: Vec<&'a Standing>,
+    failed: FailedChecks,
+    operator: bool,
+}
+
+impl View<'_> {
+    fn body(&self, choice: &Choice) -> Markup {
+        let back = choice.address(choice.page);
+        html! {
+            div.page-head {
+                h1 { "Schedules" }
+                nav #tally data-swap aria-label="Which schedules" { (self.tally(choice)) }
+            }
+            (search(choice))
+            // The buttons of all rows belong to these two: a form for each would be half of the page.
+            form #act method="post" { input type="hidden" name="next" value=(back); }
+            form #build method="post" action="/build" {}
+            ul.panel.schedules #schedules data-swap {
+                @for standing in &self.rows { (self.row(standing)) }
+            }
+            @if self.rows.is_empty() && !self.standings.is_empty() {
+                p.empty.panel { "No schedule fits. " a href="/" { "Show all" } }
+            }
+            (self.pages(choice))
+        }
+    }
+
+    /// How many there are of each kind; each leads to those.
+    fn tally(&self, choice: &Choice) -> Markup {
+        let count = |show: &str| self.standings.iter().filter(|standing| is_in(standing, show)).count();
+        let tone = |show: &str| match show {
+            "attention" => "bad",
+            "under_way" => "busy",
+            _ => "off",
+        };
+        let bad = count("attention");
+        html! {
+            ul.tally {
+                @for (show, words) in SHOWS {
+                    @let count = count(show);
+                    @if show.is_empty() || count > 0 || choice.show == show {
+                        li class=(tone(show)) {
+                            a href=(choice.showing(show)) aria-current=[(choice.show == show).then_some("true")] {
+                                (count) " " @if show == "attention" && count == 1 { "needs attention" } @else { (words) }
+                            }
+                        }
+                    }
+                }
+                @if bad == 0 && !banner::any() && !self.standings.is_empty() { li.good { "nothing needs attention" } }
+            }
+        }
+    }
+
+    fn row(&self, standing: &Standing) -> Markup {
+        let name = &standing.schedule.name;
+        html! {
+            li.schedule id={ "schedule-" (name) } data-part {
+                div.now {
+                    @if let Some(build) = standing.under_way().or(standing.last()) {
+                        a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
+                        " " (marks::tally(build))
+                    } @else {
+                        span.none { "never built" }
+                    }
+                }
+                div.who {
+                    h2 { a href={ "/schedules/" (name) } { (name) } }
+                    p.why { (self.said(standing)) }
+                }
+                div.past { (marks::small_strip(&standing.builds)) }
+                div.next { (next(standing)) }
+                @if self.operator { div.actions { (buttons(standing)) } }
+            }
+        }
+    }
+
+    /// In one line what there is to know of its newest builds.
+    fn said(&self, standing: &Standing) -> Markup {
+        let last = standing.last();
+        let bad = last.filter(|build| !build.reason.is_empty());
+        html! {
+            @if let Some(build) = standing.under_way() {
+                "for " (figures::span(build.created_at.as_ref(), None))
+                @if let Some(build) = bad { " · before: " (marks::why(build, &self.failed)) }
+            } @else if let Some(build) = last {
+                @if bad.is_some() { (marks::why(build, &self.failed)) " · " }
+                (figures::distance(build.finished_at.as_ref().and_then(clock::utc)))
+            } @else {
+                (standing.schedule.clouds().join(", "))
+            }
+        }
+    }
+
+    fn pages(&self, choice: &Choice) -> Markup {
+        let (first, last) = (self.first + 1, self.first + self.rows.len());
+        html! {
+            @if self.found > self.rows.len() {
+                nav.pages aria-label="Pages" {
+                    span.muted { (first) " to " (last) " of " (self.found) }
+                    @if self.first > 0 { a.button href=(choice.address(choice.page.saturating_sub(1))) rel="prev" { "Before" } }
+                    @if last < self.found { a.button href=(choice.address(choice.page.max(1) + 1)) rel="next" { "More" } }
+                }
+            }
         }
     }
 }
 
-fn one(standing: &Standing, operator: bool) -> Markup {
-    let schedule = &standing.schedule;
+fn search(choice: &Choice) -> Markup {
     html! {
-        div.schedule {
-            div.who {
-                h2 { a href={ "/schedules/" (schedule.name) } { (schedule.name) } }
-                p.muted {
-                    (schedule.clouds().join(", "))
-                    @if let Some(publish) = &schedule.publish { " · publishes " (publish.name) }
+        form.filters method="get" action="/" role="search" {
+            @if !choice.show.is_empty() { input type="hidden" name="show" value=(choice.show); }
+            label { span { "Name, cloud, published name or reason" }
+                input type="search" name="q" value=(choice.q) maxlength="100";
+            }
+            label { span { "First" }
+                select name="sort" {
+                    @for (word, label) in ORDERS { option value=(word) selected[word == choice.sort] { (label) } }
                 }
             }
-            div.now {
-                @if let Some(build) = standing.under_way() {
-                    a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
-                    p.muted { "for " (figures::span(build.created_at.as_ref(), None)) }
-                } @else if let Some(build) = standing.last() {
-                    a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) " " (marks::tally(build)) }
-                    p.muted {
-                        @if !build.reason.is_empty() { (marks::reason(&build.reason)) " · " }
-                        (figures::distance(build.finished_at.as_ref().and_then(crate::clock::utc)))
-                    }
-                } @else {
-                    span.none { "never built" }
-                }
-            }
-            div.past { (marks::strip(&standing.builds)) }
-            div.next { (next(standing)) }
-            div.actions { (actions(standing, "/", operator)) }
+            button type="submit" { "Show" }
+            @if choice.filters() || !choice.sort.is_empty() { a.quiet href="/" { "Clear" } }
+        }
+    }
+}
+
+/// Build now, pause or resume, by the page's own forms.
+fn buttons(standing: &Standing) -> Markup {
+    let name = &standing.schedule.name;
+    html! {
+        @if standing.schedule.cron.is_some() || standing.paused {
+            @let (verb, label) = if standing.paused { ("resume", "Resume") } else { ("pause", "Pause") };
+            button.small form="act" formaction={ "/schedules/" (name) "/" (verb) } { (label) span.sr-only { " " (name) } }
+        }
+        @if let Some(build) = standing.under_way() {
+            a.button.small href={ "/builds/" (build.id) } { "Watch" span.sr-only { " " (name) } }
+        } @else {
+            button.small form="build" name="schedule" value=(name) { "Build now" span.sr-only { " " (name) } }
         }
     }
 }
 
 /// When it fires next.
-pub(super) fn next(standing: &Standing) -> Markup {
+fn next(standing: &Standing) -> Markup {
     let schedule = &standing.schedule;
     html! {
         @let retry = standing.state.as_ref().and_then(|state| state.retry.as_ref());
@@ -154,12 +276,8 @@ pub(super) fn next(standing: &Standing) -> Markup {
             span.when { "tried again " (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) }
         } @else if schedule.cron.is_some() {
             span.when { "next " (figures::distance(standing.next)) }
-        }
-        p.muted {
-            @match &schedule.cron {
-                Some(cron) => { code { (cron.source.trim()) } " " (schedule.timezone.name()) },
-                None => "on demand only",
-            }
+        } @else {
+            span.none { "on demand only" }
         }
         @if standing.next_reverify.is_some() {
             p.muted { "verified again " (figures::distance(standing.next_reverify)) }
@@ -199,3 +317,6 @@ pub(super) fn actions(standing: &Standing, back: &str, operator: bool) -> Markup
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,7 @@ pub(super) async fn page(
     let filter =
         BuildFilter { schedule: Some(name.clone()), limit: ROWS, bare: true, ..BuildFilter::default() };
     let newest = history.builds(filter).await?;
+    let failed = builds::failed_checks(&web, &newest.builds).await?;
     let schedule = match web.manager.schedule(&name) {
         Ok(schedule) => Some(schedule),
         // One that is no longer in the file has its history all the same.
@@ -99,7 +100,7 @@ pub(super) async fn page(
                 a href={ "/builds?schedule=" (name) } { "All builds" }
             }
             @if newest.builds.is_empty() { p.empty { "Nothing was built yet." } }
-            @else { (builds::table(&newest.builds)) }
+            @else { (builds::table(&newest.builds, &failed)) }
         }
     };
     Ok(page.render(&body))

@@ -6,7 +6,10 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /* Times */
 
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// The zone stands beside the time.
+const exact = new Intl.DateTimeFormat(undefined, {
+  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+});
 const exactWithZone = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
@@ -27,7 +30,9 @@ function took(seconds) {
   if (s < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${two(s % 60)} s`;
-  return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
+  const days = Math.floor(s / 86400);
+  return days < 10 ? `${days} days ${Math.floor((s % 86400) / 3600)} h` : `${days} days`;
 }
 
 function showTimes(root = document) {
@@ -36,10 +41,26 @@ function showTimes(root = document) {
     time.textContent = time.dataset.show === "distance" ? distance(then) : exact.format(then);
     time.title = exactWithZone.format(then);
   }
+  for (const bar of $$("[data-at]", root)) {
+    bar.title = bar.title.replace(/[^,]* UTC$/, ` ${exact.format(new Date(bar.dataset.at))}`);
+    bar.ariaLabel = bar.title;
+    delete bar.dataset.at;
+  }
 }
 
 function countOn() {
   for (const span of $$("[data-since]")) span.textContent = took((Date.now() - new Date(span.dataset.since)) / 1000);
+  for (const bar of $$("progress[data-expected]")) moveBar(bar, Number(bar.dataset.expected));
+}
+
+// As progress.rs writes it.
+function moveBar(bar, expected) {
+  const passed = Math.max(0, (Date.now() - new Date(bar.dataset.began)) / 1000);
+  const percent = Math.min(99, (100 * passed) / expected);
+  const left = Math.floor(expected - passed);
+  bar.value = percent;
+  const says = left < 1 ? "longer than usual" : left < 60 ? `about ${left} s left` : `about ${Math.ceil(left / 60)} min left`;
+  $(".left", bar.parentElement).textContent = `${Math.floor(percent)} %, ${says}`;
 }
 
 /* Copying */
@@ -83,29 +104,49 @@ function swap(fresh) {
   }
   for (const old of $$("[data-swap]")) {
     const now = fresh.getElementById(old.id);
-    if (!now) continue;
-    for (const details of $$("details[id]", old)) {
-      const same = now.querySelector(`#${CSS.escape(details.id)}`);
-      if (same && details.dataset.touched) { same.open = details.open; same.dataset.touched = "1"; }
-    }
-    for (const picked of $$("input:checked", old)) {
-      const same = now.querySelector(`input[name="${picked.name}"][value="${CSS.escape(picked.value)}"]`);
-      if (same) same.checked = true;
-    }
-    for (const progress of $$("progress[value]", old)) {
-      const before = progress.closest("li");
-      const stage = now.querySelector(`[data-stage="${CSS.escape(before.dataset.stage)}"]`);
-      if (!stage || !$("progress", stage)) continue;
-      $("progress", stage).value = progress.value;
-      $(".detail", stage).textContent = $(".detail", before).textContent;
-    }
-    const focused = old.contains(document.activeElement) ? path(document.activeElement, old) : null;
-    const placed = document.importNode(now, true);
-    prepare(placed);
-    old.replaceWith(placed);
-    if (focused) at(focused, placed)?.focus({ preventScroll: true });
+    if (now && sources.get(old) !== now.outerHTML && !putParts(old, now)) put(old, now);
   }
   countOn();
+}
+
+// What the server said of each part: only what has changed since is touched. What is shown counts on by itself.
+const sources = new WeakMap();
+
+function remember(root) {
+  if (root !== document) sources.set(root, root.outerHTML);
+  for (const part of $$("[data-swap], [data-part]", root)) sources.set(part, part.outerHTML);
+}
+
+// Of a list with the same rows as before only those that differ.
+function putParts(old, now) {
+  const [before, after] = [[...old.children], [...now.children]];
+  const same = before.length > 0 && before.length === after.length
+    && before.every((part, place) => "part" in part.dataset && part.id === after[place].id);
+  if (!same) return false;
+  sources.set(old, now.outerHTML);
+  before.forEach((part, place) => { if (sources.get(part) !== after[place].outerHTML) put(part, after[place]); });
+  return true;
+}
+
+function put(old, now) {
+  const placed = document.importNode(now, true);
+  remember(placed);
+  for (const details of $$("details[id]", old)) {
+    const same = placed.querySelector(`#${CSS.escape(details.id)}`);
+    if (same && details.dataset.touched) { same.open = details.open; same.dataset.touched = "1"; }
+  }
+  for (const picked of $$("input:checked", old)) {
+    const same = placed.querySelector(`input[name="${picked.name}"][value="${CSS.escape(picked.value)}"]`);
+    if (same) same.checked = true;
+  }
+  for (const stage of $$("li.running[data-stage]", old)) {
+    const same = placed.querySelector(`li.running[data-stage="${CSS.escape(stage.dataset.stage)}"]`);
+    if (same && $(".detail", stage)) $(".detail", same).textContent = $(".detail", stage).textContent;
+  }
+  const focused = old.contains(document.activeElement) ? path(document.activeElement, old) : null;
+  prepare(placed);
+  old.replaceWith(placed);
+  if (focused) at(focused, placed)?.focus({ preventScroll: true });
 }
 
 // Where an element stands below another, to find its successor.
@@ -168,10 +209,9 @@ function ended() {
 function showProgress({ target, stage, fraction, detail }) {
   const key = target ? `${target} ${stage}` : stage;
   const row = $(`.road [data-stage="${CSS.escape(key)}"]`);
-  const progress = row && $("progress", row);
-  if (!progress) return;
-  if (fraction >= 0) progress.value = fraction; else progress.removeAttribute("value");
-  $(".detail", row).textContent = detail;
+  const shown = row && $(".detail", row);
+  if (!shown) return;
+  shown.textContent = fraction >= 0 ? `${Math.floor(100 * fraction)} % · ${detail}` : detail;
 }
 
 /* The log */
@@ -253,7 +293,9 @@ document.addEventListener("pointerover", (event) => {
 /* Beginning */
 
 $("#zone").textContent = `times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+remember(document);
 prepare(document);
+countOn();
 startLog();
 connect();
 setInterval(countOn, 1000);

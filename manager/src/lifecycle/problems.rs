@@ -1,0 +1,141 @@
+//! What is broken in general: it is not one build's, and a page, the command line and an alert should tell it.
+//!
+//! Nothing is asked for this but the history and the file system: a page view makes no request to a cloud.
+
+use std::path::Path;
+
+use image_manager_proto::v1;
+
+use super::Manager;
+use super::ledger::HOST;
+use crate::builder::check_room;
+use crate::clock;
+use crate::history::{HistoryError, StuckResource};
+
+/// Things that resist whose reasons are told; the others are counted.
+const TOLD: usize = 5;
+
+/// The kinds, as the interface has them.
+pub mod kind {
+    /// The file with the schedules is not used.
+    pub const SCHEDULES: &str = "schedules";
+    /// A cloud did not answer when it was asked last.
+    pub const CLOUD: &str = "cloud";
+    /// A file system has less room than a build may need.
+    pub const ROOM: &str = "room";
+    /// What ended builds left behind cannot be taken away.
+    pub const LEFTOVERS: &str = "leftovers";
+}
+
+impl Manager {
+    /// What is broken in general, the worst first.
+    pub async fn problems(&self) -> Result<Vec<v1::Problem>, HistoryError> {
+        let file = self.schedules_error().map(|why| schedules(&self.schedules().path, why));
+        let clouds = self.silent_clouds().into_iter().map(|(cloud, silence)| v1::Problem {
+            kind: kind::CLOUD.to_owned(),
+            about: cloud.clone(),
+            message: format!("the cloud {cloud} did not answer when it was asked last: {}", silence.why),
+            detail: String::new(),
+            hint: format!("look with `image-manager doctor --cloud {cloud}`; the next build asks it again"),
+            since: Some(clock::timestamp(silence.since_ms)),
+        });
+        let stuck = self.history().stuck_resources().await?;
+        let mut all: Vec<_> = file.into_iter().chain(clouds).collect();
+        all.extend(room(&self.settings().scratch, self.settings().room));
+        all.extend(leftovers(&stuck));
+        Ok(all)
+    }
+}
+
+fn schedules(path: &Path, why: String) -> v1::Problem {
+    v1::Problem {
+        kind: kind::SCHEDULES.to_owned(),
+        about: path.display().to_string(),
+        message: format!("{} is not used; the schedules stay as they were", path.display()),
+        detail: why,
+        hint: format!("mend it; `image-manager check {}` says whether it is right", path.display()),
+        since: None,
+    }
+}
+
+/// The scratch directory is made by the first build; its parent is on the same file system.
+fn room(scratch: &Path, need: u64) -> Option<v1::Problem> {
+    let there = scratch.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let error = check_room(there, need).err()?;
+    Some(v1::Problem {
+        kind: kind::ROOM.to_owned(),
+        about: there.display().to_string(),
+        message: error.to_string(),
+        detail: String::new(),
+        hint: "free some, or name another place with `--scratch` and `--state`".to_owned(),
+        since: None,
+    })
+}
+
+fn leftovers(stuck: &[StuckResource]) -> Option<v1::Problem> {
+    let oldest = stuck.iter().map(|resource| resource.since_ms).min()?;
+    let things = match stuck.len() {
+        1 => "1 thing".to_owned(),
+        count => format!("{count} things"),
+    };
+    let mut lines: Vec<String> = stuck
+        .iter()
+        .take(TOLD)
+        .map(|StuckResource { kind, cloud, name, note, .. }| {
+            let place = if cloud == HOST { "on this host".to_owned() } else { format!("in {cloud}") };
+            format!("{kind} {name} {place}: {note}")
+        })
+        .collect();
+    if stuck.len() > TOLD {
+        lines.push(format!("and {} more", stuck.len() - TOLD));
+    }
+    Some(v1::Problem {
+        kind: kind::LEFTOVERS.to_owned(),
+        about: String::new(),
+        message: format!("{things} of ended builds cannot be taken away"),
+        detail: lines.join("\n"),
+        hint: "it is tried again every five minutes; `image-manager sweep --dry-run` lists what is there"
+            .to_owned(),
+        since: Some(clock::timestamp(oldest)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_room_is_told_in_the_words_of_doctor() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(room(&directory.path().join("scratch"), 0), None);
+        let problem = room(&directory.path().join("scratch"), u64::MAX).unwrap();
+        let doctor = check_room(directory.path(), u64::MAX).unwrap_err().to_string();
+        // What is free may change between two looks.
+        let words =
+            |text: &str| text.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
+        assert_eq!(words(&problem.message), words(&doctor));
+        assert_eq!(problem.kind, kind::ROOM);
+    }
+
+    #[test]
+    fn what_resists_is_counted_and_a_few_are_named() {
+        assert_eq!(leftovers(&[]), None);
+        let one = |number: i64| StuckResource {
+            kind: "server".to_owned(),
+            cloud: if number == 0 { HOST } else { "lab" }.to_owned(),
+            name: format!("image-manager-{number}"),
+            note: "HTTP 409".to_owned(),
+            since_ms: 1000 + number,
+        };
+        let problem = leftovers(&(0..7).map(one).collect::<Vec<_>>()).unwrap();
+        assert_eq!(problem.message, "7 things of ended builds cannot be taken away");
+        assert!(
+            problem
+                .detail
+                .starts_with("server image-manager-0 on this host: HTTP 409\nserver image-manager-1 in lab")
+        );
+        assert!(problem.detail.ends_with("\nand 2 more"), "{}", problem.detail);
+        assert_eq!(problem.since, Some(clock::timestamp(1000)));
+        assert!(leftovers(&[one(1)]).unwrap().message.starts_with("1 thing of"));
+    }
+}

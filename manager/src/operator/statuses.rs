@@ -1,0 +1,78 @@
+//! What becomes of an error at the control service.
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
+use super::access::TokenError;
+use crate::cloud::Trouble;
+use crate::history::HistoryError;
+use crate::lifecycle::TriggerError;
+
+/// The status of a token that cannot be made or revoked.
+pub(super) fn token_status(error: TokenError) -> Status {
+    let text = error.to_string();
+    match error {
+        TokenError::Name(_) | TokenError::Lifetime => Status::invalid_argument(text),
+        TokenError::OfFile => Status::failed_precondition(text),
+        TokenError::Randomness(_) => Status::internal(text),
+        TokenError::History(error) => history_status(error),
+    }
+}
+
+/// The status of a refused trigger.
+pub(super) fn trigger_status(error: TriggerError) -> Status {
+    let text = error.to_string();
+    match error {
+        TriggerError::NoSchedule(_) => Status::not_found(text),
+        TriggerError::NoCloud(_) | TriggerError::NotPublished { .. } => Status::failed_precondition(text),
+        TriggerError::AlreadyRunning { build_id, .. } => {
+            let mut metadata = MetadataMap::new();
+            if let Ok(value) = MetadataValue::try_from(build_id) {
+                metadata.insert("build-id", value);
+            }
+            Status::with_metadata(Code::AlreadyExists, text, metadata)
+        }
+        TriggerError::Stopping => Status::unavailable(text),
+        TriggerError::Cloud { error, .. } => match error.trouble {
+            Trouble::Configuration => Status::failed_precondition(text),
+            Trouble::NoRoom => Status::resource_exhausted(text),
+            Trouble::Unavailable | Trouble::Timeout | Trouble::Fault | Trouble::Corrupt => {
+                Status::unavailable(text)
+            }
+        },
+        TriggerError::History(error) => history_status(error),
+    }
+}
+
+/// The status of a failed question to the history.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn history_status(error: HistoryError) -> Status {
+    let text = error.to_string();
+    match error {
+        HistoryError::NoBuild(_) | HistoryError::NoToken(_) => Status::not_found(text),
+        HistoryError::Ambiguous { .. } => Status::invalid_argument(text),
+        HistoryError::NameBusy { .. } => Status::aborted(text),
+        HistoryError::Unfinished(_) | HistoryError::TokenThere(_) => Status::already_exists(text),
+        HistoryError::TooMuch { .. } | HistoryError::TooManyTokens { .. } => Status::resource_exhausted(text),
+        _ => Status::internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::CloudError;
+
+    #[test]
+    fn only_what_the_user_must_change_is_a_precondition() {
+        let code = |trouble| {
+            let error = CloudError::new(trouble, "x");
+            trigger_status(TriggerError::Cloud { cloud: "c".to_owned(), error }).code()
+        };
+        assert_eq!(code(Trouble::Configuration), Code::FailedPrecondition);
+        assert_eq!(code(Trouble::NoRoom), Code::ResourceExhausted);
+        for trouble in [Trouble::Unavailable, Trouble::Timeout, Trouble::Fault, Trouble::Corrupt] {
+            assert_eq!(code(trouble), Code::Unavailable, "{trouble:?}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The overview with many schedules.
+
+use std::path::Path;
+
+use image_manager_proto::v1::BuildState;
+
+use super::*;
+use crate::schedules;
+
+/// So many schedules, the longest names, each with as many builds as a strip shows; one in ten failed.
+fn many(count: usize) -> Vec<Standing> {
+    let text: String = (0..count)
+        .map(|number| {
+            let name =
+                format!("{}-{number:03}", "a-schedule-with-a-name-of-sixty-three-characters-as-dns-has-it");
+            let name = &name[name.len() - 63..];
+            format!("[schedule.{name}]\ncron = \"{} 3 * * *\"\nimage.elements = [\"debian\"]\n", number % 60)
+        })
+        .collect();
+    let schedules = schedules::parse(Path::new("schedules.toml"), &text).unwrap();
+    let now = clock::now();
+    let one = |(number, schedule): (usize, &Schedule)| {
+        let build = |age: i64| {
+            let bad = number % 10 == 9 && age == 0;
+            let at = Some(clock::timestamp((now - chrono::TimeDelta::days(age + 1)).timestamp_millis()));
+            v1::Build {
+                id: format!("019a21b0-3f72-71c7-8d09-{number:06x}{age:06x}"),
+                schedule: schedule.name.clone(),
+                state: if bad { BuildState::Failed } else { BuildState::Succeeded }.into(),
+                reason: if bad { "check_failed" } else { "" }.to_owned(),
+                created_at: at,
+                started_at: at,
+                finished_at: at,
+                ..v1::Build::default()
+            }
+        };
+        Standing::new(schedule.clone(), None, (0..i64::from(STRIP)).map(build).collect(), now)
+    };
+    schedules.schedules.iter().enumerate().map(one).collect()
+}
+
+async fn rendered(standings: &[Standing], choice: &Choice) -> String {
+    let found = choice.of(standings);
+    let (first, rows) = choice.page_of(&found);
+    let ids = rows.iter().filter_map(|standing| standing.last()).map(|build| build.id.clone());
+    let failed = ids.map(|id| (id, vec!["disk".to_owned()])).collect();
+    let view = View { standings, found: found.len(), first, rows, failed, operator: true };
+    let answer = layout(true).render(&view.body(choice));
+    let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn two_hundred_schedules_are_a_small_page_with_the_failures_first() {
+    let standings = many(200);
+    let page = rendered(&standings, &Choice::default()).await;
+    assert!(page.len() < 100_000, "{} bytes", page.len());
+    let states: Vec<_> = page
+        .match_indices("<span class=\"badge ")
+        .map(|(at, _)| page[at + 19..].starts_with("bad"))
+        .collect();
+    assert_eq!(states.len(), 50);
+    assert!(states[..20].iter().all(|bad| *bad) && !states[20..].contains(&true), "{states:?}");
+    assert_eq!(page.matches("</code>: disk").count(), 20);
+    for words in ["20 need attention", "200 all", "1 to 50 of 200", "href=\"/?page=2\" rel=\"next\""] {
+        assert!(page.contains(words), "{words}");
+    }
+    let last = rendered(&standings, &Choice { page: 4, ..Choice::default() }).await;
+    assert!(last.contains("151 to 200 of 200") && !last.contains("rel=\"next\""));
+}
+
+#[tokio::test]
+async fn tallies_search_and_order_choose_what_is_shown() {
+    let standings = many(30);
+    let names = |choice: &Choice| {
+        let found = choice.of(&standings).into_iter();
+        found.map(|standing| standing.schedule.name[60..].to_owned()).collect::<Vec<_>>()
+    };
+    let choice = |show: &str, q: &str, sort: &str| Choice {
+        show: show.to_owned(),
+        q: q.to_owned(),
+        sort: sort.to_owned(),
+        page: 0,
+    };
+    assert_eq!(names(&choice("attention", "", "")), ["009", "019", "029"]);
+    assert_eq!(names(&choice("", "-01", "name"))[..2], ["010", "011"]);
+    assert_eq!(names(&choice("", "CHECK_f", "")), ["009", "019", "029"], "by the reason");
+    assert_eq!(names(&choice("", "", ""))[..4], ["009", "019", "029", "000"], "and then the file's order");
+    assert_eq!(names(&choice("", "", "name"))[..2], ["000", "001"]);
+    assert!(names(&choice("paused", "", "")).is_empty());
+    assert!(choice("", "", "sideways").check().is_err() && choice("bad", "", "").check().is_err());
+    let page = rendered(&standings, &choice("attention", "a&b", "name")).await;
+    assert!(page.contains("No schedule fits.") && page.contains("/?q=a%26b&amp;sort=name"), "{page}");
+    let quiet = rendered(&standings[..5], &Choice::default()).await;
+    assert!(quiet.contains("nothing needs attention"));
+    assert!(!page.contains("nothing needs attention"));
+}
