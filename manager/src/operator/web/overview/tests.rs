@@ -9,14 +9,15 @@ use crate::schedules;
 
 /// So many schedules, the longest names, each with as many builds as a strip shows; one in ten failed.
 fn many(count: usize) -> Vec<Standing> {
-    let text: String = (0..count)
+    let text = (0..count)
         .map(|number| {
             let name =
                 format!("{}-{number:03}", "a-schedule-with-a-name-of-sixty-three-characters-as-dns-has-it");
             let name = &name[name.len() - 63..];
             format!("[schedule.{name}]\ncron = \"{} 3 * * *\"\nimage.elements = [\"debian\"]\n", number % 60)
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let schedules = schedules::parse(Path::new("schedules.toml"), &text).unwrap();
     let now = clock::now();
     let one = |(number, schedule): (usize, &Schedule)| {
