@@ -10,7 +10,7 @@
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
-# make check   format, lints, unit tests, documents, elements: for every commit
+# make check   format, lints, unit tests, documents, protos, alerts, elements: for every commit
 # make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
 #              the checks, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
@@ -37,6 +37,7 @@ demo: install-build agent build
 	./target/release/image-manager --version
 	./target/release/image-manager doctor --state $(STATE)
 	./target/release/image-manager run debian --state $(STATE)
+	./target/release/image-manager show debian --details --state $(STATE)
 
 install-build:
 	setup/install build
@@ -111,9 +112,11 @@ check:
 	if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; fi
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo $(TESTER) --workspace --lib --test documentation
+	proto/check
+	monitoring/check
 	elements/check
 	testbed/canaries/run --test
-	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements | xargs -n 1 bash -n
+	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements proto monitoring | xargs -n 1 bash -n
 
 # The OpenStack takes a quarter of an hour and 5 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
 test: install-test

@@ -5,6 +5,7 @@ mod images;
 mod orders;
 mod reading;
 mod values;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ pub(crate) use self::reading::{
     CompareArguments, HistoryArguments, ListFormat, LogsArguments, OneFormat, ReportArguments, ReportFormat,
     ShowArguments,
 };
-use self::values::{KeepLogs, LogsRoom, address, grace, keep_logs, logs_room, patience};
+use self::values::{KeepLogs, LogsRoom, address, grace, keep_logs, logs_room, number, patience};
+pub(crate) use self::webhook::{WebhookVerb, WebhookVerbArguments};
 use super::logging::LogArguments;
 use super::webhook::WebhookArguments;
 use super::{completions, examples};
@@ -118,6 +120,9 @@ pub(crate) enum Verb {
     /// Say that a build's image is not to be used; its name goes back to the newest good one
     #[command(after_help = examples::REVOKE)]
     Revoke(RevokeArguments),
+    /// Try the webhook: send one event with the settings that serve would use
+    #[command(after_help = examples::WEBHOOK)]
+    Webhook(WebhookVerbArguments),
     /// Find and remove what an OpenStack cloud still has of builds that have ended
     #[command(after_help = examples::SWEEP)]
     Sweep(SweepArguments),
@@ -184,7 +189,7 @@ pub(crate) struct HostArguments {
     pub(crate) reattach: std::time::Duration,
     /// Trials that may be under way at once, over all builds: each is a server. Further ones wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_TRIALS", default_value_t = 4,
-          value_parser = clap::value_parser!(u16).range(1..=64))]
+          value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_trials: u16,
     /// Files with tokens that other flags name: no build sees them.
     #[arg(skip)]
@@ -203,7 +208,7 @@ pub(crate) struct ServeArguments {
     pub(crate) api_token_file: Option<PathBuf>,
     /// Builds that may run at once; further ones wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..=64))]
+          value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_builds: u16,
     /// Time after a build's end at which its logs are taken away, or "forever"; its row stays in the history
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_KEEP_LOGS", default_value = "90d", value_parser = keep_logs)]

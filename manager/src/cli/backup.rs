@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use indicatif::HumanBytes;
 
 use super::arguments::BackupArguments;
+use super::destination::expect_writable;
 use super::text;
 use super::{Exit, Outcome, Trouble};
 use crate::history::History;
@@ -21,6 +22,7 @@ pub(crate) async fn run(arguments: BackupArguments) -> Outcome {
         );
         return Err(Trouble::usage(message));
     }
+    expect_writable(&arguments.file, "")?;
     let to = std::path::absolute(&arguments.file).map_err(Trouble::usage)?;
     let copied = tokio::task::spawn_blocking(move || copy(&from, &to)).await;
     let (builds, size) = copied.map_err(Trouble::errored)??;

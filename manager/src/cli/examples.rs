@@ -49,6 +49,7 @@ docs/json.md has every key of the JSON.";
 pub(super) const SHOW: &str = "\
 Examples:
   image-manager show latest
+  image-manager show debian --details
   image-manager show 0199a3c4 --format json";
 
 /// For `logs`.
@@ -86,6 +87,14 @@ Example:
   image-manager backup /var/backups/image-manager.db --state /var/lib/image-manager
 
 docs/operations.md says how to restore it.";
+
+/// For `webhook`.
+pub(super) const WEBHOOK: &str = "\
+Examples:
+  image-manager webhook test --webhook-url https://hooks.example.org/images
+  IMAGE_MANAGER_WEBHOOK_URL=https://chat.example.org/hooks/abc image-manager webhook test --webhook-format chat
+
+Exit code: 0 the receiver has taken it, 2 it has not, 64 wrong usage. docs/webhooks.md says more.";
 
 /// For `sweep`.
 pub(super) const SWEEP: &str = "\

@@ -1,13 +1,12 @@
-//! Following a build to its end: progress while it runs, the report when it has ended.
+//! Following a build to its end, with its progress.
 
 use image_manager_proto::v1::{self, BuildEvent, build_event};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
-use super::progress::Progress;
+use super::Trouble;
+use super::progress::{Progress, QUIET};
 use super::signals::Signals;
-use super::text::{self, Screen, Style};
-use super::{Trouble, show};
 use crate::lifecycle::state;
 
 /// How following came to its end.
@@ -28,22 +27,20 @@ pub(crate) async fn follow(
     tokio::pin!(events);
     let mut progress = Progress::new(verbose);
     let mut cancelled = false;
+    let mut beat = tokio::time::interval(QUIET);
     loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => {
                     if let Some(ended) = take(&mut progress, event) {
                         progress.finish();
-                        let mut screen = Screen::default();
-                        screen.blank();
-                        screen.append(&show::report(&ended, Style::of_stdout()));
-                        text::print(&screen);
                         return Ok(Followed::Ended(Box::new(ended)));
                     }
                 }
                 Some(Err(status)) => return Err(Trouble::errored(format!("lost the manager: {}", status.message()))),
                 None => return Err(Trouble::errored("lost the manager before the build ended")),
             },
+            _ = beat.tick() => progress.still(),
             _ = signals.next() => {
                 if cancelled {
                     progress.finish();

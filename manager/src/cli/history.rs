@@ -1,6 +1,6 @@
 //! `image-manager history`: a table of builds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use image_manager_proto::v1;
 
@@ -11,6 +11,7 @@ use super::text::{self, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{BuildFilter, Named as _};
 use crate::lifecycle::trials;
+use crate::schedules::nearest;
 use crate::untrusted::{Untrusted, csv};
 
 pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
@@ -21,6 +22,12 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
         .map(|since| when::parse_time(since, "--since"))
         .transpose()
         .map_err(Trouble::usage)?;
+    if let Some(meant) = meant_state(&directory) {
+        return Err(Trouble::usage(format!(
+            "--state {}: there is neither such a build state nor such a directory; did you mean {meant:?}?",
+            directory.display()
+        )));
+    }
     let history = open_history(&directory)?;
     expect_schedule(&history, arguments.schedule.as_deref()).await?;
     let mut builds = Vec::new();
@@ -70,6 +77,12 @@ fn split_state(values: &[String]) -> Result<(PathBuf, Option<v1::BuildState>), T
         .or_else(|| std::env::var_os("IMAGE_MANAGER_STATE").map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from("state"));
     Ok((directory, state))
+}
+
+/// The build state that a directory which is not there looks like.
+fn meant_state(directory: &Path) -> Option<&'static str> {
+    let word = directory.to_str().filter(|_| !directory.exists())?;
+    nearest(word, v1::BuildState::WORDS.iter().map(|(_, state)| *state))
 }
 
 const ID: Column<v1::Build> = ("BUILD", |build| build.id.clone());

@@ -18,12 +18,18 @@ use crate::history::{Named as _, PublicationFilter};
 pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
     let history = open_history(&arguments.state.state)?;
     let filter = PublicationFilter {
-        name: arguments.name,
+        name: arguments.name.clone(),
         removed: arguments.removed,
         limit: arguments.limit,
         ..PublicationFilter::default()
     };
     let page = history.publications(filter).await.map_err(Trouble::errored)?;
+    if let Some(name) = arguments.name.filter(|_| page.publications.is_empty()) {
+        let more = if arguments.removed { "" } else { ", those that are gone too with --removed" };
+        return Err(Trouble::usage(format!(
+            "no image is published as {name:?}: `image-manager images` lists the names{more}"
+        )));
+    }
     match arguments.format {
         OneFormat::Text => {
             text::print(&table(&page.publications, Style::of_stdout()));

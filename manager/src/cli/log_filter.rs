@@ -3,15 +3,19 @@
 
 use std::str::FromStr;
 
+/// disk-image-builder's output.
+const DIB: &str = "dib";
+/// No level for everything, but for a part.
+const OFF: &str = "off";
 /// The levels, from the least to the most.
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+const LEVELS: [&str; 6] = [OFF, "error", "warn", "info", "debug", "trace"];
 /// What people say for a level, too.
 const ALIASES: [(&str, &str); 2] = [("warning", "warn"), ("err", "error")];
 /// What can be named: the program, disk-image-builder's output, and the libraries that log by `tracing`.
 const TARGETS: [&str; 11] = [
     "image_manager",
     "image_manager_agent",
-    "dib",
+    DIB,
     "h2",
     "hyper",
     "hyper_util",
@@ -30,6 +34,11 @@ pub(crate) struct LogFilter {
 }
 
 impl LogFilter {
+    /// Whether it says what of disk-image-builder's output is logged.
+    pub(crate) fn names_dib(&self) -> bool {
+        self.parts.iter().any(|(target, _)| target.split("::").next() == Some(DIB))
+    }
+
     /// As tracing-subscriber reads it. Where only parts were named, the others log as by `default`.
     pub(crate) fn directives(&self, default: &str) -> String {
         let parts = self.parts.iter().map(|(target, level)| format!("{target}={level}"));
@@ -55,6 +64,13 @@ impl FromStr for LogFilter {
                 continue;
             }
             let level = level_of(directive)?;
+            if level == OFF {
+                return Err(
+                    "off would silence errors, too; expected error for the least, or off for a part alone, \
+                            such as \"info,h2=off\""
+                        .to_owned(),
+                );
+            }
             if let Some(first) = filter.general.replace(level) {
                 return Err(format!(
                     "two levels for everything, {first} and {level}: leave one of them out, or name a part, such as \
@@ -75,13 +91,10 @@ fn level_of(word: &str) -> Result<&'static str, String> {
     }
     let wrong = match word {
         "" => "a level is missing".to_owned(),
-        word if check_target(word).is_ok() => format!("{word} is no level; for that part alone: {word}=warn"),
+        word if check_target(word).is_ok() => format!("{word} is no level; for that part alone: {word}=info"),
         word => format!("{word:?} is no level"),
     };
-    Err(format!(
-        "{wrong}; expected error, warn, info, debug or trace (off for silence), or a filter such as \
-         \"info,dib=warn\""
-    ))
+    Err(format!("{wrong}; expected error, warn, info, debug or trace, or a filter such as \"info,dib=info\""))
 }
 
 /// A part that can log: a word that stands for nothing would do nothing.
@@ -92,7 +105,7 @@ fn check_target(target: &str) -> Result<(), String> {
     }
     Err(format!(
         "nothing here logs as {target:?}; expected dib (disk-image-builder's output), image_manager or a module of it \
-         such as image_manager::cloud, or a library ({}), as in \"info,dib=warn\"",
+         such as image_manager::cloud, or a library ({}), as in \"info,dib=info\"",
         TARGETS.get(3..).unwrap_or_default().join(", ")
     ))
 }
@@ -118,7 +131,6 @@ mod tests {
             ("WARN", "warn"),
             ("Error", "error"),
             ("err", "error"),
-            ("off", "off"),
             ("info,dib=warning", "info,dib=warn"),
             (" debug , image_manager::cloud = trace ", "debug,image_manager::cloud=trace"),
         ] {
@@ -134,6 +146,13 @@ mod tests {
     }
 
     #[test]
+    fn the_output_of_dib_is_asked_for_by_name() {
+        let asked = |text: &str| text.parse::<LogFilter>().unwrap().names_dib();
+        assert!(asked("dib=info") && asked("info,dib=off"));
+        assert!(!asked("trace") && !asked("info,h2=debug"));
+    }
+
+    #[test]
     fn what_would_be_silence_by_accident_is_a_mistake() {
         for (said, hint) in [
             ("", "a level is missing"),
@@ -141,9 +160,11 @@ mod tests {
             ("info,", "a level is missing"),
             ("loud", "\"loud\" is no level"),
             ("none", "is no level"),
+            ("off", "off would silence errors"),
+            ("OFF,dib=info", "off would silence errors"),
             ("0", "is no level"),
             ("warnings", "expected error, warn, info"),
-            ("dib", "dib=warn"),
+            ("dib", "dib=info"),
             ("info,warn", "two levels for everything, info and warn"),
             ("dib=info,dib=warn", "two levels for \"dib\""),
             ("info,dib=loud", "\"loud\" is no level"),
@@ -155,7 +176,7 @@ mod tests {
         ] {
             let wrong = said.parse::<LogFilter>().unwrap_err();
             assert!(
-                wrong.contains(hint) && wrong.contains("\"info,dib=warn\"") || wrong.contains("two levels"),
+                wrong.contains(hint) && (wrong.contains("\"info,") || wrong.contains("two levels")),
                 "{said}: {wrong}"
             );
         }

@@ -20,6 +20,9 @@ use crate::untrusted::json::EscapedLines;
 /// The first two print user_data and tokens when they may; the third tells of its own insides.
 const CAPPED: &str = "openstack=info,osauth=info,tokio_cron_scheduler=warn";
 
+/// disk-image-builder's lines are in the log of their build; here only whoever asks for them wants them.
+const WITHOUT_DIB: &str = "dib=warn";
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -33,7 +36,8 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArguments {
-    /// What to log: error, warn, info, debug, or a filter such as "info,dib=warn" [default: info for serve, else error]
+    /// What to log: error, warn, info, debug, or a filter such as "info,dib=info", which has disk-image-builder's output
+    /// too [default: info for serve, else error]
     #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG")]
     pub(crate) log: Option<LogFilter>,
     /// How a log line is written
@@ -47,6 +51,8 @@ pub(crate) struct LogArguments {
 /// Sets logging up; `default` is the filter when none is given.
 pub(crate) fn start(arguments: &LogArguments, default: &str) -> Result<(), Trouble> {
     let wanted = arguments.log.as_ref().map_or_else(|| default.to_owned(), |log| log.directives(default));
+    let with_dib = arguments.log.as_ref().is_some_and(LogFilter::names_dib);
+    let wanted = if with_dib { wanted } else { format!("{wanted},{WITHOUT_DIB}") };
     let filter = EnvFilter::builder().parse_lossy(format!("{wanted},{CAPPED}"));
     let format = arguments.log_format;
     #[expect(clippy::disallowed_methods, reason = "the layer escapes what is logged")]

@@ -8,9 +8,11 @@ mod checks;
 mod client;
 mod compare;
 mod completions;
+mod destination;
 mod doctor;
 mod doctor_cloud;
 mod examples;
+mod fold;
 mod follow;
 mod foreground;
 mod history;
@@ -41,6 +43,7 @@ mod table;
 mod tests;
 mod text;
 mod token;
+mod verdict;
 mod webhook;
 
 use std::process::ExitCode;
@@ -201,6 +204,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Verb::Rollback(rollback) => images::roll_back(rollback).await,
         Verb::Promote(promote) => images::promote(promote).await,
         Verb::Revoke(revoke) => images::revoke(revoke).await,
+        Verb::Webhook(webhook) => webhook::run(webhook).await,
         Verb::Sweep(sweep) => sweep::run(sweep).await,
         Verb::Completions(completions) => completions::run(&completions),
         Verb::Man(man) => man::run(&man),

@@ -1,5 +1,6 @@
 //! Showing a build's progress: a bar on a terminal, plain lines otherwise.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,8 @@ use crate::untrusted::log_file::plain_line;
 
 /// The bar has this many steps.
 const STEPS: u64 = 1000;
-/// Without a terminal, progress within a stage is told this often.
-const QUIET: Duration = Duration::from_secs(15);
+/// Without a terminal, what is under way is told after so long without another line.
+pub(super) const QUIET: Duration = Duration::from_secs(15);
 
 /// Most characters of a target's name that stages are put below each other for.
 const TARGET: usize = 24;
@@ -37,7 +38,9 @@ pub(crate) struct Progress {
     checks: BTreeSet<(String, String, &'static str)>,
     /// What each trial is at, by its target, where the build has several.
     trials: BTreeMap<String, String>,
-    last_line: Instant,
+    /// The stages under way, as they are named.
+    running: Vec<String>,
+    last_line: Cell<Instant>,
 }
 
 impl Progress {
@@ -56,12 +59,14 @@ impl Progress {
             told: BTreeSet::new(),
             checks: BTreeSet::new(),
             trials: BTreeMap::new(),
-            last_line: Instant::now(),
+            running: Vec::new(),
+            last_line: Cell::new(Instant::now()),
         }
     }
 
     /// A line above the bar.
     pub(crate) fn say(&self, parts: &[&dyn Part]) {
+        self.last_line.set(Instant::now());
         let mut screen = Screen::default();
         screen.line(parts);
         match &self.bar {
@@ -79,6 +84,7 @@ impl Progress {
         }
         let widest = several(build).iter().map(|trial| trial.target.chars().count() + 1).max();
         let width = widest.unwrap_or_default().min(TARGET) + 12;
+        self.running.clear();
         for stage in &build.stages {
             self.one_stage(stage, &stage.name, "", width);
         }
@@ -100,15 +106,23 @@ impl Progress {
             let mark = self.style.stage_mark(stage.state());
             self.say(&[&mark, &format_args!(" {name:<width$} {took:>12}  {}", stage.detail)]);
         }
-        if stage.state() == StageState::Running && self.told.insert(format!("{whose}{} began", stage.name)) {
-            match &self.bar {
-                Some(bar) => {
-                    bar.reset();
-                    dress(bar, WAITING);
-                    label(bar, name, "");
-                }
-                None => self.say(&[&format_args!("  {name} …")]),
-            }
+        if stage.state() != StageState::Running {
+            return;
+        }
+        self.running.push(name.to_owned());
+        if let Some(bar) = &self.bar
+            && self.told.insert(format!("{whose}{} began", stage.name))
+        {
+            bar.reset();
+            dress(bar, WAITING);
+            label(bar, name, "");
+        }
+    }
+
+    /// Time has passed: without a bar, what is under way, so that a reader knows that something is.
+    pub(crate) fn still(&self) {
+        if self.bar.is_none() && !self.running.is_empty() && self.last_line.get().elapsed() >= QUIET {
+            self.say(&[&format_args!("    {} …", self.running.join(", "))]);
         }
     }
 
@@ -163,8 +177,7 @@ impl Progress {
                 }
                 bar.set_position(steps(progress.fraction));
             }
-        } else if self.last_line.elapsed() >= QUIET {
-            self.last_line = Instant::now();
+        } else if self.last_line.get().elapsed() >= QUIET {
             let percent = if progress.fraction >= 0.0 {
                 format!("{:3.0} %  ", progress.fraction * 100.0)
             } else {

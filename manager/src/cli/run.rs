@@ -1,7 +1,6 @@
 //! `image-manager run`: one build now, in the foreground, or by the manager that serves the state directory.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, Trigger};
@@ -10,8 +9,9 @@ use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
 use super::host::{Loaded, load_definition};
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder};
-use super::{Exit, Outcome, Trouble, logging, text};
+use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen};
+use super::text::{self, Style};
+use super::{Exit, Outcome, Trouble, destination, logging, verdict};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
@@ -53,32 +53,13 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
                 arguments.schedule, target.cloud
             )));
         }
-        writable(file)?;
+        // Before anything is built for it.
+        destination::expect_writable(file, "--keep-disk ")?;
     }
     match StateLock::take(&directory)? {
         Some(lock) => here(&arguments, &lock, schedules).await,
         None => by_the_manager(&arguments).await,
     }
-}
-
-/// Before anything is built for it: whether the disk can be written there.
-fn writable(file: &Path) -> Result<(), Trouble> {
-    let refused = |why: String| Trouble::usage(format!("--keep-disk {}: {why}", file.display()));
-    if file.is_dir() {
-        return Err(refused("it is a directory; name the file to write in it".to_owned()));
-    }
-    let absolute = std::path::absolute(file).map_err(|error| refused(error.to_string()))?;
-    let directory = absolute.parent().unwrap_or(Path::new("/"));
-    // Tried, because permissions do not tell: the file system may be read-only.
-    let trial = directory.join(format!(".image-manager-{}", std::process::id()));
-    let tried = std::fs::File::create_new(&trial);
-    let tried = tried.and_then(|_| std::fs::remove_file(&trial));
-    tried.map_err(|error| {
-        refused(format!(
-            "{} cannot be written: {error}; name a file in a directory that can",
-            directory.display()
-        ))
-    })
 }
 
 /// Nobody serves the state directory: this process is the manager until the build has ended.
@@ -90,6 +71,7 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
         None if local => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         None => gateway_address(&schedules),
     };
+    let gateway = listen(gateway, "--gateway").await?;
     let needed = |schedule: &Schedule| schedule.name == arguments.schedule;
     let instance =
         Instance::open(&arguments.host, lock, schedules, &needed, gateway, Builds::OneInForeground).await?;
@@ -122,6 +104,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
     let Followed::Ended(build) = &first else { return Ok(first) };
+    tell_end(arguments, build);
     let owed = manager.history().owed_retry(&arguments.schedule).await.map_err(Trouble::errored)?;
     if owed.is_none_or(|owed| owed.build_id != build.id) {
         return Ok(first);
@@ -129,7 +112,16 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
     text::print_document("\nIt is built once more now.\n");
     options.trigger = Trigger::Retry;
     options.retry_of = Some(build.id.clone());
-    follow_here(arguments, manager, options).await
+    let second = follow_here(arguments, manager, options).await?;
+    if let Followed::Ended(build) = &second {
+        tell_end(arguments, build);
+    }
+    Ok(second)
+}
+
+/// The last lines.
+fn tell_end(arguments: &RunArguments, build: &v1::Build) {
+    text::print(&verdict::last_lines(build, &arguments.host.state.state, Style::of_stdout()));
 }
 
 async fn follow_here(
@@ -187,6 +179,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
                      image-manager history --schedule {schedule}\n"
                 ));
             }
+            tell_end(arguments, &build);
             Ok(exit_of(&build))
         }
         Followed::Abandoned => Ok(Exit::Cancelled),

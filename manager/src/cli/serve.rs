@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::{HostArguments, ServeArguments};
 use super::host::{Loaded, load_definition};
 use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen};
+use super::logging::LogFormat;
 use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, text, webhook};
@@ -24,6 +25,7 @@ use crate::lifecycle::{Manager, Retention, start_retention};
 use crate::operator::{self, Access, ApiToken, Operator};
 use crate::readiness::{self, Mending};
 use crate::schedules::{Schedule, Schedules};
+use crate::untrusted::json;
 use crate::webhook::Webhook;
 
 /// How long builds that were told to end may take for that and their clean-up.
@@ -44,7 +46,7 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let host = arguments.host.clone();
     // A file system that hangs must not hang the signals too.
     let loaded = tokio::task::spawn_blocking(move || look_at(&host)).await;
-    let schedules = loaded.map_err(Trouble::errored)??;
+    let (schedules, lacks) = loaded.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
     let history = arguments.host.state.state.join("image-manager.db");
@@ -55,22 +57,42 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let operator = listener.local_addr().map_err(Trouble::errored)?;
     let webhook = webhook::of(&arguments.webhook, operator)?;
     let gateway = arguments.host.gateway.unwrap_or_else(|| gateway_address(&schedules));
+    let gateway = listen(gateway, "--gateway").await?;
+    // By now every mistake in flags, files and ports would have been told, and nothing has been logged.
+    tell_where(arguments, operator);
+    for lack in lacks {
+        tracing::error!("{lack}");
+    }
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;
     Ok(Opened { lock, token, listener, operator, webhook, instance })
 }
 
-/// The schedules, when `check` would find no mistake; what this host lacks for them is in the log, and may be mended
-/// while the manager serves.
-fn look_at(host: &HostArguments) -> Result<Schedules, Trouble> {
+/// The schedules, when `check` would find no mistake; and what this host lacks for them, which may be mended while the
+/// manager serves.
+fn look_at(host: &HostArguments) -> Result<(Schedules, Vec<String>), Trouble> {
     let everything = |_: &Schedule| true;
     let Loaded { schedules, definition, settings } = load_definition(host, &everything)?;
-    for finding in readiness::findings(&schedules, &definition, &settings, &everything) {
-        if let Some(Mending { wrong, mend }) = finding.trouble {
-            tracing::error!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what);
+    let findings = readiness::findings(&schedules, &definition, &settings, &everything);
+    let lacks = findings.into_iter().filter_map(|finding| {
+        let Mending { wrong, mend } = finding.trouble?;
+        Some(format!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what))
+    });
+    let lacks = lacks.collect();
+    Ok((schedules, lacks))
+}
+
+/// The first line: where the dashboard is.
+fn tell_where(arguments: &ServeArguments, operator: SocketAddr) {
+    let told = format!("Dashboard: {}/", webhook::pages(&arguments.webhook, operator));
+    match arguments.logging.log_format {
+        LogFormat::Text => text::remark(&told),
+        LogFormat::Json => {
+            let time = clock::rfc3339(clock::now());
+            let line = serde_json::json!({ "timestamp": time, "level": "INFO", "message": told });
+            text::remark(&json::compact(&line));
         }
     }
-    Ok(schedules)
 }
 
 pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {

@@ -1,5 +1,6 @@
-//! `image-manager show`: one build for people, also the report at the end of `run`.
+//! `image-manager show`: one build for people. [`super::verdict`] is the end of `run`.
 
+mod resources;
 pub(super) mod trials;
 
 use std::time::Duration;
@@ -10,10 +11,18 @@ use super::arguments::{OneFormat, ShowArguments};
 use super::instance::open_history;
 use super::text::{self, Painted, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
-use crate::cloud::ResourceKind;
 use crate::history::{HistoryError, Named as _, observations};
 use crate::lifecycle::trials::{blamed, controls, image, made_by, said_of_target, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
+
+/// How much of a build is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What happened, and what was observed.
+    Summary,
+    /// The agent's paths, hashes, ids, and every resource besides.
+    Details,
+}
 
 /// Longest value of an observation that is shown, in characters.
 const VALUE_LIMIT: usize = 160;
@@ -23,7 +32,10 @@ pub(crate) async fn run(arguments: ShowArguments) -> Outcome {
     let id = history.resolve(&arguments.build).await.map_err(not_found)?;
     let build = history.build(&id).await.map_err(Trouble::errored)?;
     match arguments.format {
-        OneFormat::Text => text::print(&render(&build, Style::of_stdout())),
+        OneFormat::Text => {
+            let extent = if arguments.details { Extent::Details } else { Extent::Summary };
+            text::print(&render(&build, extent, Style::of_stdout()));
+        }
         OneFormat::Json => text::print_document(&json::one(&build)),
     }
     Ok(Exit::Done)
@@ -40,36 +52,22 @@ pub(super) fn not_found(error: HistoryError) -> Trouble {
 }
 
 /// A build for people. What failed comes first, and what to do next with it.
-pub(crate) fn render(build: &v1::Build, style: Style) -> Screen {
+fn render(build: &v1::Build, extent: Extent, style: Style) -> Screen {
     let mut out = Screen::default();
     write_head(&mut out, build, style);
     if let Some(failure) = &build.failure {
-        write_failure(&mut out, failure, style);
+        out.blank();
+        write_what_happened(&mut out, "", failure, style);
         if blamed(build, failure).is_none() {
             write_hint(&mut out, failure, style);
             write_evidence(&mut out, failure, style);
         }
     }
-    write_rest(&mut out, build, "", style);
-    out
-}
-
-/// The same at the end of `run`, where the last lines are what people look at: what to do next is among them.
-pub(crate) fn report(build: &v1::Build, style: Style) -> Screen {
-    let mut out = Screen::default();
-    write_head(&mut out, build, style);
-    if let Some(failure) = &build.failure {
-        write_failure(&mut out, failure, style);
-        if blamed(build, failure).is_none() {
-            write_evidence(&mut out, failure, style);
-        }
-    }
-    let hint = build.failure.as_ref().map(|failure| failure.hint.as_str()).unwrap_or_default();
-    write_rest(&mut out, build, hint, style);
-    if let Some(failure) = build.failure.as_ref().filter(|failure| !failure.hint.is_empty()) {
+    if !build.warnings.is_empty() {
         out.blank();
-        write_hint(&mut out, failure, style);
     }
+    write_warnings(&mut out, build, style);
+    write_rest(&mut out, build, extent, style);
     out
 }
 
@@ -88,6 +86,12 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
             when::between(build.started_at.as_ref(), build.finished_at.as_ref()),
         )
     );
+    write_circumstances(out, build);
+    trials::write_table(out, build, style);
+}
+
+/// What was special about a build.
+pub(super) fn write_circumstances(out: &mut Screen, build: &v1::Build) {
     if build.verification {
         let of = made_by(build).join(", ");
         line!(out, format_args!("verified again: the published image of build {of}"));
@@ -98,7 +102,6 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
     if !build.cancelled_by.is_empty() {
         line!(out, format_args!("cancelled by {}", build.cancelled_by));
     }
-    trials::write_table(out, build, style);
 }
 
 /// Where a build was tried: its cloud, or how many clouds its trials are on.
@@ -110,12 +113,11 @@ pub(super) fn clouds(build: &v1::Build) -> String {
     format!("{} clouds", clouds.len())
 }
 
-fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
-    write_warnings(out, build, style);
+fn write_rest(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style) {
     write_controls(out, build, style);
     head(out, if several(build).is_empty() { "stages" } else { "the build's own stages" }, style);
     write_stages(out, &build.stages, style);
-    trials::write_each(out, build, told, style);
+    trials::write_each(out, build, extent, style);
     if !build.checks.is_empty() {
         head(out, "checks", style);
         let names = width_of_names(&build.checks);
@@ -125,19 +127,14 @@ fn write_rest(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
     }
     if let Some(agent) = &build.agent {
         out.blank();
-        write_agent(out, "", agent, style);
+        write_agent(out, "", agent, extent, style);
     }
-    write_image(out, build, style);
+    write_image(out, build, extent, style);
     write_definition(out, build, style);
-    if !build.resources.is_empty() {
-        head(out, "resources", style);
-        for resource in &build.resources {
-            let (state, kind) = (&resource.state, &resource.kind);
-            line!(out, format_args!("  {state:<9} {kind:<8} {} ({})", resource.name, resource.cloud));
-            if let Some(kind) = ResourceKind::parse(&resource.kind) {
-                line!(out, "      ", style.dim(kind.covers(&resource.cloud)));
-            }
-        }
+    resources::write(out, &build.resources, extent, style);
+    if extent == Extent::Summary {
+        out.blank();
+        line!(out, style.dim("--details shows the agent's paths, hashes, ids and every resource, too"));
     }
 }
 
@@ -163,18 +160,13 @@ fn write_stages(out: &mut Screen, stages: &[v1::Stage], style: Style) {
     }
 }
 
-fn write_failure(out: &mut Screen, failure: &v1::Failure, style: Style) {
-    out.blank();
-    write_what_happened(out, "", failure, style);
-}
-
-fn write_what_happened(out: &mut Screen, lead: &str, failure: &v1::Failure, style: Style) {
+pub(super) fn write_what_happened(out: &mut Screen, lead: &str, failure: &v1::Failure, style: Style) {
     let head = format!("{} while {}", failure.reason, failure.stage);
     line!(out, lead, style.bold(&head), format_args!(": {}", failure.message));
 }
 
 /// What to do next; on a terminal between words, below the first one.
-fn write_hint(out: &mut Screen, failure: &v1::Failure, style: Style) {
+pub(super) fn write_hint(out: &mut Screen, failure: &v1::Failure, style: Style) {
     const LEAD: &str = "Next: ";
     let width = style.width().map_or(usize::MAX, |width| width.saturating_sub(LEAD.len()));
     for (number, piece) in text::wrapped(&failure.hint, width).iter().enumerate() {
@@ -183,16 +175,13 @@ fn write_hint(out: &mut Screen, failure: &v1::Failure, style: Style) {
     }
 }
 
-fn write_evidence(out: &mut Screen, failure: &v1::Failure, style: Style) {
+pub(super) fn write_evidence(out: &mut Screen, failure: &v1::Failure, style: Style) {
     for said in failure.evidence.lines() {
         line!(out, "  ", style.dim("|"), " ", said);
     }
 }
 
-fn write_warnings(out: &mut Screen, build: &v1::Build, style: Style) {
-    if !build.warnings.is_empty() {
-        out.blank();
-    }
+pub(super) fn write_warnings(out: &mut Screen, build: &v1::Build, style: Style) {
     for warning in &build.warnings {
         line!(out, style.warning("WARNING"), format_args!(": {warning}"));
     }
@@ -256,7 +245,7 @@ fn write_points(out: &mut Screen, seen: &serde_json::Value, style: Style) {
     }
 }
 
-fn write_agent(out: &mut Screen, lead: &str, agent: &v1::Agent, style: Style) {
+fn write_agent(out: &mut Screen, lead: &str, agent: &v1::Agent, extent: Extent, style: Style) {
     let removal = match &agent.removal {
         Some(removal) if removal.complete => "removed itself completely",
         Some(_) => "could NOT remove all of itself",
@@ -265,7 +254,9 @@ fn write_agent(out: &mut Screen, lead: &str, agent: &v1::Agent, style: Style) {
     let attached = when::both(agent.attached_at.as_ref());
     let said = format!(" {} attached {attached}, {removal}", agent.version);
     line!(out, lead, style.bold("agent"), said);
-    for path in agent.removal.iter().flat_map(|removal| &removal.paths) {
+    // Of one that has taken all away it is of interest to few what.
+    let paths = agent.removal.iter().filter(|removal| extent == Extent::Details || !removal.complete);
+    for path in paths.flat_map(|removal| &removal.paths) {
         let detail = if path.detail.is_empty() { String::new() } else { format!(": {}", path.detail) };
         line!(out, lead, format_args!("  {:<8} {}{detail}", path.fate().word(), path.path));
     }
@@ -284,21 +275,24 @@ fn write_definition(out: &mut Screen, build: &v1::Build, style: Style) {
     }
 }
 
-fn write_image(out: &mut Screen, build: &v1::Build, style: Style) {
+fn write_image(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style) {
+    let details = extent == Extent::Details;
     if let Some(image) = &build.image {
         out.blank();
         line!(out, style.bold("image"), " ", image.name);
-        line!(out, format_args!("  {}, id {}", sizes(image), image.id));
-        line!(out, "  sha512 ", image.sha512);
+        let id = if details { format!(", id {}", image.id) } else { String::new() };
+        line!(out, format_args!("  {}{id}", sizes(image)));
     } else if let Some(image) = image(build) {
         out.blank();
         line!(out, style.bold("image"), "  the same file in each cloud");
         line!(out, "  ", sizes(image));
+    }
+    if let Some(image) = image(build).filter(|_| details) {
         line!(out, "  sha512 ", image.sha512);
     }
     if let Some(server) = &build.server {
-        let rest = format!(" {} ({}), id {}", server.name, server.flavor, server.id);
-        line!(out, style.bold("server"), rest);
+        let id = if details { format!(", id {}", server.id) } else { String::new() };
+        line!(out, style.bold("server"), format_args!(" {} ({}){id}", server.name, server.flavor));
     }
 }
 
@@ -329,10 +323,10 @@ mod tests {
 
     /// Each hint on a terminal of 80 columns.
     #[test]
-    fn what_to_do_next_follows_what_happened_and_ends_the_report_of_a_run() {
+    fn what_to_do_next_follows_what_happened() {
         for reason in Reason::ALL.iter().filter(|reason| !reason.hint().is_empty()) {
             let build = failed(reason.hint());
-            let shown = render(&build, Style::of_width(80)).as_str().to_owned();
+            let shown = render(&build, Extent::Summary, Style::of_width(80)).as_str().to_owned();
             let lines: Vec<&str> = shown.lines().collect();
             let at = lines.iter().position(|line| line.starts_with("Next: ")).unwrap();
             assert_eq!(lines[at - 1], "agent_silent while booting: no agent attached");
@@ -342,13 +336,9 @@ mod tests {
             let said = hint.iter().map(|line| line[6..].trim()).collect::<Vec<_>>().join(" ");
             assert_eq!(said, reason.hint());
             assert_eq!(lines[at + more + 1], "  | last lines of the console");
-            let run = report(&build, Style::of_width(80)).as_str().to_owned();
-            assert!(run.ends_with(&format!("\n\n{}\n", hint.join("\n"))), "{run}");
-            assert_eq!(run.matches("Next: ").count(), 1, "{run}");
         }
         // An old history may have a reason that nobody knows any more.
-        for screen in [render(&failed(""), Style::plain()), report(&failed(""), Style::plain())] {
-            assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
-        }
+        let screen = render(&failed(""), Extent::Summary, Style::plain());
+        assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
     }
 }

@@ -6,7 +6,12 @@ use std::io::{IsTerminal as _, Write as _};
 
 use image_manager_proto::v1::{BuildState, CheckOutcome, StageState, Verdict};
 
+use super::fold::folded;
+pub(crate) use super::fold::{shortened, wrapped};
 use crate::untrusted::Untrusted;
+
+/// How much further the rest of a line is indented that did not fit.
+const HANG: usize = 2;
 
 /// A piece of a line.
 pub(crate) trait Part {
@@ -129,12 +134,12 @@ pub(crate) struct Style {
 impl Style {
     /// Colours on a terminal, unless NO_COLOR is set (https://no-color.org) or the terminal is dumb.
     pub(crate) fn of_stdout() -> Self {
-        Self { colour: out().is_terminal() && wanted(), width: columns() }
+        Self { colour: out().is_terminal() && wanted(), width: columns(out()) }
     }
 
     /// The same for standard error.
     pub(crate) fn of_stderr() -> Self {
-        Self { colour: error().is_terminal() && wanted(), width: columns() }
+        Self { colour: error().is_terminal() && wanted(), width: columns(out()) }
     }
 
     /// Without colours, and not on a terminal.
@@ -235,34 +240,15 @@ fn wanted() -> bool {
         && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
 }
 
-/// Columns of the terminal that standard output is.
-fn columns() -> Option<usize> {
-    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(out())?;
+/// Columns of the terminal that a stream is.
+fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(stream)?;
     Some(usize::from(columns))
 }
 
-/// The text in lines of at most so many characters, broken between words; a longer word stays whole. None for no text.
-pub(crate) fn wrapped(text: &str, most: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let fits = |line: &String| line.chars().count().saturating_add(1 + word.chars().count()) <= most;
-        match lines.last_mut().filter(|line| fits(line)) {
-            Some(line) => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// At most so many characters, with "…" for what is left out.
-pub(crate) fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+/// The lines as the terminal that a stream is has room for them.
+fn fitted(text: &str, stream: impl std::os::fd::AsFd, hang: usize) -> String {
+    columns(stream).map_or_else(|| text.to_owned(), |width| folded(text, width, hang))
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is printed below is escaped, or asked for raw")]
@@ -282,7 +268,7 @@ pub(crate) fn stderr_is_terminal() -> bool {
 
 /// Prints lines to standard output. A reader that has gone away (`| head`) is no error.
 pub(crate) fn print(screen: &Screen) {
-    print_raw(screen.text.as_bytes());
+    print_raw(fitted(&screen.text, out(), HANG).as_bytes());
 }
 
 /// Prints a text with line breaks of its own: JSON, CSV, a page of the manual.
@@ -298,15 +284,16 @@ pub(crate) fn print_raw(bytes: &[u8]) {
 
 /// Says a line on standard error that is no part of what was asked for.
 pub(crate) fn remark(message: &str) {
+    let shown = fitted(&Untrusted::from(message).in_one_line(), error(), HANG);
     let mut error = error().lock();
     // Nothing can be done about a closed terminal.
-    let _ = writeln!(error, "{}", Untrusted::from(message).in_one_line()).and_then(|()| error.flush());
+    let _ = writeln!(error, "{shown}").and_then(|()| error.flush());
 }
 
 /// Says on standard error what went wrong; further lines of the message are indented, so that none looks like one of
 /// ours.
 pub(crate) fn complain(message: &str) {
-    let shown = complaint(message);
+    let shown = fitted(&complaint(message), error(), "error: ".len());
     let mut error = error().lock();
     // Nothing can be done about a closed terminal.
     let _ = error.write_all(shown.as_bytes()).and_then(|()| error.flush());
@@ -373,14 +360,6 @@ mod tests {
         let mut plain = Screen::default();
         line!(plain, Style::plain().bold("x"));
         assert_eq!(plain.as_str(), "x\n");
-    }
-
-    #[test]
-    fn lines_break_between_words() {
-        assert_eq!(wrapped("", 9), Vec::<String>::new());
-        assert_eq!(wrapped("ab cde f", 6), ["ab cde", "f"]);
-        assert_eq!(wrapped("é è longer  x", 3), ["é è", "longer", "x"]);
-        assert_eq!(wrapped("a b", usize::MAX), ["a b"]);
     }
 
     #[test]

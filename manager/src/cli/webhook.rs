@@ -1,12 +1,15 @@
-//! The webhook as the command line gives it.
+//! The webhook as the command line gives it, and `image-manager webhook test`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use reqwest::Url;
 use secrecy::SecretString;
 
-use super::Trouble;
+use super::arguments::{WebhookVerb, WebhookVerbArguments};
+use super::text::{self, Screen, Style, line};
+use super::{Exit, Outcome, Trouble, when};
 use crate::operator::guard_secret;
 use crate::webhook::{Format, Secret, Webhook};
 
@@ -17,6 +20,19 @@ pub(crate) enum WebhookFormat {
     Json,
     /// {"text": "..."}, for the incoming webhooks of chat programs
     Chat,
+    /// The summary in an envelope of CloudEvents 1.0
+    #[value(name = "cloudevents")]
+    CloudEvents,
+}
+
+impl From<WebhookFormat> for Format {
+    fn from(format: WebhookFormat) -> Self {
+        match format {
+            WebhookFormat::Json => Self::Json,
+            WebhookFormat::Chat => Self::Chat,
+            WebhookFormat::CloudEvents => Self::CloudEvents,
+        }
+    }
 }
 
 /// Who is told of verdicts.
@@ -33,8 +49,8 @@ pub(crate) struct WebhookArguments {
     /// How the webhook is told
     #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_WEBHOOK_FORMAT", default_value_t = WebhookFormat::Json)]
     pub(crate) webhook_format: WebhookFormat,
-    /// Beginning of the links in what is told [default: the operator port]
-    #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_PUBLIC_URL")]
+    /// Beginning of the links in what is told, and the dashboard's address for people [default: the operator port]
+    #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_PUBLIC_URL", value_parser = public_url)]
     pub(crate) public_url: Option<String>,
 }
 
@@ -52,13 +68,62 @@ pub(crate) fn of(arguments: &WebhookArguments, operator: SocketAddr) -> Result<O
         let metadata = std::fs::metadata(path).map_err(Trouble::usage)?;
         guard_secret(path, "--webhook-secret-file", &metadata).map_err(Trouble::usage)?;
     }
-    let format = match arguments.webhook_format {
-        WebhookFormat::Json => Format::Json,
-        WebhookFormat::Chat => Format::Chat,
-    };
-    let public_url = arguments.public_url.clone().unwrap_or_else(|| format!("http://{operator}"));
-    let webhook = Webhook::new(address, secret, format, &public_url);
+    let format = arguments.webhook_format.into();
+    let webhook = Webhook::new(address, secret, format, &pages(arguments, operator));
     webhook.map(Some).map_err(Trouble::usage)
+}
+
+/// Beginning of the addresses of pages, without a slash at its end.
+pub(crate) fn pages(arguments: &WebhookArguments, operator: SocketAddr) -> String {
+    if let Some(url) = &arguments.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let mut shown = operator;
+    if operator.ip().is_unspecified() {
+        shown.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{shown}")
+}
+
+/// `webhook`.
+pub(crate) async fn run(arguments: WebhookVerbArguments) -> Outcome {
+    let WebhookVerb::Test(asked) = arguments.what;
+    let Some(webhook) = of(&asked.webhook, asked.operator)? else {
+        return Err(Trouble::usage(
+            "there is no webhook to test: name it with --webhook-url URL, or set IMAGE_MANAGER_WEBHOOK_URL",
+        ));
+    };
+    let answer = webhook.test().await;
+    let answer = answer.map_err(|why| Trouble::errored(format!("the webhook did not answer: {why}")))?;
+    let mut out = Screen::default();
+    let style = Style::of_stdout();
+    let signed = if asked.webhook.webhook_secret_file.is_some() { "signed" } else { "not signed" };
+    let content = Format::from(asked.webhook.webhook_format).content_type();
+    line!(out, "sent the event webhook.test, ", signed, ", as ", content);
+    let took = when::took(answer.took);
+    line!(out, style.bold("answer"), format_args!("  {} after {took}", answer.status));
+    for said in String::from_utf8_lossy(&answer.body).lines() {
+        line!(out, "  ", style.dim("|"), " ", said);
+    }
+    text::print(&out);
+    if answer.status.is_success() {
+        return Ok(Exit::Done);
+    }
+    Err(Trouble::errored(format!(
+        "the webhook did not take it: {} is none of 200 to 299, so `serve` would send it again for a day",
+        answer.status
+    )))
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let expected =
+        || "expected http:// or https:// with a host, such as https://images.example.org".to_owned();
+    let url = Url::parse(text).map_err(|_| expected())?;
+    let whole = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    if !whole || url.query().is_some() || url.fragment().is_some() {
+        return Err(expected());
+    }
+    Ok(text.to_owned())
 }
 
 /// Text that is not to be shown.

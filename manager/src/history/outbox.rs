@@ -27,6 +27,8 @@ pub enum OutboxKind {
     },
     /// A name went to another image, or an image was revoked.
     ImageChanged(Box<ImageChange>),
+    /// Nothing has happened: somebody wants to see whether a notice arrives. Never in the outbox.
+    Test,
 }
 
 /// What became of a published image.

@@ -73,6 +73,9 @@ pub(crate) fn parse_time(text: &str, flag: &str) -> Result<i64, String> {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         return Ok(clock::now().timestamp_millis().saturating_sub(age));
     }
+    if let Some(age) = text.strip_prefix('-').filter(|age| humantime::parse_duration(age).is_ok()) {
+        return Err(format!("{flag} {text}: an age counts back from now by itself; write {flag} {age}"));
+    }
     if let Ok(date) = text.parse::<NaiveDate>() {
         return Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
     }

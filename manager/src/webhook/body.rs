@@ -1,20 +1,22 @@
-//! What a notice says: as JSON for programs, or as one text for chat rooms. Pure.
+//! What a notice says: as JSON for programs, by itself or in an envelope of CloudEvents, or as one text for chat rooms.
+//! Pure.
 
 use chrono::DateTime;
-use image_manager_proto::v1::{self, Verdict};
+use image_manager_proto::v1;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::Format;
+use super::chat::chat;
 use crate::clock;
 use crate::history::{ImageChange, Named as _, OutboxEntry, OutboxKind};
-use crate::lifecycle::trials::several;
-use crate::untrusted::Untrusted;
 
+/// What a notice says that is only a test.
+pub(super) const TEST: &str = "A test of the webhook: nothing has happened";
 /// Lines of the evidence that go along.
 const EVIDENCE_LINES: usize = 10;
 /// Trials that go along.
-const TRIALS: usize = 50;
+pub(super) const TRIALS: usize = 50;
 /// Longest text of a message or a line of evidence, in characters.
 const TEXT: usize = 500;
 
@@ -28,6 +30,7 @@ pub(super) fn event(notice: &OutboxEntry) -> &'static str {
             "image.promoted" => "image.promoted",
             _ => "image.revoked",
         },
+        OutboxKind::Test => "webhook.test",
     }
 }
 
@@ -41,12 +44,32 @@ pub(super) fn body(
     let link = match (build, &notice.kind) {
         (Some(build), _) => format!("{public_url}/builds/{}", build.id),
         (None, OutboxKind::ImageChanged(_)) => format!("{public_url}/images"),
+        (None, OutboxKind::Test) => format!("{public_url}/"),
         (None, _) => format!("{public_url}/schedules/{}", notice.schedule),
     };
     match format {
         Format::Json => program(notice, build, &link),
         Format::Chat => json!({ "text": chat(notice, build, &link) }),
+        Format::CloudEvents => cloud_event(notice, &program(notice, build, &link), public_url),
     }
+}
+
+/// What programs get, in the envelope of CloudEvents 1.0 (JSON format, structured content mode).
+fn cloud_event(notice: &OutboxEntry, data: &Json, public_url: &str) -> Json {
+    let mut event = json!({
+        "specversion": "1.0",
+        "id": notice.id.to_string(),
+        "source": public_url,
+        "type": format!("image_manager.v1.{}", event(notice)),
+        "time": rfc3339(notice.created_at),
+        "datacontenttype": "application/json",
+        "data": data,
+    });
+    // One that is there must not be empty.
+    if let Some(event) = event.as_object_mut().filter(|_| !notice.schedule.is_empty()) {
+        event.insert("subject".to_owned(), json!(notice.schedule));
+    }
+    event
 }
 
 fn program(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> Json {
@@ -61,6 +84,7 @@ fn program(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> Json 
     let (key, value) = match (&notice.kind, build) {
         (OutboxKind::SchedulePaused { reason }, _) => ("reason", json!(reason)),
         (OutboxKind::ImageChanged(change), _) => ("image", changed(change)),
+        (OutboxKind::Test, _) => ("message", json!(TEST)),
         (OutboxKind::BuildEnded { .. }, Some(build)) => ("build", summary(build)),
         (OutboxKind::BuildEnded { build_id }, None) => ("build", json!({ "id": build_id })),
     };
@@ -129,80 +153,7 @@ fn trial(trial: &v1::Trial) -> Json {
     })
 }
 
-/// Which of several trials did what, in a line.
-fn told_trials(build: &v1::Build) -> String {
-    let each = several(build).iter().take(TRIALS).map(|trial| {
-        let mark = match trial.verdict() {
-            Verdict::Passed => "✔",
-            Verdict::Failed => "✘",
-            Verdict::Errored => "⚠",
-            Verdict::Unspecified => "-",
-        };
-        let said = |text: &str| Untrusted::from(short(text)).for_chat();
-        let why = if trial.reason.is_empty() { String::new() } else { format!(" ({})", said(&trial.reason)) };
-        format!("{mark} {}{why}", said(&trial.target))
-    });
-    let each: Vec<String> = each.collect();
-    if each.is_empty() { String::new() } else { format!("\n{}", each.join(", ")) }
-}
-
-fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> String {
-    let said = |text: &str| Untrusted::from(short(text)).for_chat();
-    let schedule = said(&notice.schedule);
-    let told = match (&notice.kind, build) {
-        (OutboxKind::SchedulePaused { reason }, _) => {
-            format!("⏸ {schedule} has paused itself: {}", said(reason))
-        }
-        (OutboxKind::ImageChanged(change), _) => {
-            let (name, cloud, by) = (said(&change.name), said(&change.cloud), said(&change.by));
-            let why = if change.why.is_empty() { String::new() } else { format!(": {}", said(&change.why)) };
-            let given = (!change.build_id.is_empty()).then(|| said(&change.build_id));
-            match (event(notice), given) {
-                ("image.revoked", Some(build)) => format!(
-                    "⛔ {by} revoked build {} of {name} on {cloud}{why}\nThe name went back to build {build}",
-                    said(&change.revoked)
-                ),
-                ("image.revoked", None) => {
-                    format!("⛔ {by} revoked build {} of {name} on {cloud}{why}", said(&change.revoked))
-                }
-                ("image.promoted", build) => {
-                    format!("⬆ {by} promoted build {} to {name} on {cloud}{why}", build.unwrap_or_default())
-                }
-                (_, build) => {
-                    format!(
-                        "↩ {by} rolled {name} on {cloud} back to build {}{why}",
-                        build.unwrap_or_default()
-                    )
-                }
-            }
-        }
-        (OutboxKind::BuildEnded { build_id }, None) => {
-            format!("{schedule}: build {} has ended", said(build_id))
-        }
-        (OutboxKind::BuildEnded { .. }, Some(build)) => {
-            let (mark, verdict) = match build.verdict() {
-                Verdict::Passed => ("✔", "passed"),
-                Verdict::Failed => ("✘", "FAILED: the image is bad"),
-                _ => ("⚠", "errored: says nothing about the image"),
-            };
-            let why = build
-                .failure
-                .as_ref()
-                .map(|failure| format!("\n{}: {}", said(&failure.reason), said(&failure.message)));
-            let hint = build.failure.as_ref().filter(|failure| !failure.hint.is_empty());
-            let hint = hint.map(|failure| format!("\nNext: {}", said(&failure.hint))).unwrap_or_default();
-            let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
-            let why = why.unwrap_or_default();
-            let again = if build.verification { "verified again: " } else { "" };
-            let trials = told_trials(build);
-            format!("{mark} {schedule} {again}{verdict}{trials}{why}{hint}{}", warnings.collect::<String>())
-        }
-    };
-    // The address is the manager's own; `&` in it is escaped as everywhere.
-    format!("{told}\n{}", Untrusted::from(link).for_chat())
-}
-
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     match text.char_indices().nth(TEXT) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -220,6 +171,8 @@ fn time(time: Option<&Timestamp>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use image_manager_proto::v1::Verdict;
+
     use super::*;
 
     fn failed() -> v1::Build {
@@ -272,6 +225,38 @@ mod tests {
         let paused = notice(OutboxKind::SchedulePaused { reason: "5 builds in a row".to_owned() });
         let text = body(&paused, None, "http://h", Format::Chat);
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
+    }
+
+    #[test]
+    fn a_cloud_event_has_what_programs_get() {
+        let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });
+        let event = body(&told, Some(&failed()), "https://images.example", Format::CloudEvents);
+        assert_eq!(event["data"], body(&told, Some(&failed()), "https://images.example", Format::Json));
+        for (attribute, value) in [
+            ("specversion", "1.0"),
+            ("id", "7"),
+            ("source", "https://images.example"),
+            ("type", "image_manager.v1.build.ended"),
+            ("subject", "web"),
+            ("time", "1970-01-01T00:00:01.500Z"),
+            ("datacontenttype", "application/json"),
+        ] {
+            assert_eq!(event[attribute], value, "{event}");
+        }
+        assert_eq!(event.as_object().unwrap().len(), 8, "names of extensions are a contract, too: {event}");
+    }
+
+    #[test]
+    fn a_test_is_told_in_each_format_and_is_about_no_schedule() {
+        let told = OutboxEntry { schedule: String::new(), ..notice(OutboxKind::Test) };
+        let json = body(&told, None, "http://h", Format::Json);
+        assert_eq!((&json["event"], &json["message"]), (&json!("webhook.test"), &json!(TEST)));
+        assert_eq!(json["link"], "http://h/");
+        let text = body(&told, None, "http://h", Format::Chat);
+        assert_eq!(text["text"], format!("{TEST}\nhttp://h/"));
+        let event = body(&told, None, "http://h", Format::CloudEvents);
+        assert_eq!(event["type"], "image_manager.v1.webhook.test");
+        assert!(event.get("subject").is_none(), "an empty subject is not allowed: {event}");
     }
 
     #[test]

@@ -6,14 +6,16 @@
 //! same then), and out of order.
 
 mod body;
+mod chat;
 mod signature;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use image_manager_proto::v1;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 const AT_ONCE: u32 = 20;
 /// What the receiver may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Most of an answer's body that is read, in bytes; only for a test.
+const BODY: usize = 2000;
 /// Pause before the second try; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two tries.
@@ -47,6 +51,30 @@ pub enum Format {
     Json,
     /// `{"text": "..."}`, as the incoming webhooks of chat programs take it.
     Chat,
+    /// What programs get, in the envelope of CloudEvents 1.0.
+    CloudEvents,
+}
+
+impl Format {
+    /// The type of the body.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::Chat => "application/json",
+            Self::CloudEvents => "application/cloudevents+json",
+        }
+    }
+}
+
+/// What a receiver answered to a test.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// How long it took.
+    pub took: Duration,
+    /// The beginning of its body.
+    pub body: Vec<u8>,
 }
 
 /// The webhook cannot be used as it was given. Its address is not told: it may hold a secret.
@@ -137,32 +165,64 @@ impl Webhook {
         notice: &OutboxEntry,
     ) -> Result<Result<(), String>, HistoryError> {
         let build = match &notice.kind {
-            OutboxKind::SchedulePaused { .. } | OutboxKind::ImageChanged(_) => None,
+            OutboxKind::SchedulePaused { .. } | OutboxKind::ImageChanged(_) | OutboxKind::Test => None,
             OutboxKind::BuildEnded { build_id } => match manager.history().build(build_id).await {
                 Ok(build) => Some(build),
                 Err(HistoryError::NoBuild(_)) => None,
                 Err(error) => return Err(error),
             },
         };
-        let body = json::compact(&body::body(notice, build.as_ref(), &self.public_url, self.format));
-        // By the real clock: the receiver compares it with its own.
-        let time = Utc::now().timestamp();
-        let mut request = self
-            .client
-            .post(self.address.expose_secret())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header("image-manager-event", body::event(notice))
-            .header("image-manager-delivery", notice.id)
-            .header("image-manager-timestamp", time);
-        if let Some(secret) = &self.secret {
-            request = request.header("image-manager-signature", secret.sign(time, body.as_bytes()));
-        }
         // The answer's body is of no interest, and not read.
-        Ok(match request.body(body).send().await {
+        Ok(match self.request(notice, build.as_ref()).send().await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(format!("it answered {}", answer.status())),
             Err(error) => Err(in_full(&error.without_url())),
         })
+    }
+
+    fn request(&self, notice: &OutboxEntry, build: Option<&v1::Build>) -> RequestBuilder {
+        let body = json::compact(&body::body(notice, build, &self.public_url, self.format));
+        // By the real clock: the receiver compares it with its own.
+        let time = Utc::now().timestamp();
+        let request = self
+            .client
+            .post(self.address.expose_secret())
+            .header(CONTENT_TYPE, HeaderValue::from_static(self.format.content_type()))
+            .header("image-manager-event", body::event(notice))
+            .header("image-manager-delivery", notice.id)
+            .header("image-manager-timestamp", time);
+        let request = match &self.secret {
+            Some(secret) => request.header("image-manager-signature", secret.sign(time, body.as_bytes())),
+            None => request,
+        };
+        request.body(body)
+    }
+
+    /// Sends one notice that nothing has happened, as others are sent, and once.
+    ///
+    /// # Errors
+    /// Why the receiver could not be asked.
+    pub async fn test(&self) -> Result<Answer, String> {
+        let now = Utc::now().timestamp_millis();
+        // An id that no notice of the outbox has, and no other test: receivers leave out what they had before.
+        let notice = OutboxEntry {
+            id: now,
+            schedule: String::new(),
+            kind: OutboxKind::Test,
+            created_at: now,
+            tries: 0,
+        };
+        let began = Instant::now();
+        let told = |error: reqwest::Error| in_full(&error.without_url());
+        let mut answer = self.request(&notice, None).send().await.map_err(told)?;
+        let (status, took) = (answer.status(), began.elapsed());
+        let mut body = Vec::new();
+        while body.len() < BODY {
+            let Some(piece) = answer.chunk().await.map_err(told)? else { break };
+            body.extend_from_slice(&piece);
+        }
+        body.truncate(BODY);
+        Ok(Answer { status, took, body })
     }
 
     async fn not_taken(

@@ -1,12 +1,15 @@
 //! What people do wrong: each mistake is answered with what is wrong, where, and what to do, and with the exit
-//! code that `docs/exit-codes.md` gives.
+//! code that `docs/exit-codes.md` gives. So are questions, with what was asked for.
+
+mod doings;
+mod words;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::harness::{Place, text, tiny_schedule};
 
-/// A mistake, and what must be said about it.
+/// A mistake or a question, and what must be said about it.
 struct Mistake {
     /// Arguments of the program.
     given: &'static [&'static str],
@@ -38,121 +41,17 @@ const fn errored(
     Mistake { given, code: 2, what, place, help }
 }
 
-const MISTAKES: &[Mistake] = &[
-    // The command line.
-    wrong(&["rum", "tiny"], "unrecognized subcommand", "'rum'", "'run'"),
-    wrong(&["run"], "required arguments were not provided", "<SCHEDULE>", "Usage: image-manager run"),
-    wrong(&["run", "tinny"], "no schedule \"tinny\"", "schedules.toml", "did you mean \"tiny\"?"),
-    wrong(
-        &["run", "tiny", "--heartbeat-timeout", "soon"],
-        "invalid value 'soon'",
-        "--heartbeat-timeout",
-        "30s or 2m",
-    ),
-    wrong(
-        &["run", "tiny", "--heartbeat-timeout", "0s"],
-        "invalid value '0s'",
-        "--heartbeat-timeout",
-        "1s to 1h",
-    ),
-    wrong(&["run", "tiny", "--log", "dib=loud"], "invalid value 'dib=loud'", "--log", "info,dib=warn"),
-    wrong(&["run", "tiny", "--log", "warnings"], "\"warnings\" is no level", "--log", "info,dib=warn"),
-    wrong(&["run", "tiny", "--log", ""], "a level is missing", "--log", "expected error, warn, info"),
-    wrong(&["run", "tiny", "--log", "dib"], "dib is no level", "--log", "dib=warn"),
-    wrong(&["run", "tiny", "--log", "info,dbi=warn"], "nothing here logs as", "\"dbi\"", "expected dib"),
-    wrong(
-        &["run", "tiny", "--log-file", "no/such/dir.log"],
-        "No such file or directory",
-        "--log-file no/such",
-        "make the directory",
-    ),
-    wrong(&["history", "--since", "yesterday"], "expected an age", "--since yesterday", "7d or 12h"),
-    wrong(&["history", "--limit", "0"], "invalid value '0'", "--limit", "1..=100000"),
-    wrong(
-        &["logs", "latest", "--build", "--console"],
-        "cannot be used with",
-        "'--console'",
-        "Usage: image-manager logs",
-    ),
-    wrong(&["completions", "csh"], "invalid value 'csh'", "<SHELL>", "bash, zsh, fish"),
-    wrong(&["sweep", "--cloud", "local"], "there is no history in", "state", "--state, or build something"),
-    wrong(&["show", "latest"], "there is no history in", "state", "--state, or build something first with"),
-    wrong(&["run", "tiny", "--state", "a-file"], "it is a file", "--state a-file", "a directory"),
-    // Doors and secrets.
-    wrong(&["serve", "--operator", "localhost"], "invalid value 'localhost'", "--operator", "127.0.0.1:8080"),
-    wrong(
-        &["serve", "--operator", "0.0.0.0:0"],
-        "is not a loopback address",
-        "--operator 0.0.0.0:0",
-        "give --api-token-file FILE",
-    ),
-    wrong(
-        &["serve", "--api-token-file", "nowhere"],
-        "No such file",
-        "--api-token-file nowhere",
-        "openssl rand -hex 32 > nowhere",
-    ),
-    wrong(
-        &["serve", "--api-token-file", "short"],
-        "has 5 characters",
-        "--api-token-file short",
-        "at least 16 are needed; make one with",
-    ),
-    wrong(
-        &["serve", "--webhook-url", "hooks.example.org"],
-        "expected http:// or https://",
-        "--webhook-url",
-        "such as https://hooks.example.org",
-    ),
-    wrong(
-        &["serve", "--webhook-secret-file", "short"],
-        "signs nothing",
-        "--webhook-secret-file",
-        "without --webhook-url",
-    ),
-    // schedules.toml.
-    wrong(&["check", "nowhere.toml"], "cannot read", "nowhere.toml", "--schedules FILE"),
-    wrong(
-        &["check", "syntax.toml"],
-        "unclosed table, expected `]`",
-        "syntax.toml:1:12",
-        "what follows is read when this is mended",
-    ),
-    wrong(
-        &["check", "key.toml"],
-        "unknown key `packges` in `image`",
-        "key.toml:2",
-        "did you mean `packages`?",
-    ),
-    wrong(&["check", "cron.toml"], "is not a cron entry", "cron.toml:3", "help:"),
-    wrong(
-        &["check", "secret.toml"],
-        "`DB_PASSWORD` is not allowed",
-        "secret.toml:3",
-        "a secret never stands in this file",
-    ),
-    wrong(
-        &["check", "taken.toml"],
-        "publishes as `same` on `local`, and so does",
-        "taken.toml:6",
-        "give each schedule a name of its own",
-    ),
-    wrong(
-        &["run", "far", "--schedules", "far.toml"],
-        "no cloud \"faraway\"",
-        "schedule \"far\"",
-        "clouds.yaml",
-    ),
-    // The host.
-    errored(&["run", "tiny", "--agent", "/nowhere/agent"], "agent_missing", "/nowhere/agent", "make agent"),
-    errored(&["run", "tiny", "--dib", "/nowhere/dib"], "dib_missing", "/nowhere/dib", "--dib"),
-    errored(
-        &["doctor", "--agent", "/nowhere/agent"],
-        "✘ agent binary",
-        "/nowhere/agent",
-        "mend it with: make agent",
-    ),
-];
+const fn answered(
+    given: &'static [&'static str],
+    what: &'static str,
+    place: &'static str,
+    help: &'static str,
+) -> Mistake {
+    Mistake { given, code: 0, what, place, help }
+}
+
+/// The state directory in which there is a build.
+const STATE: &str = "--state=history";
 
 fn place() -> Place {
     let place = Place::tiny("");
@@ -184,11 +83,17 @@ fn place() -> Place {
     place
 }
 
+/// How many mistakes and questions there must be.
+const LEAST: usize = 100;
+
 #[test]
 fn every_mistake_says_what_where_and_what_to_do() {
     let place = place();
+    let built = place.run(&["run", "tiny", "--dib", "/nowhere/dib", STATE]);
+    assert_eq!(built.status.code(), Some(2), "{}", text(&built.stderr));
     let mut wanting = Vec::new();
-    for Mistake { given, code, what, place: whence, help } in MISTAKES {
+    let all = || words::MISTAKES.iter().chain(doings::MISTAKES);
+    for Mistake { given, code, what, place: whence, help } in all() {
         let output = place.run(given);
         // clap breaks its lines where it likes.
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
@@ -205,7 +110,7 @@ fn every_mistake_says_what_where_and_what_to_do() {
         assert!(!said.contains("panicked"), "{given:?}:\n{said}");
     }
     assert!(wanting.is_empty(), "{}", wanting.join("\n"));
-    assert!(MISTAKES.len() >= 20);
+    assert!(all().count() >= LEAST, "{}", all().count());
 }
 
 #[test]

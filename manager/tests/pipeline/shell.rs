@@ -63,7 +63,8 @@ fn every_verb_has_a_manual_page() {
 #[test]
 fn the_log_is_text_or_json_and_has_the_output_of_dib() {
     let place = Place::tiny("image.environment = { TINY_BUILD_FAIL = \"package\" }");
-    let serving = place.serve_with(&["--log-format", "json", "--log-file", "manager.log"]);
+    let asked = ["--log-format", "json", "--log-file", "manager.log", "--log", "info,dib=info"];
+    let serving = place.serve_with(&asked);
     let asked = place.command(&["run", "tiny"]).output().unwrap();
     assert_eq!(asked.status.code(), Some(1), "{}", text(&asked.stderr));
     let id = place.latest()["id"].as_str().unwrap().to_owned();
@@ -79,15 +80,17 @@ fn the_log_is_text_or_json_and_has_the_output_of_dib() {
         assert!(lines.iter().any(|line| said(line) == "serving"), "{log}");
     }
     let output = place
-        .command(&["run", "tiny", "--log", "info", "--log-file", "run.log"])
+        .command(&["run", "tiny", "--log", "info,dib=info", "--log-file", "run.log"])
         .env("IMAGE_MANAGER_LOG_FORMAT", "text")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = std::fs::read_to_string(place.path().join("run.log")).unwrap();
     assert!(log.contains("INFO dib: [DIB] ") && !log.contains('\u{1b}'), "{log}");
-    let quiet = place.expect(&["run", "tiny", "--log", "info,dib=warn"], 1);
-    assert!(!quiet.contains("[DIB]"), "{quiet}");
+    // Not by itself: it is in the log of its build.
+    let quiet = place.expect(&["run", "tiny", "--log", "debug"], 1);
+    assert!(quiet.contains(" WARN ") && !quiet.contains("[DIB]"), "{quiet}");
+    assert!(place.expect(&["logs", "latest"], 0).contains("Unable to locate package"));
     // Another word for a level is that level, and a part by itself silences no other.
     for (filter, variable) in [(Some("warning"), ""), (None, "WARNING"), (Some("warn,dib=warning"), "")] {
         let mut run = place.command(&["run", "tiny"]);
@@ -107,4 +110,75 @@ fn the_log_is_text_or_json_and_has_the_output_of_dib() {
     assert!(place.serve_log().contains("INFO image_manager"), "{}", place.serve_log());
 
     place.assert_nothing_left();
+}
+
+#[test]
+fn the_first_line_is_the_dashboards_address() {
+    let place = Place::tiny("");
+    let first = || place.serve_log().lines().next().unwrap_or_default().to_owned();
+    let serving = place.serve();
+    assert_eq!(first(), format!("Dashboard: http://{}/", serving.operator));
+    assert_eq!(serving.terminate(), Some(0));
+    // Neither a level nor another format changes that.
+    let serving = place.serve_with(&["--log", "error", "--public-url", "https://images.example.org/im/"]);
+    assert_eq!(first(), "Dashboard: https://images.example.org/im/");
+    assert_eq!(serving.terminate(), Some(0));
+    let serving = place.serve_with(&["--log-format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&first()).unwrap();
+    assert_eq!(line["message"], format!("Dashboard: http://{}/", serving.operator));
+    assert_eq!(serving.terminate(), Some(0));
+}
+
+#[test]
+fn a_run_ends_with_the_verdict_the_reason_and_what_to_do_next() {
+    let place = Place::tiny("image.environment = { TINY_BUILD_FAIL = \"package\" }");
+    let said = place.expect(&["run", "tiny"], 1);
+    let id = place.latest()["id"].as_str().unwrap().to_owned();
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    let last = &lines[lines.len() - 4..];
+    assert!(last[0].starts_with(&format!("FAILED  build {id} of tiny on local, took ")), "{said}");
+    assert!(last[1].starts_with("dib_package_missing while building: "), "{said}");
+    assert_eq!(last[2], format!("Details: image-manager show {id}"));
+    assert!(last[3].starts_with("Next: "), "{said}");
+    for stage in ["building", "cleaning_up"] {
+        let marks = [format!("✔ {stage} "), format!("✘ {stage} ")];
+        let told = lines.iter().filter(|line| marks.iter().any(|mark| line.starts_with(mark)));
+        assert_eq!(told.count(), 1, "{stage} is told once:\n{said}");
+    }
+    assert!(!said.contains("resources"), "that is what `show` is for:\n{said}");
+
+    // On a terminal of 80 columns no word is broken, and no line is longer but for one word.
+    for arguments in [format!("show {id} --details"), "history".to_owned(), "run tiny 2>/dev/null".to_owned()]
+    {
+        let narrow = on_80_columns(&place, &arguments);
+        for line in narrow.lines() {
+            let words = line.split_whitespace().count();
+            assert!(line.chars().count() <= 80 || words <= 1, "{arguments}: {line:?}\n{narrow}");
+        }
+    }
+    let wide = place.expect(&["show", &id, "--details"], 0);
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic));
+        words.map(str::to_owned).collect()
+    };
+    assert_eq!(words(&on_80_columns(&place, &format!("show {id} --details"))), words(&wide));
+}
+
+/// What the program prints on a terminal of 80 columns, without colours.
+fn on_80_columns(place: &Place, arguments: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_image-manager");
+    let line = format!("stty cols 80 rows 24; '{program}' {arguments}");
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--command", &line, "/dev/null"]).current_dir(place.path());
+    command.stdin(std::process::Stdio::null());
+    let plain = place.command(&[]);
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // Neither colours nor a bar: they are another test's.
+    let output = command.env("TERM", "dumb").output().unwrap();
+    text(&output.stdout).replace('\r', "")
 }

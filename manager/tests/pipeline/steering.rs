@@ -31,7 +31,7 @@ fn disk_image_builder_does_not_steer_the_terminal() {
     fs::write(place.path().join("said"), format!("{CANARY}\n")).unwrap();
     fs::write(&script, format!("#!/bin/bash\n{said}\n")).unwrap();
     assert!(Command::new("chmod").arg("755").arg(&script).status().unwrap().success());
-    let mut run = on_terminal(&place, &["run", "tiny", "--verbose", "--log", "info"]);
+    let mut run = on_terminal(&place, &["run", "tiny", "--verbose", "--log", "info,dib=info"]);
     let output = run.env("IMAGE_MANAGER_DIB", &script).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     let said = both(&output);

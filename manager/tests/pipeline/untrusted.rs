@@ -206,12 +206,13 @@ fn no_verb_shows_the_canary_raw_on_a_terminal_or_in_a_pipe() {
     fs::write(place.path().join("named.toml"), format!("[schedule.a]\nimage.elements = [{element}]\n"))
         .unwrap();
     let [a, b, c] = IDS;
-    let verbs: [&[&str]; 32] = [
+    let verbs: [&[&str]; 33] = [
         &["show", b],
         &["logs", b, "--console"],
         &["logs", b, "--console", "--target", CANARY],
         &["logs", a, "--agent", "--target", "nobody"],
         &["show", a],
+        &["show", a, "--details"],
         &["show", c],
         &["show", a, "--format", "json"],
         &["show", CANARY],
@@ -258,7 +259,7 @@ fn no_verb_shows_the_canary_raw_on_a_terminal_or_in_a_pipe() {
 #[test]
 fn what_is_shown_is_whole_and_what_programs_read_is_the_same() {
     let place = place();
-    let shown = place.expect(&["show", IDS[0]], 0);
+    let shown = place.expect(&["show", IDS[0], "--details"], 0);
     // Everything that the history has of the build, keys of observations too.
     assert!(shown.matches(SEEN).count() >= 20, "{shown}");
     let build: Json = serde_json::from_str(&place.expect(&["show", IDS[0], "--format", "json"], 0)).unwrap();

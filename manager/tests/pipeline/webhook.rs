@@ -152,6 +152,42 @@ fn verdicts_are_told_signed_and_again_until_they_are_taken() {
 }
 
 #[test]
+fn a_test_is_sent_as_serve_would_send_and_says_what_was_answered() {
+    let receiver = Receiver::start(&[404]);
+    let place = Place::new("");
+    place.secret("secret", SECRET);
+    let url = receiver.url();
+    let test = ["webhook", "test", "--webhook-url", &url];
+    let said = place.expect(&[&test[..], &["--webhook-format", "cloudevents"]].concat(), 2);
+    for part in
+        ["webhook.test, not signed, as application/cloudevents+json", "answer  404", "did not take it"]
+    {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    let more = ["--webhook-secret-file", "secret", "--public-url", "https://images.example/"];
+    let said = place.expect(&[&test[..], &more].concat(), 0);
+    assert!(
+        said.contains("webhook.test, signed, as application/json") && said.contains("answer  204"),
+        "{said}"
+    );
+    assert!(!said.contains("SECRET-IN-THE-PATH"), "{said}");
+
+    let heard = receiver.heard();
+    assert_eq!(heard.len(), 2, "each is sent once: {heard:?}");
+    let event = heard[0].json();
+    assert_eq!(heard[0].header("content-type"), "application/cloudevents+json");
+    assert_eq!((&event["specversion"], &event["source"]), (&"1.0".into(), &"http://127.0.0.1:8080".into()));
+    assert_eq!(event["type"], "image_manager.v1.webhook.test");
+    assert_eq!(event["data"]["event"], "webhook.test");
+    assert!(heard[1].header("image-manager-signature").starts_with("sha256="));
+    assert_eq!(heard[1].json()["link"], "https://images.example/");
+    assert_ne!(heard[0].header("image-manager-delivery"), heard[1].header("image-manager-delivery"));
+    // Where nobody listens.
+    let said = place.expect(&["webhook", "test", "--webhook-url", "http://127.0.0.1:1/x-secret"], 2);
+    assert!(said.contains("did not answer") && !said.contains("x-secret"), "{said}");
+}
+
+#[test]
 fn a_receiver_that_never_answers_holds_nothing_up_and_a_restart_loses_nothing() {
     let receiver = Receiver::start(&[0, 0, 0, 0, 0, 0]);
     let place = Place::tiny(FAILS);

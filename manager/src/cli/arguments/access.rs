@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::values::{lifetime, number};
 use super::{ListFormat, StateArgument};
 use crate::operator::Role;
 
@@ -66,7 +67,7 @@ pub(crate) struct CreateTokenArguments {
     #[arg(long, value_enum)]
     pub(crate) role: RoleArgument,
     /// Time after which it is worth nothing, such as 90d [default: until it is revoked]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub(crate) expires: Option<Duration>,
     #[command(flatten)]
     pub(crate) serving: ServingArguments,
@@ -107,10 +108,11 @@ pub(crate) struct AuditArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
     /// Only what was done since then: an age such as 7d, or a date such as 2026-11-01
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = number(1_u32..=100_000),
+          allow_negative_numbers = true)]
     pub(crate) limit: u32,
     /// How to print
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]

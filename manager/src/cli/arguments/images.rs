@@ -3,6 +3,7 @@
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 
+use super::values::number;
 use super::{OneFormat, ServingArguments, StateArgument};
 use crate::cli::completions;
 
@@ -17,7 +18,8 @@ pub(crate) struct ImagesArguments {
     #[arg(long)]
     pub(crate) removed: bool,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = number(1_u32..=1000),
+          allow_negative_numbers = true)]
     pub(crate) limit: u32,
     /// How to print
     #[arg(long, value_enum, default_value_t = OneFormat::Text)]

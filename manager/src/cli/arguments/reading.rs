@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::StateArgument;
+use super::values::number;
 use crate::cli::completions;
 
 /// How a list is printed.
@@ -28,10 +29,11 @@ pub(crate) struct HistoryArguments {
     #[arg(long, value_name = "STATE|DIR")]
     pub(crate) state: Vec<String>,
     /// Only builds since then: an age such as 7d, or a date such as 2026-11-01
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(1_u32..=100_000),
+          allow_negative_numbers = true)]
     pub(crate) limit: u32,
     /// How to print
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
@@ -55,6 +57,9 @@ pub(crate) struct ShowArguments {
     pub(crate) build: String,
     #[command(flatten)]
     pub(crate) state: StateArgument,
+    /// The agent's paths, hashes, ids and every resource too, which JSON always has
+    #[arg(long)]
+    pub(crate) details: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t = OneFormat::Text)]
     pub(crate) format: OneFormat,
@@ -116,10 +121,10 @@ pub(crate) struct ReportArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
     /// Builds created since then: an age such as 7d, or a date such as 2026-11-01 [default: 30d]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// Builds created before then: an age or a date likewise [default: now]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) until: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]

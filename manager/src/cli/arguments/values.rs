@@ -1,6 +1,9 @@
 //! Values of flags that are more than a word or a number.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How long logs are kept: a time, or forever.
@@ -36,6 +39,22 @@ pub(super) fn grace(text: &str) -> Result<Duration, String> {
         Ok(time) if time <= Duration::from_hours(24) => Ok(time),
         Ok(_) => Err("expected at most 24h".to_owned()),
         Err(error) => Err(format!("{error}; expected a time such as 90s or 2h, or 0")),
+    }
+}
+
+/// How long something is good for.
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; expected a time such as 90d or 12h"))
+}
+
+/// A number within a range. clap's own says of a word only that it has an "invalid digit".
+pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text: &str| {
+        let number = text.parse::<T>().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("expected a number from {} to {}", range.start(), range.end()))
     }
 }
 

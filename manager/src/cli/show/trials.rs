@@ -3,7 +3,7 @@
 use image_manager_proto::v1::{self, CheckOutcome, Verdict};
 
 use super::{
-    head, width_of_names, write_agent, write_check, write_evidence, write_hint, write_stages,
+    Extent, head, width_of_names, write_agent, write_check, write_evidence, write_hint, write_stages,
     write_what_happened,
 };
 use crate::cli::table::{self, Column};
@@ -46,7 +46,7 @@ pub(in crate::cli) fn painted(trial: &v1::Trial, style: Style, text: &str) -> Pa
 }
 
 /// The table; nothing for a build with one trial.
-pub(super) fn write_table(out: &mut Screen, build: &v1::Build, style: Style) {
+pub(in crate::cli) fn write_table(out: &mut Screen, build: &v1::Build, style: Style) {
     let trials = several(build);
     if trials.is_empty() {
         return;
@@ -57,21 +57,21 @@ pub(super) fn write_table(out: &mut Screen, build: &v1::Build, style: Style) {
     out.append(&table::of(&LAYOUTS, trials, "none", style, paint));
 }
 
-/// What is to be known of each: first of those that did not pass. What to do next is not said where it is `told` already.
-pub(super) fn write_each(out: &mut Screen, build: &v1::Build, told: &str, style: Style) {
+/// What is to be known of each: first of those that did not pass.
+pub(super) fn write_each(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style) {
     let trials = several(build);
     let passed = |trial: &&v1::Trial| trial.verdict() == Verdict::Passed;
     // Of one that was never begun the table says all.
     let begun = |trial: &&v1::Trial| trial.state() != v1::TrialState::Skipped;
     for trial in trials.iter().filter(begun).filter(|trial| !passed(trial)) {
-        write_one(out, trial, told, style);
+        write_one(out, trial, extent, style);
     }
     for trial in trials.iter().filter(passed) {
-        write_one(out, trial, told, style);
+        write_one(out, trial, extent, style);
     }
 }
 
-fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
+fn write_one(out: &mut Screen, trial: &v1::Trial, extent: Extent, style: Style) {
     head(out, &format!("trial {}", trial.target), style);
     let state = painted(trial, style, &trial.state().word().to_uppercase()).bold(style);
     let needed = if trial.required { "" } else { ", not required" };
@@ -84,9 +84,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
             line!(out, "  the attempt before errored:");
         }
         write_what_happened(out, "  ", failure, style);
-        if failure.hint != told {
-            write_hint(out, failure, style);
-        }
+        write_hint(out, failure, style);
         write_evidence(out, failure, style);
     }
     if trial.verdict() == Verdict::Passed {
@@ -107,14 +105,15 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, told: &str, style: Style) {
             line!(out, "  checks that did not run: ", not_run.join(", "));
         }
     }
-    if let Some(image) = &trial.image {
+    let details = extent == Extent::Details;
+    if let Some(image) = trial.image.as_ref().filter(|_| details) {
         line!(out, format_args!("  image {}, id {}", image.name, image.id));
     }
-    if let Some(server) = &trial.server {
+    if let Some(server) = trial.server.as_ref().filter(|_| details) {
         line!(out, format_args!("  server {} ({}), id {}", server.name, server.flavor, server.id));
     }
     if let Some(agent) = &trial.agent {
-        write_agent(out, "  ", agent, style);
+        write_agent(out, "  ", agent, extent, style);
     }
 }
 

@@ -172,7 +172,7 @@ async fn build(
     let events = driver.events();
     let tell = |event: Event| match event {
         Event::Line(line) => {
-            // A target of its own, so that a filter can do without it: "info,dib=warn".
+            // A target of its own, so that a filter can ask for it: "info,dib=info".
             tracing::info!(target: "dib", build = driver.id, "[DIB] {line}");
             events.log(&driver.id, "", LogSource::Build, &line);
         }
