@@ -15,7 +15,8 @@ const WAYS: [(&str, &[&str]); 8] = [
     ("axum::response::Html", &[]),
     // A terminal.
     ("print_raw(", &["cli/text.rs", "cli/logs.rs"]),
-    ("\\x1b[", &["cli/text.rs"]),
+    // fold.rs counts the columns of what text.rs has made.
+    ("\\x1b[", &["cli/text.rs", "cli/fold.rs"]),
     // A log.
     ("fmt::layer(", &["cli/logging.rs"]),
     // Metrics.

@@ -18,7 +18,7 @@ step("the page says at a glance which trial did what", async () => {
   await assertAboveTheFold(page, "#trials");
   const [small, tight, lab] = await rows(page);
   assert.deepEqual(small.slice(0, 3), ["succeeded", "small", "local"]);
-  assert.deepEqual(tight.slice(0, 4), ["failed", "tight-flavor", "local", "check_failed"]);
+  assert.deepEqual(tight.slice(0, 5), ["failed", "tight-flavor", "local", "check_failed:", "disk"]);
   assert.deepEqual(lab.slice(0, 6), ["errored", "lab-region-1", "not", "required", "lab", "agent_silent"]);
   assert.equal(lab.at(-2), "2", "its second attempt");
   assert.match(await page.locator("#head").innerText(), /1 of 3/);
