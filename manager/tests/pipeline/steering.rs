@@ -10,7 +10,7 @@ use image_manager_proto::v1::{CheckOutcome, CheckResult, agent_message, manager_
 
 use super::harness::{Place, text, wait_for};
 use super::hostile;
-use super::untrusted::{CANARY, SEEN, assert_all_is_seen, both, on_terminal};
+use super::untrusted::{CANARY, assert_all_is_seen, both, on_terminal};
 
 /// What of the canary a terminal would obey, as it is.
 #[track_caller]
@@ -85,7 +85,6 @@ async fn the_guest_does_not_steer_the_terminal() {
     let output = run.wait_with_output().unwrap();
     let said = both(&output);
     assert!(said.contains("[console]") && said.contains("tiny: escapes"), "the console was shown:\n{said}");
-    assert!(said.contains(SEEN), "what the agent said was shown:\n{said}");
     assert_nothing_is_obeyed("run", &said);
     let log = place.run(&["logs", "latest", "--console", "--raw"]);
     assert!(text(&log.stdout).contains("\x1b]0;owned"), "the guest has tried:\n{}", text(&log.stdout));
