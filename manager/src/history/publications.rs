@@ -8,9 +8,6 @@ use super::names::Named as _;
 use super::{History, HistoryError, now_ms, verified};
 use crate::clock::timestamp;
 
-/// Most rows on a page.
-const PAGE: u32 = 1000;
-
 /// Which publications are asked for.
 #[derive(Debug, Clone, Default)]
 pub struct PublicationFilter {
@@ -24,8 +21,13 @@ pub struct PublicationFilter {
     pub removed: bool,
     /// So many are passed over.
     pub after: u32,
-    /// At most so many; a thousand at most.
+    /// At most so many; [`Self::MOST`] at most.
     pub limit: u32,
+}
+
+impl PublicationFilter {
+    /// Most rows on a page.
+    pub const MOST: u32 = 1000;
 }
 
 /// Some publications.
@@ -45,7 +47,7 @@ impl History {
     /// A page of publications.
     pub async fn publications(&self, filter: PublicationFilter) -> Result<PublicationPage, HistoryError> {
         self.read(move |connection| {
-            let limit = filter.limit.clamp(1, PAGE);
+            let limit = filter.limit.clamp(1, PublicationFilter::MOST);
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM publication
                  WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR cloud = ?2) AND (?3 IS NULL OR build_id = ?3)
@@ -84,7 +86,7 @@ impl History {
             let mut statement = connection.prepare_cached(
                 "SELECT cloud FROM publication WHERE state <> 'removed' UNION SELECT cloud FROM handover ORDER BY 1 LIMIT ?1",
             )?;
-            Ok(statement.query_map([PAGE], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            Ok(statement.query_map([PublicationFilter::MOST], |row| row.get(0))?.collect::<Result<_, _>>()?)
         })
         .await
     }

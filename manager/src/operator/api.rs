@@ -17,6 +17,7 @@ use tonic::{Code, Request, Status};
 
 use super::json;
 use super::web::Web;
+use crate::history::{BuildFilter, PublicationFilter};
 
 /// A path that reads.
 struct Endpoint {
@@ -28,6 +29,10 @@ struct Endpoint {
     answer: &'static str,
     /// The field of the request that is a part of the path.
     in_path: Option<&'static str>,
+    /// The fields of the request that it makes no sense without.
+    required: &'static [&'static str],
+    /// The most that `page_size` may be, where there is one.
+    page: u32,
 }
 
 const LIST_BUILDS: Endpoint = Endpoint {
@@ -36,6 +41,8 @@ const LIST_BUILDS: Endpoint = Endpoint {
     request: "ListBuildsRequest",
     answer: "ListBuildsResponse",
     in_path: None,
+    required: &[],
+    page: BuildFilter::MOST,
 };
 const GET_BUILD: Endpoint = Endpoint {
     path: "/api/v1/builds/{id}",
@@ -43,6 +50,8 @@ const GET_BUILD: Endpoint = Endpoint {
     request: "GetBuildRequest",
     answer: "Build",
     in_path: Some("id"),
+    required: &["id"],
+    page: 0,
 };
 const COMPARE_BUILDS: Endpoint = Endpoint {
     path: "/api/v1/compare",
@@ -50,6 +59,8 @@ const COMPARE_BUILDS: Endpoint = Endpoint {
     request: "CompareBuildsRequest",
     answer: "CompareBuildsResponse",
     in_path: None,
+    required: &["a", "b"],
+    page: 0,
 };
 const LIST_IMAGES: Endpoint = Endpoint {
     path: "/api/v1/images",
@@ -57,6 +68,8 @@ const LIST_IMAGES: Endpoint = Endpoint {
     request: "ListImagesRequest",
     answer: "ListImagesResponse",
     in_path: None,
+    required: &[],
+    page: PublicationFilter::MOST,
 };
 const GET_REPORT: Endpoint = Endpoint {
     path: "/api/v1/report",
@@ -64,6 +77,8 @@ const GET_REPORT: Endpoint = Endpoint {
     request: "GetReportRequest",
     answer: "GetReportResponse",
     in_path: None,
+    required: &[],
+    page: 0,
 };
 const LIST_SCHEDULES: Endpoint = Endpoint {
     path: "/api/v1/schedules",
@@ -71,6 +86,8 @@ const LIST_SCHEDULES: Endpoint = Endpoint {
     request: "ListSchedulesRequest",
     answer: "ListSchedulesResponse",
     in_path: None,
+    required: &[],
+    page: 0,
 };
 const ENDPOINTS: [&Endpoint; 6] =
     [&LIST_BUILDS, &GET_BUILD, &COMPARE_BUILDS, &LIST_IMAGES, &GET_REPORT, &LIST_SCHEDULES];

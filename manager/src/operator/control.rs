@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::access::{Access, Caller, Role};
-use super::statuses::{history_status, token_status, trigger_status};
+use super::statuses::{history_status, page_size, token_status, trigger_status};
 use super::{publications, watch};
 use crate::clock;
 use crate::clock::{milliseconds, timestamp};
@@ -66,10 +66,7 @@ impl ImageManager for Control {
         let request = request.into_inner();
         let some = |text: String| (!text.is_empty()).then_some(text);
         self.expect_schedule(&request.schedule).await?;
-        if request.page_size > BuildFilter::MOST {
-            let (size, most) = (request.page_size, BuildFilter::MOST);
-            return Err(Status::invalid_argument(format!("page_size {size}: the most is {most}")));
-        }
+        let limit = page_size(request.page_size, PAGE, BuildFilter::MOST)?;
         if !request.page_token.is_empty() && uuid::Uuid::try_parse(&request.page_token).is_err() {
             return Err(Status::invalid_argument(
                 "page_token: expected next_page_token of an earlier answer",
@@ -81,7 +78,7 @@ impl ImageManager for Control {
             schedule: some(request.schedule),
             since_ms: request.since.as_ref().map(milliseconds),
             before: some(request.page_token),
-            limit: if request.page_size == 0 { PAGE } else { request.page_size },
+            limit,
             bare: false,
         };
         let mut page = self.manager.history().builds(filter).await.map_err(history_status)?;

@@ -3,7 +3,7 @@
 use image_manager_proto::v1;
 use tonic::{Response, Status};
 
-use super::statuses::{history_status, trigger_status};
+use super::statuses::{history_status, page_size, trigger_status};
 use crate::cloud::Trouble;
 use crate::history::PublicationFilter;
 use crate::lifecycle::{ChangeError, Manager};
@@ -18,13 +18,16 @@ pub(super) async fn list(
 ) -> Result<v1::ListImagesResponse, Status> {
     let after = match request.page_token.as_str() {
         "" => 0,
-        token => token.parse().map_err(|_| Status::invalid_argument("page_token: not one of an answer"))?,
+        token => token.parse().map_err(|_| {
+            Status::invalid_argument("page_token: expected next_page_token of an earlier answer")
+        })?,
     };
+    let limit = page_size(request.page_size, PAGE, PublicationFilter::MOST)?;
     let filter = PublicationFilter {
         name: (!request.name.is_empty()).then_some(request.name),
         removed: request.removed,
         after,
-        limit: if request.page_size == 0 { PAGE } else { request.page_size },
+        limit,
         ..PublicationFilter::default()
     };
     let page = manager.history().publications(filter).await.map_err(history_status)?;

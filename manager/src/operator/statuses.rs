@@ -1,4 +1,4 @@
-//! What becomes of an error at the control service.
+//! What becomes of an error at the control service, and what is refused there.
 
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -41,6 +41,15 @@ pub(super) fn trigger_status(error: TriggerError) -> Status {
             }
         },
         TriggerError::History(error) => history_status(error),
+    }
+}
+
+/// The rows of a page that a request asks for: `usual` when it does not say.
+pub(super) fn page_size(asked: u32, usual: u32, most: u32) -> Result<u32, Status> {
+    match asked {
+        0 => Ok(usual),
+        _ if asked > most => Err(Status::invalid_argument(format!("page_size {asked}: the most is {most}"))),
+        _ => Ok(asked),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `/api/v1`: what the manager tells, as JSON, and what it says of a request that makes no sense.
 
+use std::process::Command;
+
 use serde_json::Value as Json;
 
-use super::harness::{Place, tiny_schedule};
+use super::harness::{Place, text, tiny_schedule};
 use super::monitoring::get;
 
 #[test]
@@ -40,7 +42,8 @@ fn what_the_command_line_tells_is_told_over_http_too() {
         ("/api/v1/builds/nothing", 404, "not_found", "expected an id"),
         ("/api/v1/builds?state=done", 400, "invalid_argument", "one of queued, building"),
         ("/api/v1/builds?stat=failed", 400, "invalid_argument", "it takes schedule, state"),
-        ("/api/v1/compare?a=latest", 404, "not_found", "expected an id"),
+        ("/api/v1/compare?a=latest", 400, "invalid_argument", "needs the parameter b"),
+        ("/api/v1/images?page_size=1001", 400, "invalid_argument", "the most is 1000"),
     ] {
         let (answered, body) = ask(path);
         assert_eq!((answered, &body["error"]["code"]), (status, &code.into()), "{path}: {body}");
@@ -51,5 +54,21 @@ fn what_the_command_line_tells_is_told_over_http_too() {
     for key in latest.as_object().unwrap().keys() {
         assert!(document["components"]["schemas"]["Build"]["properties"][key].is_object(), "{key}");
     }
+    it_is_as_its_document_says(operator);
     serving.terminate();
+}
+
+/// Schemathesis asks what the document allows and what it does not, and compares each answer with it. That all is accepted
+/// which the document allows is not asked for: it cannot say that `since` is before `until`, and which page tokens there are.
+///
+/// `IMAGE_MANAGER_TEST_API_SECONDS` asks for so long (20).
+fn it_is_as_its_document_says(operator: &str) {
+    let seconds = std::env::var("IMAGE_MANAGER_TEST_API_SECONDS").unwrap_or_else(|_| "20".to_owned());
+    let asked = Command::new("/opt/image-manager/test/bin/schemathesis")
+        .args(["run", &format!("http://{operator}/api/v1/openapi.json")])
+        .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--no-color"])
+        .args(["--max-time", &seconds, "--request-timeout", "60", "--suppress-health-check", "all"])
+        .output()
+        .unwrap_or_else(|error| panic!("schemathesis: {error}; setup/install test installs it"));
+    assert!(asked.status.success(), "{}", text(&asked.stdout));
 }

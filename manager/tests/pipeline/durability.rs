@@ -78,7 +78,8 @@ fn a_damaged_history_is_refused_and_a_backup_takes_its_place() {
     assert!(said.contains("overwrites nothing"), "{said}");
     assert_eq!(fs::read(place.path().join("copy.db")).unwrap(), copy);
     assert!(!place.path().join("copy.db.partial").exists());
-    place.expect(&["backup", "nowhere/copy.db"], 2);
+    let said = place.expect(&["backup", "nowhere/copy.db"], 64);
+    assert!(said.contains("nowhere cannot be written") && said.contains("name a file"), "{said}");
     assert_eq!(serving.terminate(), Some(0));
 
     let database = place.state().join("image-manager.db");

@@ -60,20 +60,30 @@ fn operation(endpoint: &Endpoint) -> Json {
 
 fn parameter(endpoint: &Endpoint, field: &FieldDescriptor) -> Json {
     let in_path = endpoint.in_path == Some(field.name());
+    let required = endpoint.required.contains(&field.name());
     json!({
         "name": field.name(),
         "in": if in_path { "path" } else { "query" },
-        "required": in_path,
+        "required": required,
         "schema": match field.kind() {
             Kind::Bool => json!({ "type": "boolean" }),
+            Kind::Uint32 if field.name() == "page_size" => {
+                json!({ "type": "integer", "minimum": 0, "maximum": endpoint.page })
+            }
             Kind::Uint32 => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
             Kind::Enum(words_of) => {
                 json!({ "type": "string", "enum": words(&words_of).into_iter().map(|(word, _)| word).collect::<Vec<_>>() })
             }
+            // A time, as `when` reads it.
             Kind::Message(_) => json!({
-                "type": "string",
                 "description": "an age such as 7d, a date such as 2026-11-01 (UTC), or a time as RFC 3339 has it",
+                "anyOf": [
+                    { "type": "string", "pattern": "^[0-9]{1,6}(s|m|h|d|w)$" },
+                    { "type": "string", "format": "date" },
+                    { "type": "string", "format": "date-time" },
+                ],
             }),
+            _ if required => json!({ "type": "string", "minLength": 1 }),
             _ => json!({ "type": "string" }),
         },
     })

@@ -39,6 +39,13 @@ pub(super) fn read<T: Message + Default>(
             message.set_field(&field, value_of(&field, value)?);
         }
     }
+    let missing = |name: &&&str| {
+        endpoint.in_path != Some(**name)
+            && !given.iter().any(|(given, value)| given == **name && !value.is_empty())
+    };
+    if let Some(name) = endpoint.required.iter().find(missing) {
+        return Err(Status::invalid_argument(format!("{} needs the parameter {name}", endpoint.path)));
+    }
     message.transcode_to().map_err(|error| Status::internal(error.to_string()))
 }
 
