@@ -174,13 +174,14 @@ pub(crate) fn gateway_address(schedules: &Schedules) -> SocketAddr {
 
 impl Instance {
     /// Opens everything that a manager needs, after [`super::host::load_definition`] has looked at what decides what root
-    /// runs. `gateway` is the agents' port. Nothing is built yet. The clouds of the schedules in `needed` must be configured; others may be missing.
+    /// runs. `listener` has the agents' port. Nothing is built yet. The clouds of the schedules in `needed` must be configured;
+    /// others may be missing.
     pub(crate) async fn open(
         host: &HostArguments,
         lock: &StateLock,
         schedules: Schedules,
         needed: &(dyn Fn(&Schedule) -> bool + Sync),
-        gateway: TcpListener,
+        listener: TcpListener,
         builds: Builds,
     ) -> Result<Self, Trouble> {
         let (concurrent_builds, serves) = match builds {
@@ -189,7 +190,6 @@ impl Instance {
         };
         let settings = settings(host, &lock.directory, concurrent_builds);
         close_to_readers(&lock.directory)?;
-        let listener = gateway;
         let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
         let database = settings.database();
         // Looks the file through, which takes seconds for a large one.

@@ -209,7 +209,7 @@ mod tests {
         v1::Problem {
             kind: kind::CLOUD.to_owned(),
             message: message.to_owned(),
-            hint: "look with `image-manager doctor --cloud lab`".to_owned(),
+            hint: "run `image-manager doctor --cloud lab`".to_owned(),
             ..v1::Problem::default()
         }
     }
@@ -243,7 +243,7 @@ mod tests {
             "image-manager show 019a21b0-3f72-71c7-8d09-52cee028ec3c",
             "image-manager resume ubuntu",
             "the cloud lab did not answer",
-            "look with image-manager doctor --cloud lab",
+            "run image-manager doctor --cloud lab",
         ] {
             assert!(said.contains(words), "{words}\n{said}");
         }

@@ -36,7 +36,7 @@ impl Manager {
             about: cloud.clone(),
             message: format!("the cloud {cloud} did not answer when it was asked last: {}", silence.why),
             detail: String::new(),
-            hint: format!("look with `image-manager doctor --cloud {cloud}`; the next build asks it again"),
+            hint: format!("run `image-manager doctor --cloud {cloud}`; the next build asks it again"),
             since: Some(clock::timestamp(silence.since_ms)),
         });
         let stuck = self.history().stuck_resources().await?;
@@ -67,7 +67,7 @@ fn room(scratch: &Path, need: u64) -> Option<v1::Problem> {
         about: there.display().to_string(),
         message: error.to_string(),
         detail: String::new(),
-        hint: "free some, or name another place with `--scratch` and `--state`".to_owned(),
+        hint: "free some space, or name another place with `--scratch` and `--state`".to_owned(),
         since: None,
     })
 }

@@ -124,7 +124,7 @@ step("the schedules begin with what needs attention; tallies, search and order c
   assert.deepEqual(await names(), ["broken"]);
   await page.getByRole("searchbox").fill("goo");
   await page.getByRole("button", { name: "Show" }).click();
-  await page.getByText("No schedule fits.").waitFor();
+  await page.getByText("No schedule matches.").waitFor();
   await page.getByRole("link", { name: "Show all" }).click();
   await page.getByRole("combobox").selectOption("name");
   await page.getByRole("button", { name: "Show" }).click();

@@ -54,7 +54,7 @@ fn what_the_command_line_tells_is_told_over_http_too() {
     for key in latest.as_object().unwrap().keys() {
         assert!(document["components"]["schemas"]["Build"]["properties"][key].is_object(), "{key}");
     }
-    it_is_as_its_document_says(operator);
+    it_is_as_its_document_says(&place, operator);
     serving.terminate();
 }
 
@@ -64,9 +64,11 @@ fn what_the_command_line_tells_is_told_over_http_too() {
 ///
 /// It goes through the cases that follow from the document. With `IMAGE_MANAGER_TEST_API_SECONDS` it makes up others, and
 /// follows answers, for so long.
-fn it_is_as_its_document_says(operator: &str) {
+fn it_is_as_its_document_says(place: &Place, operator: &str) {
     let mut asking = Command::new("/opt/image-manager/test/bin/schemathesis");
     asking
+        // It keeps what it has found where it is called.
+        .current_dir(place.path())
         .args(["run", &format!("http://{operator}/api/v1/openapi.json"), "--checks", "all"])
         .args(["--exclude-checks", "positive_data_acceptance,negative_data_rejection"])
         .args(["--request-timeout", "60", "--suppress-health-check", "all", "--no-color"]);

@@ -145,7 +145,7 @@ impl View<'_> {
                 @for standing in &self.rows { (self.row(standing)) }
             }
             @if self.rows.is_empty() && !self.standings.is_empty() {
-                p.empty.panel { "No schedule fits. " a href="/" { "Show all" } }
+                p.empty.panel { "No schedule matches. " a href="/" { "Show all" } }
             }
             (self.pages(choice))
         }
@@ -223,8 +223,8 @@ impl View<'_> {
             @if self.found > self.rows.len() {
                 nav.pages aria-label="Pages" {
                     span.muted { (first) " to " (last) " of " (self.found) }
-                    @if self.first > 0 { a.button href=(choice.address(choice.page.saturating_sub(1))) rel="prev" { "Before" } }
-                    @if last < self.found { a.button href=(choice.address(choice.page.max(1) + 1)) rel="next" { "More" } }
+                    @if self.first > 0 { a.button href=(choice.address(choice.page.saturating_sub(1))) rel="prev" { "Previous" } }
+                    @if last < self.found { a.button href=(choice.address(choice.page.max(1) + 1)) rel="next" { "Next" } }
                 }
             }
         }
@@ -238,7 +238,7 @@ fn search(choice: &Choice) -> Markup {
             label { span { "Name, cloud, published name or reason" }
                 input type="search" name="q" value=(choice.q) maxlength="100";
             }
-            label { span { "First" }
+            label { span { "Order" }
                 select name="sort" {
                     @for (word, label) in ORDERS { option value=(word) selected[word == choice.sort] { (label) } }
                 }

@@ -91,7 +91,7 @@ async fn tallies_search_and_order_choose_what_is_shown() {
     assert!(names(&choice("paused", "", "")).is_empty());
     assert!(choice("", "", "sideways").check().is_err() && choice("bad", "", "").check().is_err());
     let page = rendered(&standings, &choice("attention", "a&b", "name")).await;
-    assert!(page.contains("No schedule fits.") && page.contains("/?q=a%26b&amp;sort=name"), "{page}");
+    assert!(page.contains("No schedule matches.") && page.contains("/?q=a%26b&amp;sort=name"), "{page}");
     let quiet = rendered(&standings[..5], &Choice::default()).await;
     assert!(quiet.contains("nothing needs attention"));
     assert!(!page.contains("nothing needs attention"));
