@@ -11,6 +11,7 @@
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
 # make check   format, lints, unit tests, documents, protos, alerts, elements: for every commit
+# make lint    the same without the tests
 # make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
 #              the checks, and the reasons in docs/exit-codes.md
 # make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
@@ -28,7 +29,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test agents test-openstack test-distributions test-package canaries torture life bench bench-road fuzz check docs install deb agent build install-build install-test
+.PHONY: help demo test agents test-openstack test-distributions test-package canaries torture life bench bench-road fuzz check lint clippy docs install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -107,11 +108,15 @@ bench:
 bench-road: agent build
 	testbed/bench/road $(BENCH_ARGUMENTS)
 
-check:
+check: lint
+	cargo $(TESTER) --workspace --lib --test documentation
+
+clippy:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+lint: clippy
 	cargo fmt --all --check
 	if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; fi
-	cargo clippy --workspace --all-targets -- -D warnings
-	cargo $(TESTER) --workspace --lib --test documentation
 	proto/check
 	monitoring/check
 	elements/check

@@ -17,7 +17,7 @@ use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
 use crate::operator::{Logs, build_events};
 use crate::reason::Reason;
-use crate::schedules::{Schedule, Schedules};
+use crate::schedules::{Schedule, Schedules, Target};
 
 /// How long the end of a build may take after an interrupt.
 const GRACE: Duration = Duration::from_mins(3);
@@ -40,25 +40,31 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     }
     if let Some(file) = &arguments.keep_disk {
         let targets = schedules.get(&arguments.schedule).map_or(&[][..], |schedule| &schedule.targets);
-        if targets.len() > 1 {
-            return Err(Trouble::usage(format!(
-                "--keep-disk keeps the disk of one server, and schedule {:?} has {} targets",
-                arguments.schedule,
-                targets.len()
-            )));
-        }
-        if let Some(target) = targets.iter().find(|target| !target.kind().keeps_disks) {
-            return Err(Trouble::usage(format!(
-                "--keep-disk works only on the cloud \"local\", and schedule {:?} is on {:?}",
-                arguments.schedule, target.cloud
-            )));
-        }
+        one_keeps_its_disk(&arguments.schedule, targets)?;
         // Before anything is built for it.
         destination::expect_writable(file, "--keep-disk ")?;
     }
     match StateLock::take(&directory)? {
         Some(lock) => here(&arguments, &lock, schedules).await,
         None => by_the_manager(&arguments).await,
+    }
+}
+
+/// `--keep-disk` names one file: for the server of the one target whose cloud keeps disks.
+fn one_keeps_its_disk(schedule: &str, targets: &[Target]) -> Result<(), Trouble> {
+    match targets.iter().filter(|target| target.kind().keeps_disks).count() {
+        1 => Ok(()),
+        0 => {
+            let mut clouds: Vec<_> = targets.iter().map(|target| format!("{:?}", target.cloud)).collect();
+            clouds.dedup();
+            let clouds = clouds.join(" and ");
+            Err(Trouble::usage(format!(
+                "--keep-disk works only on the cloud \"local\", and schedule {schedule:?} is on {clouds}"
+            )))
+        }
+        several => Err(Trouble::usage(format!(
+            "--keep-disk keeps the disk of one server, and schedule {schedule:?} has {several} targets on \"local\""
+        ))),
     }
 }
 

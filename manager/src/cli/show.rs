@@ -121,8 +121,9 @@ fn write_rest(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style)
     if !build.checks.is_empty() {
         head(out, "checks", style);
         let names = width_of_names(&build.checks);
+        let none = if build.verdict() == v1::Verdict::Unspecified { "to come" } else { "not run" };
         for check in &build.checks {
-            write_check(out, check, names, style);
+            write_check(out, check, names, none, style);
         }
     }
     if let Some(agent) = &build.agent {
@@ -211,10 +212,10 @@ fn width_of_names(checks: &[v1::Check]) -> usize {
 /// In the observations of a script: the points that it told of.
 const POINTS: &str = "points";
 
-fn write_check(out: &mut Screen, check: &v1::Check, names: usize, style: Style) {
+/// A check with what it saw; `none` is the word for one that has no outcome.
+fn write_check(out: &mut Screen, check: &v1::Check, names: usize, none: &str, style: Style) {
     let mark = style.outcome_mark(check.outcome());
-    let word =
-        if check.outcome() == v1::CheckOutcome::Unspecified { "not run" } else { check.outcome().word() };
+    let word = if check.outcome() == v1::CheckOutcome::Unspecified { none } else { check.outcome().word() };
     let took = check.duration.and_then(|duration| Duration::try_from(duration).ok()).map(when::took);
     let took = took.unwrap_or_default();
     let optional = if check.required { "" } else { " (not required)" };
@@ -340,5 +341,33 @@ mod tests {
         // An old history may have a reason that nobody knows any more.
         let screen = render(&failed(""), Extent::Summary, Style::plain());
         assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
+    }
+
+    /// Before the verdict they are to come; after it they did not run.
+    #[test]
+    fn checks_without_an_outcome_are_told_by_where_the_build_is() {
+        let check = |name: &str| v1::Check { name: name.to_owned(), ..v1::Check::default() };
+        let checks = vec![check("disk"), check("dns")];
+        let stage = v1::Stage { started_at: Some(prost_types::Timestamp::default()), ..v1::Stage::default() };
+        let trial = |verdict: v1::Verdict| v1::Trial {
+            checks: checks.clone(),
+            stages: vec![stage.clone()],
+            verdict: verdict.into(),
+            state: v1::TrialState::Booting.into(),
+            ..v1::Trial::default()
+        };
+        let said = |build: v1::Build| render(&build, Extent::Summary, Style::plain()).as_str().to_owned();
+        for (verdict, one, several) in [
+            (v1::Verdict::Unspecified, "disk         to come", "  checks to come: disk, dns"),
+            (v1::Verdict::Errored, "disk         not run", "  checks that did not run: disk, dns"),
+        ] {
+            let single =
+                v1::Build { checks: checks.clone(), verdict: verdict.into(), ..v1::Build::default() };
+            let shown = said(single);
+            assert!(shown.contains(one), "{shown}");
+            let two = v1::Build { trials: vec![trial(verdict), trial(verdict)], ..v1::Build::default() };
+            let shown = said(two);
+            assert!(shown.contains(several), "{shown}");
+        }
     }
 }

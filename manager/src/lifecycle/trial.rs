@@ -81,7 +81,7 @@ pub(super) struct Shared {
     pub(super) uploads: Uploads,
     /// Whether this manager has made the artifact, a moment ago.
     pub(super) fresh: bool,
-    /// For the disk of the server, where the build has one trial.
+    /// For the disk of the server on the one target whose cloud keeps disks.
     pub(super) keep_disk: Option<PathBuf>,
     /// Whether the build has but one trial: its files lie at the top of the build's directory.
     pub(super) only: bool,

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+pub(crate) mod debian;
+pub(crate) mod disk;
 pub(crate) mod published;
 pub(crate) mod several;
 

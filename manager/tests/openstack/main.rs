@@ -17,6 +17,10 @@
 mod account;
 mod alone;
 mod bad_day;
+#[path = "../harness/debian.rs"]
+mod debian;
+#[path = "../harness/disk.rs"]
+mod disk;
 mod down;
 mod lab;
 mod large;

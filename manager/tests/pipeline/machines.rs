@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
+use super::harness::disk::Disk;
 use super::harness::{Place, agent, text};
-use super::road::exists_in;
 
 #[test]
 fn a_raw_image_is_built_booted_and_published_as_one() {
@@ -30,9 +30,9 @@ fn a_raw_image_is_built_booted_and_published_as_one() {
     let record = fs::read(place.state().join("images/published/tiny.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     assert_eq!(record["architecture"], "x86_64", "of this host, by Glance's word");
-    assert!(exists_in(&published, "/usr/local/sbin/image-manager-agent"));
+    assert!(Disk::of(&published).has("/usr/local/sbin/image-manager-agent"));
     assert!(
-        !exists_in(&disk, "/usr/local/sbin/image-manager-agent"),
+        !Disk::of(&disk).has("/usr/local/sbin/image-manager-agent"),
         "the disk is the server's, not the image"
     );
     place.assert_nothing_left();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::harness::disk::Disk;
 use super::harness::{Place, repository, states_of, text, wait_for};
 
 const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
@@ -156,27 +157,6 @@ fn image_of_the_build(place: &Place) -> PathBuf {
     images.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "qcow2")).unwrap()
 }
 
-/// An image as a raw disk, in this place.
-pub(super) fn raw_disk(place: &Place, image: &Path) -> PathBuf {
-    let raw = place.path().join("image.raw");
-    let done = Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(image).arg(&raw).status().unwrap();
-    assert!(done.success());
-    raw
-}
-
-/// What debugfs says of a raw disk's root.
-pub(super) fn in_image(raw: &Path, request: &str) -> String {
-    let table = Command::new("sfdisk").args(["--json"]).arg(raw).output().unwrap();
-    let table: serde_json::Value = serde_json::from_slice(&table.stdout).unwrap_or_default();
-    // The root is the largest one; without a table it is the whole disk.
-    let partitions = table["partitiontable"]["partitions"].as_array().cloned().unwrap_or_default();
-    let root = partitions.iter().max_by_key(|partition| partition["size"].as_u64());
-    let start = root.and_then(|root| root["start"].as_u64()).unwrap_or(0);
-    let target = format!("{}?offset={}", raw.display(), start * 512);
-    let done = Command::new("debugfs").args(["-R", request, &target]).output().unwrap();
-    format!("{}{}", text(&done.stdout), text(&done.stderr))
-}
-
 /// What a program that has ended said of its trouble.
 fn said_by(child: &mut Child) -> String {
     let mut said = String::new();
@@ -212,7 +192,7 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
         "{build:#}\n{}",
         &log[log.len().saturating_sub(4000)..]
     );
-    let raw = raw_disk(&place, &image_of_the_build(&place));
+    let disk = Disk::of(&image_of_the_build(&place));
     let output = run.wait_with_output().unwrap();
     stop.store(true, Ordering::Relaxed);
     let (looks, shown) = watcher.join().unwrap();
@@ -220,9 +200,9 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
 
     // It was built from: the package and the file are there, and the search finds what is there.
     assert!(fs::read_to_string(place.path().join("requests")).unwrap().contains("200 /pool/our-tool"));
-    let word = in_image(&raw, "cat /usr/share/our-tool/word");
-    assert!(word.contains(WORD), "{word}\n{}", in_image(&raw, "ls -l /usr/share/our-tool"));
-    let motd = in_image(&raw, "stat /etc/motd");
+    let word = disk.debugfs("cat /usr/share/our-tool/word");
+    assert!(word.contains(WORD), "{word}\n{}", disk.debugfs("ls -l /usr/share/our-tool"));
+    let motd = disk.debugfs("stat /etc/motd");
     assert!(motd.contains("Mode:  0640") && motd.contains("Group:     4"), "{motd}");
     // Nothing of it stays.
     for path in [
@@ -230,7 +210,7 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
         "/etc/apt/keyrings/ours.asc",
         "/etc/apt/auth.conf.d/image-manager-ours.conf",
     ] {
-        assert!(in_image(&raw, &format!("stat {path}")).contains("File not found"), "{path}");
+        assert!(!disk.has(path), "{path}");
     }
     let hooks_saw = log.lines().filter(|line| line.contains("| modes: 700 600")).count();
     assert_eq!(hooks_saw, 2, "outside and inside");
@@ -250,10 +230,13 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
     assert!(pages.contains("https://[secret PACKAGES]@"), "the log is on the page");
     fs::write(place.state().join("said"), said + &pages + &place.latest().to_string()).unwrap();
     assert_eq!(serving.terminate(), Some(0));
-    assert_eq!(found(&patterns, &raw), "");
+    assert_eq!(found(&patterns, &disk.raw()), "");
     assert_eq!(found(&patterns, &place.state()), "");
     assert!(found(&patterns, &place.path().join("password")).contains("password"), "the search works");
-    assert_eq!(Command::new("grep").args(["-a", "-q", WORD]).arg(&raw).status().unwrap().code(), Some(0));
+    assert_eq!(
+        Command::new("grep").args(["-a", "-q", WORD]).arg(disk.raw()).status().unwrap().code(),
+        Some(0)
+    );
 
     let parts = place.latest()["definition"].clone();
     let part = |name: &str| parts.as_array().unwrap().iter().find(|part| part["name"] == name).cloned();

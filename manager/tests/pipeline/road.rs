@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::harness::disk::Disk;
 use super::harness::{Place, text};
 
 /// What the elements put into an image for the agent.
@@ -47,11 +48,12 @@ fn passes_publishes_and_leaves_no_agent_behind() {
 
     // The published image has the agent, which removes itself at a user's first boot; the disk of the server
     // that was verified has none of it.
+    let (published, disk) = (Disk::of(&published), Disk::of(&disk));
     for path in AGENT_PATHS.iter().take(4) {
-        assert!(exists_in(&published, path), "{path} should be in the published image");
+        assert!(published.has(path), "{path} should be in the published image");
     }
     for path in AGENT_PATHS {
-        assert!(!exists_in(&disk, path), "{path} is still on the server's disk");
+        assert!(!disk.has(path), "{path} is still on the server's disk");
     }
 }
 
@@ -115,22 +117,4 @@ fn boot_again(disk: &Path, directory: &Path) -> String {
     qemu.kill().unwrap();
     qemu.wait().unwrap();
     read()
-}
-
-/// Whether a path exists in the first partition of an image.
-pub(crate) fn exists_in(image: &Path, path: &str) -> bool {
-    let directory = tempfile::tempdir().unwrap();
-    let raw = directory.path().join("disk.raw");
-    let done = Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(image).arg(&raw).status().unwrap();
-    assert!(done.success());
-    let table = Command::new("sfdisk").args(["--json"]).arg(&raw).output().unwrap();
-    let table: serde_json::Value = serde_json::from_slice(&table.stdout).unwrap();
-    let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
-    // The root is the largest one.
-    let start = partitions.iter().max_by_key(|p| p["size"].as_u64()).unwrap()["start"].as_u64().unwrap();
-    let target = format!("{}?offset={}", raw.display(), start * 512);
-    let stat = Command::new("debugfs").args(["-R", &format!("stat {path}"), &target]).output().unwrap();
-    let (out, err) = (text(&stat.stdout), text(&stat.stderr));
-    assert!(out.contains("Inode:") || err.contains("File not found"), "debugfs: {out}{err}");
-    out.contains("Inode:")
 }

@@ -93,7 +93,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, extent: Extent, style: Style) 
         write_stages(out, &trial.stages, style);
         let names = width_of_names(&trial.checks);
         for check in trial.checks.iter().filter(|check| check.outcome() != CheckOutcome::Unspecified) {
-            write_check(out, check, names, style);
+            write_check(out, check, names, "", style);
         }
         let not_run: Vec<&str> = trial
             .checks
@@ -102,7 +102,9 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, extent: Extent, style: Style) 
             .map(|check| check.name.as_str())
             .collect();
         if !not_run.is_empty() {
-            line!(out, "  checks that did not run: ", not_run.join(", "));
+            let over = trial.verdict() != Verdict::Unspecified;
+            let what = if over { "  checks that did not run: " } else { "  checks to come: " };
+            line!(out, what, not_run.join(", "));
         }
     }
     let details = extent == Extent::Details;

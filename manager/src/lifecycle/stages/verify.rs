@@ -345,7 +345,8 @@ async fn lost(trial: &Trial, verification: &Verification, why: &str, limit: Dura
 /// about the image: it is told, as the end of the stage's detail, and the build goes on. Only who cancels the build ends
 /// it here.
 async fn keep_disk(trial: &Trial, booted: &Booted) -> Result<String, Failure> {
-    let Some(to) = &trial.shared.keep_disk else { return Ok(String::new()) };
+    let wanted = trial.shared.keep_disk.as_ref().filter(|_| trial.target.kind().keeps_disks);
+    let Some(to) = wanted else { return Ok(String::new()) };
     let work = async {
         trial.cloud.stop(&booted.server).await?;
         trial.cloud.save_disk(&booted.server, to).await.map_err(Failure::from)
