@@ -18,6 +18,7 @@ pub mod identity;
 mod instance;
 pub mod internet;
 pub mod kernel;
+pub mod lease;
 pub mod metadata;
 mod mirrors;
 pub mod network;

@@ -17,7 +17,7 @@ use super::{Judgement, LONG_TIMEOUT, boot, dns, pause};
 use crate::guest::Guest;
 use crate::text;
 
-mod cards;
+pub(super) mod cards;
 mod plan;
 pub use cards::{Address, Card};
 pub use plan::{Link, Plan};

@@ -2,8 +2,8 @@
 
 use super::descriptor::Check;
 use super::{
-    cloud_init, commands, disk, dns, files, identity, internet, kernel, metadata, network, package_manager,
-    packages, reboot, script, services, ssh, time, users,
+    cloud_init, commands, disk, dns, files, identity, internet, kernel, lease, metadata, network,
+    package_manager, packages, reboot, script, services, ssh, time, users,
 };
 
 /// Those that the agent runs, in the order in which people see them.
@@ -13,6 +13,7 @@ pub static CHECKS: &[&Check] = &[
     &internet::CHECK,
     &cloud_init::CHECK,
     &network::CHECK,
+    &lease::CHECK,
     &metadata::CHECK,
     &identity::CHECK,
     &ssh::CHECK,

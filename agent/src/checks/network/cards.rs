@@ -55,10 +55,12 @@ pub struct Address {
     pub global: bool,
     /// A lease gave it, or a router's announcement.
     pub leased: bool,
+    /// Seconds that it is good for yet. None: it has no end.
+    pub seconds: Option<u64>,
 }
 
 /// The cards, with their addresses. What is no card (bridges, bonds, links of containers) has no device.
-pub(super) fn of(guest: &Guest, addresses: &[(String, Address)]) -> Vec<Card> {
+pub(in crate::checks) fn of(guest: &Guest, addresses: &[(String, Address)]) -> Vec<Card> {
     let Ok(entries) = fs::read_dir(guest.path("/sys/class/net")) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -92,7 +94,7 @@ fn card(guest: &Guest, name: String, addresses: &[(String, Address)]) -> Card {
 }
 
 /// All addresses with their cards, by `ip`. None: there is no `ip`, or it does not work.
-pub(super) async fn addresses(guest: &Guest, deadline: Instant) -> Option<Vec<(String, Address)>> {
+pub(in crate::checks) async fn addresses(guest: &Guest, deadline: Instant) -> Option<Vec<(String, Address)>> {
     let ended = program(guest, "ip")?.with(["-o", "addr", "show"]).run(deadline).await;
     if !ended.is_good() {
         return None;
@@ -117,7 +119,9 @@ fn address(line: &str) -> Option<(String, Address)> {
     let address: IpAddr = words.get(at + 1)?.split('/').next()?.parse().ok()?;
     let scope = words.iter().position(|word| *word == "scope").and_then(|at| words.get(at + 1));
     let global = scope == Some(&"global") && !address.is_loopback();
-    Some((card.to_owned(), Address { address, global, leased: words.contains(&"dynamic") }))
+    let lifetime = words.iter().position(|word| *word == "valid_lft").and_then(|at| words.get(at + 1));
+    let seconds = lifetime.and_then(|lifetime| lifetime.strip_suffix("sec")?.parse().ok());
+    Some((card.to_owned(), Address { address, global, leased: words.contains(&"dynamic"), seconds }))
 }
 
 /// The texts of all leases.
@@ -147,11 +151,16 @@ fn mentions(text: &str, address: &str) -> bool {
 
 /// Whether a client of DHCP runs that keeps its leases to itself.
 fn has_silent_client(guest: &Guest) -> bool {
+    runs(guest, &["udhcpc", "dhcpcd"])
+}
+
+/// Whether a process of any of these names runs.
+pub(in crate::checks) fn runs(guest: &Guest, programs: &[&str]) -> bool {
     let Ok(processes) = fs::read_dir(guest.path("/proc")) else { return false };
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     numbers.filter(|name| name.parse::<u32>().is_ok()).any(|process| {
         let name = guest.read(format!("/proc/{process}/comm")).unwrap_or_default();
-        matches!(name.trim(), "udhcpc" | "dhcpcd")
+        programs.contains(&name.trim())
     })
 }
 
@@ -188,10 +197,12 @@ mod tests {
         let (card, found) = address(line).unwrap();
         assert_eq!((card.as_str(), found.address.to_string().as_str()), ("eth0", "10.0.2.15"));
         assert!(found.global && found.leased);
+        assert_eq!(found.seconds, Some(86_349));
         let (_, found) =
             address(r"2: eth0    inet6 fe80::5054:ff:fe12:3456/64 scope link \       valid_lft forever")
                 .unwrap();
         assert!(!found.global && !found.leased);
+        assert_eq!(found.seconds, None);
         let (_, found) =
             address(r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever").unwrap();
         assert!(!found.global);

@@ -6,7 +6,7 @@ use crate::checks::program::plant;
 const MAC: &str = "fa:16:3e:00:00:01";
 
 fn address(text: &str, leased: bool) -> Address {
-    Address { address: text.parse().unwrap(), global: !text.starts_with("fe80"), leased }
+    Address { address: text.parse().unwrap(), global: !text.starts_with("fe80"), leased, seconds: None }
 }
 
 fn card(name: &str, mac: &str, addresses: Vec<Address>) -> Card {

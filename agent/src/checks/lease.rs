@@ -1,0 +1,208 @@
+//! Check `lease`: the server's leases of DHCP are renewed.
+//!
+//! A server asks for its first lease over a raw socket, before any firewall matters, and renews it over UDP as everybody
+//! else talks (RFC 2131, 4.4.5). So an image that cannot renew loses its address when the lease is over: hours after all
+//! other checks have passed. The client of the image is told to renew now, and the kernel's lifetime of the address must
+//! grow.
+
+use std::time::Duration;
+
+use image_manager_proto::v1::CheckOutcome;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::descriptor::{BadSettings, Check, Examination, Observer, Set};
+use super::network::cards::{self, Address, Card};
+use super::program::program;
+use super::{Judgement, LONG_TIMEOUT, boot, pause};
+use crate::guest::Guest;
+use crate::text;
+
+/// Seconds pass in lifetimes before the order, so that a renewal shows.
+const AGEING: Duration = Duration::from_secs(2);
+/// So long a server may take to answer; a client asks again after some seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Where D-Bus listens, by which `networkctl` gives its orders.
+const BUS: &str = "/run/dbus/system_bus_socket";
+
+/// The check.
+pub static CHECK: Check = Check {
+    kind: "lease",
+    proves: "the leases of DHCP are renewed when the server asks, as it will for as long as it runs",
+    details: "systemd-networkd and dhcpcd are told to renew now, and the address must then be good for longer than before. Other \
+              clients take no such order: the check is skipped there, and where no address is from a lease.",
+    set: Set::Thorough,
+    observer: Observer::Agent,
+    timeout: LONG_TIMEOUT,
+    cost: "seconds after the end of cloud-init; up to half a minute where nobody answers",
+    repeatable: false,
+    keys: &[],
+    examine: Some(|asked| Box::pin(examine(asked))),
+};
+
+/// It has no keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {}
+
+async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
+    let Settings {} = asked.settings()?;
+    Ok(judge(&observe(&asked.guest, asked.deadline).await))
+}
+
+/// A lease that was to be renewed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// Its card, for example `eth0`.
+    pub card: String,
+    /// Who looks after it: `systemd-networkd`, `dhcpcd`. Empty: somebody who takes no orders.
+    pub client: String,
+    /// Seconds that the address was good for before the order.
+    pub before: u64,
+    /// The same afterwards, when it was more; else the last that was seen.
+    pub after: u64,
+    /// What the client said against the order. Empty: nothing.
+    pub refusal: String,
+}
+
+impl Lease {
+    fn is_renewed(&self) -> bool {
+        self.after > self.before
+    }
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Of the cards' IPv4 addresses those with an end.
+    pub leases: Vec<Lease>,
+    /// The guest has no `ip`, so nothing is known of addresses.
+    pub blind: bool,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// Has all leases renewed, and looks until they are or the time is up.
+pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
+    boot::cloud_init_ended(guest, boot::before(deadline)).await;
+    let started = Instant::now();
+    let Some(first) = leased(guest, deadline).await else {
+        return Observation { blind: true, ..Observation::default() };
+    };
+    if first.is_empty() {
+        return Observation { waited: started.elapsed(), ..Observation::default() };
+    }
+    tokio::time::sleep(AGEING).await;
+    let mut leases = leased(guest, deadline).await.unwrap_or(first);
+    for lease in &mut leases {
+        lease.refusal = renew(guest, lease, deadline).await;
+    }
+    let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
+    let mut wait = FIRST_PAUSE;
+    let under_way =
+        |lease: &Lease| !lease.is_renewed() && !lease.client.is_empty() && lease.refusal.is_empty();
+    while leases.iter().any(under_way) && pause(&mut wait, LONGEST_PAUSE, latest).await {
+        let now = leased(guest, deadline).await.unwrap_or_default();
+        for lease in leases.iter_mut().filter(|lease| under_way(lease)) {
+            let found = now.iter().find(|found| found.card == lease.card);
+            // For a moment it may have none.
+            lease.after = found.map_or(lease.after, |found| found.before);
+        }
+    }
+    Observation { leases, blind: false, waited: started.elapsed() }
+}
+
+/// The leases that come to an end. None: `ip` does not say.
+async fn leased(guest: &Guest, deadline: Instant) -> Option<Vec<Lease>> {
+    let addresses = cards::addresses(guest, deadline).await?;
+    let found = cards::of(guest, &addresses).into_iter().filter_map(|card| {
+        let ends = |address: &Address| address.address.is_ipv4().then_some(address.seconds).flatten();
+        let before = card.addresses.iter().find_map(ends)?;
+        let client = client(guest, &card).to_owned();
+        Some(Lease { card: card.name, client, before, after: before, refusal: String::new() })
+    });
+    Some(found.collect())
+}
+
+/// Who looks after a card and takes orders.
+fn client(guest: &Guest, card: &Card) -> &'static str {
+    if !card.networkd.is_empty() && card.networkd != "unmanaged" && guest.has(BUS) {
+        "systemd-networkd"
+    } else if cards::runs(guest, &["dhcpcd"]) {
+        "dhcpcd"
+    } else {
+        ""
+    }
+}
+
+/// Gives the order; what was said against it.
+async fn renew(guest: &Guest, lease: &Lease, deadline: Instant) -> String {
+    let (name, order) = match lease.client.as_str() {
+        "systemd-networkd" => ("networkctl", "renew"),
+        "dhcpcd" => ("dhcpcd", "--renew"),
+        _ => return String::new(),
+    };
+    let Some(program) = program(guest, name) else { return format!("there is no program {name}") };
+    let ended = program.with([order, &lease.card]).run(deadline).await;
+    if ended.is_good() { String::new() } else { format!("{name} {order}: {}", ended.complaint()) }
+}
+
+/// What an observation means. A lease that is not renewed is inconclusive: the cloud's server may have been silent.
+pub fn judge(seen: &Observation) -> Judgement {
+    let (outcome, summary) = verdict(seen);
+    Judgement::new(outcome, summary, &as_json(seen))
+}
+
+fn verdict(seen: &Observation) -> (CheckOutcome, String) {
+    use CheckOutcome::{Inconclusive, Pass, Skipped};
+    if seen.blind {
+        return (Inconclusive, "there is no program ip to ask for addresses".to_owned());
+    }
+    if let Some(lease) = seen.leases.iter().find(|lease| !lease.refusal.is_empty()) {
+        return (Inconclusive, format!("the lease of {} is not renewed: {}", lease.card, lease.refusal));
+    }
+    let (ordered, left): (Vec<_>, Vec<_>) = seen.leases.iter().partition(|lease| !lease.client.is_empty());
+    if let Some(lease) = ordered.iter().find(|lease| !lease.is_renewed()) {
+        let why = format!(
+            "{} asked to renew the lease of {}, and nothing came of it: the address goes in {} s unless the image (a firewall \
+             that drops UDP port 68?) or the cloud's DHCP server changes",
+            lease.client, lease.card, lease.after
+        );
+        return (Inconclusive, why);
+    }
+    let renewed: Vec<String> = ordered
+        .iter()
+        .map(|lease| {
+            format!(
+                "{} renewed the lease of {}: {} s, before {} s",
+                lease.client, lease.card, lease.after, lease.before
+            )
+        })
+        .collect();
+    match (renewed.is_empty(), left.first()) {
+        (false, _) => (Pass, text::list(&renewed)),
+        (true, Some(lease)) => {
+            (Skipped, format!("what looks after {} takes no order to renew its lease", lease.card))
+        }
+        (true, None) => (Skipped, "no address comes from a lease that ends".to_owned()),
+    }
+}
+
+fn as_json(seen: &Observation) -> Json {
+    json!({
+        "leases": seen.leases.iter().map(|lease| json!({
+            "card": lease.card,
+            "client": lease.client,
+            "seconds_before": lease.before,
+            "seconds_after": lease.after,
+            "refusal": lease.refusal,
+        })).collect::<Vec<_>>(),
+        "waited_seconds": seen.waited.as_secs_f64(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
