@@ -19,12 +19,14 @@ use super::{Judgement, LONG_TIMEOUT, boot, pause};
 use crate::guest::Guest;
 use crate::text;
 
-/// Seconds pass in lifetimes before the order, so that a renewal shows.
+/// So much time passes in lifetimes before the order, so that a renewal shows.
 const AGEING: Duration = Duration::from_secs(2);
 /// So long a server may take to answer; a client asks again after some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// In a lease of systemd-networkd: the address that QEMU gives its DHCP server.
+const SERVER_OF_QEMU: &str = "SERVER_ADDRESS=10.0.2.2";
 /// Where D-Bus listens, by which `networkctl` gives its orders.
 const BUS: &str = "/run/dbus/system_bus_socket";
 
@@ -32,8 +34,10 @@ const BUS: &str = "/run/dbus/system_bus_socket";
 pub static CHECK: Check = Check {
     kind: "lease",
     proves: "the leases of DHCP are renewed when the server asks, as it will for as long as it runs",
-    details: "systemd-networkd and dhcpcd are told to renew now, and the address must then be good for longer than before. Other \
-              clients take no such order: the check is skipped there, and where no address is from a lease.",
+    details: "systemd-networkd and dhcpcd are told to renew now, and the address must then be good for longer than before. \
+              Skipped where no address is from a lease, with other clients, which take no such order, and for \
+              systemd-networkd on the cloud `local`: QEMU's user network answers everybody instead of who asked, and \
+              systemd-networkd hears only what is for it.",
     set: Set::Thorough,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -58,8 +62,10 @@ async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
 pub struct Lease {
     /// Its card, for example `eth0`.
     pub card: String,
-    /// Who looks after it: `systemd-networkd`, `dhcpcd`. Empty: somebody who takes no orders.
+    /// Who looks after it: `systemd-networkd`, `dhcpcd`. Empty: somebody else.
     pub client: String,
+    /// Why it is not ordered to renew, after "the lease of eth0". Empty: it is.
+    pub obstacle: String,
     /// Seconds that the address was good for before the order.
     pub before: u64,
     /// The same afterwards, when it was more; else the last that was seen.
@@ -92,18 +98,18 @@ pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
     let Some(first) = leased(guest, deadline).await else {
         return Observation { blind: true, ..Observation::default() };
     };
-    if first.is_empty() {
-        return Observation { waited: started.elapsed(), ..Observation::default() };
+    if first.iter().all(|lease| !lease.obstacle.is_empty()) {
+        return Observation { leases: first, blind: false, waited: started.elapsed() };
     }
     tokio::time::sleep(AGEING).await;
     let mut leases = leased(guest, deadline).await.unwrap_or(first);
-    for lease in &mut leases {
+    for lease in leases.iter_mut().filter(|lease| lease.obstacle.is_empty()) {
         lease.refusal = renew(guest, lease, deadline).await;
     }
     let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     let under_way =
-        |lease: &Lease| !lease.is_renewed() && !lease.client.is_empty() && lease.refusal.is_empty();
+        |lease: &Lease| !lease.is_renewed() && lease.obstacle.is_empty() && lease.refusal.is_empty();
     while leases.iter().any(under_way) && pause(&mut wait, LONGEST_PAUSE, latest).await {
         let now = leased(guest, deadline).await.unwrap_or_default();
         for lease in leases.iter_mut().filter(|lease| under_way(lease)) {
@@ -121,21 +127,39 @@ async fn leased(guest: &Guest, deadline: Instant) -> Option<Vec<Lease>> {
     let found = cards::of(guest, &addresses).into_iter().filter_map(|card| {
         let ends = |address: &Address| address.address.is_ipv4().then_some(address.seconds).flatten();
         let before = card.addresses.iter().find_map(ends)?;
-        let client = client(guest, &card).to_owned();
-        Some(Lease { card: card.name, client, before, after: before, refusal: String::new() })
+        let (client, obstacle) = client(guest, &card);
+        let (client, obstacle) = (client.to_owned(), obstacle.to_owned());
+        Some(Lease { card: card.name, client, obstacle, before, after: before, refusal: String::new() })
     });
     Some(found.collect())
 }
 
-/// Who looks after a card and takes orders.
-fn client(guest: &Guest, card: &Card) -> &'static str {
-    if !card.networkd.is_empty() && card.networkd != "unmanaged" && guest.has(BUS) {
-        "systemd-networkd"
+/// Who looks after a card, and what keeps them from renewing on demand.
+fn client(guest: &Guest, card: &Card) -> (&'static str, &'static str) {
+    if !card.networkd.is_empty() && card.networkd != "unmanaged" {
+        let obstacle = if !guest.has(BUS) {
+            "cannot be ordered to be renewed: systemd-networkd takes orders by D-Bus, and there is none"
+        } else if is_user_network(guest, &card.name) {
+            "cannot be renewed on QEMU's user network: it answers everybody, and systemd-networkd hears only what is for it"
+        } else {
+            ""
+        };
+        ("systemd-networkd", obstacle)
     } else if cards::runs(guest, &["dhcpcd"]) {
-        "dhcpcd"
+        ("dhcpcd", "")
     } else {
-        ""
+        ("", "cannot be ordered to be renewed: what looks after it takes no such order")
     }
+}
+
+/// Whether a card's lease is from the DHCP server that QEMU has itself, by its address and the machine's maker: Nova writes
+/// OpenStack there. In a renewal systemd-networkd binds its socket to the server's own address, which a broadcast does not
+/// reach (seen with QEMU 7.2 and systemd 252).
+fn is_user_network(guest: &Guest, card: &str) -> bool {
+    let index = guest.read(format!("/sys/class/net/{card}/ifindex")).unwrap_or_default();
+    let lease = guest.read(format!("/run/systemd/netif/leases/{}", index.trim())).unwrap_or_default();
+    let maker = guest.read("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    lease.lines().any(|line| line == SERVER_OF_QEMU) && maker.trim() == "QEMU"
 }
 
 /// Gives the order; what was said against it.
@@ -164,11 +188,11 @@ fn verdict(seen: &Observation) -> (CheckOutcome, String) {
     if let Some(lease) = seen.leases.iter().find(|lease| !lease.refusal.is_empty()) {
         return (Inconclusive, format!("the lease of {} is not renewed: {}", lease.card, lease.refusal));
     }
-    let (ordered, left): (Vec<_>, Vec<_>) = seen.leases.iter().partition(|lease| !lease.client.is_empty());
+    let (ordered, left): (Vec<_>, Vec<_>) = seen.leases.iter().partition(|lease| lease.obstacle.is_empty());
     if let Some(lease) = ordered.iter().find(|lease| !lease.is_renewed()) {
         let why = format!(
-            "{} asked to renew the lease of {}, and nothing came of it: the address goes in {} s unless the image (a firewall \
-             that drops UDP port 68?) or the cloud's DHCP server changes",
+            "{} was told to renew the lease of {}, and nothing came of it: the address goes in {} s. To blame may be the image \
+             (a firewall that drops UDP port 68, say) or the cloud's DHCP server",
             lease.client, lease.card, lease.after
         );
         return (Inconclusive, why);
@@ -184,9 +208,7 @@ fn verdict(seen: &Observation) -> (CheckOutcome, String) {
         .collect();
     match (renewed.is_empty(), left.first()) {
         (false, _) => (Pass, text::list(&renewed)),
-        (true, Some(lease)) => {
-            (Skipped, format!("what looks after {} takes no order to renew its lease", lease.card))
-        }
+        (true, Some(lease)) => (Skipped, format!("the lease of {} {}", lease.card, lease.obstacle)),
         (true, None) => (Skipped, "no address comes from a lease that ends".to_owned()),
     }
 }
@@ -196,6 +218,7 @@ fn as_json(seen: &Observation) -> Json {
         "leases": seen.leases.iter().map(|lease| json!({
             "card": lease.card,
             "client": lease.client,
+            "obstacle": lease.obstacle,
             "seconds_before": lease.before,
             "seconds_after": lease.after,
             "refusal": lease.refusal,

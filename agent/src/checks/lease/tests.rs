@@ -7,6 +7,7 @@ fn lease(before: u64, after: u64) -> Lease {
     Lease {
         card: "eth0".to_owned(),
         client: "systemd-networkd".to_owned(),
+        obstacle: String::new(),
         before,
         after,
         refusal: String::new(),
@@ -39,10 +40,11 @@ fn what_nobody_can_order_is_skipped() {
         judged(Vec::new()),
         (CheckOutcome::Skipped, "no address comes from a lease that ends".to_owned())
     );
-    let (outcome, said) = judged(vec![Lease { client: String::new(), ..lease(10, 10) }]);
+    let (outcome, said) =
+        judged(vec![Lease { obstacle: "cannot be renewed: so it is".to_owned(), ..lease(10, 10) }]);
     assert_eq!(
         (outcome, said.as_str()),
-        (CheckOutcome::Skipped, "what looks after eth0 takes no order to renew its lease")
+        (CheckOutcome::Skipped, "the lease of eth0 cannot be renewed: so it is")
     );
     let blind = Observation { blind: true, ..Observation::default() };
     assert_eq!(judge(&blind).outcome, CheckOutcome::Inconclusive);
@@ -75,11 +77,7 @@ fn guest(renew: &str) -> (tempfile::TempDir, Guest) {
              echo \"2: eth0    inet 10.0.2.15/24 scope global dynamic eth0\\\\       valid_lft ${{left}}sec preferred_lft ${{left}}sec\"\n"
         ),
     );
-    plant(
-        &guest,
-        "networkctl",
-        &format!("[ \"$*\" = 'renew eth0' ] || exit 9\nend={end}\n{renew}\n"),
-    );
+    plant(&guest, "networkctl", &format!("[ \"$*\" = 'renew eth0' ] || exit 9\nend={end}\n{renew}\n"));
     (root, guest)
 }
 
@@ -113,4 +111,28 @@ async fn an_order_that_is_refused_or_not_answered_is_told() {
     let judgement = judge(&seen);
     assert_eq!(judgement.outcome, CheckOutcome::Inconclusive);
     assert!(judgement.summary.contains("nothing came of it"), "{}", judgement.summary);
+}
+
+/// Its DHCP server answers by broadcast, which cannot be waited for.
+#[tokio::test]
+async fn on_the_user_network_of_qemu_nothing_is_ordered() {
+    let (root, guest) = guest("touch $0.ordered");
+    for (path, content) in [
+        ("/run/systemd/netif/leases/2", "ADDRESS=10.0.2.15\nSERVER_ADDRESS=10.0.2.2\n"),
+        ("/sys/class/dmi/id/sys_vendor", "QEMU\n"),
+    ] {
+        let path = guest.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let seen = observe(&guest, Instant::now() + Duration::from_mins(2)).await;
+    let judgement = judge(&seen);
+    assert_eq!(judgement.outcome, CheckOutcome::Skipped);
+    assert!(judgement.summary.contains("QEMU's user network"), "{}", judgement.summary);
+    let ordered = root.path().join("usr/bin/networkctl.ordered");
+    assert!(!ordered.exists());
+    // The same address on a server of Nova's is anybody's.
+    fs::write(guest.path("/sys/class/dmi/id/sys_vendor"), "OpenStack Foundation\n").unwrap();
+    observe(&guest, Instant::now() + Duration::from_secs(6)).await;
+    assert!(ordered.exists());
 }
