@@ -1,6 +1,6 @@
 //! The gRPC interfaces of Image Manager, generated from `proto/image_manager/v1/*.proto`.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 /// Package `image_manager.v1`: the agents' gateway and the control service.
 pub mod v1 {
@@ -11,6 +11,8 @@ pub mod v1 {
     )]
     tonic::include_proto!("image_manager.v1");
 }
+
+pub mod json;
 
 /// Length of the nonce in a [`v1::Challenge`], in bytes.
 pub const NONCE: usize = 32;
@@ -40,12 +42,27 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A number of things for people: "1 check", "4 checks".
+#[must_use]
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// The encoded `FileDescriptorSet` of all interfaces with their comments, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 #[cfg(test)]
 mod tests {
-    use super::hex;
+    use super::{counted, hex};
+
+    #[test]
+    fn only_one_is_no_plural() {
+        assert_eq!(
+            [0_usize, 1, 2].map(|number| counted(number, "check")),
+            ["0 checks", "1 check", "2 checks"]
+        );
+    }
 
     #[test]
     fn bytes_are_two_lower_case_digits_each() {

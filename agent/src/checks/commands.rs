@@ -1,5 +1,6 @@
 //! Check `commands`: commands in the image end and say what the schedule expects.
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::json;
@@ -134,7 +135,7 @@ fn judge(settings: &Settings, seen: &[Ended]) -> Judgement {
     let count = settings.run.len();
     let (outcome, summary) = match wrong.as_slice() {
         [] if count == 0 => (CheckOutcome::Skipped, "checks.commands.run names no command".to_owned()),
-        [] => (CheckOutcome::Pass, format!("{count} of {count} commands ended as expected")),
+        [] => (CheckOutcome::Pass, format!("{count} of {} ended as expected", counted(count, "command"))),
         [only] => (CheckOutcome::Fail, only.clone()),
         [first, others @ ..] => {
             (CheckOutcome::Fail, format!("{first}; {} more did not end as expected", others.len()))

@@ -125,7 +125,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         let looked = spawn_blocking(move || look(&same, &places)).await;
         let mut seen = looked.unwrap_or_default();
         seen.waited = started.elapsed();
-        let bad = judge(settings, &seen).outcome == CheckOutcome::Fail;
+        let unknown = seen.mounts.iter().any(|mounted| !mounted.error.is_empty());
+        let bad = unknown || judge(settings, &seen).outcome == CheckOutcome::Fail;
         // What cloud-init unpacks, installs and runs takes room yet.
         let open = bad || cloud_init::is_under_way(guest);
         if ended.is_none() && guest.has(cloud_init::RESULT) {
@@ -199,8 +200,11 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     if outcome != CheckOutcome::Pass {
         return (outcome, summary);
     }
-    match seen.mounts.iter().find_map(|mounted| mounted.fault(seen.waited)) {
-        Some(fault) => (CheckOutcome::Fail, fault),
+    let faults: Vec<_> = seen.mounts.iter().filter_map(|mounted| mounted.fault(seen.waited)).collect();
+    // What is known to be wrong stands before what is unknown.
+    let worst = faults.iter().find(|(outcome, _)| *outcome == CheckOutcome::Fail).or(faults.first());
+    match worst.cloned() {
+        Some(fault) => fault,
         None if seen.mounts.is_empty() => (outcome, summary),
         None => {
             let places: Vec<&str> = seen.mounts.iter().map(|mounted| mounted.place.as_str()).collect();

@@ -1,9 +1,7 @@
 //! Check `dns`: names resolve through the guest's own resolver.
 
-use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use image_manager_proto::v1::CheckOutcome;
 use prost_types::Struct;
@@ -18,16 +16,15 @@ use crate::guest::Guest;
 use crate::resolver::{self, Lookup};
 use crate::text;
 
+mod name_servers;
+pub(crate) use name_servers::NameServers;
+
 /// Most names of one check.
 const MOST_NAMES: usize = 16;
 /// For one question. glibc gives each nameserver 5 seconds, twice.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// How much later than it happened a change of a file may be dated, and earlier a boot.
-const CLOCK_TICK: Duration = Duration::from_secs(1);
-/// systemd-resolved's own address in resolv.conf, behind which the real nameservers are.
-const STUB: &str = "127.0.0.53";
 /// In the observations: the names that did not resolve.
 const UNRESOLVED: &str = "unresolved";
 
@@ -137,8 +134,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         all.sort_by_key(|(index, _)| *index);
         seen.names = all.into_iter().flat_map(|(_, names)| names).collect();
     }
-    seen.nameservers = nameservers(guest);
-    seen.baked = guest.booted().is_some_and(|booted| baked(guest, booted));
+    let servers = NameServers::of(guest, guest.booted());
+    (seen.nameservers, seen.baked) = (servers.asked, servers.baked);
     seen.waited = started.elapsed();
     seen
 }
@@ -174,38 +171,6 @@ async fn ask(getent: PathBuf, name: String, deadline: Instant) -> NameSeen {
             return NameSeen { name, lookup, tries };
         }
     }
-}
-
-/// The name servers that the guest asks, or those behind its own resolver.
-pub(super) fn nameservers(guest: &Guest) -> Vec<String> {
-    let read = |path| servers_of(&guest.read(path).unwrap_or_default());
-    let servers = read("/etc/resolv.conf");
-    if servers.iter().any(|server| server == STUB) {
-        let behind = read("/run/systemd/resolve/resolv.conf");
-        if !behind.is_empty() {
-            return behind;
-        }
-    }
-    servers
-}
-
-fn servers_of(resolv_conf: &str) -> Vec<String> {
-    let server = |line: &str| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some("nameserver")).then(|| words.next().map(text::one_line)).flatten()
-    };
-    resolv_conf.lines().filter_map(server).take(8).collect()
-}
-
-/// Whether `resolv.conf` has been as it is since before the boot, and names a server that is another machine. Both times
-/// are of the guest's own clock.
-fn baked(guest: &Guest, booted: SystemTime) -> bool {
-    let Ok(file) = guest.path("/etc/resolv.conf").metadata() else { return false };
-    let changed = u64::try_from(file.ctime()).map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-    let before = changed.is_ok_and(|changed| changed + CLOCK_TICK < booted);
-    let elsewhere = |server: &String| server.parse::<IpAddr>().map_or(true, |address| !address.is_loopback());
-    let servers = servers_of(&guest.read("/etc/resolv.conf").unwrap_or_default());
-    before && servers.iter().any(elsewhere)
 }
 
 /// What an observation means.
@@ -350,42 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_from_before_the_boot_is_the_images_unless_it_only_names_the_server_itself() {
-        let root = tempfile::tempdir().unwrap();
-        let guest = Guest::below(root.path());
-        std::fs::create_dir_all(guest.path("/etc")).unwrap();
-        let (before, after) =
-            (SystemTime::now() - Duration::from_mins(1), SystemTime::now() + Duration::from_mins(1));
-        assert!(!baked(&guest, after), "no file");
-        let write = |text: &str| std::fs::write(guest.path("/etc/resolv.conf"), text).unwrap();
-        write("nameserver 192.0.2.53\n");
-        assert!(baked(&guest, after) && !baked(&guest, before));
-        write("nameserver 127.0.0.53\nnameserver 192.0.2.53\n");
-        assert!(baked(&guest, after));
-        write("# by the installer\nnameserver 127.0.0.1\nnameserver ::1\n");
-        assert!(!baked(&guest, after));
-    }
-
-    #[test]
     fn what_failed_can_be_repeated_elsewhere() {
         let judgement =
             judge(&Settings::default(), &seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "x")]));
         assert_eq!(repetition(&judgement.observations).unwrap().names, ["b.example"]);
         let judgement = judge(&Settings::default(), &seen(&[("a.example", &["192.0.2.1"], "")]));
         assert_eq!(repetition(&judgement.observations), None);
-    }
-
-    #[test]
-    fn the_stub_is_looked_behind() {
-        let root = tempfile::tempdir().unwrap();
-        let guest = Guest::below(root.path());
-        std::fs::create_dir_all(guest.path("/run/systemd/resolve")).unwrap();
-        std::fs::create_dir_all(guest.path("/etc")).unwrap();
-        std::fs::write(guest.path("/etc/resolv.conf"), "# x\nnameserver 127.0.0.53\noptions edns0\n")
-            .unwrap();
-        assert_eq!(nameservers(&guest), ["127.0.0.53"]);
-        std::fs::write(guest.path("/run/systemd/resolve/resolv.conf"), "nameserver 10.0.2.3\n").unwrap();
-        assert_eq!(nameservers(&guest), ["10.0.2.3"]);
     }
 
     #[tokio::test]

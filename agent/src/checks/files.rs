@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::json;
@@ -216,7 +217,7 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
             (CheckOutcome::Inconclusive, format!("the look at the files did not end: {}", text::list(seen)))
         }
         None if looked_at == 0 => (CheckOutcome::Skipped, "checks.files.expect names no file".to_owned()),
-        None => (CheckOutcome::Pass, format!("{looked_at} of {looked_at} files are as expected")),
+        None => (CheckOutcome::Pass, format!("{looked_at} of {} as expected", counted(looked_at, "file"))),
         Some((first, others)) => {
             let mut summary = first.clone();
             if !others.is_empty() {
@@ -268,7 +269,7 @@ mod tests {
             contains: word("home"),
             ..motd()
         };
-        assert_eq!(said(good.clone()).await, (CheckOutcome::Pass, word("1 of 1 files are as expected")));
+        assert_eq!(said(good.clone()).await, (CheckOutcome::Pass, word("1 of 1 file as expected")));
         let absent = Expected { path: word("/etc/x"), kind: word("absent"), ..Expected::default() };
         assert_eq!(said(absent).await.0, CheckOutcome::Pass);
         for (bad, why) in [

@@ -8,6 +8,7 @@
 use std::fs;
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{CheckOutcome, ServerFacts};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -27,7 +28,7 @@ mod leftovers;
 
 pub(super) const MACHINE_ID: &str = "/etc/machine-id";
 /// Of D-Bus, which had it first; mostly a link.
-pub const ANOTHER_MACHINE_ID: &str = "/var/lib/dbus/machine-id";
+pub const DBUS_MACHINE_ID: &str = "/var/lib/dbus/machine-id";
 const RANDOM_SEED: &str = "/var/lib/systemd/random-seed";
 pub(super) const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// What systemd and the kernel call a server that nobody has named.
@@ -101,7 +102,7 @@ pub struct Observation {
     /// It was there before this boot.
     pub machine_id_baked: bool,
     /// What D-Bus has in a file of its own, where it has one.
-    pub another_machine_id: Option<String>,
+    pub dbus_machine_id: Option<String>,
     pub(super) host_keys: Vec<HostKey>,
     /// There is a random seed in a file that came with the image.
     pub random_seed_baked: bool,
@@ -149,11 +150,11 @@ fn look(settings: &Settings, server: &ServerFacts, guest: &Guest) -> Observation
     let accounts = Accounts::read(guest).unwrap_or_default();
     let keeps = |path: &str| settings.keep.iter().any(|kept| kept == path);
     // A link to the other one is no second.
-    let another = guest.read_plain(ANOTHER_MACHINE_ID).map(|text| text::one_line(&text));
+    let another = guest.read_plain(DBUS_MACHINE_ID).map(|text| text::one_line(&text));
     Observation {
         machine_id: line(MACHINE_ID).unwrap_or_default(),
         machine_id_baked: guest.came_with_the_image(MACHINE_ID),
-        another_machine_id: another.filter(|id| !id.is_empty()),
+        dbus_machine_id: another.filter(|id| !id.is_empty()),
         host_keys: host_keys::look(guest),
         random_seed_baked: !keeps(RANDOM_SEED) && born_before_boot(guest, RANDOM_SEED),
         host_name: line(HOST_NAME).unwrap_or_default(),
@@ -202,11 +203,11 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     use CheckOutcome::{Fail, Inconclusive, Pass};
     let (outcome, summary) = match fault(settings, seen) {
         None => {
-            let keys = seen.host_keys.len();
+            let keys = counted(seen.host_keys.len(), "host key");
             (
                 Pass,
                 format!(
-                    "{} is a server of its own: machine id, {keys} host keys, nothing of the build's",
+                    "{} is a server of its own: machine id, {keys}, nothing of the build's",
                     seen.host_name
                 ),
             )
@@ -256,9 +257,9 @@ fn machine_id(seen: &Observation) -> Option<String> {
     if seen.machine_id_baked {
         return Some(format!("machine id {id} was there before this boot: it came with the image"));
     }
-    let another = seen.another_machine_id.as_ref().filter(|another| *another != id)?;
+    let another = seen.dbus_machine_id.as_ref().filter(|another| *another != id)?;
     Some(format!(
-        "machine id {another} in {ANOTHER_MACHINE_ID} is not this server's {id}: it came with the image"
+        "machine id {another} in {DBUS_MACHINE_ID} is not this server's {id}: it came with the image"
     ))
 }
 
@@ -285,7 +286,7 @@ fn as_json(seen: &Observation) -> Json {
     json!({
         "machine_id": seen.machine_id,
         "machine_id_before_boot": seen.machine_id_baked,
-        "another_machine_id": seen.another_machine_id,
+        "another_machine_id": seen.dbus_machine_id,
         "host_keys": host_keys::as_json(&seen.host_keys),
         "random_seed_before_boot": seen.random_seed_baked,
         "host_name": seen.host_name,

@@ -106,7 +106,7 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         let seen = Observation {
             cards: cards::of(guest, addresses.as_deref().unwrap_or_default()),
             default_route: cards::default_route(guest),
-            name_servers: dns::nameservers(guest),
+            name_servers: dns::NameServers::of(guest, None).asked,
             plan: plan::of(guest),
             blind: addresses.is_none(),
             waited: started.elapsed(),

@@ -1,6 +1,7 @@
 //! Observations on their way to the manager: a JSON object as protobuf has it, and never larger than a
 //! stated limit, because part of it is what the guest said.
 
+use image_manager_proto::json::{self, DEPTH};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use serde_json::Value as Json;
@@ -11,8 +12,6 @@ use crate::text;
 pub const LONGEST_TEXT: usize = 600;
 /// Most elements of a list or an object.
 const ELEMENTS: usize = 64;
-/// Deepest nesting.
-const DEPTH: usize = 8;
 /// About so many bytes for one check.
 const BUDGET: usize = 12 << 10;
 
@@ -106,34 +105,12 @@ fn value(json: &Json, left: &mut Budget, depth: usize) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// The JSON form of a protobuf object, without a limit of size: it is the manager's. Whole numbers stay whole.
+/// The JSON form of a protobuf object, without a limit of size, and with its texts as they are: it is the manager's.
 pub(crate) fn to_json(object: Option<&Struct>) -> Json {
-    object.map_or_else(|| Json::Object(serde_json::Map::new()), |object| fields_to_json(object, DEPTH))
-}
-
-fn fields_to_json(object: &Struct, depth: usize) -> Json {
-    object.fields.iter().map(|(key, inner)| (key.clone(), value_to_json(inner, depth))).collect()
-}
-
-fn value_to_json(value: &Value, depth: usize) -> Json {
-    let Some(depth) = depth.checked_sub(1) else { return Json::Null };
-    match &value.kind {
-        None | Some(Kind::NullValue(_)) => Json::Null,
-        Some(Kind::BoolValue(yes)) => Json::Bool(*yes),
-        Some(Kind::StringValue(text)) => Json::String(text.clone()),
-        Some(Kind::NumberValue(number)) => whole(*number),
-        Some(Kind::ListValue(list)) => list.values.iter().map(|item| value_to_json(item, depth)).collect(),
-        Some(Kind::StructValue(inner)) => fields_to_json(inner, depth),
-    }
-}
-
-fn whole(number: f64) -> Json {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() <= EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and at most 2^53")]
-        return Json::from(number as i64);
-    }
-    Json::from(number)
+    object.map_or_else(
+        || Json::Object(serde_json::Map::new()),
+        |object| json::from_struct(object, str::to_owned),
+    )
 }
 
 /// The texts of a list at the top level of observations.

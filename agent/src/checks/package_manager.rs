@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -259,26 +260,23 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     };
     let (all, urgent) = (names(false), names(true));
     if urgent.len() as u64 > settings.security_pending {
-        return Err((
-            Fail,
-            pending("security updates are", urgent.len(), settings.security_pending, &urgent),
-        ));
+        return Err((Fail, pending("security update", urgent.len(), settings.security_pending, &urgent)));
     }
     if let Some(most) = settings.max_pending.filter(|most| all.len() as u64 > *most) {
-        return Err((Fail, pending("updates are", all.len(), most, &all)));
+        return Err((Fail, pending("update", all.len(), most, &all)));
     }
     let installed = match settings.install.as_str() {
         "" => String::new(),
         package => format!(", {package} was installed and removed"),
     };
     Ok(format!(
-        "{manager} trusts its mirrors, no package is broken, {} updates are pending{installed}",
-        all.len()
+        "{manager} trusts its mirrors, no package is broken, {} pending{installed}",
+        counted(all.len(), "update")
     ))
 }
 
 fn pending(what: &str, count: usize, most: u64, packages: &[String]) -> String {
-    format!("{count} {what} pending, more than {most}: {}", text::list(packages))
+    format!("{} pending, more than {most}: {}", counted(count, what), text::list(packages))
 }
 
 /// The image's own faults before those of others.

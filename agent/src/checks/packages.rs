@@ -13,6 +13,7 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::json;
@@ -285,12 +286,16 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
         (CheckOutcome::Inconclusive, text)
     } else {
         let text = format!(
-            "{} files of {} packages verified, {} changed, {} missing{}",
-            seen.same,
-            seen.packages,
+            "{} of {} verified, {} changed, {} missing{}",
+            counted(seen.same, "file"),
+            counted(seen.packages, "package"),
             seen.changed,
             seen.missing,
-            if seen.edited > 0 { format!(", {} edited configurations", seen.edited) } else { String::new() }
+            if seen.edited > 0 {
+                format!(", {}", counted(seen.edited, "edited configuration file"))
+            } else {
+                String::new()
+            }
         );
         (CheckOutcome::Pass, text)
     };

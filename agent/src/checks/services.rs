@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -241,7 +242,8 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
     if let Some(stranger) = seen.listeners.iter().find(|listener| !is_expected(settings, listener)) {
         return Err((Fail, format!("{stranger}, which nobody expects (checks.services.sockets)")));
     }
-    Ok(format!("the system is {}, {} ports listen, all expected", seen.state, seen.listeners.len()))
+    let ports = counted(seen.listeners.len(), "listening port");
+    Ok(format!("the system is {}, {ports}, all expected", seen.state))
 }
 
 fn more(all: usize) -> String {

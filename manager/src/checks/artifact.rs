@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use image_manager_agent::checks::descriptor::{Check, Key, Observer, Rule, Set, ValueType};
-use image_manager_agent::checks::identity::ANOTHER_MACHINE_ID as DBUS;
+use image_manager_agent::checks::identity::DBUS_MACHINE_ID;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::json;
@@ -203,9 +203,10 @@ fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
     if let Some(machine_id) = seen.machine_id.as_ref().filter(|_| allowed(&&"/etc/machine-id".to_owned())) {
         wrong.push(format!("every server would have the machine id {machine_id}, which came with the image"));
     }
-    if let Some(machine_id) = seen.dbus_machine_id.as_ref().filter(|_| allowed(&&DBUS.to_owned())) {
+    if let Some(machine_id) = seen.dbus_machine_id.as_ref().filter(|_| allowed(&&DBUS_MACHINE_ID.to_owned()))
+    {
         wrong.push(format!(
-            "every server would take the machine id {machine_id} from {DBUS}, which came with the image"
+            "every server would take the machine id {machine_id} from {DBUS_MACHINE_ID}, which came with the image"
         ));
     }
     wrong.extend(each(&seen.proxies, "a proxy of the build is set in"));

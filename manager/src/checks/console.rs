@@ -28,7 +28,6 @@ const COMPLAINTS: [&str; 12] = [
     "Give root password for maintenance",
     "segfault at",
 ];
-const NO_LOGIN: &str = "no login prompt came on the serial console: no getty serves it";
 /// Lines of XFS that are no complaint have none of these.
 const OF_XFS: [&str; 3] = ["orruption", "shut down", "metadata I/O error"];
 
@@ -82,11 +81,28 @@ impl Default for Settings {
     }
 }
 
-/// What a console's text means. A fail for want of something may turn to a pass while the server still starts.
-pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text: &str) -> Judged {
+/// What is wrong with a console, the worst of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Complains,
+    IsEmpty,
+    LacksKernel,
+    LacksLogin,
+}
+
+/// What a console's text means by now.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) judged: Judged,
+    /// It fails for want of a login prompt alone, which comes last: it may turn to a pass while the server still starts.
+    pub(crate) lacks_only_login: bool,
+}
+
+/// What a console's text means.
+pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text: &str) -> Reading {
     let settings: Settings = match super::typed(settings) {
         Ok(settings) => settings,
-        Err(judged) => return judged,
+        Err(judged) => return Reading { judged, lacks_only_login: false },
     };
     let kernel = text.lines().any(is_of_the_kernel);
     let login = text.lines().any(asks_for_a_login);
@@ -95,36 +111,50 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
         .map(str::trim)
         .filter(|line| complains(line) && !settings.allowed.iter().any(|part| line.contains(part.as_str())))
         .collect();
-    let (outcome, summary) = if let Some(first) = complaints.first() {
-        let more = complaints.len() - 1;
-        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-        (CheckOutcome::Fail, format!("the console complains: {first}{more}"))
+    let fault = if !complaints.is_empty() {
+        Some(Fault::Complains)
     } else if text.trim().is_empty() {
-        let why = "nothing came on the serial console: the kernel's command line names none, as `console=ttyS0` does";
-        (CheckOutcome::Fail, why.to_owned())
+        Some(Fault::IsEmpty)
     } else if settings.kernel && !kernel {
-        let why = "no line of the kernel came on the serial console: its command line names none, as `console=ttyS0` does";
-        (CheckOutcome::Fail, why.to_owned())
+        Some(Fault::LacksKernel)
     } else if settings.login && !login {
-        (CheckOutcome::Fail, NO_LOGIN.to_owned())
+        Some(Fault::LacksLogin)
     } else {
-        let said = match (kernel, login) {
+        None
+    };
+    let outcome = if fault.is_some() { CheckOutcome::Fail } else { CheckOutcome::Pass };
+    let summary = match fault {
+        Some(fault) => told(fault, &complaints),
+        None => match (kernel, login) {
             (true, true) => "the kernel and a login prompt are on the serial console",
             (true, false) => "the kernel is on the serial console",
             (false, true) => "a login prompt is on the serial console",
             (false, false) => "something is on the serial console",
-        };
-        (CheckOutcome::Pass, said.to_owned())
+        }
+        .to_owned(),
     };
-    let told: Vec<&str> = complaints.iter().take(TOLD).copied().collect();
-    let seen =
-        json!({ "kernel": kernel, "login_prompt": login, "lines": text.lines().count(), "complaints": told });
-    Judged { outcome, summary, observations: seen }
+    let listed: Vec<&str> = complaints.iter().take(TOLD).copied().collect();
+    let observations = json!({ "kernel": kernel, "login_prompt": login, "lines": text.lines().count(), "complaints": listed });
+    let judged = Judged { outcome, summary, observations };
+    Reading { judged, lacks_only_login: fault == Some(Fault::LacksLogin) }
 }
 
-/// Whether it fails for want of a login prompt alone, which comes last.
-pub(crate) fn only_lacks_a_login(judged: &Judged) -> bool {
-    judged.outcome == CheckOutcome::Fail && judged.summary == NO_LOGIN
+fn told(fault: Fault, complaints: &[&str]) -> String {
+    match fault {
+        Fault::Complains => {
+            let first = complaints.first().copied().unwrap_or_default();
+            let more = complaints.len().saturating_sub(1);
+            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            format!("the console complains: {first}{more}")
+        }
+        Fault::IsEmpty => "nothing came on the serial console: the kernel's command line names none, as `console=ttyS0` does"
+            .to_owned(),
+        Fault::LacksKernel => {
+            "no line of the kernel came on the serial console: its command line names none, as `console=ttyS0` does"
+                .to_owned()
+        }
+        Fault::LacksLogin => "no login prompt came on the serial console: no getty serves it".to_owned(),
+    }
 }
 
 /// A line with the kernel's time in front: `[    1.234567] ...`.
@@ -160,8 +190,23 @@ mod tests {
 
     fn judged(text: &str, settings: &serde_json::Value) -> (CheckOutcome, String) {
         let settings: Map<_, _> = settings.as_object().cloned().unwrap();
-        let judged = judge(&settings, text);
+        let judged = judge(&settings, text).judged;
         (judged.outcome, judged.summary)
+    }
+
+    #[test]
+    fn only_a_login_prompt_is_waited_for() {
+        let lacks_only_login = |text: &str, settings: serde_json::Value| {
+            judge(settings.as_object().unwrap(), text).lacks_only_login
+        };
+        let without_login = GOOD.replace("server login: ", "");
+        assert!(lacks_only_login(&without_login, json!({})));
+        assert!(!lacks_only_login(&without_login, json!({ "login": false })));
+        assert!(!lacks_only_login(&without_login, json!({ "no such key": 1 })));
+        assert!(!lacks_only_login(GOOD, json!({})));
+        for worse in ["", "SeaBIOS\n", "[    1.0] Kernel panic - not syncing\n"] {
+            assert!(!lacks_only_login(worse, json!({})), "{worse}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(crate) enum Verb {
     Run(RunArguments),
     /// Boot a schedule's published image once more, and ask it again
     #[command(after_help = examples::VERIFY)]
-    Verify(VerifyArguments),
+    Verify(FollowArguments),
     /// Say what the manager does now, what is due next, and what needs attention
     #[command(after_help = examples::STATUS)]
     Status(OverviewArguments),
@@ -229,55 +229,46 @@ pub(crate) struct ServeArguments {
     pub(crate) webhook: WebhookArguments,
 }
 
-/// Arguments of `run`.
+/// A build that is begun now and followed to its verdict: arguments of `verify`, and those of `run` besides its own.
 #[derive(Debug, Args)]
-pub(crate) struct RunArguments {
+pub(crate) struct FollowArguments {
     /// Name of the schedule
     #[arg(add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: String,
+    // What `run` has besides stands between these two.
     /// Print the logs as they come
-    #[arg(long, short)]
+    #[arg(long, short, display_order = 0)]
     pub(crate) verbose: bool,
+    /// File with the API token of the manager that serves this state directory
+    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE", display_order = 2)]
+    pub(crate) api_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArguments,
+    #[command(flatten)]
+    pub(crate) logging: LogArguments,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
     /// Build even if nothing has changed since the last build (see `skip` in schedules.toml)
-    #[arg(long)]
+    #[arg(long, display_order = 1)]
     pub(crate) force: bool,
     /// Build nothing, but verify the published image again.
     #[arg(skip)]
     pub(crate) verify: bool,
     /// After the agent has gone, shut the server down and write its disk to this file, for a look inside
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", display_order = 1)]
     pub(crate) keep_disk: Option<PathBuf>,
-    /// File with the API token of the manager that serves this state directory
-    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
-    pub(crate) api_token_file: Option<PathBuf>,
+    // Behind the others, for it has headings, under which all would stand that comes after it.
     #[command(flatten)]
-    pub(crate) host: HostArguments,
-    #[command(flatten)]
-    pub(crate) logging: LogArguments,
+    pub(crate) followed: FollowArguments,
 }
 
-/// Arguments of `verify`.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArguments {
-    /// Name of the schedule
-    #[arg(add = ArgValueCandidates::new(completions::schedule_names))]
-    pub(crate) schedule: String,
-    /// Print the logs as they come
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// File with the API token of the manager that serves this state directory
-    #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
-    pub(crate) api_token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) host: HostArguments,
-    #[command(flatten)]
-    pub(crate) logging: LogArguments,
-}
-
-impl From<VerifyArguments> for RunArguments {
-    fn from(arguments: VerifyArguments) -> Self {
-        let VerifyArguments { schedule, verbose, api_token_file, host, logging } = arguments;
-        Self { schedule, verbose, force: false, verify: true, keep_disk: None, api_token_file, host, logging }
+impl RunArguments {
+    /// Those with which `verify` is run.
+    pub(crate) fn of_verification(followed: FollowArguments) -> Self {
+        Self { followed, force: false, verify: true, keep_disk: None }
     }
 }
 

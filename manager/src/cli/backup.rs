@@ -26,7 +26,8 @@ pub(crate) async fn run(arguments: BackupArguments) -> Outcome {
     let to = std::path::absolute(&arguments.file).map_err(Trouble::usage)?;
     let copied = tokio::task::spawn_blocking(move || copy(&from, &to)).await;
     let (builds, size) = copied.map_err(Trouble::errored)??;
-    text::say!(format_args!("{builds} builds in {} ({})", arguments.file.display(), HumanBytes(size)));
+    let builds = image_manager_proto::counted(builds, "build");
+    text::say!(format_args!("{builds} in {} ({})", arguments.file.display(), HumanBytes(size)));
     Ok(Exit::Done)
 }
 

@@ -1,5 +1,6 @@
 //! `image-manager compare`: what differs between two builds.
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{self, CheckOutcome, CompareBuildsResponse};
 
 use super::arguments::{CompareArguments, OneFormat};
@@ -136,7 +137,7 @@ fn write_checks(out: &mut Screen, comparison: &CompareBuildsResponse, style: Sty
 fn write_definition(out: &mut Screen, comparison: &CompareBuildsResponse, style: Style) {
     let (Some(in_a), Some(in_b)) = (comparison.definition_a, comparison.definition_b) else { return };
     out.blank();
-    line!(out, style.bold("definition"), format_args!("  {in_a} parts in A, {in_b} in B"));
+    line!(out, style.bold("definition"), format_args!("  {} in A, {in_b} in B", counted(in_a, "part")));
     if comparison.definition.is_empty() {
         line!(out, "  the same");
     }

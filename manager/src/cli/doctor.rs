@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 
 use super::Exit;
@@ -74,15 +75,11 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
     }
     findings.extend(clouds(&found));
     findings.push(if definition.mistakes.is_empty() {
-        Finding::good(format!("{} ({})", path.display(), amount(found.schedules.len())))
+        Finding::good(format!("{} ({})", path.display(), counted(found.schedules.len(), "schedule")))
     } else {
         unusable()
     });
     findings
-}
-
-fn amount(schedules: usize) -> String {
-    format!("{schedules} schedule{}", if schedules == 1 { "" } else { "s" })
 }
 
 /// The schedules' clouds, as far as this host's clouds.yaml and variables tell: nothing is asked of them.
@@ -126,15 +123,5 @@ fn needed_by(finding: &Finding) -> String {
         0 => String::new(),
         count if count > LISTED => format!(" ({names} and {} more)", count - LISTED),
         _ => format!(" ({names})"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_schedule_is_no_schedules() {
-        assert_eq!([0, 1, 2].map(amount), ["0 schedules", "1 schedule", "2 schedules"]);
     }
 }

@@ -184,6 +184,6 @@ mod tests {
         let piped = table(&[build], Style::plain());
         let piped = piped.as_str();
         assert!(piped.contains("52cee028ec3c") && piped.contains("2026-11-01 00:00:00Z"), "{piped}");
-        assert!(piped.contains("92.0 s") && piped.contains(" d ago"), "{piped}");
+        assert!(piped.contains("1 min 32 s") && piped.contains(" days ago"), "{piped}");
     }
 }

@@ -127,6 +127,7 @@ pub(crate) fn load_definition(
     host: &HostArguments,
     needed: &(dyn Fn(&Schedule) -> bool + Sync),
 ) -> Result<Loaded, Trouble> {
+    expect_directories(host)?;
     let schedules = load_schedules(&host.schedules.schedules)?;
     let settings = settings(host, &absolute(&host.state.state), 1);
     // Before the resolver, which runs as root what these are.
@@ -134,6 +135,29 @@ pub(crate) fn load_definition(
     let definition = definition(&schedules, &settings, needed).into_result(&schedules);
     let definition = definition.map_err(|error| mistakes(&error))?;
     Ok(Loaded { schedules, definition, settings })
+}
+
+/// What somebody has named must be there; the scratch directory is made.
+fn expect_directories(host: &HostArguments) -> Result<(), Trouble> {
+    if let Some(path) = host.elements.iter().find(|path| !path.is_dir()) {
+        let why = if path.exists() { "it is not a directory" } else { "there is no such directory" };
+        return Err(Trouble::usage(format!(
+            "--elements {}: {why}; name one with elements of your own, or leave --elements and IMAGE_MANAGER_ELEMENTS out",
+            path.display()
+        )));
+    }
+    expect_scratch(host.scratch.as_deref())
+}
+
+/// A scratch directory that is named must be one, or not be there yet.
+fn expect_scratch(scratch: Option<&Path>) -> Result<(), Trouble> {
+    match scratch.filter(|path| path.exists() && !path.is_dir()) {
+        Some(path) => Err(Trouble::usage(format!(
+            "--scratch {}: it is not a directory; name one, which is made where it is not there",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn mistakes(error: &LoadError) -> Trouble {

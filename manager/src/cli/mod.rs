@@ -50,7 +50,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::{Arguments, Verb};
+use arguments::{Arguments, RunArguments, Verb};
 
 use crate::operator::{json, when};
 use crate::untrusted::Untrusted;
@@ -178,7 +178,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
     match arguments.verb {
         Verb::Serve(serve) => serve::run(serve).await,
         Verb::Run(run) => run::run(run).await,
-        Verb::Verify(verify) => run::run(verify.into()).await,
+        Verb::Verify(followed) => run::run(RunArguments::of_verification(followed)).await,
         Verb::Status(status) => status::run(status).await,
         Verb::Schedules(schedules) => schedules::run(schedules).await,
         Verb::Trigger(trigger) => orders::trigger(trigger).await,

@@ -203,6 +203,6 @@ mod tests {
         assert!(said.contains("  4 skipped besides, because nothing had changed\n"), "{said}");
         assert!(said.contains("✔?✔"), "{said}");
         assert!(said.contains("1 of 1 that errored passed when built again"), "{said}");
-        assert!(said.contains("boot to agent          21.0 s        34.0 s"), "{said}");
+        assert!(said.contains("boot to agent            21 s          34 s"), "{said}");
     }
 }

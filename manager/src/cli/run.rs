@@ -15,7 +15,7 @@ use super::{Exit, Outcome, Trouble, destination, logging, verdict};
 use crate::cloud::Trouble as CloudTrouble;
 use crate::history::Principal;
 use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
-use crate::operator::{Logs, build_events};
+use crate::operator::{ApiToken, Logs, build_events};
 use crate::reason::Reason;
 use crate::schedules::{Schedule, Schedules, Target};
 
@@ -23,24 +23,28 @@ use crate::schedules::{Schedule, Schedules, Target};
 const GRACE: Duration = Duration::from_mins(3);
 
 pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
-    arguments.host.private.extend(arguments.api_token_file.clone());
+    arguments.followed.host.private.extend(arguments.followed.api_token_file.clone());
     // The report at the end says what went wrong; log lines would tear the progress bar.
-    logging::start(&arguments.logging, "error")?;
-    let directory = arguments.host.state.state.clone();
-    let host = arguments.host.clone();
-    let wanted = arguments.schedule.clone();
+    logging::start(&arguments.followed.logging, "error")?;
+    // Where no manager serves nobody asks for it; a name that is wrong is wrong all the same.
+    let token = arguments.followed.api_token_file.as_deref();
+    token.map(ApiToken::read_to_bring).transpose().map_err(Trouble::usage)?;
+    let directory = arguments.followed.host.state.state.clone();
+    let host = arguments.followed.host.clone();
+    let wanted = arguments.followed.schedule.clone();
     // Reads files and runs a program.
     let loaded = tokio::task::spawn_blocking(move || {
         load_definition(&host, &|schedule: &Schedule| schedule.name == wanted)
     });
     let Loaded { schedules, .. } = loaded.await.map_err(Trouble::errored)??;
-    if schedules.get(&arguments.schedule).is_none() {
-        let none = schedules.no_schedule(&arguments.schedule);
+    if schedules.get(&arguments.followed.schedule).is_none() {
+        let none = schedules.no_schedule(&arguments.followed.schedule);
         return Err(Trouble::usage(format!("{}: {none}", schedules.path.display())));
     }
     if let Some(file) = &arguments.keep_disk {
-        let targets = schedules.get(&arguments.schedule).map_or(&[][..], |schedule| &schedule.targets);
-        one_keeps_its_disk(&arguments.schedule, targets)?;
+        let schedule = &arguments.followed.schedule;
+        let targets = schedules.get(schedule).map_or(&[][..], |schedule| &schedule.targets);
+        one_keeps_its_disk(schedule, targets)?;
         // Before anything is built for it.
         destination::expect_writable(file, "--keep-disk ")?;
     }
@@ -71,16 +75,17 @@ fn one_keeps_its_disk(schedule: &str, targets: &[Target]) -> Result<(), Trouble>
 /// Nobody serves the state directory: this process is the manager until the build has ended.
 async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) -> Outcome {
     lock.sign(None)?;
-    let local = schedules.get(&arguments.schedule).is_some_and(Schedule::is_on_this_host);
-    let gateway = match arguments.host.gateway {
+    let local = schedules.get(&arguments.followed.schedule).is_some_and(Schedule::is_on_this_host);
+    let gateway = match arguments.followed.host.gateway {
         Some(gateway) => gateway,
         None if local => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         None => gateway_address(&schedules),
     };
     let gateway = listen(gateway, "--gateway").await?;
-    let needed = |schedule: &Schedule| schedule.name == arguments.schedule;
+    let needed = |schedule: &Schedule| schedule.name == arguments.followed.schedule;
     let instance =
-        Instance::open(&arguments.host, lock, schedules, &needed, gateway, Builds::OneInForeground).await?;
+        Instance::open(&arguments.followed.host, lock, schedules, &needed, gateway, Builds::OneInForeground)
+            .await?;
     let followed = build_here(arguments, &instance.manager).await;
     if !matches!(followed, Ok(Followed::Abandoned)) {
         instance.manager.shut_down(GRACE).await;
@@ -96,7 +101,7 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
 /// manager that serves.
 async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Followed, Trouble> {
     manager.recover().await.map_err(Trouble::errored)?;
-    manager.end_waiting(&arguments.schedule).await.map_err(Trouble::errored)?;
+    manager.end_waiting(&arguments.followed.schedule).await.map_err(Trouble::errored)?;
     let mut options = TriggerOptions {
         keep_disk: arguments
             .keep_disk
@@ -111,7 +116,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
     let first = follow_here(arguments, manager, options.clone()).await?;
     let Followed::Ended(build) = &first else { return Ok(first) };
     tell_end(arguments, build);
-    let owed = manager.history().owed_retry(&arguments.schedule).await.map_err(Trouble::errored)?;
+    let owed = manager.history().owed_retry(&arguments.followed.schedule).await.map_err(Trouble::errored)?;
     if owed.is_none_or(|owed| owed.build_id != build.id) {
         return Ok(first);
     }
@@ -127,7 +132,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
 
 /// The last lines.
 fn tell_end(arguments: &RunArguments, build: &v1::Build) {
-    text::print(&verdict::last_lines(build, &arguments.host.state.state, Style::of_stdout()));
+    text::print(&verdict::last_lines(build, &arguments.followed.host.state.state, Style::of_stdout()));
 }
 
 async fn follow_here(
@@ -135,18 +140,18 @@ async fn follow_here(
     manager: &Manager,
     options: TriggerOptions,
 ) -> Result<Followed, Trouble> {
-    let build = manager.trigger(&arguments.schedule, options).await.map_err(refused)?;
+    let build = manager.trigger(&arguments.followed.schedule, options).await.map_err(refused)?;
     let events =
         build_events(manager.clone(), build.id.clone(), Logs::All).await.map_err(Trouble::errored)?;
     let cancel = || {
         manager.cancel(&build.id, Principal::this_process());
     };
-    follow::follow(events, arguments.verbose, cancel).await
+    follow::follow(events, arguments.followed.verbose, cancel).await
 }
 
 /// Asks the manager that serves the state directory, and follows.
 async fn by_the_manager(arguments: &RunArguments) -> Outcome {
-    let directory = &arguments.host.state.state;
+    let directory = &arguments.followed.host.state.state;
     let Some(holder) = holder(directory) else {
         return Err(Trouble::errored(format!(
             "another image-manager uses the state directory {} and has not said how to reach it yet: try again",
@@ -166,8 +171,8 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
             "--keep-disk works only for a build in the foreground: a manager serves this state directory",
         ));
     }
-    let mut client = Client::connect(operator, arguments.api_token_file.as_deref()).await?;
-    let build = client.trigger(&arguments.schedule, arguments.force, arguments.verify).await?;
+    let mut client = Client::connect(operator, arguments.followed.api_token_file.as_deref()).await?;
+    let build = client.trigger(&arguments.followed.schedule, arguments.force, arguments.verify).await?;
     let events = client.watch(&build.id).await?;
     let canceller = client.clone();
     let id = build.id.clone();
@@ -175,7 +180,7 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         let (mut client, id) = (canceller.clone(), id.clone());
         tokio::spawn(async move { client.cancel(&id).await });
     };
-    match follow::follow(events, arguments.verbose, cancel).await? {
+    match follow::follow(events, arguments.followed.verbose, cancel).await? {
         Followed::Ended(build) => {
             let unexplained = Reason::parse(&build.reason) == Some(Reason::DibHookUnexplained);
             if unexplained && build.retry_of.is_empty() {

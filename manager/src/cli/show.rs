@@ -5,6 +5,7 @@ pub(super) mod trials;
 
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{self, CheckOutcome, ControlOutcome};
 
 use super::arguments::{OneFormat, ShowArguments};
@@ -110,7 +111,7 @@ pub(super) fn clouds(build: &v1::Build) -> String {
         return build.cloud.clone();
     }
     let clouds: std::collections::BTreeSet<_> = build.trials.iter().map(|trial| &trial.cloud).collect();
-    format!("{} clouds", clouds.len())
+    counted(clouds.len(), "cloud")
 }
 
 fn write_rest(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style) {

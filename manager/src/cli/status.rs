@@ -1,5 +1,6 @@
 //! `image-manager status`: what the manager that serves does, what is due, and what needs attention.
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{self, BuildState};
 
 use super::arguments::{OneFormat, OverviewArguments};
@@ -57,10 +58,7 @@ fn document(now: &Now) -> String {
 fn screen(now: &Now, style: Style) -> Screen {
     let mut out = Screen::default();
     let schedules = &now.schedules.schedules;
-    let count = match schedules.len() {
-        1 => "1 schedule".to_owned(),
-        count => format!("{count} schedules"),
-    };
+    let count = counted(schedules.len(), "schedule");
     line!(out, "The manager at ", now.url, " has ", count, ".");
     out.blank();
     under_way(&mut out, &now.builds, style);

@@ -63,6 +63,9 @@ impl Place {
         let owner = history.owner().await.map_err(Trouble::errored)?;
         let kind = CloudKind::of(&arguments.cloud);
         let state = arguments.state.state.canonicalize().map_err(Trouble::errored)?;
+        if kind.on_this_host {
+            expect_scratch(arguments)?;
+        }
         let opened = (kind.open)(&arguments.cloud, &Opening { state: &state, owner: &owner });
         let cloud = opened.map_err(told)?;
         let scratch = arguments.scratch.clone().unwrap_or_else(|| state.join("scratch"));
@@ -89,6 +92,18 @@ impl Place {
             Ok(_) => Ok(Removal::Gone),
             Err(error) => Ok(Removal::Held(error.to_string())),
         }
+    }
+}
+
+/// Nothing is found below a directory that is not there: one that is named must be.
+fn expect_scratch(arguments: &SweepArguments) -> Result<(), Trouble> {
+    match arguments.scratch.as_deref().filter(|path| !path.is_dir()) {
+        Some(path) => Err(Trouble::usage(format!(
+            "--scratch {}: there is no such directory; name the one that builds had, or leave --scratch and \
+             IMAGE_MANAGER_SCRATCH out",
+            path.display()
+        ))),
+        None => Ok(()),
     }
 }
 

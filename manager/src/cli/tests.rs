@@ -23,6 +23,15 @@ fn the_command_line_is_sound() {
     Arguments::command().debug_assert();
 }
 
+#[test]
+fn what_run_has_besides_verify_stands_among_its_options() {
+    let mut run = verbs().into_iter().find(|verb| verb.get_name() == "run").unwrap();
+    let help = run.render_long_help().to_string();
+    let at = |text: &str| help.find(text).unwrap_or_else(|| panic!("no {text} in\n{help}"));
+    let order = ["--verbose", "--force", "--keep-disk", "--api-token-file", "This host:", "Log:"].map(at);
+    assert!(order.is_sorted(), "{help}");
+}
+
 /// What people are told to do next can be done.
 #[test]
 fn commands_in_hints_are_ours() {

@@ -126,7 +126,8 @@ fn follow_up(
     let policy = RetryPolicy { retries, ..policy };
     if counts && policy.pause_after > 0 && failures >= policy.pause_after {
         let paused = format!(
-            "{failures} builds in a row did not pass, the last one for {reason}: mend the cause, then resume it"
+            "{} in a row did not pass, the last one for {reason}: mend the cause, then resume it",
+            image_manager_proto::counted(failures, "build")
         );
         tx.execute(
             "UPDATE schedule_state SET paused = 1, pause_reason = ?2, paused_at = ?3, paused_by = ?4 WHERE schedule = ?1",

@@ -1,15 +1,15 @@
 //! Observations between protobuf's `Struct` and JSON text.
 
+use image_manager_proto::json;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use serde_json::Value as Json;
 
-/// Deepest nesting that is kept; what lies below becomes null. Bounds what a hostile agent can send.
-const DEPTH: usize = 8;
-
-/// A `Struct` as a JSON object.
+/// A `Struct` as a JSON object. It reaches terminals, so its texts have no escape sequences.
 pub fn to_json(observations: &Struct) -> Json {
-    struct_to_json(observations, DEPTH)
+    json::from_struct(observations, |text| {
+        text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    })
 }
 
 /// A JSON object as a `Struct`; anything else gives an empty one.
@@ -20,37 +20,6 @@ pub fn from_json(json: &Json) -> Struct {
         },
         _ => Struct::default(),
     }
-}
-
-fn struct_to_json(value: &Struct, depth: usize) -> Json {
-    Json::Object(value.fields.iter().map(|(key, value)| (key.clone(), value_to_json(value, depth))).collect())
-}
-
-fn value_to_json(value: &Value, depth: usize) -> Json {
-    let Some(depth) = depth.checked_sub(1) else { return Json::Null };
-    match &value.kind {
-        None | Some(Kind::NullValue(_)) => Json::Null,
-        Some(Kind::BoolValue(value)) => Json::Bool(*value),
-        // They reach terminals: no escape sequences.
-        Some(Kind::StringValue(value)) => {
-            Json::String(value.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect())
-        }
-        Some(Kind::NumberValue(value)) => number(*value),
-        Some(Kind::StructValue(value)) => struct_to_json(value, depth),
-        Some(Kind::ListValue(ListValue { values })) => {
-            Json::Array(values.iter().map(|value| value_to_json(value, depth)).collect())
-        }
-    }
-}
-
-/// Whole numbers without a decimal point, as people expect of byte counts.
-fn number(value: f64) -> Json {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() < EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        return Json::from(value as i64);
-    }
-    serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number)
 }
 
 fn value_from_json(json: &Json) -> Value {
@@ -69,7 +38,15 @@ fn value_from_json(json: &Json) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use image_manager_proto::json::DEPTH;
+
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_left_out() {
+        let seen = from_json(&serde_json::json!({ "a": ["\u{1b}[31mred\n\tback\u{7}"] }));
+        assert_eq!(to_json(&seen), serde_json::json!({ "a": ["[31mred\n\tback"] }));
+    }
 
     #[test]
     fn json_survives_the_way_through_a_struct() {

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1;
 
 use super::Manager;
@@ -74,10 +75,7 @@ fn room(scratch: &Path, need: u64) -> Option<v1::Problem> {
 
 fn leftovers(stuck: &[StuckResource]) -> Option<v1::Problem> {
     let oldest = stuck.iter().map(|resource| resource.since_ms).min()?;
-    let things = match stuck.len() {
-        1 => "1 thing".to_owned(),
-        count => format!("{count} things"),
-    };
+    let things = counted(stuck.len(), "thing");
     let mut lines: Vec<String> = stuck
         .iter()
         .take(TOLD)

@@ -37,6 +37,11 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
         let allow = [(header::ALLOW, "POST")];
         return (StatusCode::METHOD_NOT_ALLOWED, allow, "gRPC takes POST only\n").into_response();
     }
+    // tonic would take it for gRPC, and answer 200 with what it makes of the body.
+    if rules::is_of_service(&path) && !is_grpc(request.headers()) {
+        let why = "gRPC takes the content type application/grpc only; /api/v1 answers with JSON\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
+    }
     let need = rules::need(&method, &path);
     let visitor = request.extensions().get::<Visitor>().cloned();
     let caller = match (need, identify(&access, request.headers(), visitor.as_ref()).await) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use image_manager_proto::v1::image_manager_server::ImageManagerServer;
@@ -29,6 +30,8 @@ const REQUEST_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// Longest list of headers, in bytes.
 const HEADERS: u32 = 16 * 1024;
+/// What is said where a path is not for a method.
+const OTHER_METHOD: &str = "this method does nothing here: the header Allow names those that do\n";
 /// How long open streams may hold up the end.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -77,6 +80,8 @@ pub async fn serve(
     };
     // The pages have an explicit fallback: tonic's own answers 200 with grpc-status 12 to everything.
     let pages = web::pages(web).route("/healthz", get(|| async { "ok\n" })).merge(metrics);
+    let pages =
+        pages.method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, OTHER_METHOD) });
     let routes = Routes::from(pages)
         .add_service(control)
         .add_service(descriptions().build_v1()?.max_decoding_message_size(REQUEST_LIMIT))

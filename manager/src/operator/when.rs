@@ -3,9 +3,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
+use image_manager_proto::counted;
 use prost_types::Timestamp;
 
 use crate::clock;
+
+/// In seconds.
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// From where on a duration is told in days, and without its hours.
+const TWO_DAYS: u64 = 2 * DAY;
+const TEN_DAYS: u64 = 10 * DAY;
 
 /// "2026-11-23 08:19:24Z", or "-".
 pub(crate) fn exact(time: Option<&Timestamp>) -> String {
@@ -25,14 +34,14 @@ pub(crate) fn until(time: Option<&Timestamp>) -> String {
     format!("in {}", about((time - clock::now()).num_seconds()))
 }
 
-/// Seconds in the unit that suits them.
+/// Seconds in the unit that suits them, which is that in which [`took`] begins.
 fn about(seconds: i64) -> String {
-    let seconds = seconds.max(0);
+    let seconds = u64::try_from(seconds).unwrap_or(0);
     match seconds {
-        0..100 => format!("{seconds} s"),
-        100..6000 => format!("{} min", seconds / 60),
-        6000..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
+        0..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => format!("{} min", seconds / MINUTE),
+        HOUR..TWO_DAYS => format!("{} h", seconds / HOUR),
+        _ => counted(seconds / DAY, "day"),
     }
 }
 
@@ -46,24 +55,23 @@ pub(crate) fn rfc3339(time: Option<&Timestamp>) -> String {
     time.and_then(clock::utc).map(clock::rfc3339).unwrap_or_default()
 }
 
-/// How long it took, up to now when it is not over: "1m 42s", or "-" when it has not begun.
+/// How long it took, up to now when it is not over: "1 min 42 s", or "-" when it has not begun.
 pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> String {
     let Some(from) = from.and_then(clock::utc) else { return "-".to_owned() };
     let to = to.and_then(clock::utc).unwrap_or_else(clock::now);
     took((to - from).to_std().unwrap_or_default())
 }
 
-/// "0.4 s", "42.0 s", "3 min 12 s", "1 h 02 min", "14 days 17 h".
+/// "0.4 s", "42 s", "3 min 12 s", "1 h 02 min", "3 days 4 h", "15 days". The pages' script counts on in the same form.
 pub(crate) fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    if seconds < 100 {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else if seconds < 3600 {
-        format!("{} min {:02} s", seconds / 60, seconds % 60)
-    } else if seconds < 172_800 {
-        format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60)
-    } else {
-        format!("{} days {} h", seconds / 86_400, seconds % 86_400 / 3600)
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => format!("{} min {:02} s", seconds / MINUTE, seconds % MINUTE),
+        HOUR..TWO_DAYS => format!("{} h {:02} min", seconds / HOUR, seconds % HOUR / MINUTE),
+        TWO_DAYS..TEN_DAYS => format!("{} {} h", counted(seconds / DAY, "day"), seconds % DAY / HOUR),
+        _ => counted(seconds / DAY, "day"),
     }
 }
 
@@ -91,11 +99,14 @@ mod tests {
     #[test]
     fn durations_read_well() {
         let cases = [
-            (400, "0.4 s"),
-            (42_000, "42.0 s"),
+            (440, "0.4 s"),
+            (42_900, "42 s"),
+            (60_000, "1 min 00 s"),
             (192_000, "3 min 12 s"),
             (3_720_000, "1 h 02 min"),
-            (353 * 3_600_000, "14 days 17 h"),
+            (47 * 3_600_000, "47 h 00 min"),
+            (50 * 3_600_000, "2 days 2 h"),
+            (353 * 3_600_000, "14 days"),
         ];
         for (ms, text) in cases {
             assert_eq!(took(Duration::from_millis(ms)), text);
@@ -108,7 +119,9 @@ mod tests {
         assert!(["5 s ago", "6 s ago"].contains(&age(5).as_str()));
         assert_eq!(age(7 * 60), "7 min ago");
         assert_eq!(age(3 * 3600), "3 h ago");
-        assert_eq!(age(12 * 86_400), "12 d ago");
+        assert_eq!(age(12 * 86_400), "12 days ago");
+        assert_eq!(age(90), "1 min ago");
+        assert_eq!(age(100 * 60), "1 h ago");
         assert_eq!(ago(None), "");
         let later = clock::now().timestamp() + 4 * 3600 + 5;
         assert_eq!(until(Some(&Timestamp { seconds: later, nanos: 0 })), "in 4 h");

@@ -48,10 +48,15 @@ pub fn definition(
     let needed: Vec<&Schedule> = schedules.schedules.iter().filter(|schedule| needed(schedule)).collect();
     // By where the elements are looked for: what a name means may differ.
     let mut by_path: BTreeMap<Vec<PathBuf>, Vec<&Schedule>> = BTreeMap::new();
-    for schedule in needed {
-        by_path.entry(settings.elements_of(&schedule.image)).or_default().push(schedule);
-    }
     let mut whole = Definition::default();
+    for schedule in needed {
+        let absent = absent_directories(schedule);
+        // What is missing besides may lie there.
+        if absent.is_empty() {
+            by_path.entry(settings.elements_of(&schedule.image)).or_default().push(schedule);
+        }
+        whole.mistakes.extend(absent);
+    }
     for (path, group) in by_path {
         let lists: BTreeSet<&[String]> =
             group.iter().map(|schedule| schedule.image.elements.as_slice()).collect();
@@ -109,6 +114,22 @@ fn undeclared<'a>(schedule: &'a Schedule, answer: &'a Answer) -> impl Iterator<I
         let title = format!("environment variable `{name}` is not allowed");
         Mistake::of(schedule, Place::Variable(name.clone()), title, "no element declares it", help)
     })
+}
+
+/// Directories of elements that are not there.
+fn absent_directories(schedule: &Schedule) -> Vec<Mistake> {
+    let paths = schedule.image.elements_path.iter().enumerate().filter(|(_, path)| !path.is_dir());
+    paths
+        .map(|(position, path)| {
+            Mistake::of(
+                schedule,
+                Place::Directory(position),
+                format!("`image.elements_path`: there is no directory {}", path.display()),
+                "not a directory",
+                "make it, or name another one; a relative path counts from the directory of the schedules file",
+            )
+        })
+        .collect()
 }
 
 fn no_agent(schedule: &Schedule) -> Mistake {
@@ -216,6 +237,23 @@ mod tests {
         assert!(notes(uefi, r#""vm""#).contains("add \"block-device-efi\""));
         assert_eq!(notes(uefi, r#""vm", "block-device-efi""#), "");
         assert_eq!(notes("server.firmware = \"bios\"", r#""vm""#), "");
+    }
+
+    #[test]
+    fn a_directory_of_elements_that_is_not_there_is_a_mistake_at_its_place() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("own")).unwrap();
+        std::fs::write(place.path().join("file"), "").unwrap();
+        let text = "[schedule.a]\nimage.elements = [\"vm\"]\nimage.elements_path = [\"own\", \"file\", \"nowhere\"]\n";
+        let schedules = parse(&place.path().join("schedules.toml"), text).unwrap();
+        let settings = super::super::host::tests::settings();
+        let found = definition(&schedules, &settings, &|_| true);
+        let shown = schedules.refuse(&found.mistakes).unwrap_err().render(false);
+        for piece in
+            ["there is no directory", "/file", "/nowhere", "schedules.toml:3:31", ":3:39", "2 errors in"]
+        {
+            assert!(shown.contains(piece), "{piece}: {shown}");
+        }
     }
 
     #[test]

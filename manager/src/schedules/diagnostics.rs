@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use image_manager_proto::counted;
 
 /// Mistakes that are shown; more are only counted.
 const SHOWN: usize = 100;
@@ -58,7 +59,7 @@ pub enum LoadErrorReason {
         line: usize,
     },
     /// It has mistakes.
-    #[error("{}", count(.diagnostics.len(), "error"))]
+    #[error("{}", counted(.diagnostics.len(), "error"))]
     Invalid {
         /// The file's text, with what may be secret blotted out.
         text: String,
@@ -96,7 +97,7 @@ impl LoadError {
         let hidden = diagnostics.len().saturating_sub(SHOWN);
         let rest = if hidden > 0 { format!(", {hidden} of them not shown") } else { String::new() };
         // Writing to a string does not fail.
-        let _ = writeln!(rendered, "{} in {}{rest}", count(diagnostics.len(), "error"), self.file_name());
+        let _ = writeln!(rendered, "{} in {}{rest}", counted(diagnostics.len(), "error"), self.file_name());
         rendered
     }
 
@@ -233,11 +234,6 @@ fn blot_out(text: &str, secrets: &BTreeSet<(usize, usize)>) -> String {
     }
     // Whole characters are replaced, so this is UTF-8; were it not, rather nothing than a secret.
     String::from_utf8(bytes).unwrap_or_default()
-}
-
-/// `1 error`, `2 errors`.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A piece of the file in backticks, for messages: short, and without control characters.

@@ -20,6 +20,8 @@ pub enum Place {
     Value(String),
     /// One of `image.packages`.
     Package(String),
+    /// One of `image.elements_path`, by its position in the list.
+    Directory(usize),
 }
 
 /// A mistake in a file that can be read, found by a look at the host.
@@ -72,6 +74,8 @@ pub(super) struct ImagePlaces {
     pub(super) values: BTreeMap<String, Range<usize>>,
     /// Each package's name.
     pub(super) packages: BTreeMap<String, Range<usize>>,
+    /// Each directory of elements.
+    pub(super) directories: Vec<Range<usize>>,
 }
 
 impl Schedules {
@@ -86,6 +90,7 @@ impl Schedules {
                 Place::Variable(name) => places.variables.get(name).cloned(),
                 Place::Value(name) => places.values.get(name).cloned(),
                 Place::Package(name) => places.packages.get(name).cloned(),
+                Place::Directory(position) => places.directories.get(*position).cloned(),
                 Place::Elements => None,
             };
             findings.add(

@@ -1,6 +1,9 @@
 //! `/api/v1`: what the manager tells, as JSON, and what it says of a request that makes no sense.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
@@ -56,6 +59,56 @@ fn what_the_command_line_tells_is_told_over_http_too() {
     }
     it_is_as_its_document_says(&place, operator);
     serving.terminate();
+}
+
+/// A POST request with a body of one byte and this header, over a socket; returns the answer's head and body.
+fn post(operator: &str, path: &str, header: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(operator).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {operator}\r\n{header}content-length: 1\r\nconnection: close\r\n\r\na"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+#[test]
+fn a_content_type_that_is_not_taken_is_told_which_one_is() {
+    let place = Place::tiny("");
+    let serving = place.serve();
+    let form = "application/x-www-form-urlencoded";
+    for (path, said) in [
+        ("/build", "takes a form (schedule=NAME) or JSON"),
+        ("/schedules/tiny/pause", form),
+        ("/schedules/tiny/resume", form),
+        ("/login", form),
+        ("/image_manager.v1.ImageManager/ListBuilds", "gRPC takes the content type application/grpc only"),
+        ("/grpc.health.v1.Health/Check", "gRPC takes the content type application/grpc only"),
+    ] {
+        for header in
+            ["", "content-type: text/plain\r\n", "content-type: application/xml\r\n", "content-type: \r\n"]
+        {
+            let (head, body) = post(&serving.operator, path, header);
+            assert!(head.starts_with("http/1.1 415 "), "{path} {header:?}: {head}");
+            assert!(body.contains(said), "{path} {header:?}: {body}");
+        }
+    }
+    // The JSON interface reads only, and says so whatever comes.
+    for path in ["/api/v1/builds", "/api/v1/report", "/metrics", "/healthz", "/builds"] {
+        for header in ["", "content-type: application/json\r\n", "content-type: text/plain\r\n"] {
+            let (head, body) = post(&serving.operator, path, header);
+            assert!(
+                head.starts_with("http/1.1 405 ") && head.contains("\r\nallow: get,head"),
+                "{path}: {head}"
+            );
+            assert!(body.contains("the header Allow names"), "{path}: {body:?}");
+        }
+    }
+    assert_eq!(place.history().len(), 0, "nothing was triggered");
+    assert_eq!(serving.terminate(), Some(0));
 }
 
 /// Schemathesis asks what the document allows and what it does not, and compares each answer with it. Two things are not asked

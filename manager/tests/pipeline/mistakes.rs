@@ -72,6 +72,7 @@ fn place() -> Place {
                 "[schedule.x]\n{image}publish.name = \"same\"\n[schedule.y]\n{image}publish.name = \"same\"\n"
             ),
         ),
+        ("path.toml", format!("[schedule.x]\n{image}image.elements_path = [\"nowhere\"]\n")),
         (
             "far.toml",
             tiny_schedule("far", "cloud = \"faraway\"").replace("server =", "server.flavor = \"m1\"\n#"),

@@ -17,7 +17,7 @@ fn an_image_of_rpm_is_verified_before_the_upload_and_in_the_server() {
     let report = place.expect(&["run", "tiny"], 0);
     let build = place.latest();
     assert!(
-        building(&build).contains("; 3 packaged files verified, 1 edited configurations in "),
+        building(&build).contains("; 3 packaged files verified, 1 edited configuration file in "),
         "{report}"
     );
     assert_eq!(build["warnings"], Json::Array(Vec::new()));
@@ -27,7 +27,7 @@ fn an_image_of_rpm_is_verified_before_the_upload_and_in_the_server() {
     assert_eq!(packages["outcome"], "pass");
     assert_eq!(
         packages["summary"],
-        "3 files of 1 packages verified, 0 changed, 0 missing, 1 edited configurations"
+        "3 files of 1 package verified, 0 changed, 0 missing, 1 edited configuration file"
     );
     assert_eq!(
         (&packages["observations"]["same"], &packages["observations"]["edited"]),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use image_manager_proto::v1::CheckOutcome;
 use serde_json::{Value as Json, json};
 
 use super::{Device, FileSystem, Probe, not_grown, probe};
@@ -51,14 +52,21 @@ impl Mounted {
         seen
     }
 
-    /// What is wrong with it; `waited` is how long it was waited for.
-    pub(super) fn fault(&self, waited: Duration) -> Option<String> {
-        let (place, waited) = (&self.place, text::seconds(waited));
+    /// What is wrong with it, or why that is unknown; `waited` is how long it was waited for.
+    pub(super) fn fault(&self, waited: Duration) -> Option<(CheckOutcome, String)> {
+        let place = &self.place;
+        if !self.error.is_empty() {
+            // As of the root: what cannot be looked at says nothing about the image.
+            let why = format!("the file system at {place} cannot be examined: {}", self.error);
+            return Some((CheckOutcome::Inconclusive, why));
+        }
+        self.failure(&text::seconds(waited)).map(|why| (CheckOutcome::Fail, why))
+    }
+
+    fn failure(&self, waited: &str) -> Option<String> {
+        let place = &self.place;
         let Some(found) = &self.file_system else {
-            return Some(match self.error.as_str() {
-                "" => format!("nothing is mounted at {place} after {waited}"),
-                error => format!("the file system at {place} cannot be examined: {error}"),
-            });
+            return Some(format!("nothing is mounted at {place} after {waited}"));
         };
         if found.read_only {
             return Some(format!("the file system at {place} is read-only after {waited}"));
@@ -112,24 +120,26 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_volume_is_told_with_its_place() {
-        let waited = Duration::from_mins(1);
-        assert_eq!(data().fault(waited), None);
+        let failure = |mounted: Mounted| match mounted.fault(Duration::from_mins(1)) {
+            Some((CheckOutcome::Fail, why)) => why,
+            other => format!("no failure: {other:?}"),
+        };
+        assert_eq!(data().fault(Duration::ZERO), None);
         let none = Mounted { file_system: None, device: None, probe: None, ..data() };
-        assert_eq!(none.fault(waited).unwrap(), "nothing is mounted at /srv after 60.0 s");
+        assert_eq!(failure(none), "nothing is mounted at /srv after 60.0 s");
         let mut small = data();
         small.file_system.as_mut().unwrap().total_bytes = 2 * GIB;
-        let fault = small.fault(waited).unwrap();
         assert_eq!(
-            fault,
+            failure(small),
             "the file system at /srv is 2.0 GiB on a 10.0 GiB disk: it did not grow (its device vdb has 10.0 GiB)"
         );
         let mut locked = data();
         locked.file_system.as_mut().unwrap().read_only = true;
-        assert_eq!(locked.fault(waited).unwrap(), "the file system at /srv is read-only after 60.0 s");
+        assert_eq!(failure(locked), "the file system at /srv is read-only after 60.0 s");
         let failed = Mounted { probe: Some(Probe::Failed("No space left on device".to_owned())), ..data() };
-        assert!(failed.fault(waited).unwrap().ends_with("cannot be written: No space left on device"));
+        assert!(failure(failed).ends_with("cannot be written: No space left on device"));
         // Of a share on a network the kernel knows no device.
-        assert_eq!(Mounted { device: None, ..data() }.fault(waited), None);
+        assert_eq!(Mounted { device: None, ..data() }.fault(Duration::ZERO), None);
     }
 
     #[test]

@@ -193,6 +193,22 @@ fn what_cannot_be_written_fails() {
 }
 
 #[test]
+fn a_mount_that_cannot_be_examined_says_nothing_about_the_image() {
+    let blind =
+        Mounted { place: "/srv".to_owned(), error: "statvfs: ESTALE".to_owned(), ..Mounted::default() };
+    let seen = Observation { mounts: vec![blind.clone()], ..grown() };
+    let (outcome, summary) = judged(&Settings::default(), &seen);
+    assert_eq!(outcome, CheckOutcome::Inconclusive);
+    assert_eq!(summary, "the file system at /srv cannot be examined: statvfs: ESTALE");
+    // One that is not mounted fails all the same.
+    let absent = Mounted { place: "/data".to_owned(), ..Mounted::default() };
+    let seen = Observation { mounts: vec![blind, absent], ..grown() };
+    let (outcome, summary) = judged(&Settings::default(), &seen);
+    assert_eq!(outcome, CheckOutcome::Fail);
+    assert!(summary.starts_with("nothing is mounted at /data"), "{summary}");
+}
+
+#[test]
 fn the_last_root_mount_counts() {
     let mounts = "1 1 0:2 / / rw - rootfs rootfs rw\n\
         25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro\n\

@@ -57,7 +57,7 @@ fn fails(change: impl Fn(&Guest), with: &str) {
 fn a_server_of_its_own_passes() {
     let (_root, guest) = good();
     let seen = seen(&guest);
-    let expected = "server-1 is a server of its own: machine id, 1 host keys, nothing of the build's";
+    let expected = "server-1 is a server of its own: machine id, 1 host key, nothing of the build's";
     assert_eq!(judged(&seen), (CheckOutcome::Pass, expected.to_owned()));
     let observed = judge(&Settings::default(), &seen).observations;
     assert_eq!(format!("{:?}", observed.fields["machine_id"].kind), format!("Some(StringValue({ID:?}))"));
@@ -79,10 +79,8 @@ fn a_machine_id_is_made_at_the_first_boot() {
     );
     let other = "0".repeat(32);
     fails(
-        |guest| put(guest, ANOTHER_MACHINE_ID, &other),
-        &format!(
-            "machine id {other} in {ANOTHER_MACHINE_ID} is not this server's {ID}: it came with the image"
-        ),
+        |guest| put(guest, DBUS_MACHINE_ID, &other),
+        &format!("machine id {other} in {DBUS_MACHINE_ID} is not this server's {ID}: it came with the image"),
     );
 }
 

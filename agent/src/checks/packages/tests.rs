@@ -163,7 +163,7 @@ async fn a_guest_of_rpm_is_looked_at() {
     assert_eq!((good.packages, good.same, good.complete), (1, 6, true), "{good:?}");
     assert_eq!(
         judged(&good, 0),
-        (CheckOutcome::Pass, "6 files of 1 packages verified, 0 changed, 0 missing".into())
+        (CheckOutcome::Pass, "6 files of 1 package verified, 0 changed, 0 missing".into())
     );
 
     fs::write(guest.path("/etc/tool.conf"), "x=2\n").unwrap();
@@ -179,7 +179,7 @@ async fn a_guest_of_rpm_is_looked_at() {
     );
     let (outcome, summary) = judged(&seen, 2);
     assert_eq!(outcome, CheckOutcome::Pass);
-    assert!(summary.ends_with("2 changed, 1 missing, 1 edited configurations"), "{summary}");
+    assert!(summary.ends_with("2 changed, 1 missing, 1 edited configuration file"), "{summary}");
     assert_eq!(judged(&seen, 1).0, CheckOutcome::Fail);
 
     fs::write(guest.path("/usr/bin/good"), [0; 5]).unwrap();

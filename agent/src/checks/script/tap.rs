@@ -1,6 +1,8 @@
 //! The Test Anything Protocol, as far as its lines say what passed and what did not: plan, points, `SKIP`, `TODO` and
 //! `Bail out!`. Everything else is the script's own.
 
+use image_manager_proto::counted;
+
 use serde_json::{Value, json};
 
 use crate::text;
@@ -99,11 +101,11 @@ impl Report {
             return Some(format!("the script gave up: {}", text::or(why, "it does not say why")));
         }
         if let Some(bad) = self.points.iter().find(|point| point.counts_against()) {
-            return Some(format!("{} of {count} points failed: {}", self.bad, bad.name));
+            return Some(format!("{} of {} failed: {}", self.bad, counted(count, "point"), bad.name));
         }
         match self.planned {
             Some(planned) if planned != count => {
-                Some(format!("the script planned {planned} points and told of {count}"))
+                Some(format!("the script planned {} and told of {count}", counted(planned, "point")))
             }
             _ => None,
         }
@@ -112,7 +114,7 @@ impl Report {
     pub(super) fn summary(&self) -> String {
         let aside = self.points.iter().filter(|point| !point.aside.is_empty()).count();
         let count = self.good + self.bad;
-        let passed = format!("{} of {count} points passed", self.good.saturating_sub(aside));
-        if aside == 0 { passed } else { format!("{passed}, {aside} are skipped or to do") }
+        let passed = format!("{} of {} passed", self.good.saturating_sub(aside), counted(count, "point"));
+        if aside == 0 { passed } else { format!("{passed}, {aside} skipped or to do") }
     }
 }

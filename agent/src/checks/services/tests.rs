@@ -48,7 +48,7 @@ fn names(names: &[&str]) -> Vec<String> {
 fn a_good_system_passes() {
     let (outcome, summary) = judged(&Settings::default(), &good());
     assert_eq!(outcome, CheckOutcome::Pass);
-    assert_eq!(summary, "the system is running, 4 ports listen, all expected");
+    assert_eq!(summary, "the system is running, 4 listening ports, all expected");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Units, as `systemctl` and the journal tell of them.
 
+use image_manager_proto::counted;
+
 use tokio::time::Instant;
 
 use crate::checks::program::{Program, program};
@@ -163,7 +165,11 @@ pub(super) async fn restarting(
         let grown = first.is_some_and(|first| count > first) && !unit.contains("getty@");
         let waits = field(block, "SubState") == "auto-restart" && count >= SUSPICIOUS;
         if (grown || waits) && found.len() < MOST {
-            let why = format!("{count} times since the boot, {}", reason(guest, &unit, deadline).await);
+            let why = format!(
+                "{} since the boot, {}",
+                counted(count, "time"),
+                reason(guest, &unit, deadline).await
+            );
             found.push(Failed { unit, why });
         }
     }

@@ -68,7 +68,7 @@ fn set(seen: &mut Observation, key: &str, value: &str) {
 #[test]
 fn a_good_server_passes() {
     let expected =
-        "OpenSSH_9.2p1 Debian-2+deb12u7 answers with 1 host keys of this boot, debian, ops logged in by key";
+        "OpenSSH_9.2p1 Debian-2+deb12u7 answers with 1 host key of this boot, debian, ops logged in by key";
     assert_eq!(judged(&good()), (CheckOutcome::Pass, expected.to_owned()));
     let mut without_client = good();
     for user in &mut without_client.users {

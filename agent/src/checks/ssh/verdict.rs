@@ -1,5 +1,6 @@
 //! What was seen of an SSH server and its users, judged.
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{CheckOutcome, ServerFacts};
 use serde_json::{Value as Json, json};
 
@@ -129,7 +130,7 @@ fn success(seen: &Observation) -> String {
     } else {
         format!("{} logged in by key", text::list(&logged_in))
     };
-    format!("{name} answers with {} host keys of this boot, {logins}", seen.host_keys.len())
+    format!("{name} answers with {} of this boot, {logins}", counted(seen.host_keys.len(), "host key"))
 }
 
 fn as_json(server: &ServerFacts, seen: &Observation) -> Json {

@@ -2,7 +2,7 @@
 //!
 //! Only observed here; `crate::checks::artifact` says what of it is wrong.
 
-use image_manager_agent::checks::identity::ANOTHER_MACHINE_ID as DBUS;
+use image_manager_agent::checks::identity::DBUS_MACHINE_ID;
 use image_manager_agent::checks::packages::rpm::Trouble;
 use image_manager_agent::checks::public_keys;
 use serde::{Deserialize, Serialize};
@@ -148,8 +148,8 @@ fn look(volume: &dyn Volume) -> Inspection {
         fstab.lines().map(str::trim).filter(|line| is_unstable(line)).map(str::to_owned).take(MOST).collect();
     seen.machine_id = machine_id(volume, "/etc/machine-id");
     // Mostly a link to the other one.
-    let is_link = volume.link(DBUS).is_ok();
-    seen.dbus_machine_id = if is_link { None } else { machine_id(volume, DBUS) };
+    let is_link = volume.link(DBUS_MACHINE_ID).is_ok();
+    seen.dbus_machine_id = if is_link { None } else { machine_id(volume, DBUS_MACHINE_ID) };
     seen.cache_bytes = CACHES.iter().map(|directory| measured(volume, directory, DEPTH)).sum();
     seen.log_bytes = measured(volume, "/var/log", DEPTH);
     seen.guest_agent = Some(GUEST_AGENTS.iter().any(|path| is_there(volume, path)));

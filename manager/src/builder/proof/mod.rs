@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -73,14 +74,13 @@ impl Proof {
         match self {
             Self::NotPossible(why) => format!("packaged files not verified: {why}"),
             Self::Looked(counts) => {
-                let mut parts = vec![format!("{} packaged files verified", counts.same)];
+                let mut parts = vec![counted(counts.same, "packaged file") + " verified"];
                 let others = [
-                    (counts.changed, "changed by elements"),
-                    (counts.edited, "edited configurations"),
-                    (counts.missing, "missing"),
+                    (counts.changed, format!("{} changed by elements", counts.changed)),
+                    (counts.edited, counted(counts.edited, "edited configuration file")),
+                    (counts.missing, format!("{} missing", counts.missing)),
                 ];
-                let others = others.iter().filter(|(count, _)| *count > 0);
-                parts.extend(others.map(|(count, what)| format!("{count} {what}")));
+                parts.extend(others.into_iter().filter(|(count, _)| *count > 0).map(|(_, said)| said));
                 parts.join(", ")
             }
         }

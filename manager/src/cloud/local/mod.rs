@@ -227,7 +227,8 @@ impl Cloud for LocalCloud {
         ledger.created(entry, &id).await?;
         let spec = &server.spec;
         let (memory, disk) = (in_mib(spec.memory), in_mib(spec.disk));
-        let flavor = format!("{memory} memory, {} CPUs, {disk} disk", spec.cpus);
+        let cpus = image_manager_proto::counted(spec.cpus, "CPU");
+        let flavor = format!("{memory} memory, {cpus}, {disk} disk");
         Ok(Server { id, name: server.name, flavor, console_log: server.console_log })
     }
 

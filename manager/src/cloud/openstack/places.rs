@@ -37,7 +37,8 @@ pub(super) struct Flavor {
 impl fmt::Display for Flavor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, memory_mib, cpus, disk_gib, .. } = self;
-        write!(f, "{name} ({memory_mib} MiB memory, {cpus} CPUs, {disk_gib} GiB disk)")
+        let cpus = image_manager_proto::counted(*cpus, "CPU");
+        write!(f, "{name} ({memory_mib} MiB memory, {cpus}, {disk_gib} GiB disk)")
     }
 }
 

@@ -1,5 +1,6 @@
 //! The verdict: a pure function of what the schedule asked for and what the agent reported.
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{self, CheckOutcome, PathFate, Verdict};
 
 use crate::history::{Named as _, observations};
@@ -135,7 +136,7 @@ pub(super) fn not_removed(removal: &v1::RemovalReport) -> Vec<String> {
 /// One line about the checks: "4 of 4 checks passed".
 pub(super) fn summary(checks: &[v1::Check]) -> String {
     let passed = checks.iter().filter(|check| check.outcome() == CheckOutcome::Pass).count();
-    format!("{passed} of {} checks passed", checks.len())
+    format!("{passed} of {} passed", counted(checks.len(), "check"))
 }
 
 fn sentence(what: &str, checks: &[&v1::Check]) -> String {

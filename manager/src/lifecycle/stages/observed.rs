@@ -8,6 +8,7 @@ use image_manager_proto::v1;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::boot::{Booted, fetch_console, lately, seconds};
+use crate::builder::Inspection;
 use crate::checks::{Judged, artifact, boot_time, console, guest_agent, poweroff};
 use crate::cloud::GuestAgent;
 use crate::history::observations;
@@ -25,9 +26,16 @@ pub(super) async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check])
         trial.target.checks.iter().filter(|spec| spec.check.observer == Observer::Manager).collect();
     // A server that is off says nothing more.
     asked.sort_by_key(|spec| spec.check.kind == poweroff::CHECK.kind);
+    // Both go by what was seen in the artifact.
+    let of_artifact = [artifact::CHECK.kind, guest_agent::CHECK.kind];
+    let artifact = if asked.iter().any(|spec| of_artifact.contains(&spec.check.kind)) {
+        inspection::of(trial.settings().state.clone(), trial.made_by()).await
+    } else {
+        Err("no check asks for it".to_owned())
+    };
     for spec in asked {
         let began = Instant::now();
-        let looked = timeout(spec.timeout, one(trial, booted, spec, reported)).await;
+        let looked = timeout(spec.timeout, one(trial, booted, spec, reported, &artifact)).await;
         let judged = looked.unwrap_or_else(|_| Judged::late(spec.timeout));
         checks.push(v1::Check {
             name: spec.name.clone(),
@@ -41,18 +49,23 @@ pub(super) async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check])
     checks
 }
 
-async fn one(trial: &Trial, booted: &Booted, spec: &CheckSpec, reported: &[v1::Check]) -> Judged {
+async fn one(
+    trial: &Trial,
+    booted: &Booted,
+    spec: &CheckSpec,
+    reported: &[v1::Check],
+    artifact: &Result<Inspection, String>,
+) -> Judged {
     match spec.check.kind {
         kind if kind == boot_time::CHECK.kind => {
             boot_time::judge(&spec.settings, &times(trial, booted, reported).await)
         }
         kind if kind == artifact::CHECK.kind => {
-            let state = trial.settings().state.clone();
             let sizes = trial.history().image_sizes(trial.made_by()).await.map_err(|error| error.to_string());
-            artifact::judge(&spec.settings, &inspection::of(state, trial.made_by()).await, &sizes)
+            artifact::judge(&spec.settings, artifact, &sizes)
         }
         kind if kind == console::CHECK.kind => console(trial, booted, spec).await,
-        kind if kind == guest_agent::CHECK.kind => guest_agent(trial, booted, spec).await,
+        kind if kind == guest_agent::CHECK.kind => guest_agent(trial, booted, spec, artifact).await,
         kind if kind == poweroff::CHECK.kind => {
             let began = Instant::now();
             let stopped = trial.cloud.stop(&booted.server).await.map_err(|error| error.message);
@@ -68,19 +81,23 @@ async fn console(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
     loop {
         fetch_console(trial, &booted.server).await;
         let text = console_log::whole(&trial.console_log()).await;
-        let judged = console::judge(&spec.settings, &text);
-        if !console::only_lacks_a_login(&judged) || Instant::now() + LOOK >= deadline {
-            return judged;
+        let reading = console::judge(&spec.settings, &text);
+        if !reading.lacks_only_login || Instant::now() + LOOK >= deadline {
+            return reading.judged;
         }
         sleep(LOOK).await;
     }
 }
 
 /// Asks until it answers, or the check's time is nearly up. An image that has none is asked once.
-async fn guest_agent(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
+async fn guest_agent(
+    trial: &Trial,
+    booted: &Booted,
+    spec: &CheckSpec,
+    artifact: &Result<Inspection, String>,
+) -> Judged {
     let deadline = Instant::now() + spec.timeout.mul_f64(0.9);
-    let artifact = inspection::of(trial.settings().state.clone(), trial.made_by()).await;
-    let installed = artifact.ok().and_then(|artifact| artifact.guest_agent);
+    let installed = artifact.as_ref().ok().and_then(|artifact| artifact.guest_agent);
     loop {
         let asked = timeout_at(deadline, trial.cloud.guest_agent(&booted.server)).await;
         let asked = match asked {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use image_manager_proto::counted;
 /// Shortest token, in characters.
 pub(super) const SHORTEST: usize = 16;
 /// Fewest different characters.
@@ -42,11 +43,14 @@ const WORDS: [&str; 22] = [
 pub(super) fn weakness(token: &str) -> Option<String> {
     let characters: Vec<char> = token.chars().collect();
     if characters.len() < SHORTEST {
-        return Some(format!("it has {} characters, at least {SHORTEST} are needed", characters.len()));
+        return Some(format!(
+            "it has {}, at least {SHORTEST} are needed",
+            counted(characters.len(), "character")
+        ));
     }
     let period = period(&characters);
     if period < SHORTEST.min(characters.len()) {
-        return Some(format!("it repeats itself after {period} characters"));
+        return Some(format!("it repeats itself after {}", counted(period, "character")));
     }
     let mut counts: BTreeMap<char, u32> = BTreeMap::new();
     for character in &characters {

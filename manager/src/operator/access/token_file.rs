@@ -33,6 +33,17 @@ pub enum AccessError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file with the token to bring cannot be read.
+    #[error(
+        "--api-token-file {path}: {source}; name the file with a token of the manager that serves, which `image-manager token \
+         create NAME --role ROLE` makes"
+    )]
+    FileToBring {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Others can read the file.
     #[error(
         "{flag} {path}: {who} can read it: `chmod 600 {path}` mends that; if somebody may have done so, put \
@@ -82,7 +93,8 @@ impl ApiToken {
     /// # Errors
     /// When the file cannot be read, others can read it, or the token could be guessed.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
-        let (text, metadata) = read_file(path)?;
+        let (text, metadata) =
+            read_file(path).map_err(|source| AccessError::File { path: path.to_owned(), source })?;
         if let Some(why) = strength::weakness(text.expose_secret().trim()) {
             return Err(AccessError::Weak { path: path.to_owned(), why });
         }
@@ -95,7 +107,8 @@ impl ApiToken {
     /// # Errors
     /// When the file cannot be read, or others can read it.
     pub fn read_to_bring(path: &Path) -> Result<Self, AccessError> {
-        let (text, metadata) = read_file(path)?;
+        let (text, metadata) =
+            read_file(path).map_err(|source| AccessError::FileToBring { path: path.to_owned(), source })?;
         guard_secret(path, "--api-token-file", &metadata)?;
         Ok(Self(text.expose_secret().trim().to_owned().into()))
     }
@@ -106,15 +119,12 @@ impl ApiToken {
     }
 }
 
-fn read_file(path: &Path) -> Result<(SecretString, Metadata), AccessError> {
-    let read = || {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let mut text = String::new();
-        file.take(MOST).read_to_string(&mut text)?;
-        Ok((text.into(), metadata))
-    };
-    read().map_err(|source| AccessError::File { path: path.to_owned(), source })
+fn read_file(path: &Path) -> std::io::Result<(SecretString, Metadata)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut text = String::new();
+    file.take(MOST).read_to_string(&mut text)?;
+    Ok((text.into(), metadata))
 }
 
 /// Whether a file that holds a secret is its owner's alone.

@@ -1,5 +1,6 @@
 //! The parts of a build's page.
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::{self, CheckOutcome, StageState};
 use maud::{Markup, html};
 use prost_types::Timestamp;
@@ -250,7 +251,7 @@ pub(super) fn agent_rows(agent: &v1::Agent, id: &str) -> Markup {
                 Some(removal) => {
                     @if removal.complete { "removed itself completely" } @else { strong.bad-text { "could not remove all of itself" } }
                     details id=(id) {
-                        summary { (removal.paths.len()) " paths" }
+                        summary { (counted(removal.paths.len(), "path")) }
                         ul.paths {
                             @for path in &removal.paths {
                                 li { code.wrap { (path.path) } " " span.muted { (path.fate().word()) @if !path.detail.is_empty() { ": " (path.detail) } } }

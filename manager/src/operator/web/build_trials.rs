@@ -39,9 +39,6 @@ pub(super) fn table(build: &v1::Build) -> Markup {
 
 fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
     let (from, to) = span(trial);
-    let failed =
-        trial.checks.iter().filter(|check| check.required && check.outcome() == v1::CheckOutcome::Fail);
-    let failed: Vec<_> = failed.map(|check| check.name.as_str()).collect();
     html! {
         tr {
             td { (marks::trial(trial.state())) }
@@ -57,8 +54,7 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
                 } @else if trial.reason.is_empty() || failed_before(trial) {
                     span.none { "–" }
                 } @else {
-                    (marks::reason(&trial.reason))
-                    @if !failed.is_empty() { ": " (failed.join(", ")) }
+                    (marks::why_trial(trial))
                 }
             }
             td.right { (figures::span(from, to)) }

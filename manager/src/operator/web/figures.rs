@@ -7,11 +7,7 @@ use maud::{Markup, html};
 use prost_types::Timestamp;
 
 use crate::clock::{self, utc};
-
-/// A day in seconds; and from where on a duration is told in days, and without its hours.
-const DAY: u64 = 86_400;
-const TWO_DAYS: u64 = 2 * DAY;
-const TEN_DAYS: u64 = 10 * DAY;
+pub(super) use crate::operator::when::took;
 
 /// A point in time: UTC as written here; the script shows the viewer's zone.
 pub(super) fn instant(time: Option<&Timestamp>) -> Markup {
@@ -57,19 +53,6 @@ pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Optio
     (to - from).to_std().ok()
 }
 
-/// "0.4 s", "42 s", "3 min 12 s", "1 h 02 min", "3 days 4 h", "15 days".
-pub(super) fn took(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..10 => format!("{:.1} s", duration.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        3600..TWO_DAYS => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
-        TWO_DAYS..TEN_DAYS => format!("{} days {} h", seconds / DAY, seconds % DAY / 3600),
-        _ => format!("{} days", seconds / DAY),
-    }
-}
-
 /// "512 B", "5.2 MiB", "191 MiB".
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -100,13 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_sizes_read_well() {
-        let cases = [(440, "0.4 s"), (42_900, "42 s"), (192_000, "3 min 12 s"), (3_720_000, "1 h 02 min")];
-        let days =
-            [(353 * 3_600_000, "14 days"), (50 * 3_600_000, "2 days 2 h"), (47 * 3_600_000, "47 h 00 min")];
-        for (ms, text) in cases.into_iter().chain(days) {
-            assert_eq!(took(Duration::from_millis(ms)), text);
-        }
+    fn sizes_read_well() {
         let cases = [(0, "0 B"), (1023, "1023 B"), (5_452_595, "5.2 MiB"), (200_278_016, "191 MiB")];
         for (bytes, text) in cases {
             assert_eq!(size(bytes), text);

@@ -143,13 +143,24 @@ pub(super) fn reason(word: &str) -> Markup {
 
 /// Why a build ended as it did, with the checks that failed: "check_failed: disk".
 pub(super) fn why(build: &v1::Build, failed: &FailedChecks) -> Markup {
+    let failed = failed.get(&build.id).map_or(&[][..], Vec::as_slice);
+    reason_with(&build.reason, failed.iter().map(String::as_str))
+}
+
+/// The same of a trial.
+pub(super) fn why_trial(trial: &v1::Trial) -> Markup {
+    let failed = trial.checks.iter().filter(|check| check.required && check.outcome() == CheckOutcome::Fail);
+    reason_with(&trial.reason, failed.map(|check| check.name.as_str()))
+}
+
+/// A reason with the first of the checks that failed, and how many more there are.
+fn reason_with<'a>(word: &str, failed: impl Iterator<Item = &'a str>) -> Markup {
+    let failed: Vec<&str> = failed.collect();
+    let (named, more) = failed.split_at(failed.len().min(CHECKS));
     html! {
-        (reason(&build.reason))
-        @if let Some(checks) = failed.get(&build.id).filter(|checks| !checks.is_empty()) {
-            ": "
-            (checks.iter().take(CHECKS).map(String::as_str).collect::<Vec<_>>().join(", "))
-            @if checks.len() > CHECKS { " and " (checks.len() - CHECKS) " more" }
-        }
+        (reason(word))
+        @if !named.is_empty() { ": " (named.join(", ")) }
+        @if !more.is_empty() { " and " (more.len()) " more" }
     }
 }
 
@@ -227,6 +238,28 @@ mod tests {
         assert!(said(&["a", "b", "c", "<d>", "e"]).ends_with("</code>: a, b, c and 2 more"));
         assert!(said(&["<d>"]).ends_with(": &lt;d&gt;"));
         assert!(why(&build, &FailedChecks::new()).into_string().ends_with("check_failed</code>"));
+    }
+
+    #[test]
+    fn a_trial_names_as_many_as_a_build() {
+        let check = |name: &str, required, outcome: CheckOutcome| v1::Check {
+            name: name.to_owned(),
+            required,
+            outcome: outcome.into(),
+            ..v1::Check::default()
+        };
+        let mut checks: Vec<v1::Check> =
+            ["a", "b", "c", "d", "e"].map(|name| check(name, true, CheckOutcome::Fail)).into();
+        checks.push(check("not-required", false, CheckOutcome::Fail));
+        checks.push(check("passed", true, CheckOutcome::Pass));
+        let trial =
+            v1::Trial { reason: "check_failed".to_owned(), checks: checks.clone(), ..v1::Trial::default() };
+        let said = why_trial(&trial).into_string();
+        assert!(said.ends_with("</code>: a, b, c and 2 more"), "{said}");
+        let names = checks.iter().take(5).map(|check| check.name.clone()).collect();
+        let build =
+            v1::Build { id: "1".to_owned(), reason: "check_failed".to_owned(), ..v1::Build::default() };
+        assert_eq!(why(&build, &FailedChecks::from([("1".to_owned(), names)])).into_string(), said);
     }
 
     #[test]

@@ -313,17 +313,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the names in `image.elements`, `image.packages` and `image.environment` stand.
+/// Where the entries of `image.elements`, `image.elements_path`, `image.packages` and `image.environment` stand.
 fn image_places(schedule: &Table<'_>) -> ImagePlaces {
     let Some(image) = schedule.get("image").and_then(|entry| entry.table()) else {
         return ImagePlaces::default();
     };
     let elements = image.get("elements");
-    let items = |key: &str| {
+    let listed = |key: &str| {
         let array = image.get(key).and_then(|entry| entry.value.get_ref().as_array());
         let items = array.into_iter().flat_map(|array| array.iter());
-        items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect()
+        items.filter_map(|item| Some((item.get_ref().as_str()?.to_owned(), item.span()))).collect::<Vec<_>>()
     };
+    let items = |key: &str| listed(key).into_iter().collect();
     let environment = image.get("environment").and_then(|entry| entry.table());
     let variables: Vec<_> = environment.into_iter().flat_map(|table| table.entries()).collect();
     let name = |entry: &Entry<'_>| entry.key.to_owned();
@@ -331,6 +332,7 @@ fn image_places(schedule: &Table<'_>) -> ImagePlaces {
         key: elements.as_ref().map(|entry| entry.key_span.clone()).unwrap_or_default(),
         items: items("elements"),
         packages: items("packages"),
+        directories: listed("elements_path").into_iter().map(|(_, span)| span).collect(),
         values: variables.iter().map(|entry| (name(entry), entry.value.span())).collect(),
         variables: variables.iter().map(|entry| (name(entry), entry.key_span.clone())).collect(),
     }

@@ -41,7 +41,8 @@ fn read(text: &str) -> Option<Result<Vec<Change>, Doubt>> {
     }
     if changes.is_empty() && *last > 0 {
         return Some(Err(Doubt::Unknown(format!(
-            "{last} packages have newer versions, which are held back"
+            "newer versions of {} are held back",
+            image_manager_proto::counted(*last, "package")
         ))));
     }
     Some(Ok(changes))

@@ -128,6 +128,45 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "/nowhere/agent",
         "mend it with: make agent",
     ),
+    wrong(
+        &["run", "tiny", "--elements", "/nowhere"],
+        "there is no such directory",
+        "--elements /nowhere",
+        "name one with elements of your own",
+    ),
+    wrong(
+        &["serve", "--operator", "127.0.0.1:0", "--elements", "/nowhere"],
+        "there is no such directory",
+        "--elements /nowhere",
+        "leave --elements and IMAGE_MANAGER_ELEMENTS out",
+    ),
+    wrong(
+        &["check", "--elements", ".:a-file"],
+        "it is not a directory",
+        "--elements a-file",
+        "name one with elements of your own",
+    ),
+    wrong(&["verify", "tiny", "--elements", "no"], "there is no such directory", "--elements no", "name one"),
+    wrong(&["run", "tiny", "--scratch", "a-file"], "it is not a directory", "--scratch a-file", "name one"),
+    wrong(&["check", "--scratch", "a-file"], "it is not a directory", "--scratch a-file", "name one"),
+    wrong(
+        &["run", "tiny", "--api-token-file", "nowhere"],
+        "No such file",
+        "--api-token-file nowhere",
+        "name the file with a token of the manager that serves",
+    ),
+    wrong(
+        &["check", "path.toml"],
+        "`image.elements_path`: there is no directory",
+        "path.toml:3",
+        "a relative path counts from the directory of the schedules file",
+    ),
+    wrong(
+        &["run", "x", "--schedules", "path.toml"],
+        "`image.elements_path`: there is no directory",
+        "path.toml:3",
+        "make it, or name another one",
+    ),
     // Of a history with one build of tiny, which did not pass.
     wrong(
         &["history", "--schedule", "tinny", STATE],
@@ -201,6 +240,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
     wrong(&["backup", ".", STATE], "it is a directory", ".: ", "name the file to write in it"),
     wrong(&["backup", "a-file", STATE], "is there already", "a-file", "a backup overwrites nothing"),
     wrong(&["token", "revoke", "nobody", STATE], "no token", "\"nobody\"", "`image-manager token list`"),
+    wrong(
+        &["sweep", "--cloud", "local", "--dry-run", "--scratch", "nowhere", STATE],
+        "there is no such directory",
+        "--scratch nowhere",
+        "name the one that builds had",
+    ),
     // Without a manager that serves.
     wrong(
         &["status", "--state=nowhere"],

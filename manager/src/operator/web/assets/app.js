@@ -23,7 +23,7 @@ function distance(then) {
   return relative.format(0, "second");
 }
 
-// As figures.rs writes durations.
+// As when.rs writes durations.
 function took(seconds) {
   const two = (n) => String(n).padStart(2, "0");
   const s = Math.floor(seconds);
