@@ -10,6 +10,7 @@
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
+# make screenshots   a picture of every page at three widths, light and dark, in target/tmp; and those of docs/images anew
 # make check   format, lints, unit tests, documents, protos, alerts, elements: for every commit
 # make lint    the same without the tests
 # make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
@@ -29,7 +30,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test agents test-openstack test-distributions test-package canaries torture life bench bench-road fuzz check lint clippy docs install deb agent build install-build install-test
+.PHONY: help demo test agents test-openstack test-distributions test-package canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -71,6 +72,10 @@ docs:
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager-proto --test documentation
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --lib the_page_of_checks
 	IMAGE_MANAGER_WRITE_DOCS=1 cargo test -q -p image-manager --test pipeline reasons_are_documented
+
+screenshots: install-test agent
+	IMAGE_MANAGER_TEST_PICTURES=all cargo test -p image-manager --test browser pages -- --nocapture --test-threads 1
+	@ls target/tmp/browser-pages | wc -l
 
 install: SHARE = $(DESTDIR)$(PREFIX)/share
 install:

@@ -1,5 +1,6 @@
 //! The report as one HTML file that needs nothing else: for a mail, a ticket, a shelf.
 
+use chrono_tz::Tz;
 use image_manager_proto::v1::{GetReportResponse, ScheduleReport};
 use maud::{DOCTYPE, Markup, html};
 
@@ -25,7 +26,7 @@ pub(super) fn render(report: &GetReportResponse) -> String {
             body {
                 main {
                     h1 { "Image builds" }
-                    p.range { "created from " (range) }
+                    p.range { "created from " (range) "; times are UTC" }
                     @if report.schedules.is_empty() { p { "No build ended in this range." } }
                     @for schedule in &report.schedules { (section(schedule)) }
                 }
@@ -45,7 +46,7 @@ fn section(report: &ScheduleReport) -> Markup {
                 (report.failed) " failed, " (report.errored) " errored, " (report.cancelled) " cancelled."
                 @if report.skipped > 0 { " " (skipped(report)) "." }
             }
-            div.strip { (charts::verdicts(&report.points)) }
+            div.strip { (charts::verdicts(&report.points, Tz::UTC)) }
             dl {
                 @if let Some(passed) = &report.last_passed_at {
                     (fact("last good image", &when::exact(Some(passed))))
@@ -62,9 +63,9 @@ fn section(report: &ScheduleReport) -> Markup {
             (targets(report))
             div.charts {
                 @for (title, chart) in [
-                    ("Stages", charts::stage_times(&report.points)),
-                    ("Boot until the agent's first word", charts::boot_times(&report.points)),
-                    ("Image size", charts::image_sizes(&report.points)),
+                    ("Stages", charts::stage_times(&report.points, Tz::UTC)),
+                    ("Boot until the agent's first word", charts::boot_times(&report.points, Tz::UTC)),
+                    ("Image size", charts::image_sizes(&report.points, Tz::UTC)),
                 ] {
                     figure { figcaption { (title) } (chart) }
                 }

@@ -4,9 +4,12 @@
 //! a `<title>`, which browsers show when the pointer rests on it and which screen readers read.
 
 mod axis;
+mod dates;
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use image_manager_proto::v1::TrendPoint;
 use maud::Render;
 
@@ -19,15 +22,16 @@ use crate::untrusted::html::Ours;
 /// The style sheet of the charts.
 pub(crate) const STYLE: Ours = Ours(include_str!("charts/charts.css"));
 
-/// Width of a chart in its own units; a page scales it.
-const WIDTH: f64 = 480.0;
+/// Width of a chart in its own units; a page scales it. About what a phone has, so that texts can be read there.
+const WIDTH: f64 = 360.0;
 /// Where the plot begins and ends; left of it stand the axis' labels.
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = WIDTH - 8.0;
 const TOP: f64 = 10.0;
 /// Height of the plot.
-const PLOT: f64 = 130.0;
+const PLOT: f64 = 110.0;
 const BOTTOM: f64 = TOP + PLOT;
+
 /// A chart. It is markup as it is: made here only, of numbers and of texts that are escaped.
 #[derive(Debug)]
 pub(crate) struct Drawing(String);
@@ -54,9 +58,14 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// A time for people, in a zone: "2026-11-30 09:15 CET".
+pub(crate) fn told(time: DateTime<Utc>, zone: Tz) -> String {
+    time.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z").to_string()
+}
+
 /// How the builds ended, oldest first: a bar for each point, divided by verdict when it is of several builds.
-pub(crate) fn verdicts(points: &[TrendPoint]) -> Drawing {
-    const HEIGHT: f64 = 28.0;
+pub(crate) fn verdicts(points: &[TrendPoint], zone: Tz) -> Drawing {
+    const HEIGHT: f64 = 22.0;
     let mut out = open("How the builds ended, oldest first", HEIGHT + 22.0);
     let slots = Slots::new(points.len(), 0.0, WIDTH);
     for (index, point) in points.iter().enumerate() {
@@ -67,7 +76,7 @@ pub(crate) fn verdicts(points: &[TrendPoint]) -> Drawing {
             ("errored", point.errored),
             ("failed", point.failed),
         ];
-        let _ = write!(out, "<g class=\"hit\"><title>{}</title>", escape(&headline(point)));
+        let _ = write!(out, "<g class=\"hit\"><title>{}</title>", escape(&headline(point, zone)));
         let mut y = 0.0;
         for (class, count) in shares.into_iter().filter(|(_, count)| *count > 0) {
             let height = HEIGHT * number(count) / total;
@@ -76,20 +85,20 @@ pub(crate) fn verdicts(points: &[TrendPoint]) -> Drawing {
         }
         out.push_str("</g>");
     }
-    dates(&mut out, points, &slots, HEIGHT + 16.0);
+    dates::write(&mut out, points, &slots, (HEIGHT, zone));
     close(out)
 }
 
 /// How long the stages took, stacked.
-pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
+pub(crate) fn stage_times(points: &[TrendPoint], zone: Tz) -> Drawing {
     let stages: Vec<[f64; Stage::ALL.len()]> = points.iter().map(stage_seconds).collect();
     let most = stages.iter().map(|stages| stages.iter().sum()).fold(0.0, f64::max);
     let axis = Axis::seconds(0.0, most);
-    let mut out = open("How long the stages took", BOTTOM + 56.0);
+    let mut out = open("How long the stages took", BOTTOM + 58.0);
     grid(&mut out, &axis);
     let slots = Slots::new(points.len(), LEFT, RIGHT);
     for (index, (point, stages)) in points.iter().zip(&stages).enumerate() {
-        let mut title = headline(point);
+        let mut title = headline(point, zone);
         for (stage, seconds) in Stage::ALL.iter().zip(stages).filter(|(_, seconds)| **seconds > 0.0) {
             let _ = write!(title, "\n{} {}", stage.label(), took(*seconds));
         }
@@ -103,9 +112,9 @@ pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
         }
         out.push_str("</g>");
     }
-    dates(&mut out, points, &slots, BOTTOM + 16.0);
+    dates::write(&mut out, points, &slots, (BOTTOM, zone));
     for (index, stage) in (0_u32..).zip(Stage::ALL) {
-        let (x, y) = (LEFT + f64::from(index % 3) * 140.0, BOTTOM + 26.0 + f64::from(index / 3) * 16.0);
+        let (x, y) = (LEFT + f64::from(index % 3) * 96.0, BOTTOM + 28.0 + f64::from(index / 3) * 16.0);
         rect(&mut out, stage.word(), (x, 10.0), y, 10.0);
         text(&mut out, "start", x + 15.0, y + 9.0, stage.label());
     }
@@ -113,25 +122,25 @@ pub(crate) fn stage_times(points: &[TrendPoint]) -> Drawing {
 }
 
 /// The time from asking for a server to the agent's first word.
-pub(crate) fn boot_times(points: &[TrendPoint]) -> Drawing {
+pub(crate) fn boot_times(points: &[TrendPoint], zone: Tz) -> Drawing {
     let values: Vec<Option<f64>> =
         points.iter().map(|point| point.boot.as_ref().map(clock::seconds)).collect();
     let (least, most) = span(&values);
-    line("Boot until the agent's first word", points, &values, &Axis::seconds(least, most), took)
+    line("Boot until the agent's first word", (points, zone), &values, &Axis::seconds(least, most), took)
 }
 
 /// The size of the image files.
-pub(crate) fn image_sizes(points: &[TrendPoint]) -> Drawing {
+pub(crate) fn image_sizes(points: &[TrendPoint], zone: Tz) -> Drawing {
     let size = |point: &TrendPoint| (point.size_bytes > 0).then(|| number(point.size_bytes));
     let values: Vec<Option<f64>> = points.iter().map(size).collect();
     let (least, most) = span(&values);
-    line("Size of the image file", points, &values, &Axis::bytes(least, most), axis::bytes)
+    line("Size of the image file", (points, zone), &values, &Axis::bytes(least, most), axis::bytes)
 }
 
 /// A line through the values that are there.
 fn line(
     label: &str,
-    points: &[TrendPoint],
+    (points, zone): (&[TrendPoint], Tz),
     values: &[Option<f64>],
     axis: &Axis,
     print: impl Fn(f64) -> String,
@@ -150,12 +159,12 @@ fn line(
     let _ = write!(out, "<polyline class=\"line\" points=\"{}\"/>", path.join(" "));
     for ((index, value), point) in there().filter_map(|there| Some((there, points.get(there.0)?))) {
         let (x, y) = at(index, value);
-        let title = format!("{}\n{}", headline(point), print(value));
+        let title = format!("{}\n{}", headline(point, zone), print(value));
         let _ = write!(out, "<g class=\"hit\"><title>{}</title>", escape(&title));
         rect(&mut out, "backdrop", slots.bar(index), TOP, PLOT);
-        let _ = write!(out, "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/></g>");
+        let _ = write!(out, "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/></g>");
     }
-    dates(&mut out, points, &slots, BOTTOM + 16.0);
+    dates::write(&mut out, points, &slots, (BOTTOM, zone));
     close(out)
 }
 
@@ -223,24 +232,10 @@ fn grid(out: &mut String, axis: &Axis) {
     }
 }
 
-/// The x axis: when the first and the last point were.
-fn dates(out: &mut String, points: &[TrendPoint], slots: &Slots, y: f64) {
-    let time = |point: &TrendPoint| point.time.as_ref().and_then(clock::utc);
-    let (Some(first), Some(last)) = (points.first().and_then(time), points.last().and_then(time)) else {
-        return;
-    };
-    let format = if (last - first).num_days() < 3 { "%b %d %H:%MZ" } else { "%Y-%m-%d" };
-    text(out, "start", slots.left, y, &first.format(format).to_string());
-    let end = slots.middle(points.len() - 1) + slots.width / 2.0;
-    // Beside the first date there is no room for the second.
-    if end > slots.left + 190.0 {
-        text(out, "end", end, y, &last.format(format).to_string());
-    }
-}
-
 /// What a point is about.
-fn headline(point: &TrendPoint) -> String {
-    let time = when::exact(point.time.as_ref());
+fn headline(point: &TrendPoint, zone: Tz) -> String {
+    let time =
+        point.time.as_ref().and_then(clock::utc).map_or_else(|| "–".to_owned(), |time| told(time, zone));
     let counts = [
         (point.passed, "passed"),
         (point.failed, "failed"),
@@ -297,15 +292,21 @@ mod tests {
     }
 
     fn all(points: &[TrendPoint]) -> [String; 4] {
-        [verdicts(points), stage_times(points), boot_times(points), image_sizes(points)]
-            .map(|drawing| drawing.0)
+        let zone = Tz::Europe__Berlin;
+        [
+            verdicts(points, zone),
+            stage_times(points, zone),
+            boot_times(points, zone),
+            image_sizes(points, zone),
+        ]
+        .map(|drawing| drawing.0)
     }
 
     #[test]
     fn marks_have_values_to_hover_on() {
         let points = [point(1_793_491_200, 1, 1), point(1_793_577_600, 4, 3)];
         let [verdicts, stages, boots, sizes] = all(&points);
-        assert!(verdicts.contains("<title>2026-11-01 00:00:00Z: passed</title>"), "{verdicts}");
+        assert!(verdicts.contains("<title>2026-11-01 01:00 CET: passed</title>"), "{verdicts}");
         assert!(verdicts.contains("4 builds, 3 passed, 1 failed"), "{verdicts}");
         assert!(stages.contains("build 1 min 30 s"), "{stages}");
         assert!(boots.contains("21 s"), "{boots}");
@@ -319,6 +320,7 @@ mod tests {
             let points: Vec<_> = (0..count).map(|n| point(1_793_491_200 + n * 3600, 1, 0)).collect();
             for svg in all(&points) {
                 assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>"));
+                assert_eq!(svg.contains(">Nov 1"), count > 0, "{svg}");
                 assert!(!svg.contains("style=") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
                 assert_eq!(svg.matches("<g ").count(), svg.matches("</g>").count());
             }

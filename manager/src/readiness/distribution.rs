@@ -63,6 +63,19 @@ pub(super) fn distribution(elements: &BTreeSet<String>) -> Option<&'static str> 
     }
 }
 
+/// The same of a schedule whose elements were not resolved: by their names, as `debian` or `debian-cloud-guest`.
+pub(super) fn by_names(schedule: &Schedule) -> Option<&'static str> {
+    let elements = &schedule.image.elements;
+    let is_named = |one: &Distribution, element: &String| {
+        let word = one.name.split(' ').next().unwrap_or_default().to_lowercase();
+        one.systems.contains(&element.as_str())
+            || element.strip_prefix(&word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let mut found = DISTRIBUTIONS.iter().filter(|one| elements.iter().any(|element| is_named(one, element)));
+    let first = found.next()?;
+    found.next().is_none().then_some(first.name)
+}
+
 fn distributions(elements: &BTreeSet<String>) -> Vec<&'static Distribution> {
     let of = |one: &&Distribution| one.systems.iter().any(|system| elements.contains(*system));
     DISTRIBUTIONS.iter().filter(of).collect()

@@ -26,3 +26,8 @@ pub use crate::finding::{Finding, Mending};
 pub use definition::{Definition, definition};
 pub use host::findings;
 pub use own::{check_what_runs, notes};
+
+/// The distribution that a schedule builds, as far as the names of its elements tell.
+pub(crate) fn distribution(schedule: &crate::schedules::Schedule) -> Option<&'static str> {
+    distribution::by_names(schedule)
+}

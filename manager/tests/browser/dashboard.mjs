@@ -7,16 +7,20 @@ import {
 
 let home, good, serial, bad;
 const path = (page) => new URL(page.url()).pathname;
-const schedule = (page, name) => page.locator("#schedules > li", { has: page.getByRole("heading", { name }) });
+const schedule = (page, name) => page.locator("#schedules > .schedule", { has: page.getByRole("heading", { name }) });
 const badge = (page, state) => page.locator("#head .badge", { hasText: state });
 
-step("the schedules, with the next fire time in the viewer's zone", async () => {
+step("the schedules, and all times in the zone that the viewer chooses", async () => {
   home = await visit("/");
   assert.deepEqual(await home.locator("#schedules h2").allTextContents(), ["good", "broken", "slow"]);
+  await home.goto(`${base}/schedules/good?since=90d`);
+  assert.match(await home.locator(".fires time").first().textContent(), /03:00 UTC$/);
+  // The browser's own, which the script offers.
+  await home.getByLabel("Times are").selectOption("Asia/Tokyo");
+  await home.getByRole("button", { name: "Change the time zone" }).click();
   await home.getByText("times are Asia/Tokyo").waitFor();
-  await home.goto(`${base}/schedules/good`);
-  // 03:00 UTC.
-  assert.match(await home.locator(".fires time").first().textContent(), /12:00/);
+  assert.equal(new URL(home.url()).search, "?since=90d", "it leads back");
+  assert.match(await home.locator(".fires time").first().textContent(), /12:00 JST$/);
   await home.goto(`${base}/`);
   await assertSound(home);
 });
@@ -116,7 +120,8 @@ step("a build is cancelled", async () => {
 
 step("the schedules begin with what needs attention; tallies, search and order choose", async () => {
   const page = await visit("/");
-  const names = () => page.locator("#schedules h2").allTextContents();
+  const names = () => page.locator("#schedules .schedule :is(h2, h3)").allTextContents();
+  assert.deepEqual(await page.locator("#schedules .group h2").allTextContents(), ["Failed", "No attention needed"]);
   assert.deepEqual(await names(), ["broken", "good", "slow"]);
   await schedule(page, "broken").getByText("check_failed: disk").waitFor();
   await page.getByRole("link", { name: "1 needs attention" }).click();
@@ -126,9 +131,10 @@ step("the schedules begin with what needs attention; tallies, search and order c
   await page.getByRole("button", { name: "Show" }).click();
   await page.getByText("No schedule matches.").waitFor();
   await page.getByRole("link", { name: "Show all" }).click();
-  await page.getByRole("combobox").selectOption("name");
+  await page.getByLabel("Order").selectOption("name");
+  await page.getByLabel("Group by").selectOption("none");
   await page.getByRole("button", { name: "Show" }).click();
-  await page.waitForURL(/sort=name/);
+  await page.waitForURL(/sort=name&group=none/);
   assert.deepEqual(await names(), ["broken", "good", "slow"]);
 });
 
@@ -180,6 +186,7 @@ step("trends are drawn, with values where the pointer rests", async () => {
     await chart(title).locator(".hit").first().hover();
     assert.match(await chart(title).locator(".readout").textContent(), value, title);
   }
+  assert.match(await page.locator("#trends svg title").first().textContent(), / UTC: passed$/);
   assert.match(await chart("Size of the image").locator("svg text").first().textContent(), /MiB/, "an axis with its unit");
 });
 
@@ -210,10 +217,22 @@ step("every page is sound, on a desktop in light and on a phone in dark", async 
 });
 
 step("pages read and act without JavaScript", async () => {
-  const page = await visit(path(bad), { ...DESKTOP, javaScriptEnabled: false });
+  const page = await visit(`${path(bad)}?log=build`, { ...DESKTOP, javaScriptEnabled: false });
   await page.getByText("check_failed").first().waitFor();
   assert.ok(await page.locator("#log-lines .line").count() > 5);
   assert.match(await page.locator("#head time").first().textContent(), /UTC$/);
+  assert.match(await page.locator("#log").textContent(), /times are UTC/);
+  const lineAt = page.locator("#log-lines .at").first();
+  const [hour, rest] = (await lineAt.textContent()).split(/:(.*)/);
+  await page.getByLabel("Another time zone").fill("Asia/Tokyo");
+  await page.getByRole("button", { name: "Change the time zone" }).click();
+  assert.match(await page.locator("#head time").first().textContent(), /JST$/);
+  assert.match(await page.locator("#log").textContent(), /times are Asia\/Tokyo/);
+  assert.equal(await lineAt.textContent(), `${String((Number(hour) + 9) % 24).padStart(2, "0")}:${rest}`);
+  await page.goto(`${base}/schedules/good`);
+  assert.match(await page.locator("#trends svg title").first().textContent(), / JST: passed$/);
+  assert.match(await page.locator(".strip a").first().getAttribute("title"), / JST$/);
+  for (const time of await page.locator("time").all()) assert.match(await time.textContent(), / JST$/);
   await page.goto(`${base}/?show=attention`);
   assert.deepEqual(await page.locator("#schedules h2").allTextContents(), ["broken"]);
   await page.goto(`${base}/`);

@@ -14,6 +14,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod fleet;
+mod pages;
+
 use std::process::Command;
 
 use image_manager_proto::v1::ListSchedulesRequest;

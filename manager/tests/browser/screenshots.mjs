@@ -1,10 +1,10 @@
-// The pictures of docs/images, from a manager that serves: BASE=http://127.0.0.1:8080 node screenshots.mjs docs/images
-// The newest build of each state that has one is shown, and the schedule that SCHEDULE names.
+// The pictures of docs/images, into IMAGES: of the schedule that SCHEDULE names, whose newest build failed, and of the others
+// beside it. `make screenshots` makes the history that they show.
 import { join } from "node:path";
 import { base, DESKTOP, PHONE, run, step, visit } from "./browser.mjs";
 
-const directory = process.argv[2] ?? ".";
-const schedule = process.env.SCHEDULE ?? "debian";
+const directory = process.env.IMAGES;
+const schedule = process.env.SCHEDULE;
 const DARK = { ...DESKTOP, colorScheme: "dark" };
 const tall = (height, options = DESKTOP) => ({ ...options, viewport: { ...options.viewport, height } });
 
@@ -14,19 +14,19 @@ async function take(name, page) {
 }
 
 async function newest(page, state) {
-  await page.goto(`${base}/builds?state=${state}`);
+  await page.goto(`${base}/builds?state=${state}&schedule=${schedule}`);
   return page.locator("#builds tbody td:nth-child(3) a").first().getAttribute("href");
 }
 
 step("schedules", async () => {
-  const page = await visit("/", tall(500));
+  const page = await visit("/?q=amd64", tall(640));
   await page.getByText("live", { exact: true }).waitFor();
   await take("schedules.png", page);
-  await take("phone.png", await visit("/", { ...PHONE, deviceScaleFactor: 1.5 }));
+  await take("phone.png", await visit("/?q=amd64", { ...PHONE, deviceScaleFactor: 1.5 }));
 });
 
 step("builds", async () => {
-  const page = await visit("/builds?state=failed", tall(1010));
+  const page = await visit("/builds", tall(1010));
   const failed = await newest(page, "failed");
   await page.goto(base + failed);
   await take("failed-build.png", page);
@@ -36,8 +36,9 @@ step("builds", async () => {
 });
 
 step("trends", async () => {
-  const page = await visit(`/schedules/${schedule}`, tall(1010, DARK));
-  await page.locator(".chart-box").nth(1).locator(".hit").nth(22).hover();
+  const page = await visit(`/schedules/${schedule}?since=90d`, tall(1010, DARK));
+  const hits = page.locator(".chart-box").nth(1).locator(".hit");
+  await hits.nth(Math.floor(await hits.count() / 2)).hover();
   await take("schedule.png", page);
 });
 

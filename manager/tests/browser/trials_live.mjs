@@ -11,6 +11,7 @@ step("the page follows the trials of a build", async () => {
   await badge(2).filter({ hasText: "verifying" }).waitFor({ timeout: BUILD });
   // Each trial's stages move in its own part of the page.
   assert.equal(await page.locator("#progress progress").count(), 1, "one bar for the whole build");
+  await assertSound(page);
   await page.locator("#head .badge", { hasText: "failed" }).waitFor({ timeout: BUILD });
   await badge(1).filter({ hasText: "succeeded" }).waitFor();
   await badge(2).filter({ hasText: "failed" }).waitFor();

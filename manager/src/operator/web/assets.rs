@@ -8,7 +8,13 @@ use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 
 /// The charts' colours first, so that the page's own come out on top.
-const STYLE: &str = concat!(include_str!("../charts/charts.css"), "\n", include_str!("assets/style.css"));
+const STYLE: &str = concat!(
+    include_str!("../charts/charts.css"),
+    "\n",
+    include_str!("assets/style.css"),
+    "\n",
+    include_str!("assets/narrow.css")
+);
 const SCRIPT: &str = include_str!("assets/app.js");
 const ICON: &str = include_str!("assets/icon.svg");
 

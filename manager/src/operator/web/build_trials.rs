@@ -106,8 +106,10 @@ fn one(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
                     @if trial.attempt > 1 { ", attempt " (trial.attempt) }
                 }
                 span.spacer {}
-                a href=(address(&build.id, Log::Console, Some(&trial.target), "#log")) { "Console" }
-                a href=(address(&build.id, Log::Agent, Some(&trial.target), "#log")) { "Agent" }
+                span.actions {
+                    a href=(address(&build.id, Log::Console, Some(&trial.target), "#log")) { "Console" }
+                    a href=(address(&build.id, Log::Agent, Some(&trial.target), "#log")) { "Agent" }
+                }
             }
             @if let Some(failure) = &trial.failure {
                 div.said { (failure_of(trial, failure, failed_before(trial), told)) }

@@ -163,23 +163,25 @@ pub(super) async fn failed_checks(web: &Web, builds: &[v1::Build]) -> Result<Fai
 pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
     html! {
         form method="get" action="/compare" {
-            table.builds {
-                thead {
-                    tr {
-                        th scope="col" { "State" }
-                        th scope="col" { "Schedule" }
-                        th scope="col" { "Build" }
-                        th.wide scope="col" { "Why" }
-                        th scope="col" { "Created" }
-                        th.right scope="col" { "Took" }
-                        th.right.wide scope="col" { "Image" }
-                        th.pick scope="col" {
-                            @if builds.len() > 1 { button.small type="submit" { "Compare" } }
-                            @else { span.sr-only { "Compare" } }
+            div.table-box tabindex="0" role="region" aria-label="Builds" {
+                table.builds {
+                    thead {
+                        tr {
+                            th scope="col" { "State" }
+                            th scope="col" { "Schedule" }
+                            th scope="col" { "Build" }
+                            th.wide scope="col" { "Why" }
+                            th scope="col" { "Created" }
+                            th.right scope="col" { "Took" }
+                            th.right.wide scope="col" { "Image" }
+                            th.pick scope="col" {
+                                @if builds.len() > 1 { button.small type="submit" { "Compare" } }
+                                @else { span.sr-only { "Compare" } }
+                            }
                         }
                     }
+                    tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index, failed)) } }
                 }
-                tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index, failed)) } }
             }
         }
     }

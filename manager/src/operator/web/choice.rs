@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::address::with_query;
 use super::error::Refusal;
+use super::groups::{self, GROUPINGS, Group};
 use super::overview::Standing;
 use crate::clock::milliseconds;
 use crate::operator::attention::Attention;
@@ -28,6 +29,8 @@ pub(super) struct Choice {
     pub(super) show: String,
     pub(super) q: String,
     pub(super) sort: String,
+    /// By what they are grouped.
+    pub(super) group: String,
     /// The page; the first one is 1, and 0 is it too.
     pub(super) page: usize,
 }
@@ -35,7 +38,9 @@ pub(super) struct Choice {
 impl Choice {
     /// What makes no sense is said, not passed over.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        for (field, value, words) in [("show", &self.show, SHOWS), ("sort", &self.sort, ORDERS)] {
+        let fields =
+            [("show", &self.show, SHOWS), ("sort", &self.sort, ORDERS), ("group", &self.group, GROUPINGS)];
+        for (field, value, words) in fields {
             if !words.iter().any(|(word, _)| word == value) {
                 let known: Vec<_> =
                     words.iter().map(|(word, _)| *word).filter(|word| !word.is_empty()).collect();
@@ -46,15 +51,21 @@ impl Choice {
         Ok(())
     }
 
+    /// Whether it asks for anything that the page does not show by itself.
+    pub(super) fn is_any(&self) -> bool {
+        self.filters() || !(self.sort.is_empty() && self.group.is_empty())
+    }
+
     /// Whether any schedule may be left out by it.
-    pub(super) fn filters(&self) -> bool {
+    fn filters(&self) -> bool {
         !(self.show.is_empty() && self.q.is_empty())
     }
 
     /// The address of another page of the same.
     pub(super) fn address(&self, page: usize) -> String {
         let page = if page > 1 { page.to_string() } else { String::new() };
-        with_query("/", &[("show", &self.show), ("q", &self.q), ("sort", &self.sort), ("page", &page)])
+        let Self { show, q, sort, group, .. } = self;
+        with_query("/", &[("show", show), ("q", q), ("sort", sort), ("group", group), ("page", &page)])
     }
 
     /// The address of the same search with another tally.
@@ -62,8 +73,8 @@ impl Choice {
         Self { show: show.to_owned(), ..self.clone() }.address(1)
     }
 
-    /// Those that it is about, in its order.
-    pub(super) fn of<'a>(&self, standings: &'a [Standing]) -> Vec<&'a Standing> {
+    /// Those that it is about, in its order, with the groups that they are in.
+    pub(super) fn of<'a>(&self, standings: &'a [Standing]) -> (Vec<&'a Standing>, Vec<Group>) {
         let wanted = self.q.trim().to_lowercase();
         let mut found: Vec<&Standing> = standings
             .iter()
@@ -77,7 +88,8 @@ impl Choice {
             "last" => found.sort_by_key(|standing| Reverse(created(standing.builds.first()))),
             _ => found.sort_by_key(|standing| standing.attention()),
         }
-        found
+        let groups = groups::arrange(&mut found, &self.group);
+        (found, groups)
     }
 
     /// The rows of the page that is asked for, with the place of the first one.

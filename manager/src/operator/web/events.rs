@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use chrono_tz::Tz;
 use image_manager_proto::v1::{self, build_event};
 use serde::Deserialize;
 use serde_json::json;
@@ -21,6 +22,7 @@ use super::Web;
 use super::error::{Answer, Refusal};
 use super::log;
 use super::log_file::{self, Log, Part};
+use super::zone;
 use crate::lifecycle::events::Told;
 use crate::lifecycle::state;
 use crate::operator::access::Caller;
@@ -99,6 +101,7 @@ pub(super) async fn of_build(
             (log, log::path(&web, &id, log, target))
         }),
         from: resumed.unwrap_or(shown.from),
+        zone: zone::of_page(),
         id,
     };
     let (stream, response) = open(&web, caller)?;
@@ -113,6 +116,8 @@ struct Followed {
     id: String,
     log: Option<(Log, PathBuf)>,
     from: u64,
+    /// Of the page that shows it.
+    zone: Tz,
 }
 
 fn open(web: &Web, caller: Caller) -> Result<(Stream, Response), Refusal> {
@@ -201,8 +206,8 @@ impl Stream {
         // Asked before the file is read: what was written before the end is told.
         let ended = !self.web.manager.is_under_way(&followed.id);
         if let Some((log, path)) = followed.log.clone() {
-            let from = followed.from;
-            let read = tokio::task::spawn_blocking(move || log_file::after(log, &path, from)).await;
+            let (from, zone) = (followed.from, followed.zone);
+            let read = tokio::task::spawn_blocking(move || log_file::after(log, &path, from, zone)).await;
             // A log that cannot be read is as one that says nothing.
             let Part { lines, end, .. } =
                 read.map_err(|_| Over)?.unwrap_or(Part { end: from, ..Part::default() });

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use prost_types::Timestamp;
 
+use super::zone;
 use crate::clock::{self, utc};
 pub(super) use crate::operator::when::took;
 
-/// A point in time: UTC as written here; the script shows the viewer's zone.
+/// A point in time, in the page's zone.
 pub(super) fn instant(time: Option<&Timestamp>) -> Markup {
     stamp(time.and_then(utc), None)
 }
@@ -19,7 +20,7 @@ pub(super) fn exact(time: Option<DateTime<Utc>>) -> Markup {
     stamp(time, None)
 }
 
-/// The same, told by its distance ("in 3 hours"); the exact time is in the tooltip.
+/// The same; the script tells its distance ("in 3 hours"), with the exact time in the tool tip.
 pub(super) fn distance(time: Option<DateTime<Utc>>) -> Markup {
     stamp(time, Some("distance"))
 }
@@ -28,7 +29,7 @@ fn stamp(time: Option<DateTime<Utc>>, show: Option<&str>) -> Markup {
     html! {
         @if let Some(time) = time {
             time datetime=(clock::rfc3339(time)) data-show=[show] {
-                (time.format("%Y-%m-%d %H:%M UTC"))
+                (zone::told(time))
             }
         } @else {
             span.none { "–" }

@@ -84,16 +84,17 @@ pub(super) fn verified(image: &v1::Publication) -> Markup {
 
 fn table(images: &[v1::Publication], idle: &BTreeSet<String>) -> Markup {
     html! {
-        table.images {
-            thead {
-                tr {
-                    th scope="col" { "Name" } th scope="col" { "Cloud" } th scope="col" { "State" }
-                    th scope="col" { "Build" } th scope="col" { "Verified" } th scope="col" { "Since" }
-                    th.wide scope="col" { "By" } th.wide scope="col" { "Size" } th.wide scope="col" { "SHA-512" }
-                    th.wide scope="col" { "Where" }
+        div.table-box tabindex="0" role="region" aria-label="Images" {
+            table.images {
+                thead {
+                    tr {
+                        th scope="col" { "Name" } th scope="col" { "Cloud" } th scope="col" { "State" }
+                        th scope="col" { "Build" } th scope="col" { "Verified" } th scope="col" { "Since" }
+                        th.wide scope="col" { "By" } th.wide scope="col" { "Size" } th.wide.sha scope="col" { "SHA-512" }
+                    }
                 }
+                tbody { @for image in images { (row(image, image.state() == PublicationState::Current && idle.contains(&image.schedule))) } }
             }
-            tbody { @for image in images { (row(image, image.state() == PublicationState::Current && idle.contains(&image.schedule))) } }
         }
     }
 }
@@ -101,7 +102,10 @@ fn table(images: &[v1::Publication], idle: &BTreeSet<String>) -> Markup {
 fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
     html! {
         tr {
-            td { @if image.state() == PublicationState::Current { strong { (image.name) } } @else { (image.name) } }
+            td {
+                @if image.state() == PublicationState::Current { strong { (image.name) } } @else { (image.name) }
+                @if !image.location.is_empty() { p.wide.where { code { (image.location) } } }
+            }
             td { (image.cloud) }
             td {
                 (image.state().word())
@@ -126,8 +130,7 @@ fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
                 }
             }
             td.wide { span.num { (figures::size(image.size_bytes)) } }
-            td.wide { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
-            td.wide.where { code { (image.location) } }
+            td.wide.sha { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
         }
     }
 }

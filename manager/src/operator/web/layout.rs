@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use super::{assets, banner};
+use super::{assets, banner, zone};
 use crate::untrusted::html;
 
 /// Where a page is in the navigation.
@@ -65,7 +65,7 @@ impl Page {
                     p.sr-only #announce role="status" {}
                     footer {
                         span { "Image Manager " (env!("CARGO_PKG_VERSION")) }
-                        span #zone { "times are UTC" }
+                        @if self.place != Place::Elsewhere || self.login { (zone::form()) }
                     }
                 }
             }

@@ -16,9 +16,9 @@ use tokio::sync::mpsc::Sender;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Web;
 use super::error::{Answer, Refusal};
 use super::log_file::{self, FOUND, Line, Log, Part};
+use super::{Web, zone};
 use crate::lifecycle::trials::{blamed, several};
 use crate::lifecycle::{files, state};
 use crate::stage::Stage;
@@ -58,11 +58,12 @@ impl View {
         let path = path(web, &build.id, log, target.as_deref());
         let search: String = search.trim().chars().take(SEARCH_LIMIT).collect();
         let wanted = search.clone();
+        let zone = zone::of_page();
         let read = tokio::task::spawn_blocking(move || {
             if wanted.is_empty() {
-                return log_file::end_of(log, &path).map(Content::End);
+                return log_file::end_of(log, &path, zone).map(Content::End);
             }
-            log_file::search(log, &path, &wanted).map(|(lines, more)| Content::Found { lines, more })
+            log_file::search(log, &path, &wanted, zone).map(|(lines, more)| Content::Found { lines, more })
         });
         let content = match read.await {
             Ok(Ok(content)) => content,
@@ -102,7 +103,7 @@ impl View {
                         }
                     }
                     (self.targets(build))
-                    @if self.has_times() { span.muted { "times are UTC" } }
+                    @if self.has_times() { (zone::note()) }
                     span.spacer {}
                     form.search method="get" action={ "/builds/" (build.id) "#log" } role="search" {
                         input type="hidden" name="log" value=(self.log.word());

@@ -6,6 +6,8 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use chrono::{NaiveDateTime, TimeZone as _};
+use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -63,7 +65,7 @@ impl Log {
 /// A line as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Line {
-    /// Time of day, when the log has it.
+    /// Time of day in the page's zone, when the log has it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) at: String,
     pub(super) text: String,
@@ -83,10 +85,10 @@ pub(super) struct Part {
 }
 
 /// The end of a log; empty when there is none.
-pub(super) fn end_of(log: Log, path: &Path) -> io::Result<Part> {
+pub(super) fn end_of(log: Log, path: &Path, zone: Tz) -> io::Result<Part> {
     let Some(length) = length(path)? else { return Ok(Part::default()) };
     let from = length.saturating_sub(END);
-    let mut part = read(log, path, from, END)?;
+    let mut part = read(log, path, (from, END), zone)?;
     if from > 0 {
         // It begins in the middle of a line.
         part.lines = part.lines.split_off(part.lines.len().min(1));
@@ -96,12 +98,12 @@ pub(super) fn end_of(log: Log, path: &Path) -> io::Result<Part> {
 }
 
 /// What a log has after `from`, at most one chunk. A log that became shorter is begun again.
-pub(super) fn after(log: Log, path: &Path, from: u64) -> io::Result<Part> {
+pub(super) fn after(log: Log, path: &Path, from: u64, zone: Tz) -> io::Result<Part> {
     let Some(length) = length(path)? else { return Ok(Part { end: from, ..Part::default() }) };
     if length == from {
         return Ok(Part { end: from, ..Part::default() });
     }
-    read(log, path, if length < from { 0 } else { from }, CHUNK)
+    read(log, path, (if length < from { 0 } else { from }, CHUNK), zone)
 }
 
 fn length(path: &Path) -> io::Result<Option<u64>> {
@@ -113,7 +115,7 @@ fn length(path: &Path) -> io::Result<Option<u64>> {
 }
 
 /// The whole lines in `most` bytes after `from`.
-fn read(log: Log, path: &Path, from: u64, most: u64) -> io::Result<Part> {
+fn read(log: Log, path: &Path, (from, most): (u64, u64), zone: Tz) -> io::Result<Part> {
     let mut file = std::fs::File::open(path)?;
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
@@ -125,13 +127,13 @@ fn read(log: Log, path: &Path, from: u64, most: u64) -> io::Result<Part> {
         None => 0,
     };
     bytes.truncate(whole);
-    let lines = bytes.split(|byte| *byte == b'\n').map(|line| shown(log, line));
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| shown(log, line, zone));
     let lines = lines.filter(|line| !line.text.is_empty() || !line.at.is_empty()).collect();
     Ok(Part { lines, end: from + whole as u64, cut: false })
 }
 
 /// The lines of a log that contain `what`, whatever the case, with their numbers. `cut` says that there are more.
-pub(super) fn search(log: Log, path: &Path, what: &str) -> io::Result<(Vec<(usize, Line)>, bool)> {
+pub(super) fn search(log: Log, path: &Path, what: &str, zone: Tz) -> io::Result<(Vec<(usize, Line)>, bool)> {
     let what = what.to_lowercase();
     let Some(length) = length(path)? else { return Ok((Vec::new(), false)) };
     let mut file = std::fs::File::open(path)?;
@@ -146,7 +148,7 @@ pub(super) fn search(log: Log, path: &Path, what: &str) -> io::Result<(Vec<(usiz
             return Ok((found, skipped > 0));
         }
         number += 1;
-        let line = shown(log, &line);
+        let line = shown(log, &line, zone);
         if line.text.to_lowercase().contains(&what) {
             if found.len() == FOUND {
                 return Ok((found, true));
@@ -157,12 +159,12 @@ pub(super) fn search(log: Log, path: &Path, what: &str) -> io::Result<(Vec<(usiz
 }
 
 /// A line as it is shown: everything in it is seen, its time apart. The page's script shows such lines, too.
-fn shown(log: Log, bytes: &[u8]) -> Line {
+fn shown(log: Log, bytes: &[u8], zone: Tz) -> Line {
     let text = plain_line(&String::from_utf8_lossy(bytes));
     let mut line = match log {
-        Log::Build => of_build(text),
+        Log::Build => of_build(text, zone),
         Log::Console => Line { bad: is_bad(&text), at: String::new(), text },
-        Log::Agent => of_agent(text),
+        Log::Agent => of_agent(text, zone),
     };
     if let Some(end) = (0..=LINE).rev().find(|end| line.text.is_char_boundary(*end))
         && line.text.len() > LINE
@@ -178,28 +180,28 @@ fn shown(log: Log, bytes: &[u8]) -> Line {
 }
 
 /// disk-image-builder's lines are `2026-11-25 03:00:07.123 | text`.
-fn of_build(text: String) -> Line {
-    let parts = text.split_once(" | ").and_then(|(at, rest)| Some((time_of_day(at)?.to_owned(), rest)));
+fn of_build(text: String, zone: Tz) -> Line {
+    let parts = text.split_once(" | ").and_then(|(at, rest)| Some((time_of_day(at, zone)?, rest)));
     match parts {
         Some((at, rest)) => Line { at, bad: is_bad(rest), text: rest.to_owned() },
         None => Line { at: String::new(), bad: is_bad(&text), text },
     }
 }
 
-/// The `03:00:07` of a stamp.
-fn time_of_day(stamp: &str) -> Option<&str> {
-    let time = stamp.get(11..19)?;
-    let sound = time.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') && stamp.len() <= 40;
-    sound.then_some(time)
+/// The `03:00:07` of a stamp in UTC, as the zone has it.
+fn time_of_day(stamp: &str, zone: Tz) -> Option<String> {
+    let (date, time) = (stamp.get(..10)?, stamp.get(11..19)?);
+    let time = NaiveDateTime::parse_from_str(&format!("{date} {time}"), "%Y-%m-%d %H:%M:%S").ok()?;
+    (stamp.len() <= 40).then(|| zone.from_utc_datetime(&time).format("%H:%M:%S").to_string())
 }
 
 /// The agent's lines are JSON objects: the event first, then what it carries.
-fn of_agent(text: String) -> Line {
+fn of_agent(text: String, zone: Tz) -> Line {
     let Ok(Json::Object(mut object)) = serde_json::from_str(&text) else {
         return Line { at: String::new(), bad: false, text };
     };
     let mut take = |key: &str| object.remove(key).and_then(|value| value.as_str().map(str::to_owned));
-    let at = take("time").and_then(|time| time_of_day(&time).map(str::to_owned)).unwrap_or_default();
+    let at = take("time").and_then(|time| time_of_day(&time, zone)).unwrap_or_default();
     let mut out = take("event").unwrap_or_default();
     let outcome = object.get("outcome").and_then(Json::as_str);
     let bad = outcome == Some("fail") || object.get("complete") == Some(&Json::Bool(false));
@@ -245,25 +247,25 @@ mod tests {
     #[test]
     fn following_gives_each_whole_line_once() {
         let file = log("2026-11-25 03:00:07.123 | one\ntwo\nthr");
-        let first = end_of(Log::Build, file.path()).unwrap();
+        let first = end_of(Log::Build, file.path(), Tz::UTC).unwrap();
         assert_eq!(texts(&first), ["one", "two"]);
         assert_eq!(first.lines[0].at, "03:00:07");
         std::fs::write(file.path(), "2026-11-25 03:00:07.123 | one\ntwo\nthree\n\nfour\n").unwrap();
-        let second = after(Log::Build, file.path(), first.end).unwrap();
+        let second = after(Log::Build, file.path(), first.end, Tz::Asia__Tokyo).unwrap();
         assert_eq!(texts(&second), ["three", "four"]);
-        assert_eq!(after(Log::Build, file.path(), second.end).unwrap().lines, []);
-        assert_eq!(after(Log::Build, Path::new("/nowhere"), 7).unwrap().end, 7);
+        assert_eq!(after(Log::Build, file.path(), second.end, Tz::UTC).unwrap().lines, []);
+        assert_eq!(after(Log::Build, Path::new("/nowhere"), 7, Tz::UTC).unwrap().end, 7);
     }
 
     #[test]
     fn only_the_end_of_a_long_log_is_read_and_long_lines_are_cut() {
         let file = log(&format!("{}\nlast\n", format!("{}\n", "x".repeat(999)).repeat(200)));
-        let part = end_of(Log::Console, file.path()).unwrap();
+        let part = end_of(Log::Console, file.path(), Tz::UTC).unwrap();
         assert!(part.cut);
         assert!(part.lines.len() < 60);
         assert_eq!(part.lines.last().unwrap().text, "last");
         let file = log(&format!("{}\n", "y".repeat(300_000)));
-        let piece = after(Log::Console, file.path(), 0).unwrap();
+        let piece = after(Log::Console, file.path(), 0, Tz::UTC).unwrap();
         assert_eq!(piece.end, CHUNK, "a line without an end is read in pieces");
         assert_eq!(piece.lines[0].text.len(), LINE);
     }
@@ -271,11 +273,12 @@ mod tests {
     #[test]
     fn a_search_finds_lines_with_their_numbers_and_is_bounded() {
         let file = log("alpha\nBETA one\ngamma\nbeta two\n");
-        let (found, more) = search(Log::Console, file.path(), "Beta").unwrap();
+        let (found, more) = search(Log::Console, file.path(), "Beta", Tz::UTC).unwrap();
         let found: Vec<_> = found.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
         assert_eq!(found, [(2, "BETA one"), (4, "beta two")]);
         assert!(!more);
-        let (found, more) = search(Log::Console, log(&"same\n".repeat(1000)).path(), "same").unwrap();
+        let (found, more) =
+            search(Log::Console, log(&"same\n".repeat(1000)).path(), "same", Tz::UTC).unwrap();
         assert_eq!((found.len(), more), (FOUND, true));
     }
 
@@ -284,8 +287,9 @@ mod tests {
         let line = of_agent(
             r#"{"event":"check_result","name":"dns","outcome":"fail","time":"2026-11-25T03:00:07.1+00:00"}"#
                 .to_owned(),
+            Tz::Asia__Tokyo,
         );
-        assert_eq!(line.at, "03:00:07");
+        assert_eq!(line.at, "12:00:07", "in the page's zone");
         assert_eq!(line.text, "check_result  name: dns  outcome: fail");
         assert!(line.bad);
     }

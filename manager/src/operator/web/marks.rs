@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use image_manager_proto::v1::{self, BuildState, CheckOutcome, StageState, TrialState};
 use maud::{Markup, html};
 
+use super::zone;
 use crate::history::Named as _;
 use crate::lifecycle::state::is_end;
 use crate::lifecycle::trials;
@@ -183,10 +184,10 @@ pub(super) fn strip(builds: &[v1::Build]) -> Markup {
                 @for build in builds.iter().rev() {
                     @let state = build.state();
                     @let at = build.created_at.as_ref().and_then(crate::clock::utc);
-                    @let when = at.map(|when| when.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
+                    @let when = at.map(zone::told).unwrap_or_default();
                     @let reason = if is_end(state) && !build.reason.is_empty() { format!(" ({})", build.reason) } else { String::new() };
                     @let label = format!("{}{reason}, {when}", words(state));
-                    li { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) data-at=[at.map(crate::clock::rfc3339)] {} }
+                    li { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) {} }
                 }
             }
         }

@@ -18,6 +18,7 @@ mod compare;
 mod error;
 mod events;
 mod figures;
+mod groups;
 mod images;
 mod layout;
 mod log;
@@ -28,6 +29,7 @@ mod overview;
 mod progress;
 mod schedule;
 mod trends;
+mod zone;
 
 use std::sync::Arc;
 
@@ -90,6 +92,12 @@ impl Route {
         Self { path, reads: Need::Role(Role::Viewer), acts: Need::Role(Role::Admin), handler }
     }
 
+    /// What viewers choose for themselves.
+    const fn choice(path: &'static str, handler: fn() -> MethodRouter<Web>) -> Self {
+        let viewer = Need::Role(Role::Viewer);
+        Self { path, reads: viewer, acts: viewer, handler }
+    }
+
     /// For operators.
     const fn action(path: &'static str, handler: fn() -> MethodRouter<Web>) -> Self {
         let operator = Need::Role(Role::Operator);
@@ -113,6 +121,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::page("/compare", || get(compare::page)),
     Route::page("/images", || get(images::page)),
     Route::page("/schedules/{name}", || get(schedule::page)),
+    Route::choice("/zone", || post(zone::choose)),
     Route::action("/build", || post(actions::trigger)),
     Route::action("/builds/{id}/cancel", || post(actions::cancel)),
     Route::action("/schedules/{name}/pause", || post(actions::pause)),
@@ -136,6 +145,7 @@ pub(super) fn pages(web: Web) -> Router {
     let all = all.fallback(error::nothing_here);
     all.layer(DefaultBodyLimit::max(FORM_LIMIT))
         .layer(from_fn_with_state(web.clone(), banner::around))
+        .layer(from_fn_with_state(web.clone(), zone::around))
         .with_state(web)
 }
 

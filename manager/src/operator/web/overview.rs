@@ -9,6 +9,7 @@ use maud::{Markup, html};
 
 use super::choice::{Choice, ORDERS, SHOWS, is_in};
 use super::error::Answer;
+use super::groups::{self, GROUPINGS, Group};
 use super::layout::{Page, Place};
 use super::marks::FailedChecks;
 use super::{Web, banner, figures, marks};
@@ -75,13 +76,14 @@ impl Standing {
 pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(choice): Query<Choice>) -> Answer {
     choice.check()?;
     let standings = standings(&web).await?;
-    let found = choice.of(&standings);
+    let (found, groups) = choice.of(&standings);
     let (first, rows) = choice.page_of(&found);
     let failed = rows.iter().filter_map(|standing| standing.last());
     let failed = failed.filter(|build| !build.reason.is_empty()).map(|build| build.id.clone()).collect();
     let view = View {
         standings: &standings,
         found: found.len(),
+        groups,
         first,
         rows,
         failed: web.manager.history().failed_checks(failed).await?,
@@ -121,6 +123,7 @@ struct View<'a> {
     standings: &'a [Standing],
     /// How many fit what is asked for.
     found: usize,
+    groups: Vec<Group>,
     /// The place among them of the first row.
     first: usize,
     /// Those on this page.
@@ -138,11 +141,15 @@ impl View<'_> {
                 nav #tally data-swap aria-label="Which schedules" { (self.tally(choice)) }
             }
             (search(choice))
+            (groups::index(&self.groups, choice))
             // The buttons of all rows belong to these two: a form for each would be half of the page.
             form #act method="post" { input type="hidden" name="next" value=(back); }
             form #build method="post" action="/build" {}
             ul.panel.schedules #schedules data-swap {
-                @for standing in &self.rows { (self.row(standing)) }
+                @for (place, standing) in (self.first..).zip(&self.rows) {
+                    (groups::heading(&self.groups, place, place == self.first))
+                    (self.row(standing))
+                }
             }
             @if self.rows.is_empty() && !self.standings.is_empty() {
                 p.empty.panel { "No schedule matches. " a href="/" { "Show all" } }
@@ -179,6 +186,7 @@ impl View<'_> {
 
     fn row(&self, standing: &Standing) -> Markup {
         let name = &standing.schedule.name;
+        let link = html! { a href={ "/schedules/" (name) } { (name) } };
         html! {
             li.schedule id={ "schedule-" (name) } data-part {
                 div.now {
@@ -190,7 +198,8 @@ impl View<'_> {
                     }
                 }
                 div.who {
-                    h2 { a href={ "/schedules/" (name) } { (name) } }
+                    // Below the heading of a group, where there are groups.
+                    @if self.groups.is_empty() { h2 { (link) } } @else { h3 { (link) } }
                     p.why { (self.said(standing)) }
                 }
                 div.past { (marks::small_strip(&standing.builds)) }
@@ -243,8 +252,13 @@ fn search(choice: &Choice) -> Markup {
                     @for (word, label) in ORDERS { option value=(word) selected[word == choice.sort] { (label) } }
                 }
             }
+            label { span { "Group by" }
+                select name="group" {
+                    @for (word, label) in GROUPINGS { option value=(word) selected[word == choice.group] { (label) } }
+                }
+            }
             button type="submit" { "Show" }
-            @if choice.filters() || !choice.sort.is_empty() { a.quiet href="/" { "Clear" } }
+            @if choice.is_any() { a.quiet href="/" { "Clear" } }
         }
     }
 }

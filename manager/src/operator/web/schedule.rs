@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Place};
 use super::overview::{self, STRIP, Standing};
-use super::{Web, builds, figures, images, marks, trends};
+use super::{Web, builds, figures, images, marks, trends, zone};
 use crate::clock;
 use crate::history::{BuildFilter, PublicationFilter, ReportQuery};
 use crate::lifecycle::TriggerError;
@@ -82,6 +82,8 @@ pub(super) async fn page(
         section.panel #trends data-swap {
             div.panel-head {
                 h2 { "Trends" }
+                (zone::note())
+                span.spacer {}
                 nav.tabs aria-label="Over which time" {
                     @for (word, words, _) in RANGES {
                         a href={ "/schedules/" (name) "?since=" (word) } aria-current=[(word == range).then_some("true")] { (words) }

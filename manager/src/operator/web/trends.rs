@@ -5,22 +5,23 @@ use std::time::Duration;
 use image_manager_proto::v1;
 use maud::{Markup, html};
 
-use super::figures;
 use super::schedule::success_rate;
+use super::{figures, zone};
 use crate::operator::charts::{self, Drawing};
 
 /// All of a schedule's trends.
 pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
+    let zone = zone::of_page();
     html! {
         (key_figures(report))
         div.charts {
             div {
-                (chart("How the builds ended", "oldest at the left", &charts::verdicts(&report.points)))
-                (chart("How long the stages took", "stacked", &charts::stage_times(&report.points)))
+                (chart("How the builds ended", "oldest at the left", &charts::verdicts(&report.points, zone)))
+                (chart("How long the stages took", "stacked", &charts::stage_times(&report.points, zone)))
             }
             div {
-                (chart("Boot time", "from the server's creation until the agent attached", &charts::boot_times(&report.points)))
-                (chart("Size of the image", "the file", &charts::image_sizes(&report.points)))
+                (chart("Boot time", "from the server's creation until the agent attached", &charts::boot_times(&report.points, zone)))
+                (chart("Size of the image", "the file", &charts::image_sizes(&report.points, zone)))
             }
         }
         (stages(report))

@@ -1,4 +1,4 @@
-// Times in the viewer's zone, pages that follow what happens, logs that grow. Everything reads without this script.
+// Times told by their distance, pages that follow what happens, logs that grow. Everything reads without this script.
 "use strict";
 
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -6,11 +6,6 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /* Times */
 
-// The zone stands beside the time.
-const exact = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
-});
-const exactWithZone = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
@@ -35,17 +30,21 @@ function took(seconds) {
   return days < 10 ? `${days} days ${Math.floor((s % 86400) / 3600)} h` : `${days} days`;
 }
 
+// The manager writes times in the zone that was chosen; those told by their distance keep that in the tool tip.
 function showTimes(root = document) {
-  for (const time of $$("time", root)) {
-    const then = new Date(time.dateTime);
-    time.textContent = time.dataset.show === "distance" ? distance(then) : exact.format(then);
-    time.title = exactWithZone.format(then);
+  for (const time of $$("time[data-show=distance]", root)) {
+    time.title ||= time.textContent;
+    time.textContent = distance(new Date(time.dateTime));
   }
-  for (const bar of $$("[data-at]", root)) {
-    bar.title = bar.title.replace(/[^,]* UTC$/, ` ${exact.format(new Date(bar.dataset.at))}`);
-    bar.ariaLabel = bar.title;
-    delete bar.dataset.at;
-  }
+}
+
+// The browser's own zone, among those that can be chosen.
+function offerZone() {
+  const [zones, own] = [$("#zone"), Intl.DateTimeFormat().resolvedOptions().timeZone];
+  if (!zones || !own) return;
+  const offered = [...zones.options].find((option) => option.value === own) ?? new Option(own, own);
+  offered.textContent = `${own} (this browser)`;
+  if (!offered.parentElement) zones.add(offered);
 }
 
 function countOn() {
@@ -292,7 +291,7 @@ document.addEventListener("pointerover", (event) => {
 
 /* Beginning */
 
-$("#zone").textContent = `times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+offerZone();
 remember(document);
 prepare(document);
 countOn();

@@ -41,11 +41,11 @@ fn many(count: usize) -> Vec<Standing> {
 }
 
 async fn rendered(standings: &[Standing], choice: &Choice) -> String {
-    let found = choice.of(standings);
+    let (found, groups) = choice.of(standings);
     let (first, rows) = choice.page_of(&found);
     let ids = rows.iter().filter_map(|standing| standing.last()).map(|build| build.id.clone());
     let failed = ids.map(|id| (id, vec!["disk".to_owned()])).collect();
-    let view = View { standings, found: found.len(), first, rows, failed, operator: true };
+    let view = View { standings, found: found.len(), groups, first, rows, failed, operator: true };
     let answer = layout(true).render(&view.body(choice));
     let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -74,20 +74,22 @@ async fn two_hundred_schedules_are_a_small_page_with_the_failures_first() {
 async fn tallies_search_and_order_choose_what_is_shown() {
     let standings = many(30);
     let names = |choice: &Choice| {
-        let found = choice.of(&standings).into_iter();
+        let found = choice.of(&standings).0.into_iter();
         found.map(|standing| standing.schedule.name[60..].to_owned()).collect::<Vec<_>>()
     };
     let choice = |show: &str, q: &str, sort: &str| Choice {
         show: show.to_owned(),
         q: q.to_owned(),
         sort: sort.to_owned(),
-        page: 0,
+        ..Choice::default()
     };
     assert_eq!(names(&choice("attention", "", "")), ["009", "019", "029"]);
     assert_eq!(names(&choice("", "-01", "name"))[..2], ["010", "011"]);
     assert_eq!(names(&choice("", "CHECK_f", "")), ["009", "019", "029"], "by the reason");
     assert_eq!(names(&choice("", "", ""))[..4], ["009", "019", "029", "000"], "and then the file's order");
-    assert_eq!(names(&choice("", "", "name"))[..2], ["000", "001"]);
+    let alphabet = Choice { group: "none".to_owned(), ..choice("", "", "name") };
+    assert_eq!(names(&alphabet)[..2], ["000", "001"]);
+    assert_eq!(names(&choice("", "", "name"))[..4], ["009", "019", "029", "000"], "in each group");
     assert!(names(&choice("paused", "", "")).is_empty());
     assert!(choice("", "", "sideways").check().is_err() && choice("bad", "", "").check().is_err());
     let page = rendered(&standings, &choice("attention", "a&b", "name")).await;
@@ -95,4 +97,66 @@ async fn tallies_search_and_order_choose_what_is_shown() {
     let quiet = rendered(&standings[..5], &Choice::default()).await;
     assert!(quiet.contains("nothing needs attention"));
     assert!(!page.contains("nothing needs attention"));
+}
+
+#[tokio::test]
+async fn groups_begin_where_the_first_of_them_is_and_are_told_again_on_the_next_page() {
+    let standings = many(200);
+    let headings = |page: &str| {
+        let parts = page.split("<li class=\"group\" ").skip(1);
+        parts
+            .map(|part| {
+                part.split("</li>")
+                    .next()
+                    .unwrap()
+                    .split('>')
+                    .filter(|text| !text.starts_with('<'))
+                    .collect::<String>()
+            })
+            .collect::<Vec<_>>()
+    };
+    let first = rendered(&standings, &Choice::default()).await;
+    let told = headings(&first);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("Failed") && told[0].contains("20") && told[1].contains("No attention needed"),
+        "{told:?}"
+    );
+    assert!(first.contains("href=\"/#group-1\">No attention needed 180</a>"), "{first}");
+    assert!(first.contains("<h3><a href=\"/schedules/"), "below the headings of the groups");
+    let second = rendered(&standings, &Choice { page: 2, ..Choice::default() }).await;
+    assert_eq!(headings(&second).len(), 1);
+    let none = rendered(&standings, &Choice { group: "none".to_owned(), ..Choice::default() }).await;
+    assert!(headings(&none).is_empty() && none.contains("<h2><a href=\"/schedules/"));
+}
+
+#[test]
+fn clouds_and_distributions_are_groups_the_largest_first() {
+    let schedule = |name: &str, element: &str, more: &str| {
+        format!("[schedule.{name}]\nimage.elements = [\"{element}\", \"vm\"]\n{more}\n")
+    };
+    let lab = "cloud = \"lab\"\nserver = { flavor = \"small\", network = \"private\" }";
+    let text = [
+        schedule("a", "ubuntu-minimal", lab),
+        schedule("b", "own-element", ""),
+        schedule("c", "debian-minimal", ""),
+        schedule("d", "debian", ""),
+    ];
+    let parsed = schedules::parse(Path::new("schedules.toml"), &text.concat()).unwrap();
+    let standing = |schedule: &Schedule| Standing::new(schedule.clone(), None, Vec::new(), clock::now());
+    let standings: Vec<_> = parsed.schedules.iter().map(standing).collect();
+    for (group, names, begin) in [
+        ("cloud", ["b", "c", "d", "a"], vec![0, 3]),
+        ("distribution", ["c", "d", "b", "a"], vec![0, 2, 3]),
+        ("", ["a", "b", "c", "d"], vec![]),
+    ] {
+        let (found, groups) = Choice { group: group.to_owned(), ..Choice::default() }.of(&standings);
+        assert_eq!(
+            found.iter().map(|standing| &*standing.schedule.name).collect::<Vec<_>>(),
+            names,
+            "{group}"
+        );
+        assert_eq!(groups.iter().map(|group| group.first).collect::<Vec<_>>(), begin, "{group}: {groups:?}");
+    }
+    assert!(Choice { group: "colour".to_owned(), ..Choice::default() }.check().is_err());
 }
