@@ -3,6 +3,7 @@
 # make test-openstack   only those
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
+# make test-reproducible   builds anew in another directory; the programs and the package must be the same, byte for byte
 # make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
 # make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
 #              OpenStack when it runs
@@ -19,7 +20,7 @@
 # make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
 # make deb     a Debian package of it, in target/debian
 #
-# On Debian 12 or 13, as root, with a Rust toolchain. Nothing is installed that is there already.
+# On Debian 12 or 13, as root, with make and a Rust toolchain. Nothing is installed that is there already.
 
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 AGENT  := target/$(HOST)/agent/image-manager-agent
@@ -30,7 +31,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test agents test-openstack test-distributions test-package canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
+.PHONY: help demo test agents test-openstack test-distributions test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -44,6 +45,17 @@ demo: install-build agent build
 install-build:
 	setup/install build
 
+# Where checkout, crates and toolchain lie stays out of the programs: two checkouts make the same bytes
+# (`make test-reproducible`). The last prefix that fits counts. Cargo leaves flags with a remapped prefix out of the names of
+# its directories, which are in paths too. GCC gives the assembler only the second kind.
+CRATES  := $(or $(CARGO_HOME),$(HOME)/.cargo)
+SYSROOT := $(shell rustc --print sysroot)
+COMMIT  := $(shell rustc -vV | sed -n 's/^commit-hash: //p')
+PATHS   := --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CRATES)=/cargo \
+	--remap-path-prefix=$(SYSROOT)/lib/rustlib/src/rust=/rustc/$(COMMIT)
+C_PATHS := $(foreach kind,file debug,-f$(kind)-prefix-map=$(CURDIR)=. -f$(kind)-prefix-map=$(CRATES)=/cargo)
+RELEASE := RUSTFLAGS="$(PATHS)" CFLAGS="$(C_PATHS)"
+
 install-test:
 	setup/install test
 
@@ -53,17 +65,17 @@ AGENT_SQLITE := -USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_E
 	-USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_ENABLE_LOAD_EXTENSION -USQLITE_SOUNDEX \
 	-DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_JSON -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE
 # Nothing unwinds in it, for a panic ends it; and relocations in their short form take a tenth of the room.
-AGENT_RUSTFLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs
+AGENT_RUSTFLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs $(PATHS)
 agent:
 ifeq ($(subst amd64,x86_64,$(subst arm64,aarch64,$(ARCH))),$(firstword $(subst -, ,$(HOST))))
-	RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="-fno-asynchronous-unwind-tables" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
+	RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="-fno-asynchronous-unwind-tables $(C_PATHS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent
 else
-	AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent $(ARCH)
+	AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="$(C_PATHS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent $(ARCH)
 endif
 
 # Stripped: a sixth of the size. What it takes to read a backtrace or a core lies beside it, and is found by gdb.
 build:
-	cargo build --release -p image-manager
+	$(RELEASE) cargo build --release -p image-manager
 	objcopy --only-keep-debug target/release/image-manager target/release/image-manager.debug
 	cd target/release && objcopy --strip-all --remove-section=.gnu_debuglink --add-gnu-debuglink=image-manager.debug image-manager image-manager.stripped
 	mv target/release/image-manager.stripped target/release/image-manager
@@ -108,7 +120,7 @@ deb: agent build
 
 # Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
 bench:
-	cargo bench -p image-manager --bench million
+	$(RELEASE) cargo bench -p image-manager --bench million
 
 bench-road: agent build
 	testbed/bench/road $(BENCH_ARGUMENTS)
@@ -135,7 +147,7 @@ test: install-test
 
 # Those that the tests put into images; testbed/run makes them while it compiles.
 agents: agent
-	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
+	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="$(C_PATHS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
 		echo 'LEFT OUT: the tiny image for arm64 is not booted: this host cannot make an agent for aarch64' >&2; })
 
 fuzz: install-test
@@ -151,6 +163,10 @@ test-distributions: install-test agent build
 # Some minutes, and those of a release build.
 test-package: install-test agent build
 	testbed/debian-package/run
+
+# A whole release build more, and 3 GiB. REPRODUCIBLE_DIRECTORY is kept, and the next run goes on in it.
+test-reproducible: agent build
+	packaging/reproducible $(REPRODUCIBLE_DIRECTORY)
 
 # About two minutes for each image where QEMU has to emulate: hours for all. CANARIES_ARGUMENTS are those of the program.
 canaries: install-test agent build

@@ -35,6 +35,9 @@ const RESOLVER: &str = "resolv.conf";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 const PREFIX_LENGTH: &str = "29";
+/// Protocols by their numbers: a host without Debian's `netbase` has no `/etc/protocols`, which `ip` looks names up in.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// Where clouds tell a server about itself: link-local addresses, and what Azure and Alibaba have in their place.
 const METADATA: [&str; 3] = ["169.254.0.0/16", "168.63.129.16", "100.100.100.200"];
 /// What the network may take to be there.
@@ -54,7 +57,7 @@ pub(super) struct Plan {
     /// Name server that QEMU asks, when it is not the first one of the host's `resolv.conf`.
     resolver: Option<Ipv4Addr>,
     /// What is reached although its address is closed.
-    open: Vec<(Ipv4Addr, &'static str, u16)>,
+    open: Vec<(Ipv4Addr, u8, u16)>,
     closed: Vec<String>,
 }
 
@@ -88,7 +91,7 @@ impl Plan {
             Some(SocketAddr::V4(here)) if *here.ip() == HOST_SEEN_BY_GUESTS => {
                 plan.forward = Some(here.port());
             }
-            Some(SocketAddr::V4(there)) => plan.open.push((*there.ip(), "tcp", there.port())),
+            Some(SocketAddr::V4(there)) => plan.open.push((*there.ip(), TCP, there.port())),
             _ => {}
         }
         let names = match names {
@@ -100,7 +103,7 @@ impl Plan {
             }
             direct => direct,
         };
-        plan.open.extend(names.into_iter().flat_map(|server| [(server, "udp", 53), (server, "tcp", 53)]));
+        plan.open.extend(names.into_iter().flat_map(|server| [(server, UDP, 53), (server, TCP, 53)]));
         plan
     }
 
@@ -283,7 +286,7 @@ mod tests {
         {
             assert!(script.contains(&format!("rule add pref 200 to {closed} unreachable\n")), "{script}");
         }
-        assert!(script.contains("pref 100 to 192.0.2.53 ipproto udp dport 53 lookup main\n"), "{script}");
+        assert!(script.contains("pref 100 to 192.0.2.53 ipproto 17 dport 53 lookup main\n"), "{script}");
         let line = plan.arguments().join(" ");
         assert!(line.contains("--no-map-gw") && line.contains("-T 7") && line.contains("-U none"), "{line}");
         assert!(!line.contains("dns"), "{line}");
@@ -294,7 +297,7 @@ mod tests {
         let plan =
             Plan::new(Some("192.0.2.2:50051".parse().unwrap()), None, None, &["192.0.2.2/32".to_owned()]);
         assert_eq!(plan.forward, None);
-        assert_eq!(plan.open, [(address("192.0.2.2"), "tcp", 50051)]);
+        assert_eq!(plan.open, [(address("192.0.2.2"), TCP, 50051)]);
         assert!(plan.arguments().join(" ").contains("-T none"));
     }
 
@@ -307,7 +310,7 @@ mod tests {
         let uplink = address("198.51.100.1");
         let plan = Plan::new(None, Some(address("127.0.0.53")), Some(uplink), &[]);
         assert_eq!((plan.resolver, plan.names_by_pasta), (Some(uplink), false));
-        assert_eq!(plan.open, [(uplink, "udp", 53), (uplink, "tcp", 53)]);
+        assert_eq!(plan.open, [(uplink, UDP, 53), (uplink, TCP, 53)]);
         let plan = Plan::new(None, Some(address("127.0.0.1")), None, &[]);
         assert_eq!((plan.resolver, plan.names_by_pasta), (Some(ROUTER), true));
         assert!(plan.arguments().join(" ").ends_with("--dns-forward 192.0.0.1"));
