@@ -87,7 +87,8 @@ pub(crate) struct Ids {
 /// The file with all schedules; the first two are built by the stand-in, and take long.
 pub(crate) fn schedules() -> String {
     let busy = ["alma-9-is-being-built-now", "centos-9-waits-in-the-queue"].map(|name| {
-        super::harness::tiny_schedule(name, "image.environment = { TINY_BUILD_SECONDS = \"900\" }")
+        let slow = "image.environment = { TINY_BUILD_SECONDS = \"900\" }\ntimeouts.build = \"1h\"\ntimeouts.total = \"2h\"";
+        super::harness::tiny_schedule(name, slow)
     });
     let rest = (0..SCHEDULES - 2).map(|number| {
         let zone = if number % 3 == 0 { "timezone = \"Europe/Berlin\"\n" } else { "" };
