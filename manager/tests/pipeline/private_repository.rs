@@ -238,12 +238,17 @@ fn a_password_of_a_repository_is_nowhere_afterwards() {
         Some(0)
     );
 
-    let parts = place.latest()["definition"].clone();
-    let part = |name: &str| parts.as_array().unwrap().iter().find(|part| part["name"] == name).cloned();
-    assert_eq!(part("lean").unwrap()["source"], "own");
-    assert_eq!(part("image-hygiene").unwrap()["source"], "shipped");
-    assert_eq!(part("/etc/motd").unwrap()["kind"], "file");
+    parts_are_told(&place.latest());
     fs::remove_file(place.state().join("said")).unwrap();
     drop(server);
     place.assert_nothing_left();
+}
+
+/// What a build was made of says where each part came from.
+fn parts_are_told(build: &serde_json::Value) {
+    let parts = build["definition"].as_array().unwrap();
+    let part = |name: &str| parts.iter().find(|part| part["name"] == name).unwrap();
+    assert_eq!(part("lean")["source"], "own");
+    assert_eq!(part("image-hygiene")["source"], "shipped");
+    assert_eq!(part("/etc/motd")["kind"], "file");
 }
