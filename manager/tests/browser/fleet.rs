@@ -94,7 +94,7 @@ pub(crate) fn schedules() -> String {
         let zone = if number % 3 == 0 { "timezone = \"Europe/Berlin\"\n" } else { "" };
         let cron = if number % 11 == 5 { String::new() } else { format!("cron = \"{} {} {} 1 *\"\n", number % 60, number % 24, number % 28 + 1) };
         let targets = if name(number) == SEVERAL {
-            targets().iter().map(|(target, cloud)| format!("[[schedule.{SEVERAL}.targets]]\nname = \"{target}\"\ncloud = \"{cloud}\"\n")).collect()
+            targets().iter().map(|(target, cloud)| format!("[[schedule.{SEVERAL}.targets]]\nname = \"{target}\"\ncloud = \"{cloud}\"\n")).collect::<Vec<_>>().concat()
         } else {
             String::new()
         };
@@ -118,7 +118,7 @@ fn name(number: u64) -> String {
         1 => SEVERAL.to_owned(),
         2 => PICTURED.to_owned(),
         3 => NEVER.to_owned(),
-        _ if number % 4 == 0 => {
+        _ if number.is_multiple_of(4) => {
             let name = format!(
                 "{}-with-as-many-letters-as-a-label-of-dns-can-have-and-no-more-00-{number:03}",
                 distribution(number)
@@ -150,6 +150,22 @@ pub(crate) fn write(place: &Place) -> Ids {
     drop(History::open(&database).unwrap());
     let mut connection = Connection::open(&database).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    let (ended, pictured, several) = fill(&mut connection);
+    connection.close().unwrap();
+    let history = History::open(&database).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(history.refresh_day_sums()).unwrap();
+    for id in ended.iter().map(|(_, id)| id).chain([&pictured]) {
+        logs(&state.join("builds").join(id), "");
+    }
+    logs(&state.join("builds").join(&several), "");
+    for (target, _) in targets() {
+        logs(&image_manager::lifecycle::files::of_trial(&state, &several, &target, false), &target);
+    }
+    Ids { ended, several }
+}
+
+/// Writes all builds; returns the ended ones, the one that is pictured, and the one of several targets.
+fn fill(connection: &mut Connection) -> (Vec<(&'static str, String)>, String, String) {
     let transaction = connection.transaction().unwrap();
     let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap();
     let mut writer = Writer { transaction, count: 0 };
@@ -174,17 +190,7 @@ pub(crate) fn write(place: &Place) -> Ids {
     let ends = targets().into_iter().zip([PASSED, FAILED, SILENT]).collect::<Vec<_>>();
     let several = writer.build(SEVERAL, now - 2 * HOUR, FAILED, &ends);
     writer.transaction.commit().unwrap();
-    drop(connection);
-    let history = History::open(&database).unwrap();
-    tokio::runtime::Runtime::new().unwrap().block_on(history.refresh_day_sums()).unwrap();
-    for id in ended.iter().map(|(_, id)| id).chain([&pictured]) {
-        logs(&state.join("builds").join(id), "");
-    }
-    logs(&state.join("builds").join(&several), "");
-    for (target, _) in targets() {
-        logs(&image_manager::lifecycle::files::of_trial(&state, &several, &target, false), &target);
-    }
-    Ids { ended, several }
+    (ended, pictured, several)
 }
 
 /// The builds before the newest ones of a schedule.
@@ -197,7 +203,7 @@ fn many(writer: &mut Writer<'_>, number: u64, now: u64) {
     for age in (1..=builds).rev() {
         let bad = age == 1 && number % 9 == 7;
         let end = match (bad, mixed(number * 1000 + age) % 40) {
-            (true, _) if number % 2 == 0 => FAILED,
+            (true, _) if number.is_multiple_of(2) => FAILED,
             (true, _) | (_, 0 | 1) => SILENT,
             (_, 2) => NOT_BUILT,
             (_, 3) => CANCELLED,
@@ -336,7 +342,7 @@ const EVIDENCE: &str = "[   12.345678] systemd[1]: Reached target multi-user.tar
 
 fn logs(directory: &Path, target: &str) {
     fs::create_dir_all(directory).unwrap();
-    let build: String = (0..200)
+    let build = (0..200)
         .map(|n| {
             format!(
                 "2026-11-25 03:{:02}:{:02}.345 | Setting up package-{n}:amd64 (257.7-{n}) ...\n",
@@ -344,17 +350,19 @@ fn logs(directory: &Path, target: &str) {
                 n % 60
             )
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     fs::write(
         directory.join("build.log"),
         build + "2026-11-25 03:04:00.345 | E: Unable to locate package nginxx\n",
     )
     .unwrap();
-    let console: String = (0..120)
+    let console = (0..120)
         .map(|n| {
             format!("[{n:5}.123456] {target} systemd[1]: Started unit-{n}.service - A unit with a name.\n")
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     fs::write(directory.join("console.log"), console).unwrap();
     let said = ["attached", "report", "check_result", "removal", "goodbye"].map(|event| {
         json!({"event": event, "name": "disk", "time": "2026-11-25T03:00:07.100+00:00"}).to_string() + "\n"
