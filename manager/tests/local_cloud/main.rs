@@ -75,7 +75,7 @@ async fn a_server_runs_is_stopped_and_removed() {
     let bench = Bench::new();
     let image = bench.empty_image().await;
     let server = bench.boot(&image).await;
-    assert_eq!(server.flavor, "128 MiB memory, 1 CPUs, 256 MiB disk");
+    assert_eq!(server.flavor, "128 MiB memory, 1 CPU, 256 MiB disk");
     let rows = bench.ledger.rows();
     assert_eq!(rows[1], (ResourceKind::Server, "image-manager-1".into(), Some(server.id.clone())));
     assert_eq!(bench.status(&server).await, ServerStatus::Active);

@@ -18,6 +18,7 @@ fn schedules(name: &str, gateway: u16) -> String {
         ("name = \"debian-12\"", publish.as_str()),
         ("boot   = \"10m\"", "boot = \"15m\""),
         ("verify = \"10m\"", "verify = \"15m\""),
+        ("min_free = \"500 MiB\"", "min_free = \"500 MiB\", timeout = \"10m\""),
     ];
     let shipped = changes.iter().fold(shipped, |text, (from, to)| {
         assert!(text.contains(from), "{from} is not in {text}");

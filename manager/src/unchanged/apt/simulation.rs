@@ -111,6 +111,6 @@ mod tests {
             assert!(read(text).is_none(), "{text}");
         }
         let held = "0 upgraded, 0 newly installed, 0 to remove and 2 not upgraded.\n";
-        assert!(read(held).unwrap().unwrap_err().to_string().starts_with("2 packages"));
+        assert!(read(held).unwrap().unwrap_err().to_string().starts_with("newer versions of 2 packages"));
     }
 }
