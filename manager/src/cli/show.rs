@@ -78,7 +78,7 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
     line!(
         out,
         format_args!(
-            "schedule {} on {}{}, asked for by {}, created {}, took {}",
+            "schedule {} on {}{}, requested by {}, created {}, took {}",
             build.schedule,
             if build.cloud.is_empty() { "" } else { "cloud " },
             clouds(build),

@@ -31,7 +31,7 @@ pub async fn compare(
     let known = !a.definition.is_empty() && !b.definition.is_empty();
     let definition = if known { definition_changes(&a, &b) } else { Vec::new() };
     for build in [&a, &b].into_iter().filter(|build| build.definition.is_empty()) {
-        notes.push(format!("what build {} was defined by is not known", build.id));
+        notes.push(format!("the definition of build {} is not known", build.id));
     }
     let parts = |build: &v1::Build| {
         (!build.definition.is_empty()).then(|| u32::try_from(build.definition.len()).unwrap_or(u32::MAX))

@@ -99,7 +99,7 @@ fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
     );
     let shown = place.expect(&["show", &id], 0);
     assert!(
-        shown.contains("asked for by token ci (web)") && shown.contains("cancelled by root (uid 0)"),
+        shown.contains("requested by token ci (web)") && shown.contains("cancelled by root (uid 0)"),
         "{shown}"
     );
     let (_, page) = curl(false, &serving, &format!("/builds/{id}"), &[]);

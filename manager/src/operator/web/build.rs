@@ -77,7 +77,7 @@ fn head(build: &v1::Build, around: &Around, buildable: bool, operator: bool) -> 
                 p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
                 h1 { (build.schedule) " " (marks::badge(build.state())) (marks::tally(build)) }
                 p.muted {
-                    "asked for by " (who(build))
+                    "requested by " (who(build))
                     @if !build.cloud.is_empty() { " on " (build.cloud) }
                     ", "
                     (figures::instant(build.created_at.as_ref()))

@@ -1,4 +1,4 @@
-//! The groups of the overview: by how schedules stand, by cloud, or by distribution.
+//! The groups of the overview: by state, by cloud, or by distribution.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::readiness;
 
 /// What can be grouped by: word and label.
 pub(super) const GROUPINGS: [(&str, &str); 4] =
-    [("", "how they stand"), ("cloud", "cloud"), ("distribution", "distribution"), ("none", "nothing")];
+    [("", "state"), ("cloud", "cloud"), ("distribution", "distribution"), ("none", "nothing")];
 
 /// Schedules that belong together, among those that were found.
 #[derive(Debug, PartialEq, Eq)]
