@@ -1,6 +1,6 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
 # make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
-# make test-openstack   only those
+# make test-openstack   only those, and a real Debian on this host and there at once, which make test leaves out
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
 # make test-reproducible   builds anew in another directory; the programs and the package must be the same, byte for byte

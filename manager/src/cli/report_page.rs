@@ -1,4 +1,4 @@
-//! The report as one HTML file that needs nothing else: for a mail, a ticket, a shelf.
+//! The report as one HTML file that needs nothing else: for a mail, a ticket, an archive.
 
 use chrono_tz::Tz;
 use image_manager_proto::v1::{GetReportResponse, ScheduleReport};

@@ -18,7 +18,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::claim::KEY;
-use super::listener::{self, Bounds, Visitor, Welcomed};
+use super::listener::{self, Bounds, OpenConnection, Welcomed};
 use super::newcomer::Newcomer;
 use super::refusals::Refused;
 use super::{
@@ -111,8 +111,8 @@ impl AgentGateway for Gateway {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let visitor = request.extensions().get::<Visitor>().cloned();
-        let peer = visitor.as_ref().map(|visitor| visitor.peer);
+        let connection = request.extensions().get::<OpenConnection>().cloned();
+        let peer = connection.as_ref().map(|connection| connection.peer);
         let token = self.authenticate(&request, peer)?;
         let deadline = Instant::now() + self.inner.settings.hello_timeout;
         let mut incoming = request.into_inner();
@@ -123,7 +123,7 @@ impl AgentGateway for Gateway {
         let claimant = Claimant::of(&hello, peer);
         self.expect(token, &claimant, peer)?;
         let (outgoing, answers) = mpsc::channel(OUTGOING);
-        let newcomer = Newcomer { gateway: self.clone(), token, claimant, visitor, outgoing, deadline };
+        let newcomer = Newcomer { gateway: self.clone(), token, claimant, connection, outgoing, deadline };
         // What is asked of it now is asked on the stream of answers.
         tokio::spawn(newcomer.come_in(hello, incoming));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))

@@ -47,7 +47,7 @@ type Attached = AtomicUsize;
 
 /// An open connection, as the service sees it.
 #[derive(Clone)]
-pub(super) struct Visitor {
+pub(super) struct OpenConnection {
     /// Who it is.
     pub(super) peer: SocketAddr,
     attached: Arc<Attached>,
@@ -56,7 +56,7 @@ pub(super) struct Visitor {
 /// While this is held the connection may stay.
 pub(super) struct Welcomed(Arc<Attached>);
 
-impl Visitor {
+impl OpenConnection {
     /// Somebody is attached by this connection.
     pub(super) fn welcome(&self) -> Welcomed {
         self.attached.fetch_add(1, Ordering::Relaxed);
@@ -201,10 +201,10 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Visitor;
+    type ConnectInfo = OpenConnection;
 
-    fn connect_info(&self) -> Visitor {
-        Visitor { peer: self.peer, attached: Arc::clone(self.place.state()) }
+    fn connect_info(&self) -> OpenConnection {
+        OpenConnection { peer: self.peer, attached: Arc::clone(self.place.state()) }
     }
 }
 

@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 
 use super::attach::Place;
 use super::conversation::{Conversation, message};
-use super::listener::Visitor;
+use super::listener::OpenConnection;
 use super::refusals::Refused;
 use super::{Claimant, Gateway, TokenHash};
 
@@ -19,7 +19,7 @@ pub(super) struct Newcomer {
     pub(super) gateway: Gateway,
     pub(super) token: TokenHash,
     pub(super) claimant: Claimant,
-    pub(super) visitor: Option<Visitor>,
+    pub(super) connection: Option<OpenConnection>,
     pub(super) outgoing: mpsc::Sender<Result<ManagerMessage, Status>>,
     /// Until then it must be in.
     pub(super) deadline: Instant,
@@ -28,10 +28,10 @@ pub(super) struct Newcomer {
 impl Newcomer {
     /// Has it prove its key, gives it the session's place, and talks to it to the end of the stream.
     pub(super) async fn come_in(self, hello: Hello, mut incoming: Streaming<AgentMessage>) {
-        let peer = self.visitor.as_ref().map(|visitor| visitor.peer);
+        let peer = self.connection.as_ref().map(|connection| connection.peer);
         let proved = self.prove(&mut incoming).await;
         // From here on its connection may stay.
-        let welcomed = self.visitor.as_ref().map(Visitor::welcome);
+        let welcomed = self.connection.as_ref().map(OpenConnection::welcome);
         let place = proved.and_then(|()| self.gateway.take_place(self.token, &self.claimant, peer));
         let place = match place {
             Ok(place) => Place { welcomed, ..place },
@@ -56,7 +56,7 @@ impl Newcomer {
         self.outgoing
             .try_send(Ok(message(challenge)))
             .map_err(|_| Status::cancelled("the stream is closed"))?;
-        let peer = self.visitor.as_ref().map(|visitor| visitor.peer);
+        let peer = self.connection.as_ref().map(|connection| connection.peer);
         let signature = timeout_at(self.deadline, proof(incoming))
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("no proof came in time")))

@@ -218,11 +218,11 @@ impl Resumption {
         trial: &v1::Trial,
         image: Option<Image>,
     ) -> Result<Result<TrialStart, String>, HistoryError> {
-        let trail = self.history.trail(key).await?;
+        let record = self.history.trial_record(key).await?;
         let Some(server) = &trial.server else {
             return Ok(Err("the answer to the request for its server was lost".to_owned()));
         };
-        let Some(agent) = trail.introduction else {
+        let Some(agent) = record.introduction else {
             return Ok(Err("it is not known how its agent introduces itself".to_owned()));
         };
         if agent.fingerprint != self.fingerprint {
@@ -236,7 +236,7 @@ impl Resumption {
             // The trial says where, once it is there.
             console_log: std::path::PathBuf::new(),
         };
-        Ok(Ok(TrialStart::Booting { image, server, agent, claim: trail.claim }))
+        Ok(Ok(TrialStart::Booting { image, server, agent, claim: record.claim }))
     }
 
     /// A required check that had failed before the manager was gone decides. One of the network is repeated from here

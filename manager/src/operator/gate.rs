@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 
 use super::access::{Access, BRING, Caller, Cost, Peer, Refused, SESSION};
 use super::guard::{FOREIGN_HOST, authority, is_grpc, is_loopback, text};
-use super::listener::Visitor;
+use super::listener::OpenConnection;
 use super::rules::{self, Need};
 use super::web;
 
@@ -43,13 +43,13 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
     }
     let need = rules::need(&method, &path);
-    let visitor = request.extensions().get::<Visitor>().cloned();
-    let caller = match (need, identify(&access, request.headers(), visitor.as_ref()).await) {
+    let connection = request.extensions().get::<OpenConnection>().cloned();
+    let caller = match (need, identify(&access, request.headers(), connection.as_ref()).await) {
         (_, Ok(caller)) => caller,
         // What needs nobody does not look at what they bring.
         (Need::Nothing, Err(Wrong)) => None,
         (Need::Role(_), Err(Wrong)) => {
-            return wrong_token(&access, request.headers(), visitor.as_ref()).await;
+            return wrong_token(&access, request.headers(), connection.as_ref()).await;
         }
     };
     if let Need::Role(role) = need {
@@ -60,7 +60,7 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
         }
         if !caller.may(role) {
             let why = format!("{} is a {}; this needs the role {role}", caller.principal, caller.role);
-            access.refusals.note(Refused::Role, visitor.map(|visitor| visitor.peer), &why);
+            access.refusals.note(Refused::Role, connection.map(|connection| connection.peer), &why);
             return refuse(&request, Code::PermissionDenied, StatusCode::FORBIDDEN, &why);
         }
     }
@@ -74,7 +74,7 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
 async fn identify(
     access: &Access,
     headers: &HeaderMap,
-    visitor: Option<&Visitor>,
+    connection: Option<&OpenConnection>,
 ) -> Result<Option<Caller>, Wrong> {
     if let Some(presented) = bearer(headers) {
         return access.keyring.admit(presented).map(Some).ok_or(Wrong);
@@ -86,9 +86,9 @@ async fn identify(
     if let Some(caller) = sessions.find_map(|session| access.keyring.admit_session(session)) {
         return Ok(Some(caller));
     }
-    match visitor {
-        Some(visitor) if access.trusts_kernel() => {
-            Ok(visitor.owner().await.and_then(|uid| access.by_kernel(uid)))
+    match connection {
+        Some(connection) if access.trusts_kernel() => {
+            Ok(connection.owner().await.and_then(|uid| access.by_kernel(uid)))
         }
         _ => Ok(None),
     }
@@ -107,8 +107,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Refuses whoever brought a wrong token, and makes them wait when they have done so before.
-pub(super) async fn wrong_token(access: &Access, headers: &HeaderMap, visitor: Option<&Visitor>) -> Response {
-    if too_many(access, visitor).await {
+pub(super) async fn wrong_token(
+    access: &Access,
+    headers: &HeaderMap,
+    connection: Option<&OpenConnection>,
+) -> Response {
+    if too_many(access, connection).await {
         let why = "too many wrong tokens came from you: wait a minute";
         let mut response = if is_grpc(headers) {
             Status::resource_exhausted(why).into_http()
@@ -123,26 +127,26 @@ pub(super) async fn wrong_token(access: &Access, headers: &HeaderMap, visitor: O
 }
 
 /// Notes a wrong token, waits as long as it costs, and says whether there were too many.
-pub(super) async fn too_many(access: &Access, visitor: Option<&Visitor>) -> bool {
-    let Some(visitor) = visitor else { return false };
-    visitor.suspect();
-    access.refusals.note(Refused::WrongToken, Some(visitor.peer), "");
-    let owner = visitor.owner_at_leisure().await;
-    let peer = owner.map_or_else(|| Peer::at(visitor.peer.ip()), Peer::Account);
+pub(super) async fn too_many(access: &Access, connection: Option<&OpenConnection>) -> bool {
+    let Some(connection) = connection else { return false };
+    connection.suspect();
+    access.refusals.note(Refused::WrongToken, Some(connection.peer), "");
+    let owner = connection.owner_at_leisure().await;
+    let peer = owner.map_or_else(|| Peer::at(connection.peer.ip()), Peer::Account);
     match access.throttle.wrong(peer) {
         Cost::Pause(pause) => {
             tokio::time::sleep(pause).await;
             false
         }
         Cost::Throttled(pause, waiting) => {
-            access.refusals.note(Refused::Throttled, Some(visitor.peer), &peer.to_string());
+            access.refusals.note(Refused::Throttled, Some(connection.peer), &peer.to_string());
             tokio::time::sleep(pause).await;
             drop(waiting);
             true
         }
         Cost::End => {
-            access.refusals.note(Refused::Throttled, Some(visitor.peer), &peer.to_string());
-            visitor.end_soon();
+            access.refusals.note(Refused::Throttled, Some(connection.peer), &peer.to_string());
+            connection.end_soon();
             true
         }
     }

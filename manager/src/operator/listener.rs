@@ -61,7 +61,7 @@ impl Standing {
 
 /// An open connection, as whoever answers its requests sees it.
 #[derive(Clone)]
-pub(super) struct Visitor {
+pub(super) struct OpenConnection {
     /// The other end's address.
     pub(super) peer: SocketAddr,
     /// The two ends; `None` when the system does not tell.
@@ -71,7 +71,7 @@ pub(super) struct Visitor {
     end: CancellationToken,
 }
 
-impl Visitor {
+impl OpenConnection {
     /// The account on this host that the other end belongs to; `None` when it cannot be told.
     pub(super) async fn owner(&self) -> Option<u32> {
         let ends = self.ends?;
@@ -155,7 +155,7 @@ async fn first_byte(
         return;
     }
     let end = place.end().clone();
-    let visitor = Visitor {
+    let open = OpenConnection {
         peer,
         ends: ends(&stream, peer),
         owner: Arc::default(),
@@ -166,7 +166,7 @@ async fn first_byte(
     tokio::select! {
         () = end.cancelled() => {}
         // Fails only when nobody serves any more.
-        _ = admitted.send(Ok(Connection { stream, leave, gone: false, unanswered: 0, visitor, place })) => {}
+        _ = admitted.send(Ok(Connection { stream, leave, gone: false, unanswered: 0, open, place })) => {}
     }
 }
 
@@ -184,7 +184,7 @@ pub(super) struct Connection {
     gone: bool,
     /// Bytes that were read since something was written.
     unanswered: usize,
-    visitor: Visitor,
+    open: OpenConnection,
     place: Admitted<Standing>,
 }
 
@@ -212,10 +212,10 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Visitor;
+    type ConnectInfo = OpenConnection;
 
-    fn connect_info(&self) -> Visitor {
-        self.visitor.clone()
+    fn connect_info(&self) -> OpenConnection {
+        self.open.clone()
     }
 }
 

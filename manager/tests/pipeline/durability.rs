@@ -72,7 +72,7 @@ fn a_damaged_history_is_refused_and_a_backup_takes_its_place() {
     place.expect(&["run", "tiny"], 1);
     let serving = place.serve();
     let said = place.expect(&["backup", "copy.db"], 0);
-    assert!(said.contains("1 builds in copy.db"), "{said}");
+    assert!(said.contains("1 build in copy.db"), "{said}");
     let copy = fs::read(place.path().join("copy.db")).unwrap();
     let said = place.expect(&["backup", "copy.db"], 64);
     assert!(said.contains("overwrites nothing"), "{said}");

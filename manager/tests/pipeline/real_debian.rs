@@ -1,5 +1,5 @@
-//! The road once with nothing stood in for: the real disk-image-builder, a real Debian, the shipped schedule. Where there
-//! is an OpenStack, `openstack/real_debian` does the same on both clouds at once.
+//! The road once with nothing stood in for: the real disk-image-builder, a real Debian, the shipped schedule.
+//! `openstack/real_debian` does the same on this host and an OpenStack at once (`make test-openstack`).
 
 use super::harness::{Place, debian, repository, text};
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::images::{self, Record, Store};
 use super::io_error;
-use super::publish::{Shelf, date, same};
+use super::publish::{PublishedName, date, same};
 use crate::cloud::{CloudError, HandedOver, Image, NamedImage, Trouble};
 use crate::schedules::Format;
 
@@ -23,23 +23,23 @@ struct Found {
 
 /// The images of a name: the current one, then the dated ones, the newest first. One without a record is left out, and
 /// so is the dated name of the current one.
-fn found(shelf: &Shelf<'_>) -> Result<Vec<Found>, CloudError> {
-    let mut names = vec![shelf.name.to_owned()];
+fn found(public: &PublishedName<'_>) -> Result<Vec<Found>, CloudError> {
+    let mut names = vec![public.name.to_owned()];
     let mut dated = Vec::new();
     for format in Format::ALL {
-        dated.extend(shelf.dated(format.as_str())?);
+        dated.extend(public.dated(format.as_str())?);
     }
     dated.sort();
     dated.dedup();
     names.extend(dated.into_iter().rev());
     let mut all: Vec<Found> = Vec::new();
     for (place, name) in names.iter().enumerate() {
-        let record_file = shelf.record_file(name);
+        let record_file = public.record_file(name);
         for format in Format::ALL {
-            let file = shelf.file(name, format);
+            let file = public.file(name, format);
             let Ok(metadata) = file.metadata() else { continue };
             // The record of the public name may be its last image's: it must have this one's date.
-            let record = if place == 0 { shelf.record_of(&file) } else { images::read_record(&record_file) };
+            let record = if place == 0 { public.record_of(&file) } else { images::read_record(&record_file) };
             let second = all.iter().any(|one| one.file.metadata().is_ok_and(|there| same(&there, &metadata)));
             if let Some(record) = record.filter(|_| !second) {
                 all.push(Found { file, format, record_file: record_file.clone(), record });
@@ -51,18 +51,18 @@ fn found(shelf: &Shelf<'_>) -> Result<Vec<Found>, CloudError> {
 
 /// The images that are there under a name.
 pub(super) fn named(store: &Store, name: &str) -> Result<Vec<NamedImage>, CloudError> {
-    let shelf = Shelf::new(store, name, "")?;
+    let public = PublishedName::new(store, name, "")?;
     let named = |one: Found| NamedImage {
         sha512: one.record.sha512,
         location: one.file.display().to_string(),
         unusable: None,
     };
-    Ok(found(&shelf)?.into_iter().map(named).collect())
+    Ok(found(&public)?.into_iter().map(named).collect())
 }
 
 /// The file of an image that is published under its name, as the current one or an older one.
 pub(super) fn published_file(store: &Store, image: &Image) -> Result<Option<(PathBuf, Format)>, CloudError> {
-    let all = found(&Shelf::new(store, &image.name, "")?)?;
+    let all = found(&PublishedName::new(store, &image.name, "")?)?;
     let one = all.into_iter().find(|one| one.record.sha512 == image.sha512);
     Ok(one.map(|one| (one.file, one.format)))
 }
@@ -75,8 +75,9 @@ pub(super) fn hand_over(
     name: &str,
 ) -> Result<HandedOver, CloudError> {
     let tried = || format!("giving {name} to the image that was published as {from}");
-    let source =
-        found(&Shelf::new(store, from, "")?)?.into_iter().find(|one| one.record.sha512 == image.sha512);
+    let source = found(&PublishedName::new(store, from, "")?)?
+        .into_iter()
+        .find(|one| one.record.sha512 == image.sha512);
     let source = source
         .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{}: it is not there any more", tried())))?;
     let metadata =
@@ -84,33 +85,33 @@ pub(super) fn hand_over(
     if metadata.len() != source.record.size_bytes {
         return Err(images::corrupt(format!("{} is not as long as it was", source.file.display())));
     }
-    let mut shelf = Shelf::new(store, name, "")?;
-    shelf.format = source.format;
-    let current = shelf.current();
+    let mut public = PublishedName::new(store, name, "")?;
+    public.format = source.format;
+    let current = public.current();
     let has_it = |path: &Path| path.metadata().is_ok_and(|there| same(&there, &metadata));
     if !has_it(&current) {
         for format in Format::ALL {
-            shelf.keep(format)?;
+            public.keep(format)?;
         }
         let part = images::part(&current);
         images::remove_if_there(&part)?;
         fs::hard_link(&source.file, &part)
             .and_then(|()| fs::rename(&part, &current))
             .map_err(|error| io_error("cannot publish as", &current, &error))?;
-        images::sync_directory(&shelf.directory)?;
+        images::sync_directory(&public.directory)?;
     }
     let record = Record { published_at: Some(date(&metadata)), ..source.record };
-    images::write_record(&shelf.record_file(name), &record)?;
-    shelf.leave_other_formats()?;
+    images::write_record(&public.record_file(name), &record)?;
+    public.leave_other_formats()?;
     Ok(HandedOver { location: current.display().to_string(), only_name: false })
 }
 
 /// Marks an image in its record.
 pub(super) fn revoke(store: &Store, image: &Image, name: &str, why: &str) -> Result<(), CloudError> {
-    let shelf = Shelf::new(store, name, "")?;
-    for one in found(&shelf)?.into_iter().filter(|one| one.record.sha512 == image.sha512) {
+    let public = PublishedName::new(store, name, "")?;
+    for one in found(&public)?.into_iter().filter(|one| one.record.sha512 == image.sha512) {
         let record = Record { revoked: Some(why.to_owned()), ..one.record };
         images::write_record(&one.record_file, &record)?;
     }
-    images::sync_directory(&shelf.directory)
+    images::sync_directory(&public.directory)
 }

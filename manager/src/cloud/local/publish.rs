@@ -38,18 +38,18 @@ pub(super) fn publish(
     publication: &Publication,
     now: DateTime<Utc>,
 ) -> Result<Published, CloudError> {
-    let shelf = Shelf::new(store, &publication.name, &image.name)?;
-    if !shelf.holds(image) {
+    let public = PublishedName::new(store, &publication.name, &image.name)?;
+    if !public.holds(image) {
         for format in Format::ALL {
-            shelf.keep(format)?;
+            public.keep(format)?;
         }
-        shelf.put(image, now)?;
+        public.put(image, now)?;
     }
-    shelf.describe(image)?;
-    shelf.leave_other_formats()?;
-    let Pruned { removed, held } = shelf.prune(publication, now)?;
+    public.describe(image)?;
+    public.leave_other_formats()?;
+    let Pruned { removed, held } = public.prune(publication, now)?;
     let held = held.into_iter().map(|held| held.why).collect();
-    let location = shelf.current().display().to_string();
+    let location = public.current().display().to_string();
     Ok(Published { name: publication.name.clone(), location, removed, held, own_image: false })
 }
 
@@ -59,12 +59,12 @@ pub(super) fn prune(
     publication: &Publication,
     now: DateTime<Utc>,
 ) -> Result<Pruned, CloudError> {
-    let shelf = Shelf::new(store, &publication.name, "")?;
-    if shelf.current().is_file() { shelf.prune(publication, now) } else { Ok(Pruned::default()) }
+    let public = PublishedName::new(store, &publication.name, "")?;
+    if public.current().is_file() { public.prune(publication, now) } else { Ok(Pruned::default()) }
 }
 
 /// The images under one public name.
-pub(super) struct Shelf<'a> {
+pub(super) struct PublishedName<'a> {
     store: &'a Store,
     pub(super) directory: PathBuf,
     pub(super) name: &'a str,
@@ -72,24 +72,24 @@ pub(super) struct Shelf<'a> {
     pub(super) format: Format,
 }
 
-impl<'a> Shelf<'a> {
-    /// The shelf of a name, for a build's image, which tells its format while it is in the store.
+impl<'a> PublishedName<'a> {
+    /// That of a name, for a build's image, which tells its format while it is in the store.
     pub(super) fn new(store: &'a Store, name: &'a str, image: &str) -> Result<Self, CloudError> {
         check_name(name)?;
         if name.rsplit_once('.').is_some_and(|(_, end)| parse_stamp(end).is_some()) {
             let message = format!("{name} cannot be published: it looks like an older image of another name");
             return Err(CloudError::new(Trouble::Configuration, message));
         }
-        let mut shelf = Self { store, directory: store.published(), name, format: Format::Qcow2 };
-        shelf.format = match store.found(image) {
+        let mut public = Self { store, directory: store.published(), name, format: Format::Qcow2 };
+        public.format = match store.found(image) {
             (file, format) if file.is_file() => format,
             // It has left the store: what is published of it has its format.
             _ => {
-                let there = Format::ALL.into_iter().find(|format| shelf.file(name, *format).is_file());
+                let there = Format::ALL.into_iter().find(|format| public.file(name, *format).is_file());
                 there.unwrap_or_default()
             }
         };
-        Ok(shelf)
+        Ok(public)
     }
 
     pub(super) fn file(&self, name: &str, format: Format) -> PathBuf {

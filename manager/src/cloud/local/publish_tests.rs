@@ -48,12 +48,12 @@ impl Bench {
         publish(&self.store, image, &publication(2), at(second)).unwrap()
     }
 
-    fn shelf(&self) -> Shelf<'_> {
-        Shelf::new(&self.store, "debian", "none").unwrap()
+    fn public(&self) -> PublishedName<'_> {
+        PublishedName::new(&self.store, "debian", "none").unwrap()
     }
 
     fn current(&self) -> String {
-        fs::read_to_string(self.shelf().current()).unwrap()
+        fs::read_to_string(self.public().current()).unwrap()
     }
 
     /// What the published images contain, by file name; of records which image they are of.
@@ -98,7 +98,7 @@ fn the_new_image_takes_the_name_and_older_ones_stay_as_many_as_are_kept() {
     }
     let published = bench.publish(&bench.image("d"), 30);
     assert_eq!(published.removed, [dated(0)]);
-    assert_eq!(published.location, bench.shelf().current().display().to_string());
+    assert_eq!(published.location, bench.public().current().display().to_string());
     let mut expected = [pair(&dated(10), "b"), pair(&dated(20), "c"), pair("debian", "d")].concat();
     expected.sort();
     assert_eq!(bench.listing(), expected);
@@ -145,20 +145,20 @@ fn a_crash_after_any_step_loses_and_doubles_nothing() {
         let bench = Bench::new();
         bench.publish(&bench.image("a"), 0);
         let image = bench.image("b");
-        let shelf = bench.shelf();
+        let public = bench.public();
         if steps > 0 {
-            shelf.keep(Format::Qcow2).unwrap();
+            public.keep(Format::Qcow2).unwrap();
             assert_eq!(bench.current(), "a");
         }
         if steps > 1 {
-            fs::hard_link(bench.store.file("b", Format::Qcow2), images::part(&shelf.current())).unwrap();
+            fs::hard_link(bench.store.file("b", Format::Qcow2), images::part(&public.current())).unwrap();
         }
         if steps > 2 {
-            shelf.put(&image, at(10)).unwrap();
+            public.put(&image, at(10)).unwrap();
             assert_eq!(bench.current(), "b");
         }
         if steps > 3 {
-            shelf.describe(&image).unwrap();
+            public.describe(&image).unwrap();
         }
         // The same build goes on; or, in its place, the next one comes.
         bench.publish(&image, 10);
@@ -172,8 +172,8 @@ fn a_crash_after_any_step_loses_and_doubles_nothing() {
 fn another_build_goes_on_after_a_crash_without_mixing_up_records() {
     let bench = Bench::new();
     bench.publish(&bench.image("a"), 0);
-    bench.shelf().keep(Format::Qcow2).unwrap();
-    bench.shelf().put(&bench.image("b"), at(10)).unwrap();
+    bench.public().keep(Format::Qcow2).unwrap();
+    bench.public().put(&bench.image("b"), at(10)).unwrap();
     bench.publish(&bench.image("c"), 20);
     let mut expected = [pair(&dated(0), "a"), pair("debian", "c")].concat();
     expected.push((format!("{}.qcow2", dated(10)), "b".into()));
@@ -186,7 +186,7 @@ fn a_dated_name_of_the_current_image_goes() {
     let bench = Bench::new();
     let image = bench.image("a");
     bench.publish(&image, 0);
-    bench.shelf().keep(Format::Qcow2).unwrap();
+    bench.public().keep(Format::Qcow2).unwrap();
     bench.publish(&image, 0);
     assert_eq!(bench.listing(), pair("debian", "a"));
 }
@@ -236,7 +236,7 @@ fn names_of_other_schedules_are_left_alone() {
     publish(&bench.store, &bench.image("b"), &publication(0), at(5)).unwrap();
     assert_eq!(bench.listing().len(), 8, "{:?}", bench.listing());
     for name in ["debian.20260101T000000Z", "../x", ""] {
-        let error = Shelf::new(&bench.store, name, "none").err().unwrap();
+        let error = PublishedName::new(&bench.store, name, "none").err().unwrap();
         assert_eq!(error.trouble, Trouble::Configuration, "{name}");
     }
 }
@@ -295,7 +295,7 @@ fn an_image_is_as_old_as_its_build() {
     assert_eq!(prune(12, 13 * day + 1).removed, [dated(11 * day)], "the one that was built first");
     assert_eq!(prune(12, 13 * day + 1), Pruned::default(), "again it does nothing");
     // What cannot be removed is held, by its hash, and goes another time.
-    let file = bench.shelf().file(&dated(10 * day), Format::Qcow2);
+    let file = bench.public().file(&dated(10 * day), Format::Qcow2);
     let content = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
@@ -305,6 +305,6 @@ fn an_image_is_as_old_as_its_build() {
     fs::write(&file, content).unwrap();
     assert_eq!(prune(1, 100 * day).removed, [dated(10 * day)]);
     assert_eq!(bench.current(), "c", "the current one stays, whatever its age");
-    fs::remove_file(bench.shelf().current()).unwrap();
+    fs::remove_file(bench.public().current()).unwrap();
     assert_eq!(prune(1, 1000 * day), Pruned::default(), "without a current one nothing goes");
 }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::Answer;
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use super::log::View;
 use super::{Web, build_failure, build_parts, build_trials, figures, marks, progress};
 use crate::history::{Around, Named as _};
@@ -16,7 +16,7 @@ use crate::operator::access::{Caller, Role};
 
 /// Which log is shown, and what is searched in it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     log: Option<String>,
     /// Whose log, where the build has several targets.
     target: Option<String>,
@@ -28,17 +28,19 @@ pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
     Path(id): Path<String>,
-    Query(wish): Query<Wish>,
+    Query(parameters): Query<Parameters>,
 ) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
     let around = web.manager.history().around(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
-    let log = View::read(&web, &build, wish.log.as_deref(), wish.target.as_deref(), &wish.q).await;
+    let log =
+        View::read(&web, &build, parameters.log.as_deref(), parameters.target.as_deref(), &parameters.q)
+            .await;
     let ended = state::is_end(build.state());
     let page = Page {
         title: format!("{} · {}", marks::words(build.state()), build.schedule),
-        place: Place::Builds,
+        section: Section::Builds,
         events: (!ended).then(|| log.events(&build)),
         login: caller.is_browser(),
     };

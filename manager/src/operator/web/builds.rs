@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::{Answer, Refusal};
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use super::marks::FailedChecks;
 use super::{Web, figures, marks};
 use crate::clock;
@@ -26,7 +26,7 @@ const AGES: [(&str, &str, i64); 4] = [
 
 /// The filters, as they stand in the address.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     #[serde(default)]
     schedule: String,
     #[serde(default)]
@@ -37,7 +37,7 @@ pub(super) struct Wish {
     before: String,
 }
 
-impl Wish {
+impl Parameters {
     fn filter(&self) -> Result<BuildFilter, Refusal> {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let state = match self.state.as_str() {
@@ -91,65 +91,69 @@ impl Wish {
     }
 }
 
-pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Query<Wish>) -> Answer {
-    let found = web.manager.history().builds(wish.filter()?).await?;
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Query(parameters): Query<Parameters>,
+) -> Answer {
+    let found = web.manager.history().builds(parameters.filter()?).await?;
     let failed = failed_checks(&web, &found.builds).await?;
     let mut names: Vec<_> =
         web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
-    if !wish.schedule.is_empty() && !names.contains(&wish.schedule) {
-        names.push(wish.schedule.clone());
+    if !parameters.schedule.is_empty() && !names.contains(&parameters.schedule) {
+        names.push(parameters.schedule.clone());
     }
     let page = Page {
         title: "Builds".to_owned(),
-        place: Place::Builds,
+        section: Section::Builds,
         events: Some("/events".to_owned()),
         login: caller.is_browser(),
     };
     let body = html! {
         div.page-head { h1 { "Builds" } }
-        (filters(&wish, &names))
+        (filters(&parameters, &names))
         section.panel #builds data-swap {
             @if found.builds.is_empty() {
                 p.empty {
-                    @if wish.filters() { "No build fits these filters." } @else { "Nothing was built yet." }
+                    @if parameters.filters() { "No build fits these filters." } @else { "Nothing was built yet." }
                 }
             } @else {
                 (table(&found.builds, &failed))
             }
         }
         nav.pages aria-label="Pages" {
-            @if !wish.before.is_empty() { a.button href=(wish.address("")) { "Newest" } }
-            @if let Some(next) = &found.next { a.button href=(wish.address(next)) rel="next" { "Older" } }
+            @if !parameters.before.is_empty() { a.button href=(parameters.address("")) { "Newest" } }
+            @if let Some(next) = &found.next { a.button href=(parameters.address(next)) rel="next" { "Older" } }
         }
     };
     Ok(page.render(&body))
 }
 
-fn filters(wish: &Wish, names: &[String]) -> Markup {
+fn filters(parameters: &Parameters, names: &[String]) -> Markup {
     html! {
         form.filters method="get" action="/builds" {
             label { span { "Schedule" }
                 select name="schedule" {
                     option value="" { "all" }
-                    @for name in names { option value=(name) selected[*name == wish.schedule] { (name) } }
+                    @for name in names { option value=(name) selected[*name == parameters.schedule] { (name) } }
                 }
             }
             label { span { "State" }
                 select name="state" {
                     option value="" { "all" }
                     @for (state, word) in BuildState::WORDS {
-                        option value=(word) selected[*word == wish.state] { (marks::words(*state)) }
+                        option value=(word) selected[*word == parameters.state] { (marks::words(*state)) }
                     }
                 }
             }
             label { span { "Since" }
                 select name="since" {
                     option value="" { "ever" }
-                    @for (age, words, _) in AGES { option value=(age) selected[age == wish.since] { (words) } }
+                    @for (age, words, _) in AGES { option value=(age) selected[age == parameters.since] { (words) } }
                 }
             }
             button type="submit" { "Filter" }
-            @if wish.filters() { a.quiet href="/builds" { "Clear" } }
+            @if parameters.filters() { a.quiet href="/builds" { "Clear" } }
         }
     }
 }

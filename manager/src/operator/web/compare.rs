@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::build_parts::attach_time;
 use super::error::{Answer, Refusal};
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use super::{Web, figures, marks};
 use crate::lifecycle::trials;
 use crate::lifecycle::{compare, short_digest};
@@ -20,28 +20,32 @@ const PACKAGES: usize = 2000;
 
 /// The two builds.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     #[serde(default)]
     a: String,
     #[serde(default)]
     b: String,
 }
 
-pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Query<Wish>) -> Answer {
-    if wish.a.is_empty() || wish.b.is_empty() {
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Query(parameters): Query<Parameters>,
+) -> Answer {
+    if parameters.a.is_empty() || parameters.b.is_empty() {
         return Err(Refusal::bad_request(
             "name two builds: /compare?a=BUILD&b=BUILD; the list of builds has a button",
         ));
     }
     let history = web.manager.history();
-    let (a, b) = (history.resolve(&wish.a).await?, history.resolve(&wish.b).await?);
+    let (a, b) = (history.resolve(&parameters.a).await?, history.resolve(&parameters.b).await?);
     let found = compare(history, &web.manager.settings().state, &a, &b).await?;
     let (Some(a), Some(b)) = (&found.a, &found.b) else {
         return Err(Refusal::not_found("one of the builds is not there any more"));
     };
     let page = Page {
         title: format!("{} and {}", figures::short(&a.id), figures::short(&b.id)),
-        place: Place::Builds,
+        section: Section::Builds,
         events: None,
         login: caller.is_browser(),
     };

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use crate::history::HistoryError;
 use crate::lifecycle::TriggerError;
 use crate::operator::gate::wants_page;
@@ -84,7 +84,7 @@ impl IntoResponse for Refusal {
             StatusCode::FORBIDDEN => "Not allowed",
             _ => "That did not work",
         };
-        let page = Page { title: title.to_owned(), place: Place::Schedules, events: None, login: false };
+        let page = Page { title: title.to_owned(), section: Section::Schedules, events: None, login: false };
         let body = html! {
             section.notice {
                 h1 { (title) }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::{Answer, Refusal};
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use super::{Web, figures, marks, overview};
 use crate::clock;
 use crate::history::{Named as _, PublicationFilter};
@@ -20,16 +20,20 @@ const ROWS: u32 = 100;
 /// Which page is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     after: u32,
 }
 
-pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Query<Wish>) -> Answer {
-    let filter = PublicationFilter { after: wish.after, limit: ROWS, ..PublicationFilter::default() };
+pub(super) async fn page(
+    State(web): State<Web>,
+    caller: Caller,
+    Query(parameters): Query<Parameters>,
+) -> Answer {
+    let filter = PublicationFilter { after: parameters.after, limit: ROWS, ..PublicationFilter::default() };
     let found = web.manager.history().publications(filter).await?;
     let page = Page {
         title: "Images".to_owned(),
-        place: Place::Images,
+        section: Section::Images,
         events: Some("/events".to_owned()),
         login: caller.is_browser(),
     };
@@ -45,7 +49,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(wish): Qu
             }
         }
         nav.pages aria-label="Pages" {
-            @if wish.after > 0 { a.button href="/images" { "First" } }
+            @if parameters.after > 0 { a.button href="/images" { "First" } }
             @if let Some(next) = found.next { a.button href={ "/images?after=" (next) } rel="next" { "More" } }
         }
     };

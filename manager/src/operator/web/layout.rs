@@ -9,7 +9,7 @@ use crate::untrusted::html;
 
 /// Where a page is in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Section {
     /// Schedules and all below them.
     Schedules,
     /// Builds and all below them.
@@ -23,7 +23,7 @@ pub(super) enum Place {
 /// A page around its body.
 pub(super) struct Page {
     pub(super) title: String,
-    pub(super) place: Place,
+    pub(super) section: Section,
     /// Stream of events after which the page is to be fetched again.
     pub(super) events: Option<String>,
     /// Whether there is somebody to log out.
@@ -59,13 +59,13 @@ impl Page {
                     a.skip href="#content" { "Skip to content" }
                     (self.header())
                     main #content tabindex="-1" {
-                        @if self.place != Place::Elsewhere || self.login { (banner::markup(self.place == Place::Schedules)) }
+                        @if self.section != Section::Elsewhere || self.login { (banner::markup(self.section == Section::Schedules)) }
                         (body)
                     }
                     p.sr-only #announce role="status" {}
                     footer {
                         span { "Image Manager " (env!("CARGO_PKG_VERSION")) }
-                        @if self.place != Place::Elsewhere || self.login { (zone::form()) }
+                        @if self.section != Section::Elsewhere || self.login { (zone::form()) }
                     }
                 }
             }
@@ -73,15 +73,15 @@ impl Page {
     }
 
     fn header(&self) -> Markup {
-        let current = |place| (self.place == place).then_some("page");
+        let current = |section| (self.section == section).then_some("page");
         html! {
             header.top {
                 a.brand href="/" { (super::marks::logo()) span { "Image Manager" } }
-                @if self.place != Place::Elsewhere || self.login {
+                @if self.section != Section::Elsewhere || self.login {
                     nav aria-label="Main" {
-                        a href="/" aria-current=[current(Place::Schedules)] { "Schedules" }
-                        a href="/builds" aria-current=[current(Place::Builds)] { "Builds" }
-                        a href="/images" aria-current=[current(Place::Images)] { "Images" }
+                        a href="/" aria-current=[current(Section::Schedules)] { "Schedules" }
+                        a href="/builds" aria-current=[current(Section::Builds)] { "Builds" }
+                        a href="/images" aria-current=[current(Section::Images)] { "Images" }
                     }
                 }
                 span.spacer {}

@@ -11,14 +11,14 @@ use serde::Deserialize;
 
 use super::Web;
 use super::address::with_query;
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use crate::operator::access::{Caller, Refused, cookie, no_cookie};
 use crate::operator::gate;
-use crate::operator::listener::Visitor;
+use crate::operator::listener::OpenConnection;
 
 /// Where to go after the login.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     #[serde(default)]
     next: String,
 }
@@ -51,8 +51,8 @@ pub(super) fn local(path: &str) -> &str {
     if plain && !path.starts_with("//") { path } else { "/" }
 }
 
-pub(super) async fn page(caller: Option<Caller>, Query(wish): Query<Wish>) -> Response {
-    let next = local(&wish.next);
+pub(super) async fn page(caller: Option<Caller>, Query(parameters): Query<Parameters>) -> Response {
+    let next = local(&parameters.next);
     if caller.is_some() {
         return Redirect::to(next).into_response();
     }
@@ -61,7 +61,7 @@ pub(super) async fn page(caller: Option<Caller>, Query(wish): Query<Wish>) -> Re
 
 pub(super) async fn log_in(
     State(web): State<Web>,
-    visitor: Option<Extension<Visitor>>,
+    connection: Option<Extension<OpenConnection>>,
     headers: HeaderMap,
     Form(credentials): Form<Credentials>,
 ) -> Response {
@@ -71,8 +71,8 @@ pub(super) async fn log_in(
     if let Some(session) = caller.and_then(|caller| web.access.keyring.begin_session(&caller)) {
         return ([(header::SET_COOKIE, cookie(&session, &headers))], Redirect::to(next)).into_response();
     }
-    let visitor = visitor.map(|Extension(visitor)| visitor);
-    if gate::too_many(&web.access, visitor.as_ref()).await {
+    let connection = connection.map(|Extension(connection)| connection);
+    if gate::too_many(&web.access, connection.as_ref()).await {
         let why = "Too many wrong tokens came from here. Wait a minute.";
         return form(StatusCode::TOO_MANY_REQUESTS, next, Some(why));
     }
@@ -83,7 +83,7 @@ pub(super) async fn log_in(
 /// in the browser's history nor in a referrer.
 pub(super) async fn by_link(
     State(web): State<Web>,
-    visitor: Option<Extension<Visitor>>,
+    connection: Option<Extension<OpenConnection>>,
     method: Method,
     headers: HeaderMap,
     Path(code): Path<String>,
@@ -96,10 +96,14 @@ pub(super) async fn by_link(
     let mut response = if let Some(session) = session {
         ([(header::SET_COOKIE, cookie(&session, &headers))], Redirect::to("/")).into_response()
     } else {
-        let visitor = visitor.map(|Extension(visitor)| visitor);
-        web.access.refusals.note(Refused::WrongLink, visitor.as_ref().map(|visitor| visitor.peer), "");
+        let connection = connection.map(|Extension(connection)| connection);
+        web.access.refusals.note(
+            Refused::WrongLink,
+            connection.as_ref().map(|connection| connection.peer),
+            "",
+        );
         // A code can be guessed as little as a token, and costs as much.
-        gate::too_many(&web.access, visitor.as_ref()).await;
+        gate::too_many(&web.access, connection.as_ref()).await;
         let why = "That link was used already, or its time is over. To get another one, run image-manager login on the host.";
         form(StatusCode::UNAUTHORIZED, "/", Some(why))
     };
@@ -112,7 +116,7 @@ pub(super) async fn log_out(headers: HeaderMap) -> Response {
 }
 
 fn form(status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
-    let page = Page { title: "Log in".to_owned(), place: Place::Elsewhere, events: None, login: false };
+    let page = Page { title: "Log in".to_owned(), section: Section::Elsewhere, events: None, login: false };
     let body = html! {
         form.login method="post" action="/login" {
             h1 { "Log in" }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::choice::{Choice, ORDERS, SHOWS, is_in};
 use super::error::Answer;
 use super::groups::{self, GROUPINGS, Group};
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use super::marks::FailedChecks;
 use super::{Web, banner, figures, marks};
 use crate::clock;
@@ -99,7 +99,12 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(choice): 
 }
 
 fn layout(login: bool) -> Page {
-    Page { title: "Schedules".to_owned(), place: Place::Schedules, events: Some("/events".to_owned()), login }
+    Page {
+        title: "Schedules".to_owned(),
+        section: Section::Schedules,
+        events: Some("/events".to_owned()),
+        login,
+    }
 }
 
 /// All schedules in the file's order.

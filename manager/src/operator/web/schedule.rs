@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::{Answer, Refusal};
-use super::layout::{Page, Place};
+use super::layout::{Page, Section};
 use super::overview::{self, STRIP, Standing};
 use super::{Web, builds, figures, images, marks, trends, zone};
 use crate::clock;
@@ -30,7 +30,7 @@ const RANGES: [(&str, &str, i64); 3] =
 
 /// Over which time.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     #[serde(default)]
     since: String,
 }
@@ -39,13 +39,13 @@ pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(wish): Query<Wish>,
+    Query(parameters): Query<Parameters>,
 ) -> Answer {
     let history = web.manager.history();
     let (range, _, days) = RANGES
         .into_iter()
-        .find(|(range, _, _)| *range == wish.since || wish.since.is_empty())
-        .ok_or_else(|| Refusal::bad_request(format!("no range {:?}; for example 30d", wish.since)))?;
+        .find(|(range, _, _)| *range == parameters.since || parameters.since.is_empty())
+        .ok_or_else(|| Refusal::bad_request(format!("no range {:?}; for example 30d", parameters.since)))?;
     let filter =
         BuildFilter { schedule: Some(name.clone()), limit: ROWS, bare: true, ..BuildFilter::default() };
     let newest = history.builds(filter).await?;
@@ -69,7 +69,7 @@ pub(super) async fn page(
     };
     let page = Page {
         title: name.clone(),
-        place: Place::Schedules,
+        section: Section::Schedules,
         events: Some("/events".to_owned()),
         login: caller.is_browser(),
     };

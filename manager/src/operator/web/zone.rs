@@ -102,7 +102,7 @@ impl Shown {
 
 /// What is chosen.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct Parameters {
     zone: String,
     /// Typed where no script could offer the browser's.
     #[serde(default)]
@@ -112,15 +112,15 @@ pub(super) struct Wish {
 }
 
 /// `POST /zone`: keeps the choice, and leads back.
-pub(super) async fn choose(Form(wish): Form<Wish>) -> Answer {
-    let typed = wish.other.trim();
-    let name = if typed.is_empty() { wish.zone.as_str() } else { typed };
+pub(super) async fn choose(Form(parameters): Form<Parameters>) -> Answer {
+    let typed = parameters.other.trim();
+    let name = if typed.is_empty() { parameters.zone.as_str() } else { typed };
     let zone: Tz = name.parse().map_err(|_| {
         Refusal::bad_request(format!("There is no time zone {name}; Europe/Berlin and UTC are two."))
     })?;
     // SameSite=Lax: whoever follows a link from a mail sees the times that they are used to. It is no secret.
     let cookie = format!("{NAME}={}; Path=/; Max-Age={LIFE}; HttpOnly; SameSite=Lax", zone.name());
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(local(&wish.next))).into_response())
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(local(&parameters.next))).into_response())
 }
 
 #[cfg(test)]
@@ -175,10 +175,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_choice_is_kept_and_leads_back_to_this_port_only() {
-        let wish = |zone: &str, other: &str, next: &str| {
-            Form(Wish { zone: zone.to_owned(), other: other.to_owned(), next: next.to_owned() })
+        let parameters = |zone: &str, other: &str, next: &str| {
+            Form(Parameters { zone: zone.to_owned(), other: other.to_owned(), next: next.to_owned() })
         };
-        let answer = choose(wish("UTC", " Asia/Tokyo ", "/builds")).await.unwrap();
+        let answer = choose(parameters("UTC", " Asia/Tokyo ", "/builds")).await.unwrap();
         assert!(
             answer.headers()[header::SET_COOKIE]
                 .to_str()
@@ -186,10 +186,10 @@ mod tests {
                 .starts_with("image_manager_zone=Asia/Tokyo; ")
         );
         assert_eq!(answer.headers()[header::LOCATION], "/builds");
-        let away = choose(wish("UTC", "", "//evil.example")).await.unwrap();
+        let away = choose(parameters("UTC", "", "//evil.example")).await.unwrap();
         assert_eq!(away.headers()[header::LOCATION], "/");
         for wrong in ["", "Mars/Base", "UTC\r\nSet-Cookie: a=b"] {
-            assert!(choose(wish(wrong, "", "/")).await.is_err(), "{wrong:?}");
+            assert!(choose(parameters(wrong, "", "/")).await.is_err(), "{wrong:?}");
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct Claim {
 
 /// What a trial can be gone on from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trail {
+pub struct TrialRecord {
     /// How its server's agent introduces itself.
     pub introduction: Option<Introduction>,
     /// The agent that has attached already.
@@ -129,7 +129,7 @@ impl History {
     }
 
     /// What a trial left that can be gone on from.
-    pub async fn trail(&self, key: &TrialKey) -> Result<Trail, HistoryError> {
+    pub async fn trial_record(&self, key: &TrialKey) -> Result<TrialRecord, HistoryError> {
         let key = key.clone();
         self.read(move |connection| {
             let text = "SELECT agent_token_hash, agent_endpoint, agent_fingerprint, agent_key,
@@ -139,7 +139,7 @@ impl History {
                 let word = |index: usize| row.get::<_, Option<String>>(index);
                 let agent = word(0)?.zip(word(1)?).zip(word(2)?);
                 let claim = word(3)?.zip(word(4)?).zip(word(5)?).zip(row.get::<_, Option<i64>>(6)?);
-                Ok(Trail {
+                Ok(TrialRecord {
                     introduction: agent.map(|((token_hash, endpoint), fingerprint)| Introduction {
                         token_hash,
                         endpoint,
