@@ -1,5 +1,6 @@
 # make demo    installs what is missing and builds, boots and verifies a real image on this machine
-# make test    installs what is missing and runs every test, those on OpenStack too, which it starts on this machine
+# make test    installs what is missing and runs the tests, those on OpenStack too, which it starts on this machine; but for
+#              what takes longest, which the targets below run
 # make test-openstack   only those, and a real Debian on this host and there at once, which make test leaves out
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
@@ -158,6 +159,7 @@ test-openstack: install-test
 
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
 test-distributions: install-test agent build
+	cargo $(TESTER) -p image-manager --test builder real_debian
 	testbed/distributions/run
 
 # Some minutes, and those of a release build.

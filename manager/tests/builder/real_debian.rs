@@ -1,4 +1,5 @@
-//! Failures that need a whole Debian, built for real: minutes, so they share one cached base.
+//! Failures that need a whole Debian, built for real: minutes, so they share one cached base, and `make test-distributions`
+//! runs them, not `make test`.
 
 use std::path::Path;
 use std::time::Duration;
