@@ -38,7 +38,7 @@ pub static CHECK: Check = Check {
               Skipped where no address is from a lease, with other clients, which take no such order, and for \
               systemd-networkd on the cloud `local`: QEMU's user network answers everybody instead of who asked, and \
               systemd-networkd hears only what is for it.",
-    set: Set::Thorough,
+    set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
     cost: "seconds after the end of cloud-init; up to half a minute where nobody answers",
