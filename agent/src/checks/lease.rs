@@ -36,8 +36,8 @@ pub static CHECK: Check = Check {
     proves: "the leases of DHCP are renewed when the server asks, as it will for as long as it runs",
     details: "systemd-networkd and dhcpcd are told to renew now, and the address must then be good for longer than before. \
               Skipped where no address is from a lease, with other clients, which take no such order, and for \
-              systemd-networkd on the cloud `local`: QEMU's user network answers everybody instead of who asked, and \
-              systemd-networkd hears only what is for it.",
+              systemd-networkd on the cloud `local`: QEMU's user network answers a renewal by broadcast, which \
+              systemd-networkd does not hear.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -75,6 +75,13 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// A card's, before anything is ordered.
+    fn of(guest: &Guest, card: &Card, left: u64) -> Self {
+        let (client, obstacle) = client(guest, card);
+        let (client, obstacle) = (client.to_owned(), obstacle.to_owned());
+        Self { card: card.name.clone(), client, obstacle, before: left, after: left, refusal: String::new() }
+    }
+
     fn is_renewed(&self) -> bool {
         self.after > self.before
     }
@@ -95,15 +102,18 @@ pub struct Observation {
 pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
     boot::cloud_init_ended(guest, boot::before(deadline)).await;
     let started = Instant::now();
-    let Some(first) = leased(guest, deadline).await else {
+    let Some(cards) = leased(guest, deadline).await else {
         return Observation { blind: true, ..Observation::default() };
     };
-    if first.iter().all(|lease| !lease.obstacle.is_empty()) {
-        return Observation { leases: first, blind: false, waited: started.elapsed() };
+    let mut leases: Vec<Lease> = cards.iter().map(|(card, left)| Lease::of(guest, card, *left)).collect();
+    if leases.iter().all(|lease| !lease.obstacle.is_empty()) {
+        return Observation { leases, blind: false, waited: started.elapsed() };
     }
     tokio::time::sleep(AGEING).await;
-    let mut leases = leased(guest, deadline).await.unwrap_or(first);
+    let now = leased(guest, deadline).await.unwrap_or_default();
     for lease in leases.iter_mut().filter(|lease| lease.obstacle.is_empty()) {
+        lease.before = left_of(&now, &lease.card).unwrap_or(lease.before);
+        lease.after = lease.before;
         lease.refusal = renew(guest, lease, deadline).await;
     }
     let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
@@ -113,25 +123,23 @@ pub async fn observe(guest: &Guest, deadline: Instant) -> Observation {
     while leases.iter().any(under_way) && pause(&mut wait, LONGEST_PAUSE, latest).await {
         let now = leased(guest, deadline).await.unwrap_or_default();
         for lease in leases.iter_mut().filter(|lease| under_way(lease)) {
-            let found = now.iter().find(|found| found.card == lease.card);
             // For a moment it may have none.
-            lease.after = found.map_or(lease.after, |found| found.before);
+            lease.after = left_of(&now, &lease.card).unwrap_or(lease.after);
         }
     }
     Observation { leases, blind: false, waited: started.elapsed() }
 }
 
-/// The leases that come to an end. None: `ip` does not say.
-async fn leased(guest: &Guest, deadline: Instant) -> Option<Vec<Lease>> {
+/// The cards with an IPv4 address that comes to an end, and the seconds until then. None: `ip` does not say.
+async fn leased(guest: &Guest, deadline: Instant) -> Option<Vec<(Card, u64)>> {
     let addresses = cards::addresses(guest, deadline).await?;
-    let found = cards::of(guest, &addresses).into_iter().filter_map(|card| {
-        let ends = |address: &Address| address.address.is_ipv4().then_some(address.seconds).flatten();
-        let before = card.addresses.iter().find_map(ends)?;
-        let (client, obstacle) = client(guest, &card);
-        let (client, obstacle) = (client.to_owned(), obstacle.to_owned());
-        Some(Lease { card: card.name, client, obstacle, before, after: before, refusal: String::new() })
-    });
-    Some(found.collect())
+    let ends = |address: &Address| address.address.is_ipv4().then_some(address.seconds).flatten();
+    let left = |card: Card| card.addresses.iter().find_map(ends).map(|left| (card.clone(), left));
+    Some(cards::of(guest, &addresses).into_iter().filter_map(left).collect())
+}
+
+fn left_of(cards: &[(Card, u64)], name: &str) -> Option<u64> {
+    cards.iter().find(|(card, _)| card.name == name).map(|(_, left)| *left)
 }
 
 /// Who looks after a card, and what keeps them from renewing on demand.
@@ -140,7 +148,7 @@ fn client(guest: &Guest, card: &Card) -> (&'static str, &'static str) {
         let obstacle = if !guest.has(BUS) {
             "cannot be ordered to be renewed: systemd-networkd takes orders by D-Bus, and there is none"
         } else if is_user_network(guest, &card.name) {
-            "cannot be renewed on QEMU's user network: it answers everybody, and systemd-networkd hears only what is for it"
+            "cannot be renewed on QEMU's user network: it answers by broadcast, which systemd-networkd does not hear"
         } else {
             ""
         };
@@ -153,7 +161,7 @@ fn client(guest: &Guest, card: &Card) -> (&'static str, &'static str) {
 }
 
 /// Whether a card's lease is from the DHCP server that QEMU has itself, by its address and the machine's maker: Nova writes
-/// OpenStack there. In a renewal systemd-networkd binds its socket to the server's own address, which a broadcast does not
+/// OpenStack there. To renew, systemd-networkd binds its socket to the leased address, which a broadcast does not
 /// reach (seen with QEMU 7.2 and systemd 252).
 fn is_user_network(guest: &Guest, card: &str) -> bool {
     let index = guest.read(format!("/sys/class/net/{card}/ifindex")).unwrap_or_default();
@@ -191,8 +199,8 @@ fn verdict(seen: &Observation) -> (CheckOutcome, String) {
     let (ordered, left): (Vec<_>, Vec<_>) = seen.leases.iter().partition(|lease| lease.obstacle.is_empty());
     if let Some(lease) = ordered.iter().find(|lease| !lease.is_renewed()) {
         let why = format!(
-            "{} was told to renew the lease of {}, and nothing came of it: the address goes in {} s. To blame may be the image \
-             (a firewall that drops UDP port 68, say) or the cloud's DHCP server",
+            "{} was told to renew the lease of {}, and nothing came of it: the address expires in {} s. Either the image (a \
+             firewall that drops UDP port 68, say) or the cloud's DHCP server is at fault",
             lease.client, lease.card, lease.after
         );
         return (Inconclusive, why);
