@@ -8,6 +8,8 @@ use image_manager::history::History;
 use image_manager::stage::Stage;
 use rusqlite::{Connection, Transaction, params};
 
+use super::made_up::{id_of, mixed};
+
 /// How many schedules share the builds.
 pub(crate) const SCHEDULES: u64 = 20;
 /// Over this many days.
@@ -103,14 +105,6 @@ pub(crate) fn files(state: &Path, ids: &[String]) {
     }
 }
 
-/// Well mixed numbers, the same in each run (SplitMix64).
-pub(crate) fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// As SQLite keeps it.
 fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap()
@@ -183,17 +177,6 @@ fn insert(tx: &Transaction<'_>, number: u64, created: u64) {
     ])
     .unwrap();
     insert_parts(tx, &id, &times, reason.is_none());
-}
-
-fn id_of(created: u64, random: u64) -> String {
-    format!(
-        "{:08x}-{:04x}-7{:03x}-8{:03x}-{:012x}",
-        created >> 16,
-        created & 0xffff,
-        random & 0xfff,
-        (random >> 12) & 0xfff,
-        random >> 16
-    )
 }
 
 fn insert_parts(tx: &Transaction<'_>, id: &str, times: &[(&str, u64, u64)], passed: bool) {

@@ -12,13 +12,15 @@
 )]
 
 mod generate;
+mod made_up;
 mod serving;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use generate::{SCHEDULES, mixed};
+use generate::SCHEDULES;
+use made_up::mixed;
 use serving::Serving;
 
 /// Within this time 99 of 100 answers must come.

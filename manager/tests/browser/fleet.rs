@@ -10,6 +10,7 @@ use rusqlite::{Connection, Transaction, params};
 use serde_json::json;
 
 use super::Place;
+use super::made_up::{id_of, mixed};
 
 /// Schedules, the ones below among them.
 const SCHEDULES: u64 = 200;
@@ -372,27 +373,7 @@ fn logs(directory: &Path, target: &str) {
     fs::write(directory.join("manifest.json"), json!({"packages": packages}).to_string()).unwrap();
 }
 
-/// Well mixed numbers, the same in each run (SplitMix64).
-fn mixed(number: u64) -> u64 {
-    let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// As SQLite keeps it.
 fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap()
-}
-
-/// A UUIDv7: the order of ids is that of times.
-fn id_of(created: u64, random: u64) -> String {
-    format!(
-        "{:08x}-{:04x}-7{:03x}-8{:03x}-{:012x}",
-        created >> 16,
-        created & 0xffff,
-        random & 0xfff,
-        (random >> 12) & 0xfff,
-        random >> 16
-    )
 }

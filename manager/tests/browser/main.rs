@@ -13,6 +13,8 @@
 #[expect(dead_code, reason = "shared with the other tests; not all of it is needed here")]
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../../benches/million/made_up.rs"]
+mod made_up;
 
 mod fleet;
 mod pages;
