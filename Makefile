@@ -2,7 +2,8 @@
 # make test    installs what is missing and runs the tests, those on OpenStack too, which it starts on this machine; but for
 #              what takes longest, which the targets below run
 # make test-openstack   only those, and a real Debian on this host and there at once, which make test leaves out
-# make test-distributions   builds, boots and checks each distribution that can be had here; prints a table
+# make test-distributions   builds, boots and checks each distribution that can be had here; prints a table; and builds of a
+#              real Debian that make test leaves out: some that fail, and one from a repository with a password
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
 # make test-reproducible   builds anew in another directory; the programs and the package must be the same, byte for byte
 # make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
@@ -159,7 +160,7 @@ test-openstack: install-test
 
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
 test-distributions: install-test agent build
-	cargo $(TESTER) -p image-manager --test builder real_debian
+	cargo $(TESTER) -p image-manager --test builder --test pipeline -- a_real_debian private_repository
 	testbed/distributions/run
 
 # Some minutes, and those of a release build.

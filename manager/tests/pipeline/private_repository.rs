@@ -1,5 +1,5 @@
 //! An image from a repository behind a password, by the real disk-image-builder: the package is in it, and the password
-//! is nowhere, neither during the build nor afterwards.
+//! is nowhere, neither during the build nor afterwards. Minutes: `make test-distributions` runs it, not `make test`.
 
 use std::collections::BTreeSet;
 use std::fs;
