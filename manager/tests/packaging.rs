@@ -79,3 +79,41 @@ fn the_installed_maker_of_control_images_needs_no_compiler() {
         "TINY_CACHE=$cache $installed/build -t raw -b control-1 -o $installed/x.raw && [ -s $installed/x.raw ]",
     );
 }
+
+/// The package is made of the program under test, without its debug information, as `make build` strips it.
+#[test]
+fn lintian_finds_no_error_in_the_debian_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("image-manager");
+    let debug = folder.path().join("image-manager.debug");
+    std::fs::write(&debug, "").unwrap();
+    run(Command::new("objcopy").arg("--strip-all").arg(env!("CARGO_BIN_EXE_image-manager")).arg(&program));
+    let made = run(Command::new(file("packaging/deb"))
+        .arg(folder.path())
+        .env("PROGRAM", &program)
+        // It is looked at and thrown away.
+        .env("DPKG_DEB_COMPRESSOR_LEVEL", "0"));
+    let package = made.lines().last().unwrap();
+    let listed = run(Command::new("dpkg-deb").args(["--contents", package]));
+    for path in [
+        "/usr/bin/image-manager",
+        "/usr/lib/image-manager/image-manager-agent",
+        "/etc/image-manager/config.env",
+    ] {
+        assert!(
+            listed.lines().any(|line| line.ends_with(&format!(".{path}"))),
+            "{path} is not in it: {listed}"
+        );
+    }
+    run(Command::new("lintian").args(["--fail-on", "error", "--info", package]));
+}
+
+/// What a program of `setup/install test` prints when it succeeds.
+fn run(command: &mut Command) -> String {
+    let output = command.env("LC_ALL", "C.UTF-8").output().unwrap_or_else(|error| {
+        panic!("{:?}: {error}: setup/install test", command.get_program());
+    });
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {out}{err}");
+    out.into_owned()
+}

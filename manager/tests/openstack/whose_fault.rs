@@ -56,13 +56,8 @@ fn a_cloud_whose_servers_have_no_network_is_at_fault() {
 }
 
 #[test]
+#[ignore = "five minutes, and the same on this host is in the suite: make torture"]
 fn an_image_whose_kernel_panics_is_at_fault_where_the_published_one_comes() {
-    if std::env::var_os("IMAGE_MANAGER_TEST_TORTURE").is_none() {
-        println!(
-            "LEFT OUT: five minutes, and the same on this host is in the suite; it is part of `make torture`"
-        );
-        return;
-    }
     let Some(lab) = lab("publish.name = \"whose-fault\"") else { return };
     lab.expect(&["run", "tiny"], 0);
     let good = lab.latest();
