@@ -86,7 +86,7 @@ another_host() {
     die "nobody answers at http://$there/$path after $try tries"
 }
 
-# schedule NAME [CHECK-LINES]: writes the schedule: that of examples/NAME.toml, with every check there is, and deadlines for
+# schedule NAME [CHECK-LINES]: writes the schedule: that of examples/NAME.toml, with its own checks, and deadlines for
 # a machine that emulates. $environment is added to its image.environment, and $more to its elements, of which those in the
 # directory "elements" here are found too.
 schedule() {

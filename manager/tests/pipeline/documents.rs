@@ -68,7 +68,7 @@ fn with_reasons(page: &str) -> String {
     page
 }
 
-/// The reasons that are met most stand together, with the verdicts that they mean.
+/// The most common reasons stand together, with the verdicts that they mean.
 #[test]
 fn the_reasons_met_most_have_their_verdicts() {
     let page = document("docs/exit-codes.md");
