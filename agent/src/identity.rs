@@ -149,7 +149,7 @@ impl Answer {
 }
 
 /// What a server was told about itself. Holds the agent's token.
-pub(crate) struct Told {
+pub(crate) struct ServerIdentity {
     /// By whom: "the config drive", for people.
     pub(crate) origin: &'static str,
     /// In Nova's format.
@@ -159,16 +159,16 @@ pub(crate) struct Told {
 }
 
 /// Asks again what this server was told, the drive before the service. The error is for people.
-pub(crate) async fn told(guest: &Guest, service: SocketAddr) -> Result<Told, String> {
+pub(crate) async fn told(guest: &Guest, service: SocketAddr) -> Result<ServerIdentity, String> {
     let drive = drive::look(guest, META_DATA).await;
     if let Answer::MetaData(meta_data) = drive {
         let user_data = drive::look(guest, USER_DATA).await.text();
-        return Ok(Told { origin: "the config drive", meta_data, user_data });
+        return Ok(ServerIdentity { origin: "the config drive", meta_data, user_data });
     }
     match service::ask(service, META_DATA).await {
         Answer::MetaData(meta_data) => {
             let user_data = service::ask(service, USER_DATA).await.text();
-            Ok(Told { origin: "the metadata service", meta_data, user_data })
+            Ok(ServerIdentity { origin: "the metadata service", meta_data, user_data })
         }
         Answer::Denied(why) | Answer::None(why) => {
             Err(format!("config drive: {}; metadata service: {why}", drive.reason()))

@@ -72,7 +72,7 @@ pub struct Times {
     /// For the whole session. After this nobody waits for the agent any more.
     pub session: Duration,
     /// For the manager to end the stream after the last word.
-    pub farewell: Duration,
+    pub closing: Duration,
     /// For delivering the removal report when the connection broke after the removal.
     pub removal_report: Duration,
 }
@@ -91,7 +91,7 @@ impl Default for Times {
             offline: Duration::from_millis(300),
             refused: (Duration::from_secs(2), Duration::from_secs(30)),
             session: LONGEST_SESSION,
-            farewell: Duration::from_secs(5),
+            closing: Duration::from_secs(5),
             removal_report: Duration::from_mins(1),
         }
     }

@@ -3,13 +3,13 @@
 //! ```text
 //!              ┌─────────────────── pause <──────────────────┐
 //!              v                                             │ lost, refused, unreachable
-//!            dial ──> Hello ──> Proof ──> Welcome ──> conversation ──> farewell ──> end
+//!            dial ──> Hello ──> Proof ──> Welcome ──> conversation ──> closing ──> end
 //!              │                                                     (RemovalReport, Goodbye)
 //!              └── deadline: nobody waits for us any more ──> removal ──> end
 //! ```
 //!
 //! What a stream cannot take with it when it breaks is kept here: the checks that run and the results
-//! that they gave ([`board`]), and the removal ([`farewell`]). So a new stream goes on where the last one
+//! that they gave ([`requested`]), and the removal ([`closing`]). So a new stream goes on where the last one
 //! broke, and no check runs twice.
 //!
 //! A refusal does not end the session: an agent that removed itself because somebody told it to go away
@@ -19,9 +19,9 @@
 //! systemd start it again, for ever, in what may be a server that somebody uses.
 
 mod backoff;
-mod board;
+mod closing;
 mod conversation;
-mod farewell;
+mod requested;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -43,9 +43,9 @@ use crate::tls::Pinned;
 use crate::{Config, End, removal, text};
 
 use backoff::Backoff;
-use board::Board;
-pub use board::MOST_CHECKS;
-use farewell::Farewell;
+use closing::Closing;
+pub use requested::MOST_CHECKS;
+use requested::RequestedChecks;
 
 /// Largest message of the manager that is taken.
 const LARGEST_MESSAGE: usize = 256 << 10;
@@ -80,8 +80,8 @@ struct Line {
 struct Session<'a> {
     config: &'a Config,
     identity: &'a Identity,
-    board: Board,
-    farewell: Farewell,
+    checks: RequestedChecks,
+    closing: Closing,
     deadline: Instant,
     boot_id: String,
     image_build_id: String,
@@ -92,8 +92,8 @@ pub(crate) async fn run(config: &Config, identity: &Identity, deadline: Instant)
     let mut session = Session {
         config,
         identity,
-        board: Board::with(config.guest.clone(), Kept::of_build(&config.guest, &identity.build)),
-        farewell: Farewell::new(config),
+        checks: RequestedChecks::with(config.guest.clone(), Kept::of_build(&config.guest, &identity.build)),
+        closing: Closing::new(config),
         deadline,
         boot_id: config.guest.boot_id(),
         // Now, because the removal takes it.
@@ -118,7 +118,7 @@ impl Session<'_> {
                 Ended::Well => return End::Reported,
                 Ended::Refused(status) => {
                     complaints.say(&refusal(status));
-                    if self.farewell.is_due() && status.code() == Code::Unauthenticated {
+                    if self.closing.is_due() && status.code() == Code::Unauthenticated {
                         // It has what it wanted and has forgotten the token.
                         return End::Reported;
                     }
@@ -140,7 +140,7 @@ impl Session<'_> {
                 }
                 Ended::Deadline => redial.next(),
             };
-            let deadline = self.farewell.deadline().unwrap_or(self.deadline);
+            let deadline = self.closing.deadline().unwrap_or(self.deadline);
             if Instant::now() + pause >= deadline {
                 return self.give_up().await;
             }
@@ -149,9 +149,9 @@ impl Session<'_> {
     }
 
     async fn give_up(&mut self) -> End {
-        if self.farewell.is_due() {
+        if self.closing.is_due() {
             tracing::warn!("the manager has the report, and cannot be told of the removal");
-            self.farewell.finish().await;
+            self.closing.finish().await;
             return End::Reported;
         }
         tracing::error!("no manager took a report: removing myself");

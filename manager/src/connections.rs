@@ -102,9 +102,9 @@ impl<S> Drop for Admitted<S> {
 
 /// Something that the log hears once in a while, however often it happens.
 #[derive(Default)]
-pub(crate) struct Seldom(Option<Instant>);
+pub(crate) struct LogThrottle(Option<Instant>);
 
-impl Seldom {
+impl LogThrottle {
     /// Whether it is time to say it.
     pub(crate) fn is_due(&mut self) -> bool {
         let due = self.0.is_none_or(|told| told.elapsed() >= TELL);
@@ -120,12 +120,12 @@ pub(crate) struct Acceptor {
     listener: TcpListener,
     /// The port's name, for the log.
     port: &'static str,
-    told: Seldom,
+    told: LogThrottle,
 }
 
 impl Acceptor {
     pub(crate) fn new(listener: TcpListener, port: &'static str) -> Self {
-        Self { listener, port, told: Seldom::default() }
+        Self { listener, port, told: LogThrottle::default() }
     }
 
     /// The next connection. When the system gives none, the log hears of it, and it is asked again.
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_repeated_trouble_is_told_once() {
-        let mut told = Seldom::default();
+        let mut told = LogThrottle::default();
         assert_eq!([told.is_due(), told.is_due()], [true, false]);
     }
 }

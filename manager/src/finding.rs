@@ -6,14 +6,14 @@ pub struct Finding {
     /// What it is, and where it was found.
     pub what: String,
     /// What is wrong with it; `None`: nothing.
-    pub trouble: Option<Mending>,
+    pub trouble: Option<Problem>,
     /// The schedules that need it; empty: every build does.
     pub schedules: Vec<String>,
 }
 
 /// What is wrong and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mending {
+pub struct Problem {
     /// What is wrong, a lower-case fragment.
     pub wrong: String,
     /// A command, or what else to do.
@@ -28,7 +28,7 @@ impl Finding {
 
     /// Something is wrong with it.
     pub fn bad(what: impl Into<String>, wrong: impl Into<String>, mend: impl Into<String>) -> Self {
-        let trouble = Mending { wrong: wrong.into(), mend: mend.into() };
+        let trouble = Problem { wrong: wrong.into(), mend: mend.into() };
         Self { what: what.into(), trouble: Some(trouble), schedules: Vec::new() }
     }
 

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use self::content::{Checksum, Content, Fate};
+use self::content::{Checksum, Content, FileState};
 use self::database::{DIRECTORY, DIVERSIONS, Diversions, EXTENSION};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::package_manager::PACKAGES;
@@ -166,11 +166,11 @@ fn one_package(
     let package = name.split(':').next().unwrap_or(name);
     for one in database::expected(&text) {
         let path = diversions.place(package, one.path);
-        match fate(guest, path, &one.md5, stop) {
+        match file_state(guest, path, &one.md5, stop) {
             Ok(None) => return false,
-            Ok(Some(Fate::Same)) => seen.same += 1,
-            Ok(Some(Fate::Changed)) => seen.changed(path, "changed"),
-            Ok(Some(Fate::Blank)) => {
+            Ok(Some(FileState::Same)) => seen.same += 1,
+            Ok(Some(FileState::Changed)) => seen.changed(path, "changed"),
+            Ok(Some(FileState::Blank)) => {
                 seen.damaged(path, "blank");
             }
             Err(error) if is_missing(&error) => {
@@ -217,11 +217,16 @@ fn note(names: &mut Vec<String>, path: &str, what: &str) {
 }
 
 /// `None`: the time is up.
-fn fate(guest: &Guest, path: &str, expected: &Checksum, stop: &AtomicBool) -> io::Result<Option<Fate>> {
+fn file_state(
+    guest: &Guest,
+    path: &str,
+    expected: &Checksum,
+    stop: &AtomicBool,
+) -> io::Result<Option<FileState>> {
     // What is no plain file by now (a FIFO, a device) would never end.
     let place = guest.path(path);
     if !fs::metadata(&place)?.is_file() {
-        return Ok(Some(Fate::Changed));
+        return Ok(Some(FileState::Changed));
     }
     let mut file = File::open(place)?;
     let mut content = Content::expecting(expected);
@@ -232,7 +237,7 @@ fn fate(guest: &Guest, path: &str, expected: &Checksum, stop: &AtomicBool) -> io
         }
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(Some(content.fate()));
+            return Ok(Some(content.file_state()));
         }
         content.push(buffer.get(..count).unwrap_or_default());
     }

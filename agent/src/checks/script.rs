@@ -78,7 +78,7 @@ pub struct Settings {
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings: Settings = asked.settings()?;
     boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
-    let ended = match Place::make(&asked.guest, &settings) {
+    let ended = match ScriptDirectory::make(&asked.guest, &settings) {
         Ok(place) => {
             let end = asked.deadline.checked_sub(CLEARING).unwrap_or(asked.deadline);
             let ended = place.program().run(end).await;
@@ -91,14 +91,14 @@ async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
 }
 
 /// The private directory of one script. It goes, and all that the script started, when this is dropped.
-struct Place {
+struct ScriptDirectory {
     directory: PathBuf,
     mark: String,
     script: PathBuf,
     user: Option<accounts::User>,
 }
 
-impl Place {
+impl ScriptDirectory {
     fn make(guest: &Guest, settings: &Settings) -> Result<Self, String> {
         let user = match settings.user.as_str() {
             "" | "root" => None,
@@ -150,7 +150,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ScriptDirectory {
     fn drop(&mut self) {
         let mark = format!("{MARK}={}", self.mark);
         // Again, for what a process starts while its like are being killed.

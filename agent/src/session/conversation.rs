@@ -69,15 +69,15 @@ pub(super) async fn run(session: &mut Session<'_>, line: Line) -> Ended {
 impl Conversation<'_, '_> {
     async fn run(&mut self, mut inbox: Streaming<ManagerMessage>) -> Result<std::convert::Infallible, Ended> {
         loop {
-            let deadline = self.session.farewell.deadline().unwrap_or(self.session.deadline);
+            let deadline = self.session.closing.deadline().unwrap_or(self.session.deadline);
             tokio::select! {
                 message = inbox.message() => match message {
                     Ok(Some(message)) => self.hear(message)?,
                     Ok(None) => return Err(self.closed(inbox).await),
                     Err(status) => return Err(self.broken(status)),
                 },
-                result = self.session.board.ended() => self.tell(result)?,
-                () = self.session.farewell.removed() => {}
+                result = self.session.checks.ended() => self.tell(result)?,
+                () = self.session.closing.removed() => {}
                 () = sleep_until(self.next_beat), if self.outbox.is_some() => {
                     self.next_beat = Instant::now() + self.interval;
                     self.say(Kind::Heartbeat(Heartbeat {}))?;
@@ -98,17 +98,17 @@ impl Conversation<'_, '_> {
             Some(ManagerKind::Welcome(welcome)) => self.welcomed(&welcome),
             Some(ManagerKind::CheckRequest(request)) => self.requested(request),
             Some(ManagerKind::ReportAccepted(_)) => {
-                if !self.session.farewell.is_due() {
+                if !self.session.closing.is_due() {
                     tracing::info!("the manager has the report");
                 }
                 // Also when this process has not reported: then an earlier one of this boot has.
-                self.session.farewell.begin();
+                self.session.closing.begin();
                 Ok(())
             }
             Some(ManagerKind::RebootAllowed(_)) => {
                 if self.asked_to_reboot {
                     let identity = self.session.identity;
-                    self.session.board.order_reboot(&identity.build, identity.key.seed());
+                    self.session.checks.order_reboot(&identity.build, identity.key.seed());
                 }
                 Ok(())
             }
@@ -143,18 +143,18 @@ impl Conversation<'_, '_> {
         self.dead_at = Instant::now() + self.silence;
         self.checks = Some(welcome.checks);
         tracing::info!("attached to manager at {}", self.session.identity.endpoint);
-        if self.session.farewell.is_due() {
+        if self.session.closing.is_due() {
             return Ok(());
         }
         // What an earlier stream may have lost.
-        self.session.board.results().into_iter().try_for_each(|result| self.tell(result))
+        self.session.checks.results().into_iter().try_for_each(|result| self.tell(result))
     }
 
     fn requested(&mut self, request: CheckRequest) -> Result<(), Ended> {
-        if self.session.farewell.is_due() {
+        if self.session.closing.is_due() {
             return Ok(());
         }
-        match self.session.board.request(request) {
+        match self.session.checks.request(request) {
             Some(result) => self.tell(result),
             None => Ok(()),
         }
@@ -171,28 +171,28 @@ impl Conversation<'_, '_> {
     /// Says what has become due.
     fn go_on(&mut self) -> Result<(), Ended> {
         let Some(checks) = self.checks else { return Ok(()) };
-        if let Some(report) = self.session.farewell.report() {
+        if let Some(report) = self.session.closing.report() {
             if self.outbox.is_some() {
                 let report = report.clone();
                 self.say(Kind::RemovalReport(report))?;
                 self.say(Kind::Goodbye(Goodbye {}))?;
                 // The manager now ends the stream, when it has read all.
                 self.outbox = None;
-                self.silence = self.session.config.times.farewell;
+                self.silence = self.session.config.times.closing;
                 self.dead_at = Instant::now() + self.silence;
             }
             return Ok(());
         }
-        if !self.session.farewell.is_due() {
-            self.session.board.judge_reboot(checks);
-            if !self.asked_to_reboot && self.session.board.is_to_reboot(checks) {
+        if !self.session.closing.is_due() {
+            self.session.checks.judge_reboot(checks);
+            if !self.asked_to_reboot && self.session.checks.is_to_reboot(checks) {
                 self.asked_to_reboot = true;
                 self.say(Kind::Rebooting(Rebooting {}))?;
             }
         }
-        if !self.reported && !self.session.farewell.is_due() && self.session.board.is_complete(checks) {
+        if !self.reported && !self.session.closing.is_due() && self.session.checks.is_complete(checks) {
             self.reported = true;
-            let results = self.session.board.results();
+            let results = self.session.checks.results();
             tracing::info!("reporting {} results", results.len());
             self.say(Kind::Report(Report { results }))?;
         }
@@ -214,7 +214,9 @@ impl Conversation<'_, '_> {
         let by_the_manager = matches!(inbox.trailers().await, Ok(Some(_)));
         match (self.outbox.is_none(), by_the_manager) {
             (true, true) => Ended::Well,
-            (true, false) => Ended::Lost("the connection ended in the farewell".to_owned()),
+            (true, false) => {
+                Ended::Lost("the connection ended while the session was being closed".to_owned())
+            }
             (false, true) => Ended::Lost("it ended the stream".to_owned()),
             (false, false) => Ended::Lost("the connection ended".to_owned()),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Expanded;
 use super::phases::{Phase, Weights};
-use super::staleness::{Missed, Staleness};
+use super::staleness::{MissedIndex, Staleness};
 
 /// Lines kept of the running script.
 const SCRIPT_LINES: usize = 60;
@@ -182,7 +182,7 @@ impl LogReader {
     }
 
     /// A package index that the build has gone on without.
-    pub(super) fn missed_index(&self) -> Option<&Missed> {
+    pub(super) fn missed_index(&self) -> Option<&MissedIndex> {
         self.staleness.first()
     }
 

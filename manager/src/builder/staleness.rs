@@ -10,7 +10,7 @@ const MOST: usize = 64;
 
 /// An index that was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Missed {
+pub(super) struct MissedIndex {
     /// Its address, or for other package managers the whole line.
     address: String,
     /// What was said of it.
@@ -22,7 +22,7 @@ pub(super) struct Missed {
 /// The indexes that are missing now.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Staleness {
-    missed: Vec<Missed>,
+    missed: Vec<MissedIndex>,
 }
 
 impl Staleness {
@@ -40,14 +40,14 @@ impl Staleness {
     }
 
     /// The first index that is still missing.
-    pub(super) fn first(&self) -> Option<&Missed> {
+    pub(super) fn first(&self) -> Option<&MissedIndex> {
         self.missed.first()
     }
 
     fn note(&mut self, address: &str, line: &str, script: Option<&Script>) {
         if self.missed.len() < MOST && self.missed.iter().all(|missed| missed.address != address) {
             let (address, line) = (address.to_owned(), line.to_owned());
-            self.missed.push(Missed { address, line, script: script.cloned() });
+            self.missed.push(MissedIndex { address, line, script: script.cloned() });
         }
     }
 }

@@ -41,13 +41,13 @@ const SYSTEM_DEPTH: usize = 3;
 
 /// What is done about a path; the words that `contain.sh` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sight {
+enum PathRule {
     Hide,
     Read,
     Write,
 }
 
-impl Sight {
+impl PathRule {
     fn word(self) -> &'static str {
         match self {
             Self::Hide => "hide",
@@ -59,7 +59,7 @@ impl Sight {
 
 /// Paths with what is done about them. In this order a directory comes before what lies in it.
 #[derive(Debug, Default)]
-struct View(BTreeMap<PathBuf, Sight>);
+struct View(BTreeMap<PathBuf, PathRule>);
 
 /// The arguments of `contain.sh` before `--`: pairs of a word and a path.
 pub(super) fn arguments(order: &Order, layout: &Layout) -> io::Result<Vec<OsString>> {
@@ -77,19 +77,19 @@ pub(super) fn arguments(order: &Order, layout: &Layout) -> io::Result<Vec<OsStri
     }
     let stand_ins = order.environment.get(super::STAND_INS).map(PathBuf::from);
     for path in order.elements_path.iter().chain([&order.agent]).chain(&stand_ins) {
-        view.keep(path, Sight::Read)?;
+        view.keep(path, PathRule::Read)?;
     }
     let program = std::path::absolute(&order.program)?;
-    view.keep(&program, Sight::Read)?;
+    view.keep(&program, PathRule::Read)?;
     let run = interpreters(&program).into_iter().chain([program.clone()]);
     let places: Vec<PathBuf> = run.filter_map(|program| view.installation(&program)).collect();
     for place in &places {
-        view.keep(place, Sight::Read)?;
+        view.keep(place, PathRule::Read)?;
     }
-    view.keep(&order.bases, Sight::Read)?;
-    view.keep(&order.cache, Sight::Write)?;
-    view.keep(&layout.root, Sight::Write)?;
-    let pairs = view.0.into_iter().flat_map(|(path, sight)| [OsString::from(sight.word()), path.into()]);
+    view.keep(&order.bases, PathRule::Read)?;
+    view.keep(&order.cache, PathRule::Write)?;
+    view.keep(&layout.root, PathRule::Write)?;
+    let pairs = view.0.into_iter().flat_map(|(path, rule)| [OsString::from(rule.word()), path.into()]);
     Ok(pairs.collect())
 }
 
@@ -97,19 +97,19 @@ impl View {
     fn hide(&mut self, path: &Path) -> io::Result<()> {
         let real = std::path::absolute(path)?.canonicalize().ok();
         if let Some(real) = real.filter(|real| real.parent().is_some()) {
-            self.0.insert(real, Sight::Hide);
+            self.0.insert(real, PathRule::Hide);
         }
         Ok(())
     }
 
     /// Under its own name and under the one that it is called by, which may lead over a link that is hidden.
-    fn keep(&mut self, path: &Path, sight: Sight) -> io::Result<()> {
+    fn keep(&mut self, path: &Path, rule: PathRule) -> io::Result<()> {
         let named = std::path::absolute(path)?;
         if let Ok(real) = named.canonicalize() {
             if named != real {
-                self.0.insert(named, sight);
+                self.0.insert(named, rule);
             }
-            self.0.insert(real, sight);
+            self.0.insert(real, rule);
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl View {
         let whole = bin.parent()?;
         // As a whole it would bring back what is hidden.
         let holds_hidden =
-            self.0.iter().any(|(path, sight)| *sight == Sight::Hide && path.starts_with(whole));
+            self.0.iter().any(|(path, rule)| *rule == PathRule::Hide && path.starts_with(whole));
         let place = if holds_hidden { bin } else { whole };
         (!is_system(place)).then(|| place.to_owned())
     }

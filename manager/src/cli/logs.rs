@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     let path = directory(&arguments, &build, file)?.join(file);
     let mut offset = 0;
     let lines = if file == files::AGENT_LOG { Lines::Json } else { Lines::Text };
-    let mut out = if arguments.raw { Out::Raw } else { Out::Shown(ShownLog::new(lines)) };
+    let mut out = if arguments.raw { LogOutput::Raw } else { LogOutput::Shown(ShownLog::new(lines)) };
     loop {
         // Asked before the file is read: what was written before the end is printed.
         let build = history.build(&id).await.map_err(Trouble::errored)?;
@@ -82,12 +82,12 @@ fn directory(arguments: &LogsArguments, build: &v1::Build, file: &str) -> Result
 }
 
 /// How a log is printed: as it may be shown, or as it is.
-enum Out {
+enum LogOutput {
     Shown(ShownLog),
     Raw,
 }
 
-impl Out {
+impl LogOutput {
     fn take(&mut self, chunk: &[u8]) {
         match self {
             Self::Shown(log) => text::print_document(&log.take(chunk)),

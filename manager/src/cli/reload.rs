@@ -63,13 +63,13 @@ impl From<LoadError> for Refusal {
 
 /// What was dealt with, so that the same file is not read again and again.
 #[derive(Default)]
-struct Dealt {
+struct Handled {
     content: Option<Content>,
     /// When it is tried again all the same, and what was in the way.
     again: Option<(Instant, Refusal)>,
 }
 
-impl Dealt {
+impl Handled {
     fn wants(&self, found: Option<Content>, now: Instant) -> bool {
         self.content != found || self.again.as_ref().is_some_and(|(when, _)| now >= *when)
     }
@@ -90,7 +90,7 @@ impl Reloader {
     pub(crate) async fn run(self, mut hangup: Option<Signal>, stop: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut found, mut dealt): (Option<Content>, Dealt) = (None, Dealt::default());
+        let (mut found, mut handled): (Option<Content>, Handled) = (None, Handled::default());
         loop {
             let asked = async {
                 match &mut hangup {
@@ -107,13 +107,14 @@ impl Reloader {
             if asked {
                 tracing::info!("SIGHUP: reading {} anew", self.path.display());
             }
-            if asked || (before == found && dealt.wants(found, Instant::now())) {
+            if asked || (before == found && handled.wants(found, Instant::now())) {
                 let refused = self.reload().await.err();
-                if let Some(refusal) = refused.as_ref().filter(|refusal| asked || !dealt.told(found, refusal))
+                if let Some(refusal) =
+                    refused.as_ref().filter(|refusal| asked || !handled.told(found, refusal))
                 {
                     self.log(refusal);
                 }
-                dealt = Dealt::note(found, refused, Instant::now());
+                handled = Handled::note(found, refused, Instant::now());
             }
         }
     }
@@ -221,15 +222,15 @@ mod tests {
     fn only_what_may_pass_is_tried_again() {
         let now = Instant::now();
         let (one, two) = (Some(Some([1; 32])), Some(Some([2; 32])));
-        let fresh = Dealt::default();
+        let fresh = Handled::default();
         assert!(fresh.wants(one, now));
         for refused in [None, Some(Refusal { why: "mistakes".to_owned(), passing: false })] {
-            let dealt = Dealt::note(one, refused, now);
-            assert!(!dealt.wants(one, now + PAUSE * 2) && dealt.wants(two, now));
+            let handled = Handled::note(one, refused, now);
+            assert!(!handled.wants(one, now + PAUSE * 2) && handled.wants(two, now));
         }
         let (full, other) = (Refusal::passing("the disk is full"), Refusal::passing("no clouds.yaml"));
-        let dealt = Dealt::note(one, Some(full.clone()), now);
-        assert!(!dealt.wants(one, now + PAUSE / 2) && dealt.wants(one, now + PAUSE));
-        assert!(dealt.told(one, &full) && !dealt.told(one, &other) && !dealt.told(two, &full));
+        let handled = Handled::note(one, Some(full.clone()), now);
+        assert!(!handled.wants(one, now + PAUSE / 2) && handled.wants(one, now + PAUSE));
+        assert!(handled.told(one, &full) && !handled.told(one, &other) && !handled.told(two, &full));
     }
 }

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention};
 use crate::operator::{self, Access, ApiToken, Operator};
-use crate::readiness::{self, Mending};
+use crate::readiness::{self, Problem};
 use crate::schedules::{Schedule, Schedules};
 use crate::untrusted::json;
 use crate::webhook::Webhook;
@@ -75,7 +75,7 @@ fn look_at(host: &HostArguments) -> Result<(Schedules, Vec<String>), Trouble> {
     let Loaded { schedules, definition, settings } = load_definition(host, &everything)?;
     let findings = readiness::findings(&schedules, &definition, &settings, &everything);
     let lacks = findings.into_iter().filter_map(|finding| {
-        let Mending { wrong, mend } = finding.trouble?;
+        let Problem { wrong, mend } = finding.trouble?;
         Some(format!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what))
     });
     let lacks = lacks.collect();

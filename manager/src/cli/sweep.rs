@@ -21,7 +21,7 @@ const APART: Duration = Duration::from_secs(5);
 pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
     logging::start(&arguments.logging, "error")?;
     let history = open_history(&arguments.state.state)?;
-    let place = Place::of(&arguments, &history).await?;
+    let place = SweptCloud::of(&arguments, &history).await?;
     let found = leaks(&place, &history).await?;
     if arguments.dry_run || found.is_empty() {
         for resource in &found {
@@ -52,13 +52,13 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
 }
 
 /// Where is swept.
-struct Place {
+struct SweptCloud {
     cloud: Arc<dyn Cloud>,
     /// Below the directory for scratch directories: what builds work with, when it is this host that is swept.
     scratch: Option<PathBuf>,
 }
 
-impl Place {
+impl SweptCloud {
     async fn of(arguments: &SweepArguments, history: &History) -> Result<Self, Trouble> {
         let owner = history.owner().await.map_err(Trouble::errored)?;
         let kind = CloudKind::of(&arguments.cloud);
@@ -144,7 +144,7 @@ fn line(resource: &Resource) -> String {
 }
 
 /// What carries our mark and belongs to no unfinished build.
-async fn leaks(place: &Place, history: &History) -> Result<Vec<Resource>, Trouble> {
+async fn leaks(place: &SweptCloud, history: &History) -> Result<Vec<Resource>, Trouble> {
     let found = place.inventory().await.map_err(told)?;
     // Asked after the cloud was: a build that began meanwhile has made nothing that was found.
     let live = history.unfinished().await.map_err(Trouble::errored)?;

@@ -18,8 +18,8 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::claim::KEY;
-use super::listener::{self, Bounds, OpenConnection, Welcomed};
-use super::newcomer::Newcomer;
+use super::listener::{self, AttachedConnection, Bounds, OpenConnection};
+use super::pending_agent::PendingAgent;
 use super::refusals::Refused;
 use super::{
     Attached, Certificate, Claimant, Conflict, Contest, Expectation, Gateway, MESSAGE_LIMIT, MESSAGES, Slot,
@@ -88,8 +88,8 @@ pub async fn serve(
     }
 }
 
-/// The one place of a session, as the stream that took it holds it.
-pub(super) struct Place {
+/// The one slot of a session, as the stream that took it holds it.
+pub(super) struct SessionSlot {
     /// Number of the stream.
     pub(super) stream: u64,
     /// Ends the stream from outside.
@@ -100,7 +100,7 @@ pub(super) struct Place {
     pub(super) events: mpsc::Sender<super::AgentEvent>,
     /// Lets its connection stay.
     #[expect(dead_code, reason = "it is held, not read")]
-    pub(super) welcomed: Option<Welcomed>,
+    pub(super) welcomed: Option<AttachedConnection>,
 }
 
 #[tonic::async_trait]
@@ -123,9 +123,9 @@ impl AgentGateway for Gateway {
         let claimant = Claimant::of(&hello, peer);
         self.expect(token, &claimant, peer)?;
         let (outgoing, answers) = mpsc::channel(OUTGOING);
-        let newcomer = Newcomer { gateway: self.clone(), token, claimant, connection, outgoing, deadline };
+        let pending = PendingAgent { gateway: self.clone(), token, claimant, connection, outgoing, deadline };
         // What is asked of it now is asked on the stream of answers.
-        tokio::spawn(newcomer.come_in(hello, incoming));
+        tokio::spawn(pending.admit(hello, incoming));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 }
@@ -213,14 +213,14 @@ impl Gateway {
         Err(Status::permission_denied("the proof is wrong"))
     }
 
-    /// Takes the one place of a session, binding its token to the first who does. That one may take it over from its
+    /// Takes the one slot of a session, binding its token to the first who does. That one may take it over from its
     /// own earlier stream (whose connection is dead, or it would not dial again).
-    pub(super) fn take_place(
+    pub(super) fn take_slot(
         &self,
         token: TokenHash,
         claimant: &Claimant,
         peer: Option<SocketAddr>,
-    ) -> Result<Place, Status> {
+    ) -> Result<SessionSlot, Status> {
         let stream = self.inner.next_stream.fetch_add(1, Ordering::Relaxed);
         let end = CancellationToken::new();
         let mut slots = self.slots();
@@ -231,7 +231,7 @@ impl Gateway {
         if let Some(before) = slot.attached.replace(Attached { stream, end: end.clone() }) {
             before.end.cancel();
         }
-        Ok(Place {
+        Ok(SessionSlot {
             stream,
             end,
             expectation: slot.expectation.clone(),
@@ -253,8 +253,8 @@ impl Gateway {
         })
     }
 
-    /// Gives the place of a stream back, unless another one has taken it over. True when it was given back.
-    pub(super) fn leave_place(&self, token: TokenHash, stream: u64) -> bool {
+    /// Gives the slot of a stream back, unless another one has taken it over. True when it was given back.
+    pub(super) fn leave_slot(&self, token: TokenHash, stream: u64) -> bool {
         let mut slots = self.slots();
         match slots.get_mut(&token) {
             Some(slot) if slot.attached.as_ref().is_some_and(|attached| attached.stream == stream) => {

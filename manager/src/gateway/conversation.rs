@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tonic::{Status, Streaming};
 
-use super::attach::Place;
+use super::attach::SessionSlot;
 use super::{AgentEvent, Claimant, Gateway, GatewaySettings, TokenHash};
 
 /// Longest text of an agent that is kept, in characters.
@@ -24,7 +24,7 @@ type Outgoing = mpsc::Sender<Result<ManagerMessage, Status>>;
 pub(super) struct Conversation {
     pub(super) gateway: Gateway,
     pub(super) token: TokenHash,
-    pub(super) place: Place,
+    pub(super) slot: SessionSlot,
     pub(super) claimant: Claimant,
     pub(super) outgoing: Outgoing,
 }
@@ -40,10 +40,10 @@ pub(super) enum End {
 }
 
 impl Conversation {
-    /// Talks to the agent until one side ends it, then gives the place back.
+    /// Talks to the agent until one side ends it, then gives the slot back.
     pub(super) async fn run(self, hello: Hello, incoming: Streaming<AgentMessage>) {
         let end = self.talk(hello, incoming).await;
-        let mine = self.gateway.leave_place(self.token, self.place.stream);
+        let mine = self.gateway.leave_slot(self.token, self.slot.stream);
         let why = match end {
             End::Goodbye => return,
             End::Gone(why) => why,
@@ -56,7 +56,7 @@ impl Conversation {
         };
         // A stream that was taken over by the same boot is not a loss.
         if mine {
-            let _ = self.place.events.send(AgentEvent::Detached { why, stream: self.place.stream }).await;
+            let _ = self.slot.events.send(AgentEvent::Detached { why, stream: self.slot.stream }).await;
         }
     }
 
@@ -65,8 +65,8 @@ impl Conversation {
     pub(super) fn for_fuzzing(gateway: &Gateway, token: TokenHash, outgoing: Outgoing) -> Option<Self> {
         let hello = Hello { boot_id: "boot".to_owned(), ..Hello::default() };
         let claimant = Claimant::of(&hello, None);
-        let place = gateway.take_place(token, &claimant, None).ok()?;
-        Some(Self { gateway: gateway.clone(), token, place, claimant, outgoing })
+        let slot = gateway.take_slot(token, &claimant, None).ok()?;
+        Some(Self { gateway: gateway.clone(), token, slot, claimant, outgoing })
     }
 
     fn settings(&self) -> &GatewaySettings {
@@ -83,7 +83,7 @@ impl Conversation {
         let mut awaited = Awaited::default();
         loop {
             tokio::select! {
-                () = self.place.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
+                () = self.slot.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
                 () = sleep_until(silence) => {
                     return End::Gone(format!("nothing was heard of it for {:?}", self.settings().heartbeat_timeout));
                 }
@@ -127,18 +127,18 @@ impl Conversation {
             clean(said);
         }
         let (admit, admitted) = oneshot::channel();
-        let (claimant, stream) = (self.claimant.clone(), self.place.stream);
+        let (claimant, stream) = (self.claimant.clone(), self.slot.stream);
         self.tell(AgentEvent::Attached { hello, claimant, stream, admit }).await?;
         self.wait_for_admission(admitted).await?;
         let welcome = Welcome {
-            checks: u32::try_from(self.place.expectation.checks.len()).unwrap_or(u32::MAX),
+            checks: u32::try_from(self.slot.expectation.checks.len()).unwrap_or(u32::MAX),
             heartbeat_interval: prost_types::Duration::try_from(self.settings().heartbeat_interval).ok(),
             heartbeat_timeout: prost_types::Duration::try_from(self.settings().heartbeat_timeout).ok(),
         };
         self.say(manager_message::Kind::Welcome(welcome)).await?;
         // Which server it is has become known since it came.
         let asked = self.gateway.asked(self.token);
-        for check in asked.unwrap_or_else(|| self.place.expectation.checks.clone()) {
+        for check in asked.unwrap_or_else(|| self.slot.expectation.checks.clone()) {
             // When it is sent: the agent compares the clocks.
             let check = CheckRequest { sent_at: Some(SystemTime::now().into()), ..check };
             self.say(manager_message::Kind::CheckRequest(check)).await?;
@@ -150,7 +150,7 @@ impl Conversation {
     async fn wait_for_admission(&self, admitted: oneshot::Receiver<()>) -> Result<(), End> {
         let patience = tokio::time::timeout(self.settings().heartbeat_timeout, admitted);
         let admitted = tokio::select! {
-            () = self.place.end.cancelled() => false,
+            () = self.slot.end.cancelled() => false,
             admitted = patience => matches!(admitted, Ok(Ok(()))),
         };
         if admitted { Ok(()) } else { Err(End::Gone("the build did not take it in".to_owned())) }
@@ -181,7 +181,7 @@ impl Conversation {
                 awaited.commit = Some(committed);
                 self.tell(AgentEvent::Report { report, accept }).await
             }
-            Some(Kind::Rebooting(_)) if !self.place.expectation.may_reboot() => {
+            Some(Kind::Rebooting(_)) if !self.slot.expectation.may_reboot() => {
                 refuse("a reboot that nobody asked for".to_owned())
             }
             Some(Kind::Rebooting(_)) => {
@@ -208,12 +208,12 @@ impl Conversation {
     }
 
     fn was_requested(&self, name: &str) -> bool {
-        self.place.expectation.checks.iter().any(|check| check.name == name)
+        self.slot.expectation.checks.iter().any(|check| check.name == name)
     }
 
     /// A report speaks for every requested check, with an outcome.
     fn check_report(&self, report: &Report) -> Result<(), End> {
-        for check in &self.place.expectation.checks {
+        for check in &self.slot.expectation.checks {
             let spoken = report
                 .results
                 .iter()
@@ -230,7 +230,7 @@ impl Conversation {
 
     async fn tell(&self, event: AgentEvent) -> Result<(), End> {
         let gone = || End::Gone("the build has ended its session".to_owned());
-        tokio::time::timeout(self.settings().heartbeat_timeout, self.place.events.send(event))
+        tokio::time::timeout(self.settings().heartbeat_timeout, self.slot.events.send(event))
             .await
             .map_err(|_| gone())?
             .map_err(|_| gone())

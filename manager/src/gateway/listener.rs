@@ -54,17 +54,17 @@ pub(super) struct OpenConnection {
 }
 
 /// While this is held the connection may stay.
-pub(super) struct Welcomed(Arc<Attached>);
+pub(super) struct AttachedConnection(Arc<Attached>);
 
 impl OpenConnection {
     /// Somebody is attached by this connection.
-    pub(super) fn welcome(&self) -> Welcomed {
+    pub(super) fn welcome(&self) -> AttachedConnection {
         self.attached.fetch_add(1, Ordering::Relaxed);
-        Welcomed(Arc::clone(&self.attached))
+        AttachedConnection(Arc::clone(&self.attached))
     }
 }
 
-impl Drop for Welcomed {
+impl Drop for AttachedConnection {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

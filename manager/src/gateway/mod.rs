@@ -12,7 +12,7 @@ mod conversation;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod listener;
-mod newcomer;
+mod pending_agent;
 mod refusals;
 #[cfg(test)]
 mod tests;

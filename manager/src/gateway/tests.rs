@@ -29,7 +29,7 @@ use super::{AgentEvent, Certificate, Claimant, Gateway, GatewaySettings, Session
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway that serves, and what it has logged.
-struct Place {
+struct TestGateway {
     gateway: Gateway,
     address: SocketAddr,
     pem: String,
@@ -61,13 +61,13 @@ impl Log {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestGateway {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-impl Place {
+impl TestGateway {
     async fn new(change: impl FnOnce(&mut GatewaySettings)) -> Self {
         // All of a test's tasks run on its own thread, so this is theirs alone.
         let log = Log::default();
@@ -215,7 +215,7 @@ async fn is_ended(stream: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn without_tls_nobody_comes_in_and_the_log_has_one_line() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let honest = place.attach(token.expose(), "boot-1").await.unwrap();
     for _ in 0..30 {
@@ -231,7 +231,7 @@ async fn without_tls_nobody_comes_in_and_the_log_has_one_line() {
 
 #[tokio::test]
 async fn wrong_missing_and_replayed_tokens_are_refused() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let honest = place.attach(token.expose(), "boot-1").await.unwrap();
     for _ in 0..3 {
@@ -258,7 +258,7 @@ async fn wrong_missing_and_replayed_tokens_are_refused() {
 
 #[tokio::test]
 async fn a_flood_of_connections_is_bounded_and_shuts_no_agent_out() {
-    let place = Place::new(|settings| settings.connections = 8).await;
+    let place = TestGateway::new(|settings| settings.connections = 8).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let honest = place.attach(token.expose(), "boot-1").await.unwrap();
     let mut flood = Vec::new();
@@ -283,7 +283,7 @@ async fn a_flood_of_connections_is_bounded_and_shuts_no_agent_out() {
 
 #[tokio::test]
 async fn who_takes_too_long_is_ended() {
-    let place = Place::new(|settings| {
+    let place = TestGateway::new(|settings| {
         settings.handshake = Duration::from_millis(300);
         settings.hello_timeout = Duration::from_millis(300);
     })
@@ -323,7 +323,7 @@ async fn who_takes_too_long_is_ended() {
 
 #[tokio::test]
 async fn an_agent_that_does_not_read_is_given_up() {
-    let place = Place::new(|settings| {
+    let place = TestGateway::new(|settings| {
         settings.heartbeat_interval = Duration::from_millis(200);
         settings.heartbeat_timeout = Duration::from_secs(3);
     })
@@ -359,7 +359,10 @@ async fn an_agent_that_does_not_read_is_given_up() {
 }
 
 /// A TLS handshake with the gateway, with these versions offered.
-async fn shake(place: &Place, versions: &[&'static rustls::SupportedProtocolVersion]) -> std::io::Result<()> {
+async fn shake(
+    place: &TestGateway,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<()> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(place.pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -375,7 +378,7 @@ async fn shake(place: &Place, versions: &[&'static rustls::SupportedProtocolVers
 
 #[tokio::test]
 async fn only_tls_1_3_is_spoken() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let error = shake(&place, &[&rustls::version::TLS12]).await.expect_err("TLS 1.2 came in");
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
     place.wait_for_log("no TLS").await;

@@ -4,7 +4,6 @@
 //! waits for the commit. Reads run on read-only connections of their own and never wait for the writer
 //! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
 
-mod around;
 mod audit;
 mod builds;
 mod controls;
@@ -15,6 +14,7 @@ mod handovers;
 mod integrity;
 mod ledger;
 mod names;
+mod neighbours;
 pub mod observations;
 mod outbox;
 mod parts;
@@ -46,7 +46,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-pub use around::{Around, Beside};
 pub use audit::{Action, AuditRow};
 pub use builds::{Ending, NewBuild};
 pub use controls::{ControlAnswer, ControlRecord, NewControl};
@@ -55,6 +54,7 @@ pub use follow_up::{FollowUp, OwedRetry};
 pub use handovers::{Change, Handover, NewHandover};
 pub use ledger::{LedgerRow, ResourceState, StuckResource};
 pub use names::{Named, build_has_ended, trial_has_ended};
+pub use neighbours::{Neighbour, Neighbours};
 pub use outbox::{ImageChange, OutboxEntry, OutboxKind};
 pub use principal::Principal;
 pub use publications::{PublicationFilter, PublicationPage};

@@ -77,8 +77,8 @@ pub(super) struct Commit {
     name: String,
 }
 
-/// The open door.
-pub(super) struct Door {
+/// What tests ask for at commits.
+pub(super) struct TestPoints {
     points: Option<File>,
     kill: Option<(Target, Side)>,
     count: u64,
@@ -86,8 +86,8 @@ pub(super) struct Door {
     seen: BTreeMap<String, u64>,
 }
 
-impl Door {
-    /// The door as the environment asks for it; `None` when it asks for nothing.
+impl TestPoints {
+    /// What the environment asks for it; `None` when it asks for nothing.
     pub(super) fn from_environment() -> Result<Option<Self>, HistoryError> {
         Self::open(std::env::var_os(POINTS), std::env::var_os(KILL))
     }
@@ -106,7 +106,7 @@ impl Door {
             read.ok_or_else(|| HistoryError::TestDoor(format!("{KILL}={} {wrong}", text.display())))
         };
         let (points, kill) = (points.map(file).transpose()?, target.map(kill).transpose()?);
-        tracing::warn!("a door for tests is open: {POINTS} or {KILL} is set");
+        tracing::warn!("a hook for tests is on: {POINTS} or {KILL} is set");
         Ok(Some(Self { points, kill, count: 0, seen: BTreeMap::new() }))
     }
 
@@ -176,9 +176,9 @@ mod tests {
         assert_eq!(parse("intend:server#2:after"), Some((name, Side::After)));
         for wrong in ["", "17", "17:during", "intend:server:after", "#1:after", "intend:server#x:after"] {
             assert_eq!(parse(wrong), None, "{wrong}");
-            assert!(Door::open(None, Some(wrong.into())).is_err(), "{wrong}");
+            assert!(TestPoints::open(None, Some(wrong.into())).is_err(), "{wrong}");
         }
-        assert!(Door::open(None, None).unwrap().is_none());
+        assert!(TestPoints::open(None, None).unwrap().is_none());
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
                 "CREATE TABLE resource (id INTEGER, kind TEXT); INSERT INTO resource VALUES (7, 'server')",
             )
             .unwrap();
-        let mut door = Door::open(Some(file.clone().into()), None).unwrap().unwrap();
+        let mut door = TestPoints::open(Some(file.clone().into()), None).unwrap().unwrap();
         for point in [Point::from("owner"), Point::Of("advance", "booting".to_owned())] {
             let commit = door.before(&point, &connection).unwrap();
             door.after(&commit);

@@ -158,11 +158,11 @@ impl History {
         .await
     }
 
-    /// Commits that a build is taken up once more; returns how often it has been by now.
-    pub async fn take_up(&self, id: &str) -> Result<u32, HistoryError> {
+    /// Commits that a build is resumed once more; returns how often it has been by now.
+    pub async fn resume_build(&self, id: &str) -> Result<u32, HistoryError> {
         let id = id.to_owned();
         self.writer()?
-            .run("take_up", move |tx| {
+            .run("resume_build", move |tx| {
                 let text = "UPDATE build SET taken_up = taken_up + 1 WHERE id = ?1 RETURNING taken_up";
                 Ok(tx.query_row(text, [id], |row| row.get(0))?)
             })

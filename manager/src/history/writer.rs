@@ -4,18 +4,18 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::HistoryError;
-use super::points::{Door, Point};
+use super::points::{Point, TestPoints};
 
 /// Writes that may wait; a caller beyond that waits for a place.
 const QUEUE: usize = 256;
 
-type Job = Box<dyn FnOnce(&mut Desk) + Send>;
+type Job = Box<dyn FnOnce(&mut WriterState) + Send>;
 
 /// What the writing thread works with.
-struct Desk {
+struct WriterState {
     connection: Connection,
     /// `None` but in tests.
-    door: Option<Door>,
+    test_points: Option<TestPoints>,
 }
 
 /// Sends work to the writing thread and waits for its commit.
@@ -26,13 +26,13 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self, HistoryError> {
-        let mut desk = Desk { connection, door: Door::from_environment()? };
+        let mut state = WriterState { connection, test_points: TestPoints::from_environment()? };
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
-                    job(&mut desk);
+                    job(&mut state);
                 }
             })
             .map_err(|_| HistoryError::Closed)?;
@@ -48,8 +48,8 @@ impl Writer {
     {
         let (answer, result) = oneshot::channel();
         let point = point.into();
-        let job: Job = Box::new(move |desk| {
-            let outcome = in_transaction(desk, &point, work);
+        let job: Job = Box::new(move |state| {
+            let outcome = in_transaction(state, &point, work);
             // The caller may have given up waiting; the work is done all the same.
             let _ = answer.send(outcome);
         });
@@ -59,19 +59,19 @@ impl Writer {
 }
 
 fn in_transaction<T>(
-    desk: &mut Desk,
+    state: &mut WriterState,
     point: &Point,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, HistoryError>,
 ) -> Result<T, HistoryError> {
-    let transaction = desk.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = state.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let value = work(&transaction)?;
-    let commit = match &mut desk.door {
-        Some(door) => Some(door.before(point, &transaction)?),
+    let commit = match &mut state.test_points {
+        Some(test_points) => Some(test_points.before(point, &transaction)?),
         None => None,
     };
     transaction.commit()?;
-    if let (Some(door), Some(commit)) = (&mut desk.door, commit) {
-        door.after(&commit);
+    if let (Some(test_points), Some(commit)) = (&mut state.test_points, commit) {
+        test_points.after(&commit);
     }
     Ok(value)
 }

@@ -14,12 +14,12 @@ use crate::schedules::Target;
 pub(super) struct Clouds {
     by_name: Arc<RwLock<BTreeMap<String, Arc<dyn Cloud>>>>,
     /// How each was found that was asked since the start; `None`: it answered.
-    found: Arc<Mutex<BTreeMap<String, Option<Silence>>>>,
+    found: Arc<Mutex<BTreeMap<String, Option<CloudSilence>>>>,
 }
 
 /// A cloud does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silence {
+pub struct CloudSilence {
     /// When that was found first, in milliseconds since the epoch.
     pub since_ms: i64,
     /// What was tried last, and what came of it.
@@ -58,7 +58,7 @@ impl Clouds {
         let silent = |trouble| matches!(trouble, Trouble::Unavailable | Trouble::Timeout);
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let before = found.get(cloud).and_then(Option::as_ref).map(|silence| silence.since_ms);
-        let silence = error.filter(|error| silent(error.trouble)).map(|error| Silence {
+        let silence = error.filter(|error| silent(error.trouble)).map(|error| CloudSilence {
             since_ms: before.unwrap_or_else(|| clock::now().timestamp_millis()),
             why: error.message.clone(),
         });
@@ -66,7 +66,7 @@ impl Clouds {
     }
 
     /// How each cloud was found when it was asked last; `None`: it answered. Those that nobody asked yet are not among them.
-    pub(super) fn found(&self) -> BTreeMap<String, Option<Silence>> {
+    pub(super) fn found(&self) -> BTreeMap<String, Option<CloudSilence>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

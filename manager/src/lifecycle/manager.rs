@@ -10,7 +10,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 
 use super::cleaner::{Cleaner, Reconciler};
-use super::clouds::{Clouds, Silence};
+use super::clouds::{CloudSilence, Clouds};
 use super::current_schedules::CurrentSchedules;
 use super::driver::BuildContext;
 use super::events::Bus;
@@ -19,12 +19,12 @@ use super::publications::Publications;
 use super::queue::Queue;
 use super::records::Records;
 use super::recovery::{Recovering, Recovery};
+use super::resumption::Resumption;
 use super::running::RunningBuilds;
 use super::scheduler::Scheduler;
 use super::served_gateway::ServedGateway;
 use super::settings::Settings;
 use super::stop::Shutdown;
-use super::take_up::Resumption;
 use super::trial::TrialContext;
 use super::trigger::{TriggerError, TriggerOptions};
 use crate::cloud::Cloud;
@@ -51,7 +51,7 @@ pub struct Parts {
     /// The schedules.
     pub schedules: Schedules,
     /// Whether it serves until it is told to stop, or builds one schedule in the foreground: then it neither
-    /// retries nor takes up what an earlier manager left.
+    /// retries nor resumes what an earlier manager left.
     pub serves: bool,
 }
 
@@ -215,12 +215,12 @@ impl Manager {
     }
 
     /// How each cloud was found when it was asked last; `None`: it answered. Nothing is asked for this.
-    pub fn found_clouds(&self) -> BTreeMap<String, Option<Silence>> {
+    pub fn found_clouds(&self) -> BTreeMap<String, Option<CloudSilence>> {
         self.inner.clouds.found()
     }
 
     /// The clouds that did not answer when they were asked last.
-    pub fn silent_clouds(&self) -> BTreeMap<String, Silence> {
+    pub fn silent_clouds(&self) -> BTreeMap<String, CloudSilence> {
         self.found_clouds().into_iter().filter_map(|(name, silence)| Some((name, silence?))).collect()
     }
 

@@ -36,7 +36,7 @@ const ROWS: u32 = 1000;
 const WHY: usize = 300;
 
 /// Publications by cloud, and the guards of those clouds' names.
-type Alone = (BTreeMap<String, Vec<v1::Publication>>, Vec<OwnedMutexGuard<()>>);
+type LockedPublications = (BTreeMap<String, Vec<v1::Publication>>, Vec<OwnedMutexGuard<()>>);
 
 /// A name was not given to another image.
 #[derive(Debug, thiserror::Error)]
@@ -257,7 +257,7 @@ impl Publications {
     }
 
     /// Publications by cloud, read once nobody else changes the names of these clouds, which lasts as long as the guards.
-    async fn alone_with(&self, filter: PublicationFilter) -> Result<Alone, ChangeError> {
+    async fn alone_with(&self, filter: PublicationFilter) -> Result<LockedPublications, ChangeError> {
         let clouds = by_cloud(self.history.publications(filter.clone()).await?.publications);
         let mut alone = Vec::new();
         // In the order of their names, as everybody who locks several does.

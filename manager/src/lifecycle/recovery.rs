@@ -13,9 +13,9 @@ use super::failure::Failure;
 use super::outcome::{Ended, Outcome, sum_up};
 use super::queue::Queue;
 use super::records::Records;
+use super::resumption::{self, Resumption, Start};
 use super::running::RunningBuilds;
 use super::state::{end_of, is_end, trial as trial_state};
-use super::take_up::{self, Resumption, Start};
 use crate::history::{Ending, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
 
@@ -91,7 +91,7 @@ impl Recovery {
                 }
             } else if *state == BuildState::CleaningUp {
                 interrupted.push((id, *state));
-            } else if let Err(why) = self.take_up(id, *state).await? {
+            } else if let Err(why) = self.resume(id, *state).await? {
                 self.interrupt(id, *state, &why).await?;
                 interrupted.push((id, *state));
             }
@@ -138,7 +138,7 @@ impl Recovery {
     }
 
     /// Goes on with a build that an earlier manager was at. Otherwise says why that cannot be.
-    async fn take_up(&self, id: &str, state: BuildState) -> Result<Result<(), String>, HistoryError> {
+    async fn resume(&self, id: &str, state: BuildState) -> Result<Result<(), String>, HistoryError> {
         if !self.schedules.serves() {
             return Ok(Err("a build in the foreground takes no other up".to_owned()));
         }
@@ -147,11 +147,11 @@ impl Recovery {
             Ok(schedule) => schedule,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let start = match self.resumption.take_up(&schedule, state, &build).await? {
+        let start = match self.resumption.resume(&schedule, state, &build).await? {
             Ok(start) => start,
             Err(why) => return Ok(Err(why)),
         };
-        tracing::info!(build = id, state = start.state().word(), "taken up");
+        tracing::info!(build = id, state = start.state().word(), "resumed");
         self.queue.start(id.to_owned(), schedule, start, None);
         Ok(Ok(()))
     }
@@ -198,7 +198,7 @@ impl Recovery {
             let key = TrialKey { build_id: id.to_owned(), position };
             let lost = match self.records.history().control(&key, trial.attempt).await? {
                 Some(asked) => control::conclusion::of_record(&asked),
-                None => take_up::interrupted(at, why),
+                None => resumption::interrupted(at, why),
             };
             let failure = self.resumption.decided(schedule.as_ref(), &key, trial, lost).await?;
             let ending = Ending::new(StageState::Failed, failure.reason.word());

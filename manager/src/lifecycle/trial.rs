@@ -17,13 +17,13 @@ use super::failure::Failure;
 use super::outcome::Ended;
 use super::publications::Publications;
 use super::records::Records;
+use super::resumption::TrialStart;
 use super::served_gateway::ServedGateway;
 use super::settings::Settings;
 use super::stages::boot::Booted;
 use super::stages::{boot, upload, verify};
 use super::state::trial::{end_of, may_move};
 use super::stop::Shutdown;
-use super::take_up::TrialStart;
 use super::uploads::Uploads;
 use super::verification;
 use crate::cloud::incidents::Incidents;
@@ -199,7 +199,7 @@ impl Trial {
                 self.with_image(image).await
             }
             TrialStart::Booting { image, server, agent, claim } => {
-                let booted = boot::take_up(self, server, &agent, claim.as_ref()).await?;
+                let booted = boot::resume(self, server, &agent, claim.as_ref()).await?;
                 self.with_server(image, booted).await
             }
             TrialStart::Broken(failure) => Err(failure),

@@ -13,7 +13,7 @@ use image_manager_proto::v1::{self, PublicationState, TrialState, Verdict};
 use super::driver::Driver;
 use super::failure::Failure;
 use super::publications::{ChangeError, Standing};
-use super::take_up::{Resumed, Start, TrialStart, image_of};
+use super::resumption::{Resumed, Start, TrialStart, image_of};
 use super::trial::Trial;
 use crate::cloud::{Image, NamedImage};
 use crate::history::{HistoryError, Principal};

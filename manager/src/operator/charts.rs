@@ -34,9 +34,9 @@ const BOTTOM: f64 = TOP + PLOT;
 
 /// A chart. It is markup as it is: made here only, of numbers and of texts that are escaped.
 #[derive(Debug)]
-pub(crate) struct Drawing(String);
+pub(crate) struct Svg(String);
 
-impl Render for Drawing {
+impl Render for Svg {
     fn render_to(&self, out: &mut String) {
         out.push_str(&self.0);
     }
@@ -64,7 +64,7 @@ pub(crate) fn told(time: DateTime<Utc>, zone: Tz) -> String {
 }
 
 /// How the builds ended, oldest first: a bar for each point, divided by verdict when it is of several builds.
-pub(crate) fn verdicts(points: &[TrendPoint], zone: Tz) -> Drawing {
+pub(crate) fn verdicts(points: &[TrendPoint], zone: Tz) -> Svg {
     const HEIGHT: f64 = 22.0;
     let mut out = open("How the builds ended, oldest first", HEIGHT + 22.0);
     let slots = Slots::new(points.len(), 0.0, WIDTH);
@@ -90,7 +90,7 @@ pub(crate) fn verdicts(points: &[TrendPoint], zone: Tz) -> Drawing {
 }
 
 /// How long the stages took, stacked.
-pub(crate) fn stage_times(points: &[TrendPoint], zone: Tz) -> Drawing {
+pub(crate) fn stage_times(points: &[TrendPoint], zone: Tz) -> Svg {
     let stages: Vec<[f64; Stage::ALL.len()]> = points.iter().map(stage_seconds).collect();
     let most = stages.iter().map(|stages| stages.iter().sum()).fold(0.0, f64::max);
     let axis = Axis::seconds(0.0, most);
@@ -122,7 +122,7 @@ pub(crate) fn stage_times(points: &[TrendPoint], zone: Tz) -> Drawing {
 }
 
 /// The time from asking for a server to the agent's first word.
-pub(crate) fn boot_times(points: &[TrendPoint], zone: Tz) -> Drawing {
+pub(crate) fn boot_times(points: &[TrendPoint], zone: Tz) -> Svg {
     let values: Vec<Option<f64>> =
         points.iter().map(|point| point.boot.as_ref().map(clock::seconds)).collect();
     let (least, most) = span(&values);
@@ -130,7 +130,7 @@ pub(crate) fn boot_times(points: &[TrendPoint], zone: Tz) -> Drawing {
 }
 
 /// The size of the image files.
-pub(crate) fn image_sizes(points: &[TrendPoint], zone: Tz) -> Drawing {
+pub(crate) fn image_sizes(points: &[TrendPoint], zone: Tz) -> Svg {
     let size = |point: &TrendPoint| (point.size_bytes > 0).then(|| number(point.size_bytes));
     let values: Vec<Option<f64>> = points.iter().map(size).collect();
     let (least, most) = span(&values);
@@ -144,7 +144,7 @@ fn line(
     values: &[Option<f64>],
     axis: &Axis,
     print: impl Fn(f64) -> String,
-) -> Drawing {
+) -> Svg {
     let mut out = open(label, BOTTOM + 22.0);
     grid(&mut out, axis);
     let slots = Slots::new(points.len(), LEFT, RIGHT);
@@ -203,9 +203,9 @@ fn open(label: &str, height: f64) -> String {
     )
 }
 
-fn close(mut svg: String) -> Drawing {
+fn close(mut svg: String) -> Svg {
     svg.push_str("</svg>");
-    Drawing(svg)
+    Svg(svg)
 }
 
 fn rect(out: &mut String, class: &str, (x, width): (f64, f64), y: f64, height: f64) {

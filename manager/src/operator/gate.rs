@@ -190,15 +190,15 @@ fn timely(body: Body) -> Body {
         return body;
     }
     let deadline = Box::pin(tokio::time::sleep(BODY));
-    Body::from_stream(Timely { body: body.into_data_stream(), deadline })
+    Body::from_stream(BodyByDeadline { body: body.into_data_stream(), deadline })
 }
 
-struct Timely {
+struct BodyByDeadline {
     body: BodyDataStream,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Stream for Timely {
+impl Stream for BodyByDeadline {
     type Item = Result<Bytes, BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::access::socket_owner;
-use crate::connections::{Acceptor, Admitted, Connections, Seldom};
+use crate::connections::{Acceptor, Admitted, Connections, LogThrottle};
 
 /// Most connections that are open at once.
 const PLACES: usize = 512;
@@ -121,7 +121,7 @@ pub(super) fn receive(
 async fn take_all(listener: TcpListener, admitted: &mpsc::Sender<io::Result<Connection>>) {
     let mut acceptor = Acceptor::new(listener, "the operator port");
     let connections = Connections::new(PLACES);
-    let (opened, mut told) = (Instant::now(), Seldom::default());
+    let (opened, mut told) = (Instant::now(), LogThrottle::default());
     loop {
         let (stream, peer) = acceptor.accept().await;
         let standing = Standing { opened, answered: AtomicU64::new(0), suspect: AtomicBool::new(false) };

@@ -7,7 +7,7 @@ use super::distribution::{self, Resolution};
 use super::elements::{Answer, Resolved, Unresolved, resolve};
 use super::machines;
 use crate::lifecycle::Settings;
-use crate::schedules::{LoadError, Mistake, Place, Schedule, Schedules, nearest};
+use crate::schedules::{LoadError, Mistake, Schedule, Schedules, Subject, nearest};
 
 /// The element without which no build can pass.
 const AGENT: &str = "agent-install";
@@ -112,7 +112,7 @@ fn undeclared<'a>(schedule: &'a Schedule, answer: &'a Answer) -> impl Iterator<I
                 .to_owned(),
         };
         let title = format!("environment variable `{name}` is not allowed");
-        Mistake::of(schedule, Place::Variable(name.clone()), title, "no element declares it", help)
+        Mistake::of(schedule, Subject::Variable(name.clone()), title, "no element declares it", help)
     })
 }
 
@@ -123,7 +123,7 @@ fn absent_directories(schedule: &Schedule) -> Vec<Mistake> {
         .map(|(position, path)| {
             Mistake::of(
                 schedule,
-                Place::Directory(position),
+                Subject::Directory(position),
                 format!("`image.elements_path`: there is no directory {}", path.display()),
                 "not a directory",
                 "make it, or name another one; a relative path counts from the directory of the schedules file",
@@ -135,7 +135,7 @@ fn absent_directories(schedule: &Schedule) -> Vec<Mistake> {
 fn no_agent(schedule: &Schedule) -> Mistake {
     Mistake::of(
         schedule,
-        Place::Elements,
+        Subject::Elements,
         format!("the image of `{}` gets no agent", schedule.name),
         format!("no `{AGENT}`, nor an element that needs it"),
         format!("add \"{AGENT}\": without the agent's report no build can pass"),
@@ -149,14 +149,14 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
         }
         Unresolved::Missing { .. } => vec![Mistake::of(
             schedule,
-            Place::Elements,
+            Subject::Elements,
             format!("the elements of `{}` need one that is not there", schedule.name),
             "disk-image-builder does not find all of them",
             "look at their element-deps files",
         )],
         Unresolved::NoOs => vec![Mistake::of(
             schedule,
-            Place::Elements,
+            Subject::Elements,
             format!("no element of `{}` brings an operating system", schedule.name),
             "no operating system",
             format!("add one of {}", some(&answer.systems)),
@@ -167,7 +167,7 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
                 let mut named = schedule.image.elements.iter().filter(|name| who.contains(name));
                 Mistake::of(
                     schedule,
-                    named.nth(1).cloned().map_or(Place::Elements, Place::Element),
+                    named.nth(1).cloned().map_or(Subject::Elements, Subject::Element),
                     format!("the elements {} of `{}` exclude each other", who.join(" and "), schedule.name),
                     format!("more than one provides `{what}`"),
                     format!("leave all but one away: each of them provides `{what}`"),
@@ -182,9 +182,9 @@ fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistak
     let guess = nearest(name, known).map(|guess| format!("did you mean \"{guess}\"?"));
     let own = schedule.image.elements.iter().any(|element| element == name);
     let (place, title) = if own {
-        (Place::Element(name.to_owned()), format!("there is no element `{name}`"))
+        (Subject::Element(name.to_owned()), format!("there is no element `{name}`"))
     } else {
-        (Place::Element(by.to_owned()), format!("the element `{by}` needs `{name}`, which is not there"))
+        (Subject::Element(by.to_owned()), format!("the element `{by}` needs `{name}`, which is not there"))
     };
     let nowhere =
         "neither disk-image-builder nor the directories of --elements and image.elements_path have it";

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::schedules::{Mistake, Place, Schedule};
+use crate::schedules::{Mistake, Schedule, Subject};
 
 use self::known::{DISTRIBUTIONS, Distribution, Family, GUESTS, NOT_SYSTEMD, ONLY};
 
@@ -82,9 +82,9 @@ fn distributions(elements: &BTreeSet<String>) -> Vec<&'static Distribution> {
 }
 
 /// Where a schedule names an element; its list of elements where another one brings it along.
-fn place_of(schedule: &Schedule, element: &str) -> Place {
+fn place_of(schedule: &Schedule, element: &str) -> Subject {
     let named = schedule.image.elements.iter().any(|name| name == element);
-    if named { Place::Element(element.to_owned()) } else { Place::Elements }
+    if named { Subject::Element(element.to_owned()) } else { Subject::Elements }
 }
 
 /// Each brings its root, and the resolver does not mind: both are made from a container, say.
@@ -99,7 +99,7 @@ fn two_systems(schedule: &Schedule, resolution: &Resolution<'_>, several: &[&Dis
     let second = schedule.image.elements.iter().filter(of).nth(1).cloned();
     Mistake::of(
         schedule,
-        second.map_or(Place::Elements, Place::Element),
+        second.map_or(Subject::Elements, Subject::Element),
         format!("the elements of `{}` bring two operating systems: {}", schedule.name, names.join(" and ")),
         "a second operating system".to_owned(),
         "leave all but one away; an image of another distribution is a schedule of its own".to_owned(),
@@ -114,7 +114,7 @@ fn two_families(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mist
         let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
         Mistake::of(
             schedule,
-            Place::Elements,
+            Subject::Elements,
             format!("the elements of `{}` are for different distributions", schedule.name),
             format!("{} at once", names.join(" and ")),
             "leave those away that do not go with its operating system".to_owned(),
@@ -130,7 +130,7 @@ fn foreign_elements(schedule: &Schedule, resolution: &Resolution<'_>, one: &Dist
             let of = belongs_to(name, resolution, one)?;
             Some(Mistake::of(
                 schedule,
-                Place::Element(name.clone()),
+                Subject::Element(name.clone()),
                 format!("the element `{name}` is not for {}, which `{}` builds", one.name, schedule.name),
                 format!("for {of}"),
                 format!("leave it away{}", one.guest_instead(name)),
@@ -155,7 +155,7 @@ fn belongs_to(name: &str, resolution: &Resolution<'_>, one: &Distribution) -> Op
 /// A release of another distribution, or a number where releases have names.
 fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
     let value = schedule.image.environment.get("DIB_RELEASE")?;
-    let place = Place::Value("DIB_RELEASE".to_owned());
+    let place = Subject::Value("DIB_RELEASE".to_owned());
     let such_as = format!("such as DIB_RELEASE = {:?}", one.example);
     if one.name == "Debian"
         && value == "sid"
@@ -199,7 +199,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
 fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mistake> {
     let set = |name: &str| schedule.image.environment.get(name).map(String::as_str);
     let at_element = |name: &str| place_of(schedule, name);
-    let value = |name: &str| Place::Value(name.to_owned());
+    let value = |name: &str| Subject::Value(name.to_owned());
     let own = || {
         let own = resolution.inits.iter().find(|(element, _)| resolution.elements.contains(*element));
         own.map(|(element, init)| (at_element(element), init.clone()))
@@ -228,7 +228,7 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
             let mut packages = schedule.image.packages.iter();
             let (package, init) =
                 packages.find_map(|package| NOT_SYSTEMD.iter().find(|(name, _)| name == package))?;
-            Some((Place::Package((*package).to_owned()), (*init).to_owned()))
+            Some((Subject::Package((*package).to_owned()), (*init).to_owned()))
         })?;
     Some(Mistake::of(
         schedule,
@@ -245,7 +245,7 @@ fn runtime(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<Mistake> 
     let other = schedule.image.environment.get(VARIABLE).filter(|runtime| *runtime != "podman");
     let (place, what) = match other {
         Some(runtime) if elements.contains("containerfile") => {
-            (Place::Value(VARIABLE.to_owned()), runtime.as_str())
+            (Subject::Value(VARIABLE.to_owned()), runtime.as_str())
         }
         _ if elements.contains("docker") => (place_of(schedule, "docker"), "docker"),
         _ => return None,

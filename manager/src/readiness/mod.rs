@@ -22,7 +22,7 @@ mod machines;
 mod needs;
 mod own;
 
-pub use crate::finding::{Finding, Mending};
+pub use crate::finding::{Finding, Problem};
 pub use definition::{Definition, definition};
 pub use host::findings;
 pub use own::{check_what_runs, notes};

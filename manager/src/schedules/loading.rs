@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::diagnostics::{LoadError, LoadErrorReason};
-use super::places::Places;
 use super::reading::{Reader, read_schedules};
+use super::spans::SourceSpans;
 use super::syntax::read_document;
 use super::values::Schedules;
 
@@ -42,8 +42,8 @@ pub fn parse(path_for_messages: &Path, text: &str) -> Result<Schedules, LoadErro
     let document = read_document(text);
     let mut reader = Reader::new(text, path_for_messages);
     let schedules = read_schedules(&mut reader, &document.table);
-    let places = Places { text: text.to_owned(), schedules: reader.images };
+    let spans = SourceSpans { text: text.to_owned(), schedules: reader.images };
     let findings = reader.findings;
     document.join(findings).into_result(path_for_messages, text)?;
-    Ok(Schedules { path: path_for_messages.to_owned(), schedules, places })
+    Ok(Schedules { path: path_for_messages.to_owned(), schedules, spans })
 }

@@ -91,10 +91,10 @@ mod layers;
 mod loading;
 mod machine;
 mod overview;
-mod places;
 pub mod planner;
 mod quantities;
 mod reading;
+mod spans;
 mod suggestions;
 mod syntax;
 #[cfg(test)]
@@ -106,8 +106,8 @@ pub use diagnostics::{Diagnostic, LoadError, LoadErrorReason};
 pub use loading::{load, parse};
 pub use machine::{Arch, Firmware, Format};
 pub use overview::describe;
-pub use places::{Mistake, Place};
 pub use planner::{Due, due, next_fires};
+pub use spans::{Mistake, Subject};
 pub(crate) use suggestions::nearest;
 pub use values::{
     CheckSpec, Compression, ImageSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule, Schedules,

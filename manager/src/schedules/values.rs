@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::additions::{ImageFile, Repository, Secret};
 use super::cron::Cron;
 use super::machine::{Arch, Firmware, Format};
-use super::places::Places;
+use super::spans::SourceSpans;
 use super::suggestions::nearest;
 use crate::cloud::CloudKind;
 
@@ -22,13 +22,13 @@ pub struct Schedules {
     /// In the file's order; names are unique.
     pub schedules: Vec<Schedule>,
     /// Where in the file things stand, for mistakes that only the host can find.
-    pub(super) places: Places,
+    pub(super) spans: SourceSpans,
 }
 
 impl Schedules {
     /// A file without schedules.
     pub fn none(path: &std::path::Path) -> Self {
-        Self { path: path.to_owned(), schedules: Vec::new(), places: Places::default() }
+        Self { path: path.to_owned(), schedules: Vec::new(), spans: SourceSpans::default() }
     }
 
     /// The schedule with this name.

@@ -2,7 +2,7 @@
 //! interfaces say. It is stored as it came, and escaped where it is shown, because each place obeys other signs.
 //!
 //! At a sink every text counts as [`Untrusted`]; what is ours there is a constant or has a type that says so
-//! (`cli::text::Painted`, `operator::charts::Drawing`).
+//! (`cli::text::Painted`, `operator::charts::Svg`).
 //!
 //! | sink | its one way in | what is escaped |
 //! | --- | --- | --- |

@@ -31,7 +31,7 @@ use crate::untrusted::json;
 const LOOK: Duration = Duration::from_secs(1);
 /// The same after the history could not be read.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Notices that are taken up at a look.
+/// Most notices that one look takes.
 const AT_ONCE: u32 = 20;
 /// What the receiver may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);

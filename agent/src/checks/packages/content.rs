@@ -61,7 +61,7 @@ impl Checksum {
 
 /// What became of a packaged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum FileState {
     /// It holds what its package says.
     Same,
     /// It holds something else.
@@ -106,15 +106,15 @@ impl<'a> Content<'a> {
     }
 
     /// What it means.
-    pub fn fate(self) -> Fate {
+    pub fn file_state(self) -> FileState {
         let same = match self.hasher {
             Hasher::Md5(md5) => md5.finalize().as_slice() == self.expected.bytes,
             Hasher::Ring(context) => context.finish().as_ref() == self.expected.bytes,
         };
         match (same, self.length > 0 && !self.written) {
-            (true, _) => Fate::Same,
-            (false, true) => Fate::Blank,
-            (false, false) => Fate::Changed,
+            (true, _) => FileState::Same,
+            (false, true) => FileState::Blank,
+            (false, false) => FileState::Changed,
         }
     }
 }
@@ -123,32 +123,35 @@ impl<'a> Content<'a> {
 mod tests {
     use super::*;
 
-    fn fate(pieces: &[&[u8]], expected: &Checksum) -> Fate {
+    fn file_state(pieces: &[&[u8]], expected: &Checksum) -> FileState {
         let mut content = Content::expecting(expected);
         for piece in pieces {
             content.push(piece);
         }
-        content.fate()
+        content.file_state()
     }
 
     #[test]
     fn content_is_the_same_changed_or_blank() {
         let abc = Checksum::md5(b"900150983cd24fb0d6963f7d28e17f72").unwrap();
-        assert_eq!(fate(&[b"a", b"bc"], &abc), Fate::Same);
-        assert_eq!(fate(&[b"abd"], &abc), Fate::Changed);
-        assert_eq!(fate(&[b"\0\0\0"], &abc), Fate::Blank);
-        assert_eq!(fate(&[&[0; 9000], b"\0\x01"], &abc), Fate::Changed);
+        assert_eq!(file_state(&[b"a", b"bc"], &abc), FileState::Same);
+        assert_eq!(file_state(&[b"abd"], &abc), FileState::Changed);
+        assert_eq!(file_state(&[b"\0\0\0"], &abc), FileState::Blank);
+        assert_eq!(file_state(&[&[0; 9000], b"\0\x01"], &abc), FileState::Changed);
         // Somebody emptied it; it was not lost on the way.
-        assert_eq!(fate(&[], &abc), Fate::Changed);
-        assert_eq!(fate(&[], &Checksum::md5(b"d41d8cd98f00b204e9800998ecf8427e").unwrap()), Fate::Same);
+        assert_eq!(file_state(&[], &abc), FileState::Changed);
+        assert_eq!(
+            file_state(&[], &Checksum::md5(b"d41d8cd98f00b204e9800998ecf8427e").unwrap()),
+            FileState::Same
+        );
     }
 
     #[test]
     fn checksums_are_of_the_kinds_that_rpm_makes() {
         let sha256 = b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(fate(&[b"abc"], &Checksum::parse(8, sha256).unwrap()), Fate::Same);
+        assert_eq!(file_state(&[b"abc"], &Checksum::parse(8, sha256).unwrap()), FileState::Same);
         let sha1 = b"a9993e364706816aba3e25717850c26c9cd0d89d";
-        assert_eq!(fate(&[b"abc"], &Checksum::parse(2, sha1).unwrap()), Fate::Same);
+        assert_eq!(file_state(&[b"abc"], &Checksum::parse(2, sha1).unwrap()), FileState::Same);
         assert_eq!(Checksum::parse(1, b"900150983cd24fb0d6963f7d28e17f72").unwrap().bytes.len(), 16);
         assert_eq!(Checksum::parse(8, sha1), None, "too short");
         assert_eq!(Checksum::parse(99, sha256), None);

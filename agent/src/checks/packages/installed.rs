@@ -5,15 +5,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::content::{Checksum, Fate};
-use super::rpm::{Database, Header, Next, Outcome, Place, Tree, Trouble, outcome, places};
-use super::{Observation, fate, is_missing};
+use super::content::{Checksum, FileState};
+use super::rpm::{Database, DatabaseLocation, Header, Next, Outcome, Tree, Trouble, locations, outcome};
+use super::{Observation, file_state, is_missing};
 use crate::guest::Guest;
 
 /// Looks at all files of the packages in the guest's rpm database; `otherwise` is why there is no other to look into.
 pub(super) fn look(guest: &Guest, stop: &AtomicBool, otherwise: &str) -> Observation {
     let mut nothing = format!("{otherwise}; there is no rpm database");
-    for place in places().filter(|place| guest.has(&place.path)) {
+    for place in locations().filter(|place| guest.has(&place.path)) {
         let seen = of_database(guest, stop, &place);
         // One without a package was left when another kind took its place.
         if seen.packages == 0 && seen.damaged == 0 && seen.complete {
@@ -25,7 +25,7 @@ pub(super) fn look(guest: &Guest, stop: &AtomicBool, otherwise: &str) -> Observa
     Observation { nothing: Some(nothing), ..Observation::default() }
 }
 
-fn of_database(guest: &Guest, stop: &AtomicBool, place: &Place) -> Observation {
+fn of_database(guest: &Guest, stop: &AtomicBool, place: &DatabaseLocation) -> Observation {
     let mut seen = Observation::default();
     let files = Files { guest, stop };
     let looked = Database::open(&guest.path(&place.path), place.format).and_then(|database| {
@@ -84,8 +84,10 @@ struct Files<'a> {
 }
 
 impl Tree for Files<'_> {
-    fn fate(&self, path: &str, expected: &Checksum) -> Result<Fate, Trouble> {
-        fate(self.guest, path, expected, self.stop).map_err(|error| trouble(&error))?.ok_or(Trouble::Stopped)
+    fn file_state(&self, path: &str, expected: &Checksum) -> Result<FileState, Trouble> {
+        file_state(self.guest, path, expected, self.stop)
+            .map_err(|error| trouble(&error))?
+            .ok_or(Trouble::Stopped)
     }
 
     fn link(&self, path: &str) -> Result<Vec<u8>, Trouble> {

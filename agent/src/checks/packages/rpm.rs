@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::content::{Checksum, Fate};
+use super::content::{Checksum, FileState};
 pub use header::{Header, Kind, Package, PackagedFile};
 
 /// Where rpm keeps it, the newer place first; the older one is often a link to it.
@@ -52,7 +52,7 @@ pub enum Format {
 
 /// A place where a database may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct DatabaseLocation {
     /// The path of its file.
     pub path: String,
     /// What it is, when it is there.
@@ -60,9 +60,11 @@ pub struct Place {
 }
 
 /// Where databases may be, in the order in which they are to be looked for.
-pub fn places() -> impl Iterator<Item = Place> {
+pub fn locations() -> impl Iterator<Item = DatabaseLocation> {
     FILES.into_iter().flat_map(|(name, format)| {
-        DIRECTORIES.into_iter().map(move |directory| Place { path: format!("{directory}/{name}"), format })
+        DIRECTORIES
+            .into_iter()
+            .map(move |directory| DatabaseLocation { path: format!("{directory}/{name}"), format })
     })
 }
 
@@ -228,7 +230,7 @@ pub trait Tree {
     ///
     /// # Errors
     /// Why it could not be looked at.
-    fn fate(&self, path: &str, expected: &Checksum) -> Result<Fate, Trouble>;
+    fn file_state(&self, path: &str, expected: &Checksum) -> Result<FileState, Trouble>;
 
     /// Where the link at a path points to.
     ///
@@ -258,18 +260,18 @@ pub enum Outcome {
 
 /// Looks at a file of a package.
 pub fn outcome(tree: &dyn Tree, file: &PackagedFile) -> Outcome {
-    let fate = match &file.kind {
-        Kind::Content(checksum) => tree.fate(&file.path, checksum),
+    let file_state = match &file.kind {
+        Kind::Content(checksum) => tree.file_state(&file.path, checksum),
         Kind::Link(target) => {
-            let same = |found: Vec<u8>| if found == *target { Fate::Same } else { Fate::Changed };
+            let same = |found: Vec<u8>| if found == *target { FileState::Same } else { FileState::Changed };
             tree.link(&file.path).map(same)
         }
     };
-    match fate {
-        Ok(Fate::Same) => Outcome::Same,
-        Ok(Fate::Blank) => Outcome::Damaged("blank".to_owned()),
-        Ok(Fate::Changed) | Err(Trouble::OtherKind) if file.configuration => Outcome::Edited,
-        Ok(Fate::Changed) | Err(Trouble::OtherKind) => Outcome::Changed,
+    match file_state {
+        Ok(FileState::Same) => Outcome::Same,
+        Ok(FileState::Blank) => Outcome::Damaged("blank".to_owned()),
+        Ok(FileState::Changed) | Err(Trouble::OtherKind) if file.configuration => Outcome::Edited,
+        Ok(FileState::Changed) | Err(Trouble::OtherKind) => Outcome::Changed,
         Err(Trouble::Missing) if file.may_be_missing => Outcome::LeftOut,
         Err(Trouble::Missing) => Outcome::Missing,
         Err(Trouble::Unreadable(why)) => Outcome::Damaged(why),

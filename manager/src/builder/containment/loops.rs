@@ -29,14 +29,14 @@ pub(super) struct Loop {
 /// Once the namespace is gone in which a file was opened, its path is given from the root of its file system
 /// and no longer from the root of the host: `/var/lib/x` becomes `/lib/x` where `/var` is a mount.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct BackingPaths {
     whole: PathBuf,
     within_mount: Option<PathBuf>,
     /// A build has its scratch directory as a mount of its own, whose root it is.
     within_scratch: PathBuf,
 }
 
-impl Places {
+impl BackingPaths {
     /// Of this directory, which need not be there any more.
     pub(super) fn of(directory: &Path) -> io::Result<Self> {
         let mount = mounts::holding(directory)?;
@@ -83,7 +83,7 @@ pub(super) fn attached() -> io::Result<Vec<Loop>> {
 
 /// The loop devices of files in this directory.
 pub(super) async fn of(directory: &Path) -> io::Result<Vec<Loop>> {
-    let places = Places::of(directory)?;
+    let places = BackingPaths::of(directory)?;
     let mut found = Vec::new();
     for device in attached()? {
         let ours = places.surely_holds(&device.file)
@@ -172,12 +172,12 @@ mod tests {
 
     #[test]
     fn a_file_is_known_by_both_of_its_names() {
-        let places = Places::of(Path::new("/proc/builds/b1")).unwrap();
+        let places = BackingPaths::of(Path::new("/proc/builds/b1")).unwrap();
         assert!(places.may_hold(Path::new("/proc/builds/b1/tmp/image0.raw")));
         assert!(places.may_hold(Path::new("/builds/b1/tmp/image0.raw")));
         assert!(!places.may_hold(Path::new("/builds/b10/tmp/image0.raw")));
         assert!(!places.surely_holds(Path::new("/builds/b1/tmp/image0.raw")));
-        assert!(!Places::of(Path::new("/proc")).unwrap().may_hold(Path::new("/image0.raw")));
-        assert!(!Places::of(Path::new("/b1")).unwrap().may_hold(Path::new("/image0.raw")));
+        assert!(!BackingPaths::of(Path::new("/proc")).unwrap().may_hold(Path::new("/image0.raw")));
+        assert!(!BackingPaths::of(Path::new("/b1")).unwrap().may_hold(Path::new("/image0.raw")));
     }
 }

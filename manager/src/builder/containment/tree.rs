@@ -57,13 +57,13 @@ pub(super) fn remove(directory: &Path) -> Result<bool, String> {
 
 /// What could not be removed.
 #[derive(Debug)]
-struct Stuck {
+struct NotRemoved {
     path: PathBuf,
     errno: Errno,
 }
 
-fn remove_whole(directory: &Path) -> Result<(), Stuck> {
-    let stuck = |errno| Stuck { path: directory.to_owned(), errno };
+fn remove_whole(directory: &Path) -> Result<(), NotRemoved> {
+    let stuck = |errno| NotRemoved { path: directory.to_owned(), errno };
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
         return Err(stuck(Errno::EINVAL));
     };
@@ -72,8 +72,8 @@ fn remove_whole(directory: &Path) -> Result<(), Stuck> {
 }
 
 /// Removes the directory `name` of `parent`; `path` is what it is called in errors.
-fn remove_directory(parent: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<(), Stuck> {
-    let stuck = |errno| Stuck { path: path.to_owned(), errno };
+fn remove_directory(parent: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<(), NotRemoved> {
+    let stuck = |errno| NotRemoved { path: path.to_owned(), errno };
     if depth > DEEPEST {
         return Err(stuck(Errno::ENAMETOOLONG));
     }
@@ -93,7 +93,7 @@ fn remove_directory(parent: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -
         if is_directory {
             remove_directory(&open, &entry, &path, depth + 1)?;
         } else {
-            unlink(&open, &entry, UnlinkatFlags::NoRemoveDir).map_err(|errno| Stuck { path, errno })?;
+            unlink(&open, &entry, UnlinkatFlags::NoRemoveDir).map_err(|errno| NotRemoved { path, errno })?;
         }
     }
     drop(open);

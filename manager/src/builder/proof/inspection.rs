@@ -7,7 +7,7 @@ use image_manager_agent::checks::packages::rpm::Trouble;
 use image_manager_agent::checks::public_keys;
 use serde::{Deserialize, Serialize};
 
-use super::secrets::Sought;
+use super::secrets::SecretKinds;
 use super::volume::{self, Files, Next, Volume};
 
 /// Most paths of each kind that are told of.
@@ -110,7 +110,7 @@ const LOADERS: [&str; 6] = [
 ];
 
 /// Looks at an image's file system, and through it for secrets.
-pub(super) fn take(files: &Files<'_>, sought: &Sought) -> Inspection {
+pub(super) fn take(files: &Files<'_>, sought: &SecretKinds) -> Inspection {
     let mut seen = look(files.volume);
     sought.note(files, &mut seen);
     seen

@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use image_manager_agent::checks::packages::rpm::{
-    Database, Format, Header, LOG, Next as NextPackage, Package, Place, Trouble, outcome, places,
+    Database, DatabaseLocation, Format, Header, LOG, Next as NextPackage, Package, Trouble, locations,
+    outcome,
 };
 
 use super::packages::{Counts, words};
@@ -41,7 +42,7 @@ impl Drop for Copy {
 pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Look>> {
     let volume = files.volume;
     let mut empty = None;
-    for place in places() {
+    for place in locations() {
         let copy = Copy { file: beside.with_extension("rpmdb") };
         match take(volume, &place.path, &copy.file)? {
             Ok(()) => {}
@@ -67,7 +68,7 @@ pub(super) fn verify(files: &Files<'_>, beside: &Path) -> io::Result<Option<Look
     Ok(empty)
 }
 
-fn look(files: &Files<'_>, place: &Place, copy: &Copy) -> io::Result<Look> {
+fn look(files: &Files<'_>, place: &DatabaseLocation, copy: &Copy) -> io::Result<Look> {
     let mut look = Look::default();
     let mut stopped = false;
     let looked = Database::open_copy(&copy.file, place.format).and_then(|database| {

@@ -38,7 +38,7 @@ pub use inspection::{HostKey, Inspection, Leak};
 pub use packages::Counts;
 pub(super) use packages::Verified;
 use partition::Kind;
-use secrets::Sought;
+use secrets::SecretKinds;
 use volume::{Files, Volume};
 
 /// How long it may take.
@@ -116,7 +116,7 @@ pub(super) async fn prove(
     secrets: &[Secret],
     cancel: &CancellationToken,
 ) -> Result<Verified, BuilderError> {
-    let work = tokio::time::timeout(DEADLINE, look(image, format, Sought::of(secrets)));
+    let work = tokio::time::timeout(DEADLINE, look(image, format, SecretKinds::of(secrets)));
     let verified = tokio::select! {
         () = cancel.cancelled() => return Err(BuilderError::new(Reason::Cancelled, "cancelled while the image was verified".to_owned())),
         looked = work => looked.map_err(|_| {
@@ -144,7 +144,7 @@ fn damaged(counts: &Counts) -> BuilderError {
     error
 }
 
-async fn look(image: &Path, format: Format, sought: Sought) -> Result<Verified, BuilderError> {
+async fn look(image: &Path, format: Format, sought: SecretKinds) -> Result<Verified, BuilderError> {
     let raw = match format {
         Format::Qcow2 => {
             let raw = image.with_extension("proof.raw");
@@ -175,7 +175,7 @@ async fn look(image: &Path, format: Format, sought: Sought) -> Result<Verified, 
     }
 }
 
-fn read(raw: &Path, sought: &Sought, stop: &AtomicBool) -> std::io::Result<Verified> {
+fn read(raw: &Path, sought: &SecretKinds, stop: &AtomicBool) -> std::io::Result<Verified> {
     let disk = File::open(raw)?;
     // Why nothing could be compared: what a file system with a root says first, then what others say.
     let mut reasons = Vec::new();

@@ -29,7 +29,7 @@ const LONGEST_WORD: usize = 15;
 const KEY_LINE: usize = 32;
 
 /// What is looked for.
-pub(super) struct Sought {
+pub(super) struct SecretKinds {
     names: Vec<String>,
     /// Forms of a value, each with the place of its secret among the names.
     forms: Vec<(Vec<u8>, usize)>,
@@ -39,7 +39,7 @@ pub(super) struct Sought {
     masks: Masks,
 }
 
-impl Sought {
+impl SecretKinds {
     /// The values of these.
     pub(super) fn of(secrets: &[Secret]) -> Self {
         let mut forms: Vec<(Vec<u8>, usize)> = Vec::new();
@@ -132,7 +132,7 @@ fn is_of_a_key(line: &[u8]) -> bool {
 
 /// The search through one file, piece by piece.
 struct Search<'a> {
-    sought: &'a Sought,
+    sought: &'a SecretKinds,
     /// The end of what came before: a form may go on in the next piece.
     held: Vec<u8>,
     found: BTreeSet<usize>,
@@ -219,7 +219,7 @@ mod tests {
     fn noted(secrets: &[Secret], files: &[(&'static str, &'static str)], mut seen: Inspection) -> Inspection {
         let tree = Tree(files.iter().copied().collect());
         let stop = AtomicBool::new(false);
-        Sought::of(secrets).note(&Files { volume: &tree, stop: &stop }, &mut seen);
+        SecretKinds::of(secrets).note(&Files { volume: &tree, stop: &stop }, &mut seen);
         seen
     }
 
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_across_pieces() {
-        let sought = Sought::of(&[secret("TOKEN", "glpat-1234567890")]);
+        let sought = SecretKinds::of(&[secret("TOKEN", "glpat-1234567890")]);
         for cut in 1..16 {
             let mut search = Search { sought: &sought, held: Vec::new(), found: BTreeSet::new() };
             let (before, behind) = b"glpat-1234567890".split_at(cut);

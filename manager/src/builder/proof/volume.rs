@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use image_manager_agent::checks::packages::content::{Checksum, Content, Fate};
+use image_manager_agent::checks::packages::content::{Checksum, Content, FileState};
 use image_manager_agent::checks::packages::rpm::{Tree, Trouble};
 
 /// Whether to read on.
@@ -64,7 +64,7 @@ impl Files<'_> {
 }
 
 impl Tree for Files<'_> {
-    fn fate(&self, path: &str, expected: &Checksum) -> Result<Fate, Trouble> {
+    fn file_state(&self, path: &str, expected: &Checksum) -> Result<FileState, Trouble> {
         // Of files that are not there nothing is read.
         if self.is_stopped() {
             return Err(Trouble::Stopped);
@@ -74,7 +74,7 @@ impl Tree for Files<'_> {
             content.push(piece);
             if self.is_stopped() { Next::Stop } else { Next::Piece }
         })?;
-        if self.is_stopped() { Err(Trouble::Stopped) } else { Ok(content.fate()) }
+        if self.is_stopped() { Err(Trouble::Stopped) } else { Ok(content.file_state()) }
     }
 
     fn link(&self, path: &str) -> Result<Vec<u8>, Trouble> {
@@ -111,10 +111,10 @@ mod tests {
         let stop = AtomicBool::new(false);
         let files = Files { volume: &Empty, stop: &stop };
         let checksum = Checksum::md5(b"900150983cd24fb0d6963f7d28e17f72").unwrap();
-        assert_eq!(files.fate("x", &checksum), Err(Trouble::Missing));
+        assert_eq!(files.file_state("x", &checksum), Err(Trouble::Missing));
         assert_eq!(files.link("x"), Err(Trouble::Missing));
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(files.fate("x", &checksum), Err(Trouble::Stopped));
+        assert_eq!(files.file_state("x", &checksum), Err(Trouble::Stopped));
         assert_eq!(files.link("x"), Err(Trouble::Stopped));
     }
 }

@@ -43,7 +43,7 @@ struct System {
 }
 
 /// What a path leads to.
-struct Place {
+struct Resolved {
     /// Without links.
     path: Vec<u8>,
     inode: Inode,
@@ -108,7 +108,7 @@ impl System {
     }
 
     /// Follows a path, and a link at its end where that is wanted.
-    fn place(&self, path: &[u8], follow_last: bool) -> Result<Place, Trouble> {
+    fn place(&self, path: &[u8], follow_last: bool) -> Result<Resolved, Trouble> {
         // What is still to be walked, the next part last.
         let mut rest: Vec<Vec<u8>> = parts(path);
         let mut walked: Vec<Vec<u8>> = Vec::new();
@@ -142,7 +142,7 @@ impl System {
         }
         // A path that ends in `..` or at the root leads to a directory.
         let inode = place.ok_or(Trouble::OtherKind)?;
-        Ok(Place { path: joined(&walked), inode })
+        Ok(Resolved { path: joined(&walked), inode })
     }
 }
 

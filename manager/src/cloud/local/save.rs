@@ -24,18 +24,18 @@ pub(super) async fn disk(
     image: (&Path, Format),
     to: &Path,
 ) -> Result<(), CloudError> {
-    let half = Half(place(home, to).map_err(|error| io_error("cannot write", to, &error))?);
+    let partial = PartialFile(place(home, to).map_err(|error| io_error("cannot write", to, &error))?);
     let disk = home.join(DISK);
     disk_file::refuse_data_file(&disk)
         .map_err(|refusal| images::corrupt(format!("disk {} {refusal}", disk.display())))?;
-    programs.flatten(&disk, image, &half.0).await?;
-    fs::rename(&half.0, to).map_err(|error| io_error("cannot rename to", to, &error))
+    programs.flatten(&disk, image, &partial.0).await?;
+    fs::rename(&partial.0, to).map_err(|error| io_error("cannot rename to", to, &error))
 }
 
 /// Where to write until it is whole. It is tried, for a rename does not cross mounts of one device either.
 fn place(home: &Path, to: &Path) -> io::Result<PathBuf> {
     let (inside, beside) = (home.join(KEPT), images::part(to));
-    let empty = Half(inside.clone());
+    let empty = PartialFile(inside.clone());
     File::create(&inside)?;
     match fs::rename(&inside, &beside) {
         Ok(()) => {
@@ -51,9 +51,9 @@ fn place(home: &Path, to: &Path) -> io::Result<PathBuf> {
 }
 
 /// A file that goes with this value. Once it has been renamed there is none.
-struct Half(PathBuf);
+struct PartialFile(PathBuf);
 
-impl Drop for Half {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
@@ -127,7 +127,7 @@ mod tests {
             let (cloud, server, home) = bench(state.path(), "exec sleep 60");
             let to = place.path().join("disk");
             let work = cloud.save_disk(&server, &to);
-            let half = async {
+            let partial = async {
                 while names(place.path()).is_empty() && names(&home).is_empty() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }

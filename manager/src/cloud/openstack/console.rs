@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::OpenStackCloud;
 use super::answers::ApiError;
 use super::services::Service;
-use super::session::{Call, Patience};
+use super::session::{Call, RequestTimeouts};
 use crate::cloud::{CloudError, Server, Trouble};
 
 /// Most of a log that is compared with what comes, in bytes.
@@ -28,7 +28,7 @@ impl OpenStackCloud {
             format!("servers/{}/action", server.id),
             json!({"os-getConsoleOutput": {}}),
         );
-        let answer = match self.session.call(&call.patience(Patience::SHORT)).await {
+        let answer = match self.session.call(&call.timeouts(RequestTimeouts::SHORT)).await {
             Ok(answer) => answer,
             // Not started yet, gone already, or a hypervisor without consoles.
             Err(ApiError::Refused { status: 404 | 409 | 501, .. }) => return Ok(()),

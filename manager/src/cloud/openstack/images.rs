@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
 use super::services::Service;
-use super::session::{Call, Patience};
+use super::session::{Call, RequestTimeouts};
 use super::upload::Sums;
 use crate::cloud::{
     CloudError, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
@@ -219,7 +219,7 @@ impl OpenStackCloud {
             Err(error) => return Err(error.when(&tried)),
         }
         loop {
-            let call = Call::get(Service::Image, format!("images/{id}")).patience(Patience::SHORT);
+            let call = Call::get(Service::Image, format!("images/{id}")).timeouts(RequestTimeouts::SHORT);
             match self.session.call(&call).await {
                 Err(error) if error.is(404) => return Ok(Removal::Gone),
                 Ok(image) if ["deleted", "pending_delete"].contains(&text(&image, "status")) => {

@@ -18,7 +18,7 @@ use tokio_stream::{Stream, StreamExt as _};
 
 use super::answers::ApiError;
 use super::services::Service;
-use super::session::{Patience, Session};
+use super::session::{RequestTimeouts, Session};
 use crate::cloud::{CloudError, Trouble};
 
 /// How long one lookup may take, all its pages together.
@@ -27,9 +27,9 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const MOST: usize = 10_000;
 
 /// A service under the name by which the crate keeps its address, without a version document.
-struct Told(&'static str);
+struct NamedService(&'static str);
 
-impl ServiceType for Told {
+impl ServiceType for NamedService {
     fn catalog_type(&self) -> &'static str {
         self.0
     }
@@ -51,7 +51,7 @@ impl Session {
     {
         // The crate does not tell an answer that was cut from one that is not this service's: once more tells.
         let unreadable = AtomicBool::new(false);
-        self.persist("a lookup", Patience::LONG, true, || async {
+        self.persist("a lookup", RequestTimeouts::LONG, true, || async {
             self.pace.turn().await;
             let token = self.keystone.token().await?;
             let cloud = self.told(service).await?;
@@ -77,8 +77,8 @@ impl Session {
         let address = self.address(service, "").await?;
         let kind = service.types().first().copied().unwrap_or_default();
         let session = osauth::Session::new_with_client(self.http.clone(), self.keystone.clone()).await?;
-        let session = session.with_endpoint_override(Told(kind), address);
-        session.get_endpoint(Told(kind), [""; 0]).await?;
+        let session = session.with_endpoint_override(NamedService(kind), address);
+        session.get_endpoint(NamedService(kind), [""; 0]).await?;
         Ok(Cloud::from(session))
     }
 }

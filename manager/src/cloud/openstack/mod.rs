@@ -62,7 +62,7 @@ use tokio::time::{Instant, timeout};
 pub(in crate::cloud) use self::kind::KIND;
 
 use self::config::{CloudConfig, Surroundings};
-use self::session::{Patience, Session};
+use self::session::{RequestTimeouts, Session};
 use super::{
     Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
     Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown,
@@ -133,7 +133,7 @@ impl OpenStackCloud {
         if let Some(seen) = before.as_ref().filter(|seen| seen.at.elapsed() < STATUS_AGE) {
             return Ok(seen.status.clone());
         }
-        let status = self.ask_status(&server.id, Patience::SHORT).await?;
+        let status = self.ask_status(&server.id, RequestTimeouts::SHORT).await?;
         let console_at = before.and_then(|seen| seen.console_at);
         let fetch = status == ServerStatus::Active && console_at.is_none_or(|at| at.elapsed() >= CONSOLE_AGE);
         let now = Instant::now();

@@ -11,7 +11,7 @@ use super::answers::{ApiError, text};
 use super::images::{BUILD, OWNER};
 use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
-use super::session::{Call, Patience};
+use super::session::{Call, RequestTimeouts};
 use crate::cloud::{
     CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
     incidents,
@@ -60,7 +60,7 @@ impl OpenStackCloud {
         };
         let version =
             self.session.microversion().await.map_err(|error| error.when("asking for Nova's version"))?;
-        let further = Further {
+        let further = ServerParts {
             networks: network.request(version),
             groups: &groups,
             key: key.as_deref(),
@@ -124,8 +124,12 @@ impl OpenStackCloud {
     }
 
     /// What Nova says about a server now.
-    pub(super) async fn ask_status(&self, id: &str, patience: Patience) -> Result<ServerStatus, CloudError> {
-        let call = Call::get(Service::Compute, format!("servers/{id}")).patience(patience);
+    pub(super) async fn ask_status(
+        &self,
+        id: &str,
+        timeouts: RequestTimeouts,
+    ) -> Result<ServerStatus, CloudError> {
+        let call = Call::get(Service::Compute, format!("servers/{id}")).timeouts(timeouts);
         match self.session.call(&call).await {
             Ok(answer) => Ok(status_of(answer.get("server").unwrap_or(&Value::Null))),
             Err(error) if error.is(404) => Ok(ServerStatus::Missing),
@@ -145,7 +149,7 @@ impl OpenStackCloud {
         }
         let deadline = Instant::now() + STOPPING;
         loop {
-            match self.ask_status(id, Patience::LONG).await? {
+            match self.ask_status(id, RequestTimeouts::LONG).await? {
                 ServerStatus::Stopped(_) if began.elapsed() < BY_FORCE => {
                     return Ok(Shutdown::InOrder);
                 }
@@ -196,9 +200,9 @@ impl OpenStackCloud {
         }
         loop {
             match self.look_at_going(id).await? {
-                Going::Gone => break,
-                Going::OnItsWay => {}
-                Going::Forgotten => self.delete_again(id).await?,
+                DeletionState::Gone => break,
+                DeletionState::OnItsWay => {}
+                DeletionState::Forgotten => self.delete_again(id).await?,
             }
             if Instant::now() >= deadline {
                 let message = format!("{tried}: not gone after {} s", GOING.as_secs());
@@ -213,10 +217,10 @@ impl OpenStackCloud {
 
     /// How far a server is that was told to go. Nova still has one that is DELETED, for as long as it takes on a
     /// busy host, and keeps one that is SOFT_DELETED for its owner to change their mind.
-    async fn look_at_going(&self, id: &str) -> Result<Going, CloudError> {
+    async fn look_at_going(&self, id: &str) -> Result<DeletionState, CloudError> {
         let answer = match self.session.call(&Call::get(Service::Compute, format!("servers/{id}"))).await {
             Ok(answer) => answer,
-            Err(error) if error.is(404) => return Ok(Going::Gone),
+            Err(error) if error.is(404) => return Ok(DeletionState::Gone),
             Err(error) => return Err(error.when(&format!("asking for server {id}"))),
         };
         let status = answer.pointer("/server/status").and_then(Value::as_str);
@@ -226,13 +230,13 @@ impl OpenStackCloud {
                 let call = Call::post(Service::Compute, format!("servers/{id}/action"), body).repeatable();
                 self.take_as_going(&call, &format!("deleting server {id}, which Nova keeps for a while"))
                     .await?;
-                Ok(Going::OnItsWay)
+                Ok(DeletionState::OnItsWay)
             }
-            (Some("DELETED"), _) | (_, None) => Ok(Going::OnItsWay),
+            (Some("DELETED"), _) | (_, None) => Ok(DeletionState::OnItsWay),
             // Nova accepts a deletion before it does it, and takes its task back when it cannot: when the token
             // has been revoked meanwhile, say, with which it asks Neutron.
-            (_, Some(Value::Null)) => Ok(Going::Forgotten),
-            (_, Some(_)) => Ok(Going::OnItsWay),
+            (_, Some(Value::Null)) => Ok(DeletionState::Forgotten),
+            (_, Some(_)) => Ok(DeletionState::OnItsWay),
         }
     }
 
@@ -254,7 +258,7 @@ impl OpenStackCloud {
 
 /// How far a server is that was told to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Going {
+enum DeletionState {
     /// Nova does not know it any more.
     Gone,
     OnItsWay,
@@ -264,7 +268,7 @@ enum Going {
 
 /// What was made or found for a server's sake.
 #[derive(Debug, Default)]
-struct Further<'a> {
+struct ServerParts<'a> {
     networks: Option<Value>,
     groups: &'a [String],
     key: Option<&'a str>,
@@ -273,8 +277,8 @@ struct Further<'a> {
 }
 
 /// The body of the request for a server.
-fn request(new: &NewServer, flavor: &Flavor, further: Further<'_>) -> Value {
-    let Further { networks, groups, key, user_data, volume } = further;
+fn request(new: &NewServer, flavor: &Flavor, further: ServerParts<'_>) -> Value {
+    let ServerParts { networks, groups, key, user_data, volume } = further;
     let groups: Vec<_> = groups.iter().map(|group| json!({"name": group})).collect();
     let always = [
         ("name", json!(new.name)),

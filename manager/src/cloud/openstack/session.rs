@@ -35,14 +35,14 @@ const BROKEN: u32 = 3;
 
 /// How long an answer is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct RequestTimeouts {
     /// For one answer.
     each: Duration,
     /// Until the last repetition begins.
     total: Duration,
 }
 
-impl Patience {
+impl RequestTimeouts {
     /// Sits out a service that is down for a minute.
     pub(super) const LONG: Self = Self { each: Duration::from_mins(1), total: Duration::from_mins(2) };
     /// For questions that will be asked again anyway.
@@ -58,7 +58,7 @@ pub(super) struct Call {
     query: Vec<(&'static str, String)>,
     json: Option<Value>,
     content_type: &'static str,
-    patience: Patience,
+    timeouts: RequestTimeouts,
     /// Whether a repetition does no harm.
     repeatable: bool,
 }
@@ -66,8 +66,8 @@ pub(super) struct Call {
 impl Call {
     fn new(service: Service, method: Method, path: impl Into<String>, json: Option<Value>) -> Self {
         let repeatable = matches!(method, Method::GET | Method::DELETE);
-        let (path, query, patience) = (path.into(), Vec::new(), Patience::LONG);
-        Self { service, method, path, query, json, content_type: "application/json", patience, repeatable }
+        let (path, query, timeouts) = (path.into(), Vec::new(), RequestTimeouts::LONG);
+        Self { service, method, path, query, json, content_type: "application/json", timeouts, repeatable }
     }
 
     pub(super) fn get(service: Service, path: impl Into<String>) -> Self {
@@ -93,8 +93,8 @@ impl Call {
         self
     }
 
-    pub(super) fn patience(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+    pub(super) fn timeouts(self, timeouts: RequestTimeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Says that a repetition does no harm.
@@ -130,7 +130,8 @@ impl Session {
     /// The project we work in. Authenticates where that has not been done. An error too where it is not clear which
     /// region is meant.
     pub(super) async fn project(&self) -> Result<String, CloudError> {
-        let token = self.persist("authenticating", Patience::LONG, true, || self.keystone.token()).await;
+        let token =
+            self.persist("authenticating", RequestTimeouts::LONG, true, || self.keystone.token()).await;
         let token = token.map_err(|error| error.when("authenticating"))?;
         self.keystone.choose_region(&token)?;
         Ok(token.project_id.clone())
@@ -143,20 +144,21 @@ impl Session {
 
     /// Whether the cloud has a service at all.
     pub(super) async fn offers(&self, service: Service) -> Result<bool, ApiError> {
-        self.persist("authenticating", Patience::LONG, true, || self.keystone.offers(service.types())).await
+        self.persist("authenticating", RequestTimeouts::LONG, true, || self.keystone.offers(service.types()))
+            .await
     }
 
     /// Makes a request and reads the answer; an empty one is null.
     pub(super) async fn call(&self, call: &Call) -> Result<Value, ApiError> {
         let what = format!("{} {}", call.method, call.path);
-        self.persist(&what, call.patience, call.repeatable, || self.attempt(call)).await
+        self.persist(&what, call.timeouts, call.repeatable, || self.attempt(call)).await
     }
 
-    /// Tries until there is an answer or patience is over.
+    /// Tries until there is an answer or timeouts is over.
     pub(super) async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         what: &str,
-        patience: Patience,
+        timeouts: RequestTimeouts,
         repeatable: bool,
         attempt: impl Fn() -> F,
     ) -> Result<T, ApiError> {
@@ -174,7 +176,7 @@ impl Session {
                 continue;
             }
             let Some(wait) = wait_before(&error, repeatable, number) else { return Err(error) };
-            if began.elapsed() + wait > patience.total {
+            if began.elapsed() + wait > timeouts.total {
                 return Err(error);
             }
             incidents::note(&format!("{what}: {}; asked again", error.briefly()));
@@ -199,7 +201,7 @@ impl Session {
         if let Some(json) = &call.json {
             request = request.header(CONTENT_TYPE, call.content_type).body(json.to_string());
         }
-        self.send(request.timeout(call.patience.each)).await
+        self.send(request.timeout(call.timeouts.each)).await
     }
 
     /// Sends a request with our token. One that is refused for it makes the session forget the token.
@@ -263,8 +265,11 @@ impl Session {
     async fn description(&self, url: Url) -> Result<Value, ApiError> {
         self.pace.turn().await;
         let token = self.keystone.token().await?;
-        let request =
-            self.http.get(url).timeout(Patience::LONG.each).header("x-auth-token", token.header.clone());
+        let request = self
+            .http
+            .get(url)
+            .timeout(RequestTimeouts::LONG.each)
+            .header("x-auth-token", token.header.clone());
         let response = request.send().await.map_err(|error| self.not_sent(&error))?;
         match response.status().as_u16() {
             200..=300 => Ok(serde_json::from_slice(&read(response).await?).unwrap_or_default()),

@@ -54,7 +54,7 @@ async fn what_may_have_had_its_effect_is_repeated_only_where_that_does_no_harm()
 #[tokio::test]
 async fn without_patience_there_is_one_try() {
     let stage = Stage::new(vec![BUSY, OK]).await;
-    assert!(stage.session().call(&get().patience(Patience::SHORT)).await.unwrap_err().is(503));
+    assert!(stage.session().call(&get().timeouts(RequestTimeouts::SHORT)).await.unwrap_err().is(503));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn prove(key: &Ed25519KeyPair, nonce: &[u8], fingerprint: &str, build_id: &str) 
     key.sign(&proof_message(nonce, fingerprint, build_id)).as_ref().to_vec()
 }
 
-impl Place {
+impl TestGateway {
     /// Says Hello with a key, and hears the challenge.
     async fn knock(&self, token: &str, boot: &str, key: &Ed25519KeyPair) -> Result<(Agent, Vec<u8>), Status> {
         let (say, said) = mpsc::channel(16);
@@ -69,7 +69,7 @@ async fn contested(session: &mut Session) -> Contest {
 
 #[tokio::test]
 async fn the_same_agent_comes_again_with_its_key() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let key = key();
     let mut first = place.attach_as(token.expose(), "boot-1", &key).await.unwrap();
@@ -88,7 +88,7 @@ async fn the_same_agent_comes_again_with_its_key() {
 
 #[tokio::test]
 async fn nothing_is_asked_of_an_agent_before_the_build_takes_it_in() {
-    let place = Place::new(|settings| settings.heartbeat_interval = Duration::from_millis(100)).await;
+    let place = TestGateway::new(|settings| settings.heartbeat_interval = Duration::from_millis(100)).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let mut agent = place.attach_as(token.expose(), "boot-1", &key()).await.unwrap();
     let AgentEvent::Attached { admit, .. } = next(&mut session).await else { panic!() };
@@ -104,7 +104,7 @@ async fn nothing_is_asked_of_an_agent_before_the_build_takes_it_in() {
 
 #[tokio::test]
 async fn a_second_claimant_contests_while_the_first_is_attached() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     // With a key of its own from another boot and from the same, and without any.
     for (boot, own_key) in [("boot-2", true), ("boot-1", true), ("boot-1", false), ("boot-2", false)] {
         let (token, mut session) = place.session(vec![check("disk")]);
@@ -135,7 +135,7 @@ async fn a_second_claimant_contests_while_the_first_is_attached() {
 
 #[tokio::test]
 async fn a_second_claimant_contests_after_the_first_stream_broke() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     for first_has_key in [true, false] {
         let (token, mut session) = place.session(vec![check("disk")]);
         let honest = if first_has_key {
@@ -157,7 +157,7 @@ async fn a_second_claimant_contests_after_the_first_stream_broke() {
 
 #[tokio::test]
 async fn the_true_agent_contests_when_a_thief_was_first_even_after_the_last_word() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     place.attach_as(token.expose(), "boot-x", &key()).await.unwrap().finish(&mut session).await;
     assert!(session.contest().is_none());
@@ -168,7 +168,7 @@ async fn the_true_agent_contests_when_a_thief_was_first_even_after_the_last_word
 
 #[tokio::test]
 async fn of_two_who_come_at_once_one_contests() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let (keys, print) = ([key(), key()], place.fingerprint.clone());
     // Both have said Hello before either has proved anything.
@@ -183,7 +183,7 @@ async fn of_two_who_come_at_once_one_contests() {
 
 #[tokio::test]
 async fn wrong_and_replayed_proofs_contest() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let print = place.fingerprint.clone();
     let (honest_key, other_key) = (key(), key());
     let proofs: [(&str, Make<'_>); 6] = [
@@ -216,7 +216,7 @@ async fn wrong_and_replayed_proofs_contest() {
 
 #[tokio::test]
 async fn who_proves_nothing_is_refused_and_contests_nothing() {
-    let place = Place::new(|settings| settings.hello_timeout = Duration::from_millis(500)).await;
+    let place = TestGateway::new(|settings| settings.hello_timeout = Duration::from_millis(500)).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let own = key();
     // A stream that breaks in the middle, one that is silent, one that says something else.
@@ -239,7 +239,7 @@ async fn who_proves_nothing_is_refused_and_contests_nothing() {
 
 #[tokio::test]
 async fn a_claim_outlives_its_manager() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let own = key();
     let (token, mut session) = place.session(vec![check("disk")]);
     let agent = place.attach_as(token.expose(), "boot-1", &own).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_claim_outlives_its_manager() {
 
 #[tokio::test]
 async fn another_address_contests() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let own = key();
     let (token, mut session) = place.session(vec![check("disk")]);
     let agent = place.attach_as(token.expose(), "boot-1", &own).await.unwrap();

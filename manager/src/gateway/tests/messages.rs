@@ -45,7 +45,7 @@ impl Decoder for Raw {
 }
 
 async fn attach_raw(
-    place: &Place,
+    place: &TestGateway,
     token: &str,
     messages: Vec<Vec<u8>>,
 ) -> Result<Streaming<Vec<u8>>, Status> {
@@ -59,7 +59,7 @@ async fn attach_raw(
 #[tokio::test]
 async fn malformed_and_oversized_messages_end_their_own_stream_only() {
     use prost::Message as _;
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let (token, mut session) = place.session(vec![check("disk")]);
     let honest = place.attach(token.expose(), "boot-1").await.unwrap();
 
@@ -92,7 +92,7 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
 /// The agent is there before the cloud has told the server's id.
 #[tokio::test]
 async fn a_server_that_becomes_known_is_named_in_every_check() {
-    let place = Place::new(|_| {}).await;
+    let place = TestGateway::new(|_| {}).await;
     let disk = v1::ServerFacts { disk_size_bytes: 7, ..v1::ServerFacts::default() };
     let known = CheckRequest { server: Some(disk), ..check("disk") };
     let (token, mut session) = place.session(vec![known, check("dns")]);

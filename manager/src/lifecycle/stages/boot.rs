@@ -41,7 +41,7 @@ pub(in crate::lifecycle) struct Booted {
     /// Number of the agent's newest stream.
     pub(in crate::lifecycle) stream: u64,
     pub(in crate::lifecycle) console: ConsoleTail,
-    /// From the server's creation, or its being taken up, until the agent came.
+    /// From the server's creation, or its being resumed, until the agent came.
     pub(super) took: Duration,
 }
 
@@ -96,7 +96,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
 
 /// Goes on with a server of an earlier manager, when its agent can come to this one. It has as much time as a
 /// new one.
-pub(in crate::lifecycle) async fn take_up(
+pub(in crate::lifecycle) async fn resume(
     trial: &Trial,
     server: Server,
     agent: &Introduction,

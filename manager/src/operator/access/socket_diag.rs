@@ -25,20 +25,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the kernel tells of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct SocketInfo {
     pub(super) state: u8,
     pub(super) uid: u32,
     pub(super) inode: u64,
 }
 
 /// The TCP socket with these addresses. `None`: there is none, or this kernel does not tell (module tcp_diag).
-pub(super) fn socket(local: SocketAddr, remote: SocketAddr) -> Option<Told> {
+pub(super) fn socket(local: SocketAddr, remote: SocketAddr) -> Option<SocketInfo> {
     let answer = ask(&request(local, remote)).ok()?;
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
     // Anything else is an error: ENOENT where there is no such socket.
     (kind == SOCK_DIAG_BY_FAMILY).then_some(())?;
-    Some(Told { state: *answer.get(STATE)?, uid: number(UID)?, inode: number(UID + 4)?.into() })
+    Some(SocketInfo { state: *answer.get(STATE)?, uid: number(UID)?, inode: number(UID + 4)?.into() })
 }
 
 fn ask(request: &[u8]) -> io::Result<Vec<u8>> {

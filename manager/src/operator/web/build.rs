@@ -9,7 +9,7 @@ use super::error::Answer;
 use super::layout::{Page, Section};
 use super::log::View;
 use super::{Web, build_failure, build_parts, build_trials, figures, marks, progress};
-use crate::history::{Around, Named as _};
+use crate::history::{Named as _, Neighbours};
 use crate::lifecycle::state;
 use crate::lifecycle::trials::{made_by, several};
 use crate::operator::access::{Caller, Role};
@@ -32,7 +32,7 @@ pub(super) async fn page(
 ) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
-    let around = web.manager.history().around(&build.schedule, &build.id).await?;
+    let neighbours = web.manager.history().neighbours(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
     let log =
         View::read(&web, &build, parameters.log.as_deref(), parameters.target.as_deref(), &parameters.q)
@@ -45,10 +45,10 @@ pub(super) async fn page(
         login: caller.is_browser(),
     };
     let body = html! {
-        (head(&build, &around, buildable, caller.may(Role::Operator)))
-        (progress::bar(&build, around.last_good.as_ref()))
+        (head(&build, &neighbours, buildable, caller.may(Role::Operator)))
+        (progress::bar(&build, neighbours.last_good.as_ref()))
         div #failure data-swap {
-            @if let Some(failure) = &build.failure { (build_failure::failure(&build, failure, &around)) }
+            @if let Some(failure) = &build.failure { (build_failure::failure(&build, failure, &neighbours)) }
             (build_trials::control_boots(&build))
             @if !build.warnings.is_empty() { (build_failure::warnings(&build)) }
         }
@@ -71,7 +71,7 @@ pub(super) async fn page(
     Ok(page.render(&body))
 }
 
-fn head(build: &v1::Build, around: &Around, buildable: bool, operator: bool) -> Markup {
+fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: bool) -> Markup {
     let ended = state::is_end(build.state());
     html! {
         div.page-head #head data-swap {
@@ -132,9 +132,9 @@ fn head(build: &v1::Build, around: &Around, buildable: bool, operator: bool) -> 
 }
 
 /// With what a build is compared: with the last one that passed first, for what broke it came after that.
-fn comparisons(build: &v1::Build, around: &Around) -> Markup {
-    let good = around.last_good.as_ref().map(|good| good.id.as_str());
-    let previous = around.previous.as_deref().filter(|previous| Some(*previous) != good);
+fn comparisons(build: &v1::Build, neighbours: &Neighbours) -> Markup {
+    let good = neighbours.last_good.as_ref().map(|good| good.id.as_str());
+    let previous = neighbours.previous.as_deref().filter(|previous| Some(*previous) != good);
     let with = |from: &str| format!("/compare?a={from}&b={}", build.id);
     html! {
         @if let Some(good) = good { a.button href=(with(good)) { "Compare with last good" } }
@@ -143,14 +143,14 @@ fn comparisons(build: &v1::Build, around: &Around) -> Markup {
 }
 
 /// The chain of retries, both ways.
-fn retries(build: &v1::Build, around: &Around) -> Markup {
+fn retries(build: &v1::Build, neighbours: &Neighbours) -> Markup {
     html! {
         @if !build.retry_of.is_empty() {
             p.muted {
                 "Retry of " a href={ "/builds/" (build.retry_of) } { (figures::short(&build.retry_of)) } ", which errored."
             }
         }
-        @if let Some(by) = &around.retried_by {
+        @if let Some(by) = &neighbours.retried_by {
             p.muted { "Tried again by " a href={ "/builds/" (by) } { (figures::short(by)) } "." }
         }
     }

@@ -5,11 +5,11 @@ use maud::{Markup, html};
 
 use super::build_parts::copy;
 use super::{figures, marks};
-use crate::history::{Around, Beside};
+use crate::history::{Neighbour, Neighbours};
 use crate::lifecycle::trials::blamed;
 
 /// Why it did not pass, and what proves it.
-pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, around: &Around) -> Markup {
+pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Neighbours) -> Markup {
     // The trial's own section has what proves it.
     let of_trial = blamed(build, failure).is_some();
     let says = match build.verdict() {
@@ -33,7 +33,7 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, around: &Around)
 }
 
 /// Since when the schedule's builds do not pass.
-fn since(build: &v1::Build, around: &Around) -> Markup {
+fn since(build: &v1::Build, neighbours: &Neighbours) -> Markup {
     let link = |beside: &Beside| {
         let at = chrono::DateTime::from_timestamp_millis(beside.created_ms);
         html! { a href={ "/builds/" (beside.id) } { (figures::short(&beside.id)) } " of " (figures::exact(at)) }
@@ -41,11 +41,11 @@ fn since(build: &v1::Build, around: &Around) -> Markup {
     html! {
         @if !build.verification {
             p.muted {
-                @match &around.last_good {
+                @match &neighbours.last_good {
                     Some(good) => { "Last good build: " (link(good)) "." },
                     None => "No build of this schedule has passed before.",
                 }
-                @match around.first_bad.as_ref() {
+                @match neighbours.first_bad.as_ref() {
                     Some(first) if first.id == build.id => " This is the first one since then that did not pass.",
                     Some(first) => { " First one since then that did not pass: " (link(first)) "." },
                     None => {},
@@ -111,7 +111,7 @@ mod tests {
         let said = |reason: &str, hint: &str| {
             let failed =
                 v1::Failure { reason: reason.to_owned(), hint: hint.to_owned(), ..v1::Failure::default() };
-            failure(&v1::Build::default(), &failed, &Around::default()).into_string()
+            failure(&v1::Build::default(), &failed, &Neighbours::default()).into_string()
         };
         let page = said("check_failed", "Read `logs --build` & mend it.");
         let next =
@@ -126,16 +126,19 @@ mod tests {
     #[test]
     fn a_failure_says_since_when_builds_do_not_pass() {
         let beside =
-            |id: &str| Some(Beside { id: id.to_owned(), created_ms: 1_790_000_000_000, took_ms: None });
-        let said = |around: &Around| {
+            |id: &str| Some(Neighbour { id: id.to_owned(), created_ms: 1_790_000_000_000, took_ms: None });
+        let said = |neighbours: &Neighbours| {
             let build = v1::Build { id: "b".to_owned(), ..v1::Build::default() };
             failure(&build, &v1::Failure::default(), around).into_string()
         };
-        let page =
-            said(&Around { last_good: beside("good"), first_bad: beside("first"), ..Around::default() });
+        let page = said(&Neighbours {
+            last_good: beside("good"),
+            first_bad: beside("first"),
+            ..Neighbours::default()
+        });
         assert!(page.contains("Last good build: <a href=\"/builds/good\">"), "{page}");
         assert!(page.contains("did not pass: <a href=\"/builds/first\">"), "{page}");
-        let page = said(&Around { first_bad: beside("b"), ..Around::default() });
+        let page = said(&Neighbours { first_bad: beside("b"), ..Neighbours::default() });
         assert!(page.contains("has passed before.") && page.contains("This is the first one"), "{page}");
         assert!(page.contains("<code>image-manager show b</code>"), "{page}");
     }

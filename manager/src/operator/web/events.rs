@@ -59,11 +59,11 @@ struct Stream {
 }
 
 /// The browser is gone, or the manager stops.
-struct Over;
+struct StreamEnded;
 
 /// What happened since the last beat.
 #[derive(Default)]
-struct News {
+struct Changes {
     changed: bool,
     /// By the target; of the build's own stages it is empty.
     progress: BTreeMap<String, v1::Progress>,
@@ -137,24 +137,24 @@ async fn follow(
     stream: &Stream,
     mut heard: broadcast::Receiver<Told>,
     mut followed: Option<Followed>,
-) -> Result<(), Over> {
+) -> Result<(), StreamEnded> {
     stream.send(Event::default().event("hello").retry(RETRY).data("{}")).await?;
-    let mut news = News::default();
+    let mut news = Changes::default();
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let id = followed.as_ref().map(|followed| followed.id.clone());
     let mut fallen = Box::pin(stream.web.access.keyring.fallen(&stream.caller));
     loop {
         tokio::select! {
-            () = stream.web.stop.cancelled() => return Err(Over),
-            () = &mut fallen => return Err(Over),
-            () = stream.sender.closed() => return Err(Over),
+            () = stream.web.stop.cancelled() => return Err(StreamEnded),
+            () = &mut fallen => return Err(StreamEnded),
+            () = stream.sender.closed() => return Err(StreamEnded),
             told = heard.recv() => match told {
                 Ok(told) if id.as_ref().is_some_and(|id| *id != told.build_id) => {}
                 Ok(told) => news.hear(told.event, id.is_some()),
                 // What was lost is made good by the page as it is now.
                 Err(RecvError::Lagged(_)) => news.changed = true,
-                Err(RecvError::Closed) => return Err(Over),
+                Err(RecvError::Closed) => return Err(StreamEnded),
             },
             _ = beat.tick() => {
                 let over = match &mut followed {
@@ -170,7 +170,7 @@ async fn follow(
     }
 }
 
-impl News {
+impl Changes {
     fn hear(&mut self, event: v1::BuildEvent, of_one: bool) {
         match event.kind {
             Some(build_event::Kind::Build(_)) => self.changed = true,
@@ -184,12 +184,12 @@ impl News {
 }
 
 impl Stream {
-    async fn send(&self, event: Event) -> Result<(), Over> {
+    async fn send(&self, event: Event) -> Result<(), StreamEnded> {
         let sent = tokio::time::timeout(PATIENCE, self.sender.send(event)).await;
-        sent.map_err(|_| Over)?.map_err(|_| Over)
+        sent.map_err(|_| StreamEnded)?.map_err(|_| StreamEnded)
     }
 
-    async fn tell(&self, news: News) -> Result<(), Over> {
+    async fn tell(&self, news: Changes) -> Result<(), StreamEnded> {
         if news.changed {
             self.send(Event::default().event("changed").data("{}")).await?;
         }
@@ -202,7 +202,7 @@ impl Stream {
     }
 
     /// Sends what the log has gained. True when the build has ended and all is told.
-    async fn log(&self, followed: &mut Followed) -> Result<bool, Over> {
+    async fn log(&self, followed: &mut Followed) -> Result<bool, StreamEnded> {
         // Asked before the file is read: what was written before the end is told.
         let ended = !self.web.manager.is_under_way(&followed.id);
         if let Some((log, path)) = followed.log.clone() {
@@ -210,7 +210,7 @@ impl Stream {
             let read = tokio::task::spawn_blocking(move || log_file::after(log, &path, from, zone)).await;
             // A log that cannot be read is as one that says nothing.
             let Part { lines, end, .. } =
-                read.map_err(|_| Over)?.unwrap_or(Part { end: from, ..Part::default() });
+                read.map_err(|_| StreamEnded)?.unwrap_or(Part { end: from, ..Part::default() });
             followed.from = end;
             if end != from {
                 let lines = serde_json::to_string(&lines).unwrap_or_default();
@@ -221,7 +221,7 @@ impl Stream {
         if !ended {
             return Ok(false);
         }
-        let build = self.web.manager.history().build(&followed.id).await.map_err(|_| Over)?;
+        let build = self.web.manager.history().build(&followed.id).await.map_err(|_| StreamEnded)?;
         Ok(state::is_end(build.state()))
     }
 }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::schedule::success_rate;
 use super::{figures, zone};
-use crate::operator::charts::{self, Drawing};
+use crate::operator::charts::{self, Svg};
 
 /// All of a schedule's trends.
 pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
@@ -29,7 +29,7 @@ pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
     }
 }
 
-fn chart(title: &str, says: &str, svg: &Drawing) -> Markup {
+fn chart(title: &str, says: &str, svg: &Svg) -> Markup {
     html! {
         figure.chart-box {
             // The script puts what is pointed at into the second line.

@@ -25,8 +25,8 @@ use self::keys::{home_of, known_keys};
 use self::rules::Rule;
 use super::diagnostics::{Findings, quoted};
 use super::layers::{Entry, Table};
-use super::places::ImagePlaces;
 use super::quantities::{QuantityError, parse_duration, parse_size, show_duration, show_size};
+use super::spans::ImageSpans;
 use super::suggestions::nearest;
 
 /// Whether an image can have this public name.
@@ -56,7 +56,7 @@ pub(super) struct Reader<'a> {
     /// The mistakes.
     pub findings: Findings,
     /// Where the parts of each schedule's image stand.
-    pub images: BTreeMap<String, ImagePlaces>,
+    pub images: BTreeMap<String, ImageSpans>,
 }
 
 /// A string of the file.

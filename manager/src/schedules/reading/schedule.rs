@@ -14,8 +14,8 @@ use super::{Reader, Text, keys};
 use crate::schedules::cron::Cron;
 use crate::schedules::diagnostics::quoted;
 use crate::schedules::layers::{Entry, Table};
-use crate::schedules::places::ImagePlaces;
 use crate::schedules::quantities::show_duration;
+use crate::schedules::spans::ImageSpans;
 use crate::schedules::suggestions::nearest;
 use crate::schedules::{
     CheckSpec, OnFailure, Publish, PublishWhen, RetryPolicy, Schedule, Skip, Target, Timeouts,
@@ -99,8 +99,8 @@ impl<'a> Reader<'a> {
         let (schedule, tables) = self.schedule(&table, Some(entry.key));
         self.refuse_keys_of_the_other_cloud(&table, &schedule, &tables);
         self.refuse_machines_that_cannot_be(&table, &schedule, &tables);
-        let places = image_places(&table);
-        self.images.insert(schedule.name.clone(), places);
+        let spans = image_spans(&table);
+        self.images.insert(schedule.name.clone(), spans);
         Some((table, schedule))
     }
 
@@ -314,9 +314,9 @@ impl<'a> Reader<'a> {
 }
 
 /// Where the entries of `image.elements`, `image.elements_path`, `image.packages` and `image.environment` stand.
-fn image_places(schedule: &Table<'_>) -> ImagePlaces {
+fn image_spans(schedule: &Table<'_>) -> ImageSpans {
     let Some(image) = schedule.get("image").and_then(|entry| entry.table()) else {
-        return ImagePlaces::default();
+        return ImageSpans::default();
     };
     let elements = image.get("elements");
     let listed = |key: &str| {
@@ -328,7 +328,7 @@ fn image_places(schedule: &Table<'_>) -> ImagePlaces {
     let environment = image.get("environment").and_then(|entry| entry.table());
     let variables: Vec<_> = environment.into_iter().flat_map(|table| table.entries()).collect();
     let name = |entry: &Entry<'_>| entry.key.to_owned();
-    ImagePlaces {
+    ImageSpans {
         key: elements.as_ref().map(|entry| entry.key_span.clone()).unwrap_or_default(),
         items: items("elements"),
         packages: items("packages"),

@@ -81,10 +81,10 @@ fn what_is_no_database_is_an_error() {
 }
 
 /// Answers everything alike.
-struct Answer(Result<Fate, Trouble>);
+struct Answer(Result<FileState, Trouble>);
 
 impl Tree for Answer {
-    fn fate(&self, _: &str, _: &Checksum) -> Result<Fate, Trouble> {
+    fn file_state(&self, _: &str, _: &Checksum) -> Result<FileState, Trouble> {
         self.0.clone()
     }
 
@@ -104,11 +104,11 @@ fn configuration_may_be_edited_and_documentation_may_be_missing() {
     };
     let configuration = PackagedFile { configuration: true, ..file.clone() };
     let documentation = PackagedFile { may_be_missing: true, ..file.clone() };
-    let of = |answer: Result<Fate, Trouble>, file: &PackagedFile| outcome(&Answer(answer), file);
-    assert_eq!(of(Ok(Fate::Same), &file), Outcome::Same);
-    assert_eq!(of(Ok(Fate::Changed), &file), Outcome::Changed);
-    assert_eq!(of(Ok(Fate::Changed), &configuration), Outcome::Edited);
-    assert_eq!(of(Ok(Fate::Blank), &configuration), Outcome::Damaged("blank".into()));
+    let of = |answer: Result<FileState, Trouble>, file: &PackagedFile| outcome(&Answer(answer), file);
+    assert_eq!(of(Ok(FileState::Same), &file), Outcome::Same);
+    assert_eq!(of(Ok(FileState::Changed), &file), Outcome::Changed);
+    assert_eq!(of(Ok(FileState::Changed), &configuration), Outcome::Edited);
+    assert_eq!(of(Ok(FileState::Blank), &configuration), Outcome::Damaged("blank".into()));
     assert_eq!(of(Err(Trouble::OtherKind), &file), Outcome::Changed);
     assert_eq!(of(Err(Trouble::Missing), &configuration), Outcome::Missing);
     assert_eq!(of(Err(Trouble::Missing), &documentation), Outcome::LeftOut);
@@ -116,7 +116,7 @@ fn configuration_may_be_edited_and_documentation_may_be_missing() {
     assert_eq!(of(Err(Trouble::Stopped), &file), Outcome::Stopped);
     for (target, expected) in [("there", Outcome::Same), ("elsewhere", Outcome::Changed)] {
         let link = PackagedFile { kind: Kind::Link(target.into()), ..file.clone() };
-        assert_eq!(of(Ok(Fate::Same), &link), expected);
+        assert_eq!(of(Ok(FileState::Same), &link), expected);
     }
 }
 

@@ -60,7 +60,7 @@ fn taken_up(place: &Place, gateway: &str, id: &str) -> Json {
 #[track_caller]
 fn assert_passed(place: &Place, build: &Json) {
     assert_eq!(build["state"], "succeeded", "{build}\n{}", place.serve_log());
-    assert!(place.serve_log().contains("taken up"), "{}", place.serve_log());
+    assert!(place.serve_log().contains("resumed"), "{}", place.serve_log());
     let published = place.state().join("images/published/tiny.qcow2");
     let hash = std::process::Command::new("sha512sum").arg(published).output().unwrap();
     assert!(super::harness::text(&hash.stdout).starts_with(build["image"]["sha512"].as_str().unwrap()));

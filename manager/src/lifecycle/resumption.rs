@@ -9,7 +9,7 @@
 //!
 //! A build that was PUBLISHING goes on always: every step of it can be repeated. Anywhere else a trial ends ERRORED
 //! `interrupted`, and is made again when the schedule says so; a build ends so when its schedule has changed since. A
-//! build is taken up a few times only: one that brings its manager down must not do so for ever.
+//! build is resumed a few times only: one that brings its manager down must not do so for ever.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::history::{Claim, History, HistoryError, Introduction, Named as _, Tri
 use crate::reason::Reason;
 use crate::schedules::{Schedule, Target};
 
-/// How often a build is taken up.
+/// How often a build is resumed.
 const MOST: u32 = 3;
 /// How long the failed network checks of one trial may be repeated, while the manager starts.
 const LAST_OPINION: Duration = Duration::from_secs(20);
@@ -111,8 +111,8 @@ impl Resumption {
         Self { history, clouds, fingerprint }
     }
 
-    /// Where a build can be gone on with that is taken up now, which counts. Otherwise says why that cannot be.
-    pub(super) async fn take_up(
+    /// Where a build can be resumed it is resumed now, which counts. Otherwise says why that cannot be.
+    pub(super) async fn resume(
         &self,
         schedule: &Schedule,
         state: BuildState,
@@ -122,8 +122,8 @@ impl Resumption {
             Ok(start) => start,
             Err(why) => return Ok(Err(why)),
         };
-        if self.history.take_up(&build.id).await? > MOST {
-            return Ok(Err(format!("it was taken up {MOST} times already")));
+        if self.history.resume_build(&build.id).await? > MOST {
+            return Ok(Err(format!("it was resumed {MOST} times already")));
         }
         Ok(Ok(start))
     }

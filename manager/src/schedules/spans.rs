@@ -9,7 +9,7 @@ use super::values::{Schedule, Schedules};
 
 /// What a mistake is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Subject {
     /// `image.elements` as a whole.
     Elements,
     /// One of them.
@@ -30,7 +30,7 @@ pub struct Mistake {
     /// The schedule's name.
     pub schedule: String,
     /// What of it.
-    pub place: Place,
+    pub subject: Subject,
     /// What is wrong, in one line.
     pub title: String,
     /// What stands beside the caret.
@@ -43,27 +43,27 @@ impl Mistake {
     /// A mistake of a schedule.
     pub fn of(
         schedule: &Schedule,
-        place: Place,
+        subject: Subject,
         title: impl Into<String>,
         label: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
         let (title, label, help) = (title.into(), label.into(), help.into());
-        Self { schedule: schedule.name.clone(), place, title, label, help }
+        Self { schedule: schedule.name.clone(), subject, title, label, help }
     }
 }
 
 /// The file's text, and where the schedules' parts stand in it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Places {
+pub(super) struct SourceSpans {
     pub(super) text: String,
     /// By the schedule's name.
-    pub(super) schedules: BTreeMap<String, ImagePlaces>,
+    pub(super) schedules: BTreeMap<String, ImageSpans>,
 }
 
 /// Where the parts of a schedule's image stand; in `[defaults]` when they come from there.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct ImagePlaces {
+pub(super) struct ImageSpans {
     /// The key `elements`.
     pub(super) key: Range<usize>,
     /// Each element's name.
@@ -84,22 +84,22 @@ impl Schedules {
     pub fn refuse(&self, mistakes: &[Mistake]) -> Result<(), LoadError> {
         let mut findings = Findings::default();
         for mistake in mistakes {
-            let places = self.places.schedules.get(&mistake.schedule).cloned().unwrap_or_default();
-            let of_one = match &mistake.place {
-                Place::Element(name) => places.items.get(name).cloned(),
-                Place::Variable(name) => places.variables.get(name).cloned(),
-                Place::Value(name) => places.values.get(name).cloned(),
-                Place::Package(name) => places.packages.get(name).cloned(),
-                Place::Directory(position) => places.directories.get(*position).cloned(),
-                Place::Elements => None,
+            let spans = self.spans.schedules.get(&mistake.schedule).cloned().unwrap_or_default();
+            let of_one = match &mistake.subject {
+                Subject::Element(name) => spans.items.get(name).cloned(),
+                Subject::Variable(name) => spans.variables.get(name).cloned(),
+                Subject::Value(name) => spans.values.get(name).cloned(),
+                Subject::Package(name) => spans.packages.get(name).cloned(),
+                Subject::Directory(position) => spans.directories.get(*position).cloned(),
+                Subject::Elements => None,
             };
             findings.add(
-                of_one.unwrap_or(places.key),
+                of_one.unwrap_or(spans.key),
                 mistake.title.as_str(),
                 mistake.label.as_str(),
                 Some(mistake.help.clone()),
             );
         }
-        findings.into_result(&self.path, &self.places.text)
+        findings.into_result(&self.path, &self.spans.text)
     }
 }

@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
-use super::attach::Place;
+use super::attach::SessionSlot;
 use super::conversation::{Conversation, message};
 use super::listener::OpenConnection;
 use super::refusals::Refused;
 use super::{Claimant, Gateway, TokenHash};
 
 /// Somebody with a token, who has said Hello.
-pub(super) struct Newcomer {
+pub(super) struct PendingAgent {
     pub(super) gateway: Gateway,
     pub(super) token: TokenHash,
     pub(super) claimant: Claimant,
@@ -25,16 +25,16 @@ pub(super) struct Newcomer {
     pub(super) deadline: Instant,
 }
 
-impl Newcomer {
-    /// Has it prove its key, gives it the session's place, and talks to it to the end of the stream.
-    pub(super) async fn come_in(self, hello: Hello, mut incoming: Streaming<AgentMessage>) {
+impl PendingAgent {
+    /// Has it prove its key, gives it the session's slot, and talks to it to the end of the stream.
+    pub(super) async fn admit(self, hello: Hello, mut incoming: Streaming<AgentMessage>) {
         let peer = self.connection.as_ref().map(|connection| connection.peer);
         let proved = self.prove(&mut incoming).await;
         // From here on its connection may stay.
         let welcomed = self.connection.as_ref().map(OpenConnection::welcome);
-        let place = proved.and_then(|()| self.gateway.take_place(self.token, &self.claimant, peer));
-        let place = match place {
-            Ok(place) => Place { welcomed, ..place },
+        let slot = proved.and_then(|()| self.gateway.take_slot(self.token, &self.claimant, peer));
+        let slot = match slot {
+            Ok(slot) => SessionSlot { welcomed, ..slot },
             Err(status) => {
                 // It hears why, if it still listens.
                 let _ = self.outgoing.try_send(Err(status));
@@ -42,7 +42,7 @@ impl Newcomer {
             }
         };
         let Self { gateway, token, claimant, outgoing, .. } = self;
-        let conversation = Conversation { gateway, token, place, claimant, outgoing };
+        let conversation = Conversation { gateway, token, slot, claimant, outgoing };
         conversation.run(hello, incoming).await;
     }
 

@@ -14,7 +14,7 @@ pub const MOST_CHECKS: usize = 64;
 /// Most requests beyond them that are answered, so that the manager hears of each.
 const MOST_REFUSED: usize = 64;
 
-pub(super) struct Board {
+pub(super) struct RequestedChecks {
     guest: Guest,
     reboot: Reboot,
     /// In the order of their requests.
@@ -43,7 +43,7 @@ enum Reboot {
     ToBeJudged(CheckRequest, Box<Kept>),
 }
 
-impl Board {
+impl RequestedChecks {
     pub(super) fn new(guest: Guest) -> Self {
         let (slots, tasks, names) = (Vec::new(), JoinSet::new(), HashMap::new());
         Self { guest, reboot: Reboot::NotDue, slots, tasks, names }
@@ -51,20 +51,20 @@ impl Board {
 
     /// One that goes on where the agent was before this process: `kept` is what it has kept for a reboot.
     pub(super) fn with(guest: Guest, kept: Option<Kept>) -> Self {
-        let mut board = Self::new(guest);
-        let Some(kept) = kept else { return board };
+        let mut checks = Self::new(guest);
+        let Some(kept) = kept else { return checks };
         let known = |result: &CheckResult| Slot {
             name: result.name.clone(),
             result: Some(result.clone()),
             request: None,
         };
-        board.slots = kept.results.iter().map(known).collect();
+        checks.slots = kept.results.iter().map(known).collect();
         // Otherwise the server has not gone down yet, and is told once more.
-        if kept.is_of_an_earlier_boot(&board.guest) {
-            board.guest = board.guest.booted_first_at(kept.booted_at());
-            board.reboot = Reboot::Made(Box::new(kept));
+        if kept.is_of_an_earlier_boot(&checks.guest) {
+            checks.guest = checks.guest.booted_first_at(kept.booted_at());
+            checks.reboot = Reboot::Made(Box::new(kept));
         }
-        board
+        requested
     }
 
     /// Starts a check, unless it runs already or has ended: then its result comes back.
@@ -206,46 +206,46 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_runs_once() {
-        let mut board = Board::new(Guest::default());
-        assert!(board.is_complete(0) && !board.is_complete(1));
-        assert!(board.request(request("x")).is_none());
-        assert!(board.request(request("x")).is_none());
-        assert!(!board.is_complete(1));
-        assert_eq!(board.ended().await.name, "x");
-        assert!(board.is_complete(1));
-        assert_eq!(board.request(request("x")).unwrap().name, "x");
-        assert_eq!(board.results().len(), 1);
+        let mut checks = RequestedChecks::new(Guest::default());
+        assert!(checks.is_complete(0) && !checks.is_complete(1));
+        assert!(checks.request(request("x")).is_none());
+        assert!(checks.request(request("x")).is_none());
+        assert!(!checks.is_complete(1));
+        assert_eq!(checks.ended().await.name, "x");
+        assert!(checks.is_complete(1));
+        assert_eq!(checks.request(request("x")).unwrap().name, "x");
+        assert_eq!(checks.results().len(), 1);
     }
 
     #[tokio::test]
     async fn there_is_an_end_to_checks() {
-        let mut board = Board::new(Guest::default());
+        let mut checks = RequestedChecks::new(Guest::default());
         for number in 0..MOST_CHECKS {
-            assert!(board.request(request(&number.to_string())).is_none());
+            assert!(checks.request(request(&number.to_string())).is_none());
         }
         for number in 0..MOST_REFUSED + 10 {
-            let refused = board.request(request(&format!("more{number}"))).unwrap();
+            let refused = checks.request(request(&format!("more{number}"))).unwrap();
             assert_eq!(refused.outcome(), CheckOutcome::Inconclusive);
         }
         for _ in 0..MOST_CHECKS {
-            board.ended().await;
+            checks.ended().await;
         }
-        assert!(board.is_complete(1000));
-        assert_eq!(board.results().len(), MOST_CHECKS + MOST_REFUSED);
+        assert!(checks.is_complete(1000));
+        assert_eq!(checks.results().len(), MOST_CHECKS + MOST_REFUSED);
     }
 
     #[tokio::test]
     async fn a_check_too_many_is_in_the_report() {
-        let mut board = Board::new(Guest::default());
+        let mut checks = RequestedChecks::new(Guest::default());
         for number in 0..=MOST_CHECKS {
-            board.request(request(&number.to_string()));
+            checks.request(request(&number.to_string()));
         }
         let asked = u32::try_from(MOST_CHECKS + 1).unwrap();
-        assert!(!board.is_complete(asked));
+        assert!(!checks.is_complete(asked));
         for _ in 0..MOST_CHECKS {
-            board.ended().await;
+            checks.ended().await;
         }
-        assert!(board.is_complete(asked));
-        assert_eq!(board.results().last().unwrap().name, MOST_CHECKS.to_string());
+        assert!(checks.is_complete(asked));
+        assert_eq!(checks.results().last().unwrap().name, MOST_CHECKS.to_string());
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{Config, removal};
 
-pub(super) struct Farewell {
+pub(super) struct Closing {
     root: PathBuf,
     patience: Duration,
     stage: Stage,
@@ -26,7 +26,7 @@ enum Stage {
     Removed(RemovalReport),
 }
 
-impl Farewell {
+impl Closing {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             root: config.guest.root.clone(),
