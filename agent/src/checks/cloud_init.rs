@@ -41,9 +41,10 @@ const RESULT_GRACE: Duration = Duration::from_secs(5);
 /// The check.
 pub static CHECK: Check = Check {
     kind: "cloud_init",
-    proves: "cloud-init came to a good end: each stage has run without errors, and it found a datasource",
-    details: "The stages are init-local, init, modules-config and modules-final. cloud-init must be able to read each of \
-              its configuration files (`cloud.cfg`, `cloud.cfg.d/*.cfg`); the fallback `None` is no datasource.",
+    proves: "cloud-init has ended well: each stage ran without errors, and it found a datasource",
+    details: "The stages are init-local, init, modules-config and modules-final. cloud-init must be able to read each \
+              of its configuration files (`cloud.cfg`, `cloud.cfg.d/*.cfg`); the fallback `None` does not count as a \
+              datasource.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -60,8 +61,8 @@ pub static CHECK: Check = Check {
             name: "datasource",
             value: ValueType::Text(&DATASOURCE),
             default: "any but the fallback `None`",
-            help: "the datasource must be this one, as cloud-init names it (`ConfigDrive`, `OpenStack`, `NoCloud`, ...); \
-                   `\"None\"` where the image is meant to run without one",
+            help: "the datasource must be this one, by cloud-init's name (`ConfigDrive`, `OpenStack`, `NoCloud`, ...); \
+                   `\"None\"` if the image is meant to run without one",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

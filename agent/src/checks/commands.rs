@@ -15,9 +15,9 @@ use crate::text;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "commands",
-    proves: "commands end with the exit code, and say what the schedule expects",
-    details: "Each is given to the image's `/bin/sh`, once cloud-init has ended (or most of the check's time is gone), one \
-              after the other.",
+    proves: "commands end with the exit code and the output that the schedule expects",
+    details: "The image's `/bin/sh` runs them, one after the other, once cloud-init has ended or most of the check's \
+              time has passed.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
@@ -36,14 +36,14 @@ pub static CHECK: Check = Check {
                 name: "exit_code",
                 value: ValueType::Number { smallest: 0, largest: 255 },
                 default: "0",
-                help: "how it must end",
+                help: "the exit code that it must end with",
             },
             Key {
                 name: "output",
                 value: ValueType::Text(&PATTERN),
                 default: "anything",
-                help: "what it must say on its standard output, white space around it aside; `*` stands for anything, \
-                       as in \"*is running*\"",
+                help: "what it must write to standard output, apart from white space around it; `*` stands for \
+                       anything, as in \"*is running*\"",
             },
             Key {
                 name: "user",

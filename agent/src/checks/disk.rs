@@ -41,9 +41,9 @@ const MIB: u64 = 1 << 20;
 pub static CHECK: Check = Check {
     kind: "disk",
     proves: "the root file system has grown to the end of the disk, has room and can be written",
-    details: "Its partition, the volumes in it and the file system itself must reach to the end of what each lies upon, \
-              and no partition may stand behind it. Growing happens during the boot, so it is waited for. The same \
-              goes for the file systems that `mounts` names.",
+    details: "Its partition, the volumes in it and the file system itself must each reach to the end of what they lie \
+              on, and no partition may follow it. The root grows during the boot, so the check waits for that. The \
+              same applies to the file systems that `mounts` names.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
@@ -54,7 +54,7 @@ pub static CHECK: Check = Check {
             name: "min_free",
             value: ValueType::Size { largest: 1 << 50 },
             default: "\"0\"",
-            help: "least room on the root file system, as in \"500 MiB\"",
+            help: "least free room on the root file system, as in \"500 MiB\"",
         },
         Key {
             name: "min_free_inodes",
@@ -66,7 +66,7 @@ pub static CHECK: Check = Check {
             name: "mounts",
             value: ValueType::Texts(&mounts::PLACE),
             default: "[]",
-            help: "where other file systems must be mounted, grown and writable too, as in [\"/srv\"]",
+            help: "mount points of other file systems, which must be mounted, grown and writable too, as in [\"/srv\"]",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -32,12 +32,12 @@ const UNRESOLVED: &str = "unresolved";
 pub static CHECK: Check = Check {
     kind: "dns",
     proves: "names resolve through the image's own resolver, which asks the name servers that its network gave it",
-    details: "A `resolv.conf` that came with the image and names another machine fails, for it does not fit the next \
-              network. Where nothing is left to ask for, the check is skipped and says so.",
+    details: "A `resolv.conf` that came with the image and names another machine fails, because it does not fit the \
+              next network. If there is no name to ask for, the check is skipped and says so.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
-    cost: "a few questions to the name server",
+    cost: "a few queries to the name server",
     repeatable: true,
     keys: &[
         Key {
@@ -50,7 +50,7 @@ pub static CHECK: Check = Check {
             name: "fixed_servers",
             value: ValueType::Flag,
             default: "false",
-            help: "the name servers in the image's own `resolv.conf` are meant, wherever it runs",
+            help: "the name servers in the image's own `resolv.conf` are intended, wherever it runs",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -26,8 +26,9 @@ const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(4);
 /// The check.
 pub static CHECK: Check = Check {
     kind: "files",
-    proves: "files are there, or not, with the mode, the owner and the content that the schedule expects",
-    details: "What is not as expected is looked at again until cloud-init has ended, which may be what writes it.",
+    proves: "files are there, with the mode, the owner and the content that the schedule expects, or are absent",
+    details: "A file that is not as expected is examined again until cloud-init has ended, because cloud-init may \
+              write it.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
@@ -40,7 +41,7 @@ pub static CHECK: Check = Check {
                 name: "path",
                 value: ValueType::Text(&PATH),
                 default: "",
-                help: "the whole path in the image",
+                help: "the absolute path in the image",
             },
             Key {
                 name: "kind",
@@ -64,7 +65,7 @@ pub static CHECK: Check = Check {
                 name: "contains",
                 value: ValueType::Text(&CONTENT),
                 default: "anything",
-                help: "a text that the file has in it",
+                help: "a text that the file must contain",
             },
         ]),
         default: "",

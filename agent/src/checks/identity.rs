@@ -43,14 +43,15 @@ const MOST_LEFT: usize = 16;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "identity",
-    proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, proxies or \
-             shell history of the build are left",
-    details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and of its user data may \
-              stand in anybody's `authorized_keys`. Credentials (`.netrc`, private keys, `clouds.yaml`, `auth.conf` and \
-              the like), proxies and shell histories count when they were there before this boot; `keep` names those that \
-              are meant. The manager compares machine id and host keys with those in the artifact, as they were \
-              before any server booted it: a server that has one of those fails, whatever the file's date says. A \
-              `resolv.conf` that came with the image is for the check `dns` to find.",
+    proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, proxies \
+             or shell history of the build are left",
+    details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and \
+              of its user data may be in any user's `authorized_keys`. Credentials (`.netrc`, private keys, \
+              `clouds.yaml`, `auth.conf` and the like), proxies and shell histories count if they were there before \
+              this boot; `keep` names those that are intended. The manager compares the machine id and the host keys \
+              with those in the artifact, as they were before any server booted it: a server that has one of those \
+              fails, whatever the date of the file says. A `resolv.conf` that came with the image is left to the check \
+              `dns`.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -67,7 +68,7 @@ pub static CHECK: Check = Check {
             name: "fixed_host_name",
             value: ValueType::Flag,
             default: "false",
-            help: "the host name in the image is meant, whatever the cloud calls the server",
+            help: "the host name in the image is intended, whatever the cloud calls the server",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -49,9 +49,10 @@ const UNREACHED: &str = "unreached";
 /// The check.
 pub static CHECK: Check = Check {
     kind: "internet",
-    proves: "targets outside answer, `https` with the image's own certificate authorities",
-    details: "Any answer proves the way to a target, but 5xx, which is what proxies say, too. Targets are asked for their \
-              head only. Loopback and link-local addresses are asked only when the schedule names them.",
+    proves: "targets outside answer, and `https` is verified with the image's own certificate authorities",
+    details: "Any answer proves that a target can be reached, except 5xx other than 501, which may come from a proxy. \
+              Targets are asked with `HEAD` only. Loopback and link-local addresses are asked only if the schedule \
+              names them.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,

@@ -27,10 +27,10 @@ const NOT_THE_IMAGES: &str = "SMIL";
 /// The check.
 pub static CHECK: Check = Check {
     kind: "kernel",
-    proves: "the newest installed kernel runs, writes to the serial console, and has neither broken nor been tainted",
-    details: "Taints by hardware or by the host (S, M, I, L) are allowed always, and a processor that stood still is no fault of the \
-              image. Letters are those of the kernel's documentation; `O` is a module from outside the kernel, `P` a proprietary \
-              one, `W` a warning.",
+    proves: "the newest installed kernel runs, writes to the serial console, and has neither failed nor been tainted",
+    details: "Taints by the hardware or the host (S, M, I, L) are always allowed, and lockups that a busy host causes \
+              are not the image's fault. The letters are those of the kernel's documentation; `O` is a module from \
+              outside the kernel, `P` a proprietary module, `W` a warning.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -41,7 +41,7 @@ pub static CHECK: Check = Check {
             name: "console",
             value: ValueType::Text(&CONSOLE),
             default: "any serial one",
-            help: "device of the console that the kernel must write to, as in \"ttyS0\"; \"none\" where none is wanted",
+            help: "device of the console that the kernel must write to, as in \"ttyS0\"; \"none\" if none is wanted",
         },
         Key {
             name: "allowed_taint",
@@ -53,7 +53,7 @@ pub static CHECK: Check = Check {
             name: "modules",
             value: ValueType::Texts(&MODULE),
             default: "none",
-            help: "modules that must be loaded or can be, as in [\"overlay\"]",
+            help: "modules that must be loaded or loadable, as in [\"overlay\"]",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -33,15 +33,15 @@ const BUS: &str = "/run/dbus/system_bus_socket";
 /// The check.
 pub static CHECK: Check = Check {
     kind: "lease",
-    proves: "the leases of DHCP are renewed when the server asks, as it will for as long as it runs",
-    details: "systemd-networkd and dhcpcd are told to renew now, and the address must then be good for longer than before. \
-              Skipped where no address is from a lease, with other clients, which take no such order, and for \
-              systemd-networkd on the cloud `local`: QEMU's user network answers a renewal by broadcast, which \
-              systemd-networkd does not hear.",
+    proves: "DHCP leases are renewed when the server asks, as it must for as long as it runs",
+    details: "systemd-networkd and dhcpcd are told to renew, and the address must then be valid for longer than \
+              before. The check is skipped if no address is from a lease, with other clients, which take no such \
+              order, and for systemd-networkd on the cloud `local`: QEMU's user network answers a renewal by \
+              broadcast, which systemd-networkd does not receive.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "seconds after the end of cloud-init; up to half a minute where nobody answers",
+    cost: "a few seconds after the end of cloud-init; up to half a minute if nobody answers",
     repeatable: false,
     keys: &[],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -30,9 +30,9 @@ const SOURCES: [&str; 3] = ["any", "config_drive", "service"];
 pub static CHECK: Check = Check {
     kind: "metadata",
     proves: "the server's metadata can be read, and cloud-init has taken its instance id and its user data",
-    details: "The config drive, or else the metadata service, is read by the agent itself, and compared with what cloud-init \
-              kept; the instance id must be the one that the server has in its cloud. Where neither speaks \
-              as OpenStack does, cloud-init's own word is all there is.",
+    details: "The agent itself reads the config drive, or else the metadata service, and compares it with what \
+              cloud-init kept. The instance id must be the one that the server has in its cloud. If neither is in \
+              OpenStack's format, only what cloud-init kept can be checked.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,

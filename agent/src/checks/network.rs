@@ -32,9 +32,10 @@ const LEAST_MTU: u64 = 1280;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "network",
-    proves: "every network card has the addresses, the MTU and the name servers that the metadata says, and a way out",
-    details: "Where the metadata says DHCP, the address must be from a lease: one that came with the image fits the first server \
-              only. Without a network in the metadata every card must have a leased address.",
+    proves: "every network card has the addresses and the MTU that the metadata says, and the server has its name \
+             servers and a default route",
+    details: "If the metadata says DHCP, the address must be from a lease: an address that came with the image fits \
+              the first server only. If the metadata has no network, every card must have a leased address.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -45,13 +46,13 @@ pub static CHECK: Check = Check {
             name: "default_route",
             value: ValueType::Flag,
             default: "true",
-            help: "there must be a default route, where the metadata does not say otherwise",
+            help: "there must be a default route, unless the metadata says otherwise",
         },
         Key {
             name: "fixed_servers",
             value: ValueType::Flag,
             default: "false",
-            help: "the image has name servers of its own, as `dns.fixed_servers` says",
+            help: "the image has name servers of its own, as with `dns.fixed_servers`",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -37,14 +37,15 @@ const MOST: usize = 16;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "package_manager",
-    proves: "the package manager's indexes refresh with their signatures verified, no package is broken, and no security \
-             update is pending",
-    details: "For apt and dnf. A mirror that does not answer is no fault of the image; sources or keys that are wrong are. \
-              The indexes are fetched anew into a directory that goes again. With `install`, the package is installed and purged in reality.",
+    proves: "the package manager's indexes can be refreshed with their signatures verified, no package is broken, and \
+             no security update is pending",
+    details: "For apt and dnf. A mirror that does not answer is not the image's fault; wrong sources or keys are. The \
+              indexes are fetched anew into a directory that is removed afterwards. With `install`, the package is \
+              really installed and purged.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "fetches the indexes: some 10 MB",
+    cost: "fetches the indexes: about 10 MB",
     repeatable: false,
     keys: &[
         Key {

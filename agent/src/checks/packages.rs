@@ -38,9 +38,10 @@ const PIECE: usize = 64 * 1024;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "packages",
-    proves: "packaged files hold what dpkg's or rpm's checksums say, and are not missing",
-    details: "Edited configuration and documentation are left aside. Files that hold nothing but zeros, or cannot be read, \
-              fail it in any case, and so does it when more than half of the files (and more than 25) are missing.",
+    proves: "packaged files have the content that dpkg's or rpm's checksums say, and most of them are there",
+    details: "Edited configuration and documentation do not count. A file that holds nothing but zeros, or cannot be \
+              read, always fails the check. So does an image in which more than half of the files (and more than 25) \
+              are missing.",
     set: Set::Thorough,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -50,7 +51,7 @@ pub static CHECK: Check = Check {
         name: "max_changed",
         value: ValueType::Number { smallest: 0, largest: 0xffff_ffff },
         default: "25",
-        help: "so many packaged files may differ, because elements changed them",
+        help: "how many packaged files may differ, because elements may change some",
     }],
     examine: Some(|asked| Box::pin(examine(asked))),
 };

@@ -44,12 +44,12 @@ const AGAIN: [&str; 4] = ["cloud_init", "network", "ssh", "services"];
 /// The check. The session runs it, as the last one.
 pub(crate) static CHECK: Check = Check {
     kind: "reboot",
-    proves: "the server reboots in order, its agent is back within a bound, host keys, machine id, host name and addresses are \
-             the same, and chosen checks hold again",
-    details: "It runs when all others have ended. A server that does not come back within the check's timeout ends the trial \
-              as `agent_lost`; then another image is booted on the target, as `control` says, before this one is blamed. \
-              The checks named in `again` are repeated where the schedule asks for them and they passed before. On \
-              the cloud `local` QEMU is started again on the same disk.",
+    proves: "the server reboots in order, its agent is back in time, host keys, machine id, host name and addresses \
+             stay the same, and chosen checks pass again",
+    details: "It runs when all others have ended. If the server does not come back within the check's timeout, the \
+              trial ends as `agent_lost`; then another image is booted on the target, as `control` says, before this \
+              one is blamed. The checks named in `again` are repeated if the schedule asks for them and they passed \
+              before. On the cloud `local`, QEMU is started again on the same disk.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -60,13 +60,13 @@ pub(crate) static CHECK: Check = Check {
             name: "within",
             value: ValueType::Duration { shortest: Duration::from_secs(1), longest: Duration::from_hours(1) },
             default: "\"5m\"",
-            help: "the longest that it may take from the order to reboot until the agent is there again",
+            help: "the longest time from the order to reboot until the agent is back",
         },
         Key {
             name: "again",
             value: ValueType::Texts(&KIND),
             default: "[\"cloud_init\", \"network\", \"ssh\", \"services\"]",
-            help: "kinds of checks that must hold again",
+            help: "kinds of checks that must pass again",
         },
     ],
     examine: None,

@@ -38,11 +38,11 @@ const LINES: (usize, usize) = (12, 24);
 /// The check.
 pub static CHECK: Check = Check {
     kind: "script",
-    proves: "a program of your own ends with exit code 0, or with only good points in the Test Anything Protocol",
-    details: "The file is sent to the server and run there, in a private directory, once cloud-init has ended (or most of \
-              the check's time is gone). Its first line says what runs it, as in `#!/bin/sh`. Lines `ok 1 - name` and \
-              `not ok 2 - name` are each shown as a point. What it wrote is kept, cut to a few lines; what it started and \
-              left behind is killed, and the directory is taken away.",
+    proves: "a program of your own ends with exit code 0, or with only passed points in the Test Anything Protocol",
+    details: "The file is sent to the server and run there, in a private directory, once cloud-init has ended or most \
+              of the check's time has passed. Its first line says what runs it, as in `#!/bin/sh`. Lines `ok 1 - name` \
+              and `not ok 2 - name` are each shown as a point. Its output is kept, cut to a few lines. Processes that \
+              it leaves behind are killed, and the directory is removed.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
@@ -53,7 +53,7 @@ pub static CHECK: Check = Check {
             name: "file",
             value: ValueType::File { largest: LARGEST },
             default: "",
-            help: "the script, by its path from the directory of the schedules file; at most 64 KiB of text",
+            help: "the path of the script, relative to the directory of the schedules file; at most 64 KiB of text",
         },
         Key {
             name: "user",

@@ -36,10 +36,11 @@ const GUEST_AGENT: &str = "qemu-guest-agent.service";
 /// The check.
 pub static CHECK: Check = Check {
     kind: "services",
-    proves: "the system has started in full: no unit failed or is started again and again, and nothing unexpected listens",
-    details: "systemd must reach the state `running` within the timeout. Where the hypervisor has a channel for it, the QEMU \
-              guest agent must run. A socket counts when others than the server itself can reach it; UDP ports that \
-              programs are given by chance do not count.",
+    proves: "the system has started in full, no unit has failed or is restarted again and again, and nothing \
+             unexpected listens",
+    details: "systemd must reach the state `running` within the timeout. If the hypervisor has a channel for it, the \
+              QEMU guest agent must run. A socket counts if others than the server itself can reach it; UDP ports that \
+              programs are given at random do not count.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -68,7 +69,8 @@ pub static CHECK: Check = Check {
             name: "sockets",
             value: ValueType::Texts(&SOCKET),
             default: "`[\"22/tcp\"]`, multicast DNS and LLMNR (5353, 5355), NTP (123/udp, 323/udp)",
-            help: "ports on which something may listen for others, as in [\"22/tcp\", \"443/tcp\"]; clients of DHCP always may",
+            help: "ports on which something may listen for others, as in [\"22/tcp\", \"443/tcp\"]; DHCP clients \
+                   always may",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -42,13 +42,13 @@ const MOST_USERS: usize = 4;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "ssh",
-    proves: "sshd answers with host keys of this boot, and lets in by key those that the schedule names, with sudo where \
-             it grants that, and nobody by password",
-    details: "`sshd -T` must find its configuration valid; passwords and root's login are as the schedule says. The keys of \
-              the schedule and of the server must be in the users' `authorized_keys`, with an owner and a mode that sshd \
-              accepts. A real login is tried over loopback by the default user and the schedule's users with keys (the \
-              first four), with a key pair made for the moment: its public half is a line in their `authorized_keys` \
-              meanwhile. It is not tried where the image has no SSH client, and the observations say so.",
+    proves: "sshd answers with host keys of this boot, lets in by key the users that the schedule names, with sudo if \
+             it grants that, and lets in nobody by password",
+    details: "`sshd -T` must accept its configuration; passwords and root's login must be as the schedule says. The \
+              keys of the schedule and of the server must be in the users' `authorized_keys`, with an owner and a mode \
+              that sshd accepts. The default user and the schedule's users with keys (the first four) really log in \
+              over loopback, with a temporary key pair: its public half is a line in their `authorized_keys` \
+              meanwhile. If the image has no SSH client, no login is tried, and the observations say so.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -58,7 +58,7 @@ pub static CHECK: Check = Check {
         name: "root_login",
         value: ValueType::Choice(&["prohibit", "no", "any"]),
         default: "\"prohibit\"",
-        help: "root's login: `\"prohibit\"` never by password, `\"no\"` not at all, `\"any\"` as it may be",
+        help: "root's login: `\"prohibit\"` never by password, `\"no\"` not at all, `\"any\"` in any way",
     }],
     examine: Some(|asked| Box::pin(examine(asked))),
 };

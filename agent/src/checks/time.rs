@@ -44,9 +44,9 @@ const SERVICES: [&str; 7] = [
 pub static CHECK: Check = Check {
     kind: "time",
     proves: "the clock is right, and a service keeps it right",
-    details: "The clock is compared with the manager's; how long the request was on its way counts as being ahead. One of \
-              systemd-timesyncd, chrony, ntpd, ntpsec and openntpd must run; that it has reached a time server is demanded on request, \
-              for a network may have none.",
+    details: "The clock is compared with the manager's; the time that the request took to arrive makes the clock look \
+              ahead. One of systemd-timesyncd, chrony, ntpd, ntpsec and openntpd must run. It must have reached a time \
+              server only if `synchronisation` says so, because a network may have none.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -66,8 +66,8 @@ pub static CHECK: Check = Check {
             name: "synchronisation",
             value: ValueType::Choice(&WORDS),
             default: "\"configured\"",
-            help: "what must keep the clock right: a service that runs, one that has reached a time server, or nothing, \
-                   where the hypervisor's clock is meant",
+            help: "what must keep the clock right: a service that runs, a service that has reached a time server, or \
+                   nothing, if the hypervisor's clock is to be used",
         },
     ],
     examine: Some(|asked| Box::pin(examine(asked))),

@@ -36,12 +36,12 @@ const NOBODY: u32 = 65534;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "users",
-    proves: "the schedule's users exist with their keys, groups, shells and sudo, nobody is let in without a password, root \
-             is locked, and one who is not root can work",
-    details: "The default user (the schedule's, or the one that cloud-init is configured to make) and the schedule's users \
-              must have a home directory of their own and a shell that is installed. Only root has uid 0. `/`, `/tmp` and \
-              `/var/tmp` have the owners and modes that everybody relies on, `sudo` and `su` their setuid bits. sudo, and \
-              writing to `/tmp`, are tried with the number of such a user.",
+    proves: "the schedule's users exist with their keys, groups, shells and sudo, nobody has an empty password, root \
+             is locked, and a user who is not root can work",
+    details: "The default user (the schedule's, or the one that cloud-init is configured to make) and the schedule's \
+              users must have a home directory of their own and a shell that is installed. Only root has uid 0. `/`, \
+              `/tmp` and `/var/tmp` must have the owners and modes that everybody relies on, and `sudo` and `su` their \
+              setuid bits. sudo, and writing to `/tmp`, are tried with the uid of such a user.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -52,7 +52,8 @@ pub static CHECK: Check = Check {
             name: "root_password",
             value: ValueType::Choice(&["locked", "set"]),
             default: "\"locked\"",
-            help: "root's password: `\"locked\"` none that fits, `\"set\"` one that is set; an empty one fails in any case",
+            help: "root's password: `\"locked\"` no password is accepted, `\"set\"` one is set; an empty password \
+                   always fails",
         },
         Key {
             name: "default_user_sudo",

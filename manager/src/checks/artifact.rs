@@ -18,17 +18,18 @@ const MIB: u64 = 1 << 20;
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "artifact",
-    proves: "no keys, passwords, secrets, histories, caches or logs of the build are in the image, its mounts fit every host, \
-             and it is not much larger than the last good one",
-    details: "It is looked at by a library before the image is uploaded: no server has changed anything yet. Private keys, \
-              authorized keys, files that programs keep passwords in (`.netrc`, `.docker/config.json` and the like), shell \
-              histories, proxies, users with an empty password, a machine id, and lines of fstab that name a device as \
-              `/dev/vda1` fail it. ext4 and XFS can be read.\n\nThe values of `image.secrets` are looked for, as they are and \
-              as tools write them (base64, in a URL), in the files below `/boot`, `/etc`, `/home`, `/opt`, `/root`, `/srv`, \
-              `/tmp`, `/usr/local` and `/var`, up to 64 MiB of each and 1 GiB in all. What is under 8 bytes, or a word of \
-              under 16 letters, is not looked for: any file may have it. The secret's name and the file are told, never \
-              its value.\n\nThe image's size is compared with that of the last build of the schedule, in the same format, \
-              that passed and whose image was not revoked. Where there is none it passes.",
+    proves: "no keys, passwords, secrets, histories, caches or logs of the build are in the image, its mounts fit \
+             every host, and it is not much larger than the last good one",
+    details: "The image is read by a library before it is uploaded, so no server has changed anything yet. Private \
+              keys, authorized keys, files in which programs keep passwords (`.netrc`, `.docker/config.json` and the \
+              like), shell histories, proxies, users with an empty password, a machine id, and lines of fstab that \
+              name a device such as `/dev/vda1` fail the check. ext4 and XFS can be read.\n\nThe values of \
+              `image.secrets` are looked for, as they are and as tools write them (base64, in a URL), in the files \
+              below `/boot`, `/etc`, `/home`, `/opt`, `/root`, `/srv`, `/tmp`, `/usr/local` and `/var`, up to 64 MiB \
+              of each and 1 GiB in all. A value of under 8 bytes, or a word of under 16 letters, is not looked for, \
+              because any file may contain it. The result names the secret and the file, never the value.\n\nThe \
+              image's size is compared with that of the last build of the schedule, in the same format, that passed \
+              and whose image was not revoked. If there is none, the size passes.",
     set: Set::Cloud,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
@@ -57,7 +58,7 @@ pub(crate) static CHECK: Check = Check {
             name: "max_growth",
             value: ValueType::Number { smallest: 1, largest: 100_000 },
             default: "50",
-            help: "by how many percent the image's file may be larger than the last good one",
+            help: "by how many percent the image file may be larger than the last good one",
         },
     ],
     examine: None,

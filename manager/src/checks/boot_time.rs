@@ -16,26 +16,27 @@ const LONGEST: Duration = Duration::from_hours(2);
 pub(crate) static CHECK: Check = Check {
     kind: "boot_time",
     proves: "the agent comes, and cloud-init ends, within the time that the schedule gives them",
-    details: "Times are counted from the start of the server's kernel. With `factor` the time until the agent comes is \
-              compared with what nearly all (95 %) of the schedule's builds took that passed lately; there must be 10 of them.",
+    details: "`attach` and `cloud_init` are counted from the start of the server's kernel. With `factor`, the time \
+              from the request for the server until the agent comes is compared with the time that 95 % of the \
+              schedule's recent builds that passed did not exceed; there must be 10 of them.",
     set: Set::Named,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
     cost: "nothing",
     repeatable: false,
     keys: &[
-        Key { name: "attach", value: BUDGET, default: "any", help: "until the agent comes" },
+        Key { name: "attach", value: BUDGET, default: "any", help: "longest time until the agent comes" },
         Key {
             name: "cloud_init",
             value: BUDGET,
             default: "any",
-            help: "until cloud-init ends; needs the check `cloud_init`",
+            help: "longest time until cloud-init ends; needs the check `cloud_init`",
         },
         Key {
             name: "factor",
             value: ValueType::Number { smallest: 1, largest: 100 },
             default: "no comparison",
-            help: "at most so many times what the schedule's builds take: as in `factor = 2`",
+            help: "at most this many times what the schedule's builds take, as in `factor = 2`",
         },
     ],
     examine: None,

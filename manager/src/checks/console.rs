@@ -34,9 +34,10 @@ const OF_XFS: [&str; 3] = ["orruption", "shut down", "metadata I/O error"];
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "console",
-    proves: "the serial console tells of the kernel's boot, asks for a login, and has no lines that complain",
-    details: "It is what is left to look at when a server cannot be reached. Complaints are a panic, an oops, errors of the \
-              file system, units that failed, and emergency mode; the login prompt is waited for.",
+    proves: "the serial console shows the kernel's boot, asks for a login, and has no complaints",
+    details: "The console is all that is left to look at when a server cannot be reached. Complaints are a panic, an \
+              oops, a segmentation fault, file system errors, units that failed, and emergency mode. The check waits \
+              for the login prompt.",
     set: Set::Cloud,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
@@ -47,14 +48,14 @@ pub(crate) static CHECK: Check = Check {
             name: "kernel",
             value: ValueType::Flag,
             default: "true",
-            help: "lines of the kernel must be there",
+            help: "messages of the kernel must be there",
         },
         Key { name: "login", value: ValueType::Flag, default: "true", help: "a login prompt must be there" },
         Key {
             name: "allowed",
             value: ValueType::Texts(&PART),
             default: "none",
-            help: "a line that has one of these texts in it is no complaint, as in [\"EXT4-fs error (device sdb\"]",
+            help: "a line that contains one of these texts is not a complaint, as in [\"EXT4-fs error (device sdb\"]",
         },
     ],
     examine: None,

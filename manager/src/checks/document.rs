@@ -9,13 +9,13 @@ use super::{EVERY, all, key_rows};
 const BEGINNING: &str = "\
 # Checks
 
-What an image can be asked to prove. This page is written from the program (`make docs`); `image-manager checks` prints the
-same, and `image-manager checks KIND` one of them.
+What an image can be asked to prove. This page is generated from the program (`make docs`); `image-manager checks` lists
+the checks, and `image-manager checks KIND` describes one of them.
 
-`checks.set` names a set: `\"minimal\"`, `\"cloud\"` (the default: what every cloud image must hold, at the cost of
-seconds) or `\"thorough\"`; each has the checks of those before it. Beside it, `checks.KIND = { ... }` gives a check its keys or adds
-one, and `checks.KIND = false` takes one away. A schedule that names checks and no set has those that it names, and `checks = {}`
-none. Several checks of one kind have names of their own:
+`checks.set` names a set: `\"minimal\"`, `\"cloud\"` (the default: what every cloud image must prove, at the cost of
+seconds) or `\"thorough\"`; each has the checks of those before it. In addition, `checks.KIND = { ... }` sets the keys of
+a check or adds one, and `checks.KIND = false` takes one away. A schedule that names checks but no set has only the
+checks that it names, and one with `checks = {}` has none. Several checks of one kind have names of their own:
 
 ```toml
 checks.set = \"cloud\"
@@ -66,7 +66,7 @@ fn section(page: &mut String, check: &Check) {
     };
     let _ = writeln!(
         page,
-        "\nSet: {}. Looked at by {observer}. Costs: {}. `timeout`: {}.",
+        "\nSet: {}. Examined by {observer}. Costs: {}. `timeout`: {}.",
         set(check),
         check.cost,
         humantime::format_duration(check.timeout)

@@ -13,15 +13,15 @@ use crate::cloud::GuestAgent;
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "guest_agent",
-    proves: "the guest agent of QEMU, where the image has it, answers the hypervisor",
-    details: "It is what a cloud freezes file systems and sets passwords by. On `local` the manager asks it through the \
-              server's virtio channel, as a hypervisor does; the check `services` looks for its unit from within. An image \
-              without `qemu-ga` passes, and so does one on a cloud that lets nobody ask, and the result says so: `needed` \
-              makes the first of them a failure.",
+    proves: "the QEMU guest agent, if the image has it, answers the hypervisor",
+    details: "A cloud uses it to freeze file systems and to set passwords. On `local` the manager asks it through the \
+              server's virtio channel, as a hypervisor does; the check `services` looks for its unit from inside. An \
+              image without `qemu-ga` passes unless `needed` is set. On a cloud that lets nobody ask, the check passes \
+              too. The result says so in both cases.",
     set: Set::Thorough,
     observer: Observer::Manager,
     timeout: Duration::from_mins(1),
-    cost: "under a second where it answers",
+    cost: "under a second if it answers",
     repeatable: false,
     keys: &[Key { name: "needed", value: ValueType::Flag, default: "false", help: "the image must have it" }],
     examine: None,

@@ -83,9 +83,9 @@ pub(crate) fn of_set_for(set: Set, check: &Check) -> Option<(&'static str, &'sta
 
 /// The keys that every check has.
 pub(crate) const EVERY: [(&str, &str, &str, &str); 3] = [
-    ("kind", "string", "the check's name", "what is examined, where the check has a name of its own"),
+    ("kind", "string", "the check's name", "what is examined, if the check has a name of its own"),
     ("required", "true or false", "true", "whether the verdict depends on it"),
-    ("timeout", "duration", "as said below", "how long it may take, from 1s to 1h; then the agent ends it"),
+    ("timeout", "duration", "as given below", "how long it may take, from 1s to 1h; then the agent ends it"),
 ];
 
 /// The names of a check's keys, those of every check among them.

@@ -13,9 +13,9 @@ use crate::cloud::Shutdown;
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "poweroff",
-    proves: "the power button (ACPI), which is how a cloud stops a server, turns it off in order",
-    details: "It is the last thing that is looked at, when the agent has gone. A server that a cloud has to end by force \
-              loses what it had not written.",
+    proves: "the power button (ACPI), with which a cloud stops a server, turns the server off in order",
+    details: "It is tried last, when the agent has gone. A server that a cloud has to stop by force loses what it has \
+              not written.",
     set: Set::Thorough,
     observer: Observer::Manager,
     timeout: Duration::from_mins(5),
@@ -25,7 +25,7 @@ pub(crate) static CHECK: Check = Check {
         name: "within",
         value: ValueType::Duration { shortest: Duration::from_secs(1), longest: Duration::from_mins(4) },
         default: "\"50s\"",
-        help: "how long it may take; Nova ends a server by force after 60 s",
+        help: "how long it may take; Nova stops a server by force after 60 s",
     }],
     examine: None,
 };

@@ -45,25 +45,25 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run the manager: fires schedules, takes agents and operators
+    /// Run the manager: it fires schedules, and accepts agents and operators
     #[command(after_help = examples::SERVE)]
     Serve(ServeArguments),
     /// Build, boot and verify one schedule now, and wait for the verdict
     #[command(after_help = examples::RUN)]
     Run(RunArguments),
-    /// Boot a schedule's published image once more, and ask it again
+    /// Boot a schedule's published image once more, and check it again
     #[command(after_help = examples::VERIFY)]
     Verify(FollowArguments),
-    /// Say what the manager does now, what is due next, and what needs attention
+    /// Show what the manager is doing, what is due next, and what needs attention
     #[command(after_help = examples::STATUS)]
     Status(OverviewArguments),
-    /// List the schedules of the manager that serves: how each stands, and when it fires next
+    /// List the schedules of the manager that serves, with the newest build and the next fire time of each
     #[command(after_help = examples::SCHEDULES)]
     Schedules(OverviewArguments),
     /// Queue a build with the manager that serves, and do not wait for it
     #[command(after_help = examples::TRIGGER)]
     Trigger(TriggerArguments),
-    /// End a build; what it has made is taken away
+    /// Cancel a build, and take away what it has made
     #[command(after_help = examples::CANCEL)]
     Cancel(CancelArguments),
     /// Keep a schedule from firing by itself, until it is resumed
@@ -72,7 +72,7 @@ pub(crate) enum Verb {
     /// Let a paused schedule fire again
     #[command(after_help = examples::RESUME)]
     Resume(PauseArguments),
-    /// Check schedules.toml: every mistake with line and caret, what this host lacks for it, the next fire times
+    /// Check schedules.toml: show every mistake in its line, what this host lacks, and the next fire times
     #[command(after_help = examples::CHECK)]
     Check(CheckArguments),
     /// List builds, newest first
@@ -81,7 +81,7 @@ pub(crate) enum Verb {
     /// Show one build: stages, checks, resources, image, and why it failed
     #[command(after_help = examples::SHOW)]
     Show(ShowArguments),
-    /// List the checks that a schedule can ask for, or say all of one
+    /// List the checks that a schedule can ask for, or describe one in full
     #[command(after_help = examples::CHECKS)]
     Checks(ChecksArguments),
     /// Print a build's logs
@@ -90,19 +90,19 @@ pub(crate) enum Verb {
     /// Sum up the builds of a time range, for each schedule
     #[command(after_help = examples::REPORT)]
     Report(ReportArguments),
-    /// Say what differs between two builds: packages, size, times, checks
+    /// Show what differs between two builds: packages, size, times, checks
     #[command(after_help = examples::COMPARE)]
     Compare(CompareArguments),
-    /// Say what this host lacks, each with the command that mends it
+    /// List what this host lacks, each with the command that mends it
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArguments),
-    /// Copy the history to a new file, also while a manager serves
+    /// Copy the history to a new file, even while a manager serves
     #[command(after_help = examples::BACKUP)]
     Backup(BackupArguments),
-    /// Make, list and revoke the tokens that operators bring
+    /// Make, list and revoke tokens for the operator port
     #[command(after_help = examples::TOKEN)]
     Token(TokenArguments),
-    /// Print a link that lets one browser into the dashboard, once
+    /// Print a link that logs one browser in to the dashboard, once
     #[command(after_help = examples::LOGIN)]
     Login(LoginArguments),
     /// Print who triggered, cancelled, paused, resumed and published, and who made which token
@@ -114,19 +114,19 @@ pub(crate) enum Verb {
     /// Give a public name back to an older verified image
     #[command(after_help = examples::ROLLBACK)]
     Rollback(RollbackArguments),
-    /// Give a build's published image another public name besides
+    /// Give a build's published image a further public name
     #[command(after_help = examples::PROMOTE)]
     Promote(PromoteArguments),
-    /// Say that a build's image is not to be used; its name goes back to the newest good one
+    /// Take a build's image out of use; its name goes back to the newest good image
     #[command(after_help = examples::REVOKE)]
     Revoke(RevokeArguments),
     /// Try the webhook: send one event with the settings that serve would use
     #[command(after_help = examples::WEBHOOK)]
     Webhook(WebhookVerbArguments),
-    /// Find and remove what an OpenStack cloud still has of builds that have ended
+    /// Find and remove what a cloud still has of builds that have ended
     #[command(after_help = examples::SWEEP)]
     Sweep(SweepArguments),
-    /// Print the script that makes a shell complete verbs, flags, schedules and builds
+    /// Print the script with which a shell completes verbs, flags, schedules and builds
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArguments),
     /// Print the manual page, or write the pages of all verbs to a directory
@@ -158,24 +158,25 @@ pub(crate) struct HostArguments {
     pub(crate) schedules: SchedulesArgument,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// The program disk-image-create of disk-image-builder [default: the one on PATH, else in /opt/image-manager/dib]
+    /// The program disk-image-create of disk-image-builder [default: the one on PATH, else the one in
+    /// /opt/image-manager/dib]
     #[arg(long, value_name = "PROGRAM", env = "IMAGE_MANAGER_DIB")]
     pub(crate) dib: Option<PathBuf>,
-    /// Directories with your own elements, separated by colons; those that came with this program and
-    /// disk-image-builder's are always there, after these [default: elements beside the schedules file]
+    /// Directories with your own elements, separated by colons; the elements that came with this program and those
+    /// of disk-image-builder always follow them [default: elements beside the schedules file]
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_ELEMENTS", value_delimiter = ':')]
     pub(crate) elements: Vec<PathBuf>,
-    /// Static agent binary that goes into the images [default: the one that came with this program]
+    /// Static agent binary to put into the images [default: the one that came with this program]
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_AGENT")]
     pub(crate) agent: Option<PathBuf>,
     /// Where builds get their scratch directories [default: scratch in the state directory]
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_SCRATCH")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Where agents dial [default: 0.0.0.0:50051; 127.0.0.1:50051 when every schedule is local, and any free port
-    /// for a `run` of a local one]
+    /// Address that agents dial [default: 0.0.0.0:50051; 127.0.0.1:50051 if every schedule is local, and any free
+    /// port for a `run` of a local schedule]
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_GATEWAY", value_parser = address)]
     pub(crate) gateway: Option<SocketAddr>,
-    /// IP:PORT that servers of other clouds than local dial, when it differs from where the gateway listens
+    /// IP:PORT that servers on clouds other than local dial, if it differs from the address of the gateway
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_AGENT_ENDPOINT",
           value_parser = address)]
     pub(crate) agent_endpoint: Option<SocketAddr>,
@@ -183,11 +184,11 @@ pub(crate) struct HostArguments {
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_HEARTBEAT_TIMEOUT", default_value = "30s",
           value_parser = patience)]
     pub(crate) heartbeat_timeout: std::time::Duration,
-    /// Time that an agent whose stream broke has to come back
+    /// Time that an agent has to come back after its stream broke
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
           value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
-    /// Trials that may be under way at once, over all builds: each is a server. Further ones wait
+    /// Trials that may be under way at once, over all builds; each is a server. Further trials wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_TRIALS", default_value_t = 4,
           value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_trials: u16,
@@ -203,22 +204,23 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080",
           value_parser = address)]
     pub(crate) operator: SocketAddr,
-    /// File with a token that everybody must bring, root too; without it root and this account need none on loopback
+    /// File with a token of the role admin. With it everybody needs a token, even root; without it root and this
+    /// account need none on loopback
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
-    /// Builds that may run at once; further ones wait
+    /// Builds that may run at once; further builds wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_builds: u16,
-    /// Time after a build's end at which its logs are taken away, or "forever"; its row stays in the history
+    /// Time after a build's end when its logs are removed, or "forever" to keep them; the build stays in the history
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_KEEP_LOGS", default_value = "90d", value_parser = keep_logs)]
     pub(crate) keep_logs: KeepLogs,
-    /// Room that the logs of all builds may take before the oldest are taken away, or "any"
+    /// Room that the logs of all builds may take before the oldest are removed, or "any" for no limit
     #[arg(long, value_name = "SIZE", env = "IMAGE_MANAGER_LOGS_ROOM", default_value = "10 GiB",
           value_parser = logs_room)]
     pub(crate) logs_room: LogsRoom,
-    /// Time that builds under way have to come to their end when the manager is told to stop (SIGTERM); then
-    /// they are ended and cleaned up. A second signal does not wait so long
+    /// Time that builds under way have to end by themselves when the manager is told to stop (SIGTERM); after it,
+    /// or at a second signal, they are ended and cleaned up
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
     pub(crate) grace: std::time::Duration,
     #[command(flatten)]
@@ -257,7 +259,7 @@ pub(crate) struct RunArguments {
     /// Build nothing, but verify the published image again.
     #[arg(skip)]
     pub(crate) verify: bool,
-    /// After the agent has gone, shut the server down and write its disk to this file, for a look inside
+    /// After the agent has gone, shut the server down and write its disk to this file, for inspection
     #[arg(long, value_name = "FILE", display_order = 1)]
     pub(crate) keep_disk: Option<PathBuf>,
     // Behind the others, for it has headings, under which all would stand that comes after it.
@@ -275,9 +277,9 @@ impl RunArguments {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// File to check [default: as --schedules]
+    /// File to check [default: that of --schedules]
     pub(crate) file: Option<PathBuf>,
-    /// Look at the file alone, not at what this host has: for a host that does not build
+    /// Check the file only, not what this host has; for a host that does not build
     #[arg(long)]
     pub(crate) file_only: bool,
     #[command(flatten)]
@@ -287,7 +289,7 @@ pub(crate) struct CheckArguments {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// Look at this cloud instead (one of clouds.yaml, or local), for the schedules that use it
+    /// Examine this cloud instead (one of clouds.yaml, or local), for the schedules that use it
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: Option<String>,
     #[command(flatten)]
@@ -299,7 +301,7 @@ pub(crate) struct DoctorArguments {
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
-    /// File to write; it must not be there
+    /// File to write; it must not exist
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) state: StateArgument,
@@ -310,10 +312,10 @@ pub(crate) struct BackupArguments {
 pub(crate) struct SweepArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// Cloud of clouds.yaml, or local: this host
+    /// A cloud of clouds.yaml, or local for this host
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: String,
-    /// Only list
+    /// Only list what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// For local: where builds get their scratch directories [default: scratch in the state directory]
@@ -329,7 +331,7 @@ pub(crate) struct ChecksArguments {
     /// One kind of check, such as `ssh`
     #[arg(add = ArgValueCandidates::new(completions::check_kinds))]
     pub(crate) kind: Option<String>,
-    /// How it is printed
+    /// How to print
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: OneFormat,
 }
@@ -352,7 +354,7 @@ pub(crate) enum Shell {
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArguments {
-    /// The shell; put the line given here into its start-up file
+    /// The shell; put the line that is shown for it into its start-up file
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
@@ -360,6 +362,6 @@ pub(crate) struct CompletionsArguments {
 /// Arguments of `man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArguments {
-    /// Write image-manager.1 and a page for each verb here, such as /usr/local/share/man/man1
+    /// Directory for image-manager.1 and a page for each verb, such as /usr/local/share/man/man1
     pub(crate) directory: Option<PathBuf>,
 }

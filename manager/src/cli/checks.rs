@@ -90,7 +90,7 @@ fn page(check: &Check, style: Style) -> Screen {
         set => set.word(),
     };
     line!(out, style.dim("set        "), set);
-    line!(out, style.dim("looked at  "), format_args!("by {observer}"));
+    line!(out, style.dim("examined   "), format_args!("by {observer}"));
     line!(out, style.dim("costs      "), check.cost);
     line!(out, style.dim("timeout    "), format_args!("{}", humantime::format_duration(check.timeout)));
     out.blank();

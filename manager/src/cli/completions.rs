@@ -89,7 +89,7 @@ pub(crate) fn builds() -> Vec<CompletionCandidate> {
 /// The same, and `previous`.
 pub(crate) fn earlier_builds() -> Vec<CompletionCandidate> {
     let previous =
-        CompletionCandidate::new("previous").help(Some("the build of its schedule before B".into()));
+        CompletionCandidate::new("previous").help(Some("the build of the same schedule before B".into()));
     std::iter::once(previous).chain(builds()).collect()
 }
 

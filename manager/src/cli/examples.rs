@@ -6,8 +6,8 @@ Examples:
   image-manager serve
   image-manager serve --operator 192.0.2.10:8080 --api-token-file /etc/image-manager/token
 
-SIGHUP reads the schedules anew, SIGTERM stops in order. Every flag has an environment variable: see
-config.env.example. docs/operations.md has a systemd unit, backup, upgrade and first aid.";
+SIGHUP reads the schedules again; SIGTERM stops the manager in order. Every flag has an environment variable: see
+config.env.example. docs/operations.md describes a systemd unit, backups, upgrades and first aid.";
 
 /// For `run`.
 pub(super) const RUN: &str = "\
@@ -15,9 +15,9 @@ Examples:
   image-manager run debian
   image-manager run debian --verbose --keep-disk /tmp/disk.qcow2
 
-A build that would make what the last one made is skipped when the schedule says so (`skip`); --force builds it.
+A build that would make what the last one made is skipped if the schedule says so (`skip`); --force builds it.
 
-Exit code: 0 passed or skipped, 1 the image failed, 2 errored or something is in the way, 64 wrong usage or
+Exit code: 0 passed or skipped, 1 the image failed, 2 errored or something prevents the build, 64 wrong usage or
 configuration, 130 cancelled. docs/exit-codes.md says more.";
 
 /// For `check`.
@@ -34,8 +34,8 @@ Examples:
   image-manager checks
   image-manager checks ssh
 
-Sets: minimal < cloud (what a schedule has that names none) < thorough; each has the checks of those before it.
-docs/checks.md has the same for reading.";
+Sets: minimal < cloud (for a schedule that names none) < thorough; each has the checks of those before it.
+docs/checks.md has the same text.";
 
 /// For `history`.
 pub(super) const HISTORY: &str = "\
@@ -73,7 +73,7 @@ Examples:
   image-manager compare previous latest
   image-manager compare 0199a3c4 0199a8f2 --format json
 
-Packages are those of disk-image-builder's list; where it is not there, the rest is compared.";
+Packages are those in disk-image-builder's list. If there is no list, everything else is compared.";
 
 /// For `doctor`.
 pub(super) const DOCTOR: &str = "\
@@ -94,7 +94,7 @@ Examples:
   image-manager webhook test --webhook-url https://hooks.example.org/images
   IMAGE_MANAGER_WEBHOOK_URL=https://chat.example.org/hooks/abc image-manager webhook test --webhook-format chat
 
-Exit code: 0 the receiver has taken it, 2 it has not, 64 wrong usage. docs/webhooks.md says more.";
+Exit code: 0 the receiver accepted it, 2 it did not, 64 wrong usage. docs/webhooks.md says more.";
 
 /// For `sweep`.
 pub(super) const SWEEP: &str = "\
@@ -103,8 +103,8 @@ Examples:
   image-manager sweep --cloud mycloud
   image-manager sweep --cloud local
 
-A manager takes away by itself what its history knows of. This finds the rest, by its mark: after a history was
-lost, or an older copy of it was put back.";
+A manager takes away by itself what is in its history. This verb finds the rest, by the owner that it is marked
+with: use it after a history was lost, or an older copy of it was restored.";
 
 /// For `token`.
 pub(super) const TOKEN: &str = "\
@@ -114,7 +114,7 @@ Examples:
   image-manager token list
   image-manager token revoke ci
 
-A token is bound to nobody: whoever has it may do what its role allows. docs/operations.md says more.";
+A token is not bound to a person: anybody who has it may do what its role allows. docs/operations.md says more.";
 
 /// For `login`.
 pub(super) const LOGIN: &str = "\
@@ -122,8 +122,8 @@ Examples:
   image-manager login
   image-manager login --role viewer
 
-Root's own browser on this host needs no link; one that runs as somebody else, or that reaches this host by a tunnel,
-does. docs/operations.md says more.";
+Root's own browser on this host needs no link. A browser that runs as another user, or that reaches this host through
+a tunnel, does. docs/operations.md says more.";
 
 /// For `audit`.
 pub(super) const AUDIT: &str = "\
@@ -131,7 +131,7 @@ Examples:
   image-manager audit --since 7d
   image-manager audit --limit 1000 --format csv > audit.csv
 
-Rows are kept for ever, and cannot be changed or removed.";
+Rows are kept forever, and cannot be changed or removed.";
 
 /// For `completions`.
 pub(super) const COMPLETIONS: &str = "\
@@ -150,7 +150,7 @@ Examples:
   image-manager images
   image-manager images debian-12 --removed --format json
 
-docs/operations.md says how names go to other images, docs/json.md has every key of the JSON.";
+docs/operations.md says how to give names to other images; docs/json.md has every key of the JSON.";
 
 /// For `verify`.
 pub(super) const VERIFY: &str = "\
@@ -160,8 +160,8 @@ Examples:
   image-manager images
 
 Nothing is built, and the image is only read. A failure takes the name from it
-only where the schedule says on_failure = \"rollback\". `images` says when each
-image was verified last. Exit codes are those of `run`.";
+only if the schedule says on_failure = \"rollback\". `images` says when each
+image was last verified. Exit codes are those of `run`.";
 
 /// For `rollback`.
 pub(super) const ROLLBACK: &str = "\
@@ -169,8 +169,8 @@ Examples:
   image-manager rollback debian-12 --reason 'the new kernel panics'
   image-manager rollback debian-12 --to 019a21b0
 
-The older image has the name before the newer one loses it. The manager that serves the state directory does it, or \
-this process where none does.";
+The older image gets the name before the newer one loses it. The manager that serves the state directory does this; \
+if there is none, this process does.";
 
 /// For `promote`.
 pub(super) const PROMOTE: &str = "\
@@ -178,16 +178,16 @@ Examples:
   image-manager promote 019a21b0 --as debian-12-stable
   image-manager promote 019a21b0 --as debian-12-stable --cloud local
 
-On OpenStack an image has one name: one that is current cannot get another. The manager that serves the state \
-directory does it, or this process where none does.";
+On OpenStack an image has one name: an image that is current cannot get another one. The manager that serves the \
+state directory does this; if there is none, this process does.";
 
 /// For `revoke`.
 pub(super) const REVOKE: &str = "\
 Examples:
   image-manager revoke 019a21b0 --reason 'holds a leaked key'
 
-The image is marked and hidden, not deleted. The manager that serves the state directory does it, or this process where \
-none does.";
+The image is marked and hidden, not deleted. The manager that serves the state directory does this; if there is none, \
+this process does.";
 
 /// For `status`.
 pub(super) const STATUS: &str = "\
@@ -195,7 +195,7 @@ Examples:
   image-manager status
   image-manager status --format json
 
-The manager that serves the state directory answers. Without one: image-manager history.";
+The manager that serves the state directory answers. If there is none, use image-manager history.";
 
 /// For `schedules`.
 pub(super) const SCHEDULES: &str = "\
@@ -203,7 +203,7 @@ Examples:
   image-manager schedules
   image-manager schedules --format json
 
-What a file says before a manager reads it: image-manager check FILE.";
+To see what a file says before a manager reads it, use image-manager check FILE.";
 
 /// For `trigger`.
 pub(super) const TRIGGER: &str = "\
@@ -211,7 +211,7 @@ Examples:
   image-manager trigger debian
   id=$(image-manager trigger debian --force)
 
-Prints the id of the build. `image-manager run` waits for the verdict, and builds without a manager, too.";
+Prints the id of the build. `image-manager run` waits for the verdict, and works without a manager too.";
 
 /// For `cancel`.
 pub(super) const CANCEL: &str = "\
@@ -224,11 +224,11 @@ pub(super) const PAUSE: &str = "\
 Example:
   image-manager pause debian
 
-It can still be built on demand. A build under way goes on.";
+The schedule can still be built on demand. A build under way continues.";
 
 /// For `resume`.
 pub(super) const RESUME: &str = "\
 Example:
   image-manager resume debian
 
-One that has paused itself after too many failures in a row begins to count anew.";
+If the schedule paused itself after too many failures in a row, the count begins anew.";

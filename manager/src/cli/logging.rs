@@ -28,7 +28,7 @@ const WITHOUT_DIB: &str = "dib=warn";
 pub(crate) enum LogFormat {
     /// For people
     Text,
-    /// One JSON object a line
+    /// One JSON object on each line
     Json,
 }
 
@@ -36,14 +36,14 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArguments {
-    /// What to log: error, warn, info, debug, or a filter such as "info,dib=info", which has disk-image-builder's output
-    /// too [default: info for serve, else error]
+    /// What to log: error, warn, info, debug, or a filter such as "info,dib=info", which includes disk-image-builder's
+    /// output [default: info for serve, else error]
     #[arg(long, value_name = "FILTER", env = "IMAGE_MANAGER_LOG")]
     pub(crate) log: Option<LogFilter>,
-    /// How a log line is written
+    /// Format of the log lines
     #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// Log to this file too; it begins anew at 16 MiB, and the last four stay as FILE.1 to FILE.4
+    /// Log to this file too; it is rotated at 16 MiB, and the last four are kept as FILE.1 to FILE.4
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_LOG_FILE")]
     pub(crate) log_file: Option<PathBuf>,
 }

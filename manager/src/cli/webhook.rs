@@ -39,17 +39,18 @@ impl From<WebhookFormat> for Format {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Webhook")]
 pub(crate) struct WebhookArguments {
-    /// Address that is told each verdict, and when a schedule pauses itself; see docs/webhooks.md
+    /// Address to notify of each verdict, when a schedule pauses itself, and when a name goes to another image or an
+    /// image is revoked; see docs/webhooks.md
     #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_WEBHOOK_URL", hide_env_values = true,
           value_parser = secret)]
     pub(crate) webhook_url: Option<SecretString>,
-    /// File with the secret that the requests are signed with (HMAC-SHA256)
+    /// File with the secret with which the requests are signed (HMAC-SHA256)
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_WEBHOOK_SECRET_FILE")]
     pub(crate) webhook_secret_file: Option<PathBuf>,
-    /// How the webhook is told
+    /// Format of what is sent
     #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_WEBHOOK_FORMAT", default_value_t = WebhookFormat::Json)]
     pub(crate) webhook_format: WebhookFormat,
-    /// Beginning of the links in what is told, and the dashboard's address for people [default: the operator port]
+    /// Beginning of the links in what is sent, and the dashboard's address for people [default: the operator port]
     #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_PUBLIC_URL", value_parser = public_url)]
     pub(crate) public_url: Option<String>,
 }

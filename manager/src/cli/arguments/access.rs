@@ -19,7 +19,7 @@ pub(crate) struct TokenArguments {
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenVerb {
-    /// Make a token and print it: it is shown this once, and only its hash is kept
+    /// Make a token and print it: it is shown only once, and only its hash is kept
     Create(CreateTokenArguments),
     /// List the tokens, without their texts
     List(ListTokensArguments),
@@ -32,9 +32,9 @@ pub(crate) enum TokenVerb {
 pub(crate) enum RoleArgument {
     /// Reads everything
     Viewer,
-    /// Triggers and cancels builds, pauses and resumes schedules, too
+    /// Also triggers and cancels builds, pauses and resumes schedules, gives names to other images and revokes images
     Operator,
-    /// Makes and revokes tokens, too
+    /// Also makes, lists and revokes tokens
     Admin,
 }
 
@@ -53,7 +53,7 @@ impl From<RoleArgument> for Role {
 pub(crate) struct ServingArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// File with an API token, when the manager that serves the state directory asks for one
+    /// File with an API token, if the manager that serves the state directory asks for one
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
 }
@@ -63,10 +63,10 @@ pub(crate) struct ServingArguments {
 pub(crate) struct CreateTokenArguments {
     /// Name of the token: who or what uses it, such as ci or alice
     pub(crate) name: String,
-    /// What it is good for
+    /// What its bearer may do
     #[arg(long, value_enum)]
     pub(crate) role: RoleArgument,
-    /// Time after which it is worth nothing, such as 90d [default: until it is revoked]
+    /// Time after which it expires, such as 90d [default: it is valid until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub(crate) expires: Option<Duration>,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub(crate) struct RevokeTokenArguments {
 /// Arguments of `login`.
 #[derive(Debug, Args)]
 pub(crate) struct LoginArguments {
-    /// What the browser may do [default: as much as whoever asks]
+    /// What the browser may do [default: as much as the caller]
     #[arg(long, value_enum)]
     pub(crate) role: Option<RoleArgument>,
     #[command(flatten)]
@@ -107,10 +107,10 @@ pub(crate) struct LoginArguments {
 pub(crate) struct AuditArguments {
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// Only what was done since then: an age such as 7d, or a date such as 2026-11-01
+    /// Only what was done since this time: an age such as 7d, or a date such as 2026-11-01
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
-    /// At most this many
+    /// List at most this many rows
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = number(1_u32..=100_000),
           allow_negative_numbers = true)]
     pub(crate) limit: u32,

@@ -14,10 +14,10 @@ pub(crate) struct ImagesArguments {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// Those that are not in the cloud any more, too
+    /// List images that are no longer in the cloud too
     #[arg(long)]
     pub(crate) removed: bool,
-    /// At most this many
+    /// List at most this many images
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = number(1_u32..=1000),
           allow_negative_numbers = true)]
     pub(crate) limit: u32,
@@ -31,10 +31,10 @@ pub(crate) struct ImagesArguments {
 pub(crate) struct RollbackArguments {
     /// The public name
     pub(crate) name: String,
-    /// Build whose image is to have the name [default: the newest good one before the current one]
+    /// Build whose image is to get the name [default: that of the newest good image before the current one]
     #[arg(long, value_name = "BUILD", add = ArgValueCandidates::new(completions::builds))]
     pub(crate) to: Option<String>,
-    /// Only in this cloud [default: in each where the name is]
+    /// Only in this cloud [default: in every cloud that has the name]
     #[arg(long, value_name = "CLOUD")]
     pub(crate) cloud: Option<String>,
     /// Why, for the audit trail and the webhook
@@ -53,7 +53,7 @@ pub(crate) struct PromoteArguments {
     /// The further public name
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) name: String,
-    /// Only in this cloud [default: in each where the image is]
+    /// Only in this cloud [default: in every cloud that has the image]
     #[arg(long, value_name = "CLOUD")]
     pub(crate) cloud: Option<String>,
     /// Why, for the audit trail and the webhook

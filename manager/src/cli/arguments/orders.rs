@@ -35,7 +35,8 @@ pub(crate) struct TriggerArguments {
 /// Arguments of `cancel`.
 #[derive(Debug, Args)]
 pub(crate) struct CancelArguments {
-    /// A build: its id, the beginning or end of it, its schedule (the newest one), or "latest"
+    /// A build: its id, the beginning or the end of its id, its schedule (for the newest build), or
+    /// "latest"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]

@@ -24,14 +24,14 @@ pub(crate) struct HistoryArguments {
     /// Only builds of this schedule
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schedule_names))]
     pub(crate) schedule: Option<String>,
-    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled, skipped) lists only builds in it;
-    /// anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
+    /// A build state (queued, building, ..., succeeded, failed, errored, cancelled, skipped) lists only builds in that
+    /// state; anything else is the state directory [default: IMAGE_MANAGER_STATE, else state]. May be given twice
     #[arg(long, value_name = "STATE|DIR")]
     pub(crate) state: Vec<String>,
-    /// Only builds since then: an age such as 7d, or a date such as 2026-11-01
+    /// Only builds since this time: an age such as 7d, or a date such as 2026-11-01
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
-    /// At most this many
+    /// List at most this many builds
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(1_u32..=100_000),
           allow_negative_numbers = true)]
     pub(crate) limit: u32,
@@ -52,12 +52,13 @@ pub(crate) enum OneFormat {
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// A build: its id, the beginning or end of it, its schedule (the newest one), "latest" or "previous"
+    /// A build: its id, the beginning or the end of its id, its schedule (for the newest build), "latest" or
+    /// "previous"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// The agent's paths, hashes, ids and every resource too, which JSON always has
+    /// Show the agent's paths, hashes, ids and every resource too, all of which JSON always has
     #[arg(long)]
     pub(crate) details: bool,
     /// How to print
@@ -68,20 +69,22 @@ pub(crate) struct ShowArguments {
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
-    /// A build: its id, the beginning or end of it, its schedule (the newest one), "latest" or "previous"
+    /// A build: its id, the beginning or the end of its id, its schedule (for the newest build), "latest" or
+    /// "previous"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     #[command(flatten)]
     pub(crate) state: StateArgument,
     #[command(flatten)]
     pub(crate) which: WhichLog,
-    /// Whose console or agent, where the build has several targets
+    /// Target whose console or agent is meant, if the build has several targets
     #[arg(long, value_name = "NAME", requires = "of_target")]
     pub(crate) target: Option<String>,
-    /// Go on printing until the build has ended
+    /// Keep printing until the build has ended
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// The file's bytes as they are; otherwise, in a pipe too, nothing in the log steers a terminal
+    /// Print the bytes of the file as they are; without this, nothing in the log can control a terminal, even
+    /// through a pipe
     #[arg(long)]
     pub(crate) raw: bool,
 }
@@ -108,7 +111,7 @@ pub(crate) enum ReportFormat {
     Text,
     /// One JSON object
     Json,
-    /// One HTML file with charts that needs nothing else
+    /// One HTML file with charts, which needs no other files
     Html,
 }
 
@@ -120,10 +123,10 @@ pub(crate) struct ReportArguments {
     pub(crate) schedule: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// Builds created since then: an age such as 7d, or a date such as 2026-11-01 [default: 30d]
+    /// Builds created since this time: an age such as 7d, or a date such as 2026-11-01 [default: 30d]
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
-    /// Builds created before then: an age or a date likewise [default: now]
+    /// Builds created before this time: an age or a date, as for --since [default: now]
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) until: Option<String>,
     /// How to print
@@ -134,10 +137,10 @@ pub(crate) struct ReportArguments {
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// The older build: as for `show`; "previous" is the one of its schedule before B
+    /// The older build, named as for `show`; "previous" is the build of the same schedule before B
     #[arg(add = ArgValueCandidates::new(completions::earlier_builds))]
     pub(crate) a: String,
-    /// The newer build, likewise
+    /// The newer build, named as for `show`
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) b: String,
     #[command(flatten)]
