@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::{Judgement, LONG_TIMEOUT, boot, pause};
 use crate::guest::Guest;
-use crate::identity::{self, Told};
+use crate::identity::{self, ServerIdentity};
 use crate::text;
 
 /// So long a bad look is repeated after cloud-init's end. The service may be slow.
@@ -122,7 +122,7 @@ pub async fn observe(
 async fn look(guest: &Guest, service: SocketAddr) -> Observation {
     let mut seen = Observation::default();
     match identity::told(guest, service).await {
-        Ok(Told { origin, meta_data, user_data }) => {
+        Ok(ServerIdentity { origin, meta_data, user_data }) => {
             origin.clone_into(&mut seen.origin);
             let parsed: Json = serde_json::from_str(&meta_data).unwrap_or_default();
             seen.id = text_of(&parsed, "/uuid");

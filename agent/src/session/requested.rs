@@ -64,7 +64,7 @@ impl RequestedChecks {
             checks.guest = checks.guest.booted_first_at(kept.booted_at());
             checks.reboot = Reboot::Made(Box::new(kept));
         }
-        requested
+        checks
     }
 
     /// Starts a check, unless it runs already or has ended: then its result comes back.

@@ -91,7 +91,7 @@ impl Recovery {
                 }
             } else if *state == BuildState::CleaningUp {
                 interrupted.push((id, *state));
-            } else if let Err(why) = self.resume(id, *state).await? {
+            } else if let Err(why) = self.resume_build(id, *state).await? {
                 self.interrupt(id, *state, &why).await?;
                 interrupted.push((id, *state));
             }
@@ -138,7 +138,7 @@ impl Recovery {
     }
 
     /// Goes on with a build that an earlier manager was at. Otherwise says why that cannot be.
-    async fn resume(&self, id: &str, state: BuildState) -> Result<Result<(), String>, HistoryError> {
+    async fn resume_build(&self, id: &str, state: BuildState) -> Result<Result<(), String>, HistoryError> {
         if !self.schedules.serves() {
             return Ok(Err("a build in the foreground takes no other up".to_owned()));
         }
@@ -147,7 +147,7 @@ impl Recovery {
             Ok(schedule) => schedule,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let start = match self.resumption.resume(&schedule, state, &build).await? {
+        let start = match self.resumption.resume_build(&schedule, state, &build).await? {
             Ok(start) => start,
             Err(why) => return Ok(Err(why)),
         };

@@ -112,7 +112,7 @@ impl Resumption {
     }
 
     /// Where a build can be resumed it is resumed now, which counts. Otherwise says why that cannot be.
-    pub(super) async fn resume(
+    pub(super) async fn resume_build(
         &self,
         schedule: &Schedule,
         state: BuildState,
@@ -166,13 +166,13 @@ impl Resumption {
         let mut trials = Vec::with_capacity(targets.len());
         for ((position, target), trial) in (0_u32..).zip(targets).zip(&build.trials) {
             let key = TrialKey { build_id: build.id.clone(), position };
-            trials.push(self.resume(schedule, artifact.as_ref(), target, (&key, trial)).await?);
+            trials.push(self.resume_trial(schedule, artifact.as_ref(), target, (&key, trial)).await?);
         }
         Ok(Ok(Start::Trials { artifact, trials, publishing }))
     }
 
     /// A trial as it stands, and how it can be gone on with.
-    async fn resume(
+    async fn resume_trial(
         &self,
         schedule: &Schedule,
         artifact: Option<&HashedFile>,

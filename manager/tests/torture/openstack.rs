@@ -13,10 +13,8 @@ use super::account::Account;
 use super::harness::Place;
 use super::kills::{Means, SUCCEEDED, builds};
 use super::published::{self, Named};
-use super::{gateways, named_here, torture};
+use super::{SAMPLE, gateways, named_here, torture};
 
-/// Points that the suite takes; each costs a guest or two that boots within a guest.
-const SAMPLE: usize = 1;
 /// What a build may take there, killed or not, when the host is busy.
 const LIMIT: Duration = Duration::from_mins(20);
 

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::harness::{Place, text, tiny_schedule};
 use super::kills::{Before, Means, SUCCEEDED};
-use super::{on_this_host, torture};
+use super::{SAMPLE, on_this_host, torture};
 
 const PUBLISH: &str = "publish = { name = \"tiny\" }\nchecks = { disk = {} }";
 /// More than the server's disk has: the image fails for real.
@@ -151,9 +151,6 @@ fn verify(what: &str, schedules: String, end: &'static str, sample: usize) {
     };
     torture(what, &means, sample);
 }
-
-/// Points that the suite takes of each.
-const SAMPLE: usize = 3;
 
 #[test]
 fn killed_at_any_commit_of_a_verification_the_published_image_stays() {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::command::MARKER;
-use loops::Places;
+use loops::BackingPaths;
 pub use processes::MarkedProcess;
 
 /// How long the kernel may take for what it was asked to do.
@@ -120,8 +120,8 @@ pub fn leftovers(scratch_root: &Path) -> io::Result<Leftovers> {
     found.scratches.sort();
     // Each by itself, too: where the root is a file system of its own, all files might lie in it.
     let directories = std::iter::once(&root).chain(&found.scratches);
-    let places: Vec<Places> =
-        directories.map(|directory| Places::of(directory)).collect::<io::Result<_>>()?;
+    let places: Vec<BackingPaths> =
+        directories.map(|directory| BackingPaths::of(directory)).collect::<io::Result<_>>()?;
     let ours = |device: &loops::Loop| places.iter().any(|place| place.may_hold(&device.file));
     let loops = loops::attached()?.into_iter().filter(ours);
     found.loops = loops.map(|device| (device.node, device.file)).collect();

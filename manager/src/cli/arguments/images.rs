@@ -47,7 +47,8 @@ pub(crate) struct RollbackArguments {
 /// Arguments of `promote`.
 #[derive(Debug, Args)]
 pub(crate) struct PromoteArguments {
-    /// Id of the build, or a unique prefix of it
+    /// A build: its id, the beginning or the end of its id, its schedule (for the newest build), "latest" or
+    /// "previous"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     /// The further public name
@@ -66,7 +67,8 @@ pub(crate) struct PromoteArguments {
 /// Arguments of `revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArguments {
-    /// Id of the build, or a unique prefix of it
+    /// A build: its id, the beginning or the end of its id, its schedule (for the newest build), "latest" or
+    /// "previous"
     #[arg(add = ArgValueCandidates::new(completions::builds))]
     pub(crate) build: String,
     /// Why, for the image, the audit trail and the webhook

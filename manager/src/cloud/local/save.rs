@@ -135,7 +135,7 @@ mod tests {
             };
             tokio::select! {
                 ended = work => panic!("{which}: {ended:?}"),
-                () = half => {}
+                () = partial => {}
             }
             assert_eq!(names(place.path()), [""; 0], "{which}");
             assert_eq!(names(&home), [""; 0], "{which}");

@@ -48,7 +48,7 @@ fn flavor() -> Flavor {
 #[test]
 fn a_request_says_what_is_wanted_and_nothing_else() {
     let groups = ["g".to_owned()];
-    let further = Further { networks: Some(json!("auto")), groups: &groups, ..Further::default() };
+    let further = ServerParts { networks: Some(json!("auto")), groups: &groups, ..ServerParts::default() };
     let body = request(&new_server(spec()), &flavor(), further);
     assert_eq!(
         body,
@@ -56,7 +56,7 @@ fn a_request_says_what_is_wanted_and_nothing_else() {
             "metadata": {"image_manager_build": "b"}, "networks": "auto", "security_groups": [{"name": "g"}]}})
     );
     let spec = ServerSpec { config_drive: false, availability_zone: Some("z".into()), ..spec() };
-    let further = Further { key: Some("k"), user_data: Some("eA=="), ..Further::default() };
+    let further = ServerParts { key: Some("k"), user_data: Some("eA=="), ..ServerParts::default() };
     let body = request(&new_server(spec), &flavor(), further);
     assert_eq!(
         body,
@@ -67,7 +67,7 @@ fn a_request_says_what_is_wanted_and_nothing_else() {
 
 #[test]
 fn a_server_with_a_volume_has_no_other_disk() {
-    let further = Further { volume: Some("v"), ..Further::default() };
+    let further = ServerParts { volume: Some("v"), ..ServerParts::default() };
     let body = request(&new_server(spec()), &flavor(), further);
     assert_eq!(
         body,

@@ -9,9 +9,9 @@ use image_manager_proto::v1;
 pub enum Role {
     /// Reads everything.
     Viewer,
-    /// Triggers and cancels builds, pauses and resumes schedules.
+    /// Triggers and cancels builds, pauses and resumes schedules, rolls back, promotes and revokes images.
     Operator,
-    /// Makes and revokes tokens and links.
+    /// Makes and revokes tokens.
     Admin,
 }
 

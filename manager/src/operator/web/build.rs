@@ -97,11 +97,11 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
                     }
                     @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
                 }
-                (retries(build, around))
+                (retries(build, neighbours))
                 p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
             }
             div.actions {
-                @if !build.verification { (comparisons(build, around)) }
+                @if !build.verification { (comparisons(build, neighbours)) }
                 @if !operator {
                 } @else if !ended {
                     // Asks once more, without the script too.

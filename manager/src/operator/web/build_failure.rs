@@ -25,7 +25,7 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Nei
             @if !failure.hint.is_empty() {
                 p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
             }
-            (since(build, around))
+            (since(build, neighbours))
             @if !of_trial { (evidence(failure, "Evidence")) }
             p.command { code { "image-manager show " (build.id) } (copy(&format!("image-manager show {}", build.id), "Copy the command")) }
         }
@@ -34,7 +34,7 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Nei
 
 /// Since when the schedule's builds do not pass.
 fn since(build: &v1::Build, neighbours: &Neighbours) -> Markup {
-    let link = |beside: &Beside| {
+    let link = |beside: &Neighbour| {
         let at = chrono::DateTime::from_timestamp_millis(beside.created_ms);
         html! { a href={ "/builds/" (beside.id) } { (figures::short(&beside.id)) } " of " (figures::exact(at)) }
     };
@@ -129,7 +129,7 @@ mod tests {
             |id: &str| Some(Neighbour { id: id.to_owned(), created_ms: 1_790_000_000_000, took_ms: None });
         let said = |neighbours: &Neighbours| {
             let build = v1::Build { id: "b".to_owned(), ..v1::Build::default() };
-            failure(&build, &v1::Failure::default(), around).into_string()
+            failure(&build, &v1::Failure::default(), neighbours).into_string()
         };
         let page = said(&Neighbours {
             last_good: beside("good"),
