@@ -133,6 +133,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(&["promote", "latest"], "required arguments", "--as <NAME>", "Usage: image-manager promote"),
     wrong(&["revoke", "latest"], "required arguments", "--reason <TEXT>", "Usage: image-manager revoke"),
-    wrong(&["webhook"], "Try the webhook", "Usage: image-manager webhook <COMMAND>", "Send one event"),
+    wrong(&["webhook"], "Try the webhook", "Usage: image-manager webhook <COMMAND>", "Send one test event"),
     wrong(&["webhook", "test"], "no webhook to test", "--webhook-url", "IMAGE_MANAGER_WEBHOOK_URL"),
 ];
