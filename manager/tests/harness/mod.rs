@@ -211,11 +211,14 @@ impl Place {
         leaks
     }
 
-    /// Waits until the newest build is in one of these states; returns it.
+    /// Waits until the newest build, or one of its trials, is in one of these states; returns it. What ends a build is
+    /// its own state: its trials have ended before.
     pub(crate) fn wait_for_state(&self, states: &[&str], limit: Duration) -> Json {
+        const ENDS: [&str; 4] = ["succeeded", "failed", "errored", "cancelled"];
         wait_for(&format!("a build in {states:?}"), limit, || {
             let build = self.history().into_iter().next()?;
-            let there = states_of(&build).any(|state| states.contains(&state));
+            let there = states_of(&build)
+                .any(|state| states.contains(&state) && (build["state"] == state || !ENDS.contains(&state)));
             there.then_some(build)
         })
     }
