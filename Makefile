@@ -12,7 +12,7 @@
 # make life    a week of schedules in ten minutes, with kills and faults
 # make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
-# make fuzz    fuzz targets, FUZZ_SECONDS (60) each; part of make test
+# make fuzz    fuzz targets, FUZZ_SECONDS (60) each
 # make screenshots   a picture of every page at three widths, light and dark, in target/tmp; and those of docs/images anew
 # make check   format, lints, unit tests, documents, protos, alerts, elements: for every commit
 # make lint    the same without the tests
@@ -33,7 +33,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test agents test-openstack test-distributions test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -147,15 +147,9 @@ lint: clippy
 # The OpenStack takes some minutes to be installed once, and 6 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
 test: install-test
 	testbed/run
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
-
-# Those that the tests put into images; testbed/run makes them while it compiles.
-agents: agent
-	$(if $(filter aarch64-%,$(HOST)),,@AGENT_RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="$(C_PATHS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" setup/agent aarch64 || { test $$? = 3 && \
-		echo 'LEFT OUT: the tiny image for arm64 is not booted: this host cannot make an agent for aarch64' >&2; })
 
 fuzz: install-test
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-15} fuzz/run
+	fuzz/run
 
 test-openstack: install-test
 	testbed/run -E 'binary(openstack) | test(on_openstack)'

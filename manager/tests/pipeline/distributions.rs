@@ -1,5 +1,4 @@
-//! The files of `examples/`, what `docs/distributions.md` says of them, and end to end the stand-in for Ubuntu's archive and
-//! the tiny image for arm64.
+//! The files of `examples/`, and what `docs/distributions.md` says of them. `testbed/distributions/run` builds and boots them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::harness::{Place, agent, repository, text};
+use super::harness::{Place, repository, text};
 
 /// Where `setup/install` puts it.
 const DIB: &str = "/opt/image-manager/dib/bin/disk-image-create";
@@ -91,31 +90,4 @@ fn the_table_of_distributions_is_that_of_the_examples_and_claims_no_more_than_th
     });
     let there: BTreeSet<String> = there.map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert_eq!(run, there, "left: docs/distributions.md, right: testbed/distributions");
-}
-
-/// Runs a script of `testbed/distributions` with an agent, to a verdict; returns what it said.
-fn passes(name: &str, agent: &Path) -> String {
-    let program = repository().join("testbed/distributions").join(name);
-    let output = Command::new(program)
-        .env("IMAGE_MANAGER_PROGRAM", env!("CARGO_BIN_EXE_image-manager"))
-        .env("IMAGE_MANAGER_AGENT", agent)
-        .output()
-        .unwrap();
-    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    said
-}
-
-/// The real agent for aarch64 in an image for arm64, which boots by UEFI in an emulated machine.
-#[test]
-fn the_tiny_image_for_arm64_passes() {
-    let agent = agent().with_file_name("image-manager-agent-aarch64");
-    if !agent.exists() {
-        println!("LEFT OUT: there is no {}: make agent ARCH=aarch64", agent.display());
-        return;
-    }
-    let said = passes("arm64", &agent);
-    for piece in ["5 of 5 checks passed", "is for x86_64, and the image for arm64"] {
-        assert!(said.contains(piece), "{piece}: {said}");
-    }
 }
