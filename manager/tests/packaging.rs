@@ -1,5 +1,7 @@
 //! What is installed beside the program.
 
+#![expect(clippy::expect_used, reason = "tests: a surprise ends the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,9 +112,7 @@ fn lintian_finds_no_error_in_the_debian_package() {
 
 /// What a program of `setup/install test` prints when it succeeds.
 fn run(command: &mut Command) -> String {
-    let output = command.env("LC_ALL", "C.UTF-8").output().unwrap_or_else(|error| {
-        panic!("{:?}: {error}: setup/install test", command.get_program());
-    });
+    let output = command.env("LC_ALL", "C.UTF-8").output().expect("setup/install test has installed it");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {out}{err}");
     out.into_owned()
