@@ -92,11 +92,7 @@ fn serve(lab: &Lab, clouds: &Path) -> Running {
     let flags = ["--operator", "127.0.0.1:0", "--gateway", &gateway, "--agent-endpoint", &endpoint];
     let mut command = lab.command(&[&["serve"], flags.as_slice()].concat());
     let mut serving = lab.start(command.env("OS_CLIENT_CONFIG_FILE", clouds));
-    wait_for("the manager to serve", || {
-        assert!(!serving.ended(), "{}", serving.said());
-        let holder = fs::read_to_string(lab.path().join("state/manager.json")).ok()?;
-        serde_json::from_str::<Json>(&holder).ok()?["operator"].is_string().then_some(())
-    });
+    serving.wait_until_it_serves(lab);
     serving
 }
 
@@ -172,7 +168,8 @@ fn a_cloud_that_refuses_connections_keeps_the_name_from_itself_or_from_all() {
         let Setting { lab, name, clouds, .. } = &setting;
         lab.reschedule(&schedule(name, when, 1, true));
         let serving = serve(lab, clouds);
-        assert_eq!(run(lab).wait().unwrap().code(), Some(2));
+        let code = run(lab).wait().unwrap().code();
+        assert_eq!(code, Some(2), "{when}: {}{:#}", serving.said(), lab.latest());
         drop(serving);
         let build = lab.latest();
         let (here, there) = (trial(&build, "here"), trial(&build, "lab"));

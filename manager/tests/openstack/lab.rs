@@ -212,6 +212,16 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Waits until it takes operators; the file of one that was killed before it still names that one.
+    pub(crate) fn wait_until_it_serves(&mut self, lab: &Lab) {
+        let file = lab.path().join("state/manager.json");
+        wait_for("the manager to serve", || {
+            assert!(!self.ended(), "{}", self.said());
+            let holder: Json = serde_json::from_str(&fs::read_to_string(&file).ok()?).ok()?;
+            (holder["pid"] == self.child.id() && holder["operator"].is_string()).then_some(())
+        });
+    }
+
     /// Waits for its end and expects an exit code.
     #[track_caller]
     pub(crate) fn expect(mut self, code: i32) -> String {

@@ -1,7 +1,6 @@
 //! Names that go to other images in Glance, with another client that asks for the name all the while.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -163,11 +162,8 @@ fn prove_that_gaps_are_seen(lab: &Lab, name: &str, image: &Json) {
 
 /// A manager that serves, in its state directory, where the program's other verbs find it.
 pub(super) fn serve(lab: &Lab) -> Running {
-    let serving = lab.start(&mut lab.command(&["serve", "--operator", "127.0.0.1:0"]));
-    wait_for("the manager to serve", || {
-        let holder = fs::read_to_string(lab.path().join("state/manager.json")).ok()?;
-        serde_json::from_str::<Json>(&holder).ok()?["operator"].is_string().then_some(())
-    });
+    let mut serving = lab.start(&mut lab.command(&["serve", "--operator", "127.0.0.1:0"]));
+    serving.wait_until_it_serves(lab);
     serving
 }
 
