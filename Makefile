@@ -91,7 +91,7 @@ screenshots: install-test agent
 	IMAGE_MANAGER_TEST_PICTURES=all cargo test -p image-manager --test browser pages -- --nocapture --test-threads 1
 	@ls target/tmp/browser-pages | wc -l
 
-# What is installed; the tests have one that is made sooner.
+# The program to install; the tests install the one that they test.
 PROGRAM ?= target/release/image-manager
 install: SHARE = $(DESTDIR)$(PREFIX)/share
 install:

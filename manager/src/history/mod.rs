@@ -176,7 +176,7 @@ pub enum HistoryError {
     },
     /// A variable that opens the door for tests is wrong.
     #[error("{0}")]
-    TestDoor(String),
+    TestPoints(String),
     /// The writer thread has ended.
     #[error("the history is closed")]
     Closed,

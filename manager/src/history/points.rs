@@ -87,7 +87,7 @@ pub(super) struct TestPoints {
 }
 
 impl TestPoints {
-    /// What the environment asks for it; `None` when it asks for nothing.
+    /// What the environment asks for; `None` when it asks for nothing.
     pub(super) fn from_environment() -> Result<Option<Self>, HistoryError> {
         Self::open(std::env::var_os(POINTS), std::env::var_os(KILL))
     }
@@ -97,13 +97,13 @@ impl TestPoints {
             return Ok(None);
         }
         let file = |path: OsString| {
-            let wrong = |error| HistoryError::TestDoor(format!("{POINTS}={}: {error}", path.display()));
+            let wrong = |error| HistoryError::TestPoints(format!("{POINTS}={}: {error}", path.display()));
             OpenOptions::new().create(true).append(true).open(&path).map_err(wrong)
         };
         let kill = |text: OsString| {
             let wrong = "wants <number>:before, or <name>#<occurrence>:after";
             let read = text.to_str().and_then(parse);
-            read.ok_or_else(|| HistoryError::TestDoor(format!("{KILL}={} {wrong}", text.display())))
+            read.ok_or_else(|| HistoryError::TestPoints(format!("{KILL}={} {wrong}", text.display())))
         };
         let (points, kill) = (points.map(file).transpose()?, target.map(kill).transpose()?);
         tracing::warn!("a hook for tests is on: {POINTS} or {KILL} is set");

@@ -46,7 +46,7 @@ fn killed_at(place: &Place, gateway: &str, point: &str) -> String {
 
 /// Serves again until the build has ended; returns it.
 #[track_caller]
-fn taken_up(place: &Place, gateway: &str, id: &str) -> Json {
+fn resumed(place: &Place, gateway: &str, id: &str) -> Json {
     let serving = place.serve_with(&["--gateway", gateway]);
     let build = wait_for("the build's end", Duration::from_mins(3), || {
         let build = place.history().into_iter().find(|build| build["id"] == id)?;
@@ -73,7 +73,7 @@ fn a_whole_artifact_is_uploaded_again() {
     // Nothing of the upload has happened; then all of it but its last word.
     for point in ["trial:uploading#1:after", "created:image#1:before"] {
         let id = killed_at(&place, &gateway, point);
-        let build = taken_up(&place, &gateway, &id);
+        let build = resumed(&place, &gateway, &id);
         assert_passed(&place, &build);
     }
 }
@@ -111,14 +111,14 @@ fn a_server_whose_agent_can_come_goes_on() {
         let id = killed_at(&place, &gateway, point);
         let server = place.latest()["server"]["id"].clone();
         assert!(server.is_string());
-        let build = taken_up(&place, &gateway, &id);
+        let build = resumed(&place, &gateway, &id);
         assert_passed(&place, &build);
         assert_eq!(build["server"]["id"], server, "no second server");
     }
 
     // Its agent dials an address where nobody is any more.
     let id = killed_at(&place, &gateway, "record:server#1:after");
-    let build = taken_up(&place, &free_address(), &id);
+    let build = resumed(&place, &free_address(), &id);
     assert_eq!((&build["state"], &build["reason"]), (&"errored".into(), &"interrupted".into()));
     let message = build["failure"]["message"].as_str().unwrap();
     assert!(message.contains("its agent dials"), "{message}");
@@ -131,7 +131,7 @@ fn publishing_is_finished() {
     // Before the name was given, and after.
     for point in ["advance:publishing#1:after", "record:image#2:before"] {
         let id = killed_at(&place, &gateway, point);
-        let build = taken_up(&place, &gateway, &id);
+        let build = resumed(&place, &gateway, &id);
         assert_passed(&place, &build);
         assert_eq!(build["image"]["name"], "tiny");
     }

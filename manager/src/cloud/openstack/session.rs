@@ -154,7 +154,7 @@ impl Session {
         self.persist(&what, call.timeouts, call.repeatable, || self.attempt(call)).await
     }
 
-    /// Tries until there is an answer or timeouts is over.
+    /// Tries until there is an answer or the time is up.
     pub(super) async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
         &self,
         what: &str,
