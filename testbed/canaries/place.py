@@ -42,8 +42,8 @@ DIB_RELEASE = "{release}"
 [schedule.{name}.timeouts]
 build  = "40m"
 boot   = "{boot}"
-verify = "20m"
-total  = "90m"
+verify = "30m"
+total  = "100m"
 """
 # Programs that run, so that an interrupt ends them all.
 RUNNING = set()

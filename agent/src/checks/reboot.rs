@@ -50,7 +50,7 @@ pub(crate) static CHECK: Check = Check {
               trial ends as `agent_lost`; then another image is booted on the target, as `control` says, before this \
               one is blamed. The checks named in `again` are repeated if the schedule asks for them and they passed \
               before. On the cloud `local`, QEMU is started again on the same disk.",
-    set: Set::Named,
+    set: Set::Thorough,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
     cost: "another boot",

@@ -80,7 +80,7 @@
 //! | `timeouts.build` | duration | `"1h"` | disk-image-builder |
 //! | `timeouts.upload` | duration | `"30m"` | until the image is active |
 //! | `timeouts.boot` | duration | `"10m"` | from the server's creation until the agent attaches; at most 2h, as long as the agent waits |
-//! | `timeouts.verify` | duration | `"10m"` | until the agent is gone again; at most 2h |
+//! | `timeouts.verify` | duration | `"10m"`, and the `timeout` of `reboot` | until the agent is gone again; at most 2h |
 //! | `timeouts.total` | duration | `"2h"`, more if the stages need it | everything but queue and clean-up |
 
 pub mod additions;

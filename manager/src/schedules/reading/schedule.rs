@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use image_manager_agent::LONGEST_SESSION;
+use image_manager_agent::checks::REBOOT;
 use toml::de::DeTable;
 
 use super::checks::Asked;
@@ -255,7 +256,8 @@ impl<'a> Reader<'a> {
     }
 
     /// `timeouts`. What is not written adapts to what is: a stage is never longer than a written total, and an
-    /// unwritten total has room for all stages. `verify` has room for each check.
+    /// unwritten total has room for all stages. `verify` has room for each check, and after the others for the one that
+    /// waits for them.
     fn timeouts(&mut self, schedule: &Table<'a>, checks: &[&Asked], whole: bool) -> Timeouts {
         let table =
             self.table(schedule, "timeouts").unwrap_or_else(|| Table::new(None, None, schedule.span.clone()));
@@ -293,7 +295,12 @@ impl<'a> Reader<'a> {
         };
         let (build, upload) = (or_minutes(build, 60), or_minutes(upload, 30));
         let room = longest.map_or(Duration::ZERO, |check| check.spec.timeout).min(most);
-        let (boot, verify) = (or_minutes(boot, 10), verify.unwrap_or_else(|| or_minutes(None, 10).max(room)));
+        let reboots = checks.iter().filter(|check| check.spec.check.kind == REBOOT);
+        let afterwards = reboots.map(|check| check.spec.timeout).max().unwrap_or_default();
+        let boot = or_minutes(boot, 10);
+        let verify = verify.unwrap_or_else(|| {
+            (or_minutes(None, 10).max(room) + afterwards).min(most).min(LONGEST_SESSION)
+        });
         let total = total.unwrap_or_else(|| Duration::from_hours(2).max(build + upload + boot + verify));
         Timeouts { build, upload, boot, verify, total }
     }

@@ -118,6 +118,12 @@ fn checks_and_their_stage_adapt_to_each_other() {
     assert_eq!(minutes("checks.cloud_init.timeout = \"25m\"\n"), (25, 25));
     assert_eq!(minutes("timeouts.verify = \"5m\"\nchecks.cloud_init.timeout = \"5m\"\n"), (5, 5));
     assert_eq!(minutes("timeouts.total = \"4m\"\n"), (4, 4));
+    // A reboot waits for all others, and takes its own time after them.
+    assert_eq!(minutes("checks.set = \"thorough\"\n"), (20, 10));
+    assert_eq!(minutes("checks = { cloud_init = {}, reboot = { timeout = \"5m\" } }\n"), (15, 10));
+    assert_eq!(minutes("checks = { cloud_init = {}, reboot = { timeout = \"1h\" } }\n"), (70, 10));
+    assert_eq!(minutes("timeouts.total = \"12m\"\nchecks.set = \"thorough\"\n"), (12, 10));
+    assert_eq!(minutes("timeouts.verify = \"12m\"\nchecks.set = \"thorough\"\n"), (12, 10));
 }
 
 #[test]
