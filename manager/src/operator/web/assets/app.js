@@ -59,7 +59,7 @@ function moveBar(bar, expected) {
   const left = Math.floor(expected - passed);
   bar.value = percent;
   const says = left < 1 ? "longer than usual" : left < 60 ? `about ${left} s left` : `about ${Math.ceil(left / 60)} min left`;
-  $(".left", bar.parentElement).textContent = `${Math.floor(percent)} %, ${says}`;
+  $(".left", bar.parentElement).textContent = `${Math.floor(percent)}%, ${says}`;
 }
 
 /* Copying */
@@ -71,7 +71,7 @@ document.addEventListener("click", async (event) => {
     await navigator.clipboard.writeText(button.dataset.copy);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "Not allowed";
+    button.textContent = "Copy failed";
   }
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 });
@@ -197,7 +197,7 @@ function linked(well) {
   if (!link) return;
   link.hidden = false;
   link.classList.toggle("lost", !well);
-  link.textContent = well ? "live" : "connection lost, trying again";
+  link.textContent = well ? "live" : "connection lost, reconnecting";
 }
 
 function ended() {
@@ -210,7 +210,7 @@ function showProgress({ target, stage, fraction, detail }) {
   const row = $(`.road [data-stage="${CSS.escape(key)}"]`);
   const shown = row && $(".detail", row);
   if (!shown) return;
-  shown.textContent = fraction >= 0 ? `${Math.floor(100 * fraction)} % · ${detail}` : detail;
+  shown.textContent = fraction >= 0 ? `${Math.floor(100 * fraction)}% · ${detail}` : detail;
 }
 
 /* The log */
@@ -235,7 +235,7 @@ function addLines(lines) {
   $("#log-hint").textContent = "";
   while (log.childElementCount > LINES_KEPT) {
     log.firstElementChild.remove();
-    $("#log-hint").textContent = "The beginning is left out here; the whole file has it.";
+    $("#log-hint").textContent = "Earlier lines are not shown here; the full log has them.";
   }
   filterLines(lines.length);
   if (follows) log.scrollTop = log.scrollHeight;
