@@ -87,7 +87,10 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
                     }
                     @if build.verification {
                         " · verification of the published image of build "
-                        @for of in made_by(build) { a href={ "/builds/" (of) } { (of) } " " }
+                        @for (place, of) in made_by(build).into_iter().enumerate() {
+                            @if place > 0 { ", " }
+                            a href={ "/builds/" (of) } { (of) }
+                        }
                     }
                     @if !build.unchanged_since.is_empty() {
                         " · nothing has changed since build "

@@ -50,7 +50,7 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
             td.where { (trial.cloud) }
             td.why {
                 @if let Some(at) = &trial.retry_at {
-                    "next attempt " (figures::distance(crate::clock::utc(at)))
+                    "next attempt " (figures::due(crate::clock::utc(at)))
                 } @else if trial.reason.is_empty() || failed_before(trial) {
                     span.none { "–" }
                 } @else {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use image_manager_proto::v1;
+use image_manager_proto::{counted, v1};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tokio::fs::File;
@@ -17,8 +17,8 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::{Answer, Refusal};
-use super::log_file::{self, FOUND, Line, Log, Part};
-use super::{Web, zone};
+use super::log_file::{self, FOUND, Found, Line, Log, Part};
+use super::{Web, figures, zone};
 use crate::lifecycle::trials::{blamed, several};
 use crate::lifecycle::{files, state};
 use crate::stage::Stage;
@@ -40,7 +40,7 @@ pub(super) struct View {
 
 enum Content {
     End(Part),
-    Found { lines: Vec<(usize, Line)>, more: bool },
+    Found(Found),
     Unreadable(String),
 }
 
@@ -63,7 +63,7 @@ impl View {
             if wanted.is_empty() {
                 return log_file::end_of(log, &path, zone).map(Content::End);
             }
-            log_file::search(log, &path, &wanted, zone).map(|(lines, more)| Content::Found { lines, more })
+            log_file::search(log, &path, &wanted, zone).map(Content::Found)
         });
         let content = match read.await {
             Ok(Ok(content)) => content,
@@ -158,10 +158,11 @@ impl View {
                     @else { "No output yet." }
                 },
                 Content::End(_) => {},
-                Content::Found { lines, more } => {
-                    (lines.len()) @if *more { " or more" }
-                    @if lines.len() == 1 { " line contains “" } @else { " lines contain “" } (self.search) "”"
+                Content::Found(Found { lines, more, skipped }) => {
+                    @if *more { "More than " }
+                    (counted(lines.len(), "line")) @if lines.len() == 1 { " contains “" } @else { " contain “" } (self.search) "”"
                     @if *more { "; the first " (FOUND) " are shown" } ". "
+                    @if *skipped > 0 { "Only the end of this log was searched: its first " (figures::size(*skipped)) " were not. " }
                     a href=(back) { "Back to the end of the log" }
                 },
                 Content::Unreadable(error) => { "The log cannot be read: " (error) },
@@ -174,7 +175,7 @@ impl View {
             pre.log #log-lines role="region" tabindex="0" aria-label={ (title(self.log)) " log" } {
                 @match &self.content {
                     Content::End(part) => @for line in &part.lines { (shown(None, line)) },
-                    Content::Found { lines, .. } => @for (number, line) in lines { (shown(Some(*number), line)) },
+                    Content::Found(Found { lines, .. }) => @for (number, line) in lines { (shown(Some(*number), line)) },
                     Content::Unreadable(_) => {},
                 }
             }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use image_manager_proto::v1;
 use maud::{Markup, html};
 
-use super::choice::{Choice, ORDERS, SHOWS, is_in};
+use super::choice::{Choice, ORDERS, ROWS, SHOWS, is_in};
 use super::error::Answer;
 use super::groups::{self, GROUPINGS, Group};
 use super::layout::{Page, Section};
@@ -156,8 +156,13 @@ impl View<'_> {
                     (self.row(standing))
                 }
             }
-            @if self.rows.is_empty() && !self.standings.is_empty() {
+            @if self.found == 0 && !self.standings.is_empty() {
                 p.empty.panel { "No schedules match. " a href="/" { "Show all" } }
+            } @else if self.rows.is_empty() && self.found > 0 {
+                p.empty.panel {
+                    "There is no page " (choice.page) ". "
+                    a href=(choice.address(self.found.div_ceil(ROWS))) { "Show the last page" }
+                }
             }
             (self.pages(choice))
         }
@@ -234,7 +239,7 @@ impl View<'_> {
     fn pages(&self, choice: &Choice) -> Markup {
         let (first, last) = (self.first + 1, self.first + self.rows.len());
         html! {
-            @if self.found > self.rows.len() {
+            @if self.found > self.rows.len() && !self.rows.is_empty() {
                 nav.pages aria-label="Pages" {
                     span.muted { (first) " to " (last) " of " (self.found) }
                     @if self.first > 0 { a.button href=(choice.address(choice.page.saturating_sub(1))) rel="prev" { "Previous" } }
@@ -292,14 +297,14 @@ fn next(standing: &Standing) -> Markup {
         @if standing.paused {
             span.badge.paused title=[standing.state.as_ref().map(|state| &state.pause_reason)] { "paused" }
         } @else if let Some(retry) = retry {
-            span.when { "retry " (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) }
+            span.when { "retry " (figures::due(DateTime::from_timestamp_millis(retry.due_at))) }
         } @else if schedule.cron.is_some() {
-            span.when { "next " (figures::distance(standing.next)) }
+            span.when { "next " (figures::due(standing.next)) }
         } @else {
             span.none { "on demand only" }
         }
         @if standing.next_reverify.is_some() {
-            p.muted { "next verification " (figures::distance(standing.next_reverify)) }
+            p.muted { "next verification " (figures::due(standing.next_reverify)) }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use chrono::{DateTime, Utc};
-use image_manager_proto::v1;
+use image_manager_proto::{percent, v1};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -172,7 +172,7 @@ fn reverified(standing: &Standing) -> Markup {
             @match &schedule.reverify {
                 Some(reverify) => {
                     "Verified again at " code { (reverify.source.trim()) } " " (schedule.timezone.name())
-                    @if standing.next_reverify.is_some() { ", next " (figures::distance(standing.next_reverify)) }
+                    @if standing.next_reverify.is_some() { ", next " (figures::due(standing.next_reverify)) }
                 },
                 None => "Verified again on demand only",
             }
@@ -221,7 +221,7 @@ fn trouble(standing: &Standing) -> Markup {
             @if let Some(retry) = &state.retry {
                 p.notice-line.busy {
                     a href={ "/builds/" (retry.build_id) } { "A build that errored" } " will be retried "
-                    (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) "."
+                    (figures::due(DateTime::from_timestamp_millis(retry.due_at))) "."
                 }
             }
         }
@@ -285,6 +285,6 @@ pub(super) fn success_rate(report: &v1::ScheduleReport) -> String {
     if report.passed + report.failed == 0 {
         "–".to_owned()
     } else {
-        format!("{:.0}%", report.success_rate * 100.0)
+        percent(report.success_rate)
     }
 }

@@ -32,9 +32,11 @@ function took(seconds) {
 
 // The manager writes times in the zone that was chosen; those told by their distance keep that in the tool tip.
 function showTimes(root = document) {
-  for (const time of $$("time[data-show=distance]", root)) {
+  for (const time of $$("time[data-show]", root)) {
+    const then = new Date(time.dateTime);
     time.title ||= time.textContent;
-    time.textContent = distance(new Date(time.dateTime));
+    // What is due and has not begun waits for its turn.
+    time.textContent = distance(time.dataset.show === "due" ? Math.max(then, Date.now()) : then);
   }
 }
 
@@ -64,15 +66,28 @@ function moveBar(bar, expected) {
 
 /* Copying */
 
+// Without TLS, elsewhere than on the manager's host, browsers have no clipboard for scripts; what is selected they copy.
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea");
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  if (!done) throw new Error("not copied");
+}
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await copy(button.dataset.copy);
     button.textContent = "Copied";
   } catch {
     button.textContent = "Copy failed";
   }
+  button.focus();
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 });
 
