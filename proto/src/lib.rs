@@ -49,12 +49,28 @@ pub fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) 
     format!("{number} {noun}{plural}")
 }
 
+/// A share for people, of 0 to 1: "100%", "99.6%". Only what is whole is told as whole.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let tenths = (share * 1000.0).round() / 10.0;
+    // All but one of many are not all, and one of many is not none.
+    let tenths = if share < 1.0 { tenths.min(99.9) } else { tenths };
+    let tenths = if share > 0.0 { tenths.max(0.1) } else { tenths };
+    if tenths.fract() == 0.0 { format!("{tenths:.0}%") } else { format!("{tenths:.1}%") }
+}
+
 /// The encoded `FileDescriptorSet` of all interfaces with their comments, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 #[cfg(test)]
 mod tests {
-    use super::{counted, hex};
+    use super::{counted, hex, percent};
+
+    #[test]
+    fn shares_are_told_with_a_tenth_where_it_matters() {
+        let told = [0.0, 0.5, 0.952, 0.9996, 1.0, 0.0001].map(percent);
+        assert_eq!(told, ["0%", "50%", "95.2%", "99.9%", "100%", "0.1%"]);
+    }
 
     #[test]
     fn only_one_is_no_plural() {

@@ -1,5 +1,6 @@
 //! `image-manager report`: what a time range's builds say about each schedule.
 
+use image_manager_proto::percent;
 use image_manager_proto::v1::{self, Durations, ScheduleReport, TrendPoint};
 
 use super::arguments::{ReportArguments, ReportFormat};
@@ -143,12 +144,12 @@ fn write_times(out: &mut Screen, name: &str, p50: &str, p95: &str) {
     line!(out, format_args!("  {name:<15} {p50:>13} {p95:>13}"));
 }
 
-/// "95.2 % success", or why there is no such figure.
+/// "95.2% success", or why there is no such figure.
 pub(super) fn success(report: &ScheduleReport) -> String {
     if report.passed + report.failed == 0 {
         return "none says anything about the image".to_owned();
     }
-    format!("{:.1} % success", report.success_rate * 100.0)
+    format!("{} success", percent(report.success_rate))
 }
 
 /// How many were not made, in no other figure.
@@ -199,7 +200,7 @@ mod tests {
         };
         let said = render(&report, Style::plain());
         let said = said.as_str();
-        assert!(said.contains("debian  3 builds, 100.0 % success"), "{said}");
+        assert!(said.contains("debian  3 builds, 100% success"), "{said}");
         assert!(said.contains("  4 skipped besides, because nothing had changed\n"), "{said}");
         assert!(said.contains("✔?✔"), "{said}");
         assert!(said.contains("1 of 1 that errored passed when built again"), "{said}");

@@ -66,7 +66,7 @@ pub(crate) fn told(time: DateTime<Utc>, zone: Tz) -> String {
 /// How the builds ended, oldest first: a bar for each point, divided by verdict when it is of several builds.
 pub(crate) fn verdicts(points: &[TrendPoint], zone: Tz) -> Svg {
     const HEIGHT: f64 = 22.0;
-    let mut out = open("How the builds ended, oldest first", HEIGHT + 22.0);
+    let mut out = open("Builds by verdict, oldest first", HEIGHT + 22.0);
     let slots = Slots::new(points.len(), 0.0, WIDTH);
     for (index, point) in points.iter().enumerate() {
         let total = number(point.builds.max(1));
@@ -94,7 +94,7 @@ pub(crate) fn stage_times(points: &[TrendPoint], zone: Tz) -> Svg {
     let stages: Vec<[f64; Stage::ALL.len()]> = points.iter().map(stage_seconds).collect();
     let most = stages.iter().map(|stages| stages.iter().sum()).fold(0.0, f64::max);
     let axis = Axis::seconds(0.0, most);
-    let mut out = open("How long the stages took", BOTTOM + 58.0);
+    let mut out = open("Stage durations", BOTTOM + 58.0);
     grid(&mut out, &axis);
     let slots = Slots::new(points.len(), LEFT, RIGHT);
     for (index, (point, stages)) in points.iter().zip(&stages).enumerate() {
@@ -126,7 +126,7 @@ pub(crate) fn boot_times(points: &[TrendPoint], zone: Tz) -> Svg {
     let values: Vec<Option<f64>> =
         points.iter().map(|point| point.boot.as_ref().map(clock::seconds)).collect();
     let (least, most) = span(&values);
-    line("Boot until the agent's first word", (points, zone), &values, &Axis::seconds(least, most), took)
+    line("Boot time", (points, zone), &values, &Axis::seconds(least, most), took)
 }
 
 /// The size of the image files.
@@ -134,7 +134,7 @@ pub(crate) fn image_sizes(points: &[TrendPoint], zone: Tz) -> Svg {
     let size = |point: &TrendPoint| (point.size_bytes > 0).then(|| number(point.size_bytes));
     let values: Vec<Option<f64>> = points.iter().map(size).collect();
     let (least, most) = span(&values);
-    line("Size of the image file", (points, zone), &values, &Axis::bytes(least, most), axis::bytes)
+    line("Image size", (points, zone), &values, &Axis::bytes(least, most), axis::bytes)
 }
 
 /// A line through the values that are there.

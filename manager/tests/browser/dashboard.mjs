@@ -16,9 +16,9 @@ step("the schedules, and all times in the zone that the viewer chooses", async (
   await home.goto(`${base}/schedules/good?since=90d`);
   assert.match(await home.locator(".fires time").first().textContent(), /03:00 UTC$/);
   // The browser's own, which the script offers.
-  await home.getByLabel("Times are").selectOption("Asia/Tokyo");
+  await home.getByLabel("Time zone", { exact: true }).selectOption("Asia/Tokyo");
   await home.getByRole("button", { name: "Change the time zone" }).click();
-  await home.getByText("times are Asia/Tokyo").waitFor();
+  await home.getByText("times in Asia/Tokyo").waitFor();
   assert.equal(new URL(home.url()).search, "?since=90d", "it leads back");
   assert.match(await home.locator(".fires time").first().textContent(), /12:00 JST$/);
   await home.goto(`${base}/`);
@@ -40,7 +40,7 @@ step("its log is followed while it grows", async () => {
   assert.ok(await good.locator("#follow").isChecked());
   const toEnd = () => good.locator("#log-lines").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   assert.ok(await toEnd() < 24, "the newest line is in sight");
-  assert.equal(await good.locator("#checks .outcome", { hasText: "to come" }).count(), 2);
+  assert.equal(await good.locator("#checks .outcome", { hasText: "pending" }).count(), 2);
   serial = await visit(`${path(good)}?log=console`);
   await watch(serial, "#head .badge");
   await lines.filter({ hasText: "Build completed successfully" }).waitFor();
@@ -112,7 +112,7 @@ step("a build is cancelled", async () => {
   await home.goto(`${base}/`);
   await schedule(home, "slow").getByRole("button", { name: "Build now" }).click();
   await home.locator("#cancel summary").click();
-  await home.getByText("It ends now, and what it made is taken away.").waitFor();
+  await home.getByText("The build ends now, and everything it made is removed.").waitFor();
   await home.getByRole("button", { name: "Cancel this build" }).click();
   await badge(home, "cancelled").waitFor({ timeout: BUILD });
   await home.locator("#head").getByText(/cancelled by root/).waitFor();
@@ -128,12 +128,12 @@ step("the schedules begin with what needs attention; tallies, search and order c
   await page.waitForURL(/show=attention/);
   assert.deepEqual(await names(), ["broken"]);
   await page.getByRole("searchbox").fill("goo");
-  await page.getByRole("button", { name: "Show" }).click();
-  await page.getByText("No schedule matches.").waitFor();
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.getByText("No schedules match.").waitFor();
   await page.getByRole("link", { name: "Show all" }).click();
-  await page.getByLabel("Order").selectOption("name");
+  await page.getByLabel("Sort by").selectOption("name");
   await page.getByLabel("Group by").selectOption("none");
-  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("button", { name: "Apply" }).click();
   await page.waitForURL(/sort=name&group=none/);
   assert.deepEqual(await names(), ["broken", "good", "slow"]);
 });
@@ -142,7 +142,7 @@ step("what is not there is a page", async () => {
   const page = await visit("/");
   const answer = await page.goto(`${base}/nothing`);
   assert.equal(answer.status(), 404);
-  await page.getByText("There is no page /nothing.").waitFor();
+  await page.getByText("There is no page at /nothing.").waitFor();
   // The browser says itself that it was answered 404.
   page.complaints.length = 0;
   await assertSound(page);
@@ -152,7 +152,7 @@ step("builds are filtered and paged", async () => {
   const page = await visit("/builds");
   assert.equal(await page.locator("#builds tbody tr").count(), 3);
   await page.getByLabel("State").selectOption("failed");
-  await page.getByRole("button", { name: "Filter" }).click();
+  await page.getByRole("button", { name: "Apply" }).click();
   await page.waitForURL(/state=failed/);
   assert.equal(await page.locator("#builds tbody tr").count(), 1);
   await page.getByRole("link", { name: "Clear" }).click();
@@ -177,17 +177,17 @@ step("two builds are compared", async () => {
 
 step("trends are drawn, with values where the pointer rests", async () => {
   const page = await visit("/schedules/good");
-  assert.match(await page.locator(".key-figures dd").first().textContent(), /100 %/);
+  assert.match(await page.locator(".key-figures dd").first().textContent(), /100%/);
   const chart = (title) => page.locator(".chart-box", { hasText: title });
   for (const [title, value] of [
-    ["How the builds ended", /passed/], ["How long the stages took", /build \S.* boot /],
-    ["Size of the image", /MiB/], ["Boot time", / s$/],
+    ["Builds by verdict", /passed/], ["Stage durations", /build \S.* boot /],
+    ["Image size", /MiB/], ["Boot time", / s$/],
   ]) {
     await chart(title).locator(".hit").first().hover();
     assert.match(await chart(title).locator(".readout").textContent(), value, title);
   }
   assert.match(await page.locator("#trends svg title").first().textContent(), / UTC: passed$/);
-  assert.match(await chart("Size of the image").locator("svg text").first().textContent(), /MiB/, "an axis with its unit");
+  assert.match(await chart("Image size").locator("svg text").first().textContent(), /MiB/, "an axis with its unit");
 });
 
 step("a schedule is paused and resumed", async () => {
@@ -221,13 +221,13 @@ step("pages read and act without JavaScript", async () => {
   await page.getByText("check_failed").first().waitFor();
   assert.ok(await page.locator("#log-lines .line").count() > 5);
   assert.match(await page.locator("#head time").first().textContent(), /UTC$/);
-  assert.match(await page.locator("#log").textContent(), /times are UTC/);
+  assert.match(await page.locator("#log").textContent(), /times in UTC/);
   const lineAt = page.locator("#log-lines .at").first();
   const [hour, rest] = (await lineAt.textContent()).split(/:(.*)/);
   await page.getByLabel("Another time zone").fill("Asia/Tokyo");
   await page.getByRole("button", { name: "Change the time zone" }).click();
   assert.match(await page.locator("#head time").first().textContent(), /JST$/);
-  assert.match(await page.locator("#log").textContent(), /times are Asia\/Tokyo/);
+  assert.match(await page.locator("#log").textContent(), /times in Asia\/Tokyo/);
   assert.equal(await lineAt.textContent(), `${String((Number(hour) + 9) % 24).padStart(2, "0")}:${rest}`);
   await page.goto(`${base}/schedules/good`);
   assert.match(await page.locator("#trends svg title").first().textContent(), / JST: passed$/);

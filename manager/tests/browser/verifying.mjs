@@ -14,7 +14,7 @@ async function take(name, page) {
 
 step("the overview says when it is verified again", async () => {
   const page = await visit("/");
-  assert.match(await page.locator("#schedules .next").first().innerText(), /verified again in/);
+  assert.match(await page.locator("#schedules .next").first().innerText(), /next verification in/);
   await assertSound(page);
   await take("overview.png", page);
 });
@@ -22,12 +22,12 @@ step("the overview says when it is verified again", async () => {
 step("the schedule's page verifies it again", async () => {
   const page = await visit("/schedules/tiny");
   const published = page.locator("#published");
-  assert.match(await published.innerText(), /Published as tiny[\s\S]*verified\s+passed[\s\S]*next in/);
+  assert.match(await published.innerText(), /Published as tiny[\s\S]*last verification:\s+passed[\s\S]*next in/);
   await assertSound(page);
   await take("schedule.png", page);
   await button(page).click();
   await page.waitForURL(/\/builds\/[0-9a-f-]{36}$/);
-  assert.match(await page.locator("#head").innerText(), /verified again: the published image of/);
+  assert.match(await page.locator("#head").innerText(), /verification of the published image of/);
   const under = await visit("/schedules/tiny");
   assert.equal(await button(under).count(), 0, "not twice");
   await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: BUILD });

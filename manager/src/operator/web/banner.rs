@@ -48,7 +48,7 @@ fn all(problems: &[v1::Problem], open: bool) -> Markup {
     html! {
         div #problems data-swap {
             @if !problems.is_empty() {
-                section.failure.bad aria-label="What is broken in general" {
+                section.failure.bad aria-label="Problems" {
                     @for (place, problem) in problems.iter().enumerate() { (one(problem, place, open)) }
                 }
             }

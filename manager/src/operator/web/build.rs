@@ -79,20 +79,21 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
                 p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
                 h1 { (build.schedule) " " (marks::badge(build.state())) (marks::tally(build)) }
                 p.muted {
-                    "requested by " (who(build))
-                    @if !build.cloud.is_empty() { " on " (build.cloud) }
-                    ", "
-                    (figures::instant(build.created_at.as_ref()))
+                    "Requested by " (who(build)) " at " (figures::instant(build.created_at.as_ref()))
+                    @if !build.cloud.is_empty() { " · cloud " (build.cloud) }
                     @if build.started_at.is_some() {
                         " · " @if ended { "took " } @else { "running for " }
                         (figures::span(build.started_at.as_ref(), build.finished_at.as_ref()))
                     }
                     @if build.verification {
-                        " · verified again: the published image of "
-                        @for of in made_by(build) { a href={ "/builds/" (of) } { (of) } " " }
+                        " · verification of the published image of build "
+                        @for (place, of) in made_by(build).into_iter().enumerate() {
+                            @if place > 0 { ", " }
+                            a href={ "/builds/" (of) } { (of) }
+                        }
                     }
                     @if !build.unchanged_since.is_empty() {
-                        " · nothing has changed since "
+                        " · nothing has changed since build "
                         a href={ "/builds/" (build.unchanged_since) } { (build.unchanged_since) }
                     }
                     @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
@@ -108,7 +109,7 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
                     details.confirm #cancel {
                         summary.button.danger { "Cancel…" }
                         form method="post" action={ "/builds/" (build.id) "/cancel" } {
-                            p { "It ends now, and what it made is taken away." }
+                            p { "The build ends now, and everything it made is removed." }
                             button.danger type="submit" { "Cancel this build" }
                         }
                     }
@@ -117,7 +118,7 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
                         input type="hidden" name="schedule" value=(build.schedule);
                         @if build.state() == v1::BuildState::Skipped {
                             input type="hidden" name="force" value="true";
-                            button.primary type="submit" { "Build all the same" }
+                            button.primary type="submit" { "Build anyway" }
                         } @else if build.verification {
                             input type="hidden" name="verify" value="true";
                             button.primary type="submit" { "Verify again" }
@@ -151,7 +152,7 @@ fn retries(build: &v1::Build, neighbours: &Neighbours) -> Markup {
             }
         }
         @if let Some(by) = &neighbours.retried_by {
-            p.muted { "Tried again by " a href={ "/builds/" (by) } { (figures::short(by)) } "." }
+            p.muted { "Retried by " a href={ "/builds/" (by) } { (figures::short(by)) } "." }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Nei
     let says = match build.verdict() {
         v1::Verdict::Failed => "The image is bad",
         v1::Verdict::Errored => "This says nothing about the image",
-        _ => "It was ended",
+        _ => "The build ended without a verdict",
     };
     html! {
         section class={ "failure " (tone(build.verdict())) } aria-labelledby="why" {
@@ -36,8 +36,9 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Nei
 fn since(build: &v1::Build, neighbours: &Neighbours) -> Markup {
     let link = |beside: &Neighbour| {
         let at = chrono::DateTime::from_timestamp_millis(beside.created_ms);
-        html! { a href={ "/builds/" (beside.id) } { (figures::short(&beside.id)) } " of " (figures::exact(at)) }
+        html! { a href={ "/builds/" (beside.id) } { (figures::short(&beside.id)) } " from " (figures::exact(at)) }
     };
+    let after = if neighbours.last_good.is_some() { " since then" } else { "" };
     html! {
         @if !build.verification {
             p.muted {
@@ -46,8 +47,8 @@ fn since(build: &v1::Build, neighbours: &Neighbours) -> Markup {
                     None => "No build of this schedule has passed before.",
                 }
                 @match neighbours.first_bad.as_ref() {
-                    Some(first) if first.id == build.id => " This is the first one since then that did not pass.",
-                    Some(first) => { " First one since then that did not pass: " (link(first)) "." },
+                    Some(first) if first.id == build.id => { " This is the first build" (after) " that did not pass." },
+                    Some(first) => { " The first build" (after) " that did not pass: " (link(first)) "." },
                     None => {},
                 }
             }
@@ -64,13 +65,13 @@ pub(super) fn failure_of(
 ) -> Markup {
     html! {
         div class={ "failure " (tone(trial.verdict())) } {
-            @if of_before { p.muted { "The attempt before errored." } }
+            @if of_before { p.muted { "The previous attempt errored." } }
             h3 { (marks::reason(&failure.reason)) " while " (failure.stage.replace('_', " ")) }
             p.message { (failure.message) }
             @if !failure.hint.is_empty() && told != Some(failure.hint.as_str()) {
                 p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
             }
-            (evidence(failure, &format!("Evidence of {}", trial.target)))
+            (evidence(failure, &format!("Evidence for {}", trial.target)))
         }
     }
 }
@@ -139,7 +140,7 @@ mod tests {
         assert!(page.contains("Last good build: <a href=\"/builds/good\">"), "{page}");
         assert!(page.contains("did not pass: <a href=\"/builds/first\">"), "{page}");
         let page = said(&Neighbours { first_bad: beside("b"), ..Neighbours::default() });
-        assert!(page.contains("has passed before.") && page.contains("This is the first one"), "{page}");
+        assert!(page.contains("has passed before.") && page.contains("the first build that did"), "{page}");
         assert!(page.contains("<code>image-manager show b</code>"), "{page}");
     }
 

@@ -22,7 +22,7 @@ const LEAST: f64 = 6.0;
 pub(super) fn road(build: &v1::Build) -> Markup {
     html! {
         section.panel #road data-swap {
-            div.panel-head { h2 { @if several(build).is_empty() { "Stages" } @else { "Stages of the build" } } }
+            div.panel-head { h2 { @if several(build).is_empty() { "Stages" } @else { "Build stages" } } }
             (stages(&build.stages, &Timeline::of(build), None))
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn checks(build: &v1::Build) -> Markup {
                 @if !build.checks.is_empty() { span.muted { (tally(&build.checks)) } }
             }
             @if build.checks.is_empty() {
-                p.hint { "The schedule asks for no checks." }
+                p.hint { "The schedule has no checks." }
             }
             (check_list(&build.checks, state::is_end(build.state()), ""))
         }
@@ -137,7 +137,7 @@ fn one_check(check: &v1::Check, ended: bool, whose: &str) -> Markup {
                     @for (key, value) in fields { dt { (key.replace('_', " ")) } dd { (value_of(value)) } }
                 }
             } @else {
-                p.hint { "Nothing was observed yet." }
+                p.hint { "No observations." }
             }
         }
     }
@@ -180,16 +180,16 @@ pub(super) fn image(build: &v1::Build) -> Markup {
                 dl.facts {
                     dt { "name" } dd { (image.name) }
                     dt { "id" } dd { code.wrap { (image.id) } }
-                    dt { "file" } dd { span.num { (figures::size(image.size_bytes)) } }
-                    dt { "disk" } dd { span.num { (figures::size(image.virtual_size_bytes)) } }
+                    dt { "file size" } dd { span.num { (figures::size(image.size_bytes)) } }
+                    dt { "disk size" } dd { span.num { (figures::size(image.virtual_size_bytes)) } }
                     @if !image.sha512.is_empty() {
                         dt { "sha512" } dd { code.hash { (image.sha512) } (copy(&image.sha512, "Copy the hash")) }
                     }
                 }
             } @else if let Some(image) = trials::image(build) {
                 dl.facts {
-                    dt { "file" } dd { span.num { (figures::size(image.size_bytes)) } }
-                    dt { "disk" } dd { span.num { (figures::size(image.virtual_size_bytes)) } }
+                    dt { "file size" } dd { span.num { (figures::size(image.size_bytes)) } }
+                    dt { "disk size" } dd { span.num { (figures::size(image.virtual_size_bytes)) } }
                     dt { "sha512" } dd { code.hash { (image.sha512) } (copy(&image.sha512, "Copy the hash")) }
                 }
             } @else {
@@ -232,7 +232,7 @@ pub(super) fn server_and_agent(build: &v1::Build) -> Markup {
                     dt { "flavor" } dd { (server.flavor) }
                     dt { "id" } dd { code.wrap { (server.id) } }
                     @if let Some(attached) = attach_time(&build.stages, build.agent.as_ref()) {
-                        dt { "boot to attach" } dd { span.num { (figures::took(attached)) } }
+                        dt { "boot to agent" } dd { span.num { (figures::took(attached)) } }
                     }
                     @if let Some(agent) = &build.agent { (agent_rows(agent, "removal")) }
                 }
@@ -249,7 +249,7 @@ pub(super) fn agent_rows(agent: &v1::Agent, id: &str) -> Markup {
         dd {
             @match &agent.removal {
                 Some(removal) => {
-                    @if removal.complete { "removed itself completely" } @else { strong.bad-text { "could not remove all of itself" } }
+                    @if removal.complete { "removed itself completely" } @else { strong.bad-text { "did not remove itself completely" } }
                     details id=(id) {
                         summary { (counted(removal.paths.len(), "path")) }
                         ul.paths {

@@ -24,8 +24,8 @@ pub(super) fn table(build: &v1::Build) -> Markup {
                             th scope="col" { "State" }
                             th scope="col" { "Target" }
                             th scope="col" { "Cloud" }
-                            th scope="col" { "Why" }
-                            th.right scope="col" { "Took" }
+                            th scope="col" { "Reason" }
+                            th.right scope="col" { "Duration" }
                             th.right.wide scope="col" { "Attempt" }
                             th.right.wide scope="col" { "Log" }
                         }
@@ -50,7 +50,7 @@ fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
             td.where { (trial.cloud) }
             td.why {
                 @if let Some(at) = &trial.retry_at {
-                    "tried again " (figures::distance(crate::clock::utc(at)))
+                    "next attempt " (figures::due(crate::clock::utc(at)))
                 } @else if trial.reason.is_empty() || failed_before(trial) {
                     span.none { "–" }
                 } @else {
@@ -135,7 +135,7 @@ fn facts(trial: &v1::Trial, place: usize) -> Markup {
                 @if let Some(server) = &trial.server {
                     dt { "server" } dd { (server.flavor) ", " span.muted { "id " (server.id) } }
                     @if let Some(attached) = attach_time(&trial.stages, trial.agent.as_ref()) {
-                        dt { "boot to attach" } dd { span.num { (figures::took(attached)) } }
+                        dt { "boot to agent" } dd { span.num { (figures::took(attached)) } }
                     }
                 }
                 @if let Some(agent) = &trial.agent { (agent_rows(agent, &format!("removal-{place}"))) }

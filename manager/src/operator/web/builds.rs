@@ -18,7 +18,7 @@ use crate::operator::access::Caller;
 const ROWS: u32 = 50;
 /// The ages that can be asked for: name, words, hours.
 const AGES: [(&str, &str, i64); 4] = [
-    ("1d", "last day", 24),
+    ("1d", "last 24 hours", 24),
     ("7d", "last 7 days", 168),
     ("30d", "last 30 days", 720),
     ("365d", "last year", 8760),
@@ -44,7 +44,7 @@ impl Parameters {
             "" => None,
             word => Some(
                 BuildState::from_word(word)
-                    .ok_or_else(|| Refusal::bad_request(format!("no state {word:?}")))?,
+                    .ok_or_else(|| Refusal::bad_request(format!("no state {word:?}; /builds lists them")))?,
             ),
         };
         let since_ms = match self.since.as_str() {
@@ -53,7 +53,9 @@ impl Parameters {
                 let (_, _, hours) = AGES
                     .into_iter()
                     .find(|(name, _, _)| *name == wanted)
-                    .ok_or_else(|| Refusal::bad_request(format!("no age {wanted:?}; for example 7d")))?;
+                    .ok_or_else(|| {
+                        Refusal::bad_request(format!("no age {wanted:?}: expected 1d, 7d, 30d or 365d"))
+                    })?;
                 Some(clock::now().timestamp_millis() - hours * 3_600_000)
             }
         };
@@ -115,7 +117,7 @@ pub(super) async fn page(
         section.panel #builds data-swap {
             @if found.builds.is_empty() {
                 p.empty {
-                    @if parameters.filters() { "No build fits these filters." } @else { "Nothing was built yet." }
+                    @if parameters.filters() { "No builds match these filters." } @else { "Nothing has been built yet." }
                 }
             } @else {
                 (table(&found.builds, &failed))
@@ -146,13 +148,13 @@ fn filters(parameters: &Parameters, names: &[String]) -> Markup {
                     }
                 }
             }
-            label { span { "Since" }
+            label { span { "Created" }
                 select name="since" {
-                    option value="" { "ever" }
+                    option value="" { "any time" }
                     @for (age, words, _) in AGES { option value=(age) selected[age == parameters.since] { (words) } }
                 }
             }
-            button type="submit" { "Filter" }
+            button type="submit" { "Apply" }
             @if parameters.filters() { a.quiet href="/builds" { "Clear" } }
         }
     }
@@ -174,10 +176,10 @@ pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
                             th scope="col" { "State" }
                             th scope="col" { "Schedule" }
                             th scope="col" { "Build" }
-                            th.wide scope="col" { "Why" }
+                            th.wide scope="col" { "Reason" }
                             th scope="col" { "Created" }
-                            th.right scope="col" { "Took" }
-                            th.right.wide scope="col" { "Image" }
+                            th.right scope="col" { "Duration" }
+                            th.right.wide scope="col" { "Image size" }
                             th.pick scope="col" {
                                 @if builds.len() > 1 { button.small type="submit" { "Compare" } }
                                 @else { span.sr-only { "Compare" } }
@@ -197,7 +199,7 @@ fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
         tr {
             td {
                 (marks::badge(build.state())) " " (marks::tally(build))
-                @if build.verification { span.muted { "verified again" } }
+                @if build.verification { span.muted { "verification" } }
             }
             td.name { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }

@@ -17,10 +17,10 @@ pub(super) const ROWS: usize = 50;
 
 /// What can be asked for, with its words.
 pub(super) const SHOWS: [(&str, &str); 4] =
-    [("", "all"), ("attention", "need attention"), ("under_way", "under way"), ("paused", "paused")];
+    [("", "total"), ("attention", "need attention"), ("under_way", "under way"), ("paused", "paused")];
 /// The orders: word and label.
 pub(super) const ORDERS: [(&str, &str); 4] =
-    [("", "what needs attention first"), ("name", "name"), ("next", "next run"), ("last", "last build")];
+    [("", "attention needed"), ("name", "name"), ("next", "next build"), ("last", "last build")];
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -45,7 +45,7 @@ impl Choice {
                 let known: Vec<_> =
                     words.iter().map(|(word, _)| *word).filter(|word| !word.is_empty()).collect();
                 let known = known.join(", ");
-                return Err(Refusal::bad_request(format!("{field}={value}: there is {known}, or none")));
+                return Err(Refusal::bad_request(format!("{field}={value}: expected {known}, or no value")));
             }
         }
         Ok(())

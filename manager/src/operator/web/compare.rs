@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Query, State};
+use image_manager_proto::counted;
 use image_manager_proto::v1;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -34,17 +35,17 @@ pub(super) async fn page(
 ) -> Answer {
     if parameters.a.is_empty() || parameters.b.is_empty() {
         return Err(Refusal::bad_request(
-            "name two builds: /compare?a=BUILD&b=BUILD; the list of builds has a button",
+            "name two builds: /compare?a=BUILD&b=BUILD, or choose them on /builds",
         ));
     }
     let history = web.manager.history();
     let (a, b) = (history.resolve(&parameters.a).await?, history.resolve(&parameters.b).await?);
     let found = compare(history, &web.manager.settings().state, &a, &b).await?;
     let (Some(a), Some(b)) = (&found.a, &found.b) else {
-        return Err(Refusal::not_found("one of the builds is not there any more"));
+        return Err(Refusal::not_found("one of the builds no longer exists"));
     };
     let page = Page {
-        title: format!("{} and {}", figures::short(&a.id), figures::short(&b.id)),
+        title: format!("Compare {} and {}", figures::short(&a.id), figures::short(&b.id)),
         section: Section::Builds,
         events: None,
         login: caller.is_browser(),
@@ -52,8 +53,11 @@ pub(super) async fn page(
     let body = html! {
         div.page-head {
             div {
-                p.crumbs { a href="/builds" { "Builds" } " / compare" }
-                h1 { @if a.schedule == b.schedule { (a.schedule) ", two builds" } @else { (a.schedule) " and " (b.schedule) } }
+                p.crumbs { a href="/builds" { "Builds" } " / Compare" }
+                h1 {
+                    @if a.schedule == b.schedule { "Two builds of " (a.schedule) }
+                    @else { "Builds of " (a.schedule) " and " (b.schedule) }
+                }
             }
             div.actions { a.button href={ "/compare?a=" (b.id) "&b=" (a.id) } { "Swap" } }
         }
@@ -78,7 +82,7 @@ fn side_by_side(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build)
         div.table-box tabindex="0" role="region" aria-label="Side by side" {
             table.compare {
                 thead { tr { th scope="col" { span.sr-only { "What" } } (build_head("A", a)) (build_head("B", b)) th.right scope="col" { "Change" } } }
-                @for (title, rows) in [("Outcome", outcome(a, b)), ("Image", image(a, b)), ("Trials", trials_of(found)), ("Times", times(found, a, b)), ("Checks", checks(a, b))] {
+                @for (title, rows) in [("Build", outcome(a, b)), ("Image", image(a, b)), ("Trials", trials_of(found)), ("Times", times(found, a, b)), ("Checks", checks(a, b))] {
                     @if !rows.is_empty() {
                         tbody {
                             tr.group { th scope="rowgroup" colspan="4" { (title) } }
@@ -125,8 +129,8 @@ fn image(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
     let show = |hash: &str| html! { @if let Some(start) = hash.get(..12) { code title=(hash) { (start) "…" } } @else { span.none { "–" } } };
     let (hash_a, hash_b) = (hash(a), hash(b));
     vec![
-        row("file", |image| image.size_bytes),
-        row("disk", |image| image.virtual_size_bytes),
+        row("file size", |image| image.size_bytes),
+        row("disk size", |image| image.virtual_size_bytes),
         Row {
             name: "sha512".to_owned(),
             a: show(&hash_a),
@@ -151,10 +155,10 @@ fn times(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build) -> Vec
         row(named(&stage.target, &stage.name), known(stage.duration_a), known(stage.duration_b))
     }));
     if found.trials.is_empty() {
-        rows.push(row("boot to attach".to_owned(), attached(a), attached(b)));
+        rows.push(row("boot to agent".to_owned(), attached(a), attached(b)));
     }
     for trial in &found.trials {
-        rows.push(row(named(&trial.target, "boot to attach"), known(trial.boot_a), known(trial.boot_b)));
+        rows.push(row(named(&trial.target, "boot to agent"), known(trial.boot_a), known(trial.boot_b)));
     }
     rows
 }
@@ -163,7 +167,7 @@ fn times(found: &v1::CompareBuildsResponse, a: &v1::Build, b: &v1::Build) -> Vec
 fn trials_of(found: &v1::CompareBuildsResponse) -> Vec<Row> {
     let show = |state: v1::TrialState, reason: &str| {
         html! {
-            @if state == v1::TrialState::Unspecified { span.none { "not there" } } @else { (marks::trial(state)) }
+            @if state == v1::TrialState::Unspecified { span.none { "no trial" } } @else { (marks::trial(state)) }
             @if !reason.is_empty() { " " (marks::reason(reason)) }
         }
     };
@@ -197,7 +201,7 @@ fn checks(a: &v1::Build, b: &v1::Build) -> Vec<Row> {
     let find = |all: &[(String, v1::CheckOutcome)], name: &str| {
         all.iter().find(|(other, _)| other == name).map(|(_, outcome)| *outcome)
     };
-    let show = |outcome: Option<v1::CheckOutcome>| html! { @if let Some(outcome) = outcome { (marks::check(outcome)) } @else { span.none { "not asked for" } } };
+    let show = |outcome: Option<v1::CheckOutcome>| html! { @if let Some(outcome) = outcome { (marks::check(outcome)) } @else { span.none { "not requested" } } };
     let row = |name: &str| {
         let (a, b) = (find(&of_a, name), find(&of_b, name));
         Row { name: name.to_owned(), a: show(a), b: show(b), change: differs(a != b) }
@@ -244,9 +248,15 @@ fn definition(found: &v1::CompareBuildsResponse) -> Markup {
     }
     html! {
         section.panel {
-            div.panel-head { h2 { "Definition" } span.muted { (found.definition.len()) " of its parts differ" } }
+            div.panel-head {
+                h2 { "Definition" }
+                span.muted {
+                    (counted(found.definition.len(), "part"))
+                    @if found.definition.len() == 1 { " differs" } @else { " differ" }
+                }
+            }
             @if found.definition.is_empty() {
-                p.hint { "Both images were asked for in the same way: elements, settings, files, programs." }
+                p.hint { "Both builds have the same definition: elements, settings, files and programs." }
             } @else {
                 div.table-box tabindex="0" role="region" aria-label="Definition" {
                     table.packages {
@@ -298,7 +308,7 @@ fn packages(found: &v1::CompareBuildsResponse) -> Markup {
         section.panel {
             div.panel-head {
                 h2 { "Packages" }
-                span.muted { (added) " added, " (removed) " removed, " (changes.len() - added - removed) " changed; " (count_a) " before, " (count_b) " after" }
+                span.muted { (added) " added, " (removed) " removed, " (changes.len() - added - removed) " changed; " (count_a) " in A, " (count_b) " in B" }
             }
             @if changes.is_empty() {
                 p.hint { "Both images have the same packages in the same versions." }
@@ -309,7 +319,9 @@ fn packages(found: &v1::CompareBuildsResponse) -> Markup {
                         tbody { @for change in changes.iter().take(PACKAGES) { (package(change)) } }
                     }
                 }
-                @if changes.len() > PACKAGES { p.hint { "The first " (PACKAGES) " are shown; `image-manager compare` has them all." } }
+                @if changes.len() > PACKAGES {
+                    p.hint { "The first " (PACKAGES) " are shown; " code { "image-manager compare" } " prints all of them." }
+                }
             }
         }
     }

@@ -40,11 +40,11 @@ pub(super) async fn nothing_here(request: Request) -> Response {
         return tonic::Status::unimplemented(format!("no such method: {path}")).into_http();
     }
     if wants_page(request.headers()) {
-        return Refusal::not_found(format!("There is no page {path}.")).into_response();
+        return Refusal::not_found(format!("There is no page at {path}.")).into_response();
     }
     (
         StatusCode::NOT_FOUND,
-        "there is nothing here; the pages begin at /, and gRPC reflection lists the services\n",
+        "there is nothing here; the dashboard is at /, and gRPC reflection lists the services\n",
     )
         .into_response()
 }
@@ -80,9 +80,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let title = match self.status {
             StatusCode::NOT_FOUND => "Not found",
-            StatusCode::INTERNAL_SERVER_ERROR => "Something went wrong",
+            StatusCode::INTERNAL_SERVER_ERROR => "Internal error",
             StatusCode::FORBIDDEN => "Not allowed",
-            _ => "That did not work",
+            _ => "Request refused",
         };
         let page = Page { title: title.to_owned(), section: Section::Schedules, events: None, login: false };
         let body = html! {

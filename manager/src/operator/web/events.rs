@@ -123,7 +123,7 @@ struct Followed {
 fn open(web: &Web, caller: Caller) -> Result<(Stream, Response), Refusal> {
     let place = web.streams.clone().try_acquire_owned().map_err(|_| Refusal {
         status: StatusCode::SERVICE_UNAVAILABLE,
-        message: "too many pages are open; this one does not update itself for now".to_owned(),
+        message: "too many pages are open; this one does not update until others are closed".to_owned(),
     })?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let events = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);

@@ -25,6 +25,11 @@ pub(super) fn distance(time: Option<DateTime<Utc>>) -> Markup {
     stamp(time, Some("distance"))
 }
 
+/// The same of a time to come. What is late begins as soon as there is a place for it: it is due now.
+pub(super) fn due(time: Option<DateTime<Utc>>) -> Markup {
+    stamp(time, Some("due"))
+}
+
 fn stamp(time: Option<DateTime<Utc>>, show: Option<&str>) -> Markup {
     html! {
         @if let Some(time) = time {

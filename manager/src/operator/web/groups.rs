@@ -58,7 +58,7 @@ fn group_of<'a>(standing: &'a Standing, grouping: &str) -> (Option<Attention>, C
     let schedule = &standing.schedule;
     match grouping {
         "cloud" => (None, schedule.clouds().join(", ").into()),
-        "distribution" => (None, readiness::distribution(schedule).unwrap_or("Other elements").into()),
+        "distribution" => (None, readiness::distribution(schedule).unwrap_or("Other").into()),
         _ => {
             let attention = standing.attention();
             let name = match attention {

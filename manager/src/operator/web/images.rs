@@ -43,14 +43,14 @@ pub(super) async fn page(
         div.page-head { h1 { "Images" } }
         section.panel #images data-swap {
             @if found.publications.is_empty() {
-                p.empty { "Nothing was published yet." }
+                p.empty { "Nothing has been published yet." }
             } @else {
                 (table(&found.publications, &idle))
             }
         }
         nav.pages aria-label="Pages" {
-            @if parameters.after > 0 { a.button href="/images" { "First" } }
-            @if let Some(next) = found.next { a.button href={ "/images?after=" (next) } rel="next" { "More" } }
+            @if parameters.after > 0 { a.button href="/images" { "First page" } }
+            @if let Some(next) = found.next { a.button href={ "/images?after=" (next) } rel="next" { "Next page" } }
         }
     };
     Ok(page.render(&body))
@@ -93,7 +93,7 @@ fn table(images: &[v1::Publication], idle: &BTreeSet<String>) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Name" } th scope="col" { "Cloud" } th scope="col" { "State" }
-                        th scope="col" { "Build" } th scope="col" { "Verified" } th scope="col" { "Since" }
+                        th scope="col" { "Build" } th scope="col" { "Last verified" } th scope="col" { "Published" }
                         th.wide scope="col" { "By" } th.wide scope="col" { "Size" } th.wide.sha scope="col" { "SHA-512" }
                     }
                 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use image_manager_proto::v1;
+use image_manager_proto::{counted, v1};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tokio::fs::File;
@@ -17,8 +17,8 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::{Answer, Refusal};
-use super::log_file::{self, FOUND, Line, Log, Part};
-use super::{Web, zone};
+use super::log_file::{self, FOUND, Found, Line, Log, Part};
+use super::{Web, figures, zone};
 use crate::lifecycle::trials::{blamed, several};
 use crate::lifecycle::{files, state};
 use crate::stage::Stage;
@@ -40,7 +40,7 @@ pub(super) struct View {
 
 enum Content {
     End(Part),
-    Found { lines: Vec<(usize, Line)>, more: bool },
+    Found(Found),
     Unreadable(String),
 }
 
@@ -63,7 +63,7 @@ impl View {
             if wanted.is_empty() {
                 return log_file::end_of(log, &path, zone).map(Content::End);
             }
-            log_file::search(log, &path, &wanted, zone).map(|(lines, more)| Content::Found { lines, more })
+            log_file::search(log, &path, &wanted, zone).map(Content::Found)
         });
         let content = match read.await {
             Ok(Ok(content)) => content,
@@ -96,7 +96,7 @@ impl View {
             section.panel #log {
                 div.panel-head {
                     h2 { "Log" }
-                    nav.tabs aria-label="Which log" {
+                    nav.tabs aria-label="Logs" {
                         @for log in Log::ALL {
                             a href=(address(&build.id, log, self.target.as_deref(), "#log"))
                                 aria-current=[(log == self.log).then_some("true")] { (title(log)) }
@@ -115,7 +115,7 @@ impl View {
                     @if follows {
                         label.switch #follow-label hidden { input #follow type="checkbox" checked; "Follow" }
                     }
-                    a.quiet href=(self.whole(build)) { "Whole file" }
+                    a.quiet href=(self.whole(build)) { "Full log" }
                 }
                 p.hint #log-hint { (self.hint(build)) }
                 (self.lines())
@@ -127,7 +127,7 @@ impl View {
     fn targets(&self, build: &v1::Build) -> Markup {
         html! {
             @if self.target.is_some() {
-                nav.tabs aria-label="Of which target" {
+                nav.tabs aria-label="Targets" {
                     @for trial in &build.trials {
                         a href=(address(&build.id, self.log, Some(&trial.target), "#log"))
                             aria-current=[(self.target.as_ref() == Some(&trial.target)).then_some("true")] { (trial.target) }
@@ -152,16 +152,17 @@ impl View {
         let back = address(&build.id, self.log, self.target.as_deref(), "#log");
         html! {
             @match &self.content {
-                Content::End(part) if part.cut => "The beginning is left out here; the whole file has it.",
+                Content::End(part) if part.cut => "Earlier lines are not shown here; the full log has them.",
                 Content::End(part) if part.lines.is_empty() => {
-                    @if state::is_end(build.state()) { "There is nothing in this log: the build did not come that far, or the log is no longer kept." }
-                    @else { "Nothing yet." }
+                    @if state::is_end(build.state()) { "This log is empty: the build did not get that far, or the log has been removed." }
+                    @else { "No output yet." }
                 },
                 Content::End(_) => {},
-                Content::Found { lines, more } => {
-                    (lines.len()) @if *more { " or more" }
-                    @if lines.len() == 1 { " line contains “" } @else { " lines contain “" } (self.search) "”"
+                Content::Found(Found { lines, more, skipped }) => {
+                    @if *more { "More than " }
+                    (counted(lines.len(), "line")) @if lines.len() == 1 { " contains “" } @else { " contain “" } (self.search) "”"
                     @if *more { "; the first " (FOUND) " are shown" } ". "
+                    @if *skipped > 0 { "Only the end of this log was searched: its first " (figures::size(*skipped)) " were not. " }
                     a href=(back) { "Back to the end of the log" }
                 },
                 Content::Unreadable(error) => { "The log cannot be read: " (error) },
@@ -174,7 +175,7 @@ impl View {
             pre.log #log-lines role="region" tabindex="0" aria-label={ (title(self.log)) " log" } {
                 @match &self.content {
                     Content::End(part) => @for line in &part.lines { (shown(None, line)) },
-                    Content::Found { lines, .. } => @for (number, line) in lines { (shown(Some(*number), line)) },
+                    Content::Found(Found { lines, .. }) => @for (number, line) in lines { (shown(Some(*number), line)) },
                     Content::Unreadable(_) => {},
                 }
             }
@@ -273,7 +274,7 @@ pub(super) async fn whole(
 ) -> Answer {
     let log = Log::ALL.into_iter().find(|log| log.file() == file);
     let log = log.ok_or_else(|| {
-        Refusal::not_found(format!("no log {file:?}; there are build.log, console.log and agent.jsonl"))
+        Refusal::not_found(format!("no log {file:?}: expected build.log, console.log or agent.jsonl"))
     })?;
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
@@ -284,7 +285,7 @@ pub(super) async fn whole(
     let target = target_of(&build, log, wanted);
     let opened = tokio::fs::File::open(path(&web, &id, log, target)).await.map_err(|error| {
         Refusal::not_found(format!(
-            "build {id} has no {file} (it did not come that far, or it is no longer kept): {error}"
+            "build {id} has no {file} (it did not get that far, or the log has been removed): {error}"
         ))
     })?;
     let shown = (!how.raw).then(|| ShownLog::new(if log == Log::Agent { Lines::Json } else { Lines::Text }));

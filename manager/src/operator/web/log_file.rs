@@ -132,30 +132,55 @@ fn read(log: Log, path: &Path, (from, most): (u64, u64), zone: Tz) -> io::Result
     Ok(Part { lines, end: from + whole as u64, cut: false })
 }
 
-/// The lines of a log that contain `what`, whatever the case, with their numbers. `cut` says that there are more.
-pub(super) fn search(log: Log, path: &Path, what: &str, zone: Tz) -> io::Result<(Vec<(usize, Line)>, bool)> {
+/// What a search found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Lines with their numbers in the log, at most [`FOUND`].
+    pub(super) lines: Vec<(usize, Line)>,
+    /// There are more.
+    pub(super) more: bool,
+    /// So many bytes at the log's begin were not searched.
+    pub(super) skipped: u64,
+}
+
+/// The lines at the end of a log that contain `what`, whatever the case.
+pub(super) fn search(log: Log, path: &Path, what: &str, zone: Tz) -> io::Result<Found> {
     let what = what.to_lowercase();
-    let Some(length) = length(path)? else { return Ok((Vec::new(), false)) };
-    let mut file = std::fs::File::open(path)?;
-    let skipped = length.saturating_sub(SEARCHED);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut reader = BufReader::new(file.take(SEARCHED));
-    let (mut found, mut line) = (Vec::new(), Vec::new());
-    let mut number = 0;
+    let Some(length) = length(path)? else { return Ok(Found::default()) };
+    let mut reader = BufReader::new(std::fs::File::open(path)?.take(length));
+    let mut found = Found { skipped: length.saturating_sub(SEARCHED), ..Found::default() };
+    let mut number = newlines(&mut reader, found.skipped)?;
+    let mut line = Vec::new();
     loop {
         line.clear();
         if reader.by_ref().take(CHUNK).read_until(b'\n', &mut line)? == 0 {
-            return Ok((found, skipped > 0));
+            return Ok(found);
         }
         number += 1;
         let line = shown(log, &line, zone);
         if line.text.to_lowercase().contains(&what) {
-            if found.len() == FOUND {
-                return Ok((found, true));
+            if found.lines.len() == FOUND {
+                return Ok(Found { more: true, ..found });
             }
-            found.push((number, line));
+            found.lines.push((number, line));
         }
     }
+}
+
+/// Reads over so many bytes and counts the lines that end in them.
+fn newlines(reader: &mut impl BufRead, bytes: u64) -> io::Result<usize> {
+    let (mut left, mut lines) = (bytes, 0);
+    while left > 0 {
+        let read = reader.fill_buf()?;
+        let here = read.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if here == 0 {
+            break;
+        }
+        lines += read[..here].iter().filter(|byte| **byte == b'\n').count();
+        reader.consume(here);
+        left -= here as u64;
+    }
+    Ok(lines)
 }
 
 /// A line as it is shown: everything in it is seen, its time apart. The page's script shows such lines, too.
@@ -232,6 +257,8 @@ fn is_bad(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn log(content: &str) -> tempfile::NamedTempFile {
@@ -273,13 +300,28 @@ mod tests {
     #[test]
     fn a_search_finds_lines_with_their_numbers_and_is_bounded() {
         let file = log("alpha\nBETA one\ngamma\nbeta two\n");
-        let (found, more) = search(Log::Console, file.path(), "Beta", Tz::UTC).unwrap();
-        let found: Vec<_> = found.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
-        assert_eq!(found, [(2, "BETA one"), (4, "beta two")]);
-        assert!(!more);
-        let (found, more) =
-            search(Log::Console, log(&"same\n".repeat(1000)).path(), "same", Tz::UTC).unwrap();
-        assert_eq!((found.len(), more), (FOUND, true));
+        let found = search(Log::Console, file.path(), "Beta", Tz::UTC).unwrap();
+        let lines: Vec<_> = found.lines.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
+        assert_eq!(lines, [(2, "BETA one"), (4, "beta two")]);
+        assert_eq!((found.more, found.skipped), (false, 0));
+        let found = search(Log::Console, log(&"same\n".repeat(1000)).path(), "same", Tz::UTC).unwrap();
+        assert_eq!((found.lines.len(), found.more), (FOUND, true));
+    }
+
+    #[test]
+    fn of_a_log_that_is_too_long_the_end_is_searched_with_its_own_numbers() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = format!("beta {}\n", "-".repeat(1018));
+        let lines = SEARCHED as usize / line.len();
+        let mut out = std::io::BufWriter::new(&file);
+        for line in std::iter::repeat_n("early\n", 1000).chain(std::iter::repeat_n(line.as_str(), lines - 1)) {
+            out.write_all(line.as_bytes()).unwrap();
+        }
+        out.write_all(b"needle\n").unwrap();
+        drop(out);
+        let found = search(Log::Console, file.path(), "needle", Tz::UTC).unwrap();
+        assert_eq!(found.lines.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1000 + lines]);
+        assert_eq!((found.more, found.skipped), (false, 6000 + 7 - line.len() as u64));
     }
 
     #[test]

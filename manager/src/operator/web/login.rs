@@ -73,10 +73,11 @@ pub(super) async fn log_in(
     }
     let connection = connection.map(|Extension(connection)| connection);
     if gate::too_many(&web.access, connection.as_ref()).await {
-        let why = "Too many wrong tokens came from here. Wait a minute.";
+        let why = "Too many wrong tokens came from here. Wait a minute, then try again.";
         return form(StatusCode::TOO_MANY_REQUESTS, next, Some(why));
     }
-    form(StatusCode::UNAUTHORIZED, next, Some("That is none of this manager's tokens, or not any more."))
+    let why = "This is not one of this manager's tokens, or it was revoked or has expired.";
+    form(StatusCode::UNAUTHORIZED, next, Some(why))
 }
 
 /// `GET /login/CODE`: lets a browser in by a link, once. The answer leads on at once, so that the code stays neither
@@ -104,7 +105,7 @@ pub(super) async fn by_link(
         );
         // A code can be guessed as little as a token, and costs as much.
         gate::too_many(&web.access, connection.as_ref()).await;
-        let why = "That link was used already, or its time is over. To get another one, run image-manager login on the host.";
+        let why = "This link has already been used or has expired. To get a new one, run image-manager login on the host.";
         form(StatusCode::UNAUTHORIZED, "/", Some(why))
     };
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -121,9 +122,9 @@ fn form(status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
         form.login method="post" action="/login" {
             h1 { "Log in" }
             p.muted {
-                "A token is made by " code { "image-manager token create" } ", or is the one of "
-                code { "--api-token-file" } ". Without one, on the manager's host, "
-                code { "image-manager login" } " prints a link that lets this browser in once."
+                "Create a token with " code { "image-manager token create" } ", or use the one in "
+                code { "--api-token-file" } ". Without a token, run " code { "image-manager login" }
+                " on the manager's host: it prints a link that logs one browser in, once."
             }
             input type="hidden" name="next" value=(next);
             label for="token" { "API token" }

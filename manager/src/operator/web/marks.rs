@@ -104,7 +104,7 @@ pub(super) fn verdict(verdict: v1::Verdict) -> Markup {
 pub(super) fn tally(build: &v1::Build) -> Markup {
     html! {
         @if let Some((passed, all)) = trials::tally(build) {
-            span.tag title="trials that passed" { (passed) " of " (all) }
+            span.tag title="Trials that passed" { (passed) " of " (all) }
         }
     }
 }
@@ -134,7 +134,7 @@ pub(super) fn check(outcome: CheckOutcome) -> Markup {
 
 /// The mark of a check that is still to come.
 pub(super) fn waiting() -> Markup {
-    html! { span.outcome.idle { (disc("idle", None)) "to come" } }
+    html! { span.outcome.idle { (disc("idle", None)) "pending" } }
 }
 
 /// A reason's word; what it means shows where one points at it. A word of another version stands alone.
@@ -180,7 +180,7 @@ pub(super) fn strip(builds: &[v1::Build]) -> Markup {
         @if builds.is_empty() {
             span.none { "never built" }
         } @else {
-            ol.strip aria-label="Last builds, oldest first" {
+            ol.strip aria-label="Recent builds, oldest first" {
                 @for build in builds.iter().rev() {
                     @let state = build.state();
                     @let at = build.created_at.as_ref().and_then(crate::clock::utc);
@@ -216,7 +216,7 @@ pub(super) fn small_strip(builds: &[v1::Build]) -> Markup {
     let counts: Vec<_> = counts.into_iter().map(|(words, count)| format!("{count} {words}")).collect();
     html! {
         @if !builds.is_empty() {
-            svg.bars viewBox={ "0 0 " (builds.len() * STEP) " 20" } width=(builds.len() * STEP) height="20" role="img" aria-label={ "Last builds: " (counts.join(", ")) } {
+            svg.bars viewBox={ "0 0 " (builds.len() * STEP) " 20" } width=(builds.len() * STEP) height="20" role="img" aria-label={ "Recent builds: " (counts.join(", ")) } {
                 @for (tone, path) in &bars { path class=(tone) d=(path) {} }
             }
         }
@@ -268,7 +268,7 @@ mod tests {
         let build = |state: BuildState| v1::Build { state: state.into(), ..v1::Build::default() };
         let builds = [build(BuildState::Failed), build(BuildState::Succeeded), build(BuildState::Succeeded)];
         let strip = small_strip(&builds).into_string();
-        assert!(strip.contains("aria-label=\"Last builds: 1 failed, 2 succeeded\""), "{strip}");
+        assert!(strip.contains("aria-label=\"Recent builds: 1 failed, 2 succeeded\""), "{strip}");
         assert!(strip.contains("class=\"bad\" d=\"M14 20v-20\""), "the newest is at the right: {strip}");
         assert!(strip.contains("class=\"good\" d=\"M2 20v-12M8 20v-12\""), "{strip}");
         assert!(small_strip(&[]).into_string().is_empty());

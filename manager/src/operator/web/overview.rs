@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use image_manager_proto::v1;
 use maud::{Markup, html};
 
-use super::choice::{Choice, ORDERS, SHOWS, is_in};
+use super::choice::{Choice, ORDERS, ROWS, SHOWS, is_in};
 use super::error::Answer;
 use super::groups::{self, GROUPINGS, Group};
 use super::layout::{Page, Section};
@@ -92,7 +92,7 @@ pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(choice): 
     let body = html! {
         (view.body(&choice))
         @if standings.is_empty() {
-            p.empty.panel { "There is no schedule in " code { (web.manager.schedules().path.display()) } "." }
+            p.empty.panel { "There are no schedules in " code { (web.manager.schedules().path.display()) } "." }
         }
     };
     Ok(layout(caller.is_browser()).render(&body))
@@ -143,7 +143,7 @@ impl View<'_> {
         html! {
             div.page-head {
                 h1 { "Schedules" }
-                nav #tally data-swap aria-label="Which schedules" { (self.tally(choice)) }
+                nav #tally data-swap aria-label="Filter schedules" { (self.tally(choice)) }
             }
             (search(choice))
             (groups::index(&self.groups, choice))
@@ -156,8 +156,13 @@ impl View<'_> {
                     (self.row(standing))
                 }
             }
-            @if self.rows.is_empty() && !self.standings.is_empty() {
-                p.empty.panel { "No schedule matches. " a href="/" { "Show all" } }
+            @if self.found == 0 && !self.standings.is_empty() {
+                p.empty.panel { "No schedules match. " a href="/" { "Show all" } }
+            } @else if self.rows.is_empty() && self.found > 0 {
+                p.empty.panel {
+                    "There is no page " (choice.page) ". "
+                    a href=(choice.address(self.found.div_ceil(ROWS))) { "Show the last page" }
+                }
             }
             (self.pages(choice))
         }
@@ -221,7 +226,7 @@ impl View<'_> {
         html! {
             @if let Some(build) = standing.under_way() {
                 "for " (figures::span(build.created_at.as_ref(), None))
-                @if let Some(build) = bad { " · before: " (marks::why(build, &self.failed)) }
+                @if let Some(build) = bad { " · previously: " (marks::why(build, &self.failed)) }
             } @else if let Some(build) = last {
                 @if bad.is_some() { (marks::why(build, &self.failed)) " · " }
                 (figures::distance(build.finished_at.as_ref().and_then(clock::utc)))
@@ -234,7 +239,7 @@ impl View<'_> {
     fn pages(&self, choice: &Choice) -> Markup {
         let (first, last) = (self.first + 1, self.first + self.rows.len());
         html! {
-            @if self.found > self.rows.len() {
+            @if self.found > self.rows.len() && !self.rows.is_empty() {
                 nav.pages aria-label="Pages" {
                     span.muted { (first) " to " (last) " of " (self.found) }
                     @if self.first > 0 { a.button href=(choice.address(choice.page.saturating_sub(1))) rel="prev" { "Previous" } }
@@ -249,10 +254,10 @@ fn search(choice: &Choice) -> Markup {
     html! {
         form.filters method="get" action="/" role="search" {
             @if !choice.show.is_empty() { input type="hidden" name="show" value=(choice.show); }
-            label { span { "Name, cloud, published name or reason" }
+            label { span { "Search name, cloud, public name or reason" }
                 input type="search" name="q" value=(choice.q) maxlength="100";
             }
-            label { span { "Order" }
+            label { span { "Sort by" }
                 select name="sort" {
                     @for (word, label) in ORDERS { option value=(word) selected[word == choice.sort] { (label) } }
                 }
@@ -262,7 +267,7 @@ fn search(choice: &Choice) -> Markup {
                     @for (word, label) in GROUPINGS { option value=(word) selected[word == choice.group] { (label) } }
                 }
             }
-            button type="submit" { "Show" }
+            button type="submit" { "Apply" }
             @if choice.is_any() { a.quiet href="/" { "Clear" } }
         }
     }
@@ -292,14 +297,14 @@ fn next(standing: &Standing) -> Markup {
         @if standing.paused {
             span.badge.paused title=[standing.state.as_ref().map(|state| &state.pause_reason)] { "paused" }
         } @else if let Some(retry) = retry {
-            span.when { "tried again " (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) }
+            span.when { "retry " (figures::due(DateTime::from_timestamp_millis(retry.due_at))) }
         } @else if schedule.cron.is_some() {
-            span.when { "next " (figures::distance(standing.next)) }
+            span.when { "next " (figures::due(standing.next)) }
         } @else {
             span.none { "on demand only" }
         }
         @if standing.next_reverify.is_some() {
-            p.muted { "verified again " (figures::distance(standing.next_reverify)) }
+            p.muted { "next verification " (figures::due(standing.next_reverify)) }
         }
     }
 }

@@ -36,15 +36,15 @@ fn of(began: &Timestamp, expected_ms: Option<i64>) -> Markup {
         @match expected {
             Some(expected) => {
                 progress max="100" value=(percent(passed, expected)) data-began=[utc(began).map(rfc3339)]
-                    data-expected=(expected.as_secs().max(1)) aria-label="Progress of the build" {}
+                    data-expected=(expected.as_secs().max(1)) aria-label="Build progress" {}
                 p {
                     span.left { (left(passed, expected)) }
                     span.muted { " · the last good build took " (figures::took(expected)) }
                 }
             },
             None => {
-                progress aria-label="Progress of the build" {}
-                p.muted { "How long it takes is not known: no build of this schedule has passed yet." }
+                progress aria-label="Build progress" {}
+                p.muted { "The time left is unknown: no build of this schedule has passed yet." }
             },
         }
     }
@@ -55,13 +55,13 @@ fn percent(passed: Duration, expected: Duration) -> u64 {
     u64::try_from(percent).unwrap_or(MOST).min(MOST)
 }
 
-/// "43 %, about 3 min left"; the script counts on in the same words.
+/// "43%, about 3 min left"; the script counts on in the same words.
 fn left(passed: Duration, expected: Duration) -> String {
     let percent = percent(passed, expected);
     match expected.checked_sub(passed).as_ref().map(Duration::as_secs) {
-        None | Some(0) => format!("{percent} %, longer than usual"),
-        Some(seconds @ 1..60) => format!("{percent} %, about {seconds} s left"),
-        Some(seconds) => format!("{percent} %, about {} min left", seconds.div_ceil(60)),
+        None | Some(0) => format!("{percent}%, longer than usual"),
+        Some(seconds @ 1..60) => format!("{percent}%, about {seconds} s left"),
+        Some(seconds) => format!("{percent}%, about {} min left", seconds.div_ceil(60)),
     }
 }
 
@@ -72,10 +72,10 @@ mod tests {
     #[test]
     fn the_time_that_is_left_is_told_with_the_percentage() {
         let said = |passed, expected| left(Duration::from_secs(passed), Duration::from_secs(expected));
-        assert_eq!(said(0, 600), "0 %, about 10 min left");
-        assert_eq!(said(258, 600), "43 %, about 6 min left");
-        assert_eq!(said(570, 600), "95 %, about 30 s left");
-        assert_eq!(said(601, 600), "99 %, longer than usual");
+        assert_eq!(said(0, 600), "0%, about 10 min left");
+        assert_eq!(said(258, 600), "43%, about 6 min left");
+        assert_eq!(said(570, 600), "95%, about 30 s left");
+        assert_eq!(said(601, 600), "99%, longer than usual");
     }
 
     #[test]
@@ -89,9 +89,9 @@ mod tests {
         let good = Neighbour { id: "g".to_owned(), created_ms: 0, took_ms: Some(120_000) };
         let page = bar(&build(v1::BuildState::Building), Some(&good)).into_string();
         assert!(page.contains("value=\"50\"") && page.contains("data-expected=\"120\""), "{page}");
-        assert!(page.contains("50 %, about ") && page.contains("took 2 min 00 s"), "{page}");
+        assert!(page.contains("50%, about ") && page.contains("took 2 min 00 s"), "{page}");
         let page = bar(&build(v1::BuildState::Building), None).into_string();
-        assert!(page.contains("<progress") && page.contains("is not known"), "{page}");
+        assert!(page.contains("<progress") && page.contains("is unknown"), "{page}");
         assert!(!bar(&build(v1::BuildState::Failed), Some(&good)).into_string().contains("<progress"));
         let queued = v1::Build { started_at: None, ..build(v1::BuildState::Queued) };
         assert!(!bar(&queued, Some(&good)).into_string().contains("<progress"));

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use chrono::{DateTime, Utc};
-use image_manager_proto::v1;
+use image_manager_proto::{percent, v1};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -26,7 +26,7 @@ const PUBLISHED: u32 = 1000;
 const POINTS: u32 = 60;
 /// The ranges that can be asked for: name, words, days.
 const RANGES: [(&str, &str, i64); 3] =
-    [("30d", "30 days", 30), ("90d", "90 days", 90), ("365d", "a year", 365)];
+    [("30d", "30 days", 30), ("90d", "90 days", 90), ("365d", "1 year", 365)];
 
 /// Over which time.
 #[derive(Debug, Deserialize)]
@@ -45,7 +45,9 @@ pub(super) async fn page(
     let (range, _, days) = RANGES
         .into_iter()
         .find(|(range, _, _)| *range == parameters.since || parameters.since.is_empty())
-        .ok_or_else(|| Refusal::bad_request(format!("no range {:?}; for example 30d", parameters.since)))?;
+        .ok_or_else(|| {
+            Refusal::bad_request(format!("no range {:?}: expected 30d, 90d or 365d", parameters.since))
+        })?;
     let filter =
         BuildFilter { schedule: Some(name.clone()), limit: ROWS, bare: true, ..BuildFilter::default() };
     let newest = history.builds(filter).await?;
@@ -84,7 +86,7 @@ pub(super) async fn page(
                 h2 { "Trends" }
                 (zone::note())
                 span.spacer {}
-                nav.tabs aria-label="Over which time" {
+                nav.tabs aria-label="Time range" {
                     @for (word, words, _) in RANGES {
                         a href={ "/schedules/" (name) "?since=" (word) } aria-current=[(word == range).then_some("true")] { (words) }
                     }
@@ -92,16 +94,16 @@ pub(super) async fn page(
             }
             @match &report {
                 Some(report) => (trends::all(report)),
-                None => p.hint { "No build has ended in this time." },
+                None => p.hint { "No builds ended in this time range." },
             }
         }
         section.panel #builds data-swap {
             div.panel-head {
-                h2 { "Last builds" }
+                h2 { "Recent builds" }
                 span.spacer {}
                 a href={ "/builds?schedule=" (name) } { "All builds" }
             }
-            @if newest.builds.is_empty() { p.empty { "Nothing was built yet." } }
+            @if newest.builds.is_empty() { p.empty { "Nothing has been built yet." } }
             @else { (builds::table(&newest.builds, &failed)) }
         }
     };
@@ -148,10 +150,10 @@ fn publication(standing: &Standing, published: &[v1::Publication], operator: boo
                     p {
                         (image.cloud) ": build "
                         a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) }
-                        ", verified " (images::verified(image))
+                        ", last verification: " (images::verified(image))
                     }
                 }
-                @if published.is_empty() { p { "Nothing was published yet." } }
+                @if published.is_empty() { p { "Nothing has been published yet." } }
                 (reverified(standing))
             }
         }
@@ -162,19 +164,19 @@ fn publication(standing: &Standing, published: &[v1::Publication], operator: boo
 fn reverified(standing: &Standing) -> Markup {
     let schedule = &standing.schedule;
     let after = match schedule.on_failure {
-        OnFailure::RollBack => "if it fails, the name goes back to the newest good image",
-        OnFailure::Keep => "the name stays, whatever the result",
+        OnFailure::RollBack => "If verification fails, the name goes back to the newest good image.",
+        OnFailure::Keep => "If verification fails, the image keeps its name.",
     };
     html! {
         p.muted {
             @match &schedule.reverify {
                 Some(reverify) => {
-                    "Verified again by " code { (reverify.source.trim()) } " " (schedule.timezone.name())
-                    @if standing.next_reverify.is_some() { ", next " (figures::distance(standing.next_reverify)) }
+                    "Verified again at " code { (reverify.source.trim()) } " " (schedule.timezone.name())
+                    @if standing.next_reverify.is_some() { ", next " (figures::due(standing.next_reverify)) }
                 },
                 None => "Verified again on demand only",
             }
-            "; " (after) "."
+            ". " (after)
         }
     }
 }
@@ -191,7 +193,7 @@ fn head(name: &str, standing: Option<&Standing>, operator: bool) -> Markup {
                     }
                     @if standing.is_some_and(|standing| standing.paused) { span.badge.paused { "paused" } }
                 }
-                @if standing.is_none() { p.muted { "This schedule is no longer in the file of schedules." } }
+                @if standing.is_none() { p.muted { "This schedule is no longer in the schedules file." } }
             }
             @if let Some(standing) = standing {
                 div.actions { (overview::actions(standing, &format!("/schedules/{name}"), operator)) }
@@ -218,8 +220,8 @@ fn trouble(standing: &Standing) -> Markup {
             }
             @if let Some(retry) = &state.retry {
                 p.notice-line.busy {
-                    a href={ "/builds/" (retry.build_id) } { "A build that errored" } " is tried again "
-                    (figures::distance(DateTime::from_timestamp_millis(retry.due_at))) "."
+                    a href={ "/builds/" (retry.build_id) } { "A build that errored" } " will be retried "
+                    (figures::due(DateTime::from_timestamp_millis(retry.due_at))) "."
                 }
             }
         }
@@ -233,11 +235,11 @@ fn facts(standing: &Standing) -> Markup {
         section.panel #standing data-swap {
             div.standing {
                 div {
-                    h2 { "Last builds, newest at the right" }
+                    h2 { "Recent builds, newest on the right" }
                     (marks::strip(&standing.builds))
                 }
                 div {
-                    h2 { "Fires" }
+                    h2 { "Fire times" }
                     @match &schedule.cron {
                         Some(cron) => p { code { (cron.source.trim()) } " " (schedule.timezone.name()) },
                         None => p { "on demand only" },
@@ -245,7 +247,7 @@ fn facts(standing: &Standing) -> Markup {
                     @if !fires.is_empty() { (next_fires(&fires)) }
                 }
                 div {
-                    h2 { "Builds" }
+                    h2 { "Image" }
                     p { (schedule.image.elements.join(", ")) " on " (schedule.clouds().join(", ")) }
                     p.muted {
                         @match &schedule.publish {
@@ -255,12 +257,12 @@ fn facts(standing: &Standing) -> Markup {
                     }
                 }
                 div {
-                    h2 { "Must prove" }
+                    h2 { "Checks" }
                     @for target in &schedule.targets {
                         p {
                             @if schedule.targets.len() > 1 { (target.name) " on " (target.cloud) ": " }
-                            @if target.checks.is_empty() { "that it boots" } @else { (proofs(target)) }
-                            @if !target.required { " (reported, does not affect the verdict)" }
+                            @if target.checks.is_empty() { "boot only" } @else { (proofs(target)) }
+                            @if !target.required { " (reported, but does not affect the verdict)" }
                         }
                     }
                 }
@@ -283,6 +285,6 @@ pub(super) fn success_rate(report: &v1::ScheduleReport) -> String {
     if report.passed + report.failed == 0 {
         "–".to_owned()
     } else {
-        format!("{:.0} %", report.success_rate * 100.0)
+        percent(report.success_rate)
     }
 }

@@ -16,12 +16,12 @@ pub(super) fn all(report: &v1::ScheduleReport) -> Markup {
         (key_figures(report))
         div.charts {
             div {
-                (chart("How the builds ended", "oldest at the left", &charts::verdicts(&report.points, zone)))
-                (chart("How long the stages took", "stacked", &charts::stage_times(&report.points, zone)))
+                (chart("Builds by verdict", "oldest on the left", &charts::verdicts(&report.points, zone)))
+                (chart("Stage durations", "stacked", &charts::stage_times(&report.points, zone)))
             }
             div {
-                (chart("Boot time", "from the server's creation until the agent attached", &charts::boot_times(&report.points, zone)))
-                (chart("Size of the image", "the file", &charts::image_sizes(&report.points, zone)))
+                (chart("Boot time", "from creating the server until the agent attached", &charts::boot_times(&report.points, zone)))
+                (chart("Image size", "the image file", &charts::image_sizes(&report.points, zone)))
             }
         }
         (stages(report))
@@ -46,12 +46,15 @@ fn key_figures(report: &v1::ScheduleReport) -> Markup {
         dl.key-figures {
             div { dt { "success rate" } dd { (success_rate(report)) } dd.muted { (report.passed) " passed, " (report.failed) " failed" } }
             div { dt { "builds" } dd { (report.builds) } dd.muted { (report.errored) " errored, " (report.flaky) " of them flaky"
-                @if report.skipped > 0 { "; " (report.skipped) " skipped besides" } } }
-            div { dt { "time to a verified image" } dd { (took(total.and_then(|total| total.p50))) } dd.muted { "95 %: " (took(total.and_then(|total| total.p95))) } }
-            div { dt { "boot to attach" } dd { (took(boot.and_then(|boot| boot.p50))) } dd.muted { "95 %: " (took(boot.and_then(|boot| boot.p95))) } }
-            div { dt { "image" } dd { (size(report)) } dd.muted { "median of the files" } }
+                @if report.skipped > 0 { "; " (report.skipped) " more skipped" } } }
+            div { dt { "time to a verified image" } dd { (took(total.and_then(|total| total.p50))) } dd.muted { "p95: " (took(total.and_then(|total| total.p95))) } }
+            div { dt { "boot to agent" } dd { (took(boot.and_then(|boot| boot.p50))) } dd.muted { "p95: " (took(boot.and_then(|boot| boot.p95))) } }
+            div { dt { "image size" } dd { (size(report)) } dd.muted { "median" } }
             div { dt { "last good image" } dd { (figures::distance(report.last_passed_at.as_ref().and_then(crate::clock::utc))) }
-                dd.muted { @if let Some(mean) = report.mean_time_between_failures { "a failure every " (took(Some(mean))) } @else { "no two failures" } } }
+                dd.muted {
+                    @if let Some(mean) = report.mean_time_between_failures { "a failure every " (took(Some(mean))) }
+                    @else { "fewer than 2 failures" }
+                } }
         }
     }
 }
@@ -71,7 +74,7 @@ fn stages(report: &v1::ScheduleReport) -> Markup {
         @if !report.stages.is_empty() {
             div.table-box tabindex="0" role="region" aria-label="Stages" {
                 table.figures {
-                    thead { tr { th scope="col" { "Stage" } th.right scope="col" { "median" } th.right scope="col" { "95 %" } } }
+                    thead { tr { th scope="col" { "Stage" } th.right scope="col" { "Median" } th.right scope="col" { "p95" } } }
                     tbody {
                         @for stage in &report.stages {
                             tr { th scope="row" { (stage.name.replace('_', " ")) } td.right.num { (took(stage.p50)) } td.right.num { (took(stage.p95)) } }
@@ -91,8 +94,8 @@ fn targets(report: &v1::ScheduleReport) -> Markup {
                 table.figures {
                     thead {
                         tr {
-                            th scope="col" { "Target" } th scope="col" { "Cloud" } th.right scope="col" { "passed" }
-                            th.right scope="col" { "failed" } th.right scope="col" { "errored" } th.right scope="col" { "boot to attach" }
+                            th scope="col" { "Target" } th scope="col" { "Cloud" } th.right scope="col" { "Passed" }
+                            th.right scope="col" { "Failed" } th.right scope="col" { "Errored" } th.right scope="col" { "Boot to agent" }
                         }
                     }
                     tbody {
@@ -109,7 +112,7 @@ fn targets(report: &v1::ScheduleReport) -> Markup {
                     }
                 }
             }
-            p.muted { "Targets of the newest builds of this time." }
+            p.muted { "Counted over the newest builds in this time range." }
         }
     }
 }

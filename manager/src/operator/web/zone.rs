@@ -72,7 +72,7 @@ pub(super) fn told(time: DateTime<Utc>) -> String {
 
 /// The zone's name, once beside many times that stand without it.
 pub(super) fn note() -> Markup {
-    html! { span.muted { "times are " (of_page().name()) } }
+    html! { span.muted { "times in " (of_page().name()) } }
 }
 
 /// The form that chooses another zone. The script adds the browser's own, which no request tells.
@@ -87,7 +87,7 @@ impl Shown {
         html! {
             form.zone method="post" action="/zone" {
                 input type="hidden" name="next" value=(self.address);
-                label for="zone" { "Times are" }
+                label for="zone" { "Time zone" }
                 select #zone name="zone" {
                     @if zone != "UTC" { option value="UTC" { "UTC" } }
                     option value=(zone) selected { (zone) }
@@ -116,7 +116,7 @@ pub(super) async fn choose(Form(parameters): Form<Parameters>) -> Answer {
     let typed = parameters.other.trim();
     let name = if typed.is_empty() { parameters.zone.as_str() } else { typed };
     let zone: Tz = name.parse().map_err(|_| {
-        Refusal::bad_request(format!("There is no time zone {name}; Europe/Berlin and UTC are two."))
+        Refusal::bad_request(format!("{name:?} is not a time zone: use a name such as Europe/Berlin."))
     })?;
     // SameSite=Lax: whoever follows a link from a mail sees the times that they are used to. It is no secret.
     let cookie = format!("{NAME}={}; Path=/; Max-Age={LIFE}; HttpOnly; SameSite=Lax", zone.name());
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(told(time), "2026-11-30 20:15 UTC", "nobody has chosen");
         let there = SHOWN.scope(shown(Tz::Asia__Tokyo), async { (told(time), note().into_string()) }).await;
         assert_eq!(there.0, "2026-12-01 05:15 JST");
-        assert!(there.1.contains("times are Asia/Tokyo"), "{}", there.1);
+        assert!(there.1.contains("times in Asia/Tokyo"), "{}", there.1);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(
         &["history", "--since", "-3d"],
-        "counts back from now by itself",
+        "already counts back from now",
         "--since -3d",
         "write --since 3d",
     ),

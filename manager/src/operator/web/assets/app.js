@@ -32,9 +32,11 @@ function took(seconds) {
 
 // The manager writes times in the zone that was chosen; those told by their distance keep that in the tool tip.
 function showTimes(root = document) {
-  for (const time of $$("time[data-show=distance]", root)) {
+  for (const time of $$("time[data-show]", root)) {
+    const then = new Date(time.dateTime);
     time.title ||= time.textContent;
-    time.textContent = distance(new Date(time.dateTime));
+    // What is due and has not begun waits for its turn.
+    time.textContent = distance(time.dataset.show === "due" ? Math.max(then, Date.now()) : then);
   }
 }
 
@@ -59,20 +61,33 @@ function moveBar(bar, expected) {
   const left = Math.floor(expected - passed);
   bar.value = percent;
   const says = left < 1 ? "longer than usual" : left < 60 ? `about ${left} s left` : `about ${Math.ceil(left / 60)} min left`;
-  $(".left", bar.parentElement).textContent = `${Math.floor(percent)} %, ${says}`;
+  $(".left", bar.parentElement).textContent = `${Math.floor(percent)}%, ${says}`;
 }
 
 /* Copying */
+
+// Without TLS, elsewhere than on the manager's host, browsers have no clipboard for scripts; what is selected they copy.
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea");
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  if (!done) throw new Error("not copied");
+}
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await copy(button.dataset.copy);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "Not allowed";
+    button.textContent = "Copy failed";
   }
+  button.focus();
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 });
 
@@ -197,7 +212,7 @@ function linked(well) {
   if (!link) return;
   link.hidden = false;
   link.classList.toggle("lost", !well);
-  link.textContent = well ? "live" : "connection lost, trying again";
+  link.textContent = well ? "live" : "connection lost, reconnecting";
 }
 
 function ended() {
@@ -210,7 +225,7 @@ function showProgress({ target, stage, fraction, detail }) {
   const row = $(`.road [data-stage="${CSS.escape(key)}"]`);
   const shown = row && $(".detail", row);
   if (!shown) return;
-  shown.textContent = fraction >= 0 ? `${Math.floor(100 * fraction)} % · ${detail}` : detail;
+  shown.textContent = fraction >= 0 ? `${Math.floor(100 * fraction)}% · ${detail}` : detail;
 }
 
 /* The log */
@@ -235,7 +250,7 @@ function addLines(lines) {
   $("#log-hint").textContent = "";
   while (log.childElementCount > LINES_KEPT) {
     log.firstElementChild.remove();
-    $("#log-hint").textContent = "The beginning is left out here; the whole file has it.";
+    $("#log-hint").textContent = "Earlier lines are not shown here; the full log has them.";
   }
   filterLines(lines.length);
   if (follows) log.scrollTop = log.scrollHeight;

@@ -63,7 +63,7 @@ async fn two_hundred_schedules_are_a_small_page_with_the_failures_first() {
     assert_eq!(states.len(), 50);
     assert!(states[..20].iter().all(|bad| *bad) && !states[20..].contains(&true), "{states:?}");
     assert_eq!(page.matches("</code>: disk").count(), 20);
-    for words in ["20 need attention", "200 all", "1 to 50 of 200", "href=\"/?page=2\" rel=\"next\""] {
+    for words in ["20 need attention", "200 total", "1 to 50 of 200", "href=\"/?page=2\" rel=\"next\""] {
         assert!(page.contains(words), "{words}");
     }
     let last = rendered(&standings, &Choice { page: 4, ..Choice::default() }).await;
@@ -93,7 +93,7 @@ async fn tallies_search_and_order_choose_what_is_shown() {
     assert!(names(&choice("paused", "", "")).is_empty());
     assert!(choice("", "", "sideways").check().is_err() && choice("bad", "", "").check().is_err());
     let page = rendered(&standings, &choice("attention", "a&b", "name")).await;
-    assert!(page.contains("No schedule matches.") && page.contains("/?q=a%26b&amp;sort=name"), "{page}");
+    assert!(page.contains("No schedules match.") && page.contains("/?q=a%26b&amp;sort=name"), "{page}");
     let quiet = rendered(&standings[..5], &Choice::default()).await;
     assert!(quiet.contains("nothing needs attention"));
     assert!(!page.contains("nothing needs attention"));
