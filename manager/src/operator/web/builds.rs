@@ -50,10 +50,8 @@ impl Parameters {
         let since_ms = match self.since.as_str() {
             "" => None,
             wanted => {
-                let (_, _, hours) = AGES
-                    .into_iter()
-                    .find(|(name, _, _)| *name == wanted)
-                    .ok_or_else(|| {
+                let (_, _, hours) =
+                    AGES.into_iter().find(|(name, _, _)| *name == wanted).ok_or_else(|| {
                         Refusal::bad_request(format!("no age {wanted:?}: expected 1d, 7d, 30d or 365d"))
                     })?;
                 Some(clock::now().timestamp_millis() - hours * 3_600_000)

@@ -314,7 +314,8 @@ mod tests {
         let line = format!("beta {}\n", "-".repeat(1018));
         let lines = SEARCHED as usize / line.len();
         let mut out = std::io::BufWriter::new(&file);
-        for line in std::iter::repeat_n("early\n", 1000).chain(std::iter::repeat_n(line.as_str(), lines - 1)) {
+        for line in std::iter::repeat_n("early\n", 1000).chain(std::iter::repeat_n(line.as_str(), lines - 1))
+        {
             out.write_all(line.as_bytes()).unwrap();
         }
         out.write_all(b"needle\n").unwrap();

@@ -282,9 +282,5 @@ fn proofs(target: &Target) -> String {
 
 /// Share of good images among those that were judged, for people.
 pub(super) fn success_rate(report: &v1::ScheduleReport) -> String {
-    if report.passed + report.failed == 0 {
-        "–".to_owned()
-    } else {
-        percent(report.success_rate)
-    }
+    if report.passed + report.failed == 0 { "–".to_owned() } else { percent(report.success_rate) }
 }

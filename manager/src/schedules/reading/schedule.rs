@@ -298,9 +298,8 @@ impl<'a> Reader<'a> {
         let reboots = checks.iter().filter(|check| check.spec.check.kind == REBOOT);
         let afterwards = reboots.map(|check| check.spec.timeout).max().unwrap_or_default();
         let boot = or_minutes(boot, 10);
-        let verify = verify.unwrap_or_else(|| {
-            (or_minutes(None, 10).max(room) + afterwards).min(most).min(LONGEST_SESSION)
-        });
+        let verify = verify
+            .unwrap_or_else(|| (or_minutes(None, 10).max(room) + afterwards).min(most).min(LONGEST_SESSION));
         let total = total.unwrap_or_else(|| Duration::from_hours(2).max(build + upload + boot + verify));
         Timeouts { build, upload, boot, verify, total }
     }

@@ -63,12 +63,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "'latest'",
         "Usage: image-manager history [OPTIONS]",
     ),
-    wrong(
-        &["history", "--since", "-3d"],
-        "already counts back from now",
-        "--since -3d",
-        "write --since 3d",
-    ),
+    wrong(&["history", "--since", "-3d"], "already counts back from now", "--since -3d", "write --since 3d"),
     wrong(&["history", "--since", "3x"], "expected an age", "--since 3x", "7d or 12h"),
     wrong(
         &["history", "--since", "2026-13-01"],
