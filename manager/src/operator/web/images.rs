@@ -7,21 +7,63 @@ use image_manager_proto::v1::{self, PublicationState};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::address::with_query;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
 use super::{Web, figures, marks, overview};
 use crate::clock;
 use crate::history::{Named as _, PublicationFilter};
 use crate::operator::access::{Caller, Role};
+use crate::schedules::{Schedule, Schedules};
 
 /// Images on a page.
 const ROWS: u32 = 100;
+/// What is asked for to see images that are gone, too.
+const SHOW: &str = "show";
 
-/// Which page is asked for.
-#[derive(Debug, Default, Deserialize)]
+/// The filters and the page, as they stand in the address.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Parameters {
+    name: String,
+    cloud: String,
+    /// [`SHOW`]: images that are no longer in the cloud, too.
+    removed: String,
     after: u32,
+}
+
+impl Parameters {
+    fn filter(&self) -> Result<PublicationFilter, Refusal> {
+        if !["", SHOW].contains(&self.removed.as_str()) {
+            let removed = &self.removed;
+            return Err(Refusal::bad_request(format!("removed={removed}: expected {SHOW}, or no value")));
+        }
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Ok(PublicationFilter {
+            name: some(self.name.trim()),
+            cloud: some(&self.cloud),
+            removed: !self.removed.is_empty(),
+            after: self.after,
+            limit: ROWS,
+            ..PublicationFilter::default()
+        })
+    }
+
+    fn filters(&self) -> bool {
+        !(self.name.trim().is_empty() && self.cloud.is_empty() && self.removed.is_empty())
+    }
+
+    /// The address of the images after the first so many of the same.
+    fn address(&self, after: u32) -> String {
+        let after = if after > 0 { after.to_string() } else { String::new() };
+        let fields = [
+            ("name", self.name.trim()),
+            ("cloud", &self.cloud),
+            ("removed", &self.removed),
+            ("after", &after),
+        ];
+        with_query("/images", &fields)
+    }
 }
 
 pub(super) async fn page(
@@ -29,8 +71,7 @@ pub(super) async fn page(
     caller: Caller,
     Query(parameters): Query<Parameters>,
 ) -> Answer {
-    let filter = PublicationFilter { after: parameters.after, limit: ROWS, ..PublicationFilter::default() };
-    let found = web.manager.history().publications(filter).await?;
+    let found = web.manager.history().publications(parameters.filter()?).await?;
     let page = Page {
         title: "Images".to_owned(),
         section: Section::Images,
@@ -41,19 +82,58 @@ pub(super) async fn page(
         if caller.may(Role::Operator) { idle(&web, &found.publications).await? } else { BTreeSet::new() };
     let body = html! {
         div.page-head { h1 { "Images" } }
+        (filters(&parameters, &web.manager.schedules()))
         section.panel #images data-swap {
             @if found.publications.is_empty() {
-                p.empty { "Nothing has been published yet." }
+                p.empty {
+                    @if parameters.filters() { "No images match these filters." } @else { "Nothing has been published yet." }
+                }
             } @else {
                 (table(&found.publications, &idle))
             }
         }
         nav.pages aria-label="Pages" {
-            @if parameters.after > 0 { a.button href="/images" { "First page" } }
-            @if let Some(next) = found.next { a.button href={ "/images?after=" (next) } rel="next" { "Next page" } }
+            @if parameters.after > 0 {
+                a.button href=(parameters.address(parameters.after.saturating_sub(ROWS))) rel="prev" { "Previous" }
+            }
+            @if let Some(next) = found.next { a.button href=(parameters.address(next)) rel="next" { "Next" } }
         }
     };
     Ok(page.render(&body))
+}
+
+/// The names and clouds of the schedules file are offered; images of others are found by their name.
+fn filters(parameters: &Parameters, schedules: &Schedules) -> Markup {
+    let all = &schedules.schedules;
+    let names: BTreeSet<_> = all
+        .iter()
+        .filter_map(|schedule| schedule.publish.as_ref())
+        .map(|publish| publish.name.as_str())
+        .collect();
+    let mut clouds: BTreeSet<_> = all.iter().flat_map(Schedule::clouds).collect();
+    clouds.extend(Some(parameters.cloud.as_str()).filter(|cloud| !cloud.is_empty()));
+    html! {
+        form.filters method="get" action="/images" {
+            label { span { "Name" }
+                input type="search" name="name" value=(parameters.name) list="names" maxlength="100";
+                datalist #names { @for name in names { option value=(name) {} } }
+            }
+            label { span { "Cloud" }
+                select name="cloud" {
+                    option value="" { "all" }
+                    @for cloud in clouds { option value=(cloud) selected[cloud == parameters.cloud] { (cloud) } }
+                }
+            }
+            label { span { "Removed images" }
+                select name="removed" {
+                    option value="" { "hide" }
+                    option value=(SHOW) selected[!parameters.removed.is_empty()] { "show" }
+                }
+            }
+            button type="submit" { "Apply" }
+            @if parameters.filters() { a.quiet href="/images" { "Clear" } }
+        }
+    }
 }
 
 /// Schedules that can verify again what they have published: they are still in the file with that name, and have no build
@@ -107,7 +187,8 @@ fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
     html! {
         tr {
             td {
-                @if image.state() == PublicationState::Current { strong { (image.name) } } @else { (image.name) }
+                @let named = html! { a.plain href=(with_query("/images", &[("name", &image.name)])) { (image.name) } };
+                @if image.state() == PublicationState::Current { strong { (named) } } @else { (named) }
                 @if !image.location.is_empty() { p.wide.where { code { (image.location) } } }
             }
             td { (image.cloud) }
