@@ -126,7 +126,7 @@ pub(crate) fn boot_times(points: &[TrendPoint], zone: Tz) -> Svg {
     let values: Vec<Option<f64>> =
         points.iter().map(|point| point.boot.as_ref().map(clock::seconds)).collect();
     let (least, most) = span(&values);
-    line("Boot until the agent's first word", (points, zone), &values, &Axis::seconds(least, most), took)
+    line("Boot until the agent attaches", (points, zone), &values, &Axis::seconds(least, most), took)
 }
 
 /// The size of the image files.

@@ -82,7 +82,7 @@ pub(crate) fn parse_time(text: &str, flag: &str) -> Result<i64, String> {
         return Ok(clock::now().timestamp_millis().saturating_sub(age));
     }
     if let Some(age) = text.strip_prefix('-').filter(|age| humantime::parse_duration(age).is_ok()) {
-        return Err(format!("{flag} {text}: an age counts back from now by itself; write {flag} {age}"));
+        return Err(format!("{flag} {text}: an age already counts back from now; write {flag} {age}"));
     }
     if let Ok(date) = text.parse::<NaiveDate>() {
         return Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
