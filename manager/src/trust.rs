@@ -18,7 +18,7 @@ const MOST: usize = 100_000;
 
 /// A path that somebody else can change, or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} {why}; mend it with: {mend}", path.display())]
+#[error("{} {why}; to fix it: {mend}", path.display())]
 pub struct Unsafe {
     /// The path.
     pub path: PathBuf,
@@ -52,8 +52,8 @@ pub fn check(path: &Path, whole: bool) -> Result<(), Unsafe> {
         for entry in entries.flatten() {
             seen += 1;
             if seen > MOST {
-                let why = format!("has more than {MOST} files, which is more than are looked at");
-                let mend = "name a directory that has elements only".to_owned();
+                let why = format!("has more than {MOST} files, which are too many to examine");
+                let mend = "name a directory that has only elements".to_owned();
                 return Err(Unsafe { path: path.to_owned(), why, mend });
             }
             let path = entry.path();
@@ -89,13 +89,13 @@ pub fn check_secret(path: &Path) -> Result<(), Unsafe> {
 /// That others can read it.
 pub fn unread(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
     if found.is_dir() {
-        let why = "is a directory, and a secret is a file".to_owned();
+        let why = "is a directory, but a secret must be a file".to_owned();
         return Err(Unsafe { path: path.to_owned(), why, mend: "name a file instead".to_owned() });
     }
     if found.mode() & OTHERS == 0 {
         return Ok(());
     }
-    let why = format!("has a secret and can be used by others (mode {:04o})", found.mode() & 0o7777);
+    let why = format!("has a secret and is open to others (mode {:04o})", found.mode() & 0o7777);
     Err(Unsafe { path: path.to_owned(), why, mend: format!("chmod go= {}", path.display()) })
 }
 
@@ -107,7 +107,7 @@ fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
     };
     if found.uid() != 0 && found.uid() != nix::unistd::geteuid().as_raw() {
         return refuse(
-            format!("belongs to another user (id {})", found.uid()),
+            format!("belongs to another user (uid {})", found.uid()),
             format!("chown root:root {shown}"),
         );
     }
@@ -117,7 +117,7 @@ fn look(path: &Path, above: bool) -> Result<(), Unsafe> {
         // Of a directory that everybody may use, as /tmp, that would take it from everybody.
         let shared = found.is_dir() && found.mode() & STICKY != 0;
         let mend = if shared {
-            "name a directory of its own, which only root may write".to_owned()
+            "name a directory that only root can write to".to_owned()
         } else {
             format!("chmod go-w {shown}")
         };

@@ -35,7 +35,7 @@ use super::{completions, examples};
     name = "image-manager",
     version,
     after_help = "Exit codes: 0 passed or done, 1 the image failed, 2 errored (infrastructure), 64 wrong usage or \
-                  configuration, 130 cancelled.\n\nA first try: image-manager doctor, then image-manager run debian"
+                  configuration, 130 cancelled.\n\nTo get started: image-manager doctor, then image-manager run debian"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -60,19 +60,19 @@ pub(crate) enum Verb {
     /// List the schedules of the manager that serves, with the newest build and the next fire time of each
     #[command(after_help = examples::SCHEDULES)]
     Schedules(OverviewArguments),
-    /// Queue a build with the manager that serves, and do not wait for it
+    /// Queue a build with the manager that serves, without waiting for it
     #[command(after_help = examples::TRIGGER)]
     Trigger(TriggerArguments),
-    /// Cancel a build, and take away what it has made
+    /// Cancel a build, and remove what it made
     #[command(after_help = examples::CANCEL)]
     Cancel(CancelArguments),
-    /// Keep a schedule from firing by itself, until it is resumed
+    /// Stop a schedule from firing by itself until it is resumed
     #[command(after_help = examples::PAUSE)]
     Pause(PauseArguments),
     /// Let a paused schedule fire again
     #[command(after_help = examples::RESUME)]
     Resume(PauseArguments),
-    /// Check schedules.toml: show every mistake in its line, what this host lacks, and the next fire times
+    /// Check schedules.toml: show every mistake with its line, what this host lacks, and the next fire times
     #[command(after_help = examples::CHECK)]
     Check(CheckArguments),
     /// List builds, newest first
@@ -93,19 +93,19 @@ pub(crate) enum Verb {
     /// Show what differs between two builds: packages, size, times, checks
     #[command(after_help = examples::COMPARE)]
     Compare(CompareArguments),
-    /// List what this host lacks, each with the command that mends it
+    /// List what this host lacks, each with the command that fixes it
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArguments),
     /// Copy the history to a new file, even while a manager serves
     #[command(after_help = examples::BACKUP)]
     Backup(BackupArguments),
-    /// Make, list and revoke tokens for the operator port
+    /// Create, list and revoke tokens for the operator port
     #[command(after_help = examples::TOKEN)]
     Token(TokenArguments),
     /// Print a link that logs one browser in to the dashboard, once
     #[command(after_help = examples::LOGIN)]
     Login(LoginArguments),
-    /// Print who triggered, cancelled, paused, resumed and published, and who made which token
+    /// Print the audit trail: who triggered, cancelled, paused, resumed or published, and who created which token
     #[command(after_help = examples::AUDIT)]
     Audit(AuditArguments),
     /// List the images that have, or had, a public name
@@ -123,10 +123,10 @@ pub(crate) enum Verb {
     /// Try the webhook: send one event with the settings that serve would use
     #[command(after_help = examples::WEBHOOK)]
     Webhook(WebhookVerbArguments),
-    /// Find and remove what a cloud still has of builds that have ended
+    /// Find and remove what builds that have ended left in a cloud
     #[command(after_help = examples::SWEEP)]
     Sweep(SweepArguments),
-    /// Print the script with which a shell completes verbs, flags, schedules and builds
+    /// Print a script that lets a shell complete verbs, flags, schedules and builds
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArguments),
     /// Print the manual page, or write the pages of all verbs to a directory
@@ -158,12 +158,12 @@ pub(crate) struct HostArguments {
     pub(crate) schedules: SchedulesArgument,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// The program disk-image-create of disk-image-builder [default: the one on PATH, else the one in
+    /// The disk-image-create program of disk-image-builder [default: the one on PATH, else the one in
     /// /opt/image-manager/dib]
     #[arg(long, value_name = "PROGRAM", env = "IMAGE_MANAGER_DIB")]
     pub(crate) dib: Option<PathBuf>,
     /// Directories with your own elements, separated by colons; the elements that came with this program and those
-    /// of disk-image-builder always follow them [default: elements beside the schedules file]
+    /// of disk-image-builder are always searched after them [default: elements beside the schedules file]
     #[arg(long, value_name = "DIR", env = "IMAGE_MANAGER_ELEMENTS", value_delimiter = ':')]
     pub(crate) elements: Vec<PathBuf>,
     /// Static agent binary to put into the images [default: the one that came with this program]
@@ -184,11 +184,11 @@ pub(crate) struct HostArguments {
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_HEARTBEAT_TIMEOUT", default_value = "30s",
           value_parser = patience)]
     pub(crate) heartbeat_timeout: std::time::Duration,
-    /// Time that an agent has to come back after its stream broke
+    /// Time that an agent has to reconnect after its stream breaks
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
           value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
-    /// Trials that may be under way at once, over all builds; each is a server. Further trials wait
+    /// Trials that may be under way at once, across all builds; each takes a server. Further trials wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_TRIALS", default_value_t = 4,
           value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_trials: u16,
@@ -204,23 +204,23 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080",
           value_parser = address)]
     pub(crate) operator: SocketAddr,
-    /// File with a token of the role admin. With it everybody needs a token, even root; without it root and this
-    /// account need none on loopback
+    /// File with a token that has the role admin. With it, everybody needs a token, even root; without it, root and
+    /// this account need none on loopback
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
     /// Builds that may run at once; further builds wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_builds: u16,
-    /// Time after a build's end when its logs are removed, or "forever" to keep them; the build stays in the history
+    /// How long a build's logs are kept after its end, or "forever"; the build itself stays in the history
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_KEEP_LOGS", default_value = "90d", value_parser = keep_logs)]
     pub(crate) keep_logs: KeepLogs,
     /// Room that the logs of all builds may take before the oldest are removed, or "any" for no limit
     #[arg(long, value_name = "SIZE", env = "IMAGE_MANAGER_LOGS_ROOM", default_value = "10 GiB",
           value_parser = logs_room)]
     pub(crate) logs_room: LogsRoom,
-    /// Time that builds under way have to end by themselves when the manager is told to stop (SIGTERM); after it,
-    /// or at a second signal, they are ended and cleaned up
+    /// How long builds under way may take to end by themselves when the manager is told to stop (SIGTERM); after
+    /// that, or at a second signal, they are ended and cleaned up
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
     pub(crate) grace: std::time::Duration,
     #[command(flatten)]
@@ -279,7 +279,7 @@ impl RunArguments {
 pub(crate) struct CheckArguments {
     /// File to check [default: that of --schedules]
     pub(crate) file: Option<PathBuf>,
-    /// Check the file only, not what this host has; for a host that does not build
+    /// Check only the file, not this host; for a host that does not build
     #[arg(long)]
     pub(crate) file_only: bool,
     #[command(flatten)]
@@ -301,7 +301,7 @@ pub(crate) struct DoctorArguments {
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
-    /// File to write; it must not exist
+    /// File to write; it must not exist yet
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) state: StateArgument,

@@ -25,7 +25,7 @@ pub(crate) async fn run(arguments: AuditArguments) -> Outcome {
 const TIME: Column<AuditRow> = ("TIME", |row| when::exact(Some(&timestamp(row.at))));
 const WHO: Column<AuditRow> = ("WHO", |row| row.principal.clone());
 const ACTION: Column<AuditRow> = ("ACTION", |row| row.action.clone());
-const SUBJECT: Column<AuditRow> = ("OF", |row| row.subject.clone());
+const SUBJECT: Column<AuditRow> = ("SUBJECT", |row| row.subject.clone());
 const BUILD: Column<AuditRow> = ("BUILD", |row| row.build_id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
 const SHORT_BUILD: Column<AuditRow> = ("BUILD", |row| row.build_id.chars().take(18).collect());
@@ -40,7 +40,7 @@ const LAYOUTS: [&[Column<AuditRow>]; 4] = [
 ];
 
 fn table(rows: &[AuditRow], style: Style) -> Screen {
-    table::of(&LAYOUTS, rows, "nothing was done", style, |_, text| Painted::plain(text))
+    table::of(&LAYOUTS, rows, "no entries", style, |_, text| Painted::plain(text))
 }
 
 fn listed(rows: &[AuditRow]) -> String {

@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: BackupArguments) -> Outcome {
     let copied = tokio::task::spawn_blocking(move || copy(&from, &to)).await;
     let (builds, size) = copied.map_err(Trouble::errored)??;
     let builds = image_manager_proto::counted(builds, "build");
-    text::say!(format_args!("{builds} in {} ({})", arguments.file.display(), HumanBytes(size)));
+    text::say!(format_args!("copied {builds} to {} ({})", arguments.file.display(), HumanBytes(size)));
     Ok(Exit::Done)
 }
 
@@ -37,7 +37,7 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, u64), Trouble> {
         let path = path.to_owned();
         move |error: io::Error| Trouble::errored(format!("{}: {error}", path.display()))
     };
-    let taken = || Trouble::usage(format!("{} is there already: a backup overwrites nothing", to.display()));
+    let taken = || Trouble::usage(format!("{} already exists: a backup overwrites nothing", to.display()));
     if fs::symlink_metadata(to).is_ok() {
         return Err(taken());
     }
@@ -64,7 +64,7 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, u64), Trouble> {
 
 fn partial(to: &Path) -> Result<PathBuf, Trouble> {
     let Some(name) = to.file_name() else {
-        return Err(Trouble::usage(format!("{} is not the name of a file", to.display())));
+        return Err(Trouble::usage(format!("{} is not a file name; name the file to write", to.display())));
     };
     let mut partial = name.to_owned();
     partial.push(".partial");

@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Outcome {
     }
     let mut out = Screen::default();
     out.blank();
-    line!(out, "the file is right, and this host cannot build all of it yet:");
+    line!(out, "the file is correct, but this host cannot build all of it yet:");
     show(&mut out, &lacks, Style::of_stdout());
     let (ready, not_ready): (Vec<&str>, Vec<&str>) = found
         .schedules
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Outcome {
         line!(out, format_args!("cannot be built yet: {}", not_ready.join(", ")));
     }
     out.blank();
-    line!(out, "`image-manager doctor` looks at everything; `--file-only` leaves the host out");
+    line!(out, "`image-manager doctor` examines everything; `--file-only` checks only the file");
     text::print(&out);
     Ok(Exit::Errored)
 }

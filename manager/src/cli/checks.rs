@@ -30,7 +30,7 @@ fn find(kind: &str) -> Result<&'static Check, Trouble> {
     checks::find(kind).ok_or_else(|| {
         let help = match nearest(kind, checks::all().map(|check| check.kind)) {
             Some(known) => format!("did you mean {known}?"),
-            None => "`image-manager checks` lists all".to_owned(),
+            None => "`image-manager checks` lists all kinds".to_owned(),
         };
         Trouble::usage(format!("there is no check of the kind {kind:?}; {help}"))
     })
@@ -91,7 +91,7 @@ fn page(check: &Check, style: Style) -> Screen {
     };
     line!(out, style.dim("set        "), set);
     line!(out, style.dim("examined   "), format_args!("by {observer}"));
-    line!(out, style.dim("costs      "), check.cost);
+    line!(out, style.dim("cost       "), check.cost);
     line!(out, style.dim("timeout    "), format_args!("{}", humantime::format_duration(check.timeout)));
     out.blank();
     line!(out, style.bold("keys"));

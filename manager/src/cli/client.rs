@@ -35,7 +35,7 @@ impl Client {
         let token = token.map(ApiToken::read_to_bring).transpose().map_err(Trouble::usage)?;
         let bearer =
             token.map(|token| format!("Bearer {}", token.expose()).parse()).transpose().map_err(|_| {
-                Trouble::usage("--api-token-file: the token has characters that no header can carry")
+                Trouble::usage("--api-token-file: the token has characters that HTTP cannot carry")
             })?;
         let endpoint = Endpoint::from_shared(format!("http://{operator}"))
             .map_err(Trouble::errored)?
@@ -71,8 +71,8 @@ impl Client {
         let answer = tokio::time::timeout(ANSWER_TO_TRIGGER, self.inner.trigger_build(request)).await;
         let late = |_| {
             Trouble::errored(format!(
-                "the manager did not say within {} whether it takes the build: `image-manager history` shows whether \
-                 it did, its log why it takes so long",
+                "the manager did not say within {} whether it accepts the build: `image-manager history` shows \
+                 whether it did, and the manager's log shows what took so long",
                 humantime::format_duration(ANSWER_TO_TRIGGER)
             ))
         };
@@ -188,9 +188,9 @@ pub(super) fn trouble(status: Status) -> Trouble {
     match status.code() {
         // What it says itself is for whoever writes the header.
         Code::Unauthenticated => Trouble::usage(
-            "the manager asks for an API token, and none or another was brought: give --api-token-file FILE (or set \
-             IMAGE_MANAGER_API_TOKEN_FILE), the file that `serve` was given or one with a token of `image-manager \
-             token create`",
+            "the manager requires an API token, and got none or a wrong one: give --api-token-file FILE (or set \
+             IMAGE_MANAGER_API_TOKEN_FILE) with the file that `serve` was given, or a file with a token from \
+             `image-manager token create`",
         ),
         Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied => {
             Trouble::usage(status.message())

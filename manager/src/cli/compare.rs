@@ -38,7 +38,7 @@ async fn before(history: &History, id: &str) -> Result<String, Trouble> {
     let found = history.previous(&schedule, id).await.map_err(Trouble::errored)?;
     found.ok_or_else(|| {
         Trouble::usage(format!(
-            "no build of {schedule} came before {id}: give an id; `image-manager history` has them"
+            "no build of {schedule} came before {id}: give an id; `image-manager history` lists them"
         ))
     })
 }
@@ -85,8 +85,8 @@ fn write_figures(out: &mut Screen, comparison: &CompareBuildsResponse, style: St
         size.map_or_else(|| "-".to_owned(), |size| indicatif::HumanBytes(size).to_string())
     };
     let change = match (a, b) {
-        (Some(a), Some(b)) if b > a => format!("  {} more", indicatif::HumanBytes(b - a)),
-        (Some(a), Some(b)) if b < a => format!("  {} less", indicatif::HumanBytes(a - b)),
+        (Some(a), Some(b)) if b > a => format!("  {} larger", indicatif::HumanBytes(b - a)),
+        (Some(a), Some(b)) if b < a => format!("  {} smaller", indicatif::HumanBytes(a - b)),
         (Some(_), Some(_)) => "  the same".to_owned(),
         _ => String::new(),
     };
@@ -174,7 +174,7 @@ fn write_packages(out: &mut Screen, comparison: &CompareBuildsResponse, style: S
     };
     line!(out, style.bold("packages"), format_args!("  {in_a} in A, {in_b} in B"));
     if comparison.packages.is_empty() {
-        line!(out, "  the same, in the same versions");
+        line!(out, "  the same packages in the same versions");
     }
     for change in &comparison.packages {
         let name = &change.package;
@@ -213,7 +213,7 @@ mod tests {
         };
         let said = render(&comparison, Style::plain());
         let said = said.as_str();
-        for line in ["  + curl 8.1\n", "  ~ bash 5.1 -> 5.2\n", "  - zsh 5.9\n", "10.00 MiB more"] {
+        for line in ["  + curl 8.1\n", "  ~ bash 5.1 -> 5.2\n", "  - zsh 5.9\n", "10.00 MiB larger"] {
             assert!(said.contains(line), "{line} is not in {said}");
         }
         assert!(!said.contains("definition"), "it is not known: {said}");

@@ -18,7 +18,7 @@ pub(super) fn expect_writable(file: &Path, flag: &str) -> Result<(), Trouble> {
     let tried = tried.and_then(|_| std::fs::remove_file(&trial));
     tried.map_err(|error| {
         refused(format!(
-            "{} cannot be written: {error}; name a file in a directory that can",
+            "cannot write to {}: {error}; name a file in a writable directory",
             directory.display()
         ))
     })

@@ -1,4 +1,4 @@
-//! `image-manager doctor`: what this host lacks, each with the command that mends it.
+//! `image-manager doctor`: what this host lacks, each with the command that fixes it.
 
 use std::collections::BTreeSet;
 
@@ -33,10 +33,12 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     if lacks == 0 {
         line!(out, "nothing is missing: `image-manager run SCHEDULE` can build");
     } else {
+        let are = if lacks == 1 { "is" } else { "are" };
         line!(
             out,
             format_args!(
-                "{lacks} of {} are missing; in a checkout, `setup/install build` installs what every build needs",
+                "{lacks} of {} {are} missing or wrong; in a checkout, `setup/install build` installs what every \
+                 build needs",
                 findings.len()
             )
         );
@@ -67,11 +69,7 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
     };
     let mut findings = readiness::findings(&found, &definition, settings, &everything);
     if let Err(trust::Unsafe { path, why, mend }) = trusted {
-        findings.push(Finding::bad(
-            path.display().to_string(),
-            format!("{why}, and it decides what root runs"),
-            mend,
-        ));
+        findings.push(Finding::bad(path.display().to_string(), why, mend));
     }
     findings.extend(clouds(&found));
     findings.push(if definition.mistakes.is_empty() {
@@ -110,7 +108,7 @@ pub(crate) fn show(out: &mut Screen, findings: &[&Finding], style: Style) {
                 let mark = style.outcome_mark(CheckOutcome::Fail);
                 let by = style.dim(&needed_by(finding));
                 line!(out, "  ", mark, format_args!(" {}: {}", finding.what, trouble.wrong), by);
-                line!(out, "      mend it with: ", style.bold(&trouble.mend));
+                line!(out, "      to fix it: ", style.bold(&trouble.mend));
             }
         }
     }

@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &DoctorArguments, name: &str) -> Outcome {
     if let Some(endpoint) = arguments.host.agent_endpoint.filter(|_| !kind.on_this_host)
         && let Some(proof) = proofs.iter_mut().find(|proof| proof.what.starts_with("address"))
     {
-        proof.found = Ok(format!("{endpoint}, as --agent-endpoint says"));
+        proof.found = Ok(format!("{endpoint}, from --agent-endpoint"));
     }
     let inside = proofs.first().is_some_and(|proof| proof.found.is_ok());
     wrong += print(&proofs, style);

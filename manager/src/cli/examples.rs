@@ -6,7 +6,7 @@ Examples:
   image-manager serve
   image-manager serve --operator 192.0.2.10:8080 --api-token-file /etc/image-manager/token
 
-SIGHUP reads the schedules again; SIGTERM stops the manager in order. Every flag has an environment variable: see
+SIGHUP reads the schedules again; SIGTERM stops the manager cleanly. Every flag has an environment variable: see
 config.env.example. docs/operations.md describes a systemd unit, backups, upgrades and first aid.";
 
 /// For `run`.
@@ -34,7 +34,7 @@ Examples:
   image-manager checks
   image-manager checks ssh
 
-Sets: minimal < cloud (for a schedule that names none) < thorough; each has the checks of those before it.
+Sets: minimal < cloud (for a schedule that names none) < thorough; each includes the checks of those before it.
 docs/checks.md has the same text.";
 
 /// For `history`.
@@ -103,8 +103,8 @@ Examples:
   image-manager sweep --cloud mycloud
   image-manager sweep --cloud local
 
-A manager takes away by itself what is in its history. This verb finds the rest, by the owner that it is marked
-with: use it after a history was lost, or an older copy of it was restored.";
+A manager removes by itself what is in its history. This verb finds the rest by the owner that it is marked with: use
+it after a history was lost, or restored from an older copy.";
 
 /// For `token`.
 pub(super) const TOKEN: &str = "\
@@ -231,4 +231,4 @@ pub(super) const RESUME: &str = "\
 Example:
   image-manager resume debian
 
-If the schedule paused itself after too many failures in a row, the count begins anew.";
+If the schedule paused itself after too many failures in a row, the count starts again from 0.";

@@ -37,8 +37,11 @@ pub(crate) async fn follow(
                         return Ok(Followed::Ended(Box::new(ended)));
                     }
                 }
-                Some(Err(status)) => return Err(Trouble::errored(format!("lost the manager: {}", status.message()))),
-                None => return Err(Trouble::errored("lost the manager before the build ended")),
+                Some(Err(status)) => {
+                    let why = format!("lost the connection to the manager: {}", status.message());
+                    return Err(Trouble::errored(why));
+                }
+                None => return Err(Trouble::errored("lost the connection to the manager before the build ended")),
             },
             _ = beat.tick() => progress.still(),
             _ = signals.next() => {
@@ -47,7 +50,7 @@ pub(crate) async fn follow(
                     return Ok(Followed::Abandoned);
                 }
                 cancelled = true;
-                progress.say(&[&"cancelling and cleaning up; once more leaves that to the next start"]);
+                progress.say(&[&"cancelling and cleaning up; one more signal leaves that to the next start"]);
                 cancel();
             }
         }

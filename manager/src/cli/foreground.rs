@@ -61,7 +61,7 @@ pub(super) async fn change(
     let begun = history.open_handovers().await.map_err(Trouble::errored)?;
     for (id, _) in unfinished(&history).await? {
         text::remark(&format!(
-            "build {id} was cut off while its image was published: the next manager that serves may still give it the name"
+            "build {id} was interrupted while publishing: the next `image-manager serve` may still publish its image"
         ));
     }
     let publications = open(history.clone(), &lock).await?;
@@ -81,18 +81,18 @@ pub(super) async fn change(
         };
         if let Err(ChangeError::Cloud { begun: true, .. }) = changed {
             text::remark(
-                "what was begun is finished by the next `image-manager serve`, `run`, or one of these verbs",
+                "the next `image-manager serve`, `run`, or one of these verbs finishes what was begun",
             );
         }
         changed.map_err(trouble)?
     } else {
         text::remark(
-            "this change had been started before and was cut off: it is finished now, and nothing else was done",
+            "this change was begun earlier and was interrupted: it is finished now, and nothing else was done",
         );
         publications.done(&done).await.map_err(Trouble::errored)?
     };
     if history.notices_wanted().await.map_err(Trouble::errored)? {
-        text::remark("the webhook is told by the next `image-manager serve` that has one");
+        text::remark("the next `image-manager serve` that has a webhook notifies it");
     }
     Ok(images)
 }

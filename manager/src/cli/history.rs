@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
         .map_err(Trouble::usage)?;
     if let Some(meant) = meant_state(&directory) {
         return Err(Trouble::usage(format!(
-            "--state {}: there is neither such a build state nor such a directory; did you mean {meant:?}?",
+            "--state {}: it is neither a build state nor a directory; did you mean {meant:?}?",
             directory.display()
         )));
     }

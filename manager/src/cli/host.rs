@@ -142,7 +142,8 @@ fn expect_directories(host: &HostArguments) -> Result<(), Trouble> {
     if let Some(path) = host.elements.iter().find(|path| !path.is_dir()) {
         let why = if path.exists() { "it is not a directory" } else { "there is no such directory" };
         return Err(Trouble::usage(format!(
-            "--elements {}: {why}; name one with elements of your own, or leave --elements and IMAGE_MANAGER_ELEMENTS out",
+            "--elements {}: {why}; name one with elements of your own, or leave out --elements and \
+             IMAGE_MANAGER_ELEMENTS",
             path.display()
         )));
     }
@@ -153,7 +154,7 @@ fn expect_directories(host: &HostArguments) -> Result<(), Trouble> {
 fn expect_scratch(scratch: Option<&Path>) -> Result<(), Trouble> {
     match scratch.filter(|path| path.exists() && !path.is_dir()) {
         Some(path) => Err(Trouble::usage(format!(
-            "--scratch {}: it is not a directory; name one, which is made where it is not there",
+            "--scratch {}: it is not a directory; name one, which is made if it does not exist",
             path.display()
         ))),
         None => Ok(()),

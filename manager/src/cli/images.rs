@@ -25,7 +25,7 @@ pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
     };
     let page = history.publications(filter).await.map_err(Trouble::errored)?;
     if let Some(name) = arguments.name.filter(|_| page.publications.is_empty()) {
-        let more = if arguments.removed { "" } else { ", those that are gone too with --removed" };
+        let more = if arguments.removed { "" } else { ", with --removed also those of images that are gone" };
         return Err(Trouble::usage(format!(
             "no image is published as {name:?}: `image-manager images` lists the names{more}"
         )));
@@ -34,7 +34,7 @@ pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
         OneFormat::Text => {
             text::print(&table(&page.publications, Style::of_stdout()));
             if page.next.is_some() {
-                text::remark("there are more: --limit");
+                text::remark("there are more: raise --limit");
             }
         }
         OneFormat::Json => text::print_document(&json::messages("Publication", &page.publications)),
@@ -142,7 +142,7 @@ const LAYOUTS: [&[Column<v1::Publication>]; 7] = [
 ];
 
 fn table(images: &[v1::Publication], style: Style) -> Screen {
-    table::of(&LAYOUTS, images, "nothing was published", style, |_, text| Painted::plain(text))
+    table::of(&LAYOUTS, images, "no published images", style, |_, text| Painted::plain(text))
 }
 
 #[cfg(test)]

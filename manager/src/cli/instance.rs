@@ -46,7 +46,7 @@ impl StateLock {
         let failed = |error: std::io::Error| {
             let why = if directory.is_file() { "it is a file".to_owned() } else { error.to_string() };
             Trouble::usage(format!(
-                "--state {}: {why}; a directory that can be made or written is needed",
+                "--state {}: {why}; name a directory that can be made or written",
                 directory.display()
             ))
         };
@@ -67,7 +67,7 @@ impl StateLock {
                 Ok(Some(Self { directory, _lock: lock }))
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(Trouble::errored(format!("locking {}: {errno}", directory.display()))),
+            Err((_, errno)) => Err(Trouble::errored(format!("cannot lock {}: {errno}", directory.display()))),
         }
     }
 
@@ -110,7 +110,7 @@ pub(super) fn close_to_readers(state: &Path) -> Result<(), Trouble> {
         ["image-manager.db", "image-manager.db-wal", "tls", "tls/key.pem", "builds", "cache", "scratch"];
     for path in inside.iter().map(|name| state.join(name)).chain([state.to_owned()]) {
         match trust::close_to_readers(&path) {
-            Ok(true) => tracing::warn!("{} could be read by others; it no longer can", path.display()),
+            Ok(true) => tracing::warn!("{} was readable by others; it no longer is", path.display()),
             Ok(false) => {}
             Err(error) => return Err(Trouble::errored(format!("{}: {error}", path.display()))),
         }
@@ -295,7 +295,7 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
     TcpListener::bind(address).await.map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                format!("; another program has it (`ss -ltnp 'sport = :{}'` says which)", address.port())
+                format!("; another program uses it (`ss -ltnp 'sport = :{}'` shows which)", address.port())
             }
             _ => String::new(),
         };

@@ -58,7 +58,7 @@ impl FromStr for LogFilter {
                 let target = target.trim();
                 check_target(target)?;
                 if filter.parts.iter().any(|(named, _)| named == target) {
-                    return Err(format!("two levels for {target:?}: leave one of them out"));
+                    return Err(format!("2 levels are given for {target:?}: leave one out"));
                 }
                 filter.parts.push((target.to_owned(), level_of(level.trim())?));
                 continue;
@@ -66,14 +66,14 @@ impl FromStr for LogFilter {
             let level = level_of(directive)?;
             if level == OFF {
                 return Err(
-                    "off would silence errors, too; expected error for the least, or off for a part alone, \
+                    "off would silence errors too; expected error for the least, or off for one part only, \
                             such as \"info,h2=off\""
                         .to_owned(),
                 );
             }
             if let Some(first) = filter.general.replace(level) {
                 return Err(format!(
-                    "two levels for everything, {first} and {level}: leave one of them out, or name a part, such as \
+                    "2 levels are given for everything, {first} and {level}: leave one out, or name a part, such as \
                      dib={level}"
                 ));
             }
@@ -91,8 +91,10 @@ fn level_of(word: &str) -> Result<&'static str, String> {
     }
     let wrong = match word {
         "" => "a level is missing".to_owned(),
-        word if check_target(word).is_ok() => format!("{word} is no level; for that part alone: {word}=info"),
-        word => format!("{word:?} is no level"),
+        word if check_target(word).is_ok() => {
+            format!("{word} is not a level; for that part alone: {word}=info")
+        }
+        word => format!("{word:?} is not a level"),
     };
     Err(format!("{wrong}; expected error, warn, info, debug or trace, or a filter such as \"info,dib=info\""))
 }
@@ -104,8 +106,8 @@ fn check_target(target: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "nothing here logs as {target:?}; expected dib (disk-image-builder's output), image_manager or a module of it \
-         such as image_manager::cloud, or a library ({}), as in \"info,dib=info\"",
+        "nothing here logs as {target:?}; expected dib (disk-image-builder's output), image_manager or one of its \
+         modules such as image_manager::cloud, or a library ({}), as in \"info,dib=info\"",
         TARGETS.get(3..).unwrap_or_default().join(", ")
     ))
 }
@@ -158,16 +160,16 @@ mod tests {
             ("", "a level is missing"),
             (",", "a level is missing"),
             ("info,", "a level is missing"),
-            ("loud", "\"loud\" is no level"),
-            ("none", "is no level"),
+            ("loud", "\"loud\" is not a level"),
+            ("none", "is not a level"),
             ("off", "off would silence errors"),
             ("OFF,dib=info", "off would silence errors"),
-            ("0", "is no level"),
+            ("0", "is not a level"),
             ("warnings", "expected error, warn, info"),
             ("dib", "dib=info"),
-            ("info,warn", "two levels for everything, info and warn"),
-            ("dib=info,dib=warn", "two levels for \"dib\""),
-            ("info,dib=loud", "\"loud\" is no level"),
+            ("info,warn", "2 levels are given for everything, info and warn"),
+            ("dib=info,dib=warn", "2 levels are given for \"dib\""),
+            ("info,dib=loud", "\"loud\" is not a level"),
             ("info,dib=", "a level is missing"),
             ("info,dbi=warn", "nothing here logs as \"dbi\""),
             ("info,=warn", "nothing here logs as \"\""),
@@ -176,7 +178,7 @@ mod tests {
         ] {
             let wrong = said.parse::<LogFilter>().unwrap_err();
             assert!(
-                wrong.contains(hint) && (wrong.contains("\"info,") || wrong.contains("two levels")),
+                wrong.contains(hint) && (wrong.contains("\"info,") || wrong.contains("2 levels")),
                 "{said}: {wrong}"
             );
         }

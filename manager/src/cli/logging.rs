@@ -43,7 +43,7 @@ pub(crate) struct LogArguments {
     /// Format of the log lines
     #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// Log to this file too; it is rotated at 16 MiB, and the last four are kept as FILE.1 to FILE.4
+    /// Also log to this file; it is rotated at 16 MiB, and the last 4 are kept as FILE.1 to FILE.4
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_LOG_FILE")]
     pub(crate) log_file: Option<PathBuf>,
 }

@@ -18,6 +18,9 @@ pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
     let role = arguments.role.map_or(v1::Role::Unspecified, |role| Role::from(role).message());
     let link = client.login_link(role).await?;
     text::say!(url, link.path);
-    text::remark(&format!("It lets one browser in, once, until {}.", when::exact(link.expires_at.as_ref())));
+    text::remark(&format!(
+        "It logs one browser in, once, and expires at {}.",
+        when::exact(link.expires_at.as_ref())
+    ));
     Ok(Exit::Done)
 }

@@ -48,9 +48,9 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     out.finish();
     if offset == 0 && !path.exists() {
         let why = if files::directory(&arguments.state.state, &id).exists() {
-            "it did not come that far"
+            "it did not get that far"
         } else {
-            "it did not come that far, or its logs were taken away meanwhile (serve --keep-logs, --logs-room)"
+            "it did not get that far, or its logs have been removed since (serve --keep-logs, --logs-room)"
         };
         return Err(Trouble::errored(format!(
             "build {id} has no {file}: {why}; `image-manager show {id}` shows what is known"
@@ -69,7 +69,7 @@ fn directory(arguments: &LogsArguments, build: &v1::Build, file: &str) -> Result
     };
     match &arguments.target {
         Some(name) if !build.trials.iter().any(|trial| trial.target == *name) => Err(Trouble::usage(
-            format!("build {} has no target {name:?}; there are: {}", build.id, targets()),
+            format!("build {} has no target {name:?}; its targets are {}", build.id, targets()),
         )),
         None if file != files::BUILD_LOG && !trials.is_empty() => Err(Trouble::usage(format!(
             "build {} has a {file} for each of its targets: add --target NAME, one of {}",

@@ -11,7 +11,7 @@ pub(crate) async fn trigger(arguments: TriggerArguments) -> Outcome {
     let build = client.trigger(&arguments.schedule, arguments.force, arguments.verify).await?;
     say!(build.id);
     remark(&format!(
-        "queued; {url}/builds/{id} shows it, and `image-manager logs {id} --follow`",
+        "queued; follow it at {url}/builds/{id}, or with `image-manager logs {id} --follow`",
         id = build.id
     ));
     Ok(Exit::Done)
@@ -24,7 +24,7 @@ pub(crate) async fn cancel(arguments: CancelArguments) -> Outcome {
     if build_has_ended(build.state()) {
         say!("build ", build.id, " of ", build.schedule, " has ended: ", build.state().word());
     } else {
-        say!("build ", build.id, " of ", build.schedule, " is being cancelled; what it made is taken away");
+        say!("build ", build.id, " of ", build.schedule, " is being cancelled; what it made will be removed");
     }
     Ok(Exit::Done)
 }

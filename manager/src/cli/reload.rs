@@ -105,7 +105,7 @@ impl Reloader {
             };
             let before = found.replace(self.content().await);
             if asked {
-                tracing::info!("SIGHUP: reading {} anew", self.path.display());
+                tracing::info!("SIGHUP: reading {} again", self.path.display());
             }
             if asked || (before == found && handled.wants(found, Instant::now())) {
                 let refused = self.reload().await.err();
@@ -187,8 +187,8 @@ fn out_of_reach(schedules: &Schedules, gateway: SocketAddr) -> Option<String> {
     let (schedule, far) = targets.find(|(_, target)| !target.kind().on_this_host)?;
     gateway.ip().is_loopback().then(|| {
         format!(
-            "schedule {:?}: servers of the cloud {:?} cannot reach the gateway on {gateway}, which was opened to this \
-             host only because every schedule was local: restart the manager, or give --gateway 0.0.0.0:{}",
+            "schedule {:?}: servers of the cloud {:?} cannot reach the gateway on {gateway}, which only this host can \
+             reach because every schedule was local: restart the manager, or give --gateway 0.0.0.0:{}",
             schedule.name,
             far.cloud,
             gateway.port()

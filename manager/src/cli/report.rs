@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: ReportArguments) -> Outcome {
     if let (Some(since), Some(until)) = (query.since_ms, query.until_ms)
         && since >= until
     {
-        return Err(Trouble::usage("--since is not before --until: nothing can be in that range"));
+        return Err(Trouble::usage("--since is not before --until: the range is empty"));
     }
     let history = open_history(&arguments.state.state)?;
     expect_schedule(&history, arguments.schedule.as_deref()).await?;
@@ -46,7 +46,7 @@ fn render(report: &v1::GetReportResponse, style: Style) -> Screen {
     line!(out, style.dim(&format!("builds created from {since} to {until}")));
     if report.schedules.is_empty() {
         out.blank();
-        line!(out, "no build ended in this range; a longer one: --since 90d");
+        line!(out, "no build ended in this range; for a longer one: --since 90d");
     }
     for schedule in &report.schedules {
         out.blank();
@@ -147,14 +147,14 @@ fn write_times(out: &mut Screen, name: &str, p50: &str, p95: &str) {
 /// "95.2% success", or why there is no such figure.
 pub(super) fn success(report: &ScheduleReport) -> String {
     if report.passed + report.failed == 0 {
-        return "none says anything about the image".to_owned();
+        return "success rate unknown".to_owned();
     }
     format!("{} success", percent(report.success_rate))
 }
 
 /// How many were not made, in no other figure.
 pub(super) fn skipped(report: &ScheduleReport) -> String {
-    format!("{} skipped besides, because nothing had changed", report.skipped)
+    format!("{} more skipped, because nothing had changed", report.skipped)
 }
 
 pub(super) fn took(duration: Option<&prost_types::Duration>) -> String {
@@ -201,7 +201,7 @@ mod tests {
         let said = render(&report, Style::plain());
         let said = said.as_str();
         assert!(said.contains("debian  3 builds, 100% success"), "{said}");
-        assert!(said.contains("  4 skipped besides, because nothing had changed\n"), "{said}");
+        assert!(said.contains("  4 more skipped, because nothing had changed\n"), "{said}");
         assert!(said.contains("✔?✔"), "{said}");
         assert!(said.contains("1 of 1 that errored passed when built again"), "{said}");
         assert!(said.contains("boot to agent            21 s          34 s"), "{said}");

@@ -1,6 +1,7 @@
 //! The report as one HTML file that needs nothing else: for a mail, a ticket, an archive.
 
 use chrono_tz::Tz;
+use image_manager_proto::counted;
 use image_manager_proto::v1::{GetReportResponse, ScheduleReport};
 use maud::{DOCTYPE, Markup, html};
 
@@ -42,7 +43,7 @@ fn section(report: &ScheduleReport) -> Markup {
         section {
             h2 { (report.schedule) }
             p {
-                strong { (success(report)) } " in " (report.builds) " builds: " (report.passed) " passed, "
+                strong { (success(report)) } " in " (counted(report.builds, "build")) ": " (report.passed) " passed, "
                 (report.failed) " failed, " (report.errored) " errored, " (report.cancelled) " cancelled."
                 @if report.skipped > 0 { " " (skipped(report)) "." }
             }
@@ -64,7 +65,7 @@ fn section(report: &ScheduleReport) -> Markup {
             div.charts {
                 @for (title, chart) in [
                     ("Stages", charts::stage_times(&report.points, Tz::UTC)),
-                    ("Boot until the agent's first word", charts::boot_times(&report.points, Tz::UTC)),
+                    ("Boot until the agent attaches", charts::boot_times(&report.points, Tz::UTC)),
                     ("Image size", charts::image_sizes(&report.points, Tz::UTC)),
                 ] {
                     figure { figcaption { (title) } (chart) }
@@ -166,7 +167,7 @@ mod tests {
         };
         let page = render(&report);
         assert!(page.contains("small on local") && page.contains("2 of 3"), "{page}");
-        assert!(page.contains("7 skipped besides, because nothing had changed."), "{page}");
+        assert!(page.contains("7 more skipped, because nothing had changed."), "{page}");
         report.schedules = vec![ScheduleReport::default()];
         let page = render(&report);
         assert!(!page.contains("skipped") && !page.contains("target,"), "{page}");

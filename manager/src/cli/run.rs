@@ -63,11 +63,11 @@ fn one_keeps_its_disk(schedule: &str, targets: &[Target]) -> Result<(), Trouble>
             clouds.dedup();
             let clouds = clouds.join(" and ");
             Err(Trouble::usage(format!(
-                "--keep-disk works only on the cloud \"local\", and schedule {schedule:?} is on {clouds}"
+                "--keep-disk works only on the cloud \"local\", but schedule {schedule:?} is on {clouds}"
             )))
         }
         several => Err(Trouble::usage(format!(
-            "--keep-disk keeps the disk of one server, and schedule {schedule:?} has {several} targets on \"local\""
+            "--keep-disk keeps the disk of one server, but schedule {schedule:?} has {several} targets on \"local\""
         ))),
     }
 }
@@ -120,7 +120,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
     if owed.is_none_or(|owed| owed.build_id != build.id) {
         return Ok(first);
     }
-    text::print_document("\nIt is built once more now.\n");
+    text::print_document("\nIt is now built once more.\n");
     options.trigger = Trigger::Retry;
     options.retry_of = Some(build.id.clone());
     let second = follow_here(arguments, manager, options).await?;
@@ -154,14 +154,14 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
     let directory = &arguments.followed.host.state.state;
     let Some(holder) = holder(directory) else {
         return Err(Trouble::errored(format!(
-            "another image-manager uses the state directory {} and has not said how to reach it yet: try again",
+            "another image-manager uses the state directory {} and has not yet said how to reach it: try again",
             directory.display()
         )));
     };
     let Some(operator) = holder.operator else {
         return Err(Trouble::errored(format!(
-            "another image-manager (pid {}) works in the foreground on the state directory {}: wait for it, or use another \
-             --state",
+            "another image-manager (pid {}) uses the state directory {} in the foreground: wait until it ends, or \
+             use another --state",
             holder.pid,
             directory.display()
         )));

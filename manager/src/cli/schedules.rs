@@ -46,7 +46,7 @@ const NAMES: Column<v1::Schedule> = ("PUBLISHES", |schedule| schedule.publish_na
 pub(super) fn next(schedule: &v1::Schedule) -> String {
     match (schedule.paused, schedule.retry_at.as_ref(), schedule.next_fires.first()) {
         (true, ..) => "paused".to_owned(),
-        (_, Some(retry), _) => format!("{}, again", when::until(Some(retry))),
+        (_, Some(retry), _) => format!("{} (retry)", when::until(Some(retry))),
         (_, None, None) => "on demand".to_owned(),
         (_, None, next) => when::until(next),
     }
@@ -105,7 +105,7 @@ mod tests {
         }
         let retry = clock::timestamp(clock::now().timestamp_millis() + 605_000);
         let again = v1::Schedule { retry_at: Some(retry), ..schedule.clone() };
-        assert_eq!(next(&again), "in 10 min, again");
+        assert_eq!(next(&again), "in 10 min (retry)");
         assert_eq!(next(&v1::Schedule { paused: true, ..schedule.clone() }), "paused");
         assert_eq!(next(&v1::Schedule { next_fires: Vec::new(), ..schedule }), "on demand");
     }

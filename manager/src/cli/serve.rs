@@ -76,7 +76,7 @@ fn look_at(host: &HostArguments) -> Result<(Schedules, Vec<String>), Trouble> {
     let findings = readiness::findings(&schedules, &definition, &settings, &everything);
     let lacks = findings.into_iter().filter_map(|finding| {
         let Problem { wrong, mend } = finding.trouble?;
-        Some(format!("builds cannot succeed yet: {}: {wrong}; mend it with: {mend}", finding.what))
+        Some(format!("builds cannot succeed yet: {}: {wrong}; to fix it: {mend}", finding.what))
     });
     let lacks = lacks.collect();
     Ok((schedules, lacks))
@@ -163,7 +163,7 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     if ended {
         return Ok(Exit::Done);
     }
-    Err(Trouble::errored("not everything was cleaned up; the next start takes it up"))
+    Err(Trouble::errored("not everything was cleaned up; the next start cleans up the rest"))
 }
 
 /// On a terminal, whoever started the manager gets a link into the dashboard. A journal gets none.
@@ -173,15 +173,15 @@ async fn print_link(access: &Access, operator: SocketAddr) {
     }
     match access.own_link().await {
         Ok(path) => {
-            text::remark(&format!("Dashboard, for one browser, within ten minutes: http://{operator}{path}"));
+            text::remark(&format!("Dashboard, for one browser, within 10 minutes: http://{operator}{path}"));
         }
-        Err(error) => tracing::warn!("no link into the dashboard: {error}"),
+        Err(error) => tracing::warn!("cannot make a link to the dashboard: {error}"),
     }
 }
 
 /// Nothing may begin before what an earlier manager left is seen to, and that must be written down.
 fn unrecovered(error: &HistoryError) -> Trouble {
-    Trouble::errored(format!("cannot see to the builds that an earlier manager left: {error}"))
+    Trouble::errored(format!("cannot take over the builds that an earlier manager left: {error}"))
 }
 
 /// Brings the builds to their end. True when nothing is left of them.
@@ -190,7 +190,7 @@ async fn end_builds(manager: &Manager, grace: Duration, signals: &mut Signals) -
     if under_way > 0 && !grace.is_zero() {
         tracing::info!(
             under_way,
-            "no more builds are taken; those under way have {} to end, unless a second signal comes",
+            "no more builds are accepted; those under way have {} to end, unless a second signal comes",
             humantime::format_duration(grace)
         );
     }
@@ -215,7 +215,7 @@ async fn end_builds(manager: &Manager, grace: Duration, signals: &mut Signals) -
 fn taken(directory: &Path) -> Trouble {
     let who = holder(directory).map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
     Trouble::usage(format!(
-        "another image-manager{who} uses the state directory {}: one manager a state directory",
+        "another image-manager{who} uses the state directory {}: only one manager can use it",
         directory.display()
     ))
 }

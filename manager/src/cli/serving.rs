@@ -49,7 +49,7 @@ pub(super) async fn find(arguments: &ServingArguments, make: bool) -> Result<Ans
     let Some(operator) = holder.as_ref().and_then(|holder| holder.operator) else {
         let pid = holder.map(|holder| format!(" (pid {})", holder.pid)).unwrap_or_default();
         return Err(Trouble::errored(format!(
-            "another image-manager{pid} works in the foreground on the state directory {}: wait for it",
+            "another image-manager{pid} uses the state directory {} in the foreground: wait until it ends",
             directory.display()
         )));
     };

@@ -136,7 +136,7 @@ fn write_rest(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style)
     resources::write(out, &build.resources, extent, style);
     if extent == Extent::Summary {
         out.blank();
-        line!(out, style.dim("--details shows the agent's paths, hashes, ids and every resource, too"));
+        line!(out, style.dim("--details also shows the agent's paths, hashes, ids and every resource"));
     }
 }
 

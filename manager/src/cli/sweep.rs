@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_manager_proto::counted;
+
 use super::arguments::SweepArguments;
 use super::instance::open_history;
 use super::text::say;
@@ -27,7 +29,7 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
         for resource in &found {
             say!(line(resource));
         }
-        say!(format_args!("{} left over on {}", found.len(), arguments.cloud));
+        say!(format_args!("{} left over on {}", counted(found.len(), "resource"), arguments.cloud));
         return Ok(Exit::Done);
     }
     tokio::time::sleep(APART).await;
@@ -99,8 +101,8 @@ impl SweptCloud {
 fn expect_scratch(arguments: &SweepArguments) -> Result<(), Trouble> {
     match arguments.scratch.as_deref().filter(|path| !path.is_dir()) {
         Some(path) => Err(Trouble::usage(format!(
-            "--scratch {}: there is no such directory; name the one that builds had, or leave --scratch and \
-             IMAGE_MANAGER_SCRATCH out",
+            "--scratch {}: there is no such directory; name the one that builds used, or leave out \
+             --scratch and IMAGE_MANAGER_SCRATCH",
             path.display()
         ))),
         None => Ok(()),

@@ -42,7 +42,7 @@ async fn create(arguments: CreateTokenArguments) -> Outcome {
     };
     text::say!(text);
     text::remark(&format!(
-        "This is the token {} ({role}); it is not shown again. Programs bring it as `authorization: Bearer TOKEN`.",
+        "This is the token {} ({role}); it is not shown again. Programs send it as `authorization: Bearer TOKEN`.",
         arguments.name
     ));
     Ok(Exit::Done)
@@ -55,7 +55,7 @@ async fn revoke(arguments: RevokeTokenArguments) -> Outcome {
             revoke_token(&history, &arguments.name, Principal::this_process()).await.map_err(refused)?;
         }
     }
-    text::say!(format_args!("the token {} is worth nothing any more", arguments.name));
+    text::say!(format_args!("the token {} is revoked", arguments.name));
     Ok(Exit::Done)
 }
 

@@ -20,7 +20,7 @@ pub(crate) enum WebhookFormat {
     Json,
     /// {"text": "..."}, for the incoming webhooks of chat programs
     Chat,
-    /// The summary in an envelope of CloudEvents 1.0
+    /// The summary in a CloudEvents 1.0 envelope
     #[value(name = "cloudevents")]
     CloudEvents,
 }
@@ -39,18 +39,18 @@ impl From<WebhookFormat> for Format {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Webhook")]
 pub(crate) struct WebhookArguments {
-    /// Address to notify of each verdict, when a schedule pauses itself, and when a name goes to another image or an
-    /// image is revoked; see docs/webhooks.md
+    /// URL to notify of each verdict, each schedule that pauses itself, each name that goes to another image and each
+    /// image that is revoked; see docs/webhooks.md
     #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_WEBHOOK_URL", hide_env_values = true,
           value_parser = secret)]
     pub(crate) webhook_url: Option<SecretString>,
-    /// File with the secret with which the requests are signed (HMAC-SHA256)
+    /// File with the secret that requests are signed with (HMAC-SHA256)
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_WEBHOOK_SECRET_FILE")]
     pub(crate) webhook_secret_file: Option<PathBuf>,
     /// Format of what is sent
     #[arg(long, value_name = "FORMAT", value_enum, env = "IMAGE_MANAGER_WEBHOOK_FORMAT", default_value_t = WebhookFormat::Json)]
     pub(crate) webhook_format: WebhookFormat,
-    /// Beginning of the links in what is sent, and the dashboard's address for people [default: the operator port]
+    /// Base URL of the links in what is sent, and of the dashboard as people reach it [default: the operator port]
     #[arg(long, value_name = "URL", env = "IMAGE_MANAGER_PUBLIC_URL", value_parser = public_url)]
     pub(crate) public_url: Option<String>,
 }
@@ -111,7 +111,7 @@ pub(crate) async fn run(arguments: WebhookVerbArguments) -> Outcome {
         return Ok(Exit::Done);
     }
     Err(Trouble::errored(format!(
-        "the webhook did not take it: {} is none of 200 to 299, so `serve` would send it again for a day",
+        "the webhook did not accept it: {} is not in 200 to 299, so `serve` would send it again for a day",
         answer.status
     )))
 }

@@ -73,7 +73,7 @@ const LIST_IMAGES: Endpoint = Endpoint {
 };
 const GET_REPORT: Endpoint = Endpoint {
     path: "/api/v1/report",
-    summary: "The builds of a time range summed up, for each schedule",
+    summary: "The builds of a time range, summed up for each schedule",
     request: "GetReportRequest",
     answer: "GetReportResponse",
     in_path: None,
@@ -82,7 +82,7 @@ const GET_REPORT: Endpoint = Endpoint {
 };
 const LIST_SCHEDULES: Endpoint = Endpoint {
     path: "/api/v1/schedules",
-    summary: "The schedules: how each stands, and when it fires next",
+    summary: "The schedules, with the state of each and when it fires next",
     request: "ListSchedulesRequest",
     answer: "ListSchedulesResponse",
     in_path: None,

@@ -46,7 +46,9 @@ impl ImageManager for Control {
             other => other,
         };
         if request.force && request.verify {
-            return Err(Status::invalid_argument("force and verify: a verification builds nothing"));
+            return Err(Status::invalid_argument(
+                "force and verify exclude each other: a verification builds nothing",
+            ));
         }
         let options = TriggerOptions {
             force: request.force,
@@ -109,7 +111,7 @@ impl ImageManager for Control {
         let access = Arc::clone(&self.access);
         let fallen = async move {
             access.keyring.fallen(&caller).await;
-            Status::unauthenticated("the token was revoked, or its time is over")
+            Status::unauthenticated("the token was revoked or has expired")
         };
         Ok(Response::new(Box::pin(watch::Until::new(events, fallen))))
     }
@@ -118,7 +120,7 @@ impl ImageManager for Control {
         let by = caller(&request)?.principal;
         let id = self.resolve(&request.into_inner().id).await?;
         if !self.manager.cancel(&id, by) {
-            return Err(Status::failed_precondition(format!("build {id} has ended already")));
+            return Err(Status::failed_precondition(format!("build {id} has already ended")));
         }
         Ok(Response::new(self.manager.history().build(&id).await.map_err(history_status)?))
     }
@@ -153,7 +155,7 @@ impl ImageManager for Control {
         if let (Some(since), Some(until)) = (&request.since, &request.until)
             && milliseconds(since) >= milliseconds(until)
         {
-            return Err(Status::invalid_argument("since is not before until: nothing can be in that range"));
+            return Err(Status::invalid_argument("since is not before until: the range is empty"));
         }
         let query = ReportQuery {
             schedule: (!request.schedule.is_empty()).then_some(request.schedule),
@@ -238,12 +240,13 @@ impl ImageManager for Control {
         let caller = caller(&request)?;
         if caller.is_browser() {
             // Else a session could be renewed for ever, and a stolen one would have no end.
-            let why = "a browser's session makes no links: use a token, or `image-manager login` on the manager's host";
+            let why = "a browser session cannot make login links: use a token, or `image-manager login` on the \
+                       manager's host";
             return Err(Status::permission_denied(why));
         }
         let role = Role::from_message(request.into_inner().role()).unwrap_or(caller.role);
         if !caller.may(role) {
-            let why = format!("{} is a {}: no link can be for more", caller.principal, caller.role);
+            let why = format!("{} has the role {}: a link cannot give more", caller.principal, caller.role);
             return Err(Status::permission_denied(why));
         }
         let issued = self.access.keyring.link(&caller, role).await.map_err(history_status)?;
@@ -253,7 +256,7 @@ impl ImageManager for Control {
 
 /// Who asks. The gate has let nobody through of whom it does not know that.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    request.extensions().get::<Caller>().cloned().ok_or_else(|| Status::internal("nobody knows who asks"))
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| Status::internal("it is unknown who asks"))
 }
 
 impl Control {

@@ -35,11 +35,11 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if rules::is_of_service(&path) && method != Method::POST {
         let allow = [(header::ALLOW, "POST")];
-        return (StatusCode::METHOD_NOT_ALLOWED, allow, "gRPC takes POST only\n").into_response();
+        return (StatusCode::METHOD_NOT_ALLOWED, allow, "gRPC accepts only POST\n").into_response();
     }
     // tonic would take it for gRPC, and answer 200 with what it makes of the body.
     if rules::is_of_service(&path) && !is_grpc(request.headers()) {
-        let why = "gRPC takes the content type application/grpc only; /api/v1 answers with JSON\n";
+        let why = "gRPC accepts only the content type application/grpc; /api/v1 answers with JSON\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
     }
     let need = rules::need(&method, &path);
@@ -59,7 +59,7 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
             return refuse(&request, Code::PermissionDenied, StatusCode::FORBIDDEN, FOREIGN_HOST);
         }
         if !caller.may(role) {
-            let why = format!("{} is a {}; this needs the role {role}", caller.principal, caller.role);
+            let why = format!("{} has the role {}; this needs {role}", caller.principal, caller.role);
             access.refusals.note(Refused::Role, connection.map(|connection| connection.peer), &why);
             return refuse(&request, Code::PermissionDenied, StatusCode::FORBIDDEN, &why);
         }
@@ -113,7 +113,7 @@ pub(super) async fn wrong_token(
     connection: Option<&OpenConnection>,
 ) -> Response {
     if too_many(access, connection).await {
-        let why = "too many wrong tokens came from you: wait a minute";
+        let why = "you sent too many wrong tokens: wait 1 minute";
         let mut response = if is_grpc(headers) {
             Status::resource_exhausted(why).into_http()
         } else {
@@ -122,7 +122,7 @@ pub(super) async fn wrong_token(
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         return response;
     }
-    let why = "the token is none of this manager's, or it was revoked, or its time is over";
+    let why = "the token is unknown to this manager, revoked or expired";
     if is_grpc(headers) { Status::unauthenticated(why).into_http() } else { challenge(why) }
 }
 

@@ -31,8 +31,8 @@ const HEADERS: [(&str, &str); 7] = [
 ];
 
 /// What is said to whoever brings no token and names another host.
-pub(super) const FOREIGN_HOST: &str = "without a token this port answers to localhost and 127.0.0.1 only, and through no \
-     proxy: use one of them, or bring a token";
+pub(super) const FOREIGN_HOST: &str = "without a token, this port answers only to localhost and 127.0.0.1, and not \
+     through a proxy: use one of these names, or send a token";
 
 /// Refuses what another site may have made a browser ask for; sets the headers of the answer.
 pub(super) async fn guard(request: Request, next: Next) -> Response {

@@ -129,8 +129,8 @@ async fn take_all(listener: TcpListener, admitted: &mpsc::Sender<io::Result<Conn
         let Some(place) = connections.admit(standing, |standing| Some(standing.rank())) else { continue };
         if place.has_evicted() && told.is_due() {
             tracing::warn!(
-                "more than {PLACES} connections at the operator port: those that brought a wrong \
-                 token, were answered nothing, or longest ago, are ended"
+                "more than {PLACES} connections at the operator port: those that sent a wrong token, \
+                 were answered nothing, or were answered longest ago are ended"
             );
         }
         tokio::spawn(first_byte(place, stream, peer, admitted.clone()));
@@ -151,7 +151,7 @@ async fn first_byte(
         said = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut byte)) => said,
     };
     if !matches!(said, Ok(Ok(1..))) {
-        tracing::debug!(%peer, "ended a connection at the operator port that said nothing");
+        tracing::debug!(%peer, "ended a connection at the operator port that sent nothing");
         return;
     }
     let end = place.end().clone();
@@ -197,7 +197,7 @@ impl Connection {
         if self.unanswered > UNANSWERED {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
-                "it says too much before an answer",
+                "it sends too much before an answer",
             ));
         }
         Ok(())

@@ -72,19 +72,19 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
     page.single(
         "image_manager_leaks_found_total",
         "counter",
-        "Things found that a build had left behind, each counted once.",
+        "Resources found that a build had left behind, each counted once.",
         counts.leaks,
     );
     page.single(
         "image_manager_leaked_resources",
         "gauge",
-        "Things that builds left behind and that are still there.",
+        "Resources that builds left behind and that still exist.",
         leftovers,
     );
     page.single(
         "image_manager_stuck_resources",
         "gauge",
-        "Of those, things whose removal was tried and failed.",
+        "Of those, resources whose removal was tried and failed.",
         stuck,
     );
     schedule_gauges(&mut page, &counts, &schedules.schedules, &states);
@@ -126,7 +126,7 @@ fn verified(page: &mut Exposition, current: &[v1::Publication]) {
         }
     }
     let name = "image_manager_image_verified";
-    page.family(name, "gauge", "1 for the verdict of that, 0 for the other ones, by name and cloud.");
+    page.family(name, "gauge", "1 for the last verdict, 0 for the others, by name and cloud.");
     for image in current.iter().filter(|image| image.verified_at.is_some()) {
         for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Errored] {
             let labels = [("name", &*image.name), ("cloud", &*image.cloud), ("verdict", verdict.word())];
@@ -227,7 +227,7 @@ fn schedule_gauges(
         ),
         (
             "image_manager_schedule_next_reverify_timestamp_seconds",
-            "When its published image is verified again; absent for a schedule that is paused or does not by itself.",
+            "When its published image is verified again; absent for a schedule that is paused or has no reverify.",
             &|schedule| {
                 let paused = states.get(&schedule.name).is_some_and(|state| state.paused);
                 planner::next_reverify(schedule, clock::now()).filter(|_| !paused).map(since_epoch)
@@ -274,7 +274,7 @@ fn interval(schedule: &Schedule) -> Option<f64> {
 
 fn deliveries(page: &mut Exposition, counts: &Counts) {
     let name = "image_manager_webhook_deliveries_total";
-    page.family(name, "counter", "Tries to deliver a notice to the webhook, by what came of it.");
+    page.family(name, "counter", "Attempted deliveries of notices to the webhook, by outcome.");
     let outcomes =
         [(Delivery::Delivered, "delivered"), (Delivery::Retried, "retried"), (Delivery::GivenUp, "given_up")];
     for (outcome, word) in outcomes {
@@ -288,7 +288,7 @@ fn general(page: &mut Exposition, manager: &Manager) {
     page.single(
         "image_manager_schedules_refused",
         "gauge",
-        "1 while the file with the schedules is not used as it is now.",
+        "1 while the schedules file is not used as it is now.",
         u8::from(manager.schedules_error().is_some()),
     );
     let name = "image_manager_cloud_answers";

@@ -31,7 +31,7 @@ const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// Longest list of headers, in bytes.
 const HEADERS: u32 = 16 * 1024;
 /// What is said where a path is not for a method.
-const OTHER_METHOD: &str = "this method does nothing here: the header Allow names those that do\n";
+const OTHER_METHOD: &str = "this method is not allowed here: the header Allow names those that are\n";
 /// How long open streams may hold up the end.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 

@@ -48,7 +48,9 @@ pub(super) fn trigger_status(error: TriggerError) -> Status {
 pub(super) fn page_size(asked: u32, usual: u32, most: u32) -> Result<u32, Status> {
     match asked {
         0 => Ok(usual),
-        _ if asked > most => Err(Status::invalid_argument(format!("page_size {asked}: the most is {most}"))),
+        _ if asked > most => {
+            Err(Status::invalid_argument(format!("page_size {asked}: expected at most {most}")))
+        }
         _ => Ok(asked),
     }
 }

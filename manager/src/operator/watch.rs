@@ -104,7 +104,7 @@ async fn looked_after(manager: &Manager, id: &str) -> Result<Option<v1::Build>, 
     if manager.is_under_way(id) {
         return Ok(None);
     }
-    Err(Status::aborted(format!("nobody looks after build {id} any more; the manager's next start ends it")))
+    Err(Status::aborted(format!("nothing works on build {id} any more; the manager's next start ends it")))
 }
 
 fn snapshot(build: v1::Build) -> v1::BuildEvent {

@@ -107,8 +107,8 @@ fn undeclared<'a>(schedule: &'a Schedule, answer: &'a Answer) -> impl Iterator<I
     schedule.image.environment.keys().filter(move |name| !allowed(name)).map(|name| {
         let help = match nearest(name, answer.declared.iter().map(String::as_str)) {
             Some(guess) => format!("did you mean `{guess}`?"),
-            None => "`DIB_*`, `ARCH`, proxies and what an element on the path names in its environment.d are passed \
-                     on; declare it there: `export NAME=${NAME:-}`"
+            None => "only `DIB_*`, `ARCH`, proxies and what an element declares in its environment.d are passed on; \
+                     declare it there: `export NAME=${NAME:-}`"
                 .to_owned(),
         };
         let title = format!("environment variable `{name}` is not allowed");
@@ -126,7 +126,7 @@ fn absent_directories(schedule: &Schedule) -> Vec<Mistake> {
                 Subject::Directory(position),
                 format!("`image.elements_path`: there is no directory {}", path.display()),
                 "not a directory",
-                "make it, or name another one; a relative path counts from the directory of the schedules file",
+                "make it, or name another one; a relative path is resolved from the directory of the schedules file",
             )
         })
         .collect()
@@ -150,14 +150,14 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
         Unresolved::Missing { .. } => vec![Mistake::of(
             schedule,
             Subject::Elements,
-            format!("the elements of `{}` need one that is not there", schedule.name),
-            "disk-image-builder does not find all of them",
+            format!("the elements of `{}` need one that does not exist", schedule.name),
+            "disk-image-builder cannot find all of them",
             "look at their element-deps files",
         )],
         Unresolved::NoOs => vec![Mistake::of(
             schedule,
             Subject::Elements,
-            format!("no element of `{}` brings an operating system", schedule.name),
+            format!("no element of `{}` provides an operating system", schedule.name),
             "no operating system",
             format!("add one of {}", some(&answer.systems)),
         )],
@@ -170,7 +170,7 @@ fn mistakes(schedule: &Schedule, error: &Unresolved, answer: &Answer) -> Vec<Mis
                     named.nth(1).cloned().map_or(Subject::Elements, Subject::Element),
                     format!("the elements {} of `{}` exclude each other", who.join(" and "), schedule.name),
                     format!("more than one provides `{what}`"),
-                    format!("leave all but one away: each of them provides `{what}`"),
+                    format!("leave out all but one: each of them provides `{what}`"),
                 )
             })
             .collect(),
@@ -184,7 +184,7 @@ fn missing(schedule: &Schedule, name: &str, by: &str, answer: &Answer) -> Mistak
     let (place, title) = if own {
         (Subject::Element(name.to_owned()), format!("there is no element `{name}`"))
     } else {
-        (Subject::Element(by.to_owned()), format!("the element `{by}` needs `{name}`, which is not there"))
+        (Subject::Element(by.to_owned()), format!("the element `{by}` needs `{name}`, which does not exist"))
     };
     let nowhere =
         "neither disk-image-builder nor the directories of --elements and image.elements_path have it";
@@ -283,7 +283,7 @@ mod tests {
                 r#"["mine"]"#,
                 r#"{"error": "missing", "gaps": [["theirs", "mine"]]}"#,
                 &[
-                    "the element `mine` needs `theirs`, which is not there",
+                    "the element `mine` needs `theirs`, which does not exist",
                     "schedules.toml:2:19",
                     "--elements",
                 ],
@@ -292,7 +292,7 @@ mod tests {
                 r#"["vm"]"#,
                 r#"{"error": "no_os"}"#,
                 &[
-                    "no element of `a` brings an operating system",
+                    "no element of `a` provides an operating system",
                     "schedules.toml:2:7",
                     "add one of debian-minimal",
                 ],

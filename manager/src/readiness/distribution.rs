@@ -48,8 +48,8 @@ pub(super) fn note(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<S
     let release = schedule.image.environment.get("DIB_RELEASE")?;
     (!one.knows(release)).then(|| {
         format!(
-            "schedule {}: DIB_RELEASE {release:?} is no release of {} that this program knows; a new one builds all the \
-             same",
+            "schedule {}: DIB_RELEASE {release:?} is not a release of {} that this program knows; a newer one is built \
+             all the same",
             schedule.name, one.name
         )
     })
@@ -100,9 +100,14 @@ fn two_systems(schedule: &Schedule, resolution: &Resolution<'_>, several: &[&Dis
     Mistake::of(
         schedule,
         second.map_or(Subject::Elements, Subject::Element),
-        format!("the elements of `{}` bring two operating systems: {}", schedule.name, names.join(" and ")),
+        format!(
+            "the elements of `{}` provide {} operating systems: {}",
+            schedule.name,
+            names.len(),
+            names.join(" and ")
+        ),
         "a second operating system".to_owned(),
-        "leave all but one away; an image of another distribution is a schedule of its own".to_owned(),
+        "leave out all but one; an image of another distribution needs a schedule of its own".to_owned(),
     )
 }
 
@@ -117,7 +122,7 @@ fn two_families(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mist
             Subject::Elements,
             format!("the elements of `{}` are for different distributions", schedule.name),
             format!("{} at once", names.join(" and ")),
-            "leave those away that do not go with its operating system".to_owned(),
+            "leave out those that do not belong to its operating system".to_owned(),
         )
     })
 }
@@ -133,7 +138,7 @@ fn foreign_elements(schedule: &Schedule, resolution: &Resolution<'_>, one: &Dist
                 Subject::Element(name.clone()),
                 format!("the element `{name}` is not for {}, which `{}` builds", one.name, schedule.name),
                 format!("for {of}"),
-                format!("leave it away{}", one.guest_instead(name)),
+                format!("leave it out{}", one.guest_instead(name)),
             ))
         })
         .collect()
@@ -164,7 +169,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
         return Some(Mistake::of(
             schedule,
             place,
-            "disk-image-builder knows sid as \"unstable\" only".to_owned(),
+            "disk-image-builder knows sid only as \"unstable\"".to_owned(),
             "it would add sid-updates and sid-security, which no mirror has".to_owned(),
             "write DIB_RELEASE = \"unstable\", or give the sources in DIB_APT_SOURCES_CONF".to_owned(),
         ));
@@ -177,8 +182,8 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
         return Some(Mistake::of(
             schedule,
             place,
-            format!("{value:?} is a release of {}, and `{}` builds {}", other.name, schedule.name, one.name),
-            format!("no release of {}", one.name),
+            format!("{value:?} is a release of {}, but `{}` builds {}", other.name, schedule.name, one.name),
+            format!("not a release of {}", one.name),
             such_as,
         ));
     }
@@ -188,7 +193,7 @@ fn release(schedule: &Schedule, one: &Distribution) -> Option<Mistake> {
         Mistake::of(
             schedule,
             place,
-            format!("{value:?} is no release of {}: its archive has them by name", one.name),
+            format!("{value:?} is not a release of {}: its archive has them by name", one.name),
             "a number".to_owned(),
             named,
         )
@@ -233,9 +238,9 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
     Some(Mistake::of(
         schedule,
         place,
-        format!("the image of `{}` would be started by {init}, and only systemd is supported", schedule.name),
+        format!("the image of `{}` would be started by {init}, but only systemd is supported", schedule.name),
         format!("{init}, not systemd"),
-        "agent, cloud-init and network are started by units of systemd: build a release or profile that has it".to_owned(),
+        "the agent, cloud-init and the network need systemd: build a release or profile that has it".to_owned(),
     ))
 }
 
@@ -253,12 +258,9 @@ fn runtime(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<Mistake> 
     Some(Mistake::of(
         schedule,
         place,
-        format!(
-            "`{}` takes its root from a container of {what}, and only podman is supported",
-            schedule.name
-        ),
+        format!("`{}` takes its root from a {what} container, but only podman is supported", schedule.name),
         "not podman".to_owned(),
-        "what docker keeps with its daemon would be left behind by a build that is killed: use the element \
+        "a build that is killed would leave behind what docker's daemon keeps: use the element \
          `containerfile` with podman"
             .to_owned(),
     ))

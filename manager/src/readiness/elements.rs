@@ -142,7 +142,7 @@ fn converse(child: &mut Child, question: Vec<u8>) -> Result<Answer, String> {
     if !status.success() {
         let complaint = complaint.join().unwrap_or_default();
         let complaint = String::from_utf8_lossy(&complaint);
-        return Err(complaint.lines().last().unwrap_or("no word").to_owned());
+        return Err(complaint.lines().last().unwrap_or("no output").to_owned());
     }
     serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
@@ -210,7 +210,7 @@ mod tests {
         for (script, why) in [
             ("echo 'ModuleNotFoundError: No module named yaml' >&2; exit 1", "No module named yaml"),
             ("cat >/dev/null; echo what", "expected value"),
-            ("cat >/dev/null; head -c 9000000 /dev/zero", "no word"),
+            ("cat >/dev/null; head -c 9000000 /dev/zero", "no output"),
         ] {
             let (_directory, program) = resolver(script);
             let error = resolve(&program, &[], &[]).unwrap().unwrap_err();

@@ -81,7 +81,7 @@ fn dib(settings: &Settings, broken: Option<&str>) -> Finding {
     let wrong = match (is_executable(&settings.dib), broken) {
         (true, None) => return Finding::good(format!("disk-image-builder ({program})")),
         (true, Some(why)) => format!("{program}: {why}"),
-        (false, _) => format!("no disk-image-create on PATH, nor {program}"),
+        (false, _) => format!("disk-image-create is neither on PATH nor at {program}"),
     };
     Finding::bad(
         "disk-image-builder",
@@ -94,7 +94,11 @@ fn root() -> Finding {
     if nix::unistd::geteuid().is_root() {
         return Finding::good("runs as root, as disk-image-builder needs");
     }
-    Finding::bad("root", "disk-image-builder mounts and uses loop devices", "run image-manager as root")
+    Finding::bad(
+        "root",
+        "disk-image-builder mounts file systems and uses loop devices",
+        "run image-manager as root",
+    )
 }
 
 fn room(settings: &Settings) -> Finding {
@@ -103,7 +107,7 @@ fn room(settings: &Settings) -> Finding {
     match check_room(there, settings.room) {
         Ok(()) => Finding::good(format!("room to build in {}", there.display())),
         Err(error) => {
-            let mend = "free some, or name another place with --scratch and --state";
+            let mend = "free some space, or name another place with --scratch and --state";
             Finding::bad("room", error.to_string(), mend)
         }
     }
@@ -178,7 +182,7 @@ pub(super) mod tests {
         }
         if cfg!(target_arch = "x86_64") {
             assert!(
-                said.contains("programs of arm64 on this host") && !said.contains("qemu-system-x86_64"),
+                said.contains("programs for arm64 on this host") && !said.contains("qemu-system-x86_64"),
                 "{said}"
             );
         }

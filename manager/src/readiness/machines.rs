@@ -69,7 +69,7 @@ fn for_arch(needed: &[&Schedule], arch: Arch) -> Vec<String> {
 }
 
 fn interpreter(arch: Arch) -> Finding {
-    let what = format!("programs of {arch} on this host");
+    let what = format!("programs for {arch} on this host");
     let machine = arch.machine();
     let name = format!("qemu-{machine}");
     // Only a registration with the flag F finds its interpreter from inside of the image's root.
@@ -92,7 +92,7 @@ fn interpreter(arch: Arch) -> Finding {
         Err(_) => Finding::bad(
             what,
             format!(
-                "nothing is registered for them; disk-image-builder runs the image's programs for {arch} here"
+                "no interpreter is registered for them; disk-image-builder runs the image's own programs here"
             ),
             Finding::install("qemu-user-static"),
         ),
@@ -106,8 +106,8 @@ pub(super) fn note(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<S
     let efi = schedule.targets.iter().any(|target| target.server.firmware() != Firmware::Bios);
     (efi && !made).then(|| {
         format!(
-            "schedule {}: its server starts from an EFI system partition, and no element of disk-image-builder's makes one: \
-             add \"block-device-efi\", unless an element of your own does",
+            "schedule {}: its server boots from an EFI system partition, and none of its elements from \
+             disk-image-builder makes one: add \"block-device-efi\", unless an element of your own makes one",
             schedule.name
         )
     })
@@ -115,7 +115,7 @@ pub(super) fn note(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<S
 
 /// What writes the files of an EFI system partition.
 pub(super) fn vfat() -> Finding {
-    let what = "an EFI system partition can be written";
+    let what = "writing an EFI system partition";
     let systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let known = systems.lines().any(|line| line.trim() == "vfat");
     let module = || {
@@ -125,13 +125,13 @@ pub(super) fn vfat() -> Finding {
         modprobe.status().is_ok_and(|status| status.success())
     };
     if known || module() {
-        return Finding::good(format!("{what} (vfat of the kernel)"));
+        return Finding::good(format!("{what} (the kernel's vfat)"));
     }
     match find("mcopy") {
         Some(path) => Finding::good(format!("{what} (no vfat in the kernel; {})", path.display())),
         None => Finding::bad(
             what,
-            "the kernel of this host has no vfat, and mtools, which stands in for it, is not installed",
+            "the kernel of this host has no vfat, and mtools, which is used instead, is not installed",
             Finding::install("mtools"),
         ),
     }

@@ -46,12 +46,12 @@ const BY_ELEMENT: [OfElements; 13] = [
     (
         DEBOOTSTRAP,
         &["debootstrap"],
-        "makes the root of a Debian or Ubuntu, or is asked for its version",
+        "makes the root of a Debian or Ubuntu image, or is asked for its version",
         "debootstrap",
     ),
     (YUM, &["dnf"], "makes the root of an rpm distribution", "dnf"),
     (YUM, &["rpm"], "makes the database of an rpm distribution", "rpm"),
-    (&["zypper-minimal", "opensuse-minimal"], &["zypper"], "makes the root of an openSUSE", "zypper"),
+    (&["zypper-minimal", "opensuse-minimal"], &["zypper"], "makes the root of an openSUSE image", "zypper"),
     (CONTAINER, &["podman"], "makes the root from a container image", "podman"),
     (
         CONTAINER,
@@ -125,7 +125,7 @@ fn keyring(schedule: &Schedule, elements: &BTreeSet<String>) -> Option<Need> {
         return Some(Need {
             what: What::File(format!("keyring {named}"), vec![PathBuf::from(named)]),
             purpose: "is DIB_APT_KEYRING, which the archive's signature is checked with",
-            mend: "put the archive's public key there, where builds may see it: not in a home directory"
+            mend: "put the archive's public key there, where builds can see it: not in a home directory"
                 .to_owned(),
         });
     }

@@ -61,13 +61,14 @@ pub(super) fn findings(needed: &[&Schedule], settings: &Settings) -> Vec<Finding
     for image in needed.iter().map(|schedule| &schedule.image) {
         let all = settings.elements_of(image);
         for path in &image.elements_path {
-            let mend = "name the directory in image.elements_path; a relative path counts from that file's directory";
+            let mend = "name the directory in image.elements_path; a relative path is resolved from the directory of \
+                        the schedules file";
             add(directory(path, &covered(path, settings, &all), mend));
         }
         let keys =
-            image.repositories.iter().filter_map(|one| Some((one.key_file.as_ref()?, "key of a repository")));
+            image.repositories.iter().filter_map(|one| Some((one.key_file.as_ref()?, "repository key")));
         let files = image.files.iter().map(|file| (&file.source, "file for the image"));
-        let secrets = image.secrets.iter().map(|secret| (&secret.source, "secret of the build"));
+        let secrets = image.secrets.iter().map(|secret| (&secret.source, "build secret"));
         for (path, what) in keys.chain(files).chain(secrets) {
             add(file(path, what));
         }
@@ -89,7 +90,9 @@ fn directory(path: &Path, covered: &[String], mend: &str) -> Finding {
 fn note(path: &Path, covered: &[String]) -> Option<String> {
     let (shown, names) = (path.display(), covered.join(", "));
     (!covered.is_empty()).then(|| {
-        format!("elements ({shown}); used instead of those of that name that came with this program: {names}")
+        format!(
+            "elements ({shown}), used instead of those of the same name that came with this program: {names}"
+        )
     })
 }
 
@@ -110,8 +113,12 @@ fn file(path: &Path, what: &str) -> Finding {
     if path.is_file() {
         return Finding::good(format!("{what} ({})", path.display()));
     }
-    let wrong = if path.is_dir() { "is a directory, not a file" } else { "is not there" };
-    Finding::bad(what, format!("{} {wrong}", path.display()), "put it there, or name it in schedules.toml")
+    let wrong = if path.is_dir() { "is a directory, not a file" } else { "does not exist" };
+    Finding::bad(
+        what,
+        format!("{} {wrong}", path.display()),
+        "put it there, or name another one in schedules.toml",
+    )
 }
 
 /// Elements of a directory that are used instead of shipped ones.

@@ -131,7 +131,7 @@ fn expand_nickname(source: &str) -> Result<&'static str, CronError> {
     let names = NICKNAMES.map(|(name, _)| name);
     let help = match nearest(trimmed, names) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known are {}", names.join(", ")),
+        None => format!("expected one of {}", names.join(", ")),
     };
     Err(CronError::new("unknown nickname", span, help))
 }
@@ -140,9 +140,9 @@ fn expand_nickname(source: &str) -> Result<&'static str, CronError> {
 fn parse_fields(source: &str) -> Result<[Field; 5], CronError> {
     let words = words(source);
     if words.len() != FIELD_RULES.len() {
-        let message = format!("a cron entry has five fields, this one has {}", words.len());
+        let message = format!("a cron entry has 5 fields, but this one has {}", words.len());
         let help = if words.len() == 6 {
-            "there is no field for seconds or years: minute hour day-of-month month day-of-week"
+            "there is no field for seconds or years, only: minute hour day-of-month month day-of-week"
         } else {
             "the fields are: minute hour day-of-month month day-of-week, as in \"0 3 * * *\""
         };
@@ -153,7 +153,7 @@ fn parse_fields(source: &str) -> Result<[Field; 5], CronError> {
         fields.push(parse_field(rule, source.get(span.clone()).unwrap_or_default(), span.start)?);
     }
     <[Field; 5]>::try_from(fields)
-        .map_err(|_| CronError::new("not five fields", 0..source.len(), "write \"0 3 * * *\""))
+        .map_err(|_| CronError::new("not 5 fields", 0..source.len(), "write \"0 3 * * *\""))
 }
 
 /// Where the words of `text` are.
@@ -183,6 +183,6 @@ fn refuse_never(day: &Field, month: &Field, weekday: &Field) -> Result<(), CronE
     Err(CronError::new(
         "this never fires: no such day in these months",
         day.span.start..month.span.end,
-        "for the end of a month take the first day of the next: \"0 0 1 * *\"",
+        "for the end of a month, use the first day of the next: \"0 0 1 * *\"",
     ))
 }

@@ -72,7 +72,7 @@ pub(super) fn parse_field(rule: &FieldRule, text: &str, start: usize) -> Result<
 fn parse_item(rule: &FieldRule, item: &str, at: usize) -> Result<Vec<u32>, CronError> {
     let span = at..at + item.len();
     if item.is_empty() {
-        let help = "between two commas stands a value, as in `1,15`";
+        let help = "write a value before and after each comma, as in `1,15`";
         return Err(CronError::new(format!("an empty item in the {} field", rule.name), span, help));
     }
     let (range, step) = match item.split_once('/') {

@@ -53,7 +53,7 @@ pub enum LoadErrorReason {
         limit: u64,
     },
     /// It is not text.
-    #[error("it is not UTF-8: line {line} has a byte that belongs to no character")]
+    #[error("it is not UTF-8: line {line} has a byte that is part of no character")]
     NotUtf8 {
         /// Line of the first such byte, from 1.
         line: usize,
@@ -84,7 +84,7 @@ impl LoadError {
         let (text, diagnostics) = match &self.reason {
             LoadErrorReason::Invalid { text, diagnostics } => (text, diagnostics),
             LoadErrorReason::Unreadable(error) => {
-                let help = "name the file with --schedules FILE, or go to the directory that has it";
+                let help = "name the file with --schedules FILE, or change to its directory";
                 return render_title(&renderer, &format!("cannot read {path}: {error}; {help}"));
             }
             reason => return render_title(&renderer, &format!("cannot use {path}: {reason}")),

@@ -22,7 +22,7 @@ impl QuantityError {
     }
 }
 
-const DURATION_HELP: &str = "write for example \"90s\", \"30m\" or \"1h 30m\"";
+const DURATION_HELP: &str = "write, for example, \"90s\", \"30m\" or \"1h 30m\"";
 const DURATION_UNITS: [&str; 8] = ["seconds", "sec", "minutes", "min", "hours", "days", "weeks", "hour"];
 
 /// Reads `90s`, `30m`, `1h 30m`; zero is allowed.
@@ -41,9 +41,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
             let end = text.get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at + c.len_utf8());
             QuantityError::new("not part of a duration", at..end, DURATION_HELP)
         }
-        Error::NumberExpected(at) => {
-            QuantityError::new("a number is expected here", at..text.len(), DURATION_HELP)
-        }
+        Error::NumberExpected(at) => QuantityError::new("expected a number", at..text.len(), DURATION_HELP),
         Error::UnknownUnit { unit, value, .. } if unit.is_empty() => {
             let help = format!("write \"{value}s\" for seconds or \"{value}m\" for minutes");
             QuantityError::new("the unit is missing", all, help)
@@ -59,7 +57,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     })
 }
 
-const SIZE_HELP: &str = "write for example \"500 MiB\" or \"4 GiB\"";
+const SIZE_HELP: &str = "write, for example, \"500 MiB\" or \"4 GiB\"";
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
     ("KiB", 1 << 10),
@@ -89,7 +87,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, QuantityError> {
     let unit_span = unit_at..unit_at + unit.trim_start().len();
     let unit = unit.trim_start();
     if number.is_empty() {
-        return Err(QuantityError::new("a number is expected here", all, SIZE_HELP));
+        return Err(QuantityError::new("expected a number", all, SIZE_HELP));
     }
     let Some((_, bytes)) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
         if unit.is_empty() {

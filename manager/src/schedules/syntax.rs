@@ -69,8 +69,9 @@ pub(super) fn read_document(text: &str) -> Document<'_> {
                 section == line.start && text.get(section..).is_some_and(|at| at.starts_with('['));
             doubled_section = is_header.then_some(section);
             let what = text.get(if is_header { line.clone() } else { span.clone() }).unwrap_or_default();
-            let title = format!("{} comes twice", quoted(what.split('#').next().unwrap_or_default().trim()));
-            let help = "each key and each section stands in the file once".to_owned();
+            let title =
+                format!("{} appears twice", quoted(what.split('#').next().unwrap_or_default().trim()));
+            let help = "each key and each section may appear only once".to_owned();
             document.syntax.add(span, title, "the second one", Some(help));
         } else {
             document.lossy = true;
@@ -95,7 +96,7 @@ impl Document<'_> {
             let help = format!("write \"{}\"", written.escape_debug());
             self.syntax.add(span, "a string without quotation marks", "not TOML", Some(help));
         } else {
-            let help = (!harmless).then(|| "what follows is read when this is mended".to_owned());
+            let help = (!harmless).then(|| "what follows is read once this is fixed".to_owned());
             self.syntax.add(span, error.message(), "not TOML", help);
         }
     }

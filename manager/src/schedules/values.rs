@@ -43,7 +43,7 @@ impl Schedules {
             (Some(near), _) => format!("no schedule {name:?}; did you mean {near:?}?"),
             (None, 0) => format!("no schedule {name:?}: there are none"),
             (None, _) => {
-                format!("no schedule {name:?}; there are: {}", names().collect::<Vec<_>>().join(", "))
+                format!("no schedule {name:?}; the schedules are {}", names().collect::<Vec<_>>().join(", "))
             }
         }
     }

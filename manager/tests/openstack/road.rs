@@ -91,5 +91,7 @@ fn three_builds_pass_publish_and_leave_nothing_behind() {
     assert!(detail_of(&third, "publishing").contains("is protected"), "{third:#}");
     assert_eq!(lab.admin.images_of(first["id"].as_str().unwrap()).len(), 1, "held, not forced");
     assert_eq!(lab.admin.images_of(second["id"].as_str().unwrap()).len(), 0, "too old");
-    assert!(lab.expect(&["sweep", "--cloud", "lab-appcred", "--dry-run"], 0).contains("0 left over"));
+    assert!(
+        lab.expect(&["sweep", "--cloud", "lab-appcred", "--dry-run"], 0).contains("0 resources left over")
+    );
 }

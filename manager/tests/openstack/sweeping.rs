@@ -59,7 +59,10 @@ fn what_carries_our_mark_goes_and_nothing_else() {
         (image["status"] == "active").then_some(image)
     });
     let (owner, id) = (image["image_manager_owner"].as_str().unwrap(), image["id"].as_str().unwrap());
-    assert!(lab.expect(&["sweep", "--cloud", "lab", "--dry-run"], 0).contains("0 left over"), "nothing yet");
+    assert!(
+        lab.expect(&["sweep", "--cloud", "lab", "--dry-run"], 0).contains("0 resources left over"),
+        "nothing yet"
+    );
 
     let ours = plant(&lab, owner, &nobodys(1), id);
     // Of another manager in the same project, whose name begins like ours.
@@ -71,7 +74,10 @@ fn what_carries_our_mark_goes_and_nothing_else() {
     lab.plant(key.0, key.1.clone());
 
     let said = lab.expect(&["sweep", "--cloud", "lab", "--dry-run"], 0);
-    assert!(said.contains("4 left over") && gone(&lab, &ours).is_empty(), "a dry run only lists: {said}");
+    assert!(
+        said.contains("4 resources left over") && gone(&lab, &ours).is_empty(),
+        "a dry run only lists: {said}"
+    );
     let said = lab.expect(&["sweep", "--cloud", "lab"], 0);
     assert_eq!(said.matches("removed").count(), 4, "{said}");
     assert_eq!(gone(&lab, &ours).len(), ours.len(), "{said}");

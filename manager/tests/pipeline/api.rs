@@ -46,7 +46,7 @@ fn what_the_command_line_tells_is_told_over_http_too() {
         ("/api/v1/builds?state=done", 400, "invalid_argument", "one of queued, building"),
         ("/api/v1/builds?stat=failed", 400, "invalid_argument", "it takes schedule, state"),
         ("/api/v1/compare?a=latest", 400, "invalid_argument", "needs the parameter b"),
-        ("/api/v1/images?page_size=1001", 400, "invalid_argument", "the most is 1000"),
+        ("/api/v1/images?page_size=1001", 400, "invalid_argument", "expected at most 1000"),
     ] {
         let (answered, body) = ask(path);
         assert_eq!((answered, &body["error"]["code"]), (status, &code.into()), "{path}: {body}");
@@ -85,8 +85,8 @@ fn a_content_type_that_is_not_taken_is_told_which_one_is() {
         ("/schedules/tiny/pause", form),
         ("/schedules/tiny/resume", form),
         ("/login", form),
-        ("/image_manager.v1.ImageManager/ListBuilds", "gRPC takes the content type application/grpc only"),
-        ("/grpc.health.v1.Health/Check", "gRPC takes the content type application/grpc only"),
+        ("/image_manager.v1.ImageManager/ListBuilds", "gRPC accepts only the content type application/grpc"),
+        ("/grpc.health.v1.Health/Check", "gRPC accepts only the content type application/grpc"),
     ] {
         for header in
             ["", "content-type: text/plain\r\n", "content-type: application/xml\r\n", "content-type: \r\n"]

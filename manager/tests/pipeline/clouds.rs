@@ -118,7 +118,7 @@ fn two_networks_of_one_name_are_told_with_their_ids() {
         assert!(said.contains("2 networks named \"private\", with the ids n1, n2"), "{said}");
     }
     let said = stand.says(&SWEEP, 0);
-    assert!(said.contains("0 left over on stand"), "{said}");
+    assert!(said.contains("0 resources left over on stand"), "{said}");
 }
 
 #[test]

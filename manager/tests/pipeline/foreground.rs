@@ -30,7 +30,7 @@ fn names_change_where_no_manager_serves() {
     let url = receiver.url();
     assert_eq!(place.serve_with(&["--webhook-url", &url]).terminate(), Some(0));
     let said = place.expect(&["rollback", "tiny", "--reason", "it is slow"], 0);
-    assert!(said.contains("current") && said.contains("the webhook is told by the next"), "{said}");
+    assert!(said.contains("current") && said.contains("that has a webhook notifies it"), "{said}");
     assert_eq!(sha512(&current), hash(&old));
     assert_eq!((state(&place, "tiny", &old), state(&place, "tiny", &new)).0, "current");
     let said = place.expect(&["rollback", "tiny"], 64);
@@ -100,7 +100,7 @@ fn a_change_in_the_foreground_that_is_cut_off_is_finished_by_the_next() {
             assert_eq!(state(&place, "tiny", &old), "current", "{point}");
         } else {
             let said = place.expect(&["rollback", "tiny"], 0);
-            assert_eq!(said.contains("was cut off: it is finished now"), begun, "{point}: {said}");
+            assert_eq!(said.contains("was interrupted: it is finished now"), begun, "{point}: {said}");
         }
         assert_eq!(state(&place, "tiny", &old), "current", "{point}");
         assert_eq!(state(&place, "tiny", &oldest), "previous", "{point}: it went back once");
@@ -131,7 +131,7 @@ fn two_in_the_foreground_do_not_meet() {
     fs::write(place.state().join("manager.json"), "{\"pid\":4711,\"operator\":null}").unwrap();
     for verb in [&["rollback", "tiny"][..], &["verify", "tiny"], &["run", "tiny"]] {
         let said = place.expect(verb, 2);
-        assert!(said.contains("(pid 4711) works in the foreground"), "{verb:?}: {said}");
+        assert!(said.contains("(pid 4711) uses the state directory"), "{verb:?}: {said}");
     }
     place.expect(&["images", "tiny"], 0);
 }

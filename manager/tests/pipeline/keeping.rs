@@ -10,9 +10,9 @@ fn a_place_that_cannot_be_written_is_refused_before_anything_is_built() {
     let place = Place::tiny("");
     fs::create_dir(place.path().join("directory")).unwrap();
     for (file, why) in [
-        ("nowhere/disk.qcow2", "nowhere cannot be written"),
+        ("nowhere/disk.qcow2", "nowhere: No such file or directory"),
         ("directory", "it is a directory"),
-        ("/proc/disk.qcow2", "/proc cannot be written"),
+        ("/proc/disk.qcow2", "cannot write to /proc: "),
     ] {
         let said = place.expect(&["run", "tiny", "--keep-disk", file], 64);
         assert!(said.contains(&format!("--keep-disk {file}")) && said.contains(why), "{said}");

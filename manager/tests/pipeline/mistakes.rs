@@ -134,7 +134,7 @@ fn doors_that_somebody_else_has_are_named() {
     let serving = place.serve();
     let said = place.expect(&["serve", "--operator", "127.0.0.1:0"], 64);
     assert!(said.contains(&format!("(pid {})", serving.child.id())), "{said}");
-    assert!(said.contains("one manager a state directory"), "{said}");
+    assert!(said.contains("only one manager can use it"), "{said}");
     let said = place.expect(&["run", "tiny", "--keep-disk", "disk.qcow2"], 64);
     assert!(said.contains("--keep-disk works only for a build in the foreground"), "{said}");
 }

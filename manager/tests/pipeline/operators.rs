@@ -81,7 +81,7 @@ fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
     assert_eq!(curl(true, &serving, "/builds", &as_reader).0, 200, "made while nobody served");
     let (status, said) = curl(true, &serving, "/build", &[&ask[..], &as_reader].concat());
     assert!(
-        status == 403 && said.contains("token reader is a viewer; this needs the role operator"),
+        status == 403 && said.contains("token reader has the role viewer; this needs operator"),
         "{said}"
     );
     let as_ci = bearer(&operator);
@@ -186,7 +186,7 @@ fn on_a_terminal_serve_prints_a_link() {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let said = wait_for("the link", Duration::from_secs(90), || {
         let said = text(&std::fs::read(&typescript).ok()?);
-        let (_, rest) = said.split_once("within ten minutes: ")?;
+        let (_, rest) = said.split_once("within 10 minutes: ")?;
         rest.contains('\n').then(|| rest.lines().next().unwrap().trim().to_owned())
     });
     let output = Command::new("setpriv")

@@ -36,7 +36,7 @@ fn a_manager_that_serves_is_told_what_to_do_and_says_what_it_does() {
         (place.latest()["state"] == "cancelled").then_some(())
     });
     let again = place.expect(&["cancel", &id], 64);
-    assert!(again.contains("has ended already"), "{again}");
+    assert!(again.contains("has already ended"), "{again}");
 
     let paused = place.expect(&["pause", "nightly"], 0);
     assert!(paused.contains("nightly is paused"), "{paused}");

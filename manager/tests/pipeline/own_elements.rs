@@ -59,7 +59,7 @@ fn an_element_that_stands_before_a_shipped_one_is_named_and_one_that_others_can_
     let run = place.run(&["check"]);
     let said = super::harness::text(&run.stdout);
     assert!(
-        said.contains("used instead of those of that name that came with this program: agent-install"),
+        said.contains("used instead of those of the same name that came with this program: agent-install"),
         "{said}"
     );
     let hook = place.path().join("own/web/install.d/50-web");
@@ -82,7 +82,7 @@ fn a_secret_that_others_can_read_is_refused_and_one_that_is_gone_ends_the_build(
     let token = place.path().join("token");
     fs::set_permissions(&token, fs::Permissions::from_mode(0o640)).unwrap();
     let said = place.expect(&["run", "tiny"], 64);
-    assert!(said.contains("has a secret and can be used by others") && said.contains("chmod go= "), "{said}");
+    assert!(said.contains("has a secret and is open to others") && said.contains("chmod go= "), "{said}");
     fs::remove_file(&token).unwrap();
     let said = place.expect(&["run", "tiny"], 2);
     assert!(said.contains("input_unusable") && said.contains("token"), "{said}");

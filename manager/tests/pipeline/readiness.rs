@@ -19,13 +19,13 @@ const WRONG: [(&str, &[&str]); 5] = [
     ),
     (
         r#"["debian-minimal", "ubuntu-minimal", "agent-install"]"#,
-        &["exclude each other", "schedules.toml:2", "leave all but one away"],
+        &["exclude each other", "schedules.toml:2", "leave out all but one"],
     ),
-    (r#"["vm", "agent-install"]"#, &["brings an operating system", "schedules.toml:2", "debian-minimal"]),
+    (r#"["vm", "agent-install"]"#, &["provides an operating system", "schedules.toml:2", "debian-minimal"]),
     (r#"["debian-minimal", "vm"]"#, &["gets no agent", "schedules.toml:2", "add \"agent-install\""]),
     (
         r#"["debian-minimal", "agent-install", "mine"]"#,
-        &["the element `mine` needs `theirs`, which is not there", "schedules.toml:2", "--elements"],
+        &["the element `mine` needs `theirs`, which does not exist", "schedules.toml:2", "--elements"],
     ),
 ];
 
@@ -71,7 +71,7 @@ const FOREIGN: [(&str, &[&str]); 9] = [
     ),
     (
         r#"elements = ["rocky-container", "fedora-container", "agent-install"]"#,
-        &["two operating systems: Fedora and Rocky Linux", "schedules.toml:2:38"],
+        &["2 operating systems: Fedora and Rocky Linux", "schedules.toml:2:38"],
     ),
     (
         r#"elements = ["debian-minimal", "yum-minimal", "agent-install"]"#,
@@ -83,23 +83,23 @@ const FOREIGN: [(&str, &[&str]); 9] = [
     ),
     (
         "elements = [\"debian-minimal\", \"agent-install\"]\nimage.environment = { DIB_RELEASE = \"noble\" }",
-        &["\"noble\" is a release of Ubuntu, and `web` builds Debian", "schedules.toml:3:37"],
+        &["\"noble\" is a release of Ubuntu, but `web` builds Debian", "schedules.toml:3:37"],
     ),
     (
         "elements = [\"debian-minimal\", \"agent-install\"]\nimage.environment = { DIB_RELEASE = \"9\" }",
-        &["\"9\" is no release of Debian", "schedules.toml:3:37"],
+        &["\"9\" is not a release of Debian", "schedules.toml:3:37"],
     ),
     (
         "elements = [\"debian-minimal\", \"agent-install\"]\nimage.environment = { DIB_INIT_SYSTEM = \"openrc\" }",
-        &["would be started by openrc, and only systemd is supported", "schedules.toml:3:41"],
+        &["would be started by openrc, but only systemd is supported", "schedules.toml:3:41"],
     ),
     (
         r#"elements = ["gentoo", "agent-install"]"#,
-        &["would be started by openrc, and only systemd is supported", "schedules.toml:2:19"],
+        &["would be started by openrc, but only systemd is supported", "schedules.toml:2:19"],
     ),
     (
         r#"elements = ["debian-minimal", "mine", "agent-install"]"#,
-        &["would be started by sysv, and only systemd is supported", "schedules.toml:2:37"],
+        &["would be started by sysv, but only systemd is supported", "schedules.toml:2:37"],
     ),
 ];
 
@@ -133,7 +133,7 @@ fn a_release_that_is_not_known_is_a_note() {
     let good = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{good}image.environment = {{ DIB_RELEASE = \"zurg\" }}\n")).unwrap();
     let told = said(&place, &["check"], 0);
-    assert!(told.contains("note: schedule web: DIB_RELEASE \"zurg\" is no release of Debian"), "{told}");
+    assert!(told.contains("note: schedule web: DIB_RELEASE \"zurg\" is not a release of Debian"), "{told}");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn each_lack_names_the_schedules_that_have_it() {
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(2), "{verb}: {said}");
         for piece in [
-            "zypper: not found; it makes the root of an openSUSE (suse, leap)",
+            "zypper: not found; it makes the root of an openSUSE image (suse, leap)",
             "podman: not found; it makes the root from a container image (rocky)",
             "apt-get install --no-install-recommends podman",
         ] {

@@ -109,7 +109,7 @@ fn what_no_history_knows_is_swept() {
     assert_eq!(fs::read_to_string(place.state().join("owner")).unwrap(), owner);
     assert!(!place.leaks().is_empty(), "the new manager knows of nothing");
     let listed = place.expect(&["sweep", "--cloud", "local", "--dry-run"], 0);
-    assert!(listed.contains("3 left over on local") && listed.contains(builds), "{listed}");
+    assert!(listed.contains("3 resources left over on local") && listed.contains(builds), "{listed}");
     let swept = place.expect(&["sweep", "--cloud", "local"], 0);
     assert_eq!(swept.matches("  removed\n").count(), 3, "{swept}");
     assert_eq!(serving.terminate(), Some(0));

@@ -69,7 +69,7 @@ fn logs_are_of_one_target() {
     let said = place.expect(&["logs", &bad, "--console"], 64);
     assert!(said.contains("--target NAME, one of small, tight-flavor, lab-region-1"), "{said}");
     let said = place.expect(&["logs", &bad, "--console", "--target", "../small"], 64);
-    assert!(said.contains("no target") && said.contains("there are: small"), "{said}");
+    assert!(said.contains("no target") && said.contains("its targets are small"), "{said}");
     let said = place.expect(&["logs", &bad, "--target", "small"], 64);
     assert!(said.contains("--console"), "{said}");
     let output = place.run(&["show", &bad, "--format", "json"]);

@@ -20,7 +20,7 @@ fn a_build_under_way_may_come_to_its_end() {
     };
     serving.signal("TERM");
     wait_for("the manager to take no more builds", Duration::from_secs(30), || {
-        place.serve_log().contains("no more builds are taken").then_some(())
+        place.serve_log().contains("no more builds are accepted").then_some(())
     });
     let refused = control.trigger("other").unwrap_err();
     assert!(matches!(refused.code(), tonic::Code::Unavailable | tonic::Code::AlreadyExists), "{refused}");
@@ -41,7 +41,7 @@ fn a_second_signal_hurries() {
     place.wait_for_state(&["verifying"], Duration::from_mins(2));
     serving.signal("TERM");
     wait_for("the first signal to be heard", Duration::from_secs(30), || {
-        place.serve_log().contains("no more builds are taken").then_some(())
+        place.serve_log().contains("no more builds are accepted").then_some(())
     });
     assert_eq!(serving.terminate(), Some(0));
     assert_eq!(place.latest()["reason"], "interrupted");

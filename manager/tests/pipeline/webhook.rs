@@ -160,7 +160,7 @@ fn a_test_is_sent_as_serve_would_send_and_says_what_was_answered() {
     let test = ["webhook", "test", "--webhook-url", &url];
     let said = place.expect(&[&test[..], &["--webhook-format", "cloudevents"]].concat(), 2);
     for part in
-        ["webhook.test, not signed, as application/cloudevents+json", "answer  404", "did not take it"]
+        ["webhook.test, not signed, as application/cloudevents+json", "answer  404", "did not accept it"]
     {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }

@@ -19,11 +19,11 @@ pub(crate) struct TokenArguments {
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenVerb {
-    /// Make a token and print it: it is shown only once, and only its hash is kept
+    /// Create a token and print it: it is shown only once, and only its hash is kept
     Create(CreateTokenArguments),
-    /// List the tokens, without their texts
+    /// List the tokens by name; the tokens themselves are not kept
     List(ListTokensArguments),
-    /// Make a token worthless, and end the browser sessions and streams that it opened
+    /// Revoke a token, and end the browser sessions and streams that it opened
     Revoke(RevokeTokenArguments),
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum RoleArgument {
     Viewer,
     /// Also triggers and cancels builds, pauses and resumes schedules, gives names to other images and revokes images
     Operator,
-    /// Also makes, lists and revokes tokens
+    /// Also creates, lists and revokes tokens
     Admin,
 }
 

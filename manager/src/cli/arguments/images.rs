@@ -14,7 +14,7 @@ pub(crate) struct ImagesArguments {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// List images that are no longer in the cloud too
+    /// Also list images that are no longer in the cloud
     #[arg(long)]
     pub(crate) removed: bool,
     /// List at most this many images
@@ -31,7 +31,7 @@ pub(crate) struct ImagesArguments {
 pub(crate) struct RollbackArguments {
     /// The public name
     pub(crate) name: String,
-    /// Build whose image is to get the name [default: that of the newest good image before the current one]
+    /// Build whose image gets the name [default: that of the newest good image before the current one]
     #[arg(long, value_name = "BUILD", add = ArgValueCandidates::new(completions::builds))]
     pub(crate) to: Option<String>,
     /// Only in this cloud [default: in every cloud that has the name]

@@ -58,7 +58,7 @@ pub(crate) struct ShowArguments {
     pub(crate) build: String,
     #[command(flatten)]
     pub(crate) state: StateArgument,
-    /// Show the agent's paths, hashes, ids and every resource too, all of which JSON always has
+    /// Also show the agent's paths, hashes, ids and every resource; JSON always has them
     #[arg(long)]
     pub(crate) details: bool,
     /// How to print

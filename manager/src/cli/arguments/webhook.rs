@@ -17,7 +17,7 @@ pub(crate) struct WebhookVerbArguments {
 /// What to do with the webhook.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookVerb {
-    /// Send one test event, with the settings that serve would use, and print what was answered
+    /// Send one test event, with the settings that serve would use, and print the answer
     Test(TestWebhookArguments),
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum WebhookVerb {
 pub(crate) struct TestWebhookArguments {
     #[command(flatten)]
     pub(crate) webhook: WebhookArguments,
-    /// Operator port of the manager, to which links lead without --public-url
+    /// Operator port of the manager: links lead there unless --public-url is given
     #[arg(long, value_name = "IP:PORT", env = "IMAGE_MANAGER_OPERATOR", default_value = "127.0.0.1:8080",
           value_parser = address)]
     pub(crate) operator: SocketAddr,

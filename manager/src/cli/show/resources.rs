@@ -16,7 +16,7 @@ pub(super) fn write(out: &mut Screen, resources: &[v1::Resource], extent: Extent
     }
     out.blank();
     let gone = resources.iter().filter(|resource| resource.state == GONE).count();
-    line!(out, style.bold("resources"), format_args!("  {gone} of {} are gone", resources.len()));
+    line!(out, style.bold("resources"), format_args!("  {gone} of {} gone", resources.len()));
     for resource in resources {
         let (state, kind) = (&resource.state, &resource.kind);
         if extent == Extent::Summary && state == GONE {
@@ -68,7 +68,7 @@ mod tests {
     fn a_summary_has_what_is_left_and_details_have_all() {
         let (summary, details) = (shown(true, Extent::Summary), shown(true, Extent::Details));
         for part in [
-            "resources  1 of 3 are gone\n",
+            "resources  1 of 3 gone\n",
             "published image",
             "deleting  scratch",
             "image web\n",

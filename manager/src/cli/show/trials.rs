@@ -81,7 +81,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, extent: Extent, style: Style) 
     }
     if let Some(failure) = &trial.failure {
         if failed_before(trial) {
-            line!(out, "  the attempt before errored:");
+            line!(out, "  the previous attempt errored:");
         }
         write_what_happened(out, "  ", failure, style);
         write_hint(out, failure, style);

@@ -31,21 +31,21 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) enum TokenError {
     /// The name is none.
     #[error(
-        "{0:?} is no name for a token: 1 to 64 of the characters a-z, 0-9, \".\", \"_\" and \"-\" are, the first a \
-         letter or a digit"
+        "{0:?} is not a name for a token: use 1 to 64 of the characters a-z, 0-9, \".\", \"_\" and \"-\", beginning \
+         with a letter or a digit"
     )]
     Name(String),
     /// The name is that of the token in the file.
     #[error(
-        "api-token-file is the token of --api-token-file: put another one into that file, or start the manager without \
-         it, to change it"
+        "api-token-file is the token of --api-token-file: to change it, put another one into that file, or start the \
+         manager without that flag"
     )]
     OfFile,
     /// The time is too short or too long.
-    #[error("a token is good for a minute at least and ten years at most")]
+    #[error("a token is valid for at least 1 minute and at most 10 years")]
     Lifetime,
     /// There is no randomness.
-    #[error("the system has no randomness: {0}")]
+    #[error("the system provides no random numbers: {0}")]
     Randomness(#[from] getrandom::Error),
     /// The history refuses it.
     #[error(transparent)]

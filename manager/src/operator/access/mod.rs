@@ -34,7 +34,7 @@ use crate::history::{History, HistoryError, Principal};
 use crate::refusals::RefusalLog;
 
 /// What is said to whoever comes without a token.
-pub(super) const BRING: &str = "bring a token as `authorization: Bearer <token>`";
+pub(super) const BRING: &str = "send a token as `authorization: Bearer <token>`";
 
 /// All that decides who is let in.
 pub struct Access {

@@ -19,15 +19,11 @@ impl Refusal for Refused {
     fn words(self) -> &'static str {
         match self {
             Self::WrongToken => {
-                "refused a request to the operator port: its token is none of ours, or not any more"
+                "refused a request to the operator port: its token is unknown, revoked or expired"
             }
             Self::Throttled => "too many wrong tokens at the operator port: throttled",
-            Self::Role => {
-                "refused a request to the operator port: the role of whoever asked does not allow it"
-            }
-            Self::WrongLink => {
-                "refused a login link: it is none of ours, was used already, or its time is over"
-            }
+            Self::Role => "refused a request to the operator port: the caller's role does not allow it",
+            Self::WrongLink => "refused a login link: it is unknown, already used or expired",
         }
     }
 }

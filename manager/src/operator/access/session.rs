@@ -71,7 +71,7 @@ impl Key {
             let fresh = fresh();
             if let Err(error) = keep(&path, &fresh) {
                 tracing::warn!(
-                    "cannot keep {}: {error}; a restart ends the sessions of browsers",
+                    "cannot write {}: {error}; a restart ends all browser sessions",
                     path.display()
                 );
             }
@@ -133,7 +133,7 @@ fn fresh() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     if getrandom::fill(&mut bytes).is_err() {
         // Nobody's: the host has no randomness. TLS could not have begun either.
-        tracing::error!("the system has no randomness");
+        tracing::error!("the system provides no random numbers");
     }
     bytes
 }

@@ -44,7 +44,7 @@ pub(super) fn weakness(token: &str) -> Option<String> {
     let characters: Vec<char> = token.chars().collect();
     if characters.len() < SHORTEST {
         return Some(format!(
-            "it has {}, at least {SHORTEST} are needed",
+            "it has {}, but at least {SHORTEST} are needed",
             counted(characters.len(), "character")
         ));
     }
@@ -60,12 +60,12 @@ pub(super) fn weakness(token: &str) -> Option<String> {
         return Some(format!("it has only {} different characters", counts.len()));
     }
     if in_order(&characters) {
-        return Some("its characters follow the alphabet or the digits".to_owned());
+        return Some("its characters are in the order of the alphabet or the digits".to_owned());
     }
     if unknown(token) < LEFT {
-        return Some("it consists of words and numbers that everybody tries".to_owned());
+        return Some("it consists of words and numbers that anybody would try first".to_owned());
     }
-    (bits(&counts) < LEAST_BITS).then(|| "its characters are too much alike".to_owned())
+    (bits(&counts) < LEAST_BITS).then(|| "its characters vary too little".to_owned())
 }
 
 /// After how many characters it begins anew; its length when it does not.

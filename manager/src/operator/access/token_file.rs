@@ -21,8 +21,8 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub enum AccessError {
     /// Not on loopback and without a token.
     #[error(
-        "--operator {0} is not a loopback address: give --api-token-file FILE too, make a token with `image-manager \
-         token create NAME --role ROLE` first, or use 127.0.0.1"
+        "--operator {0} is not a loopback address: give --api-token-file FILE too, first create a token with \
+         `image-manager token create NAME --role ROLE`, or use 127.0.0.1"
     )]
     Open(SocketAddr),
     /// The token file cannot be read.
@@ -35,8 +35,8 @@ pub enum AccessError {
     },
     /// The file with the token to bring cannot be read.
     #[error(
-        "--api-token-file {path}: {source}; name the file with a token of the manager that serves, which `image-manager token \
-         create NAME --role ROLE` makes"
+        "--api-token-file {path}: {source}; name a file with a token of the manager that serves, such as one that \
+         `image-manager token create NAME --role ROLE` prints"
     )]
     FileToBring {
         /// The file.
@@ -46,7 +46,7 @@ pub enum AccessError {
     },
     /// Others can read the file.
     #[error(
-        "{flag} {path}: {who} can read it: `chmod 600 {path}` mends that; if somebody may have done so, put \
+        "{flag} {path}: {who} can read it: run `chmod 600 {path}`; if somebody may have read it, put \
              another secret into it first (`openssl rand -hex 32 > {path}`)"
     )]
     Readable {
@@ -58,9 +58,7 @@ pub enum AccessError {
         who: &'static str,
     },
     /// The file is another account's.
-    #[error(
-        "{flag} {path}: it belongs to uid {owner}, who can change it: `chown {wanted} {path}` mends that"
-    )]
+    #[error("{flag} {path}: it belongs to uid {owner}, who can change it: run `chown {wanted} {path}`")]
     Owner {
         /// The flag that named it.
         flag: &'static str,

@@ -24,7 +24,7 @@ pub(super) fn of(endpoints: &[&Endpoint]) -> Json {
         "info": {
             "title": "Image Manager",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What the manager tells. To have it do something: the control service (gRPC) on the same port.",
+            "description": "What the manager reports. To make it act, use the gRPC control service on the same port.",
         },
         "security": [{}, { "token": [] }],
         "paths": paths,
@@ -46,10 +46,10 @@ fn operation(endpoint: &Endpoint) -> Json {
     let mut responses = Map::new();
     responses.insert("200".to_owned(), answer("The answer", endpoint.answer));
     responses.insert("400".to_owned(), answer("A parameter is wrong", "Error"));
-    responses.insert("401".to_owned(), json!({ "description": "No token was brought, or a wrong one" }));
+    responses.insert("401".to_owned(), json!({ "description": "No token was sent, or a wrong one" }));
     responses.insert("403".to_owned(), json!({ "description": "The token's role does not allow it" }));
-    responses.insert("404".to_owned(), answer("There is no such thing", "Error"));
-    responses.insert("429".to_owned(), answer("It would be too much for one answer", "Error"));
+    responses.insert("404".to_owned(), answer("It does not exist", "Error"));
+    responses.insert("429".to_owned(), answer("The answer would be too large", "Error"));
     json!({
         "operationId": endpoint.request.trim_end_matches("Request"),
         "summary": endpoint.summary,
@@ -76,7 +76,7 @@ fn parameter(endpoint: &Endpoint, field: &FieldDescriptor) -> Json {
             }
             // A time, as `when` reads it.
             Kind::Message(_) => json!({
-                "description": "an age such as 7d, a date such as 2026-11-01 (UTC), or a time as RFC 3339 has it",
+                "description": "an age such as 7d, a date such as 2026-11-01 (UTC), or an RFC 3339 time",
                 "anyOf": [
                     { "type": "string", "pattern": "^[0-9]{1,6}(s|m|h|d|w)$" },
                     { "type": "string", "format": "date" },

@@ -99,7 +99,7 @@ impl Distribution {
         let own = GUESTS.iter().find(|(_, of)| of.contains(&self.name));
         match own {
             Some((guest, _)) if of_another => {
-                format!("; {} has `{guest}`, which agent-install brings along", self.name)
+                format!("; for {} it is `{guest}`, which agent-install includes", self.name)
             }
             _ => String::new(),
         }

@@ -53,7 +53,7 @@ fn elements_of_another_distribution_are_named_at_their_place() {
         (
             r#"["rocky-container", "fedora-container"]"#,
             vec![ROCKY, FEDORA],
-            vec!["two operating systems", "2:38"],
+            vec!["2 operating systems", "2:38"],
         ),
         (
             r#"["own", "yum-minimal"]"#,
@@ -88,10 +88,10 @@ fn a_release_of_another_distribution_is_a_mistake_and_a_new_one_is_not() {
         (
             DEBIAN,
             "noble",
-            &["\"noble\" is a release of Ubuntu, and `a` builds Debian", "3:37", "\"trixie\""][..],
+            &["\"noble\" is a release of Ubuntu, but `a` builds Debian", "3:37", "\"trixie\""][..],
         ),
-        (UBUNTU, "bookworm", &["is a release of Debian", "no release of Ubuntu"]),
-        (ROCKY, "trixie", &["is a release of Debian, and `a` builds Rocky Linux", "DIB_RELEASE = \"9\""]),
+        (UBUNTU, "bookworm", &["is a release of Debian", "not a release of Ubuntu"]),
+        (ROCKY, "trixie", &["is a release of Debian, but `a` builds Rocky Linux", "DIB_RELEASE = \"9\""]),
         (DEBIAN, "9", &["by name", "9 is \"stretch\""]),
         (DEBIAN, "sid", &["sid-updates", "DIB_RELEASE = \"unstable\""]),
         (DEBIAN, "13", &["13 is \"trixie\""]),
@@ -115,7 +115,7 @@ fn a_release_of_another_distribution_is_a_mistake_and_a_new_one_is_not() {
 
 #[test]
 fn only_systemd_is_taken() {
-    let only = "and only systemd is supported";
+    let only = "but only systemd is supported";
     let gentoo = ("gentoo", &["gentoo"][..]);
     let cases = [
         (
@@ -149,7 +149,7 @@ fn only_systemd_is_taken() {
         );
     }
     let (shown, _) = judged("image.elements = [\"own\"]", &[("own", &["dpkg"])], &[("own", "sysv")]);
-    assert!(shown.contains("started by sysv, and only systemd"), "{shown}");
+    assert!(shown.contains("started by sysv, but only systemd"), "{shown}");
     let systemd = "image.elements = [\"gentoo\"]\nimage.environment = { GENTOO_PROFILE = \"default/linux/amd64/23.0/systemd\" }";
     assert_eq!(judged(systemd, &[gentoo], &[]).0, "");
 }

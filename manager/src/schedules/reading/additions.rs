@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         for (table, span) in self.tables(image, "repositories", example) {
             let Some(repository) = self.repository(&table, elements, secrets) else { continue };
             if repositories.iter().any(|earlier| earlier.name == repository.name) {
-                let title = format!("repository {} comes twice", quoted(&repository.name));
+                let title = format!("repository {} appears twice", quoted(&repository.name));
                 self.findings.add(span, title, "the second one", None);
             }
             repositories.push(repository);
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
             if !known && !(SECRET_NAME.holds)(auth.value) {
                 // It may be the password itself.
                 self.findings.hide(auth.span.clone());
-                let title = format!("`{}` is no name of a secret", auth.name);
+                let title = format!("`{}` is not the name of a secret", auth.name);
                 self.findings.add(
                     auth.span.clone(),
                     title,
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
                     "write `secrets = {{ {} = \"file:/path\" }}` in `image`; the file has `user:password`",
                     auth.value
                 );
-                self.findings.add(auth.span.clone(), title, "no secret of `image.secrets`", Some(help));
+                self.findings.add(auth.span.clone(), title, "not in `image.secrets`", Some(help));
             }
             known
         });
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         // The rule has no `@` anywhere; what stands before one may be a password, without a scheme too.
         if text.value.contains('@') {
             self.findings.hide(entry.value.span());
-            let title = format!("`{}` has a user or password", text.name);
+            let title = format!("`{}` has a user or a password", text.name);
             self.findings.add(text.span, title, "looks like a secret", Some(NAME_A_SECRET.to_owned()));
             return None;
         }
@@ -183,32 +183,28 @@ impl<'a> Reader<'a> {
         let flat = suites.iter().any(|suite| suite.ends_with('/'));
         match kind {
             RepositoryKind::Dnf if !suites.is_empty() => {
-                refuse(
-                    place("suites"),
-                    "a repository of dnf has no `suites`",
-                    "for apt write `kind = \"apt\"`",
-                );
+                refuse(place("suites"), "a dnf repository has no `suites`", "for apt write `kind = \"apt\"`");
             }
             RepositoryKind::Dnf if !components.is_empty() => {
                 refuse(
                     place("components"),
-                    "a repository of dnf has no `components`",
+                    "a dnf repository has no `components`",
                     "for apt write `kind = \"apt\"`",
                 );
             }
             RepositoryKind::Apt if suites.is_empty() => refuse(
                 table.span.clone(),
-                "a repository of apt needs `suites`",
+                "an apt repository needs `suites`",
                 "write `suites = [\"bookworm\"]`, or `suites = [\"./\"]` for a flat one; for rpm write `kind = \"dnf\"`",
             ),
             RepositoryKind::Apt if flat && !components.is_empty() => refuse(
                 place("components"),
-                "a flat repository of apt has no `components`",
+                "a flat apt repository has no `components`",
                 "a suite that ends in `/` is a directory with a Packages file",
             ),
             RepositoryKind::Apt if !flat && components.is_empty() => refuse(
                 place("suites"),
-                "a repository of apt needs `components`",
+                "an apt repository needs `components`",
                 "write `components = [\"main\"]`; only a flat one, whose suites end in `/`, has none",
             ),
             _ => {}
@@ -222,7 +218,7 @@ impl<'a> Reader<'a> {
         for (table, span) in self.tables(image, "files", example) {
             let Some(file) = self.file(&table) else { continue };
             if files.iter().any(|earlier| earlier.path == file.path) {
-                let title = format!("file {} comes twice", quoted(&file.path));
+                let title = format!("file {} appears twice", quoted(&file.path));
                 self.findings.add(span, title, "the second one", None);
             }
             files.push(file);
@@ -248,7 +244,7 @@ impl<'a> Reader<'a> {
         let within = NOT_OF_AN_IMAGE.iter().find(|place| Path::new(path.value).starts_with(place));
         if let Some(place) = within {
             let title = format!("`{}`: {} is below {place}", path.name, quoted(path.value));
-            let help = "what lies there is no part of an image: it is mounted or emptied at boot".to_owned();
+            let help = "what is there is not part of an image: it is mounted or emptied at boot".to_owned();
             self.findings.add(path.span.clone(), title, "not a place for a file", Some(help));
         }
         within.is_none()
@@ -273,7 +269,7 @@ impl<'a> Reader<'a> {
                 self.findings.hide(entry.value.span());
             }
             if entry.value.get_ref().as_str().is_none() {
-                let help = "write \"file:/path\", the file that has it".to_owned();
+                let help = "write \"file:/path\", the file that holds it".to_owned();
                 self.refuse_type(&entry.name, entry.value, "a string", Some(help));
                 continue;
             }
@@ -287,7 +283,7 @@ impl<'a> Reader<'a> {
                 }
                 _ => {
                     let help =
-                        "a secret never stands in this file: write \"file:/path\", the file that has it"
+                        "a secret must not be in this file: write \"file:/path\", the file that holds it"
                             .to_owned();
                     let title = format!("`{}` does not name a file", text.name);
                     self.findings.add(text.span, title, "not \"file:/path\"", Some(help));

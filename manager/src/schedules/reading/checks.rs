@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         };
         for (entry, check) in &on {
             let Some(fields) = entry.table() else {
-                let help = format!("write `{0} = {{}}`, or `{0} = false` for none", entry.key);
+                let help = format!("write `{0} = {{}}`, or `{0} = false` to leave it out", entry.key);
                 self.refuse_type(&entry.name, entry.value, "a table", Some(help));
                 continue;
             };
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         }
         if asked.len() > MOST_CHECKS {
             let title =
-                format!("{} checks are asked for, and an agent runs {MOST_CHECKS} at most", asked.len());
+                format!("{} checks are asked for, but an agent runs at most {MOST_CHECKS}", asked.len());
             self.findings.add(table.span, title, "too many", None);
         }
         asked
@@ -114,8 +114,8 @@ impl<'a> Reader<'a> {
                 Some(kind) => format!("did you mean \"{kind}\"?"),
                 None => "`image-manager checks` lists all kinds".to_owned(),
             };
-            let title = format!("`{}`: {} is no kind of check", said.name, quoted(text.value));
-            self.findings.add(said.value.span(), title, "not known", Some(help));
+            let title = format!("`{}`: {} is not a kind of check", said.name, quoted(text.value));
+            self.findings.add(said.value.span(), title, "unknown kind", Some(help));
             return None;
         };
         if let Some(own) = own.filter(|own| own.kind != kind.kind) {
@@ -137,7 +137,8 @@ impl<'a> Reader<'a> {
         let help = match nearest(entry.key, kinds) {
             Some(kind) => format!("did you mean `{kind}`?"),
             None => format!(
-                "`image-manager checks` lists all; one with a name of its own says its kind: `{} = {{ kind = \"dns\" }}`",
+                "`image-manager checks` lists all kinds; a check with a name of its own needs its kind: \
+                 `{} = {{ kind = \"dns\" }}`",
                 entry.key
             ),
         };
@@ -197,7 +198,7 @@ impl<'a> Reader<'a> {
             && let Some(entry) = table.get(key)
         {
             let title = format!("`{}`: {why}", entry.name);
-            self.findings.add(entry.value.span(), title, "not to be had", None);
+            self.findings.add(entry.value.span(), title, "cannot be used", None);
             return None;
         }
         path.to_str().map(Value::from)

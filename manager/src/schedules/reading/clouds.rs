@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
                 let Some(entry) = inner.get(key) else { continue };
                 let title = format!("`{}` has no effect on the cloud `{cloud}`", entry.name);
                 let help = Some((*help).to_owned());
-                self.findings.add(entry.key_span, title, "of another kind of cloud", help);
+                self.findings.add(entry.key_span, title, "for another kind of cloud", help);
             }
         }
     }
@@ -76,10 +76,10 @@ impl<'a> Reader<'a> {
                 quoted(&target.name),
                 quoted(&target.cloud)
             );
-            let help = "all targets of a cloud boot the same image there, whose properties name the firmware: write one \
-                        `firmware` for them, or a second schedule"
+            let help = "all targets on a cloud boot the same image there, whose properties name the firmware: write \
+                        the same `firmware` for all of them, or a second schedule"
                 .to_owned();
-            self.findings.add(span, title, "another firmware", Some(help));
+            self.findings.add(span, title, "different firmware", Some(help));
         }
     }
 }

@@ -184,19 +184,19 @@ fn refusal(name: &str) -> Option<Refusal> {
     let refuse = |label, help: &str| Some(Refusal { label, help: help.to_owned(), secret: false });
     let upper = name.to_ascii_uppercase();
     if upper.starts_with("OS_") || SECRET_WORDS.iter().any(|word| upper.contains(word)) {
-        let help = "a secret never stands in this file, and disk-image-builder writes its environment into the \
+        let help = "a secret must not be in this file, and disk-image-builder writes its environment into the \
                     image; keep OpenStack's credentials in clouds.yaml";
         return Some(Refusal { label: "looks like a secret", help: help.to_owned(), secret: true });
     }
     if !is_variable_name(name) {
         let help = "capital letters, digits and `_`, not beginning with a digit, as in DIB_RELEASE";
-        return refuse("not a variable's name", help);
+        return refuse("not a variable name", help);
     }
     if name.starts_with("IMAGE_MANAGER_") && !OF_OUR_ELEMENTS.iter().any(|start| name.starts_with(start)) {
         return refuse(
             "the manager sets it",
-            "names with IMAGE_MANAGER_ belong to the manager, but for those of the elements of the distributions, as in \
-             IMAGE_MANAGER_DEBIAN_KERNEL: their READMEs have them",
+            "names that begin with IMAGE_MANAGER_ are the manager's own, except those of the distributions' elements, \
+             such as IMAGE_MANAGER_DEBIAN_KERNEL: the elements' READMEs list them",
         );
     }
     if OWN_DIRECTORIES.contains(&name) {
@@ -205,14 +205,14 @@ fn refusal(name: &str) -> Option<Refusal> {
     if CODE_CHANGERS.contains(&name) || ["LD_", "BASH_FUNC_"].iter().any(|start| name.starts_with(start)) {
         return refuse(
             "changes which code runs",
-            "the build runs as root with the manager's own settings here",
+            "the build runs as root, with the manager's own settings for these",
         );
     }
     if INTERPRETED.iter().any(|start| name.starts_with(start)) {
         return refuse(
-            "programs of this host read it",
+            "programs on this host read it",
             "programs that disk-image-builder calls on this host, as root, take options or code from it; set it in a \
-             hook of an element, where only that hook has it",
+             hook of an element, where only that hook sees it",
         );
     }
     None
@@ -222,16 +222,16 @@ fn refusal(name: &str) -> Option<Refusal> {
 fn wrong_value(name: &str, value: &str) -> Option<String> {
     if value.contains(['$', '`']) {
         return Some(
-            "disk-image-builder's scripts would replace what stands after `$` and in backquotes".to_owned(),
+            "disk-image-builder's scripts would expand what follows `$` or is in backquotes".to_owned(),
         );
     }
     if name.ends_with("_EXTRA_ARGS") && COMMAND_OPTIONS.iter().any(|option| value.contains(option)) {
-        return Some("its commands would run on this host, as root; use a hook of an element".to_owned());
+        return Some("its commands would run on this host, as root; use an element's hook".to_owned());
     }
     let (_, also) = TO_A_SHELL.iter().find(|(start, _)| name.starts_with(start))?;
     let wrong = value.contains(|letter: char| !letter.is_ascii_alphanumeric() && !also.contains(letter));
-    let and = if also.is_empty() { String::new() } else { format!(" and `{also}`") };
-    wrong.then(|| format!("disk-image-builder gives it to a shell unquoted: letters, digits{and} only"))
+    let and = if also.is_empty() { " and digits".to_owned() } else { format!(", digits and `{also}`") };
+    wrong.then(|| format!("disk-image-builder passes it to a shell unquoted: only letters{and} are allowed"))
 }
 
 /// `[A-Z_][A-Z0-9_]*`, at most 100 letters.

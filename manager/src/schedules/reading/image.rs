@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         {
             let help = "an image needs at least one, such as \"debian-minimal\"".to_owned();
             let title = format!("`{}` is empty", entry.name);
-            self.findings.add(entry.value.span(), title, "an element is expected", Some(help));
+            self.findings.add(entry.value.span(), title, "expected an element", Some(help));
         }
         self.ruled_strings(image, "elements", &ELEMENT).unwrap_or_default()
     }
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
             self.refuse_unknown_keys(&table, keys::known_keys(&table.name));
             if let Some(user) = self.user(&table) {
                 if users.iter().any(|earlier| earlier.name == user.name) {
-                    let title = format!("user {} comes twice", quoted(&user.name));
+                    let title = format!("user {} appears twice", quoted(&user.name));
                     self.findings.add(item.span(), title, "the second one", None);
                 }
                 users.push(user);
@@ -146,8 +146,8 @@ impl<'a> Reader<'a> {
             let fits = (1..=LONGEST_PROPERTY).contains(&entry.key.len())
                 && !entry.key.contains(|c: char| c.is_control() || c.is_whitespace());
             if reserved || !fits {
-                let label = if reserved { "the manager sets it" } else { "not a property's name" };
-                let help = "properties are what image users look at, such as `os_distro` or `hw_disk_bus`";
+                let label = if reserved { "the manager sets it" } else { "not a property name" };
+                let help = "properties such as `os_distro` or `hw_disk_bus` describe the image to its users";
                 let title = format!("property {} is not allowed", quoted(entry.key));
                 self.findings.add(entry.key_span, title, label, Some(help.to_owned()));
             } else if let Some(text) = self.string(&table, entry.key) {
@@ -156,8 +156,8 @@ impl<'a> Reader<'a> {
                     self.findings.add(text.span.clone(), title, "too long", None);
                 }
                 if entry.key == MIN_RAM && text.value.parse::<u32>().is_err() {
-                    let help = "write the least memory of its servers in MiB, such as \"512\"".to_owned();
-                    let title = format!("`{}` is no number of MiB", text.name);
+                    let help = "write the minimum memory of its servers in MiB, such as \"512\"".to_owned();
+                    let title = format!("`{}` is not a number of MiB", text.name);
                     self.findings.add(text.span, title, "not a whole number", Some(help));
                 }
                 properties.insert(entry.key.to_owned(), text.value.to_owned());

@@ -49,9 +49,9 @@ impl<'a> Reader<'a> {
             && image.own().is_some_and(|own| own.contains_key("compression"))
             && entry.value.get_ref().as_str() != Some("none")
         {
-            let help = "leave it away: a raw image is the disk itself, and is kept with holes".to_owned();
+            let help = "leave it out: a raw image is the disk itself, kept as a sparse file".to_owned();
             let title = format!("`{}` has no effect on a raw image", entry.name);
-            self.findings.add(entry.key_span, title, "of qcow2 only", Some(help));
+            self.findings.add(entry.key_span, title, "for qcow2 only", Some(help));
         }
         let variables = image.get("environment").and_then(|entry| entry.table());
         if let Some(entry) = variables.and_then(|variables| variables.get("ARCH")) {
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
     fn refuse_firmware_of_another_machine(&mut self, entry: &Entry<'a>, arch: Arch, target: &Target) {
         let Some(firmware) = target.server.firmware else { return };
         let help = match (arch, firmware) {
-            (Arch::Arm64, Firmware::Bios) => "64-bit Arm has no BIOS: write \"uefi\", or leave it away",
+            (Arch::Arm64, Firmware::Bios) => "64-bit Arm has no BIOS: write \"uefi\", or leave it out",
             (Arch::Arm64, Firmware::UefiSecure) => target.kind().no_secure_boot_on_arm,
             _ => return,
         };
@@ -84,10 +84,10 @@ impl<'a> Reader<'a> {
         let help = match Arch::parse(text) {
             Some(other) => format!("write `arch = \"{other}\"` in `image` instead: it sets ARCH as well"),
             None => {
-                "agents are made for amd64 and arm64: leave it away, and write `arch` in `image`".to_owned()
+                "agents are made for amd64 and arm64: leave it out, and write `arch` in `image`".to_owned()
             }
         };
-        let title = format!("ARCH is {}, and the image is for {arch}", quoted(text));
+        let title = format!("ARCH is {}, but the image is for {arch}", quoted(text));
         self.findings.add(entry.value.span(), title, "disagrees with `image.arch`", Some(help));
     }
 
@@ -97,13 +97,13 @@ impl<'a> Reader<'a> {
             let Some(text) = entry.value.get_ref().as_str() else { continue };
             let right = match (entry.key, target.server.firmware) {
                 (ARCHITECTURE, _) if Arch::parse(text) != Some(arch) => {
-                    format!("the image is for {arch}: set `image.arch`, and leave the property away")
+                    format!("the image is for {arch}: set `image.arch`, and leave out the property")
                 }
                 (FIRMWARE_TYPE | SECURE_BOOT | MACHINE_TYPE, Some(firmware))
                     if disagrees(entry.key, text, firmware) =>
                 {
                     let ours = firmware.as_str();
-                    format!("`server.firmware` is \"{ours}\" and sets it: leave the property away")
+                    format!("`server.firmware` is \"{ours}\" and sets it: leave out the property")
                 }
                 _ => continue,
             };

@@ -103,8 +103,8 @@ impl<'a> Reader<'a> {
             let place = if table.name.is_empty() { String::new() } else { format!(" in `{}`", table.name) };
             let help = match (nearest(key, known.iter().copied()), home_of(key)) {
                 (Some(known), _) => format!("did you mean `{known}`?"),
-                (None, Some(home)) => format!("`{key}` belongs into `{home}`"),
-                (None, None) => format!("known here are {}", known.join(", ")),
+                (None, Some(home)) => format!("`{key}` belongs in `{home}`"),
+                (None, None) => format!("the keys here are {}", known.join(", ")),
             };
             self.findings.add(
                 key_span,
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
             DeValue::Table(_) => "a table",
         };
         let title = format!("`{name}` must be {wanted}, not {found}");
-        self.findings.add(value.span(), title, format!("{wanted} is expected"), help);
+        self.findings.add(value.span(), title, format!("expected {wanted}"), help);
     }
 
     /// The string `key`.
@@ -151,8 +151,8 @@ impl<'a> Reader<'a> {
                 format!("a private key in `{name}`"),
                 "a secret",
                 Some(
-                    "a secret never stands in this file; give the public key (`ssh-ed25519 AAAA...`), and \
-                      treat the private one as known to others"
+                    "a secret must not be in this file; give the public key (`ssh-ed25519 AAAA...`), and \
+                      treat the private key as known to others"
                         .to_owned(),
                 ),
             );
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         }
         if text.value.contains(char::is_control) {
             let title = format!("`{}` has a control character", text.name);
-            let help = "line ends, tabs and the like are not allowed here".to_owned();
+            let help = "line breaks, tabs and other control characters are not allowed here".to_owned();
             self.findings.add(text.span.clone(), title, "a control character", Some(help));
             return false;
         }
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if strings.iter().any(|earlier| earlier == text.value) {
-                let title = format!("{} comes twice in `{}`", quoted(text.value), entry.name);
+                let title = format!("{} appears twice in `{}`", quoted(text.value), entry.name);
                 self.findings.add(text.span, title, "once is enough", None);
             } else {
                 strings.push(text.value.to_owned());
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
     fn limit_length(&mut self, name: &str, span: &Range<usize>, length: usize) -> bool {
         let fits = length <= LONGEST_LIST;
         if !fits {
-            let title = format!("`{name}` has {length} entries, and {LONGEST_LIST} are allowed");
+            let title = format!("`{name}` has {length} entries, but at most {LONGEST_LIST} are allowed");
             self.findings.add(span.clone(), title, "too many", None);
         }
         fits
@@ -258,10 +258,10 @@ impl<'a> Reader<'a> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let help = match nearest(text.value, words.iter().copied()) {
             Some(word) => format!("did you mean \"{word}\"?"),
-            None => format!("one of {}", words.join(", ")),
+            None => format!("expected one of {}", words.join(", ")),
         };
-        let title = format!("`{}`: {} is not known", text.name, quoted(text.value));
-        self.findings.add(text.span, title, "not known", Some(help));
+        let title = format!("`{}`: {} is not one of its values", text.name, quoted(text.value));
+        self.findings.add(text.span, title, "unknown value", Some(help));
         None
     }
 
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
             let written = entry.value.get_ref().as_str().filter(|text| text.parse::<i64>().is_ok());
             let help = match written {
                 Some(written) => format!("write `{key} = {written}`, without quotation marks"),
-                None => format!("from {} to {}", range.start(), range.end()),
+                None => format!("expected a number from {} to {}", range.start(), range.end()),
             };
             self.refuse_type(&entry.name, entry.value, "a whole number", Some(help));
             return None;

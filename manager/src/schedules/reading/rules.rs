@@ -38,13 +38,13 @@ pub(super) const PUBLISH_NAME: Rule = Rule {
 
 pub(super) const USER_NAME: Rule = Rule {
     what: "a user's name",
-    help: "small letters, digits, `_` and `-`, at most 32, beginning with a letter or `_`",
+    help: "lower-case letters, digits, `_` and `-`, at most 32, beginning with a letter or `_`",
     holds: is_user_name,
 };
 
 pub(super) const GROUP_NAME: Rule = Rule {
     what: "a group's name",
-    help: "small letters, digits, `_` and `-`, at most 32, beginning with a letter or `_`",
+    help: "lower-case letters, digits, `_` and `-`, at most 32, beginning with a letter or `_`",
     holds: is_user_name,
 };
 
@@ -54,20 +54,20 @@ fn is_user_name(text: &str) -> bool {
 
 pub(super) const SHELL: Rule = Rule {
     what: "a login shell",
-    help: "the whole path, as in \"/bin/bash\"",
+    help: "the full path, as in \"/bin/bash\"",
     holds: |text| text.starts_with('/') && plain(text, 200, "/._+-", ""),
 };
 
 pub(super) const PUBLIC_KEY: Rule = Rule {
     what: "a public SSH key",
-    help: "the one line of the .pub file, as in \"ssh-ed25519 AAAA... someone@somewhere\"",
+    help: "the single line of the .pub file, as in \"ssh-ed25519 AAAA... someone@somewhere\"",
     holds: is_public_key,
 };
 
 /// By Nova's own rule.
 pub(super) const KEY_PAIR: Rule = Rule {
     what: "a key pair's name",
-    help: "the name of a key pair in the cloud (`openstack keypair list`), or a public key: the one line of the .pub file",
+    help: "the name of a key pair in the cloud (`openstack keypair list`), or the public key in a .pub file",
     holds: |text| {
         (1..=255).contains(&text.len())
             && text.trim() == text
@@ -102,7 +102,7 @@ fn is_short(text: &str) -> bool {
 
 pub(super) const HOST_PATH: Rule = Rule {
     what: "a path",
-    help: "a file or directory of this host; a relative path counts from the directory of the schedules file",
+    help: "a file or directory on this host; a relative path is resolved from the directory of the schedules file",
     holds: |text| (1..=1024).contains(&text.len()) && text.trim() == text && !text.contains(':'),
 };
 
@@ -139,7 +139,7 @@ pub(super) const COMPONENT: Rule = Rule {
 
 pub(super) const IMAGE_PATH: Rule = Rule {
     what: "a file's path in the image",
-    help: "the whole path of the file, as in \"/etc/motd\": letters, digits, `.`, `_`, `+`, `@`, `-`, without `..`",
+    help: "the full path of the file, as in \"/etc/motd\": letters, digits, `.`, `_`, `+`, `@`, `-`, without `..`",
     holds: |text| {
         text.starts_with('/')
             && plain(text, 500, "/._+@-", "")
@@ -164,6 +164,6 @@ pub(super) const OWNER: Rule = Rule {
 
 pub(super) const SECRET_NAME: Rule = Rule {
     what: "a secret's name",
-    help: "letters, digits and `_`, at most 63: a file of this name has it during the build",
+    help: "letters, digits and `_`, at most 63: a file of this name holds it during the build",
     holds: |text| plain(text, 63, "_", ""),
 };

@@ -68,7 +68,8 @@ pub(in crate::schedules) fn read_schedules<'a>(
     };
     let entries = table.entries();
     if let Some(first_too_many) = entries.get(MOST_SCHEDULES) {
-        let title = format!("the file has {} schedules, and {MOST_SCHEDULES} are allowed", entries.len());
+        let title =
+            format!("the file has {} schedules, but at most {MOST_SCHEDULES} are allowed", entries.len());
         reader.findings.add(first_too_many.key_span.clone(), title, "one too many", None);
         return Vec::new();
     }
@@ -153,7 +154,7 @@ impl<'a> Reader<'a> {
     fn skip(&mut self, schedule: &Table<'a>) -> Option<Skip> {
         let table = self.table(schedule, "skip")?;
         if table.get("unchanged").is_none() && table.own().is_some() {
-            let help = "write `unchanged = true`, or leave `skip` away to build every time".to_owned();
+            let help = "write `unchanged = true`, or leave out `skip` to build every time".to_owned();
             self.findings.add_absence(table.span.clone(), "`skip.unchanged` is missing", help);
         }
         let max_age = self.duration(&table, "max_age", SHORTEST_AGE..=LONGEST_AGE).unwrap_or(Skip::MAX_AGE);
@@ -201,7 +202,7 @@ impl<'a> Reader<'a> {
         };
         let help = match zones().find(city).or_else(|| nearest(text.value, zones())) {
             Some(zone) => format!("did you mean \"{zone}\"?"),
-            None => "a name of the IANA time zone database, such as \"UTC\" or \"Europe/Berlin\"".to_owned(),
+            None => "expected an IANA time zone, such as \"UTC\" or \"Europe/Berlin\"".to_owned(),
         };
         let title = format!("`timezone`: {} is not a time zone", quoted(text.value));
         self.findings.add(text.span, title, "unknown time zone", Some(help));
@@ -212,7 +213,7 @@ impl<'a> Reader<'a> {
     fn publish(&mut self, schedule: &Table<'a>) -> Option<Publish> {
         let table = self.table(schedule, "publish")?;
         if table.get("name").is_none() && table.own().is_some() {
-            let help = "write `name = \"debian-12\"`, or leave `publish` away to verify only".to_owned();
+            let help = "write `name = \"debian-12\"`, or leave out `publish` to verify only".to_owned();
             self.findings.add_absence(table.span.clone(), "`publish.name` is missing", help);
         }
         let keep_for = self.duration(&table, "keep_for", SHORTEST_KEPT..=LONGEST_KEPT);

@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         let text = self.string_value(&entry.name, entry.value)?;
         if text.value.len() > LONGEST_USER_DATA {
             let title = format!("`{}` is longer than {LONGEST_USER_DATA} bytes", text.name);
-            let help = "Nova takes no more; fetch the rest from the server".to_owned();
+            let help = "Nova accepts no more; let the server fetch the rest".to_owned();
             self.findings.add(entry.key_span, title, "too long", Some(help));
             return None;
         }

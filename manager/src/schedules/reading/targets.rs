@@ -30,12 +30,15 @@ impl<'a> Reader<'a> {
         let items = self.items(&entry).unwrap_or_default();
         if entry.value.get_ref().is_array() && items.is_empty() {
             let title = format!("`{}` is empty", entry.name);
-            let help = "name at least one, or leave it away: `cloud` and `server` describe one".to_owned();
+            let help = "name at least one, or describe one with `cloud` and `server` instead".to_owned();
             self.findings.add(entry.value.span(), title, "no target", Some(help));
         }
         if let Some(first_too_many) = items.get(MOST_TARGETS) {
-            let title =
-                format!("`{}` has {} entries, and {MOST_TARGETS} are allowed", entry.name, items.len());
+            let title = format!(
+                "`{}` has {} entries, but at most {MOST_TARGETS} are allowed",
+                entry.name,
+                items.len()
+            );
             self.findings.add(first_too_many.span(), title, "one too many", None);
             return Vec::new();
         }
@@ -99,8 +102,8 @@ impl<'a> Reader<'a> {
         let name = &new.target.name;
         if earlier.iter().any(|earlier| earlier.target.name == *name) {
             let span = fields.get("name").map_or_else(|| fields.span.clone(), |entry| entry.value.span());
-            let title = format!("target {} comes twice", quoted(name));
-            let help = "its logs and its trial are found by its name: give each one of its own".to_owned();
+            let title = format!("target {} appears twice", quoted(name));
+            let help = "its logs and its trial are found by its name: give each target its own".to_owned();
             self.findings.add(span, title, "the second one", Some(help));
         }
     }

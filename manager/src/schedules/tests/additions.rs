@@ -45,11 +45,11 @@ fn the_elements_tell_the_kind_of_a_repository() {
     assert_eq!(kind("ours", ""), Ok(RepositoryKind::Dnf));
     assert_eq!(kind("debian-minimal", ", suites = [\"./\"]"), Ok(RepositoryKind::Apt));
     for (elements, more, why) in [
-        ("debian-minimal", "", "a repository of apt needs `suites`"),
-        ("debian-minimal", ", suites = [\"s\"]", "a repository of apt needs `components`"),
-        ("debian-minimal", ", suites = [\"./\"], components = [\"c\"]", "a flat repository of apt has no"),
-        ("fedora-minimal", apt, "a repository of dnf has no `suites`"),
-        ("debian-minimal", ", kind = \"dnf\", suites = [\"s\"]", "a repository of dnf has no `suites`"),
+        ("debian-minimal", "", "an apt repository needs `suites`"),
+        ("debian-minimal", ", suites = [\"s\"]", "an apt repository needs `components`"),
+        ("debian-minimal", ", suites = [\"./\"], components = [\"c\"]", "a flat apt repository has no"),
+        ("fedora-minimal", apt, "a dnf repository has no `suites`"),
+        ("debian-minimal", ", kind = \"dnf\", suites = [\"s\"]", "a dnf repository has no `suites`"),
         ("debian-minimal", ", kind = \"rpm\", suites = [\"./\"]", "`image.repositories.kind`"),
     ] {
         let said = kind(elements, more).unwrap_err();
@@ -111,7 +111,7 @@ fn what_cannot_be_is_refused() {
         ("files = [{ path = \"/a\" }]".to_owned(), "the file has no `source`"),
         (
             "files = [{ source = \"a\", path = \"/a\" }, { source = \"b\", path = \"/a\" }]".to_owned(),
-            "`/a` comes twice",
+            "`/a` appears twice",
         ),
         ("secrets = { \"A B\" = \"file:a\" }".to_owned(), "a secret's name"),
         ("elements_path = [\"a:b\"]".to_owned(), "is not a path"),

@@ -50,8 +50,8 @@ fn next_times() {
 #[test]
 fn refused_entries_point_at_the_part() {
     let table = [
-        ("0 3 * *", "0 3 * *", "five fields"),
-        ("0 0 3 * * *", "0 0 3 * * *", "five fields"),
+        ("0 3 * *", "0 3 * *", "5 fields"),
+        ("0 0 3 * * *", "0 0 3 * * *", "5 fields"),
         ("60 3 * * *", "60", "minute"),
         ("0 24 * * *", "24", "hour"),
         ("0 3 0 * *", "0", "day of month"),

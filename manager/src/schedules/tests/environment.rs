@@ -60,8 +60,8 @@ const REFUSED: [(&str, &[&str]); 5] = [
             "PERL5LIB",
         ],
     ),
-    ("programs of this host read it", &READ_BY_PROGRAMS),
-    ("not a variable's name", &["dib_release", "1X", "\"A B\"", "\"\""]),
+    ("programs on this host read it", &READ_BY_PROGRAMS),
+    ("not a variable name", &["dib_release", "1X", "\"A B\"", "\"\""]),
 ];
 
 /// A variable of each of the programs, as their manuals have it.
@@ -147,14 +147,14 @@ fn environment_variables() {
 #[test]
 fn values_of_environment_variables() {
     for (name, value, help) in [
-        ("DIB_RELEASE", "x[$(touch /tmp/x)]", "after `$`"),
+        ("DIB_RELEASE", "x[$(touch /tmp/x)]", "follows `$`"),
         ("DIB_RELEASE", "`id`", "backquotes"),
-        ("DIB_DISTRIBUTION_MIRROR", "http://mirror.example/$(id)", "after `$`"),
+        ("DIB_DISTRIBUTION_MIRROR", "http://mirror.example/$(id)", "follows `$`"),
         ("DIB_DISTRIBUTION_MIRROR", "http://mirror.example/`id`", "backquotes"),
         ("DIB_RELEASE", "trixie; id", "letters, digits and"),
-        ("DIB_MIN_TMPFS", "a[0]", "letters, digits only"),
-        ("DIB_DEBUG_TRACE", "a[0]", "letters, digits only"),
-        ("DIB_DHCP_TIMEOUT", "a[0]", "letters, digits only"),
+        ("DIB_MIN_TMPFS", "a[0]", "only letters and digits"),
+        ("DIB_DEBUG_TRACE", "a[0]", "only letters and digits"),
+        ("DIB_DHCP_TIMEOUT", "a[0]", "only letters and digits"),
         ("DIB_INSTALLTYPE_PIP", "source;id", "letters, digits and"),
         ("DIB_BAREMETAL_INITRD_PATTERN", "initrd*;id", "letters, digits and"),
         ("DIB_BAREMETAL_KERNEL_PATTERN", "vmlinuz*;id", "letters, digits and"),

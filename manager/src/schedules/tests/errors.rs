@@ -27,8 +27,8 @@ fn assert_mistakes(table: &[(&str, &str, &str)]) {
 fn keys_and_types() {
     assert_mistakes(&[
         ("corn = \"@daily\"", "corn: unknown key `corn`", "did you mean `cron`?"),
-        ("memory = \"1 GiB\"", "memory: unknown key", "`memory` belongs into `server`"),
-        ("xyzzy = 1", "xyzzy: unknown key", "known here are cron, timezone"),
+        ("memory = \"1 GiB\"", "memory: unknown key", "`memory` belongs in `server`"),
+        ("xyzzy = 1", "xyzzy: unknown key", "the keys here are cron, timezone"),
         ("server.cron = \"@daily\"", "cron: unknown key `cron` in `server`", "[schedule.NAME]"),
         ("checks.dsn = {}", "dsn: unknown key `dsn` in `checks`", "did you mean `dns`?"),
         ("checks.disk.min_fre = \"1 GiB\"", "min_fre: unknown key `min_fre` in `checks.disk`", "min_free"),
@@ -61,7 +61,7 @@ fn keys_and_types() {
             "1: `server.security_groups[]` must be a string",
             "write \"1\"",
         ),
-        ("checks.dns = true", "true: `checks.dns` must be a table", "`dns = false` for none"),
+        ("checks.dns = true", "true: `checks.dns` must be a table", "`dns = false` to leave it out"),
         ("cloud = \"\\u0007\"", "\"\\u0007\": `cloud` has a control character", ""),
         ("cloud = 2026-01-01", "2026-01-01: `cloud` must be a string, not a date", "write \"2026-01-01\""),
     ]);
@@ -149,8 +149,12 @@ fn names() {
     let long = format!("server.user_data = \"{}\"", "x".repeat(50_000));
     assert_mistakes(&[
         ("image.packages = [\"a,b\"]", "\"a,b\": `image.packages[]`", "one package for each string"),
-        ("image.default_user = \"Admin\"", "\"Admin\": `image.default_user`", "small letters"),
-        ("image.users = [{ name = \"a\" }, { name = \"a\" }]", "{ name = \"a\" }: user `a` comes twice", ""),
+        ("image.default_user = \"Admin\"", "\"Admin\": `image.default_user`", "lower-case letters"),
+        (
+            "image.users = [{ name = \"a\" }, { name = \"a\" }]",
+            "{ name = \"a\" }: user `a` appears twice",
+            "",
+        ),
         ("image.users = [{ sudo = true }]", "{ sudo = true }: the user has no `name`", ""),
         (
             "image.users = [{ name = \"a\", shel = \"/bin/sh\" }]",
@@ -249,7 +253,7 @@ fn limits() {
     assert_eq!(read(&schedules(500)).schedules.len(), 500);
     let found = mistakes(&schedules(501));
     assert!(
-        found.len() == 1 && found[0].contains("the file has 501 schedules, and 500 are allowed"),
+        found.len() == 1 && found[0].contains("the file has 501 schedules, but at most 500 are allowed"),
         "{found:?}"
     );
 
@@ -259,7 +263,10 @@ fn limits() {
     };
     assert_eq!(read(&list(100)).schedules[0].image.elements.len(), 100);
     let found = mistakes(&list(101));
-    assert!(found.len() == 1 && found[0].contains("has 101 entries, and 100 are allowed"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("has 101 entries, but at most 100 are allowed"),
+        "{found:?}"
+    );
 
     let long = mistakes(&format!("[schedule.a]\n{ELEMENTS}cloud = \"{}\"\n", "x".repeat(5000)));
     assert!(long.len() == 1 && long[0].contains("longer than 4096 bytes"));
@@ -278,8 +285,8 @@ fn errors_of_the_grammar_do_not_hide_the_others() {
         "0 3 * * *: a string without quotation marks; not TOML; write \"0 3 * * *\"",
         "corn: unknown key `corn`",
         ": invalid basic string",
-        "cloud: `cloud` comes twice",
-        "a: `[schedule.a]` comes twice",
+        "cloud: `cloud` appears twice",
+        "a: `[schedule.a]` appears twice",
         "cpus: unknown key `cpus`",
     ];
     assert_eq!(found.len(), beginnings.len(), "{found:#?}");
@@ -294,7 +301,7 @@ fn after_an_open_bracket_nothing_is_guessed() {
     let found = mistakes(text);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with("corn: unknown key"), "{found:#?}");
-    assert!(found[1].contains("missing comma") && found[1].contains("when this is mended"), "{found:#?}");
+    assert!(found[1].contains("missing comma") && found[1].contains("once this is fixed"), "{found:#?}");
 }
 
 #[test]

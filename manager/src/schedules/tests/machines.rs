@@ -28,7 +28,7 @@ fn what_cannot_be_together_is_a_mistake_at_its_place() {
         ("image.arch = \"arm\"", "\"arm\"", "one of amd64"),
         ("image.arch = \"arm64\"\nserver.firmware = \"bios\"", "\"bios\"", "64-bit Arm has no BIOS"),
         ("image.arch = \"arm64\"\nserver.firmware = \"uefi-secure\"", "\"uefi-secure\"", "write \"uefi\""),
-        ("image.format = \"raw\"\nimage.compression = \"zlib\"", "compression", "leave it away"),
+        ("image.format = \"raw\"\nimage.compression = \"zlib\"", "compression", "leave it out"),
         ("image.arch = \"amd64\"\nimage.environment.ARCH = \"arm64\"", "\"arm64\"", "arch = \"arm64\""),
         ("image.environment.ARCH = \"i386\"", "\"i386\"", "amd64 and arm64"),
         ("image.arch = \"arm64\"\nimage.properties.architecture = \"x86_64\"", "\"x86_64\"", "for arm64"),
@@ -40,12 +40,12 @@ fn what_cannot_be_together_is_a_mistake_at_its_place() {
         (
             "server.firmware = \"uefi-secure\"\nimage.properties.os_secure_boot = \"disabled\"",
             "\"disabled\"",
-            "leave the property away",
+            "leave out the property",
         ),
         (
             "server.firmware = \"uefi-secure\"\nimage.properties.hw_machine_type = \"pc\"",
             "\"pc\"",
-            "leave the property away",
+            "leave out the property",
         ),
     ] {
         let text = format!("[schedule.a]\n{ELEMENTS}{far}{lines}\n");

@@ -48,7 +48,7 @@ error: `server.cpus` must be a whole number, not a string
  --> etc/schedules.toml:7:37
   |
 7 | server = { memory = "4 GiB", cpus = "2" }
-  |                                     ^^^ a whole number is expected
+  |                                     ^^^ expected a whole number
   |
   = help: write `cpus = 2`, without quotation marks
 
@@ -64,7 +64,7 @@ error: `image.elements` is empty
   --> etc/schedules.toml:12:22
    |
 12 | image = { elements = [] }
-   |                      ^^ an element is expected
+   |                      ^^ expected an element
    |
    = help: an image needs at least one, such as "debian-minimal"
 

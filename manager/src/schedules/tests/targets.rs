@@ -91,7 +91,7 @@ fn mistakes_stand_at_their_place() {
         ("targets = []", "[]: `targets` is empty", "name at least one"),
         ("targets = 3", "3: `targets` must be a list, not a number", "targets = [3]"),
         ("targets = [\"local\"]", "\"local\": `targets[]` must be a table", "[[schedule.NAME.targets]]"),
-        (&format!("{two}name = \"x\""), "\"x\": target `x` comes twice", "its own"),
+        (&format!("{two}name = \"x\""), "\"x\": target `x` appears twice", "its own"),
         (&format!("{two}name = \"-x\""), "\"-x\": `targets.name`: `-x` is not a target's name", "letters"),
         (&format!("{two}name = \"a b\""), "\"a b\": `targets.name`", "letters"),
         (&format!("{two}name = 3"), "3: `targets.name` must be a string", "\"3\""),
@@ -121,7 +121,7 @@ fn mistakes_stand_at_their_place() {
         (&format!("{two}name = \"y\"\nchecks.dsn = {{}}"), "dsn: unknown key `dsn` in `checks`", "`dns`"),
         (
             "publish = { name = \"p\", when = \"any\" }",
-            "\"any\": `publish.when`: `any` is not known",
+            "\"any\": `publish.when`: `any` is not one of its values",
             "all, each",
         ),
     ];
@@ -174,7 +174,10 @@ fn at_most_sixteen() {
     };
     assert_eq!(read(&targets(16)).schedules[0].targets.len(), 16);
     let found = mistakes(&targets(17));
-    assert!(found.len() == 1 && found[0].contains("has 17 entries, and 16 are allowed"), "{found:#?}");
+    assert!(
+        found.len() == 1 && found[0].contains("has 17 entries, but at most 16 are allowed"),
+        "{found:#?}"
+    );
 }
 
 #[test]

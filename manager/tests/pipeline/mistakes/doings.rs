@@ -92,7 +92,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &["check", "syntax.toml"],
         "unclosed table, expected `]`",
         "syntax.toml:1:12",
-        "what follows is read when this is mended",
+        "what follows is read once this is fixed",
     ),
     wrong(
         &["check", "key.toml"],
@@ -105,7 +105,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &["check", "secret.toml"],
         "`DB_PASSWORD` is not allowed",
         "secret.toml:3",
-        "a secret never stands in this file",
+        "a secret must not be in this file",
     ),
     wrong(
         &["check", "taken.toml"],
@@ -126,7 +126,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &["doctor", "--agent", "/nowhere/agent"],
         "✘ agent binary",
         "/nowhere/agent",
-        "mend it with: make agent",
+        "to fix it: make agent",
     ),
     wrong(
         &["run", "tiny", "--elements", "/nowhere"],
@@ -138,7 +138,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &["serve", "--operator", "127.0.0.1:0", "--elements", "/nowhere"],
         "there is no such directory",
         "--elements /nowhere",
-        "leave --elements and IMAGE_MANAGER_ELEMENTS out",
+        "leave out --elements and IMAGE_MANAGER_ELEMENTS",
     ),
     wrong(
         &["check", "--elements", ".:a-file"],
@@ -153,13 +153,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &["run", "tiny", "--api-token-file", "nowhere"],
         "No such file",
         "--api-token-file nowhere",
-        "name the file with a token of the manager that serves",
+        "name a file with a token of the manager that serves",
     ),
     wrong(
         &["check", "path.toml"],
         "`image.elements_path`: there is no directory",
         "path.toml:3",
-        "a relative path counts from the directory of the schedules file",
+        "a relative path is resolved from the directory of the schedules file",
     ),
     wrong(
         &["run", "x", "--schedules", "path.toml"],
@@ -191,7 +191,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     errored(
         &["logs", "latest", "--console", STATE],
         "has no console.log",
-        "it did not come that far",
+        "it did not get that far",
         "`image-manager show",
     ),
     wrong(
@@ -233,18 +233,18 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(
         &["backup", "no/such/history.db", STATE],
-        "cannot be written",
+        "cannot write to",
         "no/such/history.db",
-        "name a file in a directory that can",
+        "name a file in a writable directory",
     ),
     wrong(&["backup", ".", STATE], "it is a directory", ".: ", "name the file to write in it"),
-    wrong(&["backup", "a-file", STATE], "is there already", "a-file", "a backup overwrites nothing"),
+    wrong(&["backup", "a-file", STATE], "already exists", "a-file", "a backup overwrites nothing"),
     wrong(&["token", "revoke", "nobody", STATE], "no token", "\"nobody\"", "`image-manager token list`"),
     wrong(
         &["sweep", "--cloud", "local", "--dry-run", "--scratch", "nowhere", STATE],
         "there is no such directory",
         "--scratch nowhere",
-        "name the one that builds had",
+        "name the one that builds used",
     ),
     // Without a manager that serves.
     wrong(
@@ -259,7 +259,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     errored(&["cancel", "latest", STATE], "no manager serves", "history", "start `image-manager serve`"),
     errored(&["pause", "tiny", STATE], "no manager serves", "history", "start `image-manager serve`"),
     // Questions.
-    answered(&["--help"], "Exit codes: 0 passed", "64 wrong usage", "A first try: image-manager doctor"),
+    answered(&["--help"], "Exit codes: 0 passed", "64 wrong usage", "To get started: image-manager doctor"),
     answered(&["history", "--help"], "--since <WHEN>", "an age such as 7d", "--format <FORMAT>"),
     answered(
         &["serve", "--help"],

@@ -20,9 +20,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "1s to 1h",
     ),
     wrong(&["run", "tiny", "--log", "dib=loud"], "invalid value 'dib=loud'", "--log", "info,dib=info"),
-    wrong(&["run", "tiny", "--log", "warnings"], "\"warnings\" is no level", "--log", "info,dib=info"),
+    wrong(&["run", "tiny", "--log", "warnings"], "\"warnings\" is not a level", "--log", "info,dib=info"),
     wrong(&["run", "tiny", "--log", ""], "a level is missing", "--log", "expected error, warn, info"),
-    wrong(&["run", "tiny", "--log", "dib"], "dib is no level", "--log", "dib=info"),
+    wrong(&["run", "tiny", "--log", "dib"], "dib is not a level", "--log", "dib=info"),
     wrong(&["run", "tiny", "--log", "info,dbi=warn"], "nothing here logs as", "\"dbi\"", "expected dib"),
     wrong(
         &["run", "tiny", "--log-file", "no/such/dir.log"],
@@ -81,7 +81,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(
         &["history", "--state", "succeded"],
-        "neither such a build state",
+        "it is neither a build state nor a directory",
         "--state succeded",
         "\"succeeded\"?",
     ),
@@ -104,9 +104,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
     wrong(&["run", "tiny", "--keep-disk", "."], "it is a directory", "--keep-disk .", "name the file"),
     wrong(
         &["run", "tiny", "--keep-disk", "no/such/disk"],
-        "cannot be written",
+        "cannot write to",
         "--keep-disk no/such/disk",
-        "name a file in a directory that can",
+        "name a file in a writable directory",
     ),
     wrong(
         &["token", "create", "ci", "--role", "god"],
@@ -122,7 +122,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(
         &["token", "create", "a b", "--role", "viewer"],
-        "is no name for a token",
+        "is not a name for a token",
         "\"a b\"",
         "characters a-z",
     ),
