@@ -105,7 +105,9 @@ install:
 	cp -R elements examples $(SHARE)/image-manager/
 	rm -rf $(SHARE)/image-manager/control-image && mkdir -p $(SHARE)/image-manager/control-image
 	cp -R testbed/tiny-image/build testbed/tiny-image/guest $(SHARE)/image-manager/control-image/
-	testbed/tiny-image/build -M -o $(SHARE)/image-manager/control-image/made
+	for firmware in bios uefi; do \
+		TINY_FIRMWARE=$$firmware testbed/tiny-image/build -M -o $(SHARE)/image-manager/control-image/made || exit; \
+	done
 	if command -v aarch64-linux-gnu-gcc >/dev/null; then \
 		testbed/tiny-image/build -M -m arm64 -o $(SHARE)/image-manager/control-image/made; \
 	fi

@@ -110,6 +110,18 @@ fn an_image_whose_kernel_panics_is_at_fault_and_the_next_one_within_the_hour_too
     assert_eq!(servers.count(), 2, "the image twice: {second:#}");
 }
 
+/// The control image boots by the target's own firmware.
+#[test]
+fn an_image_for_uefi_is_compared_with_a_control_image_for_uefi() {
+    let place = place("kernel-panic\", TINY_FIRMWARE = \"uefi", "server.firmware = \"uefi\"");
+    let (build, _) = run(&place, None, 1, "image_at_fault");
+    let asked = control(&build);
+    assert_eq!((text(asked, "because"), text(asked, "outcome")), ("server_stopped", "passed"), "{asked}");
+    let log = place.state().join("builds").join(text(&build, "id")).join("control.log");
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("BdsDxe: starting") && log.contains("tiny: ready at"), "{log}");
+}
+
 #[test]
 fn a_host_whose_servers_have_no_network_is_at_fault_for_the_hour() {
     let place = place("", "timeouts.boot = \"25s\"");

@@ -108,9 +108,12 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
     let program = program
         .ok_or_else(|| none("`control-image/build` was not installed with this program".to_owned()))?;
     let (arch, firmware) = (trial.shared.schedule.image.arch, trial.target.server.firmware());
-    if !matches!((arch, firmware), (Arch::Amd64, Firmware::Bios) | (Arch::Arm64, Firmware::Uefi)) {
-        return Err(none(format!("there is none for {arch} that {} starts", firmware.as_str())));
-    }
+    let by_firmware: &[&str] = match (arch, firmware) {
+        (Arch::Amd64, Firmware::Bios) => &[],
+        (_, Firmware::Uefi) => &["-u"],
+        // Nobody has signed it.
+        _ => return Err(none(format!("there is none for {arch} that {} starts", firmware.as_str()))),
+    };
     let agent = agent_for(&settings.agent, arch).map_err(|refusal| none(refusal.to_string()))?;
     let made = tokio::fs::create_dir_all(scratch).await;
     made.map_err(|error| none(format!("{}: {error}", scratch.display())))?;
@@ -119,6 +122,7 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
     let mut command = builder::marked(&trial.shared.id, program);
     command
         .args(["-m", arch.as_str(), "-t", format.as_str()])
+        .args(by_firmware)
         .arg("-o")
         .arg(&file)
         .arg("-a")
