@@ -12,7 +12,7 @@ use super::text::{self, Screen, Style, line};
 use crate::cloud::CloudKind;
 use crate::lifecycle::Settings;
 use crate::readiness::{self, Definition, Finding};
-use crate::schedules::{self, Schedule, Schedules};
+use crate::schedules::{self, LoadErrorReason, Schedule, Schedules};
 use crate::trust;
 
 /// Most schedules that a line names.
@@ -51,15 +51,22 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
 fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
     let everything = |_: &Schedule| true;
     let path = &host.schedules.schedules;
-    let unusable = || {
+    let unusable = |why: &str| {
         let mend = format!("image-manager check {}", path.display());
-        Finding::bad(path.display().to_string(), "has mistakes", mend)
+        Finding::bad(path.display().to_string(), why, mend)
     };
-    let Ok(found) = schedules::load(path) else {
-        let mut findings =
-            readiness::findings(&Schedules::none(path), &Definition::default(), settings, &everything);
-        findings.push(unusable());
-        return findings;
+    let found = match schedules::load(path) {
+        Ok(found) => found,
+        Err(error) => {
+            let mut findings =
+                readiness::findings(&Schedules::none(path), &Definition::default(), settings, &everything);
+            findings.push(match error.reason {
+                LoadErrorReason::Invalid { .. } => unusable("has mistakes"),
+                LoadErrorReason::Unreadable(error) => unusable(&format!("cannot read it: {error}")),
+                reason => unusable(&reason.to_string()),
+            });
+            return findings;
+        }
     };
     let trusted = readiness::check_what_runs(settings, &found).and_then(|()| trust::check(path, false));
     let definition = match &trusted {
@@ -68,14 +75,13 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
         Err(_) => Definition::default(),
     };
     let mut findings = readiness::findings(&found, &definition, settings, &everything);
-    if let Err(trust::Unsafe { path, why, mend }) = trusted {
-        findings.push(Finding::bad(path.display().to_string(), why, mend));
-    }
     findings.extend(clouds(&found));
-    findings.push(if definition.mistakes.is_empty() {
-        Finding::good(format!("{} ({})", path.display(), counted(found.schedules.len(), "schedule")))
-    } else {
-        unusable()
+    findings.push(match trusted {
+        Err(trust::Unsafe { path, why, mend }) => Finding::bad(path.display().to_string(), why, mend),
+        Ok(()) if definition.mistakes.is_empty() => {
+            Finding::good(format!("{} ({})", path.display(), counted(found.schedules.len(), "schedule")))
+        }
+        Ok(()) => unusable("has mistakes"),
     });
     findings
 }

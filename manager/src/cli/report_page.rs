@@ -65,7 +65,7 @@ fn section(report: &ScheduleReport) -> Markup {
             div.charts {
                 @for (title, chart) in [
                     ("Stages", charts::stage_times(&report.points, Tz::UTC)),
-                    ("Boot until the agent attaches", charts::boot_times(&report.points, Tz::UTC)),
+                    ("Boot time", charts::boot_times(&report.points, Tz::UTC)),
                     ("Image size", charts::image_sizes(&report.points, Tz::UTC)),
                 ] {
                     figure { figcaption { (title) } (chart) }

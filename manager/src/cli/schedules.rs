@@ -16,7 +16,7 @@ pub(crate) async fn run(arguments: OverviewArguments) -> Outcome {
             text::print(&table(&answer.schedules, Style::of_stdout()));
             if !answer.schedules_error.is_empty() {
                 text::complain(&format!(
-                    "the file has mistakes and is not in use; these are the earlier schedules:\n{}",
+                    "the schedules file is not in use; these are the earlier schedules:\n{}",
                     answer.schedules_error
                 ));
             }

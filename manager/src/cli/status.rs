@@ -149,7 +149,7 @@ fn attention(out: &mut Screen, answer: &v1::ListSchedulesResponse, style: Style)
         line!(out, "  nothing");
     }
     if !answer.schedules_error.is_empty() {
-        line!(out, "  schedules.toml has mistakes, and the earlier schedules stay in use:");
+        line!(out, "  schedules.toml is not in use, and the earlier schedules stay:");
     }
     for (bad, what, command) in lines {
         let mark = style.verdict_mark(if bad { v1::Verdict::Failed } else { v1::Verdict::Errored });

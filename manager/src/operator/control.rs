@@ -249,7 +249,7 @@ impl ImageManager for Control {
             let why = format!("{} has the role {}: a link cannot give more", caller.principal, caller.role);
             return Err(Status::permission_denied(why));
         }
-        let issued = self.access.keyring.link(&caller, role).await.map_err(history_status)?;
+        let issued = self.access.keyring.link(&caller, role).await.map_err(token_status)?;
         Ok(Response::new(issued.what))
     }
 }

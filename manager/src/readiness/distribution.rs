@@ -240,7 +240,8 @@ fn init_system(schedule: &Schedule, resolution: &Resolution<'_>) -> Option<Mista
         place,
         format!("the image of `{}` would be started by {init}, but only systemd is supported", schedule.name),
         format!("{init}, not systemd"),
-        "the agent, cloud-init and the network need systemd: build a release or profile that has it".to_owned(),
+        "the agent, cloud-init and the network need systemd: build a release or profile that has it"
+            .to_owned(),
     ))
 }
 

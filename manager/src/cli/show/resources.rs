@@ -67,13 +67,9 @@ mod tests {
     #[test]
     fn a_summary_has_what_is_left_and_details_have_all() {
         let (summary, details) = (shown(true, Extent::Summary), shown(true, Extent::Details));
-        for part in [
-            "resources  1 of 3 gone\n",
-            "published image",
-            "deleting  scratch",
-            "image web\n",
-            "--details",
-        ] {
+        for part in
+            ["resources  1 of 3 gone\n", "published image", "deleting  scratch", "image web\n", "--details"]
+        {
             assert!(summary.contains(part), "{part} is not in\n{summary}");
         }
         for part in ["a-server", "c0ffee", "/usr/local/sbin/agent"] {

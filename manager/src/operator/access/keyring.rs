@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// A token cannot be made or revoked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TokenError {
+pub enum TokenError {
     /// The name is none.
     #[error(
         "{0:?} is not a name for a token: use 1 to 64 of the characters a-z, 0-9, \".\", \"_\" and \"-\", beginning \
@@ -93,9 +93,9 @@ impl Keyring {
         history: History,
         state: &Path,
         file: Option<ApiToken>,
-    ) -> Result<Self, HistoryError> {
+    ) -> Result<Self, TokenError> {
         let mut tokens = HashMap::new();
-        let sessions = session::Key::of(state, file.is_none());
+        let sessions = session::Key::of(state, file.is_none())?;
         for (name, record) in history.tokens().await? {
             tokens.extend(entry(name, &record));
         }
@@ -153,10 +153,10 @@ impl Keyring {
         &self,
         caller: &Caller,
         role: Role,
-    ) -> Result<Issued<v1::CreateLoginLinkResponse>, HistoryError> {
+    ) -> Result<Issued<v1::CreateLoginLinkResponse>, TokenError> {
         let role = role.min(caller.role);
         self.history.note_login_link(caller.principal.clone(), role.word()).await?;
-        let code = Token::generate().map_err(|_| HistoryError::Closed)?;
+        let code = Token::generate()?;
         let link = Link::new(code.hash(), Caller { role, ..caller.clone() });
         let expires_at = Some(timestamp(link.expires_at()));
         self.links.lock().unwrap_or_else(PoisonError::into_inner).add(link);

@@ -23,14 +23,15 @@ use std::sync::Arc;
 
 pub(super) use caller::Caller;
 pub(super) use keyring::Keyring;
-pub(crate) use keyring::{TokenError, create, message, revoke};
+pub use keyring::TokenError;
+pub(crate) use keyring::{create, message, revoke};
 pub(super) use refused::Refused;
 pub use role::Role;
 pub(super) use session::{NAME as SESSION, cookie, no_cookie};
 pub(super) use throttle::{Cost, Peer, Throttle};
 pub use token_file::{AccessError, ApiToken, guard_secret};
 
-use crate::history::{History, HistoryError, Principal};
+use crate::history::{History, Principal};
 use crate::refusals::RefusalLog;
 
 /// What is said to whoever comes without a token.
@@ -49,12 +50,12 @@ impl Access {
     /// Reads what there is: the tokens of the history, the one of the file, and the key of the sessions.
     ///
     /// # Errors
-    /// When the history or the key cannot be read or written.
+    /// When the history cannot be read or there is no randomness.
     pub async fn open(
         history: History,
         state: &Path,
         file: Option<ApiToken>,
-    ) -> Result<Arc<Self>, HistoryError> {
+    ) -> Result<Arc<Self>, TokenError> {
         let trusts_kernel = file.is_none();
         let keyring = Keyring::open(history, state, file).await?;
         Ok(Arc::new(Self {
@@ -91,7 +92,7 @@ impl Access {
     ///
     /// # Errors
     /// When the history cannot be written or there is no randomness.
-    pub async fn own_link(&self) -> Result<String, HistoryError> {
+    pub async fn own_link(&self) -> Result<String, TokenError> {
         let caller = Caller::by_kernel(Principal::this_process());
         self.keyring.link(&caller, Role::Admin).await.map(|issued| issued.text)
     }

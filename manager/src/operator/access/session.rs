@@ -65,23 +65,20 @@ pub(super) struct Key {
 impl Key {
     /// The key of a state directory; made at first use. Where it cannot be kept, sessions end with this process.
     /// `trusts_kernel`: whether the kernel's word lets anybody in.
-    pub(super) fn of(state: &Path, trusts_kernel: bool) -> Self {
+    ///
+    /// # Errors
+    /// When the system provides no random numbers.
+    pub(super) fn of(state: &Path, trusts_kernel: bool) -> Result<Self, getrandom::Error> {
         let path = state.join(FILE);
-        let bytes = kept(&path).unwrap_or_else(|| {
-            let fresh = fresh();
-            if let Err(error) = keep(&path, &fresh) {
-                tracing::warn!(
-                    "cannot write {}: {error}; a restart ends all browser sessions",
-                    path.display()
-                );
-            }
-            fresh
-        });
+        let bytes = match kept(&path) {
+            Some(bytes) => bytes,
+            None => made(&path)?,
+        };
         let by_token = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
         let mode: &[u8] =
             if trusts_kernel { b"the kernel's word counts" } else { b"everybody needs a token" };
         let by_account = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&by_token, mode).as_ref());
-        Self { by_token, by_account }
+        Ok(Self { by_token, by_account })
     }
 
     /// A session that begins at `now` (seconds since the epoch).
@@ -125,17 +122,19 @@ impl Key {
     }
 }
 
+/// The key in the file. One of nothing but zeros is nobody's secret.
 fn kept(path: &Path) -> Option<[u8; BYTES]> {
-    std::fs::read(path).ok()?.try_into().ok()
+    std::fs::read(path).ok()?.try_into().ok().filter(|bytes| *bytes != [0; BYTES])
 }
 
-fn fresh() -> [u8; BYTES] {
+/// A key that is made now and kept in the file.
+fn made(path: &Path) -> Result<[u8; BYTES], getrandom::Error> {
     let mut bytes = [0; BYTES];
-    if getrandom::fill(&mut bytes).is_err() {
-        // Nobody's: the host has no randomness. TLS could not have begun either.
-        tracing::error!("the system provides no random numbers");
+    getrandom::fill(&mut bytes)?;
+    if let Err(error) = keep(path, &bytes) {
+        tracing::warn!("cannot write {}: {error}; a restart ends all browser sessions", path.display());
     }
-    bytes
+    Ok(bytes)
 }
 
 fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -166,6 +165,10 @@ fn secure(request: &HeaderMap) -> &'static str {
 mod tests {
     use super::*;
 
+    fn key(state: &Path, trusts_kernel: bool) -> Key {
+        Key::of(state, trusts_kernel).unwrap()
+    }
+
     fn browser() -> Principal {
         Principal::browser(Principal::Token("ci".to_owned()))
     }
@@ -173,14 +176,14 @@ mod tests {
     #[test]
     fn a_session_ends_and_cannot_be_made_without_the_key() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (ours, theirs) = (Key::of(here.path(), true), Key::of(there.path(), true));
+        let (ours, theirs) = (key(here.path(), true), key(there.path(), true));
         let hash = TokenHash::of("correct horse battery");
         let session = ours.begin(browser(), Role::Operator, Some(hash), 1000).unwrap();
         let read = ours.read(&session, 1001).unwrap();
         assert_eq!((read.principal, read.role, read.token), (browser(), Role::Operator, Some(hash)));
         assert_eq!(ours.read(&session, 1000 + LIFE), None, "it has ended");
         assert_eq!(theirs.read(&session, 1001), None);
-        assert!(Key::of(here.path(), true).read(&session, 1001).is_some(), "a restart logs nobody out");
+        assert!(key(here.path(), true).read(&session, 1001).is_some(), "a restart logs nobody out");
         let (content, code) = session.split_once('.').unwrap();
         let mut longer: Content = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(content).unwrap()).unwrap();
         longer.end += 1;
@@ -195,7 +198,7 @@ mod tests {
     fn a_session_by_the_kernels_word_ends_when_everybody_needs_a_token() {
         let directory = tempfile::tempdir().unwrap();
         let account = Principal::browser(Principal::User { uid: 0, name: "root".to_owned() });
-        let (before, after) = (Key::of(directory.path(), true), Key::of(directory.path(), false));
+        let (before, after) = (key(directory.path(), true), key(directory.path(), false));
         let by_kernel = before.begin(account.clone(), Role::Admin, None, 1000).unwrap();
         assert!(before.read(&by_kernel, 1001).is_some());
         assert_eq!(after.read(&by_kernel, 1001), None, "it was the kernel's word");
@@ -211,8 +214,17 @@ mod tests {
     fn nobody_else_may_read_the_key() {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
-        let _ = Key::of(directory.path(), true);
+        let _ = key(directory.path(), true);
         let file = std::fs::metadata(directory.path().join(FILE)).unwrap();
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_of_zeros_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(FILE);
+        std::fs::write(&file, [0; BYTES]).unwrap();
+        let _ = key(directory.path(), true);
+        assert_ne!(std::fs::read(file).unwrap(), [0; BYTES]);
     }
 }

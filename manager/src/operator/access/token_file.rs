@@ -46,7 +46,7 @@ pub enum AccessError {
     },
     /// Others can read the file.
     #[error(
-        "{flag} {path}: {who} can read it: run `chmod 600 {path}`; if somebody may have read it, put \
+        "{flag} {path}: {who} can {what} it: run `chmod 600 {path}`; if somebody may have read it, put \
              another secret into it first (`openssl rand -hex 32 > {path}`)"
     )]
     Readable {
@@ -54,8 +54,10 @@ pub enum AccessError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// Who can read it.
+        /// Who can.
         who: &'static str,
+        /// What they can do: "read" or "change".
+        what: &'static str,
     },
     /// The file is another account's.
     #[error("{flag} {path}: it belongs to uid {owner}, who can change it: run `chown {wanted} {path}`")]
@@ -136,9 +138,11 @@ pub fn guard_secret(path: &Path, flag: &'static str, metadata: &Metadata) -> Res
         return Ok(());
     }
     let mode = metadata.permissions().mode();
-    let who = if mode & 0o007 != 0 { Some("everybody") } else { (mode & 0o070 != 0).then_some("its group") };
-    if let Some(who) = who {
-        return Err(AccessError::Readable { flag, path: path.to_owned(), who });
+    let (of_all, of_group) = (mode & 0o007, mode >> 3 & 0o007);
+    let (who, may) = if of_all == 0 { ("its group", of_group) } else { ("everybody", of_all) };
+    if may != 0 {
+        let what = if may & 0o004 == 0 { "change" } else { "read" };
+        return Err(AccessError::Readable { flag, path: path.to_owned(), who, what });
     }
     let (owner, own) = (metadata.uid(), nix::unistd::geteuid().as_raw());
     if owner != 0 && owner != own {
