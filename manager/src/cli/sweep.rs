@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: SweepArguments) -> Outcome {
     for resource in again.iter().filter(|resource| found.contains(resource)) {
         let what = line(resource);
         let fate = match place.remove(resource).await {
-            Ok(Removal::Gone) => "removed".to_owned(),
+            Ok(Removal::Gone | Removal::Unseen) => "removed".to_owned(),
             Ok(Removal::Held(why)) => {
                 held += 1;
                 format!("held: {why}")

@@ -57,6 +57,8 @@ pub trait Ledger: Send + Sync {
     async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError>;
     /// Commits the id under which it now exists.
     async fn created(&self, entry: EntryId, external_id: &str) -> Result<(), CloudError>;
+    /// Commits that nothing came of the request, and nothing will.
+    async fn refused(&self, entry: EntryId) -> Result<(), CloudError>;
 }
 
 /// An image file to be brought into the cloud.
@@ -253,6 +255,9 @@ pub struct NamedImage {
 pub enum Removal {
     /// It is not there any more, or never was.
     Gone,
+    /// It was asked for, nobody saw its id, and nothing has its name so far: a request that is still under way in the
+    /// cloud may make it yet.
+    Unseen,
     /// It cannot be removed for now; the text says why.
     Held(String),
 }

@@ -53,6 +53,8 @@ pub struct LedgerRow {
     pub name: String,
     /// The cloud's id of it.
     pub external_id: Option<String>,
+    /// When it was to be asked for, in milliseconds since the epoch.
+    pub asked_at_ms: i64,
 }
 
 /// What an ended build left behind and whose removal did not succeed so far.
@@ -133,7 +135,7 @@ impl History {
         let build_id = build_id.to_owned();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, build_id, cloud, kind, name, external_id, trial FROM resource
+                "SELECT id, build_id, cloud, kind, name, external_id, trial, created_at FROM resource
                  WHERE build_id = ?1 AND state NOT IN ('gone', 'published') ORDER BY id DESC",
             )?;
             Ok(statement.query_map([build_id], ledger_row)?.collect::<Result<_, _>>()?)
@@ -147,7 +149,7 @@ impl History {
         self.read(|connection| {
             // From the few open rows to their builds: left to itself, SQLite begins with the million that ended.
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial
+                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial, r.created_at
                  FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state NOT IN ('gone', 'published')
                  AND b.state IN {ENDS} ORDER BY r.id DESC LIMIT 1000",
@@ -185,7 +187,7 @@ impl History {
     pub async fn unseen_resources(&self, closed: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, build_id, cloud, kind, name, external_id, trial FROM resource INDEXED BY resource_unseen
+                "SELECT id, build_id, cloud, kind, name, external_id, trial, created_at FROM resource INDEXED BY resource_unseen
                  WHERE state = 'gone' AND external_id IS NULL AND updated_at >= ?1 AND updated_at < ?2
                  ORDER BY id DESC LIMIT 1000",
             )?;
@@ -205,5 +207,6 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
         name: row.get(4)?,
         external_id: row.get(5)?,
         trial: row.get(6)?,
+        asked_at_ms: row.get(7)?,
     })
 }

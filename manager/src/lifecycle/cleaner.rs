@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::StageState;
+use tokio::time::Instant;
 
 use super::clouds::Clouds;
 use super::ledger::HOST;
@@ -24,6 +25,10 @@ const REMOVAL: Duration = Duration::from_mins(3);
 /// How long what was asked for and never seen is looked for, and how long after the first look.
 const LOOKED_FOR: Duration = Duration::from_mins(20);
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long a cloud may work on a request whose client is gone: as long as OpenStack's services wait for each other
+/// (oslo.messaging's `rpc_response_timeout`). A thing that nobody saw is looked for as long.
+const UNDER_WAY: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How often a removal is tried in one clean-up.
 const TRIES: u32 = 3;
 
@@ -89,7 +94,7 @@ impl Cleaner {
             // A full disk, say. Taking things away may be what mends it, and can be repeated.
             tracing::warn!(build = row.build_id, "cannot write the history: {error}");
         }
-        let removal = tokio::time::timeout(REMOVAL, self.remove(row))
+        let removal = tokio::time::timeout(REMOVAL, self.remove_for_good(row))
             .await
             .unwrap_or_else(|_| Err(format!("not gone after {} s", REMOVAL.as_secs())));
         let (state, note) = match &removal {
@@ -118,12 +123,24 @@ impl Cleaner {
         Ok(files::of_trial(state, &row.build_id, target, only).join(files::PRIVATE_KEY))
     }
 
-    async fn remove(&self, row: &LedgerRow) -> Result<(), String> {
+    /// Whoever was killed while a cloud worked on a request leaves it to the cloud to end it: what nobody saw is looked
+    /// for until no request can be under way.
+    async fn remove_for_good(&self, row: &LedgerRow) -> Result<(), String> {
+        let age = u64::try_from(clock::now().timestamp_millis() - row.asked_at_ms).unwrap_or_default();
+        let last = Instant::now() + UNDER_WAY.saturating_sub(Duration::from_millis(age));
+        while !self.remove(row).await? && Instant::now() < last {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Whether it is gone for good; otherwise it may come to be yet.
+    async fn remove(&self, row: &LedgerRow) -> Result<bool, String> {
         if row.cloud == HOST {
             let scratch = std::path::Path::new(&row.name);
             return crate::builder::clean(scratch, &row.build_id)
                 .await
-                .map(|_| ())
+                .map(|_| true)
                 .map_err(|error| error.to_string());
         }
         let cloud = self
@@ -150,7 +167,8 @@ impl Cleaner {
         let answer = cloud.remove(&resource).await;
         self.clouds.note(&*cloud, &answer);
         match answer {
-            Ok(Removal::Gone) => Ok(()),
+            Ok(Removal::Gone) => Ok(true),
+            Ok(Removal::Unseen) => Ok(false),
             Ok(Removal::Held(why)) => Err(format!("held: {why}")),
             Err(error) => Err(error.to_string()),
         }
@@ -198,7 +216,7 @@ impl Reconciler {
         };
         for row in rows.iter().filter(|row| row.cloud != HOST) {
             match tokio::time::timeout(REMOVAL, self.cleaner.remove(row)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(_)) => {}
                 Ok(Err(why)) => tracing::warn!("looking once more for the {} {}: {why}", row.kind, row.name),
                 Err(_) => tracing::warn!("looking once more for the {} {}: no answer", row.kind, row.name),
             }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::cloud::{CloudError, EntryId, Ledger, ResourceKind, Trouble};
-use crate::history::History;
+use crate::history::{History, ResourceState};
 
 /// The cloud's name in the ledger for what is on this host, whatever cloud the build boots on.
 pub(super) const HOST: &str = "host";
@@ -29,6 +29,11 @@ impl Ledger for BuildLedger {
 
     async fn created(&self, entry: EntryId, external_id: &str) -> Result<(), CloudError> {
         let done = self.history.resource_created(entry.0, external_id).await;
+        done.map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
+    }
+
+    async fn refused(&self, entry: EntryId) -> Result<(), CloudError> {
+        let done = self.history.resource_state(entry.0, ResourceState::Gone, "").await;
         done.map_err(|error| CloudError::new(Trouble::Unavailable, error.to_string()))
     }
 }

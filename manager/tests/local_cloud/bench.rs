@@ -48,6 +48,10 @@ impl Ledger for FakeLedger {
         Ok(EntryId(i64::try_from(rows.len()).unwrap() - 1))
     }
 
+    async fn refused(&self, _: EntryId) -> Result<(), CloudError> {
+        Ok(())
+    }
+
     async fn created(&self, entry: EntryId, external_id: &str) -> Result<(), CloudError> {
         let mut rows = self.rows.lock().unwrap();
         let row = &mut rows[usize::try_from(entry.0).unwrap()];

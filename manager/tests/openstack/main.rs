@@ -32,6 +32,7 @@ mod road;
 mod silent;
 mod sweeping;
 mod targets;
+mod under_way;
 mod usage;
 mod verifying_again;
 mod whose_fault;

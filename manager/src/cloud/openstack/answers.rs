@@ -44,6 +44,16 @@ impl ApiError {
         matches!(self, Self::Refused { status, .. } if *status == wanted)
     }
 
+    /// Whether nothing came of the request, and nothing will: it did not leave, or its service refused it. 408 and the
+    /// errors of gateways (5xx) say nothing of what the service behind them does.
+    pub(super) fn had_no_effect(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => (400..500).contains(status) && *status != 408,
+            Self::Unreachable(_) => true,
+            Self::Lost(_) | Self::Known(_) => false,
+        }
+    }
+
     /// In a few words, for an incident.
     pub(super) fn briefly(&self) -> String {
         match self {

@@ -170,6 +170,9 @@ impl OpenStackCloud {
             Some(id) => vec![id.clone()],
             None => self.images_of(resource).await?,
         };
+        if ids.is_empty() {
+            return Ok(Removal::Unseen);
+        }
         for id in ids {
             let tried = format!("removing image {id}");
             let Some(image) = self.image(&id).await.map_err(|error| error.when(&tried))? else { continue };

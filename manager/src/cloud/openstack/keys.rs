@@ -11,7 +11,7 @@ use super::OpenStackCloud;
 use super::answers::{ApiError, text};
 use super::services::Service;
 use super::session::Call;
-use crate::cloud::{CloudError, Ledger, NewServer, Removal, ResourceKind, Trouble};
+use crate::cloud::{CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Trouble};
 
 /// Key pairs that an error names.
 const NAMED: usize = 20;
@@ -35,10 +35,18 @@ impl OpenStackCloud {
         let mut answer = self.session.call(&call).await;
         if matches!(answer, Err(ApiError::Lost(_))) {
             // Its private half was lost with the answer: another one.
-            self.remove_key_pair(&new.name).await?;
+            self.delete_key_pair(&new.name).await?;
             answer = self.session.call(&call).await;
         }
-        let answer = answer.map_err(|error| error.when(&tried))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                if error.had_no_effect() {
+                    ledger.refused(entry).await?;
+                }
+                return Err(error.when(&tried));
+            }
+        };
         ledger.created(entry, &new.name).await?;
         if public.is_some() {
             return Ok(new.name.clone());
@@ -70,11 +78,18 @@ impl OpenStackCloud {
         Err(CloudError::new(Trouble::Configuration, message))
     }
 
-    /// Key pairs are known by their names.
-    pub(super) async fn remove_key_pair(&self, name: &str) -> Result<Removal, CloudError> {
+    /// Removes the key pair that a row of the ledger names: key pairs are known by their names.
+    pub(super) async fn remove_key_pair(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        let there = self.delete_key_pair(&resource.name).await?;
+        let unseen = !there && resource.external_id.is_none();
+        Ok(if unseen { Removal::Unseen } else { Removal::Gone })
+    }
+
+    /// Whether it was there.
+    async fn delete_key_pair(&self, name: &str) -> Result<bool, CloudError> {
         match self.session.call(&Call::delete(Service::Compute, format!("os-keypairs/{name}"))).await {
-            Ok(_) => Ok(Removal::Gone),
-            Err(error) if error.is(404) => Ok(Removal::Gone),
+            Ok(_) => Ok(true),
+            Err(error) if error.is(404) => Ok(false),
             Err(error) => Err(error.when(&format!("deleting key pair {name}"))),
         }
     }

@@ -234,7 +234,7 @@ impl Cloud for OpenStackCloud {
             ResourceKind::Server => Box::pin(self.remove_server(resource)).await,
             ResourceKind::Image => Box::pin(self.remove_image(resource)).await,
             ResourceKind::SecurityGroup => Box::pin(self.remove_security_group(resource)).await,
-            ResourceKind::KeyPair => Box::pin(self.remove_key_pair(&resource.name)).await,
+            ResourceKind::KeyPair => Box::pin(self.remove_key_pair(resource)).await,
             ResourceKind::Volume => Box::pin(self.remove_volume(resource)).await,
             ResourceKind::Port => {
                 Box::pin(self.remove_port(resource.external_id.as_deref().unwrap_or_default())).await

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, list, listed, text};
-use super::servers::{ASK_AGAIN, SIGHTINGS};
+use super::servers::ASK_AGAIN;
 use super::services::Service;
 use super::session::Call;
 use crate::cloud::{CloudError, Ledger, Removal, Resource, ResourceKind, Trouble};
@@ -30,7 +30,12 @@ impl OpenStackCloud {
                 let found = self.groups_named(name).await?.into_iter().next();
                 found.ok_or_else(|| ApiError::Lost(why).when(&tried))?
             }
-            Err(error) => return Err(error.when(&tried)),
+            Err(error) => {
+                if error.had_no_effect() {
+                    ledger.refused(entry).await?;
+                }
+                return Err(error.when(&tried));
+            }
         };
         let id = text(&made, "id").to_owned();
         if id.is_empty() {
@@ -105,16 +110,15 @@ impl OpenStackCloud {
 
     /// Removes the group that a row of the ledger names.
     pub(super) async fn remove_security_group(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let mut ids: Vec<String> = resource.external_id.iter().cloned().collect();
-        for _ in 0..SIGHTINGS {
-            if !ids.is_empty() {
-                break;
+        let ids = match &resource.external_id {
+            Some(id) => vec![id.clone()],
+            None => {
+                let found = self.groups_named(&resource.name).await?;
+                found.iter().map(|group| text(group, "id").to_owned()).collect()
             }
-            let found = self.groups_named(&resource.name).await?;
-            ids = found.iter().map(|group| text(group, "id").to_owned()).collect();
-            if ids.is_empty() {
-                sleep(ASK_AGAIN).await;
-            }
+        };
+        if ids.is_empty() {
+            return Ok(Removal::Unseen);
         }
         for id in ids {
             if let Removal::Held(why) = self.delete_group(&id).await? {

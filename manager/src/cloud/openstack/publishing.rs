@@ -135,7 +135,7 @@ impl OpenStackCloud {
             older.iter().enumerate().filter(|(newer, image)| !publication.keeps(*newer, built(image), now));
         for (_, image) in gone {
             let why = match self.delete_image(image).await {
-                Ok(Removal::Gone) => {
+                Ok(Removal::Gone | Removal::Unseen) => {
                     pruned.removed.push(text(image, "name").to_owned());
                     continue;
                 }

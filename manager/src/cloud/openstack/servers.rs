@@ -13,8 +13,8 @@ use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
 use super::session::{Call, RequestTimeouts};
 use crate::cloud::{
-    CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown, Trouble,
-    incidents,
+    CloudError, EntryId, Ledger, NewServer, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown,
+    Trouble, incidents,
 };
 use crate::schedules::SshKey;
 
@@ -24,8 +24,6 @@ const LONGEST_USER_DATA: usize = 65_535;
 const LOOKING: Duration = Duration::from_secs(20);
 /// How long a server may take to go. The caller gives a removal three minutes.
 pub(super) const GOING: Duration = Duration::from_secs(150);
-/// How often a thing whose id was never seen is looked for before it counts as never made.
-pub(super) const SIGHTINGS: u32 = 3;
 /// How long a server may take to stop; Nova ends it by force after a minute.
 const STOPPING: Duration = Duration::from_mins(3);
 /// Nova's `shutdown_timeout`, less what it takes to tell of a server's end: one that is off sooner went by itself.
@@ -69,7 +67,7 @@ impl OpenStackCloud {
         };
         let body = request(new, &flavor, further);
         let entry = ledger.intend(ResourceKind::Server, &new.name).await?;
-        let id = self.create(new, body).await?;
+        let id = self.create(new, body, (ledger, entry)).await?;
         ledger.created(entry, &id).await?;
         Ok(Server {
             id,
@@ -79,7 +77,12 @@ impl OpenStackCloud {
         })
     }
 
-    async fn create(&self, new: &NewServer, body: Value) -> Result<String, CloudError> {
+    async fn create(
+        &self,
+        new: &NewServer,
+        body: Value,
+        (ledger, entry): (&dyn Ledger, EntryId),
+    ) -> Result<String, CloudError> {
         let tried = format!("creating server {}", new.name);
         let error = match self.session.call(&Call::post(Service::Compute, "servers", body)).await {
             Ok(answer) => match answer.pointer("/server/id").and_then(Value::as_str) {
@@ -98,6 +101,9 @@ impl OpenStackCloud {
                 return Ok(id);
             }
             sleep(ASK_AGAIN).await;
+        }
+        if error.had_no_effect() {
+            ledger.refused(entry).await?;
         }
         Err(error.when(&tried))
     }
@@ -168,16 +174,12 @@ impl OpenStackCloud {
 
     /// Removes the server that a row of the ledger names, and waits until it and its ports are gone.
     pub(super) async fn remove_server(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let mut ids: Vec<String> = resource.external_id.iter().cloned().collect();
-        for _ in 0..SIGHTINGS {
-            if !ids.is_empty() {
-                break;
-            }
-            ids = self.servers_named(&resource.name).await?;
-            if ids.is_empty() {
-                // A request that was under way when the manager was killed may still become a server.
-                sleep(ASK_AGAIN).await;
-            }
+        let ids = match &resource.external_id {
+            Some(id) => vec![id.clone()],
+            None => self.servers_named(&resource.name).await?,
+        };
+        if ids.is_empty() {
+            return Ok(Removal::Unseen);
         }
         for id in ids {
             if let Removal::Held(why) = self.delete_server(&id).await? {

@@ -13,10 +13,12 @@ use super::OpenStackCloud;
 use super::answers::{ApiError, text};
 use super::images::{BUILD, OWNER};
 use super::places::Flavor;
-use super::servers::{ASK_AGAIN, GOING, SIGHTINGS};
+use super::servers::{ASK_AGAIN, GOING};
 use super::services::Service;
 use super::session::Call;
-use crate::cloud::{CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Trouble, incidents};
+use crate::cloud::{
+    CloudError, EntryId, Ledger, NewServer, Removal, Resource, ResourceKind, Trouble, incidents,
+};
 
 /// How long filling a volume with the image may take; the caller's boot timeout is mostly shorter.
 const FILLING: Duration = Duration::from_mins(30);
@@ -37,13 +39,18 @@ impl OpenStackCloud {
             "availability_zone": new.spec.availability_zone,
             "metadata": {OWNER: self.owner, BUILD: new.build_id}}});
         let entry = ledger.intend(ResourceKind::Volume, &new.name).await?;
-        let id = self.create_volume(&new.name, body).await?;
+        let id = self.create_volume(&new.name, body, (ledger, entry)).await?;
         ledger.created(entry, &id).await?;
         self.wait_until_filled(&id).await?;
         Ok(id)
     }
 
-    async fn create_volume(&self, name: &str, body: Value) -> Result<String, CloudError> {
+    async fn create_volume(
+        &self,
+        name: &str,
+        body: Value,
+        (ledger, entry): (&dyn Ledger, EntryId),
+    ) -> Result<String, CloudError> {
         let tried = format!("creating volume {name}");
         let error = match self.session.call(&Call::post(Service::Volume, "volumes", body)).await {
             Ok(answer) => match answer.pointer("/volume/id").and_then(Value::as_str) {
@@ -61,6 +68,9 @@ impl OpenStackCloud {
                 return Ok(id);
             }
             sleep(ASK_AGAIN).await;
+        }
+        if error.had_no_effect() {
+            ledger.refused(entry).await?;
         }
         Err(error.when(&tried))
     }
@@ -118,15 +128,12 @@ impl OpenStackCloud {
 
     /// Removes the volume that a row of the ledger names, and waits until it is gone.
     pub(super) async fn remove_volume(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let mut ids: Vec<String> = resource.external_id.iter().cloned().collect();
-        for _ in 0..SIGHTINGS {
-            if !ids.is_empty() {
-                break;
-            }
-            ids = self.volumes_named(&resource.name).await?;
-            if ids.is_empty() {
-                sleep(ASK_AGAIN).await;
-            }
+        let ids = match &resource.external_id {
+            Some(id) => vec![id.clone()],
+            None => self.volumes_named(&resource.name).await?,
+        };
+        if ids.is_empty() {
+            return Ok(Removal::Unseen);
         }
         for id in ids {
             if let Removal::Held(why) = self.delete_volume(&id).await? {

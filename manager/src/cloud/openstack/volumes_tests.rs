@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::cloud::openstack::stage::{self, Stage};
-use crate::cloud::{Cloud as _, EntryId, Image};
+use crate::cloud::{Cloud as _, Image};
 use crate::schedules::{Arch, ServerSpec};
 
 /// What is written down, in its order.
@@ -19,6 +19,11 @@ impl Ledger for Lines {
     async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
         self.0.lock().unwrap().push(format!("intend {kind} {name}"));
         Ok(EntryId(1))
+    }
+
+    async fn refused(&self, _: EntryId) -> Result<(), CloudError> {
+        self.0.lock().unwrap().push("refused".to_owned());
+        Ok(())
     }
 
     async fn created(&self, _: EntryId, external_id: &str) -> Result<(), CloudError> {
@@ -110,7 +115,27 @@ async fn a_server_boots_from_a_volume_that_is_ours() {
 #[tokio::test]
 async fn a_volume_whose_creation_was_not_answered_is_found_by_its_name_and_mark() {
     let stage = cinder("", Vec::new()).await;
-    assert_eq!(stage.cloud().create_volume("image-manager-b", json!({})).await.unwrap(), "v");
+    let (cloud, ledger) = (stage.cloud(), Lines::default());
+    let entry = (&ledger as &dyn Ledger, EntryId(1));
+    assert_eq!(cloud.create_volume("image-manager-b", json!({}), entry).await.unwrap(), "v");
+    assert!(ledger.0.lock().unwrap().is_empty(), "nobody refused it");
+}
+
+#[tokio::test]
+async fn of_a_volume_that_was_refused_nothing_is_looked_for() {
+    for (status, certain) in [(403, true), (408, false), (500, false)] {
+        let stage = Stage::with(move |request| match request {
+            "POST /volumes" => format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n"),
+            _ => stage::json(&json!({"volumes": [volume("v", "available", "me")]})),
+        })
+        .await;
+        let (cloud, ledger) = (stage.cloud(), Lines::default());
+        let entry = (&ledger as &dyn Ledger, EntryId(1));
+        let made = cloud.create_volume("image-manager-b", json!({}), entry).await;
+        // A gateway's error may hide that it was made.
+        assert_eq!(made.is_ok(), status == 500, "{status}: {made:?}");
+        assert_eq!(!ledger.0.lock().unwrap().is_empty(), certain, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -136,6 +161,8 @@ async fn a_volume_that_nova_left_is_removed_and_waited_for() {
     let stage = cinder("v", vec!["available"]).await;
     assert_eq!(stage.cloud().remove(&resource(None)).await.unwrap(), Removal::Gone);
     assert_eq!(deletions(&stage), 1, "found by its name; somebody else's stays");
+    let other = Resource { name: "image-manager-c".into(), ..resource(None) };
+    assert_eq!(stage.cloud().remove(&other).await.unwrap(), Removal::Unseen, "it may be made yet");
     let stage = cinder("v", Vec::new()).await;
     assert_eq!(stage.cloud().remove(&resource(Some("v"))).await.unwrap(), Removal::Gone);
     assert_eq!(deletions(&stage), 0, "Nova took it with the server");

@@ -3,7 +3,7 @@
 //! Pages follow the file, not the bus: nothing is lost to a slow reader, and a page that comes back goes on where
 //! it was. All reads are bounded; a line is cut at [`LINE`] bytes.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use chrono::{NaiveDateTime, TimeZone as _};
