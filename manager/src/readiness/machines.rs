@@ -91,9 +91,7 @@ fn interpreter(arch: Arch) -> Finding {
         ),
         Err(_) => Finding::bad(
             what,
-            format!(
-                "no interpreter is registered for them; disk-image-builder runs the image's own programs here"
-            ),
+            "no interpreter is registered for them; disk-image-builder runs the image's own programs here",
             Finding::install("qemu-user-static"),
         ),
     }

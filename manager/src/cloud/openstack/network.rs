@@ -110,12 +110,11 @@ impl OpenStackCloud {
 
     /// Removes the group that a row of the ledger names.
     pub(super) async fn remove_security_group(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let ids = match &resource.external_id {
-            Some(id) => vec![id.clone()],
-            None => {
-                let found = self.groups_named(&resource.name).await?;
-                found.iter().map(|group| text(group, "id").to_owned()).collect()
-            }
+        let ids = if let Some(id) = &resource.external_id {
+            vec![id.clone()]
+        } else {
+            let found = self.groups_named(&resource.name).await?;
+            found.iter().map(|group| text(group, "id").to_owned()).collect()
         };
         if ids.is_empty() {
             return Ok(Removal::Unseen);

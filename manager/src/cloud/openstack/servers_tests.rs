@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::cloud::Image;
-use crate::cloud::openstack::stage::{self, Stage};
+use crate::cloud::openstack::stage::{self, Lines, Stage};
 use crate::schedules::{Arch, ServerSpec};
 
 fn spec() -> ServerSpec {
@@ -124,7 +124,9 @@ async fn a_server_whose_creation_was_not_answered_is_found_by_its_name() {
         _ => stage::json(&json!({})),
     })
     .await;
-    let id = stage.cloud().create(&new_server(spec()), json!({"server": {}})).await.unwrap();
+    let (cloud, ledger) = (stage.cloud(), Lines::default());
+    let entry = (&ledger as &dyn Ledger, EntryId(1));
+    let id = cloud.create(&new_server(spec()), json!({"server": {}}), entry).await.unwrap();
     assert_eq!(id, "ours");
     assert_eq!(stage.requests().iter().filter(|request| request.starts_with("POST")).count(), 1);
 }
@@ -140,8 +142,11 @@ async fn novas_refusal_is_the_evidence() {
         format!("HTTP/1.1 403 No\r\nx-openstack-request-id: req-7\r\ncontent-length: {length}\r\n\r\n{body}")
     })
     .await;
-    let error = stage.cloud().create(&new_server(spec()), json!({"server": {}})).await.unwrap_err();
+    let (cloud, ledger) = (stage.cloud(), Lines::default());
+    let entry = (&ledger as &dyn Ledger, EntryId(1));
+    let error = cloud.create(&new_server(spec()), json!({"server": {}}), entry).await.unwrap_err();
     assert_eq!(error.trouble, Trouble::NoRoom);
+    assert_eq!(*ledger.0.lock().unwrap(), ["refused"], "nothing is there to be looked for");
     assert!(
         error.evidence.contains("req-7") && error.evidence.contains("Quota exceeded"),
         "{}",

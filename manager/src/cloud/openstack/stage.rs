@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use reqwest::Url;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::OpenStackCloud;
 use super::config::{CloudConfig, Credentials};
 use super::session::Session;
+use crate::cloud::{CloudError, EntryId, Ledger, ResourceKind};
 
 /// A request's first line, and what was sent with it.
 type Body = (String, Vec<u8>);
@@ -160,4 +162,26 @@ async fn head_of(stream: &mut TcpStream) -> (String, usize) {
     let lower = head.to_lowercase();
     let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     (head, length.unwrap_or(0))
+}
+
+/// A ledger: what is written down, in its order.
+#[derive(Default)]
+pub(super) struct Lines(pub(super) Mutex<Vec<String>>);
+
+#[async_trait]
+impl Ledger for Lines {
+    async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
+        self.0.lock().unwrap().push(format!("intend {kind} {name}"));
+        Ok(EntryId(1))
+    }
+
+    async fn refused(&self, _: EntryId) -> Result<(), CloudError> {
+        self.0.lock().unwrap().push("refused".to_owned());
+        Ok(())
+    }
+
+    async fn created(&self, _: EntryId, external_id: &str) -> Result<(), CloudError> {
+        self.0.lock().unwrap().push(format!("created {external_id}"));
+        Ok(())
+    }
 }

@@ -1,36 +1,11 @@
 //! Against a small server of our own: the testbed's OpenStack has no Cinder.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-
-use async_trait::async_trait;
 
 use super::*;
-use crate::cloud::openstack::stage::{self, Stage};
+use crate::cloud::openstack::stage::{self, Lines, Stage};
 use crate::cloud::{Cloud as _, Image};
 use crate::schedules::{Arch, ServerSpec};
-
-/// What is written down, in its order.
-#[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
-
-#[async_trait]
-impl Ledger for Lines {
-    async fn intend(&self, kind: ResourceKind, name: &str) -> Result<EntryId, CloudError> {
-        self.0.lock().unwrap().push(format!("intend {kind} {name}"));
-        Ok(EntryId(1))
-    }
-
-    async fn refused(&self, _: EntryId) -> Result<(), CloudError> {
-        self.0.lock().unwrap().push("refused".to_owned());
-        Ok(())
-    }
-
-    async fn created(&self, _: EntryId, external_id: &str) -> Result<(), CloudError> {
-        self.0.lock().unwrap().push(format!("created {external_id}"));
-        Ok(())
-    }
-}
 
 fn server() -> NewServer {
     let image = Image {

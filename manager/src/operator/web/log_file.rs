@@ -176,7 +176,7 @@ fn newlines(reader: &mut impl BufRead, bytes: u64) -> io::Result<usize> {
         if here == 0 {
             break;
         }
-        lines += read[..here].iter().filter(|byte| **byte == b'\n').count();
+        lines += read.iter().take(here).map(|byte| usize::from(*byte == b'\n')).sum::<usize>();
         reader.consume(here);
         left -= here as u64;
     }
