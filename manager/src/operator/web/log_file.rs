@@ -312,7 +312,7 @@ mod tests {
     fn of_a_log_that_is_too_long_the_end_is_searched_with_its_own_numbers() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let line = format!("beta {}\n", "-".repeat(1018));
-        let lines = SEARCHED as usize / line.len();
+        let lines = usize::try_from(SEARCHED).unwrap() / line.len();
         let mut out = std::io::BufWriter::new(&file);
         for line in std::iter::repeat_n("early\n", 1000).chain(std::iter::repeat_n(line.as_str(), lines - 1))
         {
