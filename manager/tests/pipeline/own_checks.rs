@@ -72,10 +72,10 @@ fn what_is_not_as_a_schedule_expects_fails_by_its_name() {
     let build = place.latest();
     assert_eq!(build["reason"], "check_failed");
     for (name, why) in [
-        ("paths", "/etc/no-such-file is not there"),
+        ("paths", "/etc/no-such-file does not exist"),
         ("commands", "`exit 3` ended with exit code 3, not 0"),
         ("bad", "1 of 2 points failed: the second"),
-        ("hangs", "did not end in time"),
+        ("hangs", "did not finish in time"),
         ("boot_time", "1.0 s are allowed"),
     ] {
         let check = check(&build, name);

@@ -42,7 +42,7 @@ fn a_server_that_comes_back_as_it_was_passes_and_nothing_of_the_agent_is_left() 
     let build = place.latest();
     let check = reboot(&build);
     assert_eq!(check["outcome"], "pass", "{check}");
-    assert!(check["summary"].as_str().unwrap().ends_with("held again: cloud_init, disk"), "{check}");
+    assert!(check["summary"].as_str().unwrap().ends_with("passed again: cloud_init, disk"), "{check}");
     let seen = &check["observations"];
     assert_ne!(seen["before"]["boot_id"], seen["after"]["boot_id"]);
     assert_eq!(seen["before"]["host_name"], seen["after"]["host_name"]);

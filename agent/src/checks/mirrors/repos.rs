@@ -36,7 +36,7 @@ fn proxy(repository: &Section, main: &Section) -> Via {
     match value("proxy") {
         "" | "_none_" => Via::Direct,
         _ if !value("proxy_username").is_empty() => {
-            Via::Unknown("a proxy that asks for a password".to_owned())
+            Via::Unknown("a proxy that needs a password".to_owned())
         }
         proxy => Via::of(proxy),
     }
@@ -56,7 +56,7 @@ fn add(guest: &Guest, mirrors: &mut Mirrors, variables: &Variables, repository: 
             match variables.fill(word) {
                 Ok(address) => addresses.extend(of_list(guest, key, address)),
                 Err(name) => mirrors.leave_out(format!(
-                    "the repository {} has the variable ${name}, which is not set",
+                    "the repository {} uses the variable ${name}, which is not set",
                     crate::text::one_line(&repository.name)
                 )),
             }
