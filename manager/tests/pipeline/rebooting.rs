@@ -68,7 +68,7 @@ fn a_server_that_does_not_come_back_has_lost_its_agent_by_the_reboot() {
     assert_eq!(build["reason"], "agent_lost");
     let message = build["failure"]["message"].as_str().unwrap();
     let expected =
-        "the server was told to reboot by the check reboot, and its agent did not come back within 1m 15s";
+        "the server was told to reboot by the check reboot, but its agent did not come back within 1m 15s";
     assert!(message.starts_with(expected), "{message}");
     let evidence = build["failure"]["evidence"].as_str().unwrap();
     assert!(evidence.contains("no network"), "the second boot's console: {evidence}");

@@ -51,14 +51,14 @@ fn what_a_clean_up_leaves_is_tried_again() {
     assert_eq!(serving.terminate(), Some(0));
     let serving = serve();
     wait_for("what is still there", PATIENCE, || {
-        place.serve_log().contains("still there: scratch").then_some(())
+        place.serve_log().contains("not removed yet: scratch").then_some(())
     });
     assert_eq!(scratch_row(&place)["state"], "deleting");
     fs::remove_dir_all(&deep).unwrap();
     wait_for("the scratch directory to go", PATIENCE, || {
         (scratch_row(&place)["state"] == "gone").then_some(())
     });
-    assert!(place.serve_log().contains("took away the scratch"));
+    assert!(place.serve_log().contains("removed the scratch"));
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }

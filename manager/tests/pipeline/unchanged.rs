@@ -185,7 +185,7 @@ fn an_image_that_lost_its_name_is_a_reason_to_build() {
     let (second, _) = run(&place, &["--force"], &[]);
     skips(&place, &second);
     change(&["rollback", "tiny"]);
-    let third = builds(&place, &[], "does not have its name on local: another one has it");
+    let third = builds(&place, &[], "does not have its name on local: another image has it");
     skips(&place, &third);
     change(&["revoke", third["id"].as_str().unwrap(), "--reason", "leaked key"]);
     let fourth = builds(&place, &[], "does not have its name on local: it was revoked");

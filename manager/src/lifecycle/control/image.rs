@@ -109,7 +109,7 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
         .ok_or_else(|| none("`control-image/build` was not installed with this program".to_owned()))?;
     let (arch, firmware) = (trial.shared.schedule.image.arch, trial.target.server.firmware());
     if !matches!((arch, firmware), (Arch::Amd64, Firmware::Bios) | (Arch::Arm64, Firmware::Uefi)) {
-        return Err(none(format!("there is none for {arch} that {} starts", firmware.as_str())));
+        return Err(none(format!("there is none for {arch} that {} can start", firmware.as_str())));
     }
     let agent = agent_for(&settings.agent, arch).map_err(|refusal| none(refusal.to_string()))?;
     let made = tokio::fs::create_dir_all(scratch).await;
