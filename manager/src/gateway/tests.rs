@@ -277,7 +277,7 @@ async fn a_flood_of_connections_is_bounded_and_shuts_no_agent_out() {
     honest.finish(&mut session).await;
     assert_eq!(place.log.count("too many are open"), 1);
     place.stop.cancel();
-    place.wait_for_log("again: ended a connection: too many").await;
+    place.wait_for_log("again: closed a connection: too many").await;
     drop(flood);
 }
 

@@ -57,7 +57,7 @@ fn a_server_that_is_another_one_after_a_reboot_fails() {
     let build = place.latest();
     assert_eq!((&build["reason"], &reboot(&build)["outcome"]), (&"check_failed".into(), &"fail".into()));
     let said = reboot(&build)["summary"].as_str().unwrap();
-    assert_eq!(said, "after the reboot the host name is \"localhost\", and was \"tiny\"");
+    assert_eq!(said, "after the reboot the host name is \"localhost\", but was \"tiny\"");
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn a_partition_that_did_not_grow_fails() {
 fn a_file_system_that_did_not_grow_fails() {
     let (outcome, summary) = judged(&Settings::default(), &seen(922 * MIB, 4 * GIB - MIB, 4 * GIB, 4 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
-    assert!(summary.ends_with("(its device vda1 has 4.0 GiB)"), "{summary}");
+    assert!(summary.ends_with("(its device vda1 is 4.0 GiB)"), "{summary}");
 }
 
 #[test]

@@ -58,15 +58,15 @@ fn another_server_fails_by_what_is_another() {
     );
     assert_eq!(
         judged(|seen| seen.after.machine_id = "4567".to_owned()),
-        failed("after the reboot the machine id is \"4567\", and was \"0123\"")
+        failed("after the reboot the machine id is \"4567\", but was \"0123\"")
     );
     assert_eq!(
         judged(|seen| seen.after.host_name = "localhost".to_owned()),
-        failed("after the reboot the host name is \"localhost\", and was \"web-1\"")
+        failed("after the reboot the host name is \"localhost\", but was \"web-1\"")
     );
     assert_eq!(
         judged(|seen| seen.after.addresses.clear()),
-        failed("after the reboot the address is none, and was \"192.0.2.7\"")
+        failed("after the reboot the address is none, but was \"192.0.2.7\"")
     );
     assert_eq!(
         judged(|seen| seen.took = Some(Duration::from_secs(301))),

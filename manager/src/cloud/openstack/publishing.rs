@@ -25,7 +25,7 @@ impl OpenStackCloud {
         let tried = format!("publishing image {} as {}", image.id, publication.name);
         let there =
             self.image(&image.id).await.map_err(|error| error.when(&tried))?.ok_or_else(|| {
-                CloudError::new(Trouble::Fault, format!("{tried}: it is not there any more"))
+                CloudError::new(Trouble::Fault, format!("{tried}: it no longer exists"))
             })?;
         let hash = text(&there, "os_hash_value");
         if text(&there, "os_hash_algo") == "sha512" && !hash.eq_ignore_ascii_case(&image.sha512) {
@@ -78,7 +78,7 @@ impl OpenStackCloud {
                 continue;
             }
             if !self.is_ours(&image) {
-                held.push(format!("{name} ({id}): has the name too, and was not made by this image-manager"));
+                held.push(format!("{name} ({id}): has the name too, but was not made by this image-manager"));
                 continue;
             }
             let dated = format!("{name} ({})", date_of(&image));

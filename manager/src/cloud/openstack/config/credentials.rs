@@ -36,7 +36,7 @@ pub(super) fn read(entry: &Entry) -> Result<(Credentials, Option<Scope>), Config
     let application = named(entry, "application_credential_id", "application_credential_name")?;
     match (kind.trim_start_matches("v3"), application) {
         ("applicationcredential", None) => {
-            Err(entry.wrong("auth.application_credential_id", "is missing, which `auth_type` asks for"))
+            Err(entry.wrong("auth.application_credential_id", "is missing, but `auth_type` requires it"))
         }
         ("" | "applicationcredential", Some(credential)) => {
             Ok((application_credential(entry, credential)?, None))
@@ -48,7 +48,7 @@ pub(super) fn read(entry: &Entry) -> Result<(Credentials, Option<Scope>), Config
         ("" | "password", _) => password(entry),
         _ => Err(entry.wrong(
             "auth_type",
-            &format!("is {kind:?}: password, v3applicationcredential and token are known here"),
+            &format!("is {kind:?}: write password, v3applicationcredential or token"),
         )),
     }
 }
@@ -128,7 +128,7 @@ fn first(entry: &Entry, keys: [&str; 2]) -> Result<Option<String>, ConfigError> 
 
 fn secret(entry: &Entry, key: &str) -> Result<SecretString, ConfigError> {
     let text = entry.text(key)?.ok_or_else(|| {
-        entry.wrong(key, "is missing: it may stand in secure.yaml, which only you can read")
+        entry.wrong(key, "is missing: it may be in secure.yaml, which only you can read")
     })?;
     Ok(SecretString::from(text))
 }
