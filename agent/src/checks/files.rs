@@ -157,7 +157,7 @@ fn look_at(guest: &Guest, expected: &Expected) -> String {
         return if expected.kind == "absent" {
             "exists, but must not".to_owned()
         } else {
-            format!("is no {}, but a {kind}", expected.kind)
+            format!("is a {kind}, not a {}", expected.kind)
         };
     }
     let mode = metadata.mode() & 0o7777;
@@ -276,7 +276,7 @@ mod tests {
         for (bad, why) in [
             (Expected { path: word("/etc/x"), ..good.clone() }, "/etc/x does not exist"),
             (Expected { kind: word("absent"), ..motd() }, "/etc/motd exists, but must not"),
-            (Expected { kind: word("directory"), ..motd() }, "/etc/motd is no directory, but a file"),
+            (Expected { kind: word("directory"), ..motd() }, "/etc/motd is a file, not a directory"),
             (Expected { mode: word("644"), ..motd() }, "/etc/motd has mode 0640, not 0644"),
             (Expected { owner: word("you"), ..motd() }, "not to you"),
             (Expected { contains: word("farewell"), ..motd() }, "/etc/motd does not contain \"farewell\""),

@@ -44,7 +44,7 @@ fn what_a_clean_up_leaves_is_tried_again() {
     let deep = obstruct(&place);
     let build = place.wait_for_state(&["failed", "errored"], PATIENCE);
     let detail = build["stages"].as_array().unwrap().last().unwrap()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("left for the reconciler") && detail.contains("is not removed"), "{detail}");
+    assert!(detail.contains("left for the reconciler") && detail.contains("cannot remove"), "{detail}");
     assert_eq!(scratch_row(&place)["state"], "deleting");
 
     // The next manager tries at its start, and says what is still there.

@@ -259,7 +259,7 @@ mod tests {
         ("a: !vault x\n", "line 1: the tag `!vault`"),
         ("{{ a }}: 1\n", "line 1: a key that is"),
         ("? [a]\n: b\n", "line 1: a key that is"),
-        ("a: {<<: text}\n", "line 1: `<<` takes"),
+        ("a: {<<: text}\n", "line 1: `<<` needs"),
         ("a: =\n", "line 1: `=`"),
         ("day: 2023-02-30\n", "2023-02-30 is not a date"),
         ("a: 1\nb: \u{1}\n", "line 2 contains the unprintable character U+0001"),
