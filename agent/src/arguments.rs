@@ -21,7 +21,7 @@ Usage: image-manager-agent [--meta-data FILE]
   --version         print the version
   --help            print this
 
-Started without metadata of a manager, it removes itself from the paths where an image has it.
+Started without metadata from a manager, it removes itself from the paths where images have it.
 ";
 
 /// What the command line asks for.

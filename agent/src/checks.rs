@@ -103,7 +103,7 @@ pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
         Ok(judgement) => judgement,
         Err(_) => Judgement::new(
             CheckOutcome::Inconclusive,
-            format!("the check did not end in {}", text::seconds(patience)),
+            format!("the check did not finish within {}", text::seconds(patience)),
             &serde_json::json!({}),
         ),
     };
@@ -129,7 +129,7 @@ async fn examine(
     let nothing = serde_json::json!({});
     let Some(examine) = registry::find(&request.kind).and_then(|check| check.examine) else {
         let kind = text::one_line(&request.kind);
-        let why = format!("agent {} does not know checks of the kind {kind:?}", env!("CARGO_PKG_VERSION"));
+        let why = format!("agent {} does not support the check kind {kind:?}", env!("CARGO_PKG_VERSION"));
         return Judgement::new(CheckOutcome::Skipped, why, &nothing);
     };
     let asked = Examination {

@@ -57,9 +57,9 @@ pub(crate) fn install() {
 /// The end of the agent's life, for the last line.
 pub(crate) fn describe(end: End) -> &'static str {
     match end {
-        End::NotOurs => "the metadata is of another manager or build",
-        End::NoIdentity => "no manager waits for this server",
+        End::NotOurs => "the metadata names another manager or build",
+        End::NoIdentity => "no manager is waiting for this server",
         End::Reported => "the manager has the report",
-        End::NobodyWaits => "no manager took a report, and none will wait any longer",
+        End::NobodyWaits => "no manager took the report, and none is waiting any longer",
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Response {
 pub(crate) enum HttpError {
     #[error(transparent)]
     Connect(#[from] std::io::Error),
-    #[error("the address makes no request: {0}")]
+    #[error("no request can be made from the address: {0}")]
     Address(#[from] hyper::http::Error),
     #[error("no HTTP answer: {0}")]
     Talk(#[from] hyper::Error),

@@ -96,13 +96,13 @@ pub enum IdentityError {
         source: std::io::Error,
     },
     /// Not what Nova writes.
-    #[error("the instance metadata of {origin} is not a JSON object")]
+    #[error("the instance metadata from {origin} is not a JSON object")]
     NotJson {
         /// Where the metadata is from.
         origin: String,
     },
     /// Some of our keys are there and this one is not.
-    #[error("the instance metadata of {origin} has no {key}, but others of the manager's keys")]
+    #[error("the instance metadata from {origin} has no {key}, but has others of the manager's keys")]
     Missing {
         /// Where the metadata is from.
         origin: String,
@@ -110,7 +110,7 @@ pub enum IdentityError {
         key: &'static str,
     },
     /// A key has a value that cannot be used. The value is not shown: it may be a secret.
-    #[error("{key} in the instance metadata of {origin} is not {expected}")]
+    #[error("{key} in the instance metadata from {origin} is not {expected}")]
     Malformed {
         /// Where the metadata is from.
         origin: String,
@@ -120,7 +120,7 @@ pub enum IdentityError {
         expected: &'static str,
     },
     /// The kernel gives no random bytes for the agent's key.
-    #[error("the system has no randomness for the agent's key")]
+    #[error("the system gives no random bytes for the agent's key")]
     NoRandomness,
 }
 
@@ -197,7 +197,7 @@ pub(crate) async fn find(config: &Config) -> Result<Option<Identity>, IdentityEr
     if let Some(identity) = &found
         && let Err(error) = keep(&config.guest, identity)
     {
-        tracing::warn!("cannot keep the identity for a restart: {error}");
+        tracing::warn!("cannot store the identity for a restart: {error}");
     }
     Ok(found)
 }
@@ -278,7 +278,7 @@ fn from_keys(meta: &Map<String, Value>, origin: &str, key: AgentKey) -> Result<I
         let usable = !value.is_empty()
             && value.len() <= LONGEST_VALUE
             && value.chars().all(|c| c.is_ascii() && !c.is_ascii_control());
-        usable.then_some(value).ok_or_else(|| malformed(origin, key, "a short ASCII text"))
+        usable.then_some(value).ok_or_else(|| malformed(origin, key, "short ASCII text"))
     };
     // All first, so that the error names a missing key rather than a malformed one.
     let (endpoint, token, fingerprint) = (value(ENDPOINT)?, value(TOKEN)?, value(FINGERPRINT)?);

@@ -132,12 +132,12 @@ pub async fn run(config: &Config) -> Result<End, IdentityError> {
     );
     let started = Instant::now();
     let Some(identity) = identity::find(config).await? else {
-        tracing::info!("this server is not under test: removing myself");
+        tracing::info!("this server is not under test: removing the agent");
         removal::remove_and_log(&config.guest.root).await;
         return Ok(End::NoIdentity);
     };
     if let Some(whose) = identity.foreign(&config.guest) {
-        tracing::warn!("the instance metadata names {whose}: removing myself");
+        tracing::warn!("the instance metadata names {whose}: removing the agent");
         removal::remove_and_log(&config.guest.root).await;
         return Ok(End::NotOurs);
     }

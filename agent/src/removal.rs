@@ -53,7 +53,7 @@ const IN_FOLDERS: [&str; 8] = [
 ];
 
 /// What can be left in a file of users by an agent that was killed.
-const LOGIN: &str = "the key in it with which the check ssh logged in";
+const LOGIN: &str = "the key with which the check ssh logged in";
 
 /// Made for the link, and of no use without one. Stays, unreported, when others have links in it.
 const LINKS: &str = "/etc/systemd/system/sysinit.target.wants";
@@ -84,7 +84,7 @@ pub fn remove(root: &Path) -> RemovalReport {
             Err(error) if error.kind() == ErrorKind::NotADirectory => (PathFate::Absent, String::new()),
             // The folder is others', and nothing of the agent is in it any more.
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
-                (PathFate::Absent, "others have files in it".to_owned())
+                (PathFate::Absent, "it has files that are not the agent's".to_owned())
             }
             Err(error) => {
                 complete = false;
@@ -138,7 +138,7 @@ pub(crate) async fn remove_and_log(root: &Path) -> RemovalReport {
 }
 
 fn unknown(path: &str) -> RemovedPath {
-    let detail = "the removal did not end in time".to_owned();
+    let detail = "the removal did not finish in time".to_owned();
     RemovedPath { path: path.to_owned(), fate: PathFate::Kept.into(), detail }
 }
 
@@ -146,7 +146,7 @@ fn log(report: &RemovalReport) {
     for path in &report.paths {
         match path.fate() {
             PathFate::Removed => tracing::info!("removed {}", path.path),
-            PathFate::Kept => tracing::warn!("{} stays: {}", path.path, path.detail),
+            PathFate::Kept => tracing::warn!("{} remains: {}", path.path, path.detail),
             PathFate::Absent | PathFate::Unspecified => {}
         }
     }
@@ -210,7 +210,7 @@ mod tests {
         let report = remove(root.path());
         assert!(report.complete, "nothing of the agent is left");
         assert_eq!((report.paths[4].fate(), report.paths[5].fate()), (PathFate::Absent, PathFate::Absent));
-        assert_eq!(report.paths[4].detail, "others have files in it");
+        assert_eq!(report.paths[4].detail, "it has files that are not the agent's");
         assert_eq!((report.paths[2].fate(), report.paths[3].fate()), (PathFate::Removed, PathFate::Removed));
         assert!(fs::symlink_metadata(link).is_ok() && state.exists() && schedules.exists());
     }

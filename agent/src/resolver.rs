@@ -65,7 +65,7 @@ pub(crate) async fn look_up(getent: &std::path::Path, name: &str, patience: Dura
     let took = started.elapsed();
     match ended {
         Err(_) => {
-            Lookup { took, error: format!("no answer in {}", text::seconds(took)), ..Lookup::default() }
+            Lookup { took, error: format!("no answer within {}", text::seconds(took)), ..Lookup::default() }
         }
         Ok(Err(error)) => Lookup { took, error: format!("getent: {error}"), ..Lookup::default() },
         Ok(Ok(output)) => Lookup {

@@ -150,11 +150,11 @@ impl Session<'_> {
 
     async fn give_up(&mut self) -> End {
         if self.closing.is_due() {
-            tracing::warn!("the manager has the report, and cannot be told of the removal");
+            tracing::warn!("the manager has the report, but cannot be told of the removal");
             self.closing.finish().await;
             return End::Reported;
         }
-        tracing::error!("no manager took a report: removing myself");
+        tracing::error!("no manager took the report: removing the agent");
         removal::remove_and_log(&self.config.guest.root).await;
         End::NobodyWaits
     }
@@ -179,7 +179,7 @@ impl Session<'_> {
         match timeout(patience, client.attach(request)).await {
             Ok(Ok(response)) => Ok(Line { outbox, inbox: response.into_inner() }),
             Ok(Err(status)) => Err(Ended::of(status)),
-            Err(_) => Err(Ended::Unreachable(format!("no answer in {}", text::seconds(patience)))),
+            Err(_) => Err(Ended::Unreachable(format!("no answer within {}", text::seconds(patience)))),
         }
     }
 
@@ -202,7 +202,7 @@ impl Session<'_> {
             .map_err(unreachable)?;
         match timeout(patience * 2, endpoint.connect()).await {
             Ok(connected) => connected.map_err(unreachable),
-            Err(_) => Err(Ended::Unreachable(format!("no answer in {}", text::seconds(patience * 2)))),
+            Err(_) => Err(Ended::Unreachable(format!("no answer within {}", text::seconds(patience * 2)))),
         }
     }
 
@@ -253,11 +253,11 @@ fn is_without_network(error: &(dyn std::error::Error + 'static)) -> bool {
 fn refusal(status: &Status) -> String {
     let meaning = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => {
-            "it gave this server another token, or no build waits for this server any more"
+            "it gave this server another token, or no build is waiting for this server any more"
         }
-        Code::AlreadyExists => "another agent has come with this server's token",
+        Code::AlreadyExists => "another agent has connected with this server's token",
         Code::InvalidArgument | Code::FailedPrecondition => "agent and manager do not understand each other",
-        _ => "there is no manager for agents at this address",
+        _ => "no manager accepts agents at this address",
     };
     let said = text::one_line(status.message());
     format!("the manager refused: {:?} ({}); {meaning}", status.code(), text::or(&said, "no message"))

@@ -39,7 +39,7 @@ impl ServerCertVerifier for Pinned {
             return Ok(ServerCertVerified::assertion());
         }
         Err(Error::General(format!(
-            "the certificate's fingerprint is {}, and the instance metadata says {}",
+            "the certificate's fingerprint is {}, but the instance metadata says {}",
             hex(&seen),
             hex(&self.fingerprint)
         )))
@@ -52,7 +52,7 @@ impl ServerCertVerifier for Pinned {
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         // Every manager speaks TLS 1.3; one that does not is none.
-        Err(Error::General("it speaks TLS 1.2, and a manager speaks TLS 1.3".to_owned()))
+        Err(Error::General("it speaks TLS 1.2, but a manager speaks TLS 1.3".to_owned()))
     }
 
     fn verify_tls13_signature(

@@ -121,7 +121,7 @@ impl User {
             return Some(format!("{path} is owned by uid {}, not by {}", file.uid(), self.name));
         }
         let mode = file.mode() & 0o7777;
-        (mode & 0o022 != 0).then(|| format!("others may write {path}: its mode is {mode:04o}"))
+        (mode & 0o022 != 0).then(|| format!("{path} is writable by others: mode {mode:04o}"))
     }
 }
 

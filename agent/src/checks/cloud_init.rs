@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::CheckOutcome;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -41,14 +42,14 @@ const RESULT_GRACE: Duration = Duration::from_secs(5);
 /// The check.
 pub static CHECK: Check = Check {
     kind: "cloud_init",
-    proves: "cloud-init has ended well: each stage ran without errors, and it found a datasource",
+    proves: "cloud-init has finished successfully: each stage ran without errors, and it found a datasource",
     details: "The stages are init-local, init, modules-config and modules-final. cloud-init must be able to read each \
               of its configuration files (`cloud.cfg`, `cloud.cfg.d/*.cfg`); the fallback `None` does not count as a \
               datasource.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of cloud-init",
+    cost: "waits for cloud-init to finish",
     repeatable: false,
     keys: &[
         Key {
@@ -209,7 +210,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     if let Some((stage, missing)) = status.incomplete() {
         return (
             Fail,
-            format!("cloud-init's stage {stage} {missing}, though cloud-init has come to its end"),
+            format!("cloud-init's stage {stage} {missing}, though cloud-init itself has finished"),
         );
     }
     if let Some(first) = seen.ignored.first() {
@@ -230,12 +231,9 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     match recoverable.first() {
         Some((stage, first)) => {
             let outcome = if settings.fail_on_recoverable_errors { Fail } else { Pass };
-            let count = recoverable.len();
+            let errors = counted(recoverable.len(), "recoverable error");
             let first = text::one_line(first);
-            (
-                outcome,
-                format!("cloud-init finished with {count} recoverable errors, first in {stage}: {first}"),
-            )
+            (outcome, format!("cloud-init finished with {errors}, first in {stage}: {first}"))
         }
         None => (Pass, format!("cloud-init finished with {datasource}")),
     }
@@ -255,8 +253,8 @@ fn wrong_datasource(settings: &Settings, status: &Status) -> Option<String> {
     status.is_from(FALLBACK).then(|| {
         let seen = &status.datasource;
         format!(
-            "cloud-init found no datasource and fell back to {seen}; where that is meant, write \
-             datasource = \"None\" in checks.cloud_init"
+            "cloud-init found no datasource and fell back to {seen}; if that is intended, set datasource = \"None\" \
+             in checks.cloud_init"
         )
     })
 }

@@ -42,8 +42,8 @@ pub static CHECK: Check = Check {
                 name: "output",
                 value: ValueType::Text(&PATTERN),
                 default: "anything",
-                help: "what it must write to standard output, apart from white space around it; `*` stands for \
-                       anything, as in \"*is running*\"",
+                help: "what it must write to standard output, ignoring surrounding white space; `*` matches anything, \
+                       as in \"*is running*\"",
             },
             Key {
                 name: "user",
@@ -154,7 +154,7 @@ fn judge(settings: &Settings, seen: &[Ended]) -> Judgement {
 }
 
 fn difference(expected: &Expected, ended: &Ended) -> Option<String> {
-    let Some(code) = ended.code else { return Some(format!("did not end by itself: {}", ended.complaint())) };
+    let Some(code) = ended.code else { return Some(format!("did not complete: {}", ended.complaint())) };
     if code != expected.exit_code {
         let said = ended.complaint();
         return Some(format!("ended with exit code {code}, not {}: {said}", expected.exit_code));
@@ -163,7 +163,7 @@ fn difference(expected: &Expected, ended: &Ended) -> Option<String> {
     if expected.output.is_empty() || matches(&expected.output, said) {
         return None;
     }
-    Some(format!("said {:?}, not {:?}", text::one_line(said), text::one_line(&expected.output)))
+    Some(format!("printed {:?}, not {:?}", text::one_line(said), text::one_line(&expected.output)))
 }
 
 /// Whether a text is as a pattern says, in which `*` stands for anything.
@@ -226,7 +226,7 @@ mod tests {
         let (outcome, why) = said("echo bye", 0, "hello*", "").await;
         assert_eq!((outcome, why.as_str()), (Fail, "`echo bye` said \"bye\", not \"hello*\""));
         let (outcome, why) = said("sleep 60", 0, "", "").await;
-        assert!(outcome == Fail && why.contains("did not end in time"), "{why}");
+        assert!(outcome == Fail && why.contains("did not finish in time"), "{why}");
         let (outcome, why) = said("true", 0, "", "nobody-of-this-name").await;
         assert!(outcome == Fail && why.contains("has no user nobody-of-this-name"), "{why}");
     }

@@ -40,8 +40,8 @@ const MIB: u64 = 1 << 20;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "disk",
-    proves: "the root file system has grown to the end of the disk, has room and can be written",
-    details: "Its partition, the volumes in it and the file system itself must each reach to the end of what they lie \
+    proves: "the root file system has grown to the end of the disk, has free space and is writable",
+    details: "Its partition, the volumes in it and the file system itself must each reach the end of what they are \
               on, and no partition may follow it. The root grows during the boot, so the check waits for that. The \
               same applies to the file systems that `mounts` names.",
     set: Set::Minimal,
@@ -54,13 +54,13 @@ pub static CHECK: Check = Check {
             name: "min_free",
             value: ValueType::Size { largest: 1 << 50 },
             default: "\"0\"",
-            help: "least free room on the root file system, as in \"500 MiB\"",
+            help: "minimum free space on the root file system, as in \"500 MiB\"",
         },
         Key {
             name: "min_free_inodes",
             value: ValueType::Number { smallest: 0, largest: 1 << 40 },
             default: "0",
-            help: "least free inodes on the root file system",
+            help: "minimum number of free inodes on the root file system",
         },
         Key {
             name: "mounts",
@@ -216,7 +216,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
 fn verdict_of_root(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     use CheckOutcome::{Fail, Inconclusive, Pass};
     let Some(root) = &seen.root else {
-        let why = text::or(&seen.error, "the look at it did not end");
+        let why = text::or(&seen.error, "the examination did not finish");
         return (Inconclusive, format!("the root file system cannot be examined: {why}"));
     };
     if root.read_only {
@@ -225,7 +225,7 @@ fn verdict_of_root(settings: &Settings, seen: &Observation) -> (CheckOutcome, St
     if let Some(disk) = seen.device.as_ref().map(|device| device.disk_bytes)
         && disk.saturating_add(slack(settings.disk_size)) < settings.disk_size
     {
-        let summary = format!("the server's disk has {}, not {}", bytes(disk), bytes(settings.disk_size));
+        let summary = format!("the server's disk is {}, not {}", bytes(disk), bytes(settings.disk_size));
         return (Inconclusive, summary);
     }
     let growth = growth(settings, root, seen.device.as_ref());
@@ -235,19 +235,19 @@ fn verdict_of_root(settings: &Settings, seen: &Observation) -> (CheckOutcome, St
         }
         // A slow machine is no bad image, and an image whose cloud-init hangs fails the check cloud_init.
         let late =
-            format!("cloud-init, which grows it, was not that far after {}", text::seconds(seen.waited));
+            format!("cloud-init, which grows it, had not got that far after {}", text::seconds(seen.waited));
         return (Inconclusive, format!("{failure}; {late}: give checks.disk a longer timeout"));
     }
     if root.free_bytes < settings.min_free {
         let (free, wanted) = (bytes(root.free_bytes), bytes(settings.min_free));
-        return (Fail, format!("root file system has {free} free, less than the {wanted} wanted"));
+        return (Fail, format!("root file system has {free} free, less than the {wanted} required"));
     }
     if root.free_inodes < settings.min_free_inodes && root.inodes > 0 {
         let (free, wanted) = (root.free_inodes, settings.min_free_inodes);
-        return (Fail, format!("root file system has {free} inodes free, less than the {wanted} wanted"));
+        return (Fail, format!("root file system has {free} inodes free, fewer than the {wanted} required"));
     }
     match &seen.probe {
-        Some(Probe::Failed(why)) => (Fail, format!("root file system cannot be written: {why}")),
+        Some(Probe::Failed(why)) => (Fail, format!("root file system cannot be written to: {why}")),
         Some(Probe::Written(_)) if let Growth::Unknown(why) = growth => (Inconclusive, why),
         Some(Probe::Written(took)) => {
             let summary = format!(
@@ -306,7 +306,7 @@ fn growth(settings: &Settings, root: &FileSystem, device: Option<&Device>) -> Gr
         if disk == 0 {
             let source = text::or(&root.source, "its source");
             return Growth::Unknown(format!(
-                "whether the root file system has grown is unknown: {source} is no disk that the kernel tells of"
+                "whether the root file system has grown is unknown: {source} is not a disk that the kernel lists"
             ));
         }
         let grown = root.total_bytes.saturating_add(overhead(disk)).saturating_add(slack(disk)) >= disk;
@@ -317,7 +317,7 @@ fn growth(settings: &Settings, root: &FileSystem, device: Option<&Device>) -> Gr
     }
     match &device.upon_several {
         Some(name) => Growth::Unknown(format!(
-            "whether the root file system has grown is unknown: its device {name} lies upon several others"
+            "whether the root file system has grown is unknown: its device {name} spans several others"
         )),
         None => Growth::Done,
     }
@@ -330,18 +330,18 @@ fn not_grown(root: &FileSystem, device: &Device) -> Option<String> {
         let (unused, partition) = (bytes(unused), device.partition());
         return Some(match &device.behind {
             Some(behind) => {
-                format!("{partition} ends {unused} before the disk's end, and {behind} stands behind it")
+                format!("{partition} ends {unused} before the end of the disk, and {behind} follows it")
             }
-            None => format!("{unused} of the disk are in no partition"),
+            None => format!("{unused} of the disk is in no partition"),
         });
     }
     let leaves = |layer: &&Layer| layer.taken.saturating_add(layer_slack(layer.bytes)) < layer.bytes;
     if let Some(layer) = device.below.iter().rev().find(leaves) {
         let unused = bytes(layer.bytes.saturating_sub(layer.taken));
-        return Some(format!("{unused} of {} are in no volume", layer.name));
+        return Some(format!("{unused} of {} is in no volume", layer.name));
     }
     (covered(root, device).saturating_add(slack(device.bytes)) < device.bytes)
-        .then(|| format!("its device {} has {}", device.name, bytes(device.bytes)))
+        .then(|| format!("its device {} is {}", device.name, bytes(device.bytes)))
 }
 
 fn as_json(seen: &Observation) -> Json {

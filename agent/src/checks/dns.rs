@@ -153,7 +153,7 @@ async fn ask_any(getent: PathBuf, names: Vec<String>, deadline: Instant) -> Vec<
             // The others end with the set.
             Ok((_, name)) if !name.lookup.addresses.is_empty() => return vec![name],
             Ok(missing) => missed.push(missing),
-            Err(error) => tracing::warn!("a name's task: {error}"),
+            Err(error) => tracing::warn!("looking up a name failed: {error}"),
         }
     }
     missed.sort_by_key(|(index, _)| *index);
@@ -193,7 +193,7 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
         );
         (CheckOutcome::Fail, summary)
     } else if seen.getent.is_none() {
-        let summary = "no getent to ask the guest's resolver with".to_owned();
+        let summary = "there is no getent to ask the guest's resolver with".to_owned();
         (CheckOutcome::Inconclusive, summary)
     } else if seen.names.is_empty() {
         (CheckOutcome::Skipped, seen.nothing.clone())
@@ -234,7 +234,7 @@ fn success(seen: &Observation) -> String {
     match seen.names.as_slice() {
         [one] => {
             let addresses: Vec<String> = one.lookup.addresses.iter().map(ToString::to_string).collect();
-            format!("{} is {}", one.name, text::list(&addresses))
+            format!("{} resolves to {}", one.name, text::list(&addresses))
         }
         many => format!("all {} names resolve", many.len()),
     }

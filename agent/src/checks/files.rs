@@ -46,7 +46,7 @@ pub static CHECK: Check = Check {
             Key {
                 name: "kind",
                 value: ValueType::Choice(&["file", "directory", "link", "absent"]),
-                default: "anything that is there",
+                default: "anything that exists",
                 help: "what it is",
             },
             Key {
@@ -65,7 +65,7 @@ pub static CHECK: Check = Check {
                 name: "contains",
                 value: ValueType::Text(&CONTENT),
                 default: "anything",
-                help: "a text that the file must contain",
+                help: "text that the file must contain",
             },
         ]),
         default: "",
@@ -76,7 +76,7 @@ pub static CHECK: Check = Check {
 
 static PATH: Rule = Rule {
     what: "a path in the image",
-    help: "the whole path, as in \"/etc/motd\"",
+    help: "an absolute path, as in \"/etc/motd\"",
     holds: |text| text.starts_with('/') && text.len() <= 1024 && !text.split('/').any(|part| part == ".."),
 };
 
@@ -148,16 +148,16 @@ fn look_at(guest: &Guest, expected: &Expected) -> String {
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return if expected.kind == "absent" { String::new() } else { "is not there".to_owned() };
+            return if expected.kind == "absent" { String::new() } else { "does not exist".to_owned() };
         }
-        Err(error) => return format!("cannot be looked at: {}", text::with_causes(&error)),
+        Err(error) => return format!("cannot be examined: {}", text::with_causes(&error)),
     };
     let kind = kind(&metadata);
     if !expected.kind.is_empty() && expected.kind != kind {
         return if expected.kind == "absent" {
-            "is there, and is not to be".to_owned()
+            "exists, but must not".to_owned()
         } else {
-            format!("is no {}, but a {kind}", expected.kind)
+            format!("is a {kind}, not a {}", expected.kind)
         };
     }
     let mode = metadata.mode() & 0o7777;
@@ -215,14 +215,14 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let looked_at = settings.expect.len();
     let (outcome, summary) = match wrong.split_first() {
         _ if seen.len() < looked_at => {
-            (CheckOutcome::Inconclusive, format!("the look at the files did not end: {}", text::list(seen)))
+            (CheckOutcome::Inconclusive, format!("the files could not be examined: {}", text::list(seen)))
         }
         None if looked_at == 0 => (CheckOutcome::Skipped, "checks.files.expect names no file".to_owned()),
         None => (CheckOutcome::Pass, format!("{looked_at} of {} as expected", counted(looked_at, "file"))),
         Some((first, others)) => {
             let mut summary = first.clone();
             if !others.is_empty() {
-                let _ = write!(summary, "; {} more are not as expected", others.len());
+                let _ = write!(summary, "; {} more not as expected", others.len());
             }
             (CheckOutcome::Fail, summary)
         }
@@ -274,9 +274,9 @@ mod tests {
         let absent = Expected { path: word("/etc/x"), kind: word("absent"), ..Expected::default() };
         assert_eq!(said(absent).await.0, CheckOutcome::Pass);
         for (bad, why) in [
-            (Expected { path: word("/etc/x"), ..good.clone() }, "/etc/x is not there"),
-            (Expected { kind: word("absent"), ..motd() }, "/etc/motd is there, and is not to be"),
-            (Expected { kind: word("directory"), ..motd() }, "/etc/motd is no directory, but a file"),
+            (Expected { path: word("/etc/x"), ..good.clone() }, "/etc/x does not exist"),
+            (Expected { kind: word("absent"), ..motd() }, "/etc/motd exists, but must not"),
+            (Expected { kind: word("directory"), ..motd() }, "/etc/motd is a file, not a directory"),
             (Expected { mode: word("644"), ..motd() }, "/etc/motd has mode 0640, not 0644"),
             (Expected { owner: word("you"), ..motd() }, "not to you"),
             (Expected { contains: word("farewell"), ..motd() }, "/etc/motd does not contain \"farewell\""),

@@ -43,8 +43,8 @@ const MOST_LEFT: usize = 16;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "identity",
-    proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, proxies \
-             or shell history of the build are left",
+    proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, \
+             proxies or shell history from the build are left",
     details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and \
               of its user data may be in any user's `authorized_keys`. Credentials (`.netrc`, private keys, \
               `clouds.yaml`, `auth.conf` and the like), proxies and shell histories count if they were there before \
@@ -55,7 +55,7 @@ pub static CHECK: Check = Check {
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of cloud-init; then under a second",
+    cost: "waits for cloud-init to finish; then under a second",
     repeatable: false,
     keys: &[
         Key {
@@ -208,7 +208,7 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
             (
                 Pass,
                 format!(
-                    "{} is a server of its own: machine id, {keys}, nothing of the build's",
+                    "{} has its own machine id and {keys}, and nothing is left of the build",
                     seen.host_name
                 ),
             )
@@ -241,7 +241,7 @@ fn fault(settings: &Settings, seen: &Observation) -> Option<String> {
                 String::new()
             };
             Some(format!(
-                "{first} came with the image{more}; where it is meant, name it in checks.identity.keep"
+                "{first} came with the image{more}; if it is intended, list it in checks.identity.keep"
             ))
         })
 }
@@ -249,11 +249,11 @@ fn fault(settings: &Settings, seen: &Observation) -> Option<String> {
 fn machine_id(seen: &Observation) -> Option<String> {
     let id = &seen.machine_id;
     if id.is_empty() {
-        return Some(format!("this server has no machine id: {MACHINE_ID} is empty or not there"));
+        return Some(format!("this server has no machine id: {MACHINE_ID} is empty or missing"));
     }
     let well_formed = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !well_formed {
-        return Some(format!("{MACHINE_ID} has {id:?}, and no machine id of 32 hexadecimal digits"));
+        return Some(format!("{MACHINE_ID} contains {id:?}, not a machine id of 32 hexadecimal digits"));
     }
     if seen.machine_id_baked {
         return Some(format!("machine id {id} was there before this boot: it came with the image"));
@@ -280,7 +280,7 @@ fn host_name(settings: &Settings, seen: &Observation) -> Option<String> {
     if NO_NAMES.contains(&name.as_str()) {
         return Some(format!("this server has no host name ({name}): the cloud calls it {expected}"));
     }
-    Some(format!("the host name is {name}, and the cloud calls this server {expected}"))
+    Some(format!("the host name is {name}, but the cloud calls this server {expected}"))
 }
 
 fn as_json(seen: &Observation) -> Json {

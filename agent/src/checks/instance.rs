@@ -46,7 +46,7 @@ pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
 }
 
 /// What to say when something is amiss while cloud-init has not ended: a slow machine is no bad image.
-pub(super) const UNSETTLED: &str = "cloud-init was still under way: give the check a longer timeout";
+pub(super) const UNSETTLED: &str = "cloud-init was still running: give the check a longer timeout";
 
 impl Instance {
     /// As far as the guest's files tell it.

@@ -178,7 +178,7 @@ async fn reach_any(means: &Arc<Means>, mirror: Mirror, deadline: Instant) -> Vec
             // The others end with the set.
             Ok((_, seen)) if seen.is_reached() => return vec![seen],
             Ok(missing) => missed.push(missing),
-            Err(error) => tracing::warn!("a target's task: {error}"),
+            Err(error) => tracing::warn!("asking a target failed: {error}"),
         }
     }
     missed.sort_by_key(|(index, _)| *index);
@@ -187,7 +187,7 @@ async fn reach_any(means: &Arc<Means>, mirror: Mirror, deadline: Instant) -> Vec
 
 fn trust() -> Result<Arc<ClientConfig>, String> {
     match tls::of_the_guest() {
-        Ok((_, 0)) => Err("no certificate authorities are installed to trust".to_owned()),
+        Ok((_, 0)) => Err("no certificate authorities are installed".to_owned()),
         Ok((config, _)) => Ok(config),
         Err(error) => Err(text::with_causes(&error)),
     }
@@ -201,7 +201,7 @@ async fn reach(means: &Means, target: &str, via: &Via, deadline: Instant) -> Tar
         }
     };
     if let Via::Unknown(way) = via {
-        let error = format!("it is reached by {way}, which the check does not do");
+        let error = format!("it is reached through {way}, which this check does not support");
         return TargetSeen { target: target.to_string(), error, not_asked: true, ..TargetSeen::default() };
     }
     let mut wait = FIRST_PAUSE;
@@ -221,7 +221,7 @@ async fn reach(means: &Means, target: &str, via: &Via, deadline: Instant) -> Tar
                 return TargetSeen { address, error, not_asked, took: started.elapsed(), ..seen };
             }
             Err(_) if seen.error.is_empty() => {
-                seen.error = format!("no answer in {}", text::seconds(patience));
+                seen.error = format!("no answer within {}", text::seconds(patience));
             }
             Err(_) => {}
         }
@@ -253,7 +253,7 @@ async fn try_once(means: &Means, target: &Target, via: &Via, seen: &mut TargetSe
                 return Ok(());
             }
             Ok(Err(error)) => seen.error = error,
-            Err(_) => seen.error = format!("no answer in {}", text::seconds(patience)),
+            Err(_) => seen.error = format!("no answer within {}", text::seconds(patience)),
         }
     }
     Err(Denied::Failed(std::mem::take(&mut seen.error)))
@@ -306,9 +306,9 @@ pub fn judge(_settings: &Settings, seen: &Observation) -> Judgement {
             let which: Vec<String> = skipped.iter().map(|seen| seen.target.clone()).collect();
             let why = skipped.first().map_or("", |seen| seen.error.as_str());
             let such = skipped.iter().find_map(|seen| by_address(seen));
-            let such = such.map(|such| format!(", {such} if that is meant")).unwrap_or_default();
+            let such = such.map(|such| format!(", {such} if that is intended")).unwrap_or_default();
             let summary = format!(
-                "of the image's package sources none can be asked ({}): {why}; name targets in \
+                "none of the image's package sources can be asked ({}): {why}; name targets in \
                  checks.internet.targets{such}",
                 text::list(&which)
             );

@@ -28,26 +28,26 @@ const NOT_THE_IMAGES: &str = "SMIL";
 pub static CHECK: Check = Check {
     kind: "kernel",
     proves: "the newest installed kernel runs, writes to the serial console, and has neither failed nor been tainted",
-    details: "Taints by the hardware or the host (S, M, I, L) are always allowed, and lockups that a busy host causes \
-              are not the image's fault. The letters are those of the kernel's documentation; `O` is a module from \
-              outside the kernel, `P` a proprietary module, `W` a warning.",
+    details: "Taints caused by the hardware or the host (S, M, I, L) are always allowed, and lockups that a busy host \
+              causes are not the image's fault. The letters are those of the kernel's documentation; `O` is an \
+              out-of-tree module, `P` a proprietary module, `W` a warning.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of the boot",
+    cost: "waits for the boot to finish",
     repeatable: false,
     keys: &[
         Key {
             name: "console",
             value: ValueType::Text(&CONSOLE),
-            default: "any serial one",
-            help: "device of the console that the kernel must write to, as in \"ttyS0\"; \"none\" if none is wanted",
+            default: "any serial console",
+            help: "device of the console that the kernel must write to, as in \"ttyS0\"; \"none\" if none is needed",
         },
         Key {
             name: "allowed_taint",
             value: ValueType::Text(&LETTERS),
             default: "\"\"",
-            help: "what may taint the kernel, as in \"OE\"",
+            help: "taints that are allowed, as in \"OE\"",
         },
         Key {
             name: "modules",
@@ -67,7 +67,7 @@ static CONSOLE: Rule = Rule {
 
 static LETTERS: Rule = Rule {
     what: "letters of taints",
-    help: "as the kernel's documentation has them, for example \"OE\"",
+    help: "as in the kernel's documentation, for example \"OE\"",
     holds: |text| text.len() <= 32 && text.chars().all(|letter| TAINTS.contains(letter)),
 };
 
@@ -206,7 +206,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, String> {
     if let Some(newest) = newest
         && numbers(newest).cmp(&numbers(running)) == Ordering::Greater
     {
-        return Err(format!("kernel {running} runs, and the newer {newest} is installed"));
+        return Err(format!("kernel {running} is running, but the newer {newest} is installed"));
     }
     let allowed =
         |letter: &char| settings.allowed_taint.contains(*letter) || NOT_THE_IMAGES.contains(*letter);
@@ -221,9 +221,12 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, String> {
     if let Some(missing) = seen.missing.first() {
         return Err(format!("the kernel module {missing}"));
     }
-    let console =
-        if seen.consoles.is_empty() { String::new() } else { format!(" on {}", text::list(&seen.consoles)) };
-    Ok(format!("kernel {running} runs{console}, the newest installed, without a fault"))
+    let console = if seen.consoles.is_empty() {
+        String::new()
+    } else {
+        format!(" and writes to {}", text::list(&seen.consoles))
+    };
+    Ok(format!("kernel {running}, the newest installed, runs without faults{console}"))
 }
 
 fn without_console(settings: &Settings, seen: &Observation) -> Option<String> {
@@ -236,12 +239,12 @@ fn without_console(settings: &Settings, seen: &Observation) -> Option<String> {
         device => (seen.consoles.iter().any(|console| console == device), device),
     };
     let has = match seen.consoles.as_slice() {
-        [] => "none at all".to_owned(),
+        [] => "none".to_owned(),
         consoles => text::list(consoles),
     };
     (!there).then(|| {
         format!(
-            "the kernel does not write to {wanted}, but to {has}: its command line is {}",
+            "the kernel does not write to {wanted}; its consoles: {has}; its command line: {}",
             seen.command_line
         )
     })
@@ -250,17 +253,17 @@ fn without_console(settings: &Settings, seen: &Observation) -> Option<String> {
 fn in_words(letter: char) -> String {
     let words = match letter {
         'P' => "a proprietary module",
-        'F' => "a module was loaded by force",
-        'R' => "a module was unloaded by force",
+        'F' => "a module was force-loaded",
+        'R' => "a module was force-unloaded",
         'B' => "a bad page",
         'U' => "a user asked for it",
-        'D' => "it has died once (oops)",
+        'D' => "it has had an oops",
         'A' => "an ACPI table was replaced",
-        'W' => "it has warned of itself",
-        'C' => "a driver from staging",
-        'O' => "a module from outside the kernel",
+        'W' => "it has issued a warning",
+        'C' => "a staging driver",
+        'O' => "an out-of-tree module",
         'E' => "an unsigned module",
-        'K' => "it was patched live",
+        'K' => "it was live-patched",
         _ => "see the kernel's documentation",
     };
     format!("{letter} ({words})")

@@ -35,13 +35,13 @@ pub static CHECK: Check = Check {
     kind: "lease",
     proves: "DHCP leases are renewed when the server asks, as it must for as long as it runs",
     details: "systemd-networkd and dhcpcd are told to renew, and the address must then be valid for longer than \
-              before. The check is skipped if no address is from a lease, with other clients, which take no such \
-              order, and for systemd-networkd on the cloud `local`: QEMU's user network answers a renewal by \
-              broadcast, which systemd-networkd does not receive.",
+              before. The check is skipped if no address is leased, for other clients, which cannot be told to renew, \
+              and for systemd-networkd on the cloud `local`: QEMU's user network answers a renewal by broadcast, \
+              which systemd-networkd does not receive.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "a few seconds after the end of cloud-init; up to half a minute if nobody answers",
+    cost: "a few seconds once cloud-init has finished; up to half a minute if nobody answers",
     repeatable: false,
     keys: &[],
     examine: Some(|asked| Box::pin(examine(asked))),
@@ -146,9 +146,10 @@ fn left_of(cards: &[(Card, u64)], name: &str) -> Option<u64> {
 fn client(guest: &Guest, card: &Card) -> (&'static str, &'static str) {
     if !card.networkd.is_empty() && card.networkd != "unmanaged" {
         let obstacle = if !guest.has(BUS) {
-            "cannot be ordered to be renewed: systemd-networkd takes orders by D-Bus, and there is none"
+            "cannot be renewed on request: systemd-networkd takes requests over D-Bus, and there is none"
         } else if is_user_network(guest, &card.name) {
-            "cannot be renewed on QEMU's user network: it answers by broadcast, which systemd-networkd does not hear"
+            "cannot be renewed on QEMU's user network: it answers by broadcast, which systemd-networkd does not \
+             receive"
         } else {
             ""
         };
@@ -156,7 +157,7 @@ fn client(guest: &Guest, card: &Card) -> (&'static str, &'static str) {
     } else if cards::runs(guest, &["dhcpcd"]) {
         ("dhcpcd", "")
     } else {
-        ("", "cannot be ordered to be renewed: what looks after it takes no such order")
+        ("", "cannot be renewed on request: its DHCP client accepts no such request")
     }
 }
 
@@ -177,7 +178,7 @@ async fn renew(guest: &Guest, lease: &Lease, deadline: Instant) -> String {
         "dhcpcd" => ("dhcpcd", "--renew"),
         _ => return String::new(),
     };
-    let Some(program) = program(guest, name) else { return format!("there is no program {name}") };
+    let Some(program) = program(guest, name) else { return format!("the image has no program {name}") };
     let ended = program.with([order, &lease.card]).run(deadline).await;
     if ended.is_good() { String::new() } else { format!("{name} {order}: {}", ended.complaint()) }
 }
@@ -191,16 +192,16 @@ pub fn judge(seen: &Observation) -> Judgement {
 fn verdict(seen: &Observation) -> (CheckOutcome, String) {
     use CheckOutcome::{Inconclusive, Pass, Skipped};
     if seen.blind {
-        return (Inconclusive, "there is no program ip to ask for addresses".to_owned());
+        return (Inconclusive, "the image has no program ip to list its addresses".to_owned());
     }
     if let Some(lease) = seen.leases.iter().find(|lease| !lease.refusal.is_empty()) {
-        return (Inconclusive, format!("the lease of {} is not renewed: {}", lease.card, lease.refusal));
+        return (Inconclusive, format!("the lease of {} was not renewed: {}", lease.card, lease.refusal));
     }
     let (ordered, left): (Vec<_>, Vec<_>) = seen.leases.iter().partition(|lease| lease.obstacle.is_empty());
     if let Some(lease) = ordered.iter().find(|lease| !lease.is_renewed()) {
         let why = format!(
-            "{} was told to renew the lease of {}, and nothing came of it: the address expires in {} s. Either the image (a \
-             firewall that drops UDP port 68, say) or the cloud's DHCP server is at fault",
+            "{} was told to renew the lease of {}, but it was not renewed: the address expires in {} s. Either the \
+             image (for example a firewall that drops UDP port 68) or the cloud's DHCP server is at fault",
             lease.client, lease.card, lease.after
         );
         return (Inconclusive, why);
@@ -209,7 +210,7 @@ fn verdict(seen: &Observation) -> (CheckOutcome, String) {
         .iter()
         .map(|lease| {
             format!(
-                "{} renewed the lease of {}: {} s, before {} s",
+                "{} renewed the lease of {}: {} s left, {} s before",
                 lease.client, lease.card, lease.after, lease.before
             )
         })
@@ -217,7 +218,7 @@ fn verdict(seen: &Observation) -> (CheckOutcome, String) {
     match (renewed.is_empty(), left.first()) {
         (false, _) => (Pass, text::list(&renewed)),
         (true, Some(lease)) => (Skipped, format!("the lease of {} {}", lease.card, lease.obstacle)),
-        (true, None) => (Skipped, "no address comes from a lease that ends".to_owned()),
+        (true, None) => (Skipped, "no address is from a lease that expires".to_owned()),
     }
 }
 

@@ -29,14 +29,14 @@ const SOURCES: [&str; 3] = ["any", "config_drive", "service"];
 /// The check.
 pub static CHECK: Check = Check {
     kind: "metadata",
-    proves: "the server's metadata can be read, and cloud-init has taken its instance id and its user data",
+    proves: "the server's metadata can be read, and cloud-init has taken its instance id and user data from it",
     details: "The agent itself reads the config drive, or else the metadata service, and compares it with what \
-              cloud-init kept. The instance id must be the one that the server has in its cloud. If neither is in \
-              OpenStack's format, only what cloud-init kept can be checked.",
+              cloud-init stored. The instance id must be the one that the server has in its cloud. If neither is in \
+              OpenStack's format, only what cloud-init stored can be checked.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of cloud-init",
+    cost: "waits for cloud-init to finish",
     repeatable: false,
     keys: &[Key {
         name: "source",
@@ -183,12 +183,12 @@ fn verdict(settings: &Settings, server: &ServerFacts, seen: &Observation) -> (Ch
     let Some(taken) = &seen.taken else {
         return match (seen.ended, seen.origin.as_str()) {
             (true, "") => {
-                (Inconclusive, format!("the server has no metadata that could be read ({})", seen.unreadable))
+                (Inconclusive, format!("the server has no readable metadata ({})", seen.unreadable))
             }
             (true, origin) => {
-                (Fail, format!("{origin} can be read, and cloud-init has taken nothing from it"))
+                (Fail, format!("{origin} can be read, but cloud-init has taken nothing from it"))
             }
-            (false, _) => (Inconclusive, "cloud-init has not come to its end".to_owned()),
+            (false, _) => (Inconclusive, "cloud-init has not finished".to_owned()),
         };
     };
     if taken.id.is_empty() {
@@ -197,7 +197,7 @@ fn verdict(settings: &Settings, server: &ServerFacts, seen: &Observation) -> (Ch
     let expected = if server.id.is_empty() { &seen.id } else { &server.id };
     if !expected.is_empty() && !expected.eq_ignore_ascii_case(&taken.id) {
         let who = if server.id.is_empty() { seen.origin.as_str() } else { "the cloud" };
-        return (Fail, format!("cloud-init took the instance for {}, and {who} says {expected}", taken.id));
+        return (Fail, format!("cloud-init has the instance id {}, but {who} says {expected}", taken.id));
     }
     let wanted = match settings.source.as_str() {
         "config_drive" => "config-disk",
@@ -206,30 +206,27 @@ fn verdict(settings: &Settings, server: &ServerFacts, seen: &Observation) -> (Ch
     };
     if !taken.source.starts_with(wanted) {
         let from = text::or(&taken.source, "an unknown source");
-        return (
-            Fail,
-            format!("cloud-init has its metadata from {from}, not from the wanted {}", settings.source),
-        );
+        return (Fail, format!("cloud-init got its metadata from {from}, not from {}", settings.source));
     }
     if let Some(lost) = seen.keys.iter().find(|key| !taken.keys.contains(key)) {
         return (
             Fail,
-            format!("cloud-init did not take the SSH key {} of {}", text::bounded(lost, 60), seen.origin),
+            format!("cloud-init did not take the SSH key {} from {}", text::bounded(lost, 60), seen.origin),
         );
     }
     if taken.user_data_forbidden {
         let why = "its configuration says allow_userdata: false";
-        return (Fail, format!("cloud-init leaves user data alone: {why}"));
+        return (Fail, format!("cloud-init ignores user data: {why}"));
     }
     if !taken.user_data_used {
-        return (Fail, "cloud-init has not gone through the user data".to_owned());
+        return (Fail, "cloud-init has not processed the user data".to_owned());
     }
     if seen.has_user_data && !seen.same_user_data {
-        return (Fail, format!("cloud-init has other user data than {} gives", seen.origin));
+        return (Fail, format!("cloud-init's user data is not what {} gives", seen.origin));
     }
-    let user_data = if seen.has_user_data { " and its user data" } else { "" };
+    let user_data = if seen.has_user_data { " and the user data" } else { "" };
     let source = text::or(&taken.source, &taken.cloud);
-    (Pass, format!("cloud-init took instance {}{user_data} from {source}", taken.id))
+    (Pass, format!("cloud-init took instance id {}{user_data} from {source}", taken.id))
 }
 
 fn as_json(seen: &Observation) -> Json {

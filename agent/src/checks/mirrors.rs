@@ -46,15 +46,15 @@ impl Via {
         let rest = match proxy.split_once("://") {
             None => proxy,
             Some(("http", rest)) => rest,
-            Some((scheme, _)) => return Self::Unknown(format!("a proxy by {scheme}://")),
+            Some((scheme, _)) => return Self::Unknown(format!("a proxy that speaks {scheme}://")),
         };
         let authority = rest.split('/').next().unwrap_or_default();
         if authority.contains('@') {
-            return Self::Unknown("a proxy that takes a password".to_owned());
+            return Self::Unknown("a proxy that needs a password".to_owned());
         }
         match Target::parse(&format!("http://{authority}/")) {
             Ok(target) => Self::Proxy { host: target.host, port: target.port },
-            Err(error) => Self::Unknown(format!("a proxy that is {error}")),
+            Err(error) => Self::Unknown(format!("a proxy whose address cannot be used ({error})")),
         }
     }
 }
@@ -136,7 +136,7 @@ impl Mirrors {
         } else if self.left_out.is_empty() {
             "the image's package sources name no mirror".to_owned()
         } else {
-            format!("of the image's package sources none can be used ({})", self.left_out.join("; "))
+            format!("none of the image's package sources can be used ({})", self.left_out.join("; "))
         };
         format!("nothing to ask for: {why}; name something in {key}")
     }

@@ -32,14 +32,14 @@ const LEAST_MTU: u64 = 1280;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "network",
-    proves: "every network card has the addresses and the MTU that the metadata says, and the server has its name \
-             servers and a default route",
+    proves: "every network card has the addresses and the MTU from the metadata, and the server has its name servers \
+             and a default route",
     details: "If the metadata says DHCP, the address must be from a lease: an address that came with the image fits \
               the first server only. If the metadata has no network, every card must have a leased address.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of cloud-init",
+    cost: "waits for cloud-init to finish",
     repeatable: false,
     keys: &[
         Key {
@@ -139,16 +139,16 @@ type Unsound = (CheckOutcome, String);
 fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     use CheckOutcome::{Fail, Inconclusive};
     if seen.blind {
-        return Err((Inconclusive, "there is no program ip to ask for addresses".to_owned()));
+        return Err((Inconclusive, "the image has no program ip to list its addresses".to_owned()));
     }
     if seen.cards.is_empty() {
-        return Err((Fail, "the server has no network card that the kernel knows".to_owned()));
+        return Err((Fail, "the kernel sees no network card".to_owned()));
     }
     if let Some(plan) = &seen.plan {
         for link in &plan.links {
             let card = seen.cards.iter().find(|card| card.mac.eq_ignore_ascii_case(&link.mac));
             let Some(card) = card else {
-                let why = format!("the metadata has a card {}, and the kernel knows none like it", link.mac);
+                let why = format!("the metadata names a card {}, which the kernel does not see", link.mac);
                 return Err((Inconclusive, why));
             };
             planned(link, card)?;
@@ -162,7 +162,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     if wanted && !seen.default_route {
         return Err((
             Fail,
-            "there is no default route: the server has no way out of its own network".to_owned(),
+            "there is no default route: the server cannot reach anything outside its own network".to_owned(),
         ));
     }
     name_servers(settings, seen)?;
@@ -178,14 +178,11 @@ fn planned(link: &Link, card: &Card) -> Result<(), Unsound> {
     let missing =
         link.addresses.iter().find(|wanted| !card.addresses.iter().any(|has| has.address == **wanted));
     if let Some(missing) = missing {
-        return Err((
-            Fail,
-            format!("{name} does not have its address {missing}, which the metadata gives it"),
-        ));
+        return Err((Fail, format!("{name} does not have the address {missing} that the metadata gives it")));
     }
     match link.mtu {
         Some(mtu) if mtu != card.mtu => {
-            Err((Fail, format!("{name} has an MTU of {}, and the metadata says {mtu}", card.mtu)))
+            Err((Fail, format!("{name} has an MTU of {}, but the metadata says {mtu}", card.mtu)))
         }
         _ => Ok(()),
     }
@@ -196,7 +193,7 @@ fn working(card: &Card, link: Option<&Link>) -> Result<(), Unsound> {
     use CheckOutcome::{Fail, Inconclusive};
     let name = &card.name;
     if !card.up {
-        return Err((Fail, format!("the card {name} ({}) is not brought up", card.mac)));
+        return Err((Fail, format!("the card {name} ({}) is not up", card.mac)));
     }
     if !card.carrier {
         return Err((Inconclusive, format!("the card {name} ({}) has no carrier", card.mac)));
@@ -204,12 +201,12 @@ fn working(card: &Card, link: Option<&Link>) -> Result<(), Unsound> {
     if card.mtu < LEAST_MTU {
         return Err((
             Fail,
-            format!("{name} has an MTU of {}, less than any network's {LEAST_MTU}", card.mtu),
+            format!("{name} has an MTU of {}, less than the {LEAST_MTU} of any network", card.mtu),
         ));
     }
     let global: Vec<&Address> = card.addresses.iter().filter(|address| address.global).collect();
     if global.is_empty() {
-        let managed = if card.networkd == "unmanaged" { ": nothing in the image looks after it" } else { "" };
+        let managed = if card.networkd == "unmanaged" { ": nothing in the image manages it" } else { "" };
         // A client that asks and hears nothing is no fault of the image.
         let outcome = if card.networkd == "configuring" { Inconclusive } else { Fail };
         return Err((outcome, format!("the card {name} ({}) has no address{managed}", card.mac)));
@@ -220,10 +217,8 @@ fn working(card: &Card, link: Option<&Link>) -> Result<(), Unsound> {
         && let Some(first) = of_four.first()
         && !of_four.iter().any(|address| address.leased)
     {
-        let why = format!(
-            "{name} has the address {} without a lease of DHCP: it came with the image",
-            first.address
-        );
+        let why =
+            format!("{name} has the address {} without a DHCP lease: it came with the image", first.address);
         return Err((Fail, why));
     }
     Ok(())
@@ -238,7 +233,7 @@ fn name_servers(settings: &Settings, seen: &Observation) -> Result<(), Unsound> 
     }
     let wanted: Vec<String> = plan.name_servers.iter().map(ToString::to_string).collect();
     let asks = if seen.name_servers.is_empty() { "none".to_owned() } else { text::list(&seen.name_servers) };
-    let why = format!("the name servers are {asks}, and the metadata says {}", text::list(&wanted));
+    let why = format!("the name servers are {asks}, but the metadata says {}", text::list(&wanted));
     Err((CheckOutcome::Fail, why))
 }
 

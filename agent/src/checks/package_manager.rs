@@ -39,8 +39,8 @@ pub static CHECK: Check = Check {
     kind: "package_manager",
     proves: "the package manager's indexes can be refreshed with their signatures verified, no package is broken, and \
              no security update is pending",
-    details: "For apt and dnf. A mirror that does not answer is not the image's fault; wrong sources or keys are. The \
-              indexes are fetched anew into a directory that is removed afterwards. With `install`, the package is \
+    details: "For apt and dnf. A mirror that does not answer is not the image's fault; wrong sources or keys are. \
+              Fresh indexes are fetched into a directory that is removed afterwards. With `install`, the package is \
               really installed and purged.",
     set: Set::Cloud,
     observer: Observer::Agent,
@@ -52,13 +52,13 @@ pub static CHECK: Check = Check {
             name: "max_pending",
             value: ValueType::Number { smallest: 0, largest: 1 << 20 },
             default: "any number",
-            help: "most updates that may be pending",
+            help: "maximum number of pending updates",
         },
         Key {
             name: "security_pending",
             value: ValueType::Number { smallest: 0, largest: 1 << 20 },
             default: "0",
-            help: "most security updates that may be pending",
+            help: "maximum number of pending security updates",
         },
         Key {
             name: "install",
@@ -164,7 +164,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         Ok(private) => private,
         Err(error) => {
             seen.manager = "the check";
-            seen.troubles.push(Trouble { own: false, what: format!("no room in /var/tmp: {error}") });
+            let what = format!("cannot make a directory in /var/tmp: {error}");
+            seen.troubles.push(Trouble { own: false, what });
             return seen;
         }
     };
@@ -201,7 +202,7 @@ async fn install(
 ) -> Vec<Trouble> {
     let Ok(_alone) = timeout_at(boot::before(deadline), PACKAGES.write()).await else {
         let what =
-            format!("{package} was not installed: another check was reading packages until the time was up");
+            format!("{package} was not installed: another check was reading packages until time ran out");
         return vec![Trouble { own: false, what }];
     };
     match manager {
@@ -277,7 +278,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
 }
 
 fn pending(what: &str, count: usize, most: u64, packages: &[String]) -> String {
-    format!("{} pending, more than {most}: {}", counted(count, what), text::list(packages))
+    format!("{} pending, more than the {most} allowed: {}", counted(count, what), text::list(packages))
 }
 
 /// The image's own faults before those of others.

@@ -38,14 +38,14 @@ const PIECE: usize = 64 * 1024;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "packages",
-    proves: "packaged files have the content that dpkg's or rpm's checksums say, and most of them are there",
+    proves: "packaged files match dpkg's or rpm's checksums, and most of them are present",
     details: "Edited configuration and documentation do not count. A file that holds nothing but zeros, or cannot be \
               read, always fails the check. So does an image in which more than half of the files (and more than 25) \
               are missing.",
     set: Set::Thorough,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "the server reads all of its disk",
+    cost: "the server reads its whole disk",
     repeatable: false,
     keys: &[Key {
         name: "max_changed",
@@ -268,12 +268,13 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let (outcome, summary) = if let Some(why) = &seen.nothing {
         (CheckOutcome::Skipped, format!("nothing to compare packaged files with: {why}"))
     } else if seen.damaged > 0 {
-        let text = format!("{} packaged files are damaged, {}", seen.damaged, first(&seen.damaged_names));
+        let damaged = counted(seen.damaged, "damaged packaged file");
+        let text = format!("{damaged}: {}", first(&seen.damaged_names));
         (CheckOutcome::Fail, text)
     } else if seen.changed > u64::from(settings.max_changed) {
         let text = format!(
-            "{} packaged files differ from their packages, {} at most are expected: {}",
-            seen.changed,
+            "{}, at most {} expected: {}",
+            counted(seen.changed, "changed packaged file"),
             settings.max_changed,
             first(&seen.changed_names)
         );
@@ -281,14 +282,15 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     } else if seen.complete && database::are_too_many_missing(seen.same + seen.changed, seen.missing) {
         // Only of a whole look: of half a one the packages that an element emptied may be the first.
         let text = format!(
-            "{} of {} packaged files are missing, more than half of them: {}",
+            "{} of {} packaged files are missing, more than half: {}",
             seen.missing,
             seen.same + seen.changed + seen.missing,
             first(&seen.missing_names)
         );
         (CheckOutcome::Fail, text)
     } else if !seen.complete {
-        let text = format!("only {} packaged files could be looked at in time, and they are well", seen.same);
+        let examined = counted(seen.same, "packaged file");
+        let text = format!("only {examined} could be examined in time, without finding damage");
         (CheckOutcome::Inconclusive, text)
     } else {
         let text = format!(

@@ -156,7 +156,7 @@ impl Program {
                 (code, broken)
             }
             Ok(Err(error)) => (None, format!("{name}: {error}")),
-            Err(_) => (None, format!("{name} did not end in time")),
+            Err(_) => (None, format!("{name} did not finish in time")),
         };
         Ended { code, out: as_text(&out), err: as_text(&err), broken }
     }
@@ -267,7 +267,7 @@ mod tests {
         let pid = root.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
         let ended = shell(&script).run(Instant::now() + Duration::from_millis(500)).await;
-        assert_eq!(ended.broken, "sh did not end in time");
+        assert_eq!(ended.broken, "sh did not finish in time");
         assert_gone(&pid).await;
     }
 

@@ -44,9 +44,9 @@ const AGAIN: [&str; 4] = ["cloud_init", "network", "ssh", "services"];
 /// The check. The session runs it, as the last one.
 pub(crate) static CHECK: Check = Check {
     kind: "reboot",
-    proves: "the server reboots in order, its agent is back in time, host keys, machine id, host name and addresses \
+    proves: "the server reboots cleanly, its agent is back in time, host keys, machine id, host name and addresses \
              stay the same, and chosen checks pass again",
-    details: "It runs when all others have ended. If the server does not come back within the check's timeout, the \
+    details: "It runs once all others have ended. If the server does not come back within the check's timeout, the \
               trial ends as `agent_lost`; then another image is booted on the target, as `control` says, before this \
               one is blamed. The checks named in `again` are repeated if the schedule asks for them and they passed \
               before. On the cloud `local`, QEMU is started again on the same disk.",
@@ -73,7 +73,7 @@ pub(crate) static CHECK: Check = Check {
 };
 
 static KIND: Rule = Rule {
-    what: "a kind of check that the agent can make twice",
+    what: "a kind of check that the agent can run twice",
     help: "one that `image-manager checks` lists as the agent's, other than \"reboot\"",
     holds: |text| registry::find(text).is_some_and(|check| check.examine.is_some()),
 };
@@ -122,7 +122,7 @@ pub(crate) async fn order(request: CheckRequest, guest: Guest, mut keep: Kept) -
         keep.booted_at = guest.earliest_boot().map(Into::into);
         go_down(&guest, &keep, deadline).await
     } else {
-        let why = "the boot had not ended: there was no time to reboot";
+        let why = "the boot had not finished: there was no time to reboot";
         Err((CheckOutcome::Inconclusive, why.to_owned()))
     };
     let (outcome, why) = judgement.err().unwrap_or_default();
@@ -135,7 +135,7 @@ pub(crate) async fn order(request: CheckRequest, guest: Guest, mut keep: Kept) -
 async fn go_down(guest: &Guest, keep: &Kept, deadline: Instant) -> Result<(), (CheckOutcome, String)> {
     use CheckOutcome::{Fail, Inconclusive};
     keep.write(guest)
-        .map_err(|error| (Inconclusive, format!("cannot keep what the next boot must know: {error}")))?;
+        .map_err(|error| (Inconclusive, format!("cannot store what the next boot must know: {error}")))?;
     let systemd = guest.has("/run/systemd/system").then(|| program(guest, "systemctl")).flatten();
     let reboot = systemd.map(|systemctl| systemctl.with(["reboot"])).or_else(|| program(guest, "reboot"));
     let reboot = reboot.ok_or_else(|| (Fail, "the image has no program to reboot with".to_owned()))?;
@@ -145,7 +145,7 @@ async fn go_down(guest: &Guest, keep: &Kept, deadline: Instant) -> Result<(), (C
         return Err((Fail, format!("the order to reboot was refused: {}", ended.complaint())));
     }
     sleep_until(deadline).await;
-    Err((Fail, "the server was told to reboot and went on running until the check's time was up".to_owned()))
+    Err((Fail, "the server was told to reboot, but was still running when time ran out".to_owned()))
 }
 
 /// The second half, in the next boot. `requests`: all that the manager asked for.
@@ -238,9 +238,9 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
         .filter(|result| result.outcome() == Pass)
         .map(|result| result.name.as_str())
         .collect();
-    let held = if again.is_empty() { String::new() } else { format!("; held again: {}", again.join(", ")) };
+    let held = if again.is_empty() { String::new() } else { format!("; passed again: {}", again.join(", ")) };
     let took = seen.took.map(|took| format!(" in {}", text::seconds(took))).unwrap_or_default();
-    Ok(format!("rebooted{took}, and is the same server{held}"))
+    Ok(format!("rebooted{took}, and is still the same server{held}"))
 }
 
 fn as_json(seen: &Observation) -> Json {

@@ -38,7 +38,7 @@ const LINES: (usize, usize) = (12, 24);
 /// The check.
 pub static CHECK: Check = Check {
     kind: "script",
-    proves: "a program of your own ends with exit code 0, or with only passed points in the Test Anything Protocol",
+    proves: "a program of your own ends with exit code 0, or reports only passed points in the Test Anything Protocol",
     details: "The file is sent to the server and run there, in a private directory, once cloud-init has ended or most \
               of the check's time has passed. Its first line says what runs it, as in `#!/bin/sh`. Lines `ok 1 - name` \
               and `not ok 2 - name` are each shown as a point. Its output is kept, cut to a few lines. Processes that \
@@ -203,7 +203,7 @@ fn verdict(settings: &Settings, ended: &Ended, points: Option<&tap::Report>) -> 
         return (Skipped, "checks.script.file names no script".to_owned());
     }
     let Some(code) = ended.code else {
-        return (Fail, format!("the script did not end by itself: {}", ended.complaint()));
+        return (Fail, format!("the script did not complete: {}", ended.complaint()));
     };
     if let Some(report) = points {
         if let Some(wrong) = report.wrong() {

@@ -36,15 +36,15 @@ const GUEST_AGENT: &str = "qemu-guest-agent.service";
 /// The check.
 pub static CHECK: Check = Check {
     kind: "services",
-    proves: "the system has started in full, no unit has failed or is restarted again and again, and nothing \
-             unexpected listens",
+    proves: "the system has started completely, no unit has failed or keeps restarting, and nothing unexpected \
+             listens",
     details: "systemd must reach the state `running` within the timeout. If the hypervisor has a channel for it, the \
-              QEMU guest agent must run. A socket counts if others than the server itself can reach it; UDP ports that \
-              programs are given at random do not count.",
+              QEMU guest agent must run. A socket counts if anything but the server itself can reach it; UDP ports \
+              that are assigned at random do not count.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of the boot",
+    cost: "waits for the boot to finish",
     repeatable: false,
     keys: &[
         Key {
@@ -207,12 +207,12 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
     }
     if let Some(again) = seen.restarting.first() {
         let more = more(seen.restarting.len());
-        return Err((Fail, format!("{} is started again and again: {}{more}", again.unit, again.why)));
+        return Err((Fail, format!("{} keeps restarting: {}{more}", again.unit, again.why)));
     }
     if boot::is_starting(&seen.state) {
         let waits = match seen.pending.as_slice() {
             [] => String::new(),
-            units => format!(", for {}", text::list(units)),
+            units => format!(", waiting for {}", text::list(units)),
         };
         let after = text::seconds(seen.waited);
         return Err((Fail, format!("the system is still {} after {after}{waits}", seen.state)));
@@ -224,12 +224,12 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
     if seen.channel
         && let Some(why) = not_active(named(GUEST_AGENT))
     {
-        let what = "the guest agent does not run, and the hypervisor has a channel for it";
+        let what = "the guest agent is not running, though the hypervisor has a channel for it";
         return Err((Fail, format!("{what}: {GUEST_AGENT} {why}")));
     }
     for name in &settings.active {
         if let Some(why) = not_active(named(name)) {
-            return Err((Fail, format!("{name} {why}, and must be active")));
+            return Err((Fail, format!("{name} {why}, but must be active")));
         }
     }
     for name in &settings.enabled {
@@ -237,12 +237,12 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
         if !matches!(state, "enabled" | "enabled-runtime" | "alias" | "generated") {
             return Err((
                 Fail,
-                format!("{name} is {}, and must be enabled", text::or(state, "not installed")),
+                format!("{name} is {}, but must be enabled", text::or(state, "not installed")),
             ));
         }
     }
     if let Some(stranger) = seen.listeners.iter().find(|listener| !is_expected(settings, listener)) {
-        return Err((Fail, format!("{stranger}, which nobody expects (checks.services.sockets)")));
+        return Err((Fail, format!("{stranger}, which is not expected (checks.services.sockets)")));
     }
     let ports = counted(seen.listeners.len(), "listening port");
     Ok(format!("the system is {}, {ports}, all expected", seen.state))

@@ -42,17 +42,17 @@ const MOST_USERS: usize = 4;
 /// The check.
 pub static CHECK: Check = Check {
     kind: "ssh",
-    proves: "sshd answers with host keys of this boot, lets in by key the users that the schedule names, with sudo if \
-             it grants that, and lets in nobody by password",
+    proves: "sshd answers with host keys made in this boot, lets the schedule's users log in by key, with sudo where \
+             granted, and lets nobody log in by password",
     details: "`sshd -T` must accept its configuration; passwords and root's login must be as the schedule says. The \
-              keys of the schedule and of the server must be in the users' `authorized_keys`, with an owner and a mode \
-              that sshd accepts. The default user and the schedule's users with keys (the first four) really log in \
-              over loopback, with a temporary key pair: its public half is a line in their `authorized_keys` \
-              meanwhile. If the image has no SSH client, no login is tried, and the observations say so.",
+              keys of the schedule and of the server must be in the users' `authorized_keys`, with an owner and a \
+              mode that sshd accepts. The default user and the schedule's users with keys (the first four) actually \
+              log in over loopback, with a temporary key pair whose public half is a line in their `authorized_keys` \
+              for that time. If the image has no SSH client, no login is tried, and the observations say so.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of cloud-init; then a login for each user",
+    cost: "waits for cloud-init to finish; then a login for each user",
     repeatable: false,
     keys: &[Key {
         name: "root_login",
@@ -258,7 +258,7 @@ async fn log_in(
             users.drain(..).partition(|user| !user.file.is_empty() && guest.has(&user.file));
         for user in absent {
             user.login = Login::NotTried(match user.file.as_str() {
-                "" => "there is no such user, or sshd takes no keys from files".to_owned(),
+                "" => "there is no such user, or sshd reads no keys from files".to_owned(),
                 file => format!("there is no {file}, and no key that should be in it"),
             });
         }

@@ -50,7 +50,7 @@ pub static CHECK: Check = Check {
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of the boot",
+    cost: "waits for the boot to finish",
     repeatable: false,
     keys: &[
         Key {
@@ -216,7 +216,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
     if ahead > bound && !seen.synchronised {
         return (
             Inconclusive,
-            format!("the clock is {} ahead, or the request was so long on its way", span(ahead)),
+            format!("the clock is {} ahead, or the request took that long to arrive", span(ahead)),
         );
     }
     let keeper = match (seen.service.as_str(), seen.synchronised) {

@@ -45,7 +45,7 @@ pub static CHECK: Check = Check {
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for the end of cloud-init; then under a second",
+    cost: "waits for cloud-init to finish; then under a second",
     repeatable: false,
     keys: &[
         Key {
@@ -200,7 +200,7 @@ fn directories(guest: &Guest) -> Vec<String> {
     let fault = |(path, what): (&str, &str)| {
         let found = match fs::metadata(guest.path(path)) {
             Ok(found) => found,
-            Err(error) => return Some(format!("{what} cannot be looked at: {error}")),
+            Err(error) => return Some(format!("{what} cannot be examined: {error}")),
         };
         let (mode, shared) = (found.mode() & 0o7777, path != "/");
         let right = if shared { mode == 0o1777 } else { mode & 0o7577 == 0o555 };
@@ -226,12 +226,12 @@ fn passwords(settings: &Settings, accounts: &Accounts) -> Vec<String> {
                 faults.push("root has a password, the same on all servers: it is not locked".to_owned());
             }
             Password::Locked if name == "root" && settings.root_password == RootPassword::Set => {
-                faults.push("root is locked, and `checks.users.root_password` is \"set\"".to_owned());
+                faults.push("root is locked, but `checks.users.root_password` is \"set\"".to_owned());
             }
             _ => {}
         }
         if account.uid == 0 && name != "root" {
-            faults.push(format!("{name} has uid 0, as root has: all rights under another name"));
+            faults.push(format!("{name} has uid 0, like root: all rights under another name"));
         }
     }
     faults
@@ -259,7 +259,7 @@ fn user_faults(guest: &Guest, accounts: &Accounts, user: &Wanted) -> Vec<String>
     let has = |key: &String| texts.iter().any(|text| public_keys::keys(text).any(|(there, _)| there == key));
     if let Some(key) = user.keys.iter().find(|key| !has(key)) {
         let (file, key) = (account.at_home(".ssh/authorized_keys"), public_keys::fingerprint(key));
-        faults.push(format!("{name} has not its key {key} in {}", text::one_line(&file)));
+        faults.push(format!("{name} does not have its key {key} in {}", text::one_line(&file)));
     }
     faults
 }
@@ -275,7 +275,7 @@ fn homes(guest: &Guest, accounts: &Accounts) -> Vec<String> {
         }
         let mode = home.mode() & 0o7777;
         (mode & 0o002 != 0)
-            .then(|| format!("everybody may write the home directory {path} of {name}: mode {mode:04o}"))
+            .then(|| format!("the home directory {path} of {name} is writable by everybody: mode {mode:04o}"))
     };
     accounts.all.iter().filter(is_person).filter_map(fault).take(MOST_FAULTS).collect()
 }
@@ -340,7 +340,7 @@ pub fn judge(seen: &Observation) -> Judgement {
         _ if !seen.error.is_empty() => (Inconclusive, seen.error.clone()),
         [] => {
             let users = if seen.users.is_empty() {
-                "no user was asked for".to_owned()
+                "the schedule names no user".to_owned()
             } else {
                 format!("{}: as the schedule says", text::list(&seen.users))
             };

@@ -36,7 +36,7 @@ pub(super) async fn look(guest: &Guest, file: &'static str) -> Answer {
     let thread = std::thread::Builder::new().name("config-drive".to_owned());
     let started = thread.spawn(move || drop(send.send(look_now(&guest, file))));
     if let Err(error) = started {
-        return Answer::None(format!("cannot look: {error}"));
+        return Answer::None(format!("cannot be searched for: {error}"));
     }
     match timeout(PATIENCE, receive).await {
         Ok(Ok(answer)) => answer,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::agent_message::Kind;
 use image_manager_proto::v1::manager_message::Kind as ManagerKind;
 use image_manager_proto::v1::{
@@ -83,7 +84,7 @@ impl Conversation<'_, '_> {
                     self.say(Kind::Heartbeat(Heartbeat {}))?;
                 }
                 () = sleep_until(self.dead_at) => {
-                    return Err(Ended::Lost(format!("it said nothing for {}", text::seconds(self.silence))));
+                    return Err(Ended::Lost(format!("it sent nothing for {}", text::seconds(self.silence))));
                 }
                 () = sleep_until(deadline) => return Err(Ended::Deadline),
             }
@@ -120,12 +121,13 @@ impl Conversation<'_, '_> {
     /// Proves the key of the Hello, once in a stream.
     fn challenged(&mut self, challenge: &Challenge) -> Result<(), Ended> {
         if self.proved || self.checks.is_some() {
-            return Err(Ended::Lost("it asks for a proof where none is due".to_owned()));
+            return Err(Ended::Lost("it asks for a proof when none is due".to_owned()));
         }
         self.proved = true;
         let identity = self.session.identity;
         let signature = identity.key.prove(&challenge.nonce, &identity.fingerprint, &identity.build);
-        let signature = signature.ok_or_else(|| Ended::Lost("its challenge is none".to_owned()))?;
+        let signature =
+            signature.ok_or_else(|| Ended::Lost("its challenge cannot be answered".to_owned()))?;
         self.say(Kind::Proof(Proof { signature }))
     }
 
@@ -193,7 +195,7 @@ impl Conversation<'_, '_> {
         if !self.reported && !self.session.closing.is_due() && self.session.checks.is_complete(checks) {
             self.reported = true;
             let results = self.session.checks.results();
-            tracing::info!("reporting {} results", results.len());
+            tracing::info!("reporting {}", counted(results.len(), "result"));
             self.say(Kind::Report(Report { results }))?;
         }
         Ok(())
@@ -203,7 +205,7 @@ impl Conversation<'_, '_> {
         let Some(outbox) = &self.outbox else { return Ok(()) };
         let message = AgentMessage { kind: Some(kind) };
         outbox.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Ended::Lost("it does not read".to_owned()),
+            mpsc::error::TrySendError::Full(_) => Ended::Lost("it has stopped reading".to_owned()),
             mpsc::error::TrySendError::Closed(_) => Ended::Lost("the stream is closed".to_owned()),
         })
     }

@@ -75,7 +75,7 @@ impl RequestedChecks {
         }
         if self.slots.len() >= MOST_CHECKS {
             let refused =
-                inconclusive(request.name.clone(), &format!("an agent runs {MOST_CHECKS} checks at most"));
+                inconclusive(request.name.clone(), &format!("an agent runs at most {MOST_CHECKS} checks"));
             // In the report, too: without it the manager would wait for its result.
             if self.slots.len() < MOST_CHECKS + MOST_REFUSED {
                 self.slots.push(Slot {
@@ -106,7 +106,7 @@ impl RequestedChecks {
                 self.reboot = before;
                 let refused = inconclusive(
                     request.name.clone(),
-                    "a server reboots once: another check has asked for it",
+                    "a server reboots only once: another check has asked for it",
                 );
                 if let Some(slot) = self.slots.last_mut() {
                     slot.result = Some(refused.clone());
@@ -162,7 +162,7 @@ impl RequestedChecks {
             None => std::future::pending().await,
         };
         let name = self.names.remove(&id).unwrap_or_default();
-        let result = result.unwrap_or_else(|| inconclusive(name.clone(), "the check broke off"));
+        let result = result.unwrap_or_else(|| inconclusive(name.clone(), "the check crashed"));
         let outcome = checks::word(result.outcome());
         tracing::info!("check {}: {outcome}: {}", text::one_line(&name), result.summary);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == name) {

@@ -54,7 +54,7 @@ pub(super) async fn keep(bases: &Path, layout: &Layout, build: &str) {
     let (bases, made, owner) = (bases.to_owned(), layout.base.clone(), build.to_owned());
     let kept = tokio::task::spawn_blocking(move || take_over(&bases, &made, &owner)).await;
     match kept.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        Ok(Some(name)) => tracing::info!(build, "keeps the base {name}"),
+        Ok(Some(name)) => tracing::info!(build, "kept the base {name}"),
         Ok(None) => {}
         Err(error) => tracing::warn!(build, "cannot keep the base: {error}"),
     }
@@ -75,10 +75,10 @@ fn take_over(bases: &Path, made: &Path, build: &str) -> io::Result<Option<String
     // Not through a link: a hook could lead elsewhere by one.
     let Ok(found) = fs::symlink_metadata(&packed) else { return Ok(None) };
     if !found.is_file() || found.len() == 0 || found.len() > LARGEST {
-        return Err(io::Error::other(format!("{} is no file of a usual size", packed.display())));
+        return Err(io::Error::other(format!("{} is not a file of a plausible size", packed.display())));
     }
     if free_bytes(bases)? < ROOM.saturating_add(found.len()) {
-        return Err(io::Error::other("there is little room for it"));
+        return Err(io::Error::other("there is too little space for it"));
     }
     let part = bases.join(format!("{key}.{build}{PART}"));
     let result = copy(&packed, &part).and_then(|sum| {

@@ -81,17 +81,17 @@ pub(super) async fn check(order: &Order) -> Result<(), BuilderError> {
     if let Some(element) = order.elements.iter().find(|name| !plain(name, "._-")) {
         return Err(BuilderError::new(
             Reason::DibElementUnknown,
-            format!("{element:?} is no name of an element"),
+            format!("{element:?} is not the name of an element"),
         ));
     }
     if let Some(package) = order.packages.iter().find(|name| !plain(name, "._+:~=-")) {
         return Err(BuilderError::new(
             Reason::DibPackageMissing,
-            format!("{package:?} is no name of a package"),
+            format!("{package:?} is not the name of a package"),
         ));
     }
     if !plain(&order.build_id, "._-") {
-        return Err(BuilderError::new(Reason::DibFailed, format!("{:?} is no build id", order.build_id)));
+        return Err(BuilderError::new(Reason::DibFailed, format!("{:?} is not a build id", order.build_id)));
     }
     match tokio::fs::metadata(&order.program).await {
         Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(()),

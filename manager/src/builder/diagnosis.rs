@@ -39,7 +39,7 @@ pub(super) fn diagnose(exit: Exit, tail: &Tail, reader: &LogReader) -> BuilderEr
 pub(super) fn stale(reader: &LogReader) -> Option<BuilderError> {
     let missed = reader.missed_index()?;
     let text = format!(
-        "a package mirror did not deliver{}, and the build went on without it: the image lacks updates",
+        "a package mirror did not deliver{}, but the build went on without it: the image lacks updates",
         place(missed.script.as_ref())
     );
     let mut error = BuilderError::new(Reason::MirrorUnreachable, text);
@@ -88,7 +88,7 @@ fn definition_error(lines: &[&str]) -> Option<BuilderError> {
             )),
             "AlreadyProvidedException" => Some(BuilderError::new(
                 Reason::DibElementConflict,
-                format!("two elements provide the same: {text}"),
+                format!("two elements provide the same thing: {text}"),
             )),
             "InvalidElementDir" => {
                 Some(BuilderError::new(Reason::DibFailed, format!("the elements path is wrong: {text}")))
@@ -109,24 +109,24 @@ fn host_error(lines: &[&str]) -> Option<BuilderError> {
             let format = format.trim_start_matches([':', ' ']);
             return Some(BuilderError::new(
                 Reason::DibFormatUnknown,
-                format!("qemu-img knows no output format {format}"),
+                format!("qemu-img does not know the output format {format}"),
             ));
         }
         if line.starts_with("unshare: ") {
-            let text = format!("this host does not let the manager contain the build; is it root? {line}");
+            let text = format!("this host does not let the manager contain the build (not root?): {line}");
             return Some(BuilderError::new(Reason::DibFailed, text));
         }
         if line.contains("losetup: ") && line.contains("loop device") {
             return Some(BuilderError::new(
                 Reason::DibFailed,
-                format!("this host gives no loop device: {line}"),
+                format!("this host provides no loop device: {line}"),
             ));
         }
         let absent = line.strip_prefix("contain: ").and_then(|said| said.strip_suffix(" is not installed"));
         let absent =
             absent.or_else(|| line.ends_with("qemu-img executable not found.").then_some("qemu-img"));
         absent.map(|tool| {
-            BuilderError::new(Reason::DibMissing, format!("{tool} is not installed, and DIB needs it"))
+            BuilderError::new(Reason::DibMissing, format!("{tool} is not installed, but DIB needs it"))
         })
     })
 }
@@ -155,19 +155,19 @@ fn sign(lines: &[&str], script: Option<&Script>) -> Option<BuilderError> {
             Cause::Clock => BuilderError::new(
                 Reason::ClockDiffers,
                 format!(
-                    "by this host's clock something that was downloaded is not valid yet, or not any more{place}: \
+                    "by this host's clock, something that was downloaded is not valid yet, or has expired{place}: \
                      {line}"
                 ),
             ),
             Cause::RateLimit => BuilderError::new(
                 Reason::RateLimited,
-                format!("a place to download from has had too many requests of this host{place}: {line}"),
+                format!("a place to download from has had too many requests from this host{place}: {line}"),
             ),
             Cause::Inconsistent => BuilderError::new(
                 Reason::MirrorInconsistent,
                 format!(
-                    "what was downloaded does not have the size or checksum that was announced{place}; the mirror \
-                     is in the middle of a publication, or a copy is damaged on the way or in a cache: {line}"
+                    "what was downloaded does not have the size or checksum that was announced{place}; the mirror is \
+                     in the middle of an update, or a copy was damaged in transit or in a cache: {line}"
                 ),
             ),
             Cause::Unreachable => BuilderError::new(

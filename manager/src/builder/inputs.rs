@@ -76,9 +76,9 @@ impl Secret {
         } else if !pair.contains(&b':') {
             Some("it has no `:`")
         } else if pair.iter().any(bad) || std::str::from_utf8(pair).is_err() {
-            Some("it has white space or control characters, which apt's auth.conf cannot have")
+            Some("it has white space or control characters, which apt's auth.conf cannot contain")
         } else if strict && pair.iter().any(|letter| b"$\"'\\%".contains(letter)) {
-            Some("it has one of $ \" ' \\ %, which a file of dnf cannot have")
+            Some("it has one of $ \" ' \\ %, which a file of dnf cannot contain")
         } else {
             None
         }

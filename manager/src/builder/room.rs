@@ -10,7 +10,7 @@ use nix::sys::statvfs::statvfs;
 pub enum NoRoom {
     /// There is less than needed.
     #[error(
-        "{} has {} free, and the build needs {}: make room there, or let it work elsewhere",
+        "{} has {} free, but the build needs {}: make room there, or let it work elsewhere",
         path.display(), bytes(*free), bytes(*need)
     )]
     TooLittle {
@@ -22,7 +22,7 @@ pub enum NoRoom {
         need: u64,
     },
     /// The file system cannot be asked.
-    #[error("cannot find out how much room {} has: {source}", path.display())]
+    #[error("cannot find out how much free space {} has: {source}", path.display())]
     Unknown {
         /// Where.
         path: PathBuf,
@@ -108,7 +108,7 @@ mod tests {
         assert!(check_room(here, 1).is_ok());
         let error = check_room(here, 1 << 60).unwrap_err();
         assert!(matches!(error, NoRoom::TooLittle { need, free, .. } if need == 1 << 60 && free > 0));
-        assert!(error.to_string().contains("and the build needs 1073741824.0 GiB"), "{error}");
+        assert!(error.to_string().contains("but the build needs 1073741824.0 GiB"), "{error}");
         assert!(check_room(Path::new("/does/not/exist"), 1).is_err());
     }
 

@@ -34,11 +34,11 @@ pub async fn version(program: &Path) -> Result<String, String> {
         child.wait().await
     };
     match tokio::time::timeout(PATIENCE, work).await {
-        Err(_) => Err(format!("{shown} did not say its version within {} s", PATIENCE.as_secs())),
-        Ok(Err(error)) => Err(format!("{shown} did not say its version: {error}")),
-        Ok(Ok(status)) if !status.success() => Err(format!("{shown} did not say its version: {status}")),
+        Err(_) => Err(format!("{shown} did not print its version within {} s", PATIENCE.as_secs())),
+        Ok(Err(error)) => Err(format!("{shown} did not print its version: {error}")),
+        Ok(Ok(status)) if !status.success() => Err(format!("{shown} did not print its version: {status}")),
         Ok(Ok(_)) => match said.trim() {
-            "" => Err(format!("{shown} did not say its version")),
+            "" => Err(format!("{shown} did not print its version")),
             version => Ok(version.to_owned()),
         },
     }

@@ -18,18 +18,18 @@ const MIB: u64 = 1 << 20;
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "artifact",
-    proves: "no keys, passwords, secrets, histories, caches or logs of the build are in the image, its mounts fit \
-             every host, and it is not much larger than the last good one",
+    proves: "no keys, passwords, secrets, histories, caches or logs from the build are in the image, its mounts work \
+             on every host, and it is not much larger than the last good one",
     details: "The image is read by a library before it is uploaded, so no server has changed anything yet. Private \
               keys, authorized keys, files in which programs keep passwords (`.netrc`, `.docker/config.json` and the \
               like), shell histories, proxies, users with an empty password, a machine id, and lines of fstab that \
               name a device such as `/dev/vda1` fail the check. ext4 and XFS can be read.\n\nThe values of \
               `image.secrets` are looked for, as they are and as tools write them (base64, in a URL), in the files \
               below `/boot`, `/etc`, `/home`, `/opt`, `/root`, `/srv`, `/tmp`, `/usr/local` and `/var`, up to 64 MiB \
-              of each and 1 GiB in all. A value of under 8 bytes, or a word of under 16 letters, is not looked for, \
-              because any file may contain it. The result names the secret and the file, never the value.\n\nThe \
-              image's size is compared with that of the last build of the schedule, in the same format, that passed \
-              and whose image was not revoked. If there is none, the size passes.",
+              of each and 1 GiB in all. A value shorter than 8 bytes, or a word shorter than 16 letters, is not \
+              looked for, because any file may contain it. The result names the secret and the file, never the \
+              value.\n\nThe image's size is compared with that of the last build of the schedule, in the same format, \
+              that passed and whose image was not revoked. If there is none, the size passes.",
     set: Set::Cloud,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
@@ -46,13 +46,13 @@ pub(crate) static CHECK: Check = Check {
             name: "max_caches",
             value: ValueType::Size { largest: 1 << 50 },
             default: "\"1 MiB\"",
-            help: "most room that caches of package managers may take",
+            help: "maximum size of the package managers' caches",
         },
         Key {
             name: "max_logs",
             value: ValueType::Size { largest: 1 << 50 },
             default: "\"16 MiB\"",
-            help: "most room that logs may take",
+            help: "maximum size of the logs",
         },
         Key {
             name: "max_growth",
@@ -66,7 +66,7 @@ pub(crate) static CHECK: Check = Check {
 
 static PATH: Rule = Rule {
     what: "a path in the image",
-    help: "the whole path, as in \"/root/.ssh/authorized_keys\"",
+    help: "an absolute path, as in \"/root/.ssh/authorized_keys\"",
     holds: |text| text.starts_with('/') && (2..=1024).contains(&text.len()),
 };
 
@@ -101,7 +101,7 @@ pub(crate) fn judge(
     let (outcome, summary) = match (wrong.split_first(), seen, sizes) {
         (Some((first, [])), _, _) => (CheckOutcome::Fail, first.clone()),
         (Some((first, others)), _, _) => (CheckOutcome::Fail, format!("{first} (and {} more)", others.len())),
-        (None, Err(why), _) => (CheckOutcome::Inconclusive, format!("the image was not looked into: {why}")),
+        (None, Err(why), _) => (CheckOutcome::Inconclusive, format!("the image was not examined: {why}")),
         (None, _, Err(why)) => {
             (CheckOutcome::Inconclusive, format!("the sizes of the schedule's images are not known: {why}"))
         }
@@ -147,8 +147,8 @@ fn grown(settings: &Settings, sizes: &ImageSizes) -> Option<String> {
     let (own, (build, last)) = (sizes.own?, sizes.last_good.as_ref()?);
     let (own, last, may) = (bytes(own), bytes(*last), settings.max_growth);
     Some(format!(
-        "the image has {own}, {growth} % more than the last good one's {last} (build {build}); {may} % are allowed: where \
-         it is meant, raise checks.artifact.max_growth"
+        "the image is {own}, {growth} % larger than the last good one's {last} (build {build}); {may} % is allowed: \
+         if it is intended, raise checks.artifact.max_growth"
     ))
 }
 
@@ -158,12 +158,12 @@ fn compared(sizes: &ImageSizes) -> String {
         (Some(own), Some((_, last)), Some(growth)) => {
             let (own, last_good) = (bytes(own), bytes(*last));
             match growth {
-                0 => format!("it has {own}, the last good one {last_good}"),
-                _ => format!("it has {own}, {growth} % more than the last good one's {last_good}"),
+                0 => format!("it is {own}, the last good one {last_good}"),
+                _ => format!("it is {own}, {growth} % larger than the last good one's {last_good}"),
             }
         }
-        (None, _, _) => "its size is not known any more, and was compared with none".to_owned(),
-        _ => "there is no good image of its schedule yet to compare its size with".to_owned(),
+        (None, _, _) => "its size is no longer known, and was not compared".to_owned(),
+        _ => "its schedule has no good image yet to compare its size with".to_owned(),
     }
 }
 
@@ -172,11 +172,11 @@ fn not_sought(seen: &Inspection) -> String {
     let plain = match seen.secrets_not_sought.as_slice() {
         [] => String::new(),
         names => {
-            format!("; what is too short or too plain to be looked for: the secret {}", names.join(", "))
+            format!("; too short or too plain to be looked for: the secret {}", names.join(", "))
         }
     };
     let cut = if seen.secrets_cut_short {
-        "; its secrets were looked for in a part of its files: there are too many"
+        "; its secrets were looked for in only some of its files: there are too many"
     } else {
         ""
     };
@@ -211,7 +211,7 @@ fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
         ));
     }
     wrong.extend(each(&seen.proxies, "a proxy of the build is set in"));
-    wrong.extend(each(&seen.histories, "a history came with the image:"));
+    wrong.extend(each(&seen.histories, "a shell history came with the image:"));
     wrong.extend(
         seen.unstable_mounts
             .iter()
@@ -219,11 +219,11 @@ fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
     );
     if seen.cache_bytes > settings.max_caches {
         let (are, may) = (bytes(seen.cache_bytes), bytes(settings.max_caches));
-        wrong.push(format!("caches of package managers take {are}, {may} are allowed"));
+        wrong.push(format!("caches of package managers take {are}, but at most {may} is allowed"));
     }
     if seen.log_bytes > settings.max_logs {
         let (are, may) = (bytes(seen.log_bytes), bytes(settings.max_logs));
-        wrong.push(format!("logs of the build take {are}, {may} are allowed"));
+        wrong.push(format!("logs of the build take {are}, but at most {may} is allowed"));
     }
     wrong
 }
@@ -293,17 +293,17 @@ mod tests {
         };
         let (outcome, summary) = judged(json!({}), Some(151 * MIB), Some(100 * MIB));
         assert_eq!(outcome, Fail);
-        let why = "the image has 151.0 MiB, 51 % more than the last good one's 100.0 MiB (build 0199); 50 % are allowed";
+        let why = "the image is 151.0 MiB, 51 % larger than the last good one's 100.0 MiB (build 0199)";
         assert!(summary.starts_with(why), "{summary}");
         assert_eq!(judged(json!({ "max_growth": 51 }), Some(151 * MIB), Some(100 * MIB)).0, Pass);
         let (outcome, summary) = judged(json!({}), Some(150 * MIB), Some(100 * MIB));
         assert!(
-            outcome == Pass && summary.ends_with("50 % more than the last good one's 100.0 MiB"),
+            outcome == Pass && summary.ends_with("50 % larger than the last good one's 100.0 MiB"),
             "{summary}"
         );
         assert_eq!(judged(json!({}), Some(1), Some(100 * MIB)).0, Pass, "smaller is no growth");
         let (outcome, summary) = judged(json!({}), Some(MIB), None);
-        assert!(outcome == Pass && summary.contains("no good image of its schedule yet"), "{summary}");
+        assert!(outcome == Pass && summary.contains("no good image yet"), "{summary}");
         assert_eq!(judged(json!({}), None, Some(MIB)).0, Pass);
         assert_eq!(judged(json!({}), Some(MIB), Some(0)).0, Pass);
         let unread = judge(

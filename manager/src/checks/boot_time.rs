@@ -15,28 +15,28 @@ const LONGEST: Duration = Duration::from_hours(2);
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "boot_time",
-    proves: "the agent comes, and cloud-init ends, within the time that the schedule gives them",
+    proves: "the agent attaches, and cloud-init finishes, within the time that the schedule gives them",
     details: "`attach` and `cloud_init` are counted from the start of the server's kernel. With `factor`, the time \
-              from the request for the server until the agent comes is compared with the time that 95 % of the \
-              schedule's recent builds that passed did not exceed; there must be 10 of them.",
+              from the request for the server until the agent attaches is compared with the time that 95 % of the \
+              schedule's recent builds that passed did not exceed; there must be at least 10 of them.",
     set: Set::Named,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
     cost: "nothing",
     repeatable: false,
     keys: &[
-        Key { name: "attach", value: BUDGET, default: "any", help: "longest time until the agent comes" },
+        Key { name: "attach", value: BUDGET, default: "any", help: "longest time until the agent attaches" },
         Key {
             name: "cloud_init",
             value: BUDGET,
             default: "any",
-            help: "longest time until cloud-init ends; needs the check `cloud_init`",
+            help: "longest time until cloud-init finishes; needs the check `cloud_init`",
         },
         Key {
             name: "factor",
             value: ValueType::Number { smallest: 1, largest: 100 },
             default: "no comparison",
-            help: "at most this many times what the schedule's builds take, as in `factor = 2`",
+            help: "at most this many times what the schedule's builds usually take, as in `factor = 2`",
         },
     ],
     examine: None,
@@ -78,16 +78,16 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, times
     let mut unknown = Vec::new();
     let mut compare = |what: &str, budget: Option<f64>, took: Option<f64>| match (budget, took) {
         (Some(budget), Some(took)) if took > budget => {
-            over.push(format!("{what} after {took:.1} s, {budget:.1} s are allowed"));
+            over.push(format!("{what} after {took:.1} s, but at most {budget:.1} s is allowed"));
         }
-        (Some(_), None) => unknown.push(format!("when {what} is not known")),
+        (Some(_), None) => unknown.push(format!("it is not known when {what}")),
         _ => {}
     };
     let seconds = |budget: Option<Seconds>| budget.map(|budget| budget.0.as_secs_f64());
-    compare("the agent came", seconds(settings.attach), times.attach);
-    compare("cloud-init ended", seconds(settings.cloud_init), times.cloud_init);
+    compare("the agent attached", seconds(settings.attach), times.attach);
+    compare("cloud-init finished", seconds(settings.cloud_init), times.cloud_init);
     let usual = settings.factor.zip(times.usual).map(|(factor, usual)| f64::from(factor) * usual);
-    compare("the server was there", usual, times.booting);
+    compare("the server was up", usual, times.booting);
     let seen = json!({
         "attach_seconds": times.attach,
         "cloud_init_seconds": times.cloud_init,
@@ -99,9 +99,9 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, times
     } else if !unknown.is_empty() {
         (CheckOutcome::Inconclusive, unknown.join("; "))
     } else {
-        let took = times.attach.map_or_else(String::new, |took| format!("the agent came after {took:.1} s"));
-        let cloud_init =
-            times.cloud_init.map_or_else(String::new, |took| format!(", cloud-init ended after {took:.1} s"));
+        let took = times.attach.map(|took| format!("the agent attached after {took:.1} s"));
+        let cloud_init = times.cloud_init.map(|took| format!(", cloud-init finished after {took:.1} s"));
+        let (took, cloud_init) = (took.unwrap_or_default(), cloud_init.unwrap_or_default());
         (CheckOutcome::Pass, format!("{took}{cloud_init}"))
     };
     Judged { outcome, summary, observations: seen }
@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(judged(json!({}), &times).0, Pass);
         assert_eq!(judged(json!({ "attach": 21, "cloud_init": 41, "factor": 3 }), &times).0, Pass);
         let (outcome, why) = judged(json!({ "attach": 19 }), &times);
-        assert_eq!((outcome, why.as_str()), (Fail, "the agent came after 20.0 s, 19.0 s are allowed"));
+        assert_eq!(
+            (outcome, why.as_str()),
+            (Fail, "the agent attached after 20.0 s, but at most 19.0 s is allowed")
+        );
         assert_eq!(judged(json!({ "cloud_init": 39 }), &times).0, Fail);
         assert_eq!(judged(json!({ "factor": 2 }), &times).0, Fail);
         let young = Times { usual: None, ..times.clone() };

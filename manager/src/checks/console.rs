@@ -48,7 +48,7 @@ pub(crate) static CHECK: Check = Check {
             name: "kernel",
             value: ValueType::Flag,
             default: "true",
-            help: "messages of the kernel must be there",
+            help: "kernel messages must be there",
         },
         Key { name: "login", value: ValueType::Flag, default: "true", help: "a login prompt must be there" },
         Key {
@@ -127,10 +127,10 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
     let summary = match fault {
         Some(fault) => told(fault, &complaints),
         None => match (kernel, login) {
-            (true, true) => "the kernel and a login prompt are on the serial console",
-            (true, false) => "the kernel is on the serial console",
-            (false, true) => "a login prompt is on the serial console",
-            (false, false) => "something is on the serial console",
+            (true, true) => "the serial console shows the kernel's messages and a login prompt",
+            (true, false) => "the serial console shows the kernel's messages",
+            (false, true) => "the serial console shows a login prompt",
+            (false, false) => "the serial console shows something",
         }
         .to_owned(),
     };
@@ -148,13 +148,15 @@ fn told(fault: Fault, complaints: &[&str]) -> String {
             let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
             format!("the console complains: {first}{more}")
         }
-        Fault::IsEmpty => "nothing came on the serial console: the kernel's command line names none, as `console=ttyS0` does"
-            .to_owned(),
-        Fault::LacksKernel => {
-            "no line of the kernel came on the serial console: its command line names none, as `console=ttyS0` does"
+        Fault::IsEmpty => {
+            "nothing appeared on the serial console: the kernel's command line names none, as in `console=ttyS0`"
                 .to_owned()
         }
-        Fault::LacksLogin => "no login prompt came on the serial console: no getty serves it".to_owned(),
+        Fault::LacksKernel => {
+            "no kernel message appeared on the serial console: the command line names none, as in `console=ttyS0`"
+                .to_owned()
+        }
+        Fault::LacksLogin => "no login prompt appeared on the serial console: no getty serves it".to_owned(),
     }
 }
 
@@ -217,8 +219,8 @@ mod tests {
         let without_login = GOOD.replace("server login: ", "");
         assert!(judged(&without_login, &json!({})).1.starts_with("no login prompt"));
         assert_eq!(judged(&without_login, &json!({ "login": false })).0, Pass);
-        assert!(judged("SeaBIOS\nGRUB loading\n", &json!({})).1.starts_with("no line of the kernel"));
-        assert!(judged(" \n", &json!({})).1.starts_with("nothing came"));
+        assert!(judged("SeaBIOS\nGRUB loading\n", &json!({})).1.starts_with("no kernel message"));
+        assert!(judged(" \n", &json!({})).1.starts_with("nothing appeared"));
         let overwritten =
             GOOD.replace("login: ", "login: [  139.647769] cloud-init[457]: Cloud-init running");
         assert_eq!(judged(&overwritten, &json!({})).0, Pass);

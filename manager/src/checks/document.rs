@@ -13,8 +13,8 @@ What an image can be asked to prove. This page is generated from the program (`m
 the checks, and `image-manager checks KIND` describes one of them.
 
 `checks.set` names a set: `\"minimal\"`, `\"cloud\"` (the default: what every cloud image must prove, at the cost of
-seconds) or `\"thorough\"`; each has the checks of those before it. In addition, `checks.KIND = { ... }` sets the keys of
-a check or adds one, and `checks.KIND = false` takes one away. A schedule that names checks but no set has only the
+seconds) or `\"thorough\"`; each includes the checks of those before it. In addition, `checks.KIND = { ... }` sets the
+keys of a check or adds one, and `checks.KIND = false` removes one. A schedule that names checks but no set has only the
 checks that it names, and one with `checks = {}` has none. Several checks of one kind have names of their own:
 
 ```toml

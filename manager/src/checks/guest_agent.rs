@@ -51,12 +51,12 @@ pub(crate) fn judge(
         (_, Some(false)) if settings.needed => {
             (Fail, "the image has no guest agent: install qemu-guest-agent".to_owned())
         }
-        (_, Some(false)) => (Pass, "the image has no guest agent: there is nobody to ask".to_owned()),
+        (_, Some(false)) => (Pass, "the image has no guest agent: there is nothing to ask".to_owned()),
         (Ok(GuestAgent::NotAsked), _) => {
-            (Pass, "this cloud lets nobody else ask the guest agent: it was not asked".to_owned())
+            (Pass, "this cloud lets nobody else ask the guest agent, so it was not asked".to_owned())
         }
         (Ok(GuestAgent::Silent(why)), Some(true)) => {
-            (Fail, format!("the image has a guest agent, and it does not answer the hypervisor: {why}"))
+            (Fail, format!("the image has a guest agent, but it does not answer the hypervisor: {why}"))
         }
         (Ok(GuestAgent::Silent(why)), None) if settings.needed => {
             (Fail, format!("no guest agent answers the hypervisor: {why}"))

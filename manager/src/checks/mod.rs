@@ -39,13 +39,13 @@ pub(crate) struct Judged {
 impl Judged {
     /// It did not end within the check's timeout.
     pub(crate) fn late(timeout: Duration) -> Self {
-        let summary = format!("it did not end within {}", humantime::format_duration(timeout));
+        let summary = format!("it did not finish within {}", humantime::format_duration(timeout));
         Self { outcome: CheckOutcome::Inconclusive, summary, observations: json!({}) }
     }
 
     /// Nobody looks after this kind of check.
     pub(crate) fn unknown(kind: &str) -> Self {
-        let summary = format!("this manager does not know checks of the kind {kind}");
+        let summary = format!("this manager does not support the check kind {kind}");
         Self { outcome: CheckOutcome::Skipped, summary, observations: json!({}) }
     }
 }

@@ -13,7 +13,7 @@ use crate::cloud::Shutdown;
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "poweroff",
-    proves: "the power button (ACPI), with which a cloud stops a server, turns the server off in order",
+    proves: "the power button (ACPI), with which a cloud stops a server, shuts the server down cleanly",
     details: "It is tried last, when the agent has gone. A server that a cloud has to stop by force loses what it has \
               not written.",
     set: Set::Thorough,
@@ -60,21 +60,22 @@ pub(crate) fn judge(
         Err(why) => (CheckOutcome::Inconclusive, format!("the server could not be stopped: {why}")),
         Ok(Shutdown::Forced) => (
             CheckOutcome::Fail,
-            format!("the power button did not turn the server off in {seconds:.0} s: force did"),
+            format!("the power button did not turn the server off within {seconds:.0} s: it was forced off"),
         ),
         Ok(Shutdown::InOrder | Shutdown::Unknown) if late => (
             CheckOutcome::Fail,
             format!(
-                "the server took {seconds:.1} s to shut down, {} are allowed",
+                "the server took {seconds:.1} s to shut down, but at most {} is allowed",
                 humantime::format_duration(within)
             ),
         ),
         Ok(Shutdown::Unknown) => {
-            let why = format!("the cloud does not say whether it needed force, in {seconds:.1} s");
+            let but = "but the cloud does not say whether by force";
+            let why = format!("the server shut down in {seconds:.1} s, {but}");
             (CheckOutcome::Inconclusive, why)
         }
         Ok(Shutdown::InOrder) => {
-            (CheckOutcome::Pass, format!("the server shut down in order in {seconds:.1} s"))
+            (CheckOutcome::Pass, format!("the server shut down cleanly in {seconds:.1} s"))
         }
     };
     Judged { outcome, summary, observations: json!({ "seconds": seconds }) }

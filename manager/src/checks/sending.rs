@@ -40,7 +40,7 @@ pub(crate) fn content(path: &Path, largest: u64) -> Result<String, String> {
     let mut text = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(format!("{name} is no file"));
+        return Err(format!("{name} is not a file"));
     }
     file.take(largest + 1)
         .read_to_end(&mut text)
@@ -48,5 +48,5 @@ pub(crate) fn content(path: &Path, largest: u64) -> Result<String, String> {
     if text.len() as u64 > largest {
         return Err(format!("{name} has more than {largest} bytes"));
     }
-    String::from_utf8(text).map_err(|_| format!("{name} is no text in UTF-8"))
+    String::from_utf8(text).map_err(|_| format!("{name} is not UTF-8 text"))
 }

@@ -28,10 +28,10 @@ pub(super) enum Refusal {
     #[error("is not a qcow2 image")]
     NotQcow2,
     /// A raw file that no disk is.
-    #[error("is not a raw disk: it has {0} bytes, which is no whole number of sectors")]
+    #[error("is not a raw disk: it has {0} bytes, which is not a whole number of sectors")]
     NoSectors(u64),
     /// It needs another file.
-    #[error("has a {0}: an image must stand on its own")]
+    #[error("has a {0}: an image must be self-contained")]
     NotAlone(&'static str),
     /// QEMU has marked it.
     #[error("is marked as corrupt")]

@@ -39,7 +39,7 @@ impl Incidents {
         let mut lines: Vec<_> =
             kept.into_iter().map(|(what, often)| format!("{what}{}", times(often))).collect();
         if more > 0 {
-            lines.push(format!("and {more} incidents more"));
+            lines.push(format!("and {more} more incidents"));
         }
         lines.join("; ")
     }
@@ -96,6 +96,6 @@ mod tests {
             .watch(async { (0..100).for_each(|number| note(&format!("{number} {}", "é".repeat(1000)))) })
             .await;
         let said = incidents.take();
-        assert!(said.ends_with("; and 88 incidents more") && said.chars().count() < MOST * (LONGEST + 10));
+        assert!(said.ends_with("; and 88 more incidents") && said.chars().count() < MOST * (LONGEST + 10));
     }
 }

@@ -136,7 +136,7 @@ async fn first_hello(incoming: &mut Streaming<AgentMessage>) -> Result<Hello, St
             Err(Status::invalid_argument("Hello without a boot id"))
         }
         Some(agent_message::Kind::Hello(hello)) if ![0, KEY].contains(&hello.public_key.len()) => {
-            Err(Status::invalid_argument("the key in Hello is none of Ed25519"))
+            Err(Status::invalid_argument("the key in Hello is not an Ed25519 key"))
         }
         Some(agent_message::Kind::Hello(hello)) => Ok(hello),
         _ => Err(Status::invalid_argument("the first message must be Hello")),
@@ -161,7 +161,7 @@ impl Gateway {
             None => {
                 self.inner.unknown_tokens.fetch_add(1, Ordering::Relaxed);
                 self.inner.refusals.note(Refused::NoToken, peer, "");
-                Err(Status::unauthenticated("bring the token as `authorization: Bearer <token>`"))
+                Err(Status::unauthenticated("send the token as `authorization: Bearer <token>`"))
             }
         }
     }

@@ -114,18 +114,19 @@ impl Contest {
     pub fn message(&self) -> String {
         let second = self.second.from();
         let Some(first) = &self.first else {
-            return format!("somebody at {second} came with this server's token and a proof that is wrong");
+            return format!("somebody at {second} connected with this server's token and a wrong proof");
         };
         let first = first.from();
         let what = match self.conflict {
             Conflict::OtherKey => "has another key",
             Conflict::OtherBoot => "has the key of the first, from another boot",
-            Conflict::OtherAddress => "has the key of the first, and calls from another address",
+            Conflict::OtherAddress => "has the key of the first, but calls from another address",
             Conflict::WrongProof => "does not have the key that it names",
         };
         format!(
-            "a second agent came with this server's token: the first called from {first}, the second from {second}, \
-             and it {what}; somebody else has the token, or the server was rebooted though no check asked for that"
+            "a second agent connected with this server's token: the first called from {first}, the second from \
+             {second}, and it {what}; somebody else has the token, or the server was rebooted though no check asked \
+             for that"
         )
     }
 

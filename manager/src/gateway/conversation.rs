@@ -48,7 +48,7 @@ impl Conversation {
             End::Goodbye => return,
             End::Gone(why) => why,
             End::Refused(status) => {
-                let why = format!("it broke the protocol: {}", status.message());
+                let why = format!("it violated the protocol: {}", status.message());
                 // The stream may be full or gone; the session is told in any case.
                 let _ = self.outgoing.try_send(Err(status));
                 why
@@ -85,7 +85,7 @@ impl Conversation {
             tokio::select! {
                 () = self.slot.end.cancelled() => return End::Gone("the build has ended its session".to_owned()),
                 () = sleep_until(silence) => {
-                    return End::Gone(format!("nothing was heard of it for {:?}", self.settings().heartbeat_timeout));
+                    return End::Gone(format!("nothing was heard from it for {:?}", self.settings().heartbeat_timeout));
                 }
                 _ = beat.tick() => {
                     // A full stream means a slow reader; it will miss a beat, not more.
@@ -104,7 +104,7 @@ impl Conversation {
                     silence = Instant::now() + self.settings().heartbeat_timeout;
                     let kind = match received {
                         Ok(Some(received)) => received.kind,
-                        Ok(None) => return End::Gone("its stream ended without a last word".to_owned()),
+                        Ok(None) => return End::Gone("its stream ended without a Goodbye".to_owned()),
                         Err(status) => return End::Gone(format!("its stream broke: {}", status.message())),
                     };
                     match self.hear(kind, &mut awaited).await {
@@ -153,7 +153,7 @@ impl Conversation {
             () = self.slot.end.cancelled() => false,
             admitted = patience => matches!(admitted, Ok(Ok(()))),
         };
-        if admitted { Ok(()) } else { Err(End::Gone("the build did not take it in".to_owned())) }
+        if admitted { Ok(()) } else { Err(End::Gone("the build did not admit it".to_owned())) }
     }
 
     pub(super) async fn hear(
@@ -278,7 +278,7 @@ impl Awaited {
             committed = done(&mut self.commit) => {
                 self.commit = None;
                 let accepted = manager_message::Kind::ReportAccepted(ReportAccepted {});
-                committed.map(|()| accepted).map_err(|_| "the build did not take its report")
+                committed.map(|()| accepted).map_err(|_| "the build did not accept its report")
             }
             allowed = done(&mut self.reboot) => {
                 self.reboot = None;

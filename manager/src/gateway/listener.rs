@@ -193,7 +193,7 @@ impl Connection {
         if self.gone {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "nobody attached by this connection in time",
+                "nobody attached over this connection in time",
             ));
         }
         Ok(())

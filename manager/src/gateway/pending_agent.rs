@@ -51,7 +51,7 @@ impl PendingAgent {
             return Ok(());
         }
         let mut nonce = [0_u8; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| Status::internal(format!("no randomness: {error}")))?;
+        getrandom::fill(&mut nonce).map_err(|error| Status::internal(format!("no random bytes: {error}")))?;
         let challenge = manager_message::Kind::Challenge(Challenge { nonce: nonce.to_vec() });
         self.outgoing
             .try_send(Ok(message(challenge)))

@@ -28,14 +28,14 @@ pub(super) enum Refused {
 impl Refusal for Refused {
     fn words(self) -> &'static str {
         match self {
-            Self::Crowd => "ended a connection: too many are open, and it had shown no token",
-            Self::Tls => "ended a connection: no TLS",
-            Self::NoToken => "refused an agent: it brought no bearer token",
+            Self::Crowd => "closed a connection: too many are open, and it had sent no token",
+            Self::Tls => "closed a connection: no TLS",
+            Self::NoToken => "refused an agent: it sent no bearer token",
             Self::UnknownToken => "refused an agent: no running build has handed out its token",
             Self::SecondAgent => {
                 "refused an agent: its token is bound to another agent, or its proof is wrong"
             }
-            Self::NoHello => "refused an agent: it did not say Hello",
+            Self::NoHello => "refused an agent: it did not send Hello",
             Self::NoProof => "refused an agent: it did not prove its key",
         }
     }

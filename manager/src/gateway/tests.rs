@@ -226,7 +226,7 @@ async fn without_tls_nobody_comes_in_and_the_log_has_one_line() {
     honest.finish(&mut session).await;
     assert_eq!(place.log.count("no TLS"), 1);
     place.stop.cancel();
-    place.wait_for_log("again: ended a connection: no TLS times=29").await;
+    place.wait_for_log("again: closed a connection: no TLS times=29").await;
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_flood_of_connections_is_bounded_and_shuts_no_agent_out() {
     honest.finish(&mut session).await;
     assert_eq!(place.log.count("too many are open"), 1);
     place.stop.cancel();
-    place.wait_for_log("again: ended a connection: too many").await;
+    place.wait_for_log("again: closed a connection: too many").await;
     drop(flood);
 }
 

@@ -126,7 +126,7 @@ fn follow_up(
     let policy = RetryPolicy { retries, ..policy };
     if counts && policy.pause_after > 0 && failures >= policy.pause_after {
         let paused = format!(
-            "{} in a row did not pass, the last one for {reason}: mend the cause, then resume it",
+            "{} in a row did not pass, the last one for {reason}: fix the cause, then resume it",
             image_manager_proto::counted(failures, "build")
         );
         tx.execute(

@@ -42,7 +42,7 @@ pub(super) fn check(path: &Path) -> Result<(), HistoryError> {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Err(damaged(error.to_string())),
             Some(ErrorCode::OperationInterrupted) => {
                 let seconds = PATIENCE.as_secs();
-                tracing::warn!("{}: not looked through to its end in {seconds} s", path.display());
+                tracing::warn!("{}: the check for damage did not finish within {seconds} s", path.display());
                 Ok(())
             }
             _ => Ok(()),

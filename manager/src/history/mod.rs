@@ -84,8 +84,8 @@ pub enum HistoryError {
     DiskFull,
     /// The file is not whole.
     #[error(
-        "the history {path} is damaged ({what}); nothing was changed. Move it away, with the files -wal and -shm \
-         beside it, and begin anew, or put a copy in its place that `image-manager backup` made"
+        "the history {path} is damaged ({what}); nothing was changed. Move it away, together with the files -wal and \
+         -shm beside it, and start afresh, or put a copy made by `image-manager backup` in its place"
     )]
     Damaged {
         /// The file.
@@ -98,7 +98,8 @@ pub enum HistoryError {
     NotUtf8(PathBuf),
     /// The file was written by a newer program.
     #[error(
-        "history database has schema version {found}, this program knows up to {known}: use the newer image-manager that wrote it"
+        "history database has schema version {found}, but this program knows up to {known}: use the newer \
+         image-manager that wrote it"
     )]
     NewerSchema {
         /// Version of the file.
@@ -108,7 +109,7 @@ pub enum HistoryError {
     },
     /// The file was written by an older program and has not been brought up to date.
     #[error(
-        "history database has schema version {found}, this program reads {known}: start this version's \
+        "history database has schema version {found}, but this program reads {known}: start this version's \
          `image-manager serve` or `run` once"
     )]
     OlderSchema {
@@ -118,16 +119,16 @@ pub enum HistoryError {
         known: i64,
     },
     /// The schedule has an unfinished build.
-    #[error("schedule has an unfinished build already: {0}")]
+    #[error("schedule already has an unfinished build: {0}")]
     Unfinished(String),
     /// The retry was made, or became needless.
-    #[error("build {0} has no retry to come")]
+    #[error("build {0} has no pending retry")]
     NoRetry(String),
     /// No build has this id.
     #[error("no build {0}")]
     NoBuild(String),
     /// The piece of an id fits several builds.
-    #[error("{text:?} fits several builds: {candidates}; give more of it")]
+    #[error("{text:?} matches several builds: {candidates}; give more of the id")]
     Ambiguous {
         /// The piece.
         text: String,
@@ -146,20 +147,20 @@ pub enum HistoryError {
     },
     /// A token has this name.
     #[error(
-        "there is a token {0:?} already: `image-manager token revoke {0}` takes it away, or choose another name"
+        "there is already a token {0:?}: remove it with `image-manager token revoke {0}`, or choose another name"
     )]
     TokenThere(String),
     /// No token has this name.
     #[error("no token {0:?}; `image-manager token list` lists them")]
     NoToken(String),
     /// There are as many tokens as there may be.
-    #[error("there are {most} tokens, which is the most: revoke those that nobody uses")]
+    #[error("there are {most} tokens, which is the maximum: revoke those that nobody uses")]
     TooManyTokens {
         /// The bound.
         most: u32,
     },
     /// Somebody does more than the audit trail takes.
-    #[error("{who} has done {most} things within a minute, which is the most: wait a minute")]
+    #[error("{who} has done {most} things within a minute, which is the maximum: wait a minute")]
     TooMuch {
         /// Who.
         who: String,
@@ -283,7 +284,7 @@ impl History {
             && let Err(error) = std::fs::write(&file, &owner)
         {
             // The history has it.
-            tracing::warn!("cannot keep {}: {error}", file.display());
+            tracing::warn!("cannot write {}: {error}", file.display());
         }
         Ok(owner)
     }

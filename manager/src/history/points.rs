@@ -101,7 +101,7 @@ impl TestPoints {
             OpenOptions::new().create(true).append(true).open(&path).map_err(wrong)
         };
         let kill = |text: OsString| {
-            let wrong = "wants <number>:before, or <name>#<occurrence>:after";
+            let wrong = "must be <number>:before, or <name>#<occurrence>:after";
             let read = text.to_str().and_then(parse);
             read.ok_or_else(|| HistoryError::TestPoints(format!("{KILL}={} {wrong}", text.display())))
         };

@@ -48,7 +48,7 @@ impl AgentLog {
         } else {
             self.cut = Some(true);
             let detail =
-                format!("the agent said more than this file takes ({MOST} bytes); the rest is left out");
+                format!("the agent said more than this file may hold ({MOST} bytes); the rest is left out");
             let last = json!({"event": CUT, "detail": detail});
             file.write_all(format!("{last}\n").as_bytes()).await?;
         }

@@ -94,7 +94,7 @@ fn machine(file: &Path) -> Option<String> {
     Some(match u16::from_le_bytes([*low, *high]) {
         X86_64 => Arch::Amd64.machine().to_owned(),
         AARCH64 => Arch::Arm64.machine().to_owned(),
-        other => format!("the machine with the ELF number {other}"),
+        other => format!("the architecture with the ELF number {other}"),
     })
 }
 

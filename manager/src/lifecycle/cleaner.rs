@@ -50,12 +50,12 @@ impl Cleaner {
         let incidents = Incidents::default();
         let work = incidents.watch(Box::pin(self.take_away_all(id, trial)));
         let (state, detail) = match tokio::time::timeout(CLEAN_UP, work).await {
-            Ok(left) if left.is_empty() => (StageState::Done, "everything was taken away".to_owned()),
+            Ok(left) if left.is_empty() => (StageState::Done, "everything was removed".to_owned()),
             Ok(left) => {
                 tracing::warn!(build = id, "left for the reconciler: {}", left.join("; "));
                 (StageState::Failed, format!("left for the reconciler: {}", left.join("; ")))
             }
-            Err(_) => (StageState::Failed, "took too long; the reconciler goes on".to_owned()),
+            Err(_) => (StageState::Failed, "took too long; the reconciler will finish it".to_owned()),
         };
         (state, incidents.append_to(&detail))
     }
@@ -146,7 +146,7 @@ impl Cleaner {
         let cloud = self
             .clouds
             .get(&row.cloud)
-            .map_err(|error| format!("{error}; it can be taken away once the cloud is configured again"))?;
+            .map_err(|error| format!("{error}; it can be removed once the cloud is configured again"))?;
         let kind = ResourceKind::parse(&row.kind)
             .ok_or_else(|| format!("unknown kind {:?} in the ledger", row.kind))?;
         if kind == ResourceKind::KeyPair {
@@ -199,7 +199,7 @@ impl Reconciler {
         for row in rows {
             self.records.metrics().leak(row.id);
             match self.cleaner.take_away(&row).await {
-                Ok(()) => tracing::info!(build = row.build_id, "took away the {} {}", row.kind, row.name),
+                Ok(()) => tracing::info!(build = row.build_id, "removed the {} {}", row.kind, row.name),
                 Err(why) => left.push(format!("{} {}: {why}", row.kind, row.name)),
             }
         }
@@ -212,13 +212,13 @@ impl Reconciler {
         let closed = (now - LOOKED_FOR).timestamp_millis()..(now - AGAIN).timestamp_millis();
         let rows = match self.records.history().unseen_resources(closed).await {
             Ok(rows) => rows,
-            Err(error) => return tracing::warn!("cannot see what was never seen: {error}"),
+            Err(error) => return tracing::warn!("cannot list what was requested and never seen: {error}"),
         };
         for row in rows.iter().filter(|row| row.cloud != HOST) {
             match tokio::time::timeout(REMOVAL, self.cleaner.remove(row)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(why)) => tracing::warn!("looking once more for the {} {}: {why}", row.kind, row.name),
-                Err(_) => tracing::warn!("looking once more for the {} {}: no answer", row.kind, row.name),
+                Ok(Err(why)) => tracing::warn!("looking for the {} {} once more: {why}", row.kind, row.name),
+                Err(_) => tracing::warn!("looking for the {} {} once more: no answer", row.kind, row.name),
             }
         }
     }

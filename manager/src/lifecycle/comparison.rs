@@ -20,7 +20,7 @@ pub async fn compare(
     let (a, b) = (history.build(a).await?, history.build(b).await?);
     let mut notes = Vec::new();
     if a.schedule != b.schedule {
-        notes.push(format!("the builds are of two schedules, {:?} and {:?}", a.schedule, b.schedule));
+        notes.push(format!("the builds are of different schedules, {:?} and {:?}", a.schedule, b.schedule));
     }
     let list_a = noted(packages(state, &a.id).await, &mut notes);
     let list_b = noted(packages(state, &b.id).await, &mut notes);

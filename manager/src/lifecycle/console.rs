@@ -63,14 +63,14 @@ async fn read_from(path: &Path, offset: u64, most: u64) -> std::io::Result<Vec<u
 /// The last `lines` lines of a console, for evidence.
 pub(super) async fn last_lines(path: &Path, lines: usize) -> String {
     let Ok(length) = tokio::fs::metadata(path).await.map(|metadata| metadata.len()) else {
-        return "(the console has said nothing)".to_owned();
+        return "(the console is empty)".to_owned();
     };
     let bytes = read_from(path, length.saturating_sub(TAIL), TAIL).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let mut kept: Vec<String> =
         text.lines().map(plain_line).filter(|line| !line.is_empty()).rev().take(lines).collect();
     kept.reverse();
-    if kept.is_empty() { "(the console has said nothing)".to_owned() } else { kept.join("\n") }
+    if kept.is_empty() { "(the console is empty)".to_owned() } else { kept.join("\n") }
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl CurrentSchedules {
             added = names(&schedules, &before),
             removed = names(&before, &schedules),
             changed = changed.join(", "),
-            "the schedules were read anew"
+            "the schedules were reloaded"
         );
         *self.schedules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(schedules);
     }

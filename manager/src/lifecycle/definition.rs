@@ -29,7 +29,7 @@ const PROGRAM: &str = "program";
 /// How many elements come from where, for people.
 pub fn elements_by_source(parts: &[v1::DefinitionPart]) -> String {
     let of = |source| parts.iter().filter(|part| part.kind == ELEMENT && part.source == source).count();
-    format!("{} of one's own, {} shipped, {} of disk-image-builder", of(OWN), of(SHIPPED), of(OF_DIB))
+    format!("{} of your own, {} shipped, {} from disk-image-builder", of(OWN), of(SHIPPED), of(OF_DIB))
 }
 
 /// The parts that are shown one by one: what is the site's own, and the programs.
@@ -68,7 +68,7 @@ impl Definition {
         match work.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(definition) => Some(definition),
             Err(error) => {
-                tracing::warn!("cannot tell whether the definition of the image changes: {error}");
+                tracing::warn!("cannot tell whether the definition of the image has changed: {error}");
                 None
             }
         }

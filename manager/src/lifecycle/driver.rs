@@ -119,7 +119,7 @@ impl Driver {
     /// A schedule that was taken out of the file while its build waited is not built any more.
     fn still_wanted(&self) -> Result<(), Failure> {
         if self.state == BuildState::Queued && self.context.schedules.get(&self.schedule.name).is_err() {
-            let message = "the schedule was taken out of schedules.toml while its build waited";
+            let message = "the schedule was removed from schedules.toml while its build was waiting";
             return Err(Failure::new(Reason::ScheduleRemoved, message));
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Driver {
             }
         }
         match broken {
-            Some(error) => Err(Failure::new(Reason::State, format!("a trial ended in a panic: {error}"))),
+            Some(error) => Err(Failure::new(Reason::State, format!("a trial panicked: {error}"))),
             None => Ok(ended),
         }
     }

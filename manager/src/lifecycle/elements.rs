@@ -112,7 +112,7 @@ impl Room {
     /// Takes in a directory: names, modes and contents of all that is below it, links followed.
     fn tree(&mut self, hasher: &mut Sha256, directory: &Path, depth: usize) -> io::Result<()> {
         if depth > DEEPEST {
-            return Err(io::Error::other(format!("{} is too deep", directory.display())));
+            return Err(io::Error::other(format!("{} is nested too deeply", directory.display())));
         }
         for (name, path) in entries(directory)? {
             add(hasher, name.as_bytes());
@@ -143,7 +143,7 @@ impl Room {
         let size = fs::metadata(path)?.len();
         let left = self.files.checked_sub(1).zip(self.bytes.checked_sub(size));
         let Some((files, bytes)) = left else {
-            return Err(io::Error::other(format!("too much to read, at {}", path.display())));
+            return Err(io::Error::other(format!("too much to read: stopped at {}", path.display())));
         };
         (self.files, self.bytes) = (files, bytes);
         let mut hasher = Sha256::new();

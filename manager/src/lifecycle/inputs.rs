@@ -130,7 +130,7 @@ impl OwnInputs {
             if let Some((secret, wrong)) = secret.zip(wrong) {
                 let file = secret.source.display();
                 let message = format!(
-                    "the secret {auth} of the repository {} must be one line `user:password`, and {wrong}: look at {file}",
+                    "the secret {auth} of the repository {} must be one line `user:password`, but {wrong}: see {file}",
                     repository.name
                 );
                 return Err(Failure::new(Reason::InputUnusable, message));
@@ -217,14 +217,14 @@ fn bounded(file: File, most: u64, path: &Path, what: &str) -> Result<Vec<u8>, St
     let shown = path.display();
     let read = |file: File| -> io::Result<Option<Vec<u8>>> {
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
+            return Err(io::Error::other("it is not a file"));
         }
         let mut content = Vec::new();
         file.take(most + 1).read_to_end(&mut content)?;
         Ok((content.len() as u64 <= most).then_some(content))
     };
     let content = read(file).map_err(|error| format!("cannot read {what}, {shown}: {error}"))?;
-    content.ok_or_else(|| format!("{what}, {shown}, is larger than {most} bytes, which are left for it"))
+    content.ok_or_else(|| format!("{what}, {shown}, is larger than the {most} bytes that are left for it"))
 }
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
         let fifo = place.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
         for error in [read_secret(&fifo).unwrap_err(), read_file(&fifo, 9, "a file").unwrap_err()] {
-            assert!(error.message.contains("it is no file"), "{error:?}");
+            assert!(error.message.contains("it is not a file"), "{error:?}");
         }
     }
 

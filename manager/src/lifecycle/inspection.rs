@@ -25,7 +25,7 @@ pub(super) async fn of(state: PathBuf, made_by: &str) -> Result<Inspection, Stri
         Ok(json) => serde_json::from_slice::<Result<Inspection, String>>(&json)
             .map_err(|error| format!("{}: {error}", file.display()))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(format!("nothing is kept of what build {made_by} made"))
+            Err(format!("nothing is stored about what build {made_by} made"))
         }
         Err(error) => Err(format!("{}: {error}", file.display())),
     }

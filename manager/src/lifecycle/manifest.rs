@@ -59,8 +59,8 @@ pub(super) async fn packages(state: &Path, build_id: &str) -> Result<Packages, S
     let unknown = |why: &str| format!("the packages of build {build_id} are not known: {why}");
     let file = tokio::fs::File::open(&path).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => unknown(
-            "the image has no package database that is read, or the list was removed with the build's logs \
-             (serve --keep-logs)",
+            "the image has no package database that can be read, or the list was removed with the build's logs (serve \
+             --keep-logs)",
         ),
         _ => unknown(&format!("{}: {error}", path.display())),
     })?;

@@ -35,9 +35,9 @@ impl Manager {
         let clouds = self.silent_clouds().into_iter().map(|(cloud, silence)| v1::Problem {
             kind: kind::CLOUD.to_owned(),
             about: cloud.clone(),
-            message: format!("the cloud {cloud} did not answer when it was asked last: {}", silence.why),
+            message: format!("the cloud {cloud} did not answer when it was last asked: {}", silence.why),
             detail: String::new(),
-            hint: format!("run `image-manager doctor --cloud {cloud}`; the next build asks it again"),
+            hint: format!("run `image-manager doctor --cloud {cloud}`; the next build will ask it again"),
             since: Some(clock::timestamp(silence.since_ms)),
         });
         let stuck = self.history().stuck_resources().await?;
@@ -54,7 +54,7 @@ fn schedules(path: &Path, why: String) -> v1::Problem {
         about: path.display().to_string(),
         message: format!("{} is not used; the schedules stay as they were", path.display()),
         detail: why,
-        hint: format!("mend it; `image-manager check {}` says whether it is right", path.display()),
+        hint: format!("fix it; `image-manager check {}` says whether it is right", path.display()),
         since: None,
     }
 }
@@ -90,9 +90,9 @@ fn leftovers(stuck: &[StuckResource]) -> Option<v1::Problem> {
     Some(v1::Problem {
         kind: kind::LEFTOVERS.to_owned(),
         about: String::new(),
-        message: format!("{things} of ended builds cannot be taken away"),
+        message: format!("{things} left by ended builds cannot be removed"),
         detail: lines.join("\n"),
-        hint: "it is tried again every five minutes; `image-manager sweep --dry-run` lists what is there"
+        hint: "removal is retried every five minutes; `image-manager sweep --dry-run` lists what is there"
             .to_owned(),
         since: Some(clock::timestamp(oldest)),
     })
@@ -126,7 +126,7 @@ mod tests {
             since_ms: 1000 + number,
         };
         let problem = leftovers(&(0..7).map(one).collect::<Vec<_>>()).unwrap();
-        assert_eq!(problem.message, "7 things of ended builds cannot be taken away");
+        assert_eq!(problem.message, "7 things left by ended builds cannot be removed");
         assert!(
             problem
                 .detail
@@ -134,6 +134,6 @@ mod tests {
         );
         assert!(problem.detail.ends_with("\nand 2 more"), "{}", problem.detail);
         assert_eq!(problem.since, Some(clock::timestamp(1000)));
-        assert!(leftovers(&[one(1)]).unwrap().message.starts_with("1 thing of"));
+        assert!(leftovers(&[one(1)]).unwrap().message.starts_with("1 thing left by"));
     }
 }

@@ -45,14 +45,12 @@ pub enum ChangeError {
     #[error("no image is published as {0:?}: `image-manager images` lists the names")]
     NoName(String),
     /// The build's image has, or had, no public name where it was looked for.
-    #[error(
-        "build {0} has no published image there: only an image that was published can be given a name or revoked"
-    )]
+    #[error("build {0} has no published image there: only a published image can be given a name or revoked")]
     NotPublished(String),
     /// No image is left that the name could go to.
     #[error(
-        "{name} on {cloud} has no good image to go back to: no other one that was verified, is not revoked and is still \
-         there. Build a new one first"
+        "{name} on {cloud} has no good image to go back to: no other image was verified, is not revoked and still \
+         exists. Build a new one first"
     )]
     NoGoodOne {
         /// The name.
@@ -79,7 +77,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Trigger(#[from] TriggerError),
     /// The cloud did not do it.
-    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is tried again until it is done" } else { "; nothing was changed there" })]
+    #[error("cloud {cloud:?}: {error}{}", if *.begun { "; it is retried until it is done" } else { "; nothing was changed there" })]
     Cloud {
         /// Its name.
         cloud: String,
@@ -169,7 +167,7 @@ impl Publications {
         let v1::PromoteBuildRequest { build, name, cloud, why } = request;
         check_why(&why)?;
         if !is_publish_name(&name) {
-            let rule = "a public name has letters, digits, `.`, `-` and `_`, at most 100, and does not begin with a dot";
+            let rule = "a public name has at most 100 letters, digits, `.`, `-` and `_`, and does not begin with a dot";
             return Err(ChangeError::Wrong(rule));
         }
         let build = self.published_build(&build).await?;
@@ -187,11 +185,11 @@ impl Publications {
                 return Err(not("it was revoked"));
             }
             if rows.iter().any(|row| row.name == name && row.state() == PublicationState::Current) {
-                return Err(not("it is already"));
+                return Err(not("it already is"));
             }
             let Some(row) = rows.first() else { continue };
             if !self.there(&cloud, &row.name).await?.contains(&row.sha512) {
-                return Err(not("it is not there any more"));
+                return Err(not("it no longer exists"));
             }
             new.push(handover(row, &name, Change::Promoted, &why));
         }

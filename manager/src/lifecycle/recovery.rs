@@ -106,7 +106,7 @@ impl Recovery {
             self.clean_up_after(id, state).await?;
         }
         for left in self.reconciler.reconcile().await {
-            tracing::warn!("still there: {left}");
+            tracing::warn!("not removed yet: {left}");
         }
         Ok(unfinished.len())
     }
@@ -116,7 +116,7 @@ impl Recovery {
         if let Some(id) = self.records.history().unfinished_build(schedule).await?
             && !self.running.contains(&id)
         {
-            let why = "the manager that had queued it is gone, and a new build was asked for";
+            let why = "the manager that queued it is gone, and a new build was requested";
             self.end_unstarted(&id, why).await?;
         }
         Ok(())
@@ -127,7 +127,7 @@ impl Recovery {
         match self.schedules.get(&build.schedule) {
             Ok(schedule) => {
                 let Some(start) = Start::of_queued(&schedule, &build) else {
-                    return self.end_unstarted(id, "its schedule has changed since").await;
+                    return self.end_unstarted(id, "its schedule has since changed").await;
                 };
                 self.queue.start(id.to_owned(), schedule, start, None);
                 tracing::info!(build = id, "queued again");
@@ -140,7 +140,7 @@ impl Recovery {
     /// Goes on with a build that an earlier manager was at. Otherwise says why that cannot be.
     async fn resume_build(&self, id: &str, state: BuildState) -> Result<Result<(), String>, HistoryError> {
         if !self.schedules.serves() {
-            return Ok(Err("a build in the foreground takes no other up".to_owned()));
+            return Ok(Err("a build in the foreground resumes no other".to_owned()));
         }
         let build = self.records.history().build(id).await?;
         let schedule = match self.schedules.get(&build.schedule) {
@@ -240,7 +240,7 @@ impl Recovery {
         let build = self.records.history().build(id).await?;
         let verdict = build.verdict();
         let (ended, detail) = self.cleaner.clean_up(id, None).await;
-        tracing::warn!(build = id, state = state.word(), "ended a build that was interrupted: {detail}");
+        tracing::warn!(build = id, state = state.word(), "ended an interrupted build: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
         let policy = self.schedules.policy(&build.schedule);
         let follow_up =

@@ -123,7 +123,7 @@ impl Resumption {
             Err(why) => return Ok(Err(why)),
         };
         if self.history.resume_build(&build.id).await? > MOST {
-            return Ok(Err(format!("it was resumed {MOST} times already")));
+            return Ok(Err(format!("it was already resumed {MOST} times")));
         }
         Ok(Ok(start))
     }
@@ -138,7 +138,7 @@ impl Resumption {
         let publishing = match state {
             BuildState::Trying => false,
             BuildState::Publishing => true,
-            _ => return Ok(Err("what it was doing cannot be gone on with".to_owned())),
+            _ => return Ok(Err("what it was doing cannot be resumed".to_owned())),
         };
         let artifact = if let Some(schedule_digest) = self.history.verification(&build.id).await? {
             (schedule_digest, None)
@@ -158,7 +158,7 @@ impl Resumption {
                 .zip(&build.trials)
                 .all(|(target, trial)| target.name == trial.target && target.cloud == trial.cloud);
         if !same || digest_of(schedule) != schedule_digest {
-            return Ok(Err("its schedule has changed since".to_owned()));
+            return Ok(Err("its schedule has since changed".to_owned()));
         }
         if let Some(error) = targets.iter().find_map(|target| self.clouds.get(&target.cloud).err()) {
             return Ok(Err(error.to_string()));
@@ -204,7 +204,7 @@ impl Resumption {
                 TrialStart::Ended(Ended::of_record(trial, target.publish, image.clone()))
             }
             _ => {
-                let lost = interrupted(state, "what it was doing cannot be gone on with");
+                let lost = interrupted(state, "what it was doing cannot be resumed");
                 TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
             }
         };
@@ -226,7 +226,7 @@ impl Resumption {
             return Ok(Err("it is not known how its agent introduces itself".to_owned()));
         };
         if agent.fingerprint != self.fingerprint {
-            return Ok(Err("its agent expects another certificate than this manager's".to_owned()));
+            return Ok(Err("its agent expects a different certificate from this manager's".to_owned()));
         }
         let Some(image) = image else { return Ok(Err("its image is not known".to_owned())) };
         let server = Server {

@@ -58,7 +58,7 @@ pub fn start_retention(history: History, state: PathBuf, retention: Retention, s
                     tracing::info!(
                         builds = taken.builds,
                         bytes = taken.bytes,
-                        "took the logs of old builds away"
+                        "removed the logs of old builds"
                     );
                 }
                 Err(error) => tracing::warn!("cannot look for old logs: {error}"),
@@ -118,7 +118,7 @@ async fn take_away(
                 rest = rest.saturating_sub(bytes);
                 taken = Taken { builds: taken.builds + 1, bytes: taken.bytes + bytes };
             }
-            Err(error) => tracing::warn!("cannot take old logs away: {}: {error}", path.display()),
+            Err(error) => tracing::warn!("cannot remove old logs: {}: {error}", path.display()),
         }
     }
     Ok(taken)

@@ -135,7 +135,7 @@ impl Room {
         });
         asked
             .await
-            .map_err(|error| Failure::new(Reason::State, format!("cannot look at the disks: {error}")))?
+            .map_err(|error| Failure::new(Reason::State, format!("cannot examine the disks: {error}")))?
     }
 }
 
@@ -143,21 +143,21 @@ fn free(path: &Path) -> Result<u64, Failure> {
     free_bytes(path).map_err(|error| {
         Failure::new(
             Reason::ScratchFull,
-            format!("cannot find out how much room {} has: {error}", path.display()),
+            format!("cannot find out how much free space {} has: {error}", path.display()),
         )
     })
 }
 
 fn too_little(path: &Path, free: u64, needed: u64, schedule: &str, known: bool) -> Failure {
     let why = if known {
-        format!("by what the last builds of {schedule} took")
+        format!("judging by the last builds of {schedule}")
     } else {
-        format!("nothing being known of {schedule}")
+        format!("a default, as nothing is known of {schedule}")
     };
     Failure::new(
         Reason::ScratchFull,
         format!(
-            "{} has {} free and {} are needed ({why}; builds under way count too)",
+            "{} has {} free, but {} is needed ({why}; builds under way count too)",
             path.display(),
             HumanBytes(free),
             HumanBytes(needed)
@@ -201,12 +201,12 @@ pub(super) fn compare_size(
 ) -> Result<Option<String>, Failure> {
     let Some(last) = last_good.filter(|last| size < last / 100 * SMALL) else { return Ok(None) };
     let text =
-        format!("the image has only {}, and the last good one had {}", HumanBytes(size), HumanBytes(last));
+        format!("the image is only {}, but the last good one was {}", HumanBytes(size), HumanBytes(last));
     if lowest < LOW {
         let low = HumanBytes(lowest);
         return Err(Failure::new(
             Reason::ScratchFull,
-            format!("{text}; at one time only {low} were free where it was built"),
+            format!("{text}; at one time only {low} was free where it was built"),
         ));
     }
     Ok(Some(text))
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(compare_size(180 << 20, good, u64::MAX).unwrap(), None);
         assert_eq!(compare_size(1, None, 0).unwrap(), None);
         let warning = compare_size(62 << 20, good, GIB).unwrap().unwrap();
-        assert!(warning.contains("only 62.00 MiB, and the last good one had 190.00 MiB"), "{warning}");
+        assert!(warning.contains("only 62.00 MiB, but the last good one was 190.00 MiB"), "{warning}");
         assert_eq!(compare_size(62 << 20, good, 100 << 20).unwrap_err().reason, Reason::ScratchFull);
     }
 }

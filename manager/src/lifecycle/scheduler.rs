@@ -83,7 +83,7 @@ impl Scheduler {
                     _ = beat.tick() => self.beat_once(&heart).await,
                     _ = reconcile.tick() => {
                         for left in self.reconciler.reconcile().await {
-                            tracing::warn!("still there: {left}");
+                            tracing::warn!("not removed yet: {left}");
                         }
                     }
                 }
@@ -101,7 +101,7 @@ impl Scheduler {
             return;
         }
         if let Err(error) = self.beat(clock::now()).await {
-            tracing::error!("cannot see what is due: {error}");
+            tracing::error!("cannot find out what is due: {error}");
         }
         *last = Some(Instant::now());
     }
@@ -115,7 +115,7 @@ impl Scheduler {
             let Some(since) = DateTime::from_timestamp_millis(state.since) else { continue };
             let latest = state.since.max(state.reverify_since);
             if latest > (now + FUTURE).timestamp_millis() {
-                tracing::warn!(schedule = schedule.name, %since, "the clock was wrong; it counts from now");
+                tracing::warn!(schedule = schedule.name, %since, "the clock was wrong; counting from now");
                 self.history.reset_since(&schedule.name, now.timestamp_millis()).await?;
                 continue;
             }
@@ -191,7 +191,7 @@ impl Scheduler {
         };
         match self.queue.trigger(name, options).await {
             Ok(build) => {
-                tracing::info!(build = build.id, schedule = name, %due, "fired: verifies again");
+                tracing::info!(build = build.id, schedule = name, %due, "fired: verifying again");
                 Ok(())
             }
             Err(TriggerError::History(error)) => Err(error),

@@ -37,7 +37,9 @@ fn verdict(mut error: BuilderError, past: DefinitionPast) -> Failure {
         return Failure::new(error.reason, message).with_evidence(note);
     }
     let message = match past.second_of {
-        Some(first) => format!("{}, and build {first} in another way, though {unchanged}", error.message),
+        Some(first) => {
+            format!("{}, and build {first} failed in another way, though {unchanged}", error.message)
+        }
         None => format!("{}, though {unchanged}", error.message),
     };
     Failure::new(Reason::DibHookUnexplained, message).with_evidence(evidence(unchanged))
@@ -84,7 +86,7 @@ mod tests {
         let otherwise = of(Some("p"), None, Some("f"));
         assert_eq!(otherwise.reason, Reason::DibHookUnexplained);
         assert!(
-            otherwise.message.contains("exit code 3, and build f in another way, though"),
+            otherwise.message.contains("exit code 3, and build f failed in another way, though"),
             "{otherwise:?}"
         );
     }

@@ -80,7 +80,7 @@ pub(super) async fn decide(driver: &Driver) -> Result<Decision, Failure> {
     match driver.bounds.run(LIMIT * 2, late, asked).await? {
         Ok(unchanged) => Ok(Decision::Skip(unchanged)),
         Err(why) => {
-            tracing::info!(build = driver.id, "it is built: {why}");
+            tracing::info!(build = driver.id, "building: {why}");
             Ok(Decision::Build(Reading { because: Some(why), elements }))
         }
     }
@@ -112,8 +112,8 @@ async fn unchanged(
         Answer::Changes(changes) => Err(said(&changes)),
         Answer::Nothing { packages } => {
             let sentence = format!(
-                "nothing has changed since build {}: each of its {packages} packages is the one that would be installed \
-                 today, and its definition is the same",
+                "nothing has changed since build {}: each of its {packages} packages is the version that would be \
+                 installed today, and its definition is the same",
                 before.id
             );
             Ok(Unchanged { since: before.id, sentence })
@@ -135,7 +135,7 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
         return Err(format!("the last build, {id}, is older than skip.max_age = {most}"));
     }
     if before.definition_digest.is_empty() {
-        return Err(format!("it is not known what build {id} was defined by"));
+        return Err(format!("the definition of build {id} is not known"));
     }
     if before.schedule_digest != digest_of(schedule) {
         return Err(format!("the schedule has changed since build {id}"));
@@ -144,12 +144,12 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
     let fetches = |part: &&DefinitionPart| part.kind == ELEMENT && FETCHING.contains(&part.name.as_str());
     if let Some(part) = before.definition.iter().find(fetches) {
         return Err(format!(
-            "the element {} fetches from elsewhere than package mirrors, which cannot be checked for changes",
+            "the element {} fetches from places other than package mirrors, which cannot be checked for changes",
             part.name
         ));
     }
     if before.packages_sha256.is_none() {
-        return Err(format!("nothing is kept of build {id} to ask its mirrors with"));
+        return Err(format!("nothing is stored from build {id} to ask its mirrors with"));
     }
     Ok(())
 }
@@ -172,7 +172,7 @@ fn tried_alike(before: &Before, schedule: &Schedule) -> Result<(), String> {
         let row = before.published.iter().find(|(there, name, _)| there == cloud && *name == publish.name);
         let why = match row.map(|(.., state)| *state) {
             Some(PublicationState::Current) => continue,
-            Some(PublicationState::Previous) => "another one has it",
+            Some(PublicationState::Previous) => "another image has it",
             Some(PublicationState::Revoked) => "it was revoked",
             Some(PublicationState::Removed) => "it was removed",
             Some(PublicationState::Unspecified) | None => "it never had it",
@@ -267,7 +267,7 @@ pub(super) async fn keep(driver: &Driver, kept: Result<Kept, String>) -> Option<
     match written.and_then(|written| written.map_err(|error| error.to_string())) {
         Ok(sha256) => Some(sha256),
         Err(error) => {
-            tracing::warn!(build = driver.id, "cannot keep what its mirrors could be asked with: {error}");
+            tracing::warn!(build = driver.id, "cannot store what its mirrors could be asked with: {error}");
             None
         }
     }
@@ -276,7 +276,7 @@ pub(super) async fn keep(driver: &Driver, kept: Result<Kept, String>) -> Option<
 /// Takes away what is kept of builds of a schedule that no later one is compared with any more.
 pub(super) async fn drop_superseded(driver: &Driver) {
     if let Err(error) = try_drop_superseded(driver).await {
-        tracing::warn!(build = driver.id, "cannot take away what is kept of earlier builds: {error}");
+        tracing::warn!(build = driver.id, "cannot remove what is stored from earlier builds: {error}");
     }
 }
 
@@ -348,14 +348,14 @@ mod tests {
             (Before { passed: false, ..good.clone() }, "did not pass"),
             (Before { finished_at: HOUR - 1, ..good.clone() }, "older than skip.max_age = 2h"),
             (Before { finished_at: 3 * HOUR + 1, ..good.clone() }, "in the future"),
-            (Before { definition_digest: String::new(), ..good.clone() }, "not known what"),
-            (Before { packages_sha256: None, ..good.clone() }, "nothing is kept"),
+            (Before { definition_digest: String::new(), ..good.clone() }, "is not known"),
+            (Before { packages_sha256: None, ..good.clone() }, "nothing is stored"),
             (Before { trials: Vec::new(), ..good.clone() }, "other targets"),
             (Before { trials: trial("elsewhere", true), ..good.clone() }, "other targets"),
             (Before { trials: trial("local", false), ..good.clone() }, "did not pass on local"),
             (Before { published: Vec::new(), ..good.clone() }, "its name on local: it never had it"),
             (Before { published: published("stable", S::Current), ..good.clone() }, "it never had it"),
-            (Before { published: published("web", S::Previous), ..good.clone() }, "another one has it"),
+            (Before { published: published("web", S::Previous), ..good.clone() }, "another image has it"),
             (Before { published: published("web", S::Revoked), ..good.clone() }, "it was revoked"),
             (Before { published: published("web", S::Removed), ..good.clone() }, "it was removed"),
             (

@@ -169,7 +169,7 @@ impl Trial {
     pub(super) async fn attempt_again(&mut self) -> Result<(Image, String), Failure> {
         let there = self.shared.uploads.enter(&self.target.cloud).await;
         let image = there.and_then(|upload| upload.image.clone());
-        let unknown = || Failure::new(Reason::State, "the image is not known any more".to_owned());
+        let unknown = || Failure::new(Reason::State, "the image is no longer known".to_owned());
         let image = image.ok_or_else(unknown)?;
         self.again = true;
         let booted = boot::run(self, &image).await?;
@@ -204,7 +204,7 @@ impl Trial {
             }
             TrialStart::Broken(failure) => Err(failure),
             TrialStart::CleaningUp(_) | TrialStart::Ended(_) => {
-                Err(Failure::new(Reason::State, "a trial that has its verdict was begun anew"))
+                Err(Failure::new(Reason::State, "a trial that has its verdict was started again"))
             }
         }
     }

@@ -57,12 +57,12 @@ pub fn said_of_target(control: &v1::Control) -> String {
     let mut said = format!("after {}: ", control.because);
     said.push_str(match control.outcome() {
         ControlOutcome::Unspecified if control.finished_at.is_none() => {
-            "another image is asked whether the target works"
+            "another image is booted to find out whether the target works"
         }
         _ => &control.detail,
     });
     if !control.answer_of.is_empty() {
-        said = format!("{said} (asked by build {})", control.answer_of);
+        said = format!("{said} (found out by build {})", control.answer_of);
     }
     if !control.again.is_empty() {
         said = format!("{said}; booted once more, this image ended as {}", control.again);

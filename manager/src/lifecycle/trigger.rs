@@ -25,7 +25,7 @@ pub enum TriggerError {
         build_id: String,
     },
     /// The manager is going down.
-    #[error("the manager is stopping and takes no builds")]
+    #[error("the manager is stopping and accepts no builds")]
     Stopping,
     /// The cloud cannot take the build.
     #[error("cloud {cloud:?}: {error}")]

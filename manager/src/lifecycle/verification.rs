@@ -75,9 +75,7 @@ impl Trial {
                 return replaced(format!("the image of build {of} on {cloud} was revoked: {why}"));
             }
             Standing::Other(other) => {
-                return replaced(format!(
-                    "{name} on {cloud} is the image of build {other} by now, not of {of}"
-                ));
+                return replaced(format!("{name} on {cloud} is now the image of build {other}, not of {of}"));
             }
         }
         let late = async { Failure::new(Reason::CloudTimeout, format!("{cloud} does not list its images")) };
@@ -91,8 +89,8 @@ impl Trial {
                 )
             }
             None => format!(
-                "the image of build {of} is not among those that {cloud} has as {name}: somebody has removed it, replaced it \
-                 or taken its properties away"
+                "the image of build {of} is not among those that {cloud} has as {name}: somebody has removed it, \
+                 replaced it or removed its properties"
             ),
         };
         Err(Failure::new(Reason::ImageUnavailable, message))
@@ -126,7 +124,7 @@ impl Driver {
                 Standing::Current => {}
                 // The one that failed may have lost it to a manager that was killed then.
                 Standing::Other(other) => {
-                    details.push(format!("{name} on {cloud} is the image of build {other} by now"));
+                    details.push(format!("{name} on {cloud} is now the image of build {other}"));
                     continue;
                 }
                 Standing::Revoked(why) => {
@@ -154,11 +152,11 @@ impl Driver {
                 match self.publications().roll_back_from(request, Some(of), Principal::Manager).await {
                     Ok(now) => match now.iter().find(|row| row.state() == PublicationState::Current) {
                         Some(row) => format!("{name} on {cloud} went back to build {}", row.build_id),
-                        None => format!("{name} on {cloud} is another image by now"),
+                        None => format!("{name} on {cloud} is now another image"),
                     },
                     // Of an earlier manager, most likely, that was killed there; somebody finishes it in any case.
                     Err(ChangeError::History(HistoryError::NameBusy { .. })) => {
-                        format!("{name} on {cloud} is being given to another image already")
+                        format!("{name} on {cloud} is already being given to another image")
                     }
                     Err(error) => format!("{name} on {cloud} did not go back: {error}"),
                 },

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
     /// What is kept of the artifact is not there, not whole, or of another version of this program.
-    #[error("what was kept of the image cannot be used: {0}")]
+    #[error("what was stored about the image cannot be used: {0}")]
     NotKept(String),
     /// The image's package manager is set up in a way that is not taken over.
     #[error("the image's package sources are not asked: {0}")]
@@ -13,13 +13,13 @@ pub enum Doubt {
     #[error("a mirror could not be asked: {0}")]
     NotReached(String),
     /// What a mirror said is not signed by whom the image trusts, or is too old.
-    #[error("a mirror's answer is not to be trusted: {0}")]
+    #[error("a mirror's answer cannot be trusted: {0}")]
     NotTrusted(String),
     /// There is no answer in time.
     #[error("there was no answer within {0:?}")]
     NotInTime(std::time::Duration),
     /// This host cannot ask.
-    #[error("this host cannot ask: {0}")]
+    #[error("this host cannot ask the mirrors: {0}")]
     NotHere(String),
     /// Anything else.
     #[error("{0}")]

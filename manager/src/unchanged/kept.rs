@@ -86,7 +86,7 @@ impl Kept {
         let bytes: usize = files.iter().map(|file| file.content.len()).sum();
         if files.len() > MOST_FILES || bytes > MOST_BYTES || packages.len() > MOST_PACKAGES {
             return Err(format!(
-                "{} files of {} MiB and {} packages are more than is kept",
+                "{} files of {} MiB and {} packages are too much to be kept",
                 files.len(),
                 bytes >> 20,
                 packages.len()
@@ -154,7 +154,7 @@ impl Kept {
         let file = std::fs::File::open(&path).map_err(unreadable)?;
         file.take(MOST_PACKED).read_to_end(&mut packed).map_err(unreadable)?;
         if hex(&Sha256::digest(&packed)) != sha256 {
-            return Err(doubt("it is not as it was written".to_owned()));
+            return Err(doubt("it has changed since it was written".to_owned()));
         }
         let mut bytes = Vec::new();
         GzDecoder::new(packed.as_slice()).take(MOST_UNPACKED).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -207,7 +207,7 @@ mod tests {
         bytes[last] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let doubt = Kept::read(directory.path(), &sha256).unwrap_err();
-        assert!(doubt.to_string().contains("not as it was written"), "{doubt}");
+        assert!(doubt.to_string().contains("has changed since it was written"), "{doubt}");
         assert!(matches!(Kept::read(Path::new("/nonexistent"), &sha256), Err(Doubt::NotKept(_))));
     }
 

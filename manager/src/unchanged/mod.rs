@@ -74,6 +74,6 @@ pub struct Change {
 pub async fn would_change(question: Question<'_>) -> Result<Answer, Doubt> {
     match question.kept.family() {
         Family::Dpkg => apt::would_change(question).await,
-        Family::Rpm => Err(Doubt::Unknown("mirrors of rpm's distributions are not asked".to_owned())),
+        Family::Rpm => Err(Doubt::Unknown("the mirrors of rpm distributions are not asked".to_owned())),
     }
 }

@@ -135,7 +135,7 @@ async fn all(from: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
         from.take(MOST_SAID + 1).read_to_end(&mut bytes).await?;
     }
     if bytes.len() as u64 > MOST_SAID {
-        return Err(std::io::Error::other("it says more than is read"));
+        return Err(std::io::Error::other("it prints too much"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -235,12 +235,12 @@ impl Webhook {
         let tries = notice.tries.saturating_add(1);
         let (id, schedule) = (notice.id, &notice.schedule);
         if now.saturating_sub(notice.created_at) > millis(PATIENCE) {
-            tracing::error!(notice = id, schedule, tries, "the webhook was told in vain for a day: {why}");
+            tracing::error!(notice = id, schedule, tries, "a notice was dropped after a day: {why}");
             manager.history().notice_done(id).await?;
             return Ok(Delivery::GivenUp);
         }
         let pause = pause_after(tries);
-        tracing::warn!(notice = id, schedule, tries, ?pause, "the webhook did not take a notice: {why}");
+        tracing::warn!(notice = id, schedule, tries, ?pause, "the webhook did not accept a notice: {why}");
         manager.history().notice_again(id, now.saturating_add(millis(pause))).await?;
         Ok(Delivery::Retried)
     }

@@ -23,8 +23,8 @@ pub enum SecretError {
     },
     /// The secret is too short.
     #[error(
-        "--webhook-secret-file {path}: the secret has {found} characters, at least {SHORTEST} are needed; make one with \
-             `openssl rand -hex 32 > {path}`"
+        "--webhook-secret-file {path}: the secret has {found} characters, but needs at least {SHORTEST}; make one \
+             with `openssl rand -hex 32 > {path}`"
     )]
     Short {
         /// The file.

@@ -57,7 +57,7 @@ fn without(name: &str, absent: &[&str], elements: &[&str]) -> Option<Bench> {
 fn told(error: &BuilderError, tool: &str, package: &str) {
     assert_eq!(error.reason, Reason::DibMissing, "{error:?}");
     assert!(
-        error.message.starts_with(&format!("{tool} is not installed on this host, and element ")),
+        error.message.starts_with(&format!("{tool} is not installed on this host, but element ")),
         "{error}"
     );
     let mend = format!("apt-get install --no-install-recommends {package}");

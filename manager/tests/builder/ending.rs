@@ -48,7 +48,7 @@ async fn what_takes_too_long_or_says_nothing_or_too_much_is_ended() {
     bench.limits.silence = Duration::from_secs(4);
     let error = bench.run_to_end().await.unwrap_err();
     assert_eq!(error.reason, Reason::BuildTimeout);
-    assert!(error.message.contains("said nothing for 4s"), "{error}");
+    assert!(error.message.contains("printed nothing for 4s"), "{error}");
     bench.clean().await;
 
     let Some(mut bench) = Bench::new("flood", "exec yes") else { return };
@@ -72,7 +72,7 @@ image; echo "Build completed successfully""#;
     bench.clean().await;
     umount2(&disk, MntFlags::empty()).unwrap();
     assert_eq!(error.reason, Reason::ScratchFull);
-    assert!(error.message.contains("under 16.0 MiB"), "{error}");
+    assert!(error.message.contains("below 16.0 MiB"), "{error}");
 }
 
 #[tokio::test]

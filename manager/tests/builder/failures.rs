@@ -158,7 +158,7 @@ async fn a_crash_on_a_work_directory_that_is_nearly_full() {
     let Some(built) = on_a_small_disk("full-crash", script, 12 << 20).await else { return };
     let error = built.unwrap_err();
     assert_eq!(error.reason, Reason::ScratchFull, "{error:?}");
-    assert!(error.message.contains("were free there"), "{error}");
+    assert!(error.message.contains("was free there"), "{error}");
 }
 
 /// What DIB does while it copies the image: files through a loop device into a file that lies on a disk with

@@ -114,6 +114,6 @@ fn nova_may_be_down_for_a_minute_during_boot_and_during_delete() {
     assert_eq!(build["verdict"], "passed");
     let (booting, cleaning) = (detail_of(&build, "booting"), detail_of(&build, "cleaning_up"));
     assert!(booting.contains("asked again"), "{booting}");
-    assert!(cleaning.contains("everything was taken away") && cleaning.contains("asked again"), "{cleaning}");
+    assert!(cleaning.contains("everything was removed") && cleaning.contains("asked again"), "{cleaning}");
     lab.assert_nothing_left();
 }

@@ -46,7 +46,7 @@ fn a_build_passes_and_says_what_happened() {
     let booting = detail_of(&build, "booting");
     assert!(booting.contains("found it by its name"), "{booting}");
     let cleaning = detail_of(&build, "cleaning_up");
-    assert!(cleaning.contains("everything was taken away; on the way: DELETE servers/"), "{cleaning}");
+    assert!(cleaning.contains("everything was removed; on the way: DELETE servers/"), "{cleaning}");
     assert!(cleaning.contains("the token was refused; authenticated again"), "{cleaning}");
     lab.assert_nothing_left();
     let images = lab.admin.images_of(build["id"].as_str().unwrap());

@@ -88,7 +88,7 @@ fn doctor_proves_what_can_be_proved() {
     let Some(lab) = Lab::tiny("") else { return };
     let said = lab.expect(&["doctor", "--cloud", "lab"], 0);
     for words in [
-        "let us into project",
+        "give access to project",
         "microversion 2.60",
         "lab.tiny (128 MiB",
         "fits the quota",

@@ -38,7 +38,7 @@ fn a_disk_that_cannot_be_kept_does_not_take_the_verified_image_away() {
     let output = run.wait_with_output().unwrap();
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("the disk could not be kept in"), "{said}");
+    assert!(said.contains("the disk could not be saved in"), "{said}");
     assert!(place.state().join("images/published/tiny.qcow2").exists());
     place.assert_nothing_left();
 }

@@ -72,11 +72,11 @@ fn what_is_not_as_a_schedule_expects_fails_by_its_name() {
     let build = place.latest();
     assert_eq!(build["reason"], "check_failed");
     for (name, why) in [
-        ("paths", "/etc/no-such-file is not there"),
+        ("paths", "/etc/no-such-file does not exist"),
         ("commands", "`exit 3` ended with exit code 3, not 0"),
         ("bad", "1 of 2 points failed: the second"),
-        ("hangs", "did not end in time"),
-        ("boot_time", "1.0 s are allowed"),
+        ("hangs", "did not finish in time"),
+        ("boot_time", "1.0 s is allowed"),
     ] {
         let check = check(&build, name);
         assert_eq!(check["outcome"], "fail", "{check}");
@@ -92,7 +92,7 @@ fn the_power_button_is_tried_last() {
     let build = place.latest();
     let poweroff = check(&build, "poweroff");
     assert!(
-        poweroff["summary"].as_str().unwrap().starts_with("the server shut down in order in"),
+        poweroff["summary"].as_str().unwrap().starts_with("the server shut down cleanly in"),
         "{poweroff}"
     );
 }

@@ -48,7 +48,7 @@ fn compare_names_the_element_that_changed() {
     assert_eq!(part("/etc/motd")["kind"], "file");
     assert_eq!(build["definition_digest"].as_str().unwrap().len(), 64);
     let shown = place.expect(&["show", "latest"], 0);
-    assert!(shown.contains("element    web") && shown.contains("2 of one's own"), "{shown}");
+    assert!(shown.contains("element    web") && shown.contains("2 of your own"), "{shown}");
     place.assert_nothing_left();
 }
 

@@ -46,7 +46,7 @@ fn an_image_goes_when_its_time_has_come_though_nothing_is_built() {
     let page = page_of(&serving, "/images");
     assert!(page.contains("held: tiny."), "{page}");
     assert!(
-        place.serve_log().contains("nothing keeps it, and it cannot be removed"),
+        place.serve_log().contains("an image that nothing keeps cannot be removed"),
         "{}",
         place.serve_log()
     );

@@ -42,7 +42,7 @@ fn a_server_that_comes_back_as_it_was_passes_and_nothing_of_the_agent_is_left() 
     let build = place.latest();
     let check = reboot(&build);
     assert_eq!(check["outcome"], "pass", "{check}");
-    assert!(check["summary"].as_str().unwrap().ends_with("held again: cloud_init, disk"), "{check}");
+    assert!(check["summary"].as_str().unwrap().ends_with("passed again: cloud_init, disk"), "{check}");
     let seen = &check["observations"];
     assert_ne!(seen["before"]["boot_id"], seen["after"]["boot_id"]);
     assert_eq!(seen["before"]["host_name"], seen["after"]["host_name"]);
@@ -57,7 +57,7 @@ fn a_server_that_is_another_one_after_a_reboot_fails() {
     let build = place.latest();
     assert_eq!((&build["reason"], &reboot(&build)["outcome"]), (&"check_failed".into(), &"fail".into()));
     let said = reboot(&build)["summary"].as_str().unwrap();
-    assert_eq!(said, "after the reboot the host name is \"localhost\", and was \"tiny\"");
+    assert_eq!(said, "after the reboot the host name is \"localhost\", but was \"tiny\"");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_server_that_does_not_come_back_has_lost_its_agent_by_the_reboot() {
     assert_eq!(build["reason"], "agent_lost");
     let message = build["failure"]["message"].as_str().unwrap();
     let expected =
-        "the server was told to reboot by the check reboot, and its agent did not come back within 1m 15s";
+        "the server was told to reboot by the check reboot, but its agent did not come back within 1m 15s";
     assert!(message.starts_with(expected), "{message}");
     let evidence = build["failure"]["evidence"].as_str().unwrap();
     assert!(evidence.contains("no network"), "the second boot's console: {evidence}");

@@ -44,21 +44,21 @@ fn what_a_clean_up_leaves_is_tried_again() {
     let deep = obstruct(&place);
     let build = place.wait_for_state(&["failed", "errored"], PATIENCE);
     let detail = build["stages"].as_array().unwrap().last().unwrap()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("left for the reconciler") && detail.contains("is not removed"), "{detail}");
+    assert!(detail.contains("left for the reconciler") && detail.contains("cannot remove"), "{detail}");
     assert_eq!(scratch_row(&place)["state"], "deleting");
 
     // The next manager tries at its start, and says what is still there.
     assert_eq!(serving.terminate(), Some(0));
     let serving = serve();
     wait_for("what is still there", PATIENCE, || {
-        place.serve_log().contains("still there: scratch").then_some(())
+        place.serve_log().contains("not removed yet: scratch").then_some(())
     });
     assert_eq!(scratch_row(&place)["state"], "deleting");
     fs::remove_dir_all(&deep).unwrap();
     wait_for("the scratch directory to go", PATIENCE, || {
         (scratch_row(&place)["state"] == "gone").then_some(())
     });
-    assert!(place.serve_log().contains("took away the scratch"));
+    assert!(place.serve_log().contains("removed the scratch"));
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();
 }

@@ -96,7 +96,7 @@ fn a_damaged_artifact_is_built_again_when_the_schedule_says_so() {
     });
     assert_eq!((&builds[1]["id"], &builds[1]["reason"]), (&id.as_str().into(), &"interrupted".into()));
     assert_eq!(builds[1]["failure"]["stage"], "uploading");
-    assert!(builds[1]["failure"]["message"].as_str().unwrap().contains("not what was built"));
+    assert!(builds[1]["failure"]["message"].as_str().unwrap().contains("no longer what was built"));
     assert_eq!((&builds[0]["retry_of"], &builds[0]["state"]), (&id.as_str().into(), &"succeeded".into()));
     assert_eq!(serving.terminate(), Some(0));
     place.assert_nothing_left();

@@ -155,7 +155,7 @@ fn another_disk_image_builder_builds_and_what_was_kept_is_not_believed_blindly()
     let first = builds(&place, &[], "has not been built before");
     let file = place.state().join("builds").join(first["id"].as_str().unwrap()).join("packages.json.gz");
     fs::write(&file, "no").unwrap();
-    let second = builds(&place, &[], "it is not as it was written");
+    let second = builds(&place, &[], "it has changed since it was written");
     skips(&place, &second);
     // One that says that it is newer, and is the same otherwise.
     let newer = place.path().join("dib/disk-image-create");
@@ -185,7 +185,7 @@ fn an_image_that_lost_its_name_is_a_reason_to_build() {
     let (second, _) = run(&place, &["--force"], &[]);
     skips(&place, &second);
     change(&["rollback", "tiny"]);
-    let third = builds(&place, &[], "does not have its name on local: another one has it");
+    let third = builds(&place, &[], "does not have its name on local: another image has it");
     skips(&place, &third);
     change(&["revoke", third["id"].as_str().unwrap(), "--reason", "leaked key"]);
     let fourth = builds(&place, &[], "does not have its name on local: it was revoked");

@@ -379,7 +379,7 @@ fn no_message_and_no_log_has_the_canary_raw() {
         serde_json::from_str::<Json>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
     assert_all_is_seen("the log as JSON", &place.serve_log());
-    assert!(place.serve_log().contains("did not take a notice"), "{}", place.serve_log());
+    assert!(place.serve_log().contains("did not accept a notice"), "{}", place.serve_log());
 
     // The same as text.
     let receiver = Receiver::start(&[500]);
@@ -394,6 +394,6 @@ fn no_message_and_no_log_has_the_canary_raw() {
     receiver.wait_for(2);
     assert_eq!(serving.terminate(), Some(0));
     let log = place.serve_log();
-    assert!(log.contains("did not take a notice") && log.contains("owned"), "{log}");
+    assert!(log.contains("did not accept a notice") && log.contains("owned"), "{log}");
     assert_all_is_seen("the log as text", &log);
 }

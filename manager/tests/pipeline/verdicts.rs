@@ -35,8 +35,8 @@ fn a_host_without_podman_errs_and_says_what_installs_it() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let (build, said) = build(&place, program.to_str().unwrap(), 2);
     assert_eq!((&build["state"], &build["reason"]), (&"errored".into(), &"dib_missing".into()), "{said}");
-    let mend = "podman is not installed on this host, and element containerfile needs it (root.d/08-containerfile): apt-get \
-                install --no-install-recommends podman";
+    let mend = "podman is not installed on this host, but element containerfile needs it (root.d/08-containerfile): \
+                apt-get install --no-install-recommends podman";
     assert!(build["failure"]["message"].as_str().unwrap().contains(mend), "{build}");
     assert!(said.contains("apt-get install --no-install-recommends podman"), "{said}");
 }

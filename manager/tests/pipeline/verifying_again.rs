@@ -282,7 +282,7 @@ fn a_verification_whose_target_is_gone_says_so() {
             "{point}: {told}"
         );
         let message = told["failure"]["message"].as_str().unwrap();
-        assert!(message.contains("its schedule has changed since"), "{point}: {message}");
+        assert!(message.contains("its schedule has since changed"), "{point}: {message}");
         assert_eq!(current(&place), only, "{point}");
         // The new target has the image too.
         if point == "create_build#1:after" {

@@ -95,10 +95,11 @@ fn an_image_whose_kernel_panics_is_at_fault_and_the_next_one_within_the_hour_too
     assert_eq!((text(asked, "because"), text(asked, "outcome")), ("server_stopped", "passed"), "{asked}");
     assert_eq!((text(asked, "image_of"), text(asked, "again")), ("", "server_stopped"), "{asked}");
     assert!(
-        text(asked, "detail").contains("control image") && text(asked, "detail").contains("its agent came")
+        text(asked, "detail").contains("control image")
+            && text(asked, "detail").contains("its agent attached")
     );
     let shown = place.expect(&["show", "latest"], 0);
-    assert!(shown.contains("control boots") && shown.contains("its agent came"), "{shown}");
+    assert!(shown.contains("control boots") && shown.contains("its agent attached"), "{shown}");
     // The control image was the trial's own, and is no image of the build.
     let images = build["resources"].as_array().unwrap().iter().filter(|row| row["kind"] == "image");
     assert_eq!(images.count(), 2, "{build:#}");
@@ -171,7 +172,7 @@ fn switched_off_or_without_its_parts_an_end_says_what_it_said() {
     let (build, report) = run(&place, None, 2, "agent_silent");
     assert_eq!(text(control(&build), "outcome"), "unknown", "{report}");
     assert!(
-        text(&build["failure"], "message").contains("there is none for amd64 that uefi starts"),
+        text(&build["failure"], "message").contains("there is none for amd64 that uefi can start"),
         "{report}"
     );
 }
@@ -187,7 +188,7 @@ fn fail_fast_ends_with_the_first_check_that_failed() {
     assert!(began.elapsed() < Duration::from_mins(2), "{report}");
     let message = text(&build["failure"], "message");
     assert!(
-        message.contains("disk") && message.contains("fail_fast: 1 of 2 checks were not heard"),
+        message.contains("disk") && message.contains("fail_fast: 1 of 2 checks had not reported"),
         "{message}"
     );
     let checks = build["checks"].as_array().unwrap();
@@ -208,5 +209,5 @@ fn what_the_image_and_the_control_image_both_cannot_reach_is_the_clouds_fault() 
         ("check_inconclusive", "failed"),
         "{report}"
     );
-    assert!(text(asked, "detail").contains("its agent came, and found internet"), "{asked}");
+    assert!(text(asked, "detail").contains("its agent attached, and found internet"), "{asked}");
 }

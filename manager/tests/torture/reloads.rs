@@ -43,7 +43,7 @@ impl Reloads {
 
     /// What a log must say of it.
     pub(crate) fn assert_told(log: &str) {
-        for words in ["SIGHUP: reading", "the schedules were read anew", "is not used; the schedules stay"] {
+        for words in ["SIGHUP: reading", "the schedules were reloaded", "is not used; the schedules stay"] {
             assert!(log.contains(words), "nothing about {words:?} in the log");
         }
     }

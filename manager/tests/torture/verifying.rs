@@ -110,7 +110,7 @@ fn wrong_names(place: &Place, builds_before: usize, goes_back: bool) -> Vec<Stri
     // A manager that finds that it cannot go on ends a verification without moving the name.
     let by_whom =
         all("SELECT detail FROM stage WHERE name = 'publishing' AND detail <> '' ORDER BY build_id");
-    let gone = ["went back", "by now", "is being given"];
+    let gone = ["went back", "is now", "being given"];
     let settled = by_whom.iter().any(|detail| gone.iter().any(|words| detail.contains(words)));
     if (back && settled && hash != *old) || (!back && hash != *new) {
         wrong.push(format!("the name is {hash} of {images:?} after {verdicts:?}: {by_whom:?}"));

@@ -85,7 +85,7 @@ fn contents(guest: &Guest, file: &str) -> Result<String, Option<String>> {
         Err(error) => return Err(Some(text::one_line(&error.to_string()))),
     };
     if bytes.len() as u64 > LARGEST {
-        return Err(Some(format!("larger than {}, which is not looked through", text::bytes(LARGEST))));
+        return Err(Some(format!("larger than {}, the most that this check reads", text::bytes(LARGEST))));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

@@ -75,7 +75,7 @@ impl Status {
         }
         for error in &self.result_errors {
             if !all.iter().any(|(_, known)| known == error) {
-                all.push(("the end", error));
+                all.push(("an unknown stage", error));
             }
         }
         all
@@ -104,8 +104,8 @@ impl Status {
         ORDER.iter().find_map(|name| {
             let stage = self.stages.iter().find(|stage| stage.name == *name);
             match stage.map(|stage| (stage.start, stage.finished)) {
-                None | Some((None, _)) => Some((*name, "has never started")),
-                Some((Some(_), None)) => Some((*name, "has not finished")),
+                None | Some((None, _)) => Some((*name, "never started")),
+                Some((Some(_), None)) => Some((*name, "did not finish")),
                 Some((Some(_), Some(_))) => None,
             }
         })
@@ -117,7 +117,7 @@ impl Status {
             return format!("it is in {}", self.stage);
         }
         match self.stages.iter().rev().find(|stage| stage.finished.is_some()) {
-            Some(stage) => format!("it has finished {} and waits", stage.name),
+            Some(stage) => format!("it has finished {} and is waiting", stage.name),
             None => "no stage has run".to_owned(),
         }
     }

@@ -43,7 +43,10 @@ pub(super) fn look(text: &str) -> Result<(), Trouble> {
     }
     if let Some(c) = text.chars().find(|c| !is_printable(*c)) {
         let line = 1 + text.split(c).next().unwrap_or_default().matches('\n').count();
-        return Err(Trouble::Meaning(format!("line {line} has the character U+{:04X}", u32::from(c))));
+        return Err(Trouble::Meaning(format!(
+            "line {line} contains the unprintable character U+{:04X}",
+            u32::from(c)
+        )));
     }
     let mut reader = Reader::default();
     read(text, &mut reader)?;
@@ -126,7 +129,7 @@ impl Reader {
         let Some(level) = self.levels.last_mut() else {
             let is_null = plain.is_some_and(|text| ["", "~", "null", "Null", "NULL"].contains(&text));
             if !collection && !is_null {
-                self.complain(mark, "a text, where cloud-init takes a mapping (`key: value`)");
+                self.complain(mark, "text, where cloud-init expects a mapping (`key: value`)");
             }
             return;
         };
@@ -143,7 +146,7 @@ impl Reader {
         }
         let key = level.key.take();
         if key.as_deref() == Some("<<") && plain.is_some() {
-            self.complain(mark, "`<<` takes a mapping");
+            self.complain(mark, "`<<` needs a mapping");
         } else if depth == 1 && key.as_ref().is_some_and(|key| *key == self.wanted) {
             self.found = plain.map(str::to_owned);
         }
@@ -151,7 +154,7 @@ impl Reader {
 
     fn open(&mut self, mark: Marker, is_mapping: bool) {
         if self.levels.is_empty() && !is_mapping {
-            self.complain(mark, "a list, where cloud-init takes a mapping (`key: value`)");
+            self.complain(mark, "a list, where cloud-init expects a mapping (`key: value`)");
         }
         self.node(mark, true, None);
         self.levels.push(Level { is_mapping, at_key: is_mapping, key: None });
@@ -173,7 +176,7 @@ impl Reader {
             Event::DocumentStart => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.complain(mark, "a second document, where cloud-init takes one");
+                    self.complain(mark, "a second document, where cloud-init expects one");
                 }
             }
             Event::Scalar(value, style, _, tag) => {
@@ -183,7 +186,7 @@ impl Reader {
                     self.complain(mark, "`=` without quotation marks");
                 }
                 if plain && tag.is_none() && is_no_day(&value) {
-                    self.complain(mark, format_args!("{value} is no day; write it in quotation marks"));
+                    self.complain(mark, format_args!("{value} is not a date; put it in quotation marks"));
                 }
                 let shown = (plain || self.levels.len() == 1).then_some(value.as_str());
                 self.node(mark, false, shown);
@@ -256,10 +259,10 @@ mod tests {
         ("a: !vault x\n", "line 1: the tag `!vault`"),
         ("{{ a }}: 1\n", "line 1: a key that is"),
         ("? [a]\n: b\n", "line 1: a key that is"),
-        ("a: {<<: text}\n", "line 1: `<<` takes"),
+        ("a: {<<: text}\n", "line 1: `<<` needs"),
         ("a: =\n", "line 1: `=`"),
-        ("day: 2023-02-30\n", "2023-02-30 is no day"),
-        ("a: 1\nb: \u{1}\n", "line 2 has the character U+0001"),
+        ("day: 2023-02-30\n", "2023-02-30 is not a date"),
+        ("a: 1\nb: \u{1}\n", "line 2 contains the unprintable character U+0001"),
         ("a: \"open\n", "line"),
     ];
 

@@ -12,7 +12,7 @@ use crate::text::{self, bytes};
 
 pub(super) static PLACE: Rule = Rule {
     what: "where a file system is mounted",
-    help: "the whole path, as in \"/srv\"; the root is always looked at",
+    help: "an absolute path, as in \"/srv\"; the root is always examined",
     holds: |path| {
         path.len() > 1
             && path.len() <= 1024
@@ -72,7 +72,7 @@ impl Mounted {
             return Some(format!("the file system at {place} is read-only after {waited}"));
         }
         if let Some(Probe::Failed(why)) = &self.probe {
-            return Some(format!("the file system at {place} cannot be written: {why}"));
+            return Some(format!("the file system at {place} cannot be written to: {why}"));
         }
         let device = self.device.as_ref()?;
         let what = not_grown(found, device)?;
@@ -131,13 +131,13 @@ mod tests {
         small.file_system.as_mut().unwrap().total_bytes = 2 * GIB;
         assert_eq!(
             failure(small),
-            "the file system at /srv is 2.0 GiB on a 10.0 GiB disk: it did not grow (its device vdb has 10.0 GiB)"
+            "the file system at /srv is 2.0 GiB on a 10.0 GiB disk: it did not grow (its device vdb is 10.0 GiB)"
         );
         let mut locked = data();
         locked.file_system.as_mut().unwrap().read_only = true;
         assert_eq!(failure(locked), "the file system at /srv is read-only after 60.0 s");
         let failed = Mounted { probe: Some(Probe::Failed("No space left on device".to_owned())), ..data() };
-        assert!(failure(failed).ends_with("cannot be written: No space left on device"));
+        assert!(failure(failed).ends_with("cannot be written to: No space left on device"));
         // Of a share on a network the kernel knows no device.
         assert_eq!(Mounted { device: None, ..data() }.fault(Duration::ZERO), None);
     }

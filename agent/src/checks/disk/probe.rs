@@ -47,7 +47,7 @@ fn exchange(file: &mut File) -> io::Result<()> {
     file.rewind()?;
     let mut read = Vec::with_capacity(SIZE);
     file.read_to_end(&mut read)?;
-    if read == written { Ok(()) } else { Err(io::Error::other("what was read is not what was written")) }
+    if read == written { Ok(()) } else { Err(io::Error::other("the data read back is not what was written")) }
 }
 
 /// `/var/tmp` when it is on the file system.

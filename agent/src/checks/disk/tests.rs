@@ -86,7 +86,7 @@ fn a_partition_that_did_not_grow_fails() {
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(
         summary,
-        "root file system is 922.0 MiB on a 4.0 GiB disk: it did not grow (3.0 GiB of the disk are in no partition)"
+        "root file system is 922.0 MiB on a 4.0 GiB disk: it did not grow (3.0 GiB of the disk is in no partition)"
     );
     let tiny = seen(28 * MIB, 32 * MIB, 64 * MIB, 128 * MIB);
     assert_eq!(judged(&Settings::default(), &tiny).0, CheckOutcome::Fail);
@@ -96,7 +96,7 @@ fn a_partition_that_did_not_grow_fails() {
 fn a_file_system_that_did_not_grow_fails() {
     let (outcome, summary) = judged(&Settings::default(), &seen(922 * MIB, 4 * GIB - MIB, 4 * GIB, 4 * GIB));
     assert_eq!(outcome, CheckOutcome::Fail);
-    assert!(summary.ends_with("(its device vda1 has 4.0 GiB)"), "{summary}");
+    assert!(summary.ends_with("(its device vda1 is 4.0 GiB)"), "{summary}");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_manager_s_size_counts() {
     assert_eq!(judged(&settings, &grown()).0, CheckOutcome::Pass);
     let (outcome, summary) = judged(&settings, &seen(GIB, GIB, GIB, GIB));
     assert_eq!(outcome, CheckOutcome::Inconclusive);
-    assert_eq!(summary, "the server's disk has 1.0 GiB, not 4.0 GiB");
+    assert_eq!(summary, "the server's disk is 1.0 GiB, not 4.0 GiB");
     let unknown = |total| Observation { device: None, ..seen(total, 0, 0, 0) };
     assert_eq!(judged(&settings, &unknown(GIB)).0, CheckOutcome::Fail);
     assert_eq!(judged(&settings, &unknown(4 * GIB - 200 * MIB)).0, CheckOutcome::Pass);
@@ -113,7 +113,7 @@ fn the_manager_s_size_counts() {
     assert_eq!(outcome, CheckOutcome::Inconclusive, "nobody knows the disk's size");
     assert_eq!(
         summary,
-        "whether the root file system has grown is unknown: /dev/vda1 is no disk that the kernel tells of"
+        "whether the root file system has grown is unknown: /dev/vda1 is not a disk that the kernel lists"
     );
     let mut full = unknown(GIB);
     full.root.as_mut().unwrap().free_bytes = 0;
@@ -140,14 +140,14 @@ fn a_volume_that_did_not_grow_in_its_partition_fails() {
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(
         summary,
-        "root file system is 1.9 GiB on a 10.0 GiB disk: it did not grow (7.0 GiB of vda3 are in no volume)"
+        "root file system is 1.9 GiB on a 10.0 GiB disk: it did not grow (7.0 GiB of vda3 is in no volume)"
     );
     assert_eq!(judged(&on_lvm(9 * GIB - 5 * MIB, 9 * GIB - 5 * MIB)).0, CheckOutcome::Pass);
     assert_eq!(judged(&on_lvm(5 * GIB, 9 * GIB - 5 * MIB)).0, CheckOutcome::Pass, "beside other volumes");
     // Not even the partition, which is said first.
     let mut seen = on_lvm(2 * GIB, 2 * GIB);
     seen.device.as_mut().unwrap().end = 4 * GIB;
-    assert!(judged(&seen).1.ends_with("(6.0 GiB of the disk are in no partition)"));
+    assert!(judged(&seen).1.ends_with("(6.0 GiB of the disk is in no partition)"));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_partition_behind_the_root_keeps_it_from_growing() {
     seen.device.as_mut().unwrap().behind = Some("vda2".to_owned());
     let (outcome, summary) = judged(&Settings::default(), &seen);
     assert_eq!(outcome, CheckOutcome::Fail);
-    assert!(summary.ends_with("(vda1 ends 8.0 GiB before the disk's end, and vda2 stands behind it)"));
+    assert!(summary.ends_with("(vda1 ends 8.0 GiB before the end of the disk, and vda2 follows it)"));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn what_lies_upon_several_devices_cannot_be_told() {
     seen.device.as_mut().unwrap().upon_several = Some("md0".to_owned());
     let (outcome, summary) = judged(&Settings::default(), &seen);
     assert_eq!(outcome, CheckOutcome::Inconclusive);
-    assert!(summary.ends_with("its device md0 lies upon several others"), "{summary}");
+    assert!(summary.ends_with("its device md0 spans several others"), "{summary}");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn room_and_inodes_are_wanted() {
     let settings = Settings { min_free: 3 * GIB, ..Settings::default() };
     let (outcome, summary) = judged(&settings, &grown());
     assert_eq!(outcome, CheckOutcome::Fail);
-    assert_eq!(summary, "root file system has 1.9 GiB free, less than the 3.0 GiB wanted");
+    assert_eq!(summary, "root file system has 1.9 GiB free, less than the 3.0 GiB required");
     let settings = Settings { min_free_inodes: 501, ..Settings::default() };
     assert!(judged(&settings, &grown()).1.contains("500 inodes free"));
     let mut btrfs = grown();
@@ -186,7 +186,7 @@ fn room_and_inodes_are_wanted() {
 fn what_cannot_be_written_fails() {
     let mut seen = grown();
     seen.probe = Some(Probe::Failed("No space left on device".to_owned()));
-    assert!(judged(&Settings::default(), &seen).1.ends_with("cannot be written: No space left on device"));
+    assert!(judged(&Settings::default(), &seen).1.ends_with("cannot be written to: No space left on device"));
     seen.root.as_mut().unwrap().read_only = true;
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Fail);
     assert_eq!(judged(&Settings::default(), &Observation::default()).0, CheckOutcome::Inconclusive);

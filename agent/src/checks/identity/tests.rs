@@ -57,7 +57,7 @@ fn fails(change: impl Fn(&Guest), with: &str) {
 fn a_server_of_its_own_passes() {
     let (_root, guest) = good();
     let seen = seen(&guest);
-    let expected = "server-1 is a server of its own: machine id, 1 host key, nothing of the build's";
+    let expected = "server-1 has its own machine id and 1 host key, and nothing is left of the build";
     assert_eq!(judged(&seen), (CheckOutcome::Pass, expected.to_owned()));
     let observed = judge(&Settings::default(), &seen).observations;
     assert_eq!(format!("{:?}", observed.fields["machine_id"].kind), format!("Some(StringValue({ID:?}))"));
@@ -71,11 +71,11 @@ fn a_machine_id_is_made_at_the_first_boot() {
     );
     fails(
         |guest| put(guest, MACHINE_ID, ""),
-        "this server has no machine id: /etc/machine-id is empty or not there",
+        "this server has no machine id: /etc/machine-id is empty or missing",
     );
     fails(
         |guest| put(guest, MACHINE_ID, "uninitialized\n"),
-        "/etc/machine-id has \"uninitialized\", and no machine id of 32 hexadecimal digits",
+        "/etc/machine-id contains \"uninitialized\", not a machine id of 32 hexadecimal digits",
     );
     let other = "0".repeat(32);
     fails(
@@ -103,7 +103,7 @@ fn host_keys_and_random_seed_are_new() {
 fn the_host_name_is_the_clouds() {
     fails(
         |guest| put(guest, HOST_NAME, "golden\n"),
-        "the host name is golden, and the cloud calls this server server-1.novalocal",
+        "the host name is golden, but the cloud calls this server server-1.novalocal",
     );
     fails(
         |guest| put(guest, HOST_NAME, "localhost\n"),
@@ -172,7 +172,7 @@ fn what_the_builder_left_is_found_unless_it_is_meant() {
     ];
     for (path, text, what) in left {
         let expected =
-            format!("{what} came with the image; where it is meant, name it in checks.identity.keep");
+            format!("{what} came with the image; if it is intended, list it in checks.identity.keep");
         fails(|guest| bake(guest, path, text), &expected);
         let (_root, guest) = good();
         put(&guest, path, text);

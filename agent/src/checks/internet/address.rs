@@ -25,7 +25,7 @@ pub(super) async fn of(getent: Option<&Path>, target: &Target, named: bool) -> R
     if let Ok(address) = host.parse::<IpAddr>() {
         return permitted(host, vec![address], named);
     }
-    let missing = || Denied::Failed("no getent to ask the guest's resolver with".to_owned());
+    let missing = || Denied::Failed("there is no getent to ask the guest's resolver with".to_owned());
     let lookup = resolver::look_up(getent.ok_or_else(missing)?, host, PATIENCE).await;
     if lookup.addresses.is_empty() {
         let why = format!("{host} does not resolve: {}", text::or(&lookup.error, "no addresses"));
@@ -42,8 +42,8 @@ fn permitted(host: &str, found: Vec<IpAddr>, local_too: bool) -> Result<Vec<IpAd
         Some(first) if kept.is_empty() => Err(Denied::Local {
             first,
             why: format!(
-                "{host} is {first}, an address of the server itself or of its link, which is asked only when the \
-                 schedule names the address"
+                "{host} is {first}, an address of the server itself or of its link, which is asked only if the \
+                 schedule names it"
             ),
         }),
         _ => Ok(kept),

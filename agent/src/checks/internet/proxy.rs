@@ -20,7 +20,7 @@ pub(super) async fn tunnel(stream: &mut TcpStream, target: &Target) -> Result<()
     // A byte at a time, for what follows the answer is not ours.
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() == LONGEST_ANSWER {
-            return Err("the proxy's answer has no end".to_owned());
+            return Err("the proxy's answer does not end".to_owned());
         }
         answer.push(stream.read_u8().await.map_err(failed)?);
     }

@@ -31,18 +31,18 @@ pub struct Target {
 impl Target {
     /// Reads a target. The error is for people.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.trim().parse().map_err(|_| "not an address of a target".to_owned())?;
+        let uri: Uri = text.trim().parse().map_err(|_| "it is not the address of a target".to_owned())?;
         let (scheme, port) = match uri.scheme_str() {
             Some("http") => (Scheme::Http, Some(80)),
             Some("https") => (Scheme::Https, Some(443)),
             Some("tcp") => (Scheme::Tcp, None),
-            _ => return Err("neither http://, https:// nor tcp://".to_owned()),
+            _ => return Err("it is neither http://, https:// nor tcp://".to_owned()),
         };
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
-            return Err("names no host".to_owned());
+            return Err("it names no host".to_owned());
         }
-        let port = uri.port_u16().or(port).ok_or("names no port")?;
+        let port = uri.port_u16().or(port).ok_or("it names no port")?;
         let path = match (scheme, uri.path_and_query()) {
             (Scheme::Tcp, _) => String::new(),
             (_, Some(path)) => path.to_string(),

@@ -233,7 +233,7 @@ async fn a_mirror_is_reached_through_its_proxy() {
     assert!(seen[0].error.contains("the proxy refuses mirror.example:443"), "{seen:?}");
     assert_eq!(asked.lock().unwrap()[0], "CONNECT mirror.example:443 HTTP/1.1");
 
-    let unknown = Via::Unknown("a proxy by socks5h://".to_owned());
+    let unknown = Via::Unknown("a proxy that speaks socks5h://".to_owned());
     let seen = reach_any(&means(), alternatives(&plain, unknown), soon()).await;
     let judgement = judge(&Settings::default(), &Observation { targets: seen, ..seen_nothing() });
     assert_eq!(judgement.outcome, CheckOutcome::Skipped);
@@ -261,7 +261,7 @@ async fn a_mirror_on_the_server_itself_is_told_of_and_asked_once_the_schedule_na
     let judgement = examined_in(&guest, Vec::new()).await;
     assert_eq!(judgement.outcome, CheckOutcome::Skipped, "{}", judgement.summary);
     let named = format!("http://{there}/debian");
-    let hint = format!("name targets in checks.internet.targets, {named} if that is meant");
+    let hint = format!("name targets in checks.internet.targets, {named} if that is intended");
     assert!(judgement.summary.ends_with(&hint), "{}", judgement.summary);
     let observed = format!("{:?}", judgement.observations);
     for part in [mirror.as_str(), &there.to_string(), "mirror.test is 127.0.0.1", "\"not_asked\""] {

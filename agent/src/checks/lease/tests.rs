@@ -23,11 +23,11 @@ fn judged(leases: Vec<Lease>) -> (CheckOutcome, String) {
 fn a_lifetime_that_grew_passes_and_no_other() {
     let (outcome, said) = judged(vec![lease(86_380, 86_400)]);
     assert_eq!(outcome, CheckOutcome::Pass);
-    assert_eq!(said, "systemd-networkd renewed the lease of eth0: 86400 s, before 86380 s");
+    assert_eq!(said, "systemd-networkd renewed the lease of eth0: 86400 s left, 86380 s before");
     for after in [86_380, 86_350] {
         let (outcome, said) = judged(vec![lease(86_380, after)]);
         assert_eq!(outcome, CheckOutcome::Inconclusive, "{said}");
-        assert!(said.contains("nothing came of it") && said.contains("UDP port 68"), "{said}");
+        assert!(said.contains("but it was not renewed") && said.contains("UDP port 68"), "{said}");
     }
     // One of two is not enough.
     let (outcome, _) = judged(vec![lease(10, 20), Lease { card: "eth1".to_owned(), ..lease(10, 9) }]);
@@ -38,7 +38,7 @@ fn a_lifetime_that_grew_passes_and_no_other() {
 fn what_nobody_can_order_is_skipped() {
     assert_eq!(
         judged(Vec::new()),
-        (CheckOutcome::Skipped, "no address comes from a lease that ends".to_owned())
+        (CheckOutcome::Skipped, "no address is from a lease that expires".to_owned())
     );
     let (outcome, said) =
         judged(vec![Lease { obstacle: "cannot be renewed: so it is".to_owned(), ..lease(10, 10) }]);
@@ -110,7 +110,7 @@ async fn an_order_that_is_refused_or_not_answered_is_told() {
     let seen = observe(&silent, Instant::now() + Duration::from_secs(8)).await;
     let judgement = judge(&seen);
     assert_eq!(judgement.outcome, CheckOutcome::Inconclusive);
-    assert!(judgement.summary.contains("nothing came of it"), "{}", judgement.summary);
+    assert!(judgement.summary.contains("but it was not renewed"), "{}", judgement.summary);
 }
 
 /// Its DHCP server answers by broadcast, which cannot be waited for.

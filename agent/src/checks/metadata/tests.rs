@@ -43,7 +43,7 @@ fn failure(seen: &Observation) -> String {
 fn metadata_that_was_taken_passes() {
     let (outcome, said) = judged(&Settings::default(), &good());
     assert_eq!(outcome, CheckOutcome::Pass);
-    assert_eq!(said, format!("cloud-init took instance {ID} from config-disk (/dev/vdb)"));
+    assert_eq!(said, format!("cloud-init took instance id {ID} from config-disk (/dev/vdb)"));
     let foreign = Observation { origin: String::new(), id: String::new(), ..good() };
     assert_eq!(judged(&Settings::default(), &foreign).0, CheckOutcome::Pass, "a cloud that is no OpenStack");
 }
@@ -54,7 +54,7 @@ fn another_instance_fails() {
     let said = failure(&other);
     assert_eq!(
         said,
-        format!("cloud-init took the instance for iid-datasource-none, and the config drive says {ID}")
+        format!("cloud-init has the instance id iid-datasource-none, but the config drive says {ID}")
     );
     let server = ServerFacts { id: "other".to_owned(), ..ServerFacts::default() };
     let judgement = judge(&Settings::default(), &server, &good());
@@ -65,11 +65,11 @@ fn another_instance_fails() {
 #[test]
 fn user_data_and_keys_must_be_taken() {
     let forbidden = with_taken(|taken| taken.user_data_forbidden = true);
-    assert!(failure(&forbidden).starts_with("cloud-init leaves user data alone"));
+    assert!(failure(&forbidden).starts_with("cloud-init ignores user data"));
     let unused = with_taken(|taken| taken.user_data_used = false);
-    assert_eq!(failure(&unused), "cloud-init has not gone through the user data");
+    assert_eq!(failure(&unused), "cloud-init has not processed the user data");
     let other = Observation { has_user_data: true, same_user_data: false, ..good() };
-    assert_eq!(failure(&other), "cloud-init has other user data than the config drive gives");
+    assert_eq!(failure(&other), "cloud-init's user data is not what the config drive gives");
     let lost = Observation { keys: vec!["ssh-ed25519 AAAA".to_owned()], ..good() };
     assert_eq!(failure(&lost), "cloud-init did not take the SSH key ssh-ed25519 AAAA of the config drive");
 }
@@ -79,14 +79,14 @@ fn the_wanted_source_must_be_it() {
     let service = Settings { source: "service".to_owned() };
     let (outcome, said) = judged(&service, &good());
     assert_eq!(outcome, CheckOutcome::Fail);
-    assert!(said.contains("from config-disk (/dev/vdb), not from the wanted service"), "{said}");
+    assert!(said.contains("from config-disk (/dev/vdb), not from service"), "{said}");
     assert_eq!(judged(&Settings { source: "config_drive".to_owned() }, &good()).0, CheckOutcome::Pass);
 }
 
 #[test]
 fn whose_fault_it_is_that_nothing_was_taken() {
     let nothing = Observation { taken: None, ..good() };
-    assert_eq!(failure(&nothing), "the config drive can be read, and cloud-init has taken nothing from it");
+    assert_eq!(failure(&nothing), "the config drive can be read, but cloud-init has taken nothing from it");
     let none = Observation { origin: String::new(), unreadable: "no answer".to_owned(), ..nothing.clone() };
     assert_eq!(judged(&Settings::default(), &none).0, CheckOutcome::Inconclusive);
     let early = Observation { ended: false, ..nothing };
@@ -135,8 +135,8 @@ async fn the_service_is_compared_with_what_cloud_init_kept() {
     let seen = observe(&settings, &guest, same, &server, soon()).await;
     let (outcome, said) = judged(&settings, &seen);
     assert_eq!(outcome, CheckOutcome::Pass, "{said}");
-    assert!(said.contains("and its user data from metadata (http"), "{said}");
+    assert!(said.contains("and the user data from metadata (http"), "{said}");
     let other = service(meta_data, "#cloud-config\nother: 1\n").await;
     let seen = observe(&settings, &guest, other, &server, soon()).await;
-    assert!(failure(&seen).starts_with("cloud-init has other user data than the metadata service"));
+    assert!(failure(&seen).starts_with("cloud-init's user data is not what the metadata service"));
 }

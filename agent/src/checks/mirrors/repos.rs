@@ -35,9 +35,7 @@ fn proxy(repository: &Section, main: &Section) -> Via {
     let value = |key: &str| repository.value(key).or(main.value(key)).map(str::trim).unwrap_or_default();
     match value("proxy") {
         "" | "_none_" => Via::Direct,
-        _ if !value("proxy_username").is_empty() => {
-            Via::Unknown("a proxy that asks for a password".to_owned())
-        }
+        _ if !value("proxy_username").is_empty() => Via::Unknown("a proxy that needs a password".to_owned()),
         proxy => Via::of(proxy),
     }
 }
@@ -56,7 +54,7 @@ fn add(guest: &Guest, mirrors: &mut Mirrors, variables: &Variables, repository: 
             match variables.fill(word) {
                 Ok(address) => addresses.extend(of_list(guest, key, address)),
                 Err(name) => mirrors.leave_out(format!(
-                    "the repository {} has the variable ${name}, which is not set",
+                    "the repository {} uses the variable ${name}, which is not set",
                     crate::text::one_line(&repository.name)
                 )),
             }

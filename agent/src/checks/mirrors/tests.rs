@@ -149,7 +149,7 @@ fn repositories_of_dnf_are_read() {
     ];
     let found: Vec<_> = mirrors.all.iter().map(|mirror| mirror.addresses.clone()).collect();
     assert_eq!(found, expected);
-    assert_eq!(mirrors.left_out, ["the repository unset has the variable $nobody, which is not set"]);
+    assert_eq!(mirrors.left_out, ["the repository unset uses the variable $nobody, which is not set"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn an_address_that_no_lease_gave_came_with_the_image() {
     let baked = with_card(|card| card.addresses = vec![address("10.0.2.77", false)]);
     assert_eq!(
         failure(&baked),
-        "eth0 has the address 10.0.2.77 without a lease of DHCP: it came with the image"
+        "eth0 has the address 10.0.2.77 without a DHCP lease: it came with the image"
     );
     assert!(failure(&Observation { plan: None, ..baked.clone() }).contains("10.0.2.77"));
     // Where the metadata gives fixed addresses there is no lease.
@@ -77,17 +77,17 @@ fn an_address_that_no_lease_gave_came_with_the_image() {
     (link.dhcp, link.addresses) = (false, vec!["10.0.2.77".parse().unwrap()]);
     assert_eq!(judged(&Settings::default(), &fixed).0, CheckOutcome::Pass);
     fixed.plan.as_mut().unwrap().links[0].addresses = vec!["10.0.2.78".parse().unwrap()];
-    assert_eq!(failure(&fixed), "eth0 does not have its address 10.0.2.78, which the metadata gives it");
+    assert_eq!(failure(&fixed), "eth0 does not have the address 10.0.2.78 that the metadata gives it");
 }
 
 #[test]
 fn the_largest_packet_is_the_networks() {
     assert_eq!(
         failure(&with_card(|card| card.mtu = 1000)),
-        "eth0 has an MTU of 1000, and the metadata says 1500"
+        "eth0 has an MTU of 1000, but the metadata says 1500"
     );
     let alone = Observation { plan: None, ..with_card(|card| card.mtu = 1000) };
-    assert_eq!(failure(&alone), "eth0 has an MTU of 1000, less than any network's 1280");
+    assert_eq!(failure(&alone), "eth0 has an MTU of 1000, less than the 1280 of any network");
     let alone = Observation { plan: None, ..with_card(|card| card.mtu = 1442) };
     assert_eq!(judged(&Settings::default(), &alone).0, CheckOutcome::Pass);
 }
@@ -111,12 +111,12 @@ fn every_card_works() {
     let said = failure(&seen);
     assert_eq!(said, "the card eth1 (fa:16:3e:00:00:02) has no address");
     "unmanaged".clone_into(&mut seen.cards[1].networkd);
-    assert!(failure(&seen).ends_with("has no address: nothing in the image looks after it"));
+    assert!(failure(&seen).ends_with("has no address: nothing in the image manages it"));
     // One that asks and hears nothing may be on a network without DHCP.
     "configuring".clone_into(&mut seen.cards[1].networkd);
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Inconclusive);
     seen.cards[1].up = false;
-    assert_eq!(failure(&seen), "the card eth1 (fa:16:3e:00:00:02) is not brought up");
+    assert_eq!(failure(&seen), "the card eth1 (fa:16:3e:00:00:02) is not up");
     (seen.cards[1].up, seen.cards[1].carrier) = (true, false);
     assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Inconclusive);
 }
@@ -141,7 +141,7 @@ fn a_card_of_the_metadata_must_be_there() {
 fn name_servers_are_the_metadatas() {
     let mut seen = good();
     seen.plan.as_mut().unwrap().name_servers = vec!["192.0.2.53".parse().unwrap()];
-    assert_eq!(failure(&seen), "the name servers are 10.0.2.3, and the metadata says 192.0.2.53");
+    assert_eq!(failure(&seen), "the name servers are 10.0.2.3, but the metadata says 192.0.2.53");
     let fixed = Settings { fixed_servers: true, ..Settings::default() };
     assert_eq!(judged(&fixed, &seen).0, CheckOutcome::Pass);
     seen.name_servers.push("192.0.2.53".to_owned());

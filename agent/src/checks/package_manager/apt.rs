@@ -137,7 +137,7 @@ fn broken(line: &str) -> Option<String> {
     let (flag, status, package) = (words.next()?, words.next()?, words.next()?);
     let package = text::one_line(package);
     match status {
-        _ if flag != "ok" => Some(format!("the package {package} must be installed anew ({flag})")),
+        _ if flag != "ok" => Some(format!("the package {package} must be reinstalled ({flag})")),
         "installed" | "config-files" | "not-installed" => None,
         _ => Some(format!("the package {package} is {status}")),
     }

@@ -27,12 +27,15 @@ fn a_sound_package_manager_passes() {
 fn pending_updates_are_counted() {
     let settings = Settings { max_pending: Some(0), ..Settings::default() };
     let (outcome, said) = judged(&settings, &good());
-    assert_eq!((outcome, said.as_str()), (CheckOutcome::Fail, "1 update pending, more than 0: tzdata"));
+    assert_eq!(
+        (outcome, said.as_str()),
+        (CheckOutcome::Fail, "1 update pending, more than the 0 allowed: tzdata")
+    );
     let urgent = Observation { pending: vec![update("tzdata", false), update("openssl", true)], ..good() };
     let (outcome, said) = judged(&Settings::default(), &urgent);
     assert_eq!(
         (outcome, said.as_str()),
-        (CheckOutcome::Fail, "1 security update pending, more than 0: openssl")
+        (CheckOutcome::Fail, "1 security update pending, more than the 0 allowed: openssl")
     );
     let settings = Settings { security_pending: 1, ..Settings::default() };
     assert_eq!(judged(&settings, &urgent).0, CheckOutcome::Pass);

@@ -178,7 +178,7 @@ impl Database {
             Opened::Sqlite(connection, asked) => {
                 of_sqlite(connection, asked, take).map_err(|error| match error.sqlite_error_code() {
                     Some(rusqlite::ErrorCode::OperationInterrupted) => {
-                        Error::Damaged("no package comes of it, however far it is read")
+                        Error::Damaged("it yields no package, however far it is read")
                     }
                     _ => Error::Sqlite(error),
                 })

@@ -57,7 +57,7 @@ impl State {
         for (name, fingerprint) in &self.host_keys {
             match after.host_keys.get(name) {
                 None => return Some(format!("host key {name} is gone")),
-                Some(now) if now != fingerprint => return Some(format!("host key {name} is another one")),
+                Some(now) if now != fingerprint => return Some(format!("host key {name} has changed")),
                 Some(_) => {}
             }
         }
@@ -71,7 +71,7 @@ impl State {
         ];
         texts.into_iter().find(|(_, before, after)| before != after).map(|(what, before, after)| {
             let word = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("{text:?}") };
-            format!("{what} is {}, and was {}", word(after), word(before))
+            format!("{what} is {}, but was {}", word(after), word(before))
         })
     }
 

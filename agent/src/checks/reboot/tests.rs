@@ -36,7 +36,7 @@ fn judged(change: impl FnOnce(&mut Observation)) -> (CheckOutcome, String) {
 fn the_same_server_passes() {
     let (outcome, summary) = judged(|_| {});
     assert_eq!(outcome, CheckOutcome::Pass, "{summary}");
-    assert_eq!(summary, "rebooted in 40.0 s, and is the same server; held again: ssh");
+    assert_eq!(summary, "rebooted in 40.0 s, and is still the same server; passed again: ssh");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn another_server_fails_by_what_is_another() {
     let key = "ssh_host_ed25519_key";
     assert_eq!(
         judged(|seen| drop(seen.after.host_keys.insert(key.to_owned(), "SHA256:b".to_owned()))),
-        failed("after the reboot host key ssh_host_ed25519_key is another one")
+        failed("after the reboot host key ssh_host_ed25519_key has changed")
     );
     assert_eq!(
         judged(|seen| drop(seen.after.host_keys.remove(key))),
@@ -58,15 +58,15 @@ fn another_server_fails_by_what_is_another() {
     );
     assert_eq!(
         judged(|seen| seen.after.machine_id = "4567".to_owned()),
-        failed("after the reboot the machine id is \"4567\", and was \"0123\"")
+        failed("after the reboot the machine id is \"4567\", but was \"0123\"")
     );
     assert_eq!(
         judged(|seen| seen.after.host_name = "localhost".to_owned()),
-        failed("after the reboot the host name is \"localhost\", and was \"web-1\"")
+        failed("after the reboot the host name is \"localhost\", but was \"web-1\"")
     );
     assert_eq!(
         judged(|seen| seen.after.addresses.clear()),
-        failed("after the reboot the address is none, and was \"192.0.2.7\"")
+        failed("after the reboot the address is none, but was \"192.0.2.7\"")
     );
     assert_eq!(
         judged(|seen| seen.took = Some(Duration::from_secs(301))),
@@ -160,6 +160,6 @@ async fn a_server_that_does_not_go_down_fails_and_keeps_nothing() {
     refuse("#!/bin/sh\nexit 0\n");
     let result = order(request, guest.clone(), Kept::default()).await;
     assert_eq!(result.outcome(), CheckOutcome::Fail);
-    assert!(result.summary.contains("went on running"), "{}", result.summary);
+    assert!(result.summary.contains("but was still running"), "{}", result.summary);
     assert!(!guest.has("/var/lib/image-manager/reboot"));
 }

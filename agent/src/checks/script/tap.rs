@@ -105,7 +105,7 @@ impl Report {
         }
         match self.planned {
             Some(planned) if planned != count => {
-                Some(format!("the script planned {} and told of {count}", counted(planned, "point")))
+                Some(format!("the script planned {} but reported {count}", counted(planned, "point")))
             }
             _ => None,
         }

@@ -66,7 +66,7 @@ async fn points_are_told_one_by_one() {
     let (outcome, summary, _) = outcome_of("echo ok 1; echo 'ok 2 # SKIP no card'; echo 1..2", "", 10).await;
     assert_eq!((outcome, summary.as_str()), (CheckOutcome::Pass, "1 of 2 points passed, 1 skipped or to do"));
     for (script, why) in [
-        ("echo 1..3; echo ok", "planned 3 points and told of 1"),
+        ("echo 1..3; echo ok", "planned 3 points but reported 1"),
         ("echo ok; echo Bail out! no network", "gave up: no network"),
         ("echo ok 1 - one; exit 3", "ended with exit code 3"),
         ("echo 'okay then'; exit 1", "ended with exit code 1"),
@@ -83,7 +83,7 @@ async fn one_that_hangs_is_ended_with_all_that_it_started() {
     let script = format!("setsid sleep 7{mark} >/dev/null 2>&1 & sleep 8{mark}");
     let (outcome, summary, _) = outcome_of(&script, "", 4).await;
     assert_eq!(outcome, CheckOutcome::Fail);
-    assert!(summary.contains("did not end in time"), "{summary}");
+    assert!(summary.contains("did not finish in time"), "{summary}");
     for sleeper in [format!("7{mark}"), format!("8{mark}")] {
         let still = fs::read_dir("/proc").unwrap().flatten().any(|process| {
             let line = fs::read(process.path().join("cmdline")).unwrap_or_default();

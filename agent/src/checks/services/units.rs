@@ -186,11 +186,11 @@ async fn reason(guest: &Guest, unit: &str, deadline: Instant) -> String {
             return text::one_line(line);
         }
     }
-    let Ok(systemctl) = systemctl(guest) else { return "no word of it".to_owned() };
+    let Ok(systemctl) = systemctl(guest) else { return "it gives no reason".to_owned() };
     let ended = systemctl.with(["show", "--property=Result,ExecMainStatus", "--", unit]).run(deadline).await;
     match (field(&ended.out, "Result").as_str(), field(&ended.out, "ExecMainStatus").as_str()) {
-        ("exit-code", status) => format!("it ended with exit code {status} and said nothing"),
-        (result, _) => text::or(result, "no word of it").to_owned(),
+        ("exit-code", status) => format!("it ended with exit code {status} and logged nothing"),
+        (result, _) => text::or(result, "it gives no reason").to_owned(),
     }
 }
 

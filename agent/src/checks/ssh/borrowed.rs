@@ -107,7 +107,7 @@ fn open(path: &Path) -> io::Result<File> {
     let file = options.open(path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.len() > LARGEST {
-        return Err(io::Error::other("no file of keys"));
+        return Err(io::Error::other("not a file of keys"));
     }
     Ok(file)
 }

@@ -86,7 +86,7 @@ pub(super) async fn try_all(
     let mut tasks = JoinSet::new();
     for (index, (candidate, login)) in candidates.into_iter().zip(&mut logins).enumerate() {
         if let Some((file, why)) = refused.iter().find(|(file, _)| *file == candidate.file) {
-            *login = Login::NotTried(text::one_line(&format!("no key can be put into {file}: {why}")));
+            *login = Login::NotTried(text::one_line(&format!("no key can be added to {file}: {why}")));
             continue;
         }
         let (guest, ssh, last) = (guest.clone(), ssh.clone(), deadline.min(Instant::now() + PATIENCE));
@@ -152,7 +152,7 @@ fn outcome(who: &Candidate, ran: &Ended) -> Login {
 /// Why sshd did not let somebody in: of most reasons only its log knows.
 async fn reason(guest: &Guest, user: &str, deadline: Instant) -> String {
     if guest.has(NOLOGIN) {
-        return format!("{NOLOGIN} keeps everybody out but root");
+        return format!("{NOLOGIN} keeps everybody but root out");
     }
     let Some(journalctl) = program::program(guest, "journalctl") else { return String::new() };
     let arguments =

@@ -119,7 +119,7 @@ async fn greet(address: SocketAddr) -> Result<String, String> {
         }
     }
     if !banner.starts_with("SSH-") {
-        return Err(format!("what answers is no SSH server: {}", text::one_line(&banner)));
+        return Err(format!("what answers is not an SSH server: {}", text::one_line(&banner)));
     }
     stream.write_all(BANNER).await.map_err(said)?;
     // Length, length of the padding, and the number of the message.
@@ -127,7 +127,7 @@ async fn greet(address: SocketAddr) -> Result<String, String> {
     stream.read_exact(&mut head).await.map_err(said)?;
     let [.., message] = head;
     if message != KEXINIT {
-        return Err("it does not begin to exchange keys".to_owned());
+        return Err("it does not begin a key exchange".to_owned());
     }
     Ok(text::one_line(&banner))
 }

@@ -101,25 +101,25 @@ fn a_server_that_does_not_run_fails_with_its_cause() {
     );
     fails(
         down("ssh.service has failed (exit-code)", "sshd: no hostkeys available -- exiting."),
-        "sshd has no host keys and does not run: sshd: no hostkeys available -- exiting.",
+        "sshd has no host keys and is not running: sshd: no hostkeys available -- exiting.",
     );
     let word = "99-site.conf: line 1: Bad configuration option: PermitRootLogins";
     fails(
         down("ssh.service has failed (exit-code)", word),
-        &format!("sshd is not running, for its configuration is not valid: {word}"),
+        &format!("sshd is not running, because it rejects its configuration: {word}"),
     );
     fails(
         down("", "Missing privilege separation directory: /run/sshd"),
-        "sshd is not running: no unit of it is known; 127.0.0.1:22: Connection refused",
+        "sshd is not running: systemd knows no unit for it; 127.0.0.1:22: Connection refused",
     );
     fails(
         |seen| {
             down("", "")(seen);
             seen.installed = false;
         },
-        "no SSH server is installed; `checks.ssh = false` where none is meant",
+        "no SSH server is installed; write `checks.ssh = false` if none is intended",
     );
-    fails(|seen| seen.configuration.error = "x".to_owned(), "sshd's configuration is not valid: x");
+    fails(|seen| seen.configuration.error = "x".to_owned(), "sshd rejects its configuration: x");
 }
 
 #[test]
@@ -140,11 +140,11 @@ fn host_keys_are_this_servers_own() {
     );
     fails(
         |seen| seen.proved = Some(Ok("AAAAother".to_owned())),
-        "sshd answers with another host key than those in /etc/ssh: it was not started anew",
+        "sshd answers with a host key that is not in /etc/ssh: it was not restarted",
     );
     fails(
         |seen| seen.proved = Some(Err("no matching key exchange method found".to_owned())),
-        "sshd does not come to an end of a key exchange: no matching key exchange method found",
+        "sshd does not complete a key exchange: no matching key exchange method found",
     );
 }
 
@@ -152,12 +152,12 @@ fn host_keys_are_this_servers_own() {
 fn passwords_and_root_are_as_the_schedule_says() {
     fails(
         |seen| set(seen, "passwordauthentication", "yes"),
-        "sshd takes passwords, though image.ssh_password_authentication is false",
+        "sshd accepts passwords, though image.ssh_password_authentication is false",
     );
     let taking = ServerFacts { ssh_password_authentication: true, ..ServerFacts::default() };
     let judgement = judge(&Settings::default(), &taking, &good());
     assert_eq!(judgement.outcome, CheckOutcome::Fail);
-    assert!(judgement.summary.contains("takes no passwords"), "{}", judgement.summary);
+    assert!(judgement.summary.contains("accepts no passwords"), "{}", judgement.summary);
 
     fails(|seen| set(seen, "permitrootlogin", "yes"), "sshd lets root log in: PermitRootLogin is yes");
     let with = |root_login, value| {
@@ -185,8 +185,8 @@ fn users_get_in() {
         "debian's key SHA256:abc is not in /home/debian/.ssh/authorized_keys: it was not injected",
     );
     fails(
-        |seen| seen.users[0].exposed = Some("others may write /home/debian: its mode is 0777".to_owned()),
-        "sshd does not accept debian's keys: others may write /home/debian: its mode is 0777",
+        |seen| seen.users[0].exposed = Some("/home/debian is writable by others: mode 0777".to_owned()),
+        "sshd does not accept debian's keys: /home/debian is writable by others: mode 0777",
     );
     fails(
         |seen| seen.users[0].login = Login::Refused("Permission denied (publickey).".to_owned()),
@@ -277,7 +277,7 @@ async fn a_server_is_met_and_nothing_is_left_in_it() {
     assert!(seen.host_keys[0].baked);
     assert_eq!(seen.users[0].missing, [public_keys::fingerprint(HOST)]);
     let why = seen.users[0].exposed.as_ref().unwrap();
-    assert_eq!(why, "others may write /home/debian/.ssh/authorized_keys: its mode is 0666");
+    assert_eq!(why, "/home/debian/.ssh/authorized_keys is writable by others: mode 0666");
     server.abort();
 }
 

@@ -31,23 +31,23 @@ pub fn judge(settings: &Settings, server: &ServerFacts, seen: &Observation) -> J
 fn unanswered(seen: &Observation) -> Option<String> {
     let error = &seen.configuration.error;
     if seen.met.is_some() {
-        return (!error.is_empty()).then(|| format!("sshd's configuration is not valid: {error}"));
+        return (!error.is_empty()).then(|| format!("sshd rejects its configuration: {error}"));
     }
     if !seen.installed {
-        return Some("no SSH server is installed; `checks.ssh = false` where none is meant".to_owned());
+        return Some("no SSH server is installed; write `checks.ssh = false` if none is intended".to_owned());
     }
     let off = ["is masked", "is not enabled"].iter().any(|state| seen.unit.ends_with(state));
     if off {
         return Some(format!("sshd is not running: {}", seen.unit));
     }
     if error.contains("no hostkeys available") {
-        return Some(format!("sshd has no host keys and does not run: {error}"));
+        return Some(format!("sshd has no host keys and is not running: {error}"));
     }
     // Without its unit running its directory is not there, which is no fault of the configuration.
     if !error.is_empty() && !error.contains("privilege separation directory") {
-        return Some(format!("sshd is not running, for its configuration is not valid: {error}"));
+        return Some(format!("sshd is not running, because it rejects its configuration: {error}"));
     }
-    let unit = text::or(&seen.unit, "no unit of it is known");
+    let unit = text::or(&seen.unit, "systemd knows no unit for it");
     Some(format!("sshd is not running: {unit}; {}", seen.unmet))
 }
 
@@ -55,13 +55,12 @@ fn wrong_keys(seen: &Observation) -> Option<String> {
     let baked = host_keys::came_with_the_image(&seen.host_keys);
     baked.or_else(|| seen.host_keys.iter().find_map(|key| key.exposed.clone())).or_else(|| {
         match &seen.proved {
-            Some(Err(why)) => Some(format!("sshd does not come to an end of a key exchange: {why}")),
+            Some(Err(why)) => Some(format!("sshd does not complete a key exchange: {why}")),
             Some(Ok(key)) => {
                 let known = seen.host_keys.iter().any(|host| host.key.is_empty() || host.key == *key);
                 let unknown = !known && !seen.host_keys.is_empty();
                 unknown.then(|| {
-                    "sshd answers with another host key than those in /etc/ssh: it was not started anew"
-                        .to_owned()
+                    "sshd answers with a host key that is not in /etc/ssh: it was not restarted".to_owned()
                 })
             }
             None => None,
@@ -77,12 +76,12 @@ fn wrong_configuration(settings: &Settings, server: &ServerFacts, seen: &Observa
     match (configuration.takes_passwords(), server.ssh_password_authentication) {
         (true, false) => {
             return Some(
-                "sshd takes passwords, though image.ssh_password_authentication is false".to_owned(),
+                "sshd accepts passwords, though image.ssh_password_authentication is false".to_owned(),
             );
         }
         (false, true) => {
             return Some(
-                "sshd takes no passwords, though image.ssh_password_authentication is true".to_owned(),
+                "sshd accepts no passwords, though image.ssh_password_authentication is true".to_owned(),
             );
         }
         _ => {}

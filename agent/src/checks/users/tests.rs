@@ -112,7 +112,7 @@ async fn the_schedules_users_are_there_and_can_work() {
     fails(replaced("/etc/group", "4:ops", "4:"), "ops is not in the group adm").await;
     let file = "/home/ops/.ssh/authorized_keys";
     let key = public_keys::fingerprint(KEY);
-    fails(replaced(file, "AAAA", "BBBB"), &format!("ops has not its key {key} in {file}")).await;
+    fails(replaced(file, "AAAA", "BBBB"), &format!("ops does not have its key {key} in {file}")).await;
     let shell = replaced("/etc/passwd", "/home/debian:/bin/sh", "/home/debian:/usr/bin/zsh");
     fails(shell, "the shell of debian, /usr/bin/zsh, is not installed").await;
     let shell = replaced("/etc/passwd", "/home/ops:/bin/sh", "/home/ops:/bin/false");
@@ -133,7 +133,7 @@ async fn nobody_has_more_than_that() {
     fails(hash, "root has a password, the same on all servers: it is not locked").await;
     fails(replaced("/etc/shadow", "ops:!", "ops:"), "ops has no password and can log in").await;
     let second = replaced("/etc/passwd", "root:x:0:0", "toor:x:0:0::/root:/bin/sh\nroot:x:0:0");
-    fails(second, "toor has uid 0, as root has: all rights under another name").await;
+    fails(second, "toor has uid 0, like root: all rights under another name").await;
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn directories_and_programs_are_as_everybody_relies_on() {
     fails(mode("/var/tmp", 0o755), "/var/tmp has mode 0755, not 1777").await;
     fails(mode("/usr/bin/sudo", 0o755), "sudo has lost its setuid bit: mode 0755, owner uid 0").await;
     fails(mode("/usr/bin/su", 0o755), "su has lost its setuid bit: mode 0755, owner uid 0").await;
-    let everybodys = "everybody may write the home directory /home/ops of ops: mode 0777";
+    let everybodys = "the home directory /home/ops of ops is writable by everybody: mode 0777";
     fails(mode("/home/ops", 0o777), everybodys).await;
     let roots = "the home directory /home/debian of debian is owned by uid 0";
     fails(|guest| chown(guest.path("/home/debian"), Some(0), None).unwrap(), roots).await;

@@ -157,7 +157,7 @@ async fn run(tool: &str, options: &[&str], device: Option<&Path>) -> io::Result<
     let mut command = Command::new(tool);
     command.args(options).args(device).stdin(Stdio::null()).kill_on_drop(true);
     let done = tokio::time::timeout(DEADLINE, command.output()).await;
-    let output = done.map_err(|_| io::Error::other(format!("{tool} does not end")))??;
+    let output = done.map_err(|_| io::Error::other(format!("{tool} does not finish")))??;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

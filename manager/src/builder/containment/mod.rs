@@ -54,7 +54,7 @@ impl CleanReport {
 
 /// Something is left of a build.
 #[derive(Debug, thiserror::Error)]
-#[error("build {build_id} is not cleaned up: {}", left.join("; "))]
+#[error("build {build_id} could not be cleaned up: {}", left.join("; "))]
 pub struct CleanError {
     /// The build.
     pub build_id: String,
@@ -135,15 +135,15 @@ pub fn leftovers(scratch_root: &Path) -> io::Result<Leftovers> {
 fn resolve(scratch: &Path) -> Result<PathBuf, String> {
     let plain = scratch.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let (Some(parent), Some(name)) = (scratch.parent(), scratch.file_name()) else {
-        return Err(format!("{} is no scratch directory", scratch.display()));
+        return Err(format!("{} is not a scratch directory", scratch.display()));
     };
     if !scratch.is_absolute() || !plain || scratch.components().count() < 3 {
-        return Err(format!("{} is no scratch directory", scratch.display()));
+        return Err(format!("{} is not a scratch directory", scratch.display()));
     }
     match parent.canonicalize() {
         Ok(parent) => Ok(parent.join(name)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(scratch.to_owned()),
-        Err(error) => Err(format!("cannot look at {}: {error}", parent.display())),
+        Err(error) => Err(format!("cannot examine {}: {error}", parent.display())),
     }
 }
 
@@ -155,7 +155,7 @@ async fn kill(build_id: &str, report: &mut CleanReport, left: &mut Vec<String>) 
     loop {
         let found = match processes::marked(Some(build_id)) {
             Ok(found) => found,
-            Err(error) => return left.push(format!("cannot look at the processes: {error}")),
+            Err(error) => return left.push(format!("cannot list the processes: {error}")),
         };
         for process in found {
             // Again and again the same one: until the kernel takes its command line away.
@@ -198,7 +198,7 @@ async fn detach(scratch: &Path, report: &mut CleanReport, left: &mut Vec<String>
     loop {
         let devices = match loops::of(scratch).await {
             Ok(devices) => devices,
-            Err(error) => return left.push(format!("cannot look at the loop devices: {error}")),
+            Err(error) => return left.push(format!("cannot list the loop devices: {error}")),
         };
         if devices.is_empty() {
             return;
@@ -239,7 +239,7 @@ async fn remove(scratch: &Path, report: &mut CleanReport, left: &mut Vec<String>
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     match tokio::time::timeout(TREE_PATIENCE, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("not done after {} minutes", TREE_PATIENCE.as_secs() / 60)),
+        Err(_) => Err(format!("not finished after {} minutes", TREE_PATIENCE.as_secs() / 60)),
     }
 }
 
@@ -250,15 +250,15 @@ async fn remains(scratch: &Path, build_id: &str) -> Vec<String> {
         Ok(found) => {
             left.extend(found.iter().map(|process| format!("process {} ({MARKER}{build_id})", process.pid)));
         }
-        Err(error) => left.push(format!("cannot look at the processes: {error}")),
+        Err(error) => left.push(format!("cannot list the processes: {error}")),
     }
     match mounts::below(scratch) {
         Ok(found) => left.extend(found.iter().map(|mount| format!("mount {}", mount.display()))),
-        Err(error) => left.push(format!("cannot look at the mounts: {error}")),
+        Err(error) => left.push(format!("cannot list the mounts: {error}")),
     }
     match loops::of(scratch).await {
         Ok(found) => left.extend(found.iter().map(|device| format!("loop device {}", device.node.display()))),
-        Err(error) => left.push(format!("cannot look at the loop devices: {error}")),
+        Err(error) => left.push(format!("cannot list the loop devices: {error}")),
     }
     if scratch.symlink_metadata().is_ok() {
         left.push(format!("directory {}", scratch.display()));
@@ -288,6 +288,9 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_touches_nothing() {
         let error = clean(Path::new("/"), "no-such-build").await.unwrap_err();
-        assert_eq!(error.to_string(), "build no-such-build is not cleaned up: / is no scratch directory");
+        assert_eq!(
+            error.to_string(),
+            "build no-such-build could not be cleaned up: / is not a scratch directory"
+        );
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn holding(path: &Path) -> io::Result<PathBuf> {
 pub(super) fn unmount_below(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let mut unmounted = Vec::new();
     for _ in 0..MOST {
-        let points = below(directory).map_err(|error| format!("cannot look at the mounts: {error}"))?;
+        let points = below(directory).map_err(|error| format!("cannot list the mounts: {error}"))?;
         let Some(point) = points.into_iter().next() else { return Ok(unmounted) };
         let plain = umount2(&point, MntFlags::UMOUNT_NOFOLLOW);
         let done = match plain {
@@ -37,7 +37,7 @@ pub(super) fn unmount_below(directory: &Path) -> Result<Vec<PathBuf>, String> {
             Err(Errno::EBUSY) => umount2(&point, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH),
             other => other,
         };
-        done.map_err(|error| format!("mount {} stays: {error}", point.display()))?;
+        done.map_err(|error| format!("cannot unmount {}: {error}", point.display()))?;
         unmounted.push(point);
     }
     Err(format!("more than {MOST} mounts below {}", directory.display()))

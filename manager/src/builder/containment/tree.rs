@@ -28,13 +28,13 @@ const ROUNDS: usize = 3;
 pub(super) fn remove(directory: &Path) -> Result<bool, String> {
     match fs::symlink_metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("cannot look at {}: {error}", directory.display())),
-        Ok(file) if !file.is_dir() => return Err(format!("{} is no directory", directory.display())),
+        Err(error) => return Err(format!("cannot examine {}: {error}", directory.display())),
+        Ok(file) if !file.is_dir() => return Err(format!("{} is not a directory", directory.display())),
         Ok(_) => {}
     }
-    let mounted = mounts::below(directory).map_err(|error| format!("cannot look at the mounts: {error}"))?;
+    let mounted = mounts::below(directory).map_err(|error| format!("cannot list the mounts: {error}"))?;
     if let Some(mount) = mounted.first() {
-        return Err(format!("{} is not removed: {} is mounted", directory.display(), mount.display()));
+        return Err(format!("cannot remove {}: {} is mounted", directory.display(), mount.display()));
     }
     let mut failed = None;
     for _ in 0..ROUNDS {
@@ -50,7 +50,7 @@ pub(super) fn remove(directory: &Path) -> Result<bool, String> {
         }
     }
     let error = failed.map_or_else(String::new, |error| {
-        format!("{} is not removed: {}: {}", directory.display(), error.path.display(), error.errno.desc())
+        format!("cannot remove {}: {}: {}", directory.display(), error.path.display(), error.errno.desc())
     });
     Err(error)
 }
@@ -169,7 +169,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("scratch");
         symlink("/", &link).unwrap();
-        assert!(remove(&link).unwrap_err().contains("is no directory"));
+        assert!(remove(&link).unwrap_err().contains("is not a directory"));
     }
 
     #[test]
@@ -178,6 +178,6 @@ mod tests {
         let scratch = directory.path().join("scratch");
         fs::create_dir_all(scratch.join("d/".repeat(DEEPEST + 10))).unwrap();
         let error = remove(&scratch).unwrap_err();
-        assert!(error.contains("is not removed"), "{error}");
+        assert!(error.contains("cannot remove"), "{error}");
     }
 }

@@ -94,10 +94,10 @@ pub(super) fn tool(exit: Exit, lines: &[&str], script: Option<&Script>) -> Optio
     let element = script.element.as_deref().unwrap_or("?");
     let mend = match package {
         Some(package) => Finding::install(package),
-        None => format!("install the package that has it (apt-file search bin/{tool})"),
+        None => format!("install the package that contains it (apt-file search bin/{tool})"),
     };
     let text = format!(
-        "{tool} is not installed on this host, and element {element} needs it ({}.d/{}): {mend}",
+        "{tool} is not installed on this host, but element {element} needs it ({}.d/{}): {mend}",
         script.phase, script.name
     );
     Some(BuilderError::new(Reason::DibMissing, text))
@@ -128,8 +128,8 @@ pub(super) fn keyring(lines: &[&str], script: Option<&Script>) -> Option<Builder
     let usual = if ubuntu { UBUNTU } else { "debian-archive-keyring" };
     let package = file.and_then(packaged).unwrap_or_else(|| usual.to_owned());
     let text = format!(
-        "this host has no key that the base system's archive is signed with{}: {}; an archive with a key of its own \
-         needs DIB_APT_KEYRING: {line}",
+        "this host does not have the key that the base system's archive is signed with{}: {}; an archive with a key \
+         of its own needs DIB_APT_KEYRING: {line}",
         place(script),
         Finding::install(&package)
     );

@@ -129,7 +129,7 @@ fn the_outside_world_is_not_the_images_fault() {
 fn a_release_that_does_not_exist_is_named_with_its_mirror() {
     for (tool, case, said) in [
         ("mmdebstrap", "no-such-suite", "there is no release nosuch on http://mirror.example/ok/all/apt,"),
-        ("debootstrap", "script-unknown", "debootstrap on this host knows no release nosuch"),
+        ("debootstrap", "script-unknown", "debootstrap on this host does not know the release nosuch"),
         ("dnf", "404-indexes", "on http://mirror.example/404/all/rpm,"),
         ("zypper", "404-indexes", "on http://mirror.example/404/all/rpm,"),
     ] {

@@ -27,7 +27,7 @@ pub(super) fn unknown(lines: &[&str], script: Option<&Script>) -> Option<Builder
     let script_of = |line: &str| {
         let name = line.strip_prefix("E: No such script: ")?.rsplit('/').next()?;
         let text = format!(
-            "debootstrap on this host knows no release {name}{place}; for one that is new, update the package \
+            "debootstrap on this host does not know the release {name}{place}; if it is new, update the package \
              debootstrap"
         );
         Some(BuilderError::new(Reason::DibReleaseUnknown, text))
@@ -41,12 +41,12 @@ pub(super) fn unknown(lines: &[&str], script: Option<&Script>) -> Option<Builder
     let (release, mirror) = suite(lines).or_else(|| repository(lines))?;
     let mend = match release {
         "sid-updates" | "sid-security" => {
-            ": write DIB_RELEASE = \"unstable\": by that name disk-image-builder knows that sid has none"
+            ": write DIB_RELEASE = \"unstable\": by that name, disk-image-builder knows that sid has none"
         }
         _ => "",
     };
     let text = format!(
-        "there is no release {release} on {mirror}, which answers that it has none (404){place}{mend}"
+        "there is no release {release} on {mirror}, which answers that there is none (404){place}{mend}"
     );
     Some(BuilderError::new(Reason::DibReleaseUnknown, text))
 }
@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn debootstrap_may_not_know_it() {
         let error = unknown(&["E: No such script: /usr/share/debootstrap/scripts/bokworm"], None).unwrap();
-        assert!(error.message.starts_with("debootstrap on this host knows no release bokworm"), "{error}");
+        let known = "debootstrap on this host does not know the release bokworm";
+        assert!(error.message.starts_with(known), "{error}");
     }
 
     #[test]

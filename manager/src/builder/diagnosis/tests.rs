@@ -182,7 +182,7 @@ fn a_program_that_the_host_lacks_is_named_with_its_package() {
     let error = said_in("root.d/08-containerfile", lines, 127);
     assert_eq!(error.reason, Reason::DibMissing);
     assert!(
-        error.message.starts_with("podman is not installed on this host, and element containerfile"),
+        error.message.starts_with("podman is not installed on this host, but element containerfile"),
         "{error}"
     );
     let inside = said_in("install.d/50-x", lines, 127);
@@ -210,7 +210,7 @@ fn a_script_that_gave_up_is_what_failed() {
         diagnose_log(&log("/x/hooks/root.d/08-yum-chroot: line 135: dnf: command not found"), Exit::Code(32));
     assert_eq!(error.reason, Reason::DibMissing, "{error}");
     assert!(
-        error.message.starts_with("dnf is not installed on this host, and element yum-minimal needs it"),
+        error.message.starts_with("dnf is not installed on this host, but element yum-minimal needs it"),
         "{error}"
     );
     assert!(error.evidence.contains("Failed to download initial packages"), "{}", error.evidence);

@@ -45,7 +45,7 @@ pub(super) fn take(volume: &dyn Volume, packages: &[rpm::Package]) -> Result<Kep
         (Family::Rpm, &OF_RPM[..], &DIRECTORIES_OF_RPM[..])
     };
     if is_dpkg && files.found.is_empty() {
-        return Err("it has no list of packages".to_owned());
+        return Err("it has no package list".to_owned());
     }
     for path in PASSWORDS {
         let is_file = volume.read(path, &mut |_| Next::Stop).is_ok();
@@ -102,7 +102,7 @@ impl Files<'_> {
             if content.len() > most { Next::Stop } else { Next::Piece }
         });
         match read {
-            Ok(()) if content.len() > most => Err(format!("{path} is larger than is kept")),
+            Ok(()) if content.len() > most => Err(format!("{path} is too large to be kept")),
             Ok(()) if self.found.len() >= MOST_FILES => Err(format!("there are over {MOST_FILES} files")),
             Ok(()) => {
                 self.found.push(KeptFile { path: path.to_owned(), content });

@@ -132,8 +132,8 @@ pub(super) async fn prove(
 
 fn damaged(counts: &Counts) -> BuilderError {
     let text = format!(
-        "the image is damaged: of {} packaged files {} are blank or cannot be read, {} differ from their package's \
-         checksum and {} are missing; the disk that it was made on filled up or has failed",
+        "the image is damaged: of {} packaged files, {} are blank or cannot be read, {} differ from their package's \
+         checksum and {} are missing; the disk that it was made on has filled up or failed",
         counts.total(),
         counts.damaged,
         counts.changed,
@@ -164,14 +164,13 @@ async fn look(image: &Path, format: Format, sought: SecretKinds) -> Result<Verif
         Ok(Ok(verified)) => Ok(verified),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
             let directory = image.parent().unwrap_or(image).display();
-            let what = "to copy the image's package database, in order to verify it";
+            let what = "to copy the image's package database for verification";
             Err(BuilderError::new(Reason::ScratchFull, format!("{directory} has no room {what}")))
         }
-        Ok(Err(error)) => Err(BuilderError::new(
-            Reason::DibFailed,
-            format!("cannot look into {}: {error}", image.display()),
-        )),
-        Err(error) => Ok(Verified::of(Proof::NotPossible(format!("looking into the image failed: {error}")))),
+        Ok(Err(error)) => {
+            Err(BuilderError::new(Reason::DibFailed, format!("cannot examine {}: {error}", image.display())))
+        }
+        Err(error) => Ok(Verified::of(Proof::NotPossible(format!("examining the image failed: {error}")))),
     }
 }
 
@@ -186,7 +185,7 @@ fn read(raw: &Path, sought: &SecretKinds, stop: &AtomicBool) -> std::io::Result<
         let opened = match kind {
             Kind::Ext => ext4::open(&disk, *start)?,
             Kind::Xfs => xfs::open(&disk, *start)?,
-            Kind::Other(name) => Opened::NotPossible(format!("{name} is not read, only ext4 and xfs are")),
+            Kind::Other(name) => Opened::NotPossible(format!("{name} cannot be read, only ext4 and xfs can")),
         };
         match opened {
             Opened::Volume(volume) => {
@@ -239,7 +238,7 @@ async fn unpack(image: &Path, raw: &PathBuf) -> Result<(), BuilderError> {
         let directory = image.parent().unwrap_or(image).display();
         BuilderError::new(
             Reason::ScratchFull,
-            format!("{directory} has no room to unpack the image, in order to verify it"),
+            format!("{directory} has no room to unpack the image for verification"),
         )
     } else {
         BuilderError::new(

@@ -106,7 +106,7 @@ pub(in crate::builder) struct Verified {
 
 impl Verified {
     pub(super) fn of(proof: Proof) -> Self {
-        let nothing = "nothing was looked at".to_owned();
+        let nothing = "nothing was examined".to_owned();
         // Why there is no proof is why there is nothing else.
         let why = match &proof {
             Proof::NotPossible(why) => why.clone(),
@@ -173,7 +173,7 @@ pub(super) fn words(trouble: &Trouble) -> &str {
     match trouble {
         Trouble::Unreadable(why) => why,
         Trouble::Missing => "not found",
-        Trouble::OtherKind => "it is of another kind",
+        Trouble::OtherKind => "it is of the wrong kind",
         Trouble::Stopped => "stopped",
     }
 }

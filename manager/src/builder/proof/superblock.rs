@@ -27,7 +27,7 @@ pub(super) fn trouble(disk: &File, start: u64) -> io::Result<Option<&'static str
     if short(STATE).is_some_and(|state| state & ERRORS != 0)
         || long(ERROR_COUNT).is_some_and(|count| count > 0)
     {
-        return Ok(Some("the kernel has noted errors in the file system while it was written"));
+        return Ok(Some("the kernel recorded errors in the file system while it was being written"));
     }
     if long(INCOMPATIBLE).is_some_and(|features| features & RECOVERY != 0) {
         return Ok(Some("the file system was not unmounted: its journal must be replayed"));

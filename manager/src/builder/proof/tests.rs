@@ -131,7 +131,7 @@ async fn what_was_never_written_is_damage() {
     image.packaged("usr/bin/blank", [7; 9000], Some(&[0; 9000]));
     let error = proof(&image.finish()).await.unwrap_err();
     assert_eq!(error.reason, Reason::ImageDamaged);
-    assert!(error.message.contains("of 2 packaged files 1 are blank"), "{error}");
+    assert!(error.message.contains("of 2 packaged files, 1 are blank"), "{error}");
     assert_eq!(error.evidence, "blank: /usr/bin/blank");
 
     let image = Image::new();

@@ -60,7 +60,7 @@ pub(super) fn open(disk: &File, start: u64) -> io::Result<Opened> {
             names: RefCell::default(),
         })),
         Err(Error::UnsupportedFeature(feature)) => {
-            Opened::NotPossible(format!("its xfs file system has a feature that is not read: {feature}"))
+            Opened::NotPossible(format!("its xfs file system has a feature that cannot be read: {feature}"))
         }
         Err(
             error @ Error::BadSuperblock(
@@ -69,7 +69,7 @@ pub(super) fn open(disk: &File, start: u64) -> io::Result<Opened> {
                 | SuperblockReason::UnsupportedVersion,
             ),
         ) => Opened::NotPossible(format!(
-            "its xfs file system is of a kind that is not read: {}",
+            "its xfs file system is of a kind that cannot be read: {}",
             error.token()
         )),
         Err(Error::BadSuperblock(SuperblockReason::DirtyLog)) => {

@@ -80,7 +80,7 @@ impl Build<'_> {
         let unknown = matches!(error.reason, Reason::ImageDamaged | Reason::DibFailed);
         if unknown && lowest < self.limits.free_bytes.saturating_mul(2) {
             error.reason = Reason::ScratchFull;
-            error.message = format!("{}; at one time only {} were free there", error.message, bytes(lowest));
+            error.message = format!("{}; at one time only {} was free there", error.message, bytes(lowest));
         }
         error
     }
@@ -96,7 +96,7 @@ impl Build<'_> {
             ),
             Cause::Silence => BuilderError::new(
                 Reason::BuildTimeout,
-                format!("DIB said nothing for {}; it was at {doing}", written(self.limits.silence)),
+                format!("DIB printed nothing for {}; it was at {doing}", written(self.limits.silence)),
             ),
             Cause::Log(LogError::Full) => BuilderError::new(
                 Reason::BuildLog,
@@ -112,7 +112,7 @@ impl Build<'_> {
             Cause::Full(free) => BuilderError::new(
                 Reason::ScratchFull,
                 format!(
-                    "{} is full: {} free, and under {} an image would be damaged; it was at {doing}",
+                    "{} is full: {} free, but below {} an image would be damaged; it was at {doing}",
                     self.layout.root.display(),
                     bytes(*free),
                     bytes(self.limits.free_bytes)

@@ -45,8 +45,8 @@ impl Account {
             Ok(Some(found)) if !found.uid.is_root() => {
                 Ok(Self { user: found.uid.as_raw(), group: found.gid.as_raw() })
             }
-            Ok(Some(_)) => refuse(format!("the user {USER} is root: QEMU needs a user without rights")),
-            Ok(None) => refuse(format!("there is no user {USER}, as which QEMU runs")),
+            Ok(Some(_)) => refuse(format!("the user {USER} is root: QEMU needs a user without privileges")),
+            Ok(None) => refuse(format!("there is no user {USER} for QEMU to run as")),
             Err(error) => refuse(format!("cannot look up the user {USER}: {error}")),
         }
     }

@@ -12,7 +12,7 @@ impl LocalCloud {
     /// Where it keeps its things, what it needs of this host, and the address that servers would dial.
     pub(super) async fn prove_host(&self, gateway: SocketAddr) -> Vec<Proof> {
         let state = self.settings.state_dir.display().to_string();
-        let mut proofs = vec![Proof::new("state directory", Ok(format!("{state} has images and servers")))];
+        let mut proofs = vec![Proof::new("state directory", Ok(format!("{state} holds images and servers")))];
         // Starts programs.
         let found = blocking(|| Ok(needs(&[MachineKind::usual()]))).await;
         match found {
@@ -34,9 +34,9 @@ impl LocalCloud {
 
 fn proof(finding: Finding) -> Proof {
     let found = match finding.trouble {
-        None => Ok("is there".to_owned()),
+        None => Ok("available".to_owned()),
         Some(trouble) => {
-            let message = format!("{}; mend it with: {}", trouble.wrong, trouble.mend);
+            let message = format!("{}; fix it with: {}", trouble.wrong, trouble.mend);
             Err(CloudError::new(Trouble::Configuration, message))
         }
     };

@@ -66,7 +66,7 @@ impl Uefi {
     pub(super) fn furnish(self, file: &Path) -> Result<(), CloudError> {
         if let Some(missing) = self.missing() {
             let install = Finding::install(self.package);
-            let message = format!("the firmware {missing} is not there; on Debian: {install}");
+            let message = format!("the firmware {missing} is not installed; on Debian: {install}");
             return Err(CloudError::new(Trouble::Configuration, message));
         }
         fs::copy(self.variables, file)

@@ -58,13 +58,13 @@ pub(super) fn watch_over(
             if !(reboots && allowed.swap(false, Ordering::Relaxed)) {
                 break match status {
                     Ok(status) => ending(status, reason.as_deref(), panic.as_deref()),
-                    Err(error) => Ending { text: format!("its end was not seen: {error}"), fault: true },
+                    Err(error) => Ending { text: format!("how it ended is not known: {error}"), fault: true },
                 };
             }
             match start.run().await {
                 Ok(next) => child = next,
                 Err(error) => {
-                    let text = format!("the guest rebooted, and QEMU was not started again: {error}");
+                    let text = format!("the guest rebooted, but QEMU could not be started again: {error}");
                     break Ending { text, fault: true };
                 }
             }
@@ -118,8 +118,8 @@ fn ending(status: ExitStatus, reason: Option<&str>, panic: Option<&str>) -> Endi
         (Some("guest-shutdown"), ..) => "the guest powered off".to_owned(),
         (Some(GUEST_RESET), ..) => "the guest rebooted, which ends a test server".to_owned(),
         (Some("guest-panic"), ..) => "the guest's kernel panicked".to_owned(),
-        (Some(reason), ..) if reason.starts_with("host") => format!("it was ended from outside ({reason})"),
-        (_, Some(0), _) => "QEMU ended in order".to_owned(),
+        (Some(reason), ..) if reason.starts_with("host") => format!("it was stopped from outside ({reason})"),
+        (_, Some(0), _) => "QEMU exited normally".to_owned(),
         (_, Some(code), _) => format!("QEMU failed with exit code {code}"),
         (_, None, signal) => format!("QEMU was killed by signal {}", signal.unwrap_or_default()),
     };

@@ -65,7 +65,7 @@ async fn answer(stream: &mut BufReader<UnixStream>, expected: &Value) -> io::Res
             return Ok(());
         }
     }
-    Err(io::Error::other("it says much, and does not answer"))
+    Err(io::Error::other("it sends much, but does not answer"))
 }
 
 #[cfg(test)]
@@ -117,7 +117,7 @@ mod tests {
     async fn what_is_no_answer_is_none_and_is_bounded() {
         let replayed = |_: &Value| "{\"return\": {}}\n".to_owned();
         assert_eq!(asked(replayed).await, GuestAgent::Silent("no answer within 500ms".to_owned()));
-        let much = "it says much, and does not answer".to_owned();
+        let much = "it sends much, but does not answer".to_owned();
         let flood = |_: &Value| "x".repeat(1 << 20);
         assert_eq!(asked(flood).await, GuestAgent::Silent(much.clone()));
         let lines = |_: &Value| "{\"return\": 7}\n".repeat(100);

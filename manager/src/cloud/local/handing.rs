@@ -78,12 +78,12 @@ pub(super) fn hand_over(
     let source = found(&PublishedName::new(store, from, "")?)?
         .into_iter()
         .find(|one| one.record.sha512 == image.sha512);
-    let source = source
-        .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{}: it is not there any more", tried())))?;
+    let source =
+        source.ok_or_else(|| CloudError::new(Trouble::Fault, format!("{}: it no longer exists", tried())))?;
     let metadata =
-        source.file.metadata().map_err(|error| io_error("cannot look at", &source.file, &error))?;
+        source.file.metadata().map_err(|error| io_error("cannot examine", &source.file, &error))?;
     if metadata.len() != source.record.size_bytes {
-        return Err(images::corrupt(format!("{} is not as long as it was", source.file.display())));
+        return Err(images::corrupt(format!("{} no longer has its recorded size", source.file.display())));
     }
     let mut public = PublishedName::new(store, name, "")?;
     public.format = source.format;

@@ -61,7 +61,7 @@ impl Store {
         // Published images are for others to read, where the state directory lets them in.
         for open in [&directory, &published] {
             fs::set_permissions(open, Permissions::from_mode(0o755))
-                .map_err(|error| io_error("cannot open to readers", open, &error))?;
+                .map_err(|error| io_error("cannot make readable", open, &error))?;
         }
         Ok(Self { directory })
     }
@@ -116,7 +116,7 @@ impl Store {
                 let digest = copy(file, &target, progress);
                 digest.map_err(|error| io_error("cannot copy to", &target, &error))?
             }
-            Err(error) => return Err(io_error("cannot take in", file, &error)),
+            Err(error) => return Err(io_error("cannot import", file, &error)),
             Ok(()) => {
                 digest(&target, None, progress).map_err(|error| io_error("cannot read", &target, &error))?
             }

@@ -105,7 +105,7 @@ fn tree_of(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Directory>, TooMuch>
     for (path, bytes) in files {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         if bytes.len() > LARGEST_FILE {
-            return Err(TooMuch(format!("{path} has {} bytes, at most {LARGEST_FILE} fit", bytes.len())));
+            return Err(TooMuch(format!("{path} has {} bytes, but at most {LARGEST_FILE} fit", bytes.len())));
         }
         // Level 2 has 31 characters, of which a dot, `;` and the version are ours.
         if path.split('/').any(|part| part.is_empty() || part.len() > 27 || !part.is_ascii()) {

@@ -34,7 +34,7 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
                 "config_drive",
                 "boot_from_volume",
             ],
-            help: "on `local` the server is described by `memory`, `disk` and `cpus`; on another cloud name that one with \
+            help: "on `local` the server is described by `memory`, `disk` and `cpus`; for another cloud, name it with \
                    `cloud`",
         },
         Foreign {
@@ -46,7 +46,7 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
         Foreign {
             table: "publish",
             keys: &["visibility"],
-            help: "an image of `local` is a file: who may read it is the directory's business",
+            help: "an image of `local` is a file: the directory decides who may read it",
         },
     ],
     required: &[],
@@ -85,7 +85,7 @@ fn remark() -> String {
     if hardware && Path::new("/dev/kvm").exists() {
         "the local cloud boots with KVM".to_owned()
     } else {
-        "no usable KVM: the local cloud emulates, a boot takes a minute or two".to_owned()
+        "no usable KVM: the local cloud emulates, and a boot takes a minute or two".to_owned()
     }
 }
 

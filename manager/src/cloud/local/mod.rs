@@ -216,7 +216,7 @@ impl Cloud for LocalCloud {
         }
         let home = self.servers.home(&server.name);
         if home.exists() {
-            let message = format!("server {} is there already; remove it first", server.name);
+            let message = format!("server {} already exists; remove it first", server.name);
             return Err(CloudError::new(Trouble::Fault, message));
         }
         let console_log = std::path::absolute(&server.console_log)
@@ -255,11 +255,11 @@ impl Cloud for LocalCloud {
     async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError> {
         check_name(&server.name)?;
         if self.servers.process(&server.name).await?.is_some() {
-            let message = format!("server {} runs; its disk can be saved once it is stopped", server.name);
+            let message = format!("server {} is running; stop it before its disk is saved", server.name);
             return Err(CloudError::new(Trouble::Unavailable, message));
         }
         let Some(record) = self.servers.record(&server.name) else {
-            let message = format!("server {} has no record of its image any more", server.name);
+            let message = format!("server {} no longer has a record of its image", server.name);
             return Err(CloudError::new(Trouble::Fault, message));
         };
         let (home, (image, format)) = (self.servers.home(&server.name), self.store.found(&record.image));
@@ -366,7 +366,7 @@ fn io_error(tried: &str, path: &Path, error: &io::Error) -> CloudError {
 }
 
 fn thread_lost(error: &tokio::task::JoinError) -> CloudError {
-    CloudError::new(Trouble::Fault, format!("work on files was broken off: {error}"))
+    CloudError::new(Trouble::Fault, format!("work on files was aborted: {error}"))
 }
 
 /// Does work on files where it keeps no task waiting.

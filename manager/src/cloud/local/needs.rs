@@ -29,7 +29,7 @@ pub(super) fn needs(machines: &[MachineKind]) -> Vec<Finding> {
 pub(super) fn require(programs: &Programs, machine: MachineKind) -> Result<(), CloudError> {
     let first = found(programs, &[machine]).into_iter().find_map(|need| Some((need.what, need.trouble?)));
     first.map_or(Ok(()), |(what, trouble)| {
-        let message = format!("{what}: {}; mend it with: {}", trouble.wrong, trouble.mend);
+        let message = format!("{what}: {}; fix it with: {}", trouble.wrong, trouble.mend);
         Err(CloudError::new(Trouble::Configuration, message))
     })
 }
@@ -44,7 +44,7 @@ fn found(programs: &Programs, machines: &[MachineKind]) -> Vec<Finding> {
     needs.extend(images);
     let account = Account::find();
     needs.push(match &account {
-        Ok(account) => Finding::good(format!("user {USER} (id {}), as which QEMU runs", account.user)),
+        Ok(account) => Finding::good(format!("user {USER} (id {}), which QEMU runs as", account.user)),
         Err(error) => Finding::bad("QEMU's user", error.message.clone(), MAKE_USER),
     });
     // Without what it is made with there is nothing to be tried.
@@ -108,7 +108,7 @@ fn try_network(account: Account) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     match tried.status.code() {
         Some(0) => Ok(()),
-        Some(LATE) => Err(format!("it did not end within {TRIAL} s")),
+        Some(LATE) => Err(format!("it did not finish within {TRIAL} s")),
         _ => Err(super::network::said(tried.stderr.as_slice())),
     }
 }

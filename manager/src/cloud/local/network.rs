@@ -204,7 +204,7 @@ pub(super) fn said(log: impl Read) -> String {
 
 fn refused(name: &str, log: &Path) -> CloudError {
     let said = std::fs::File::open(log).map(said).unwrap_or_default();
-    let message = format!("pasta made no network for server {name}: {said}; try: image-manager doctor");
+    let message = format!("pasta made no network for server {name}: {said}; try `image-manager doctor`");
     CloudError::new(Trouble::Configuration, message).with_evidence(said)
 }
 

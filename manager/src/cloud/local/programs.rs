@@ -43,7 +43,7 @@ pub(super) const NEEDED: [Needed; 6] = [
     needed("ip", "closes this host's addresses to the server's network", "iproute2"),
     needed("nsenter", "starts QEMU in that network", "util-linux"),
     needed("unshare", "contains disk-image-builder and QEMU", "util-linux"),
-    needed("setpriv", "starts QEMU as a user without rights", "util-linux"),
+    needed("setpriv", "starts QEMU as an unprivileged user", "util-linux"),
 ];
 
 /// The programs of QEMU: given, or found on `PATH` whenever they are needed, so that an installation while
@@ -96,11 +96,11 @@ impl Programs {
                 .with_evidence(String::from_utf8_lossy(&answer)))
         };
         let Ok(info) = serde_json::from_slice::<serde_json::Value>(&answer) else {
-            return refuse("gives an answer of qemu-img that is not JSON");
+            return refuse("makes qemu-img answer with something other than JSON");
         };
         let format = info.pointer("/format-specific/data");
         if info.get("backing-filename").is_some() || format.and_then(|data| data.get("data-file")).is_some() {
-            return refuse("needs another file: an image must stand on its own");
+            return refuse("needs another file: an image must be self-contained");
         }
         if format.and_then(|data| data.get("corrupt")) == Some(&serde_json::Value::Bool(true)) {
             return refuse("is marked as corrupt");
@@ -160,7 +160,7 @@ impl Programs {
             .await
             .map_err(|_| {
                 let seconds = deadline.as_secs();
-                CloudError::new(Trouble::Timeout, format!("qemu-img {verb} did not end within {seconds} s"))
+                CloudError::new(Trouble::Timeout, format!("qemu-img {verb} took over {seconds} s"))
             })?
             .map_err(|error| super::io_error("cannot run", &program, &error))?;
         if status.success() {
@@ -207,7 +207,7 @@ fn find(given: Option<&Path>, name: &str) -> Result<PathBuf, CloudError> {
     };
     found.ok_or_else(|| {
         let missing = match given {
-            Some(program) => format!("{} is no program", program.display()),
+            Some(program) => format!("{} is not a program", program.display()),
             None => format!("{name} is not on PATH"),
         };
         let qemus = Arch::ALL.map(firmware::qemu);
@@ -226,7 +226,7 @@ mod tests {
     fn a_missing_program_names_the_command_that_mends_it() {
         let error = find(Some(Path::new("/nowhere/qemu")), "qemu-img").unwrap_err();
         assert_eq!(error.trouble, Trouble::Configuration);
-        assert!(error.message.contains("/nowhere/qemu is no program"));
+        assert!(error.message.contains("/nowhere/qemu is not a program"));
         assert!(error.message.ends_with("apt-get install --no-install-recommends qemu-utils"));
         assert!(find(None, "no-such-program-here").is_err());
         assert!(find(None, "sh").unwrap().ends_with("sh"));

@@ -129,7 +129,7 @@ impl<'a> PublishedName<'a> {
         let metadata = match current.metadata() {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io_error("cannot look at", &current, &error)),
+            Err(error) => return Err(io_error("cannot examine", &current, &error)),
         };
         let mut date = date(&metadata);
         let dated = loop {
@@ -186,7 +186,7 @@ impl<'a> PublishedName<'a> {
     /// Step 3.
     fn describe(&self, image: &Image) -> Result<(), CloudError> {
         let current = self.current();
-        let metadata = current.metadata().map_err(|error| io_error("cannot look at", &current, &error))?;
+        let metadata = current.metadata().map_err(|error| io_error("cannot examine", &current, &error))?;
         if self.record_of_current().is_some_and(|record| record.sha512 == image.sha512) {
             return Ok(());
         }

@@ -67,7 +67,7 @@ impl Qmp {
                 return Ok(answer.take());
             }
             if let Some(error) = message.get("error") {
-                return Err(io::Error::other(format!("QEMU refuses {command}: {error}")));
+                return Err(io::Error::other(format!("QEMU refused {command}: {error}")));
             }
             // Everything else is an event.
         }

@@ -93,7 +93,7 @@ impl Servers {
             ended = process.ended_within(ORDERLY).await || process.end(Signal::SIGKILL, KILLED).await;
         }
         if !ended {
-            let message = format!("QEMU of server {name} (process {}) does not end", process.pid());
+            let message = format!("QEMU of server {name} (process {}) does not exit", process.pid());
             return Err(CloudError::new(Trouble::Timeout, message));
         }
         self.settle(name, KNOWN).await;
@@ -115,7 +115,7 @@ impl Servers {
                     process.end(Signal::SIGTERM, ORDERLY).await || process.end(Signal::SIGKILL, KILLED).await;
                 if !ended {
                     let pid = process.pid();
-                    return Ok(Removal::Held(format!("process {pid} of server {name} does not end")));
+                    return Ok(Removal::Held(format!("process {pid} of server {name} does not exit")));
                 }
             }
             let removed = blocking({
@@ -137,7 +137,7 @@ impl Servers {
                 return Ok(Removal::Gone);
             }
         }
-        Ok(Removal::Held(format!("server {name} comes up again while it is removed")))
+        Ok(Removal::Held(format!("server {name} keeps starting while it is being removed")))
     }
 }
 
@@ -155,7 +155,7 @@ impl Servers {
         };
         let failed = |error: io::Error| {
             let message =
-                format!("server {name} cannot be let reboot: QEMU does not take the order: {error}");
+                format!("server {name} cannot be allowed to reboot: QEMU rejects the command: {error}");
             CloudError::new(Trouble::Unavailable, message)
         };
         told.await.map_err(failed)

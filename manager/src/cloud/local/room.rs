@@ -11,7 +11,7 @@ use crate::cloud::{CloudError, Trouble};
 pub(super) fn require(state: &Path, least: u64, memory: u64) -> Result<(), CloudError> {
     enough("memory", "this host", available_memory()?, memory)?;
     let found = nix::sys::statvfs::statvfs(state)
-        .map_err(|error| io_error("cannot look at", state, &error.into()))?;
+        .map_err(|error| io_error("cannot examine", state, &error.into()))?;
     let free = found.blocks_available().saturating_mul(found.fragment_size());
     enough("disk space", &state.display().to_string(), free, least)
 }
@@ -21,13 +21,14 @@ fn enough(what: &str, place: &str, there: u64, needed: u64) -> Result<(), CloudE
         return Ok(());
     }
     let (there, needed) = (in_mib(there), in_mib(needed));
-    Err(CloudError::new(Trouble::NoRoom, format!("{place} has {there} of free {what}, {needed} are needed")))
+    let message = format!("{place} has {there} of free {what}, but {needed} is needed");
+    Err(CloudError::new(Trouble::NoRoom, message))
 }
 
 /// Bytes of memory that a new process may take here, also by the limit of a container.
 fn available_memory() -> Result<u64, CloudError> {
     let mut system = System::new().map_err(|error| {
-        CloudError::new(Trouble::Fault, format!("cannot read how much memory is free: {error}"))
+        CloudError::new(Trouble::Fault, format!("cannot find out how much memory is free: {error}"))
     })?;
     system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
     let free = system.available_memory();

@@ -220,7 +220,7 @@ impl Servers {
         }
         if guard::is_too_long(console) {
             let limit = super::in_mib(guard::LONGEST_CONSOLE);
-            let text = format!("its serial console wrote more than {limit}: the server was ended");
+            let text = format!("its serial console wrote more than {limit}: the server was stopped");
             return Ok(ServerStatus::Error(text));
         }
         let known = self.with_started(|all| {
@@ -229,7 +229,7 @@ impl Servers {
         Ok(match known {
             Some((None, _)) => ServerStatus::Active,
             Some((Some(_), true)) => {
-                ServerStatus::Stopped("it did not shut down in time and was ended by force".into())
+                ServerStatus::Stopped("it did not shut down in time and was forced off".into())
             }
             Some((Some(ending), false)) if ending.fault => {
                 let messages = guard::tail(&home.join(qemu::LOG), EVIDENCE).unwrap_or_default();
@@ -237,7 +237,7 @@ impl Servers {
             }
             Some((Some(ending), false)) => ServerStatus::Stopped(ending.text),
             None if self.process(name).await?.is_some() => ServerStatus::Active,
-            None => ServerStatus::Stopped("no QEMU runs for it any more".into()),
+            None => ServerStatus::Stopped("its QEMU is no longer running".into()),
         })
     }
 

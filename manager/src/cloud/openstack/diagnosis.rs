@@ -19,7 +19,7 @@ impl OpenStackCloud {
         let project = self.session.project().await;
         let stop = project.is_err();
         let source = format!("credentials from {}", self.source());
-        let mut proofs = vec![Proof::new(source, project.map(|id| format!("let us into project {id}")))];
+        let mut proofs = vec![Proof::new(source, project.map(|id| format!("give access to project {id}")))];
         if stop {
             return proofs;
         }
@@ -30,7 +30,7 @@ impl OpenStackCloud {
             self.session.microversion().await.map_err(|error| error.when("asking for its versions"));
         let compute = compute.map(|version| match version {
             Some(version) => format!("speaks microversion {}", version.number()),
-            None => "knows no microversions".to_owned(),
+            None => "has no microversions".to_owned(),
         });
         proofs.push(Proof::new("compute service", compute));
         let call = Call::get(Service::Network, "networks").query("limit", "1").query("fields", "id");
@@ -46,7 +46,7 @@ impl OpenStackCloud {
         let flavor_disk = flavor.as_ref().ok().map(|flavor| flavor.disk_gib.max(1));
         let mut proofs = Vec::new();
         if let Ok(flavor) = &flavor {
-            let room = self.prove_room(flavor).await.map(|()| "one server more fits the quota".to_owned());
+            let room = self.prove_room(flavor).await.map(|()| "one more server fits the quota".to_owned());
             proofs.push(Proof::new("room for a server", room));
             if let Some(publish) = publish {
                 proofs.push(Proof::new("disk of the flavor", self.disk_fits(flavor, &publish.name).await));
@@ -69,15 +69,15 @@ impl OpenStackCloud {
             };
             proofs.push(Proof::new(
                 "block storage",
-                room.map(|()| "one volume more fits the quota".to_owned()),
+                room.map(|()| "one more volume fits the quota".to_owned()),
             ));
         }
         if let Some(SshKey::Named(name)) = &server.ssh_key {
-            let found = self.prove_key_pair(name).await.map(|()| "is there".to_owned());
+            let found = self.prove_key_pair(name).await.map(|()| "exists".to_owned());
             proofs.push(Proof::new(format!("key pair {name}"), found));
         }
         for group in &server.security_groups {
-            let found = self.prove_security_group(group).await.map(|()| "is there".to_owned());
+            let found = self.prove_security_group(group).await.map(|()| "exists".to_owned());
             proofs.push(Proof::new(format!("security group {group}"), found));
         }
         proofs
@@ -88,13 +88,13 @@ impl OpenStackCloud {
         let images = self.images_with(&[("name", name), (OWNER, &self.owner)]).await?;
         let least = images.iter().filter_map(|image| image.get("min_disk")?.as_u64()).max();
         match least {
-            None => Ok(format!("nothing is published as {name} yet that it could be compared with")),
+            None => Ok(format!("nothing is published as {name} yet to compare it with")),
             Some(least) if flavor.disk_gib == 0 || flavor.disk_gib >= least => {
-                Ok(format!("{} GiB, {name} needs {least}", flavor.disk_gib))
+                Ok(format!("{} GiB, {name} needs {least} GiB", flavor.disk_gib))
             }
             Some(least) => {
                 let message =
-                    format!("{} has {} GiB, and {name} needs {least}", flavor.name, flavor.disk_gib);
+                    format!("{} has {} GiB, but {name} needs {least} GiB", flavor.name, flavor.disk_gib);
                 Err(CloudError::new(Trouble::Configuration, message))
             }
         }
@@ -104,7 +104,7 @@ impl OpenStackCloud {
         match self.session.call(&Call::get(Service::Image, "info/usage")).await {
             Ok(usage) => image_room(&usage),
             // Older than Xena, or without quotas.
-            Err(ApiError::Refused { status: 403 | 404, .. }) => Ok("this Glance tells no quota".to_owned()),
+            Err(ApiError::Refused { status: 403 | 404, .. }) => Ok("this Glance reports no quota".to_owned()),
             Err(error) => Err(error.when("asking for the image quota")),
         }
     }

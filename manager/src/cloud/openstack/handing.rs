@@ -39,7 +39,7 @@ impl OpenStackCloud {
         let there = self.image(&image.id).await.map_err(|error| error.when(&tried))?;
         let there = there
             .filter(|there| self.is_ours(there))
-            .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{tried}: it is not there any more")))?;
+            .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{tried}: it no longer exists")))?;
         let hash = text(&there, "os_hash_value");
         if text(&there, "os_hash_algo") == "sha512" && !hash.eq_ignore_ascii_case(&image.sha512) {
             let message = format!("{tried}: it is not the one that was verified");
@@ -47,9 +47,9 @@ impl OpenStackCloud {
         }
         if from != name && text(&there, "name") == from {
             let message = format!(
-                "{tried}: an image has one name in this cloud, and {from} would be without one. Promote it once a newer \
-                 image is {from}, which a build of its schedule makes, or promote an older one of `image-manager images \
-                 {from}`"
+                "{tried}: an image has one name in this cloud, so {from} would be left without an image. Promote it \
+                 once a newer image is {from}, which a build of its schedule makes, or promote an older one of \
+                 `image-manager images {from}`"
             );
             return Err(CloudError::new(Trouble::Configuration, message));
         }

@@ -156,7 +156,7 @@ impl Keystone {
         let regions: BTreeSet<&str> = reachable.filter_map(Endpoint::region).collect();
         let there = regions.iter().copied().collect::<Vec<_>>().join(", ");
         let problem = match &self.config.region {
-            None if regions.len() > 1 => "has several regions, and none is chosen".to_owned(),
+            None if regions.len() > 1 => "has several regions, but none is chosen".to_owned(),
             Some(named) if !regions.is_empty() && !regions.contains(named.as_str()) => {
                 format!("has no region {named:?}")
             }
@@ -210,7 +210,7 @@ impl Keystone {
         let token = header.and_then(|header| parse(header, &body));
         token.ok_or_else(|| {
             let message =
-                format!("what answers at {url} is no Keystone: check auth_url in {}", self.config.source);
+                format!("what answers at {url} is not Keystone: check auth_url in {}", self.config.source);
             CloudError::new(Trouble::Configuration, message).into()
         })
     }
@@ -240,7 +240,7 @@ impl Keystone {
 /// The error for a service whose certificate nobody here knows.
 pub(super) fn untrusted(url: &Url, why: &str, source: &str) -> CloudError {
     let message = format!(
-        "the certificate at {url} is not trusted ({why}): give the CA that has signed it as `cacert` in {source}"
+        "the certificate at {url} is not trusted ({why}): give the CA that signed it as `cacert` in {source}"
     );
     CloudError::new(Trouble::Configuration, message)
 }

@@ -123,14 +123,14 @@ impl OpenStackCloud {
             let image =
                 self.image(id).await.map_err(|error| error.when(&format!("asking for image {id}")))?;
             let Some(image) = image else {
-                return Err(fault(format!("image {id} disappeared while it was uploaded")));
+                return Err(fault(format!("image {id} disappeared while it was being uploaded")));
             };
             match text(&image, "status") {
                 "active" => return Ok(image),
                 "queued" | "saving" | "importing" | "uploading" => {}
-                "killed" => return Err(fault(format!("the cloud gave image {id} up (killed)"))),
+                "killed" => return Err(fault(format!("the cloud gave up on image {id} (killed)"))),
                 "deleted" | "pending_delete" => {
-                    return Err(fault(format!("somebody deleted image {id} while it was uploaded")));
+                    return Err(fault(format!("somebody deleted image {id} while it was being uploaded")));
                 }
                 "deactivated" => {
                     return Err(fault(format!("somebody deactivated image {id}: it cannot boot")));

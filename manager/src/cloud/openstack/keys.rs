@@ -72,7 +72,7 @@ impl OpenStackCloud {
         let there: Vec<&str> = pairs.iter().take(NAMED).map(String::as_str).collect();
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
         let message = format!(
-            "cloud {} has no key pair {wanted:?} for us (`server.ssh_key`); there are: {there}",
+            "cloud {} has no key pair {wanted:?} for this user (`server.ssh_key`); there are: {there}",
             self.name
         );
         Err(CloudError::new(Trouble::Configuration, message))

@@ -17,7 +17,7 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
     foreign: &[Foreign {
         table: "server",
         keys: &["memory", "disk", "cpus"],
-        help: "on OpenStack the flavor says how large the server is: `flavor = \"m1.small\"`",
+        help: "on OpenStack the flavor determines the server's size: `flavor = \"m1.small\"`",
     }],
     required: &[Required {
         table: "server",
@@ -25,10 +25,10 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
         help: "name a flavor of the cloud: `server = { flavor = \"m1.small\" }`",
     }],
     unprovable: &[
-        "that security groups, firewalls and routes let servers out to the gateway's port",
+        "that security groups, firewalls and routes let servers reach the gateway's port",
         "that servers get an address, and answers from the metadata service when they have no config drive",
-        "that the hypervisors read the image's compression (zstd needs QEMU 5.1)",
-        "that a host has room for the flavor: the quota says only what we may ask for",
+        "that the hypervisors can read the image's compression (zstd needs QEMU 5.1)",
+        "that a host has room for the flavor: the quota says only what may be requested",
     ],
     covers,
     needs: |_| Vec::new(),

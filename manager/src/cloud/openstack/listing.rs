@@ -33,7 +33,7 @@ impl Session {
                 _ => return Ok(found),
             }
         }
-        let endless = format!("the list of {key} has no end: read {} of it", found.len());
+        let endless = format!("the list of {key} does not end: stopped after {}", found.len());
         Err(ApiError::Known(CloudError::new(Trouble::Fault, endless)))
     }
 }
@@ -114,7 +114,7 @@ mod tests {
         })
         .await;
         let error = stage.cloud().key_pairs_like("image-manager-").await.unwrap_err();
-        assert!(error.message.contains("the list of keypairs has no end: read 2 of it"), "{error}");
+        assert!(error.message.contains("the list of keypairs does not end: stopped after 2"), "{error}");
         let asked = stage.requests().into_iter().filter(|request| request.starts_with("GET /os-keypairs"));
         assert_eq!(asked.count(), 2, "it goes round in a circle, and is not followed");
     }

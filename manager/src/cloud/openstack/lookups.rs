@@ -86,7 +86,7 @@ impl Session {
 fn no_answer(service: Service) -> CloudError {
     let kind = service.types().first().copied().unwrap_or_default();
     let message = format!(
-        "the answer is none of a {kind} service's: check the address of the {kind} service in the catalog"
+        "the answer is not from a {kind} service: check the address of the {kind} service in the catalog"
     );
     CloudError::new(Trouble::Configuration, message)
 }

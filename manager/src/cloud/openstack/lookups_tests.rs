@@ -168,7 +168,7 @@ async fn a_flavor_that_is_not_listed_is_found_by_its_id() {
     assert_eq!(cloud.flavor(Some("hidden")).await.unwrap().id, "hidden");
     for wanted in ["nowhere", "../servers", ".."] {
         let error = cloud.flavor(Some(wanted)).await.unwrap_err();
-        assert!(error.message.contains("for us; there are: small"), "{error}");
+        assert!(error.message.contains("for this project; there are: small"), "{error}");
     }
     assert!(!stage.requests().iter().any(|request| request.contains("/servers")));
 }

@@ -204,7 +204,7 @@ impl Cloud for OpenStackCloud {
     }
 
     async fn save_disk(&self, _server: &Server, _to: &Path) -> Result<(), CloudError> {
-        let message = "a server's disk can be kept only on the cloud \"local\"";
+        let message = "a server's disk can be saved only on the cloud \"local\"";
         Err(CloudError::new(Trouble::Configuration, message))
     }
 

@@ -104,7 +104,7 @@ impl OpenStackCloud {
                 }
             }
         }
-        let message = format!("cloud {} has no security group {wanted:?} for us", self.name);
+        let message = format!("cloud {} has no security group {wanted:?} for this project", self.name);
         Err(CloudError::new(Trouble::Configuration, message))
     }
 

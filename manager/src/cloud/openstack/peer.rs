@@ -77,7 +77,7 @@ impl OpenStackCloud {
                 self.session.list_all(&call, "subnets").await.map_err(|error| error.when(&tried))?;
             let ranges = subnets.iter().map(|subnet| text(subnet, "cidr"));
             if let Some(range) = ranges.into_iter().find(|range| is_in(peer, range)) {
-                return Ok(Some(format!("is in the server's subnet {range} and is another's there")));
+                return Ok(Some(format!("belongs to something else in the server's subnet {range}")));
             }
         }
         Ok(None)

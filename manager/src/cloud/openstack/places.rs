@@ -90,7 +90,7 @@ impl OpenStackCloud {
             }
         }
         let there = there(Ok::<_, &ApiError>(names(flavors.iter().map(|one| one.name().as_str()))));
-        let message = format!("cloud {} has no flavor {wanted:?} for us; {there}", self.name);
+        let message = format!("cloud {} has no flavor {wanted:?} for this project; {there}", self.name);
         Err(CloudError::new(Trouble::Configuration, message))
     }
 
@@ -150,7 +150,8 @@ impl OpenStackCloud {
             }
             Err(error) if error.is(404) => {
                 let there = there(self.network_names().await);
-                let message = format!("cloud {} has no network {wanted:?} for us; {there}", self.name);
+                let message =
+                    format!("cloud {} has no network {wanted:?} for this project; {there}", self.name);
                 Err(CloudError::new(Trouble::Configuration, message))
             }
             Err(error) => Err(error.when(&format!("looking for network {wanted:?}"))),
@@ -211,7 +212,7 @@ fn there<E: Borrow<ApiError>>(names: Result<String, E>) -> String {
     match names {
         Ok(names) if names.is_empty() => "there are none".to_owned(),
         Ok(names) => format!("there are: {names}"),
-        Err(error) => format!("what there is cannot be listed: {}", error.borrow().briefly()),
+        Err(error) => format!("the available ones cannot be listed: {}", error.borrow().briefly()),
     }
 }
 
@@ -244,7 +245,7 @@ fn room_for(flavor: &Flavor, limits: &Value) -> Result<(), CloudError> {
         // A negative limit is none.
         if most >= 0 && used.saturating_add(needed) > most {
             let message = format!(
-                "the quota has no room for a server: {used} of {most} {what} are in use, {needed} more are needed"
+                "the quota has no room for a server: {used} of {most} {what} are in use, and {needed} more are needed"
             );
             return Err(CloudError::new(Trouble::NoRoom, message));
         }

@@ -29,7 +29,7 @@ impl OpenStackCloud {
                 self.delete_port(text(port, "id")).await?;
             }
             if Instant::now() >= deadline {
-                let message = format!("{tried}: {} are not gone after {} s", ports.len(), GOING.as_secs());
+                let message = format!("{tried}: {} not gone after {} s", ports.len(), GOING.as_secs());
                 return Err(CloudError::new(Trouble::Timeout, message));
             }
             sleep(ASK_AGAIN).await;
@@ -69,7 +69,7 @@ impl OpenStackCloud {
             Err(error) => return Err(error.when(&format!("asking for port {id}"))),
         };
         if group_of(&port, &groups).is_none() {
-            return Ok(Removal::Held(format!("port {id} is in no security group of ours")));
+            return Ok(Removal::Held(format!("port {id} is in none of this installation's security groups")));
         }
         self.delete_port(id).await?;
         Ok(Removal::Gone)

@@ -23,10 +23,11 @@ impl OpenStackCloud {
     ) -> Result<Published, CloudError> {
         let _alone = self.publishing.lock().await;
         let tried = format!("publishing image {} as {}", image.id, publication.name);
-        let there =
-            self.image(&image.id).await.map_err(|error| error.when(&tried))?.ok_or_else(|| {
-                CloudError::new(Trouble::Fault, format!("{tried}: it is not there any more"))
-            })?;
+        let there = self
+            .image(&image.id)
+            .await
+            .map_err(|error| error.when(&tried))?
+            .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{tried}: it no longer exists")))?;
         let hash = text(&there, "os_hash_value");
         if text(&there, "os_hash_algo") == "sha512" && !hash.eq_ignore_ascii_case(&image.sha512) {
             return Err(CloudError::new(
@@ -78,7 +79,7 @@ impl OpenStackCloud {
                 continue;
             }
             if !self.is_ours(&image) {
-                held.push(format!("{name} ({id}): has the name too, and was not made by this image-manager"));
+                held.push(format!("{name} ({id}): has the name too, but was not made by this image-manager"));
                 continue;
             }
             let dated = format!("{name} ({})", date_of(&image));

@@ -16,7 +16,7 @@ const RESOLVING: Duration = Duration::from_secs(10);
 pub(super) async fn endpoint(gateway: SocketAddr, api: &Url) -> Result<String, CloudError> {
     let unusable = |why: String| {
         let message = format!(
-            "{why}: say with --agent-endpoint IP:{} under which address servers reach this host",
+            "{why}: give --agent-endpoint IP:{} with the address at which servers reach this host",
             gateway.port()
         );
         Err(CloudError::new(Trouble::Configuration, message))
@@ -29,7 +29,7 @@ pub(super) async fn endpoint(gateway: SocketAddr, api: &Url) -> Result<String, C
     }
     match towards(api).await? {
         ip if ip.is_loopback() => unusable(format!(
-            "the cloud's API at {api} is on this host itself, which says nothing about its servers' way here"
+            "the cloud's API at {api} is on this host itself, which does not show how its servers reach it"
         )),
         ip => Ok(SocketAddr::new(ip, gateway.port()).to_string()),
     }
@@ -39,7 +39,7 @@ pub(super) async fn endpoint(gateway: SocketAddr, api: &Url) -> Result<String, C
 async fn towards(api: &Url) -> Result<IpAddr, CloudError> {
     let host = api.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let failed =
-        |why: String| CloudError::new(Trouble::Unavailable, format!("finding the way to {host}: {why}"));
+        |why: String| CloudError::new(Trouble::Unavailable, format!("finding the route to {host}: {why}"));
     let port = api.port_or_known_default().unwrap_or(443);
     let found = timeout(RESOLVING, lookup_host((host.as_str(), port))).await;
     let found = found.map_err(|_| failed("its name does not resolve in time".to_owned()))?;

@@ -164,7 +164,7 @@ impl OpenStackCloud {
                     return Err(CloudError::new(Trouble::Fault, format!("{tried}: {why}")));
                 }
                 _ if Instant::now() >= deadline => {
-                    let message = format!("{tried}: still runs after {} s", STOPPING.as_secs());
+                    let message = format!("{tried}: it is still running after {} s", STOPPING.as_secs());
                     return Err(CloudError::new(Trouble::Timeout, message));
                 }
                 _ => sleep(ASK_AGAIN).await,
@@ -243,7 +243,7 @@ impl OpenStackCloud {
     }
 
     async fn delete_again(&self, id: &str) -> Result<(), CloudError> {
-        incidents::note(&format!("server {id}: Nova gave its deletion up; asked again"));
+        incidents::note(&format!("server {id}: Nova gave up deleting it; asked again"));
         let call = Call::delete(Service::Compute, format!("servers/{id}"));
         self.take_as_going(&call, &format!("deleting server {id} again")).await
     }
@@ -315,7 +315,8 @@ pub(super) fn encoded_user_data(user_data: Option<&str>) -> Result<Option<String
         return Ok(Some(encoded));
     }
     let message = format!(
-        "server.user_data has {} bytes once encoded, and Nova takes {LONGEST_USER_DATA}: fetch the rest from the server",
+        "server.user_data has {} bytes once encoded, but Nova accepts {LONGEST_USER_DATA}: fetch the rest from the \
+         server",
         encoded.len()
     );
     Err(CloudError::new(Trouble::Configuration, message))
@@ -327,7 +328,7 @@ fn status_of(server: &Value) -> ServerStatus {
         "BUILD" | "" => ServerStatus::Building,
         "ERROR" => ServerStatus::Error(fault_of(server)),
         "DELETED" | "SOFT_DELETED" => ServerStatus::Missing,
-        "SHUTOFF" => ServerStatus::Stopped("Nova says that it is shut off".to_owned()),
+        "SHUTOFF" => ServerStatus::Stopped("Nova reports that it is shut off".to_owned()),
         word @ ("PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED") => {
             ServerStatus::Stopped(format!("somebody has it {}", word.to_lowercase().replace('_', " and ")))
         }

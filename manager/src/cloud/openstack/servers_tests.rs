@@ -92,7 +92,7 @@ fn novas_words_become_ours() {
         (json!({"status": "BUILD"}), ServerStatus::Building),
         (json!({"status": "ACTIVE"}), ServerStatus::Active),
         (json!({"status": "REBOOT"}), ServerStatus::Active),
-        (json!({"status": "SHUTOFF"}), ServerStatus::Stopped("Nova says that it is shut off".into())),
+        (json!({"status": "SHUTOFF"}), ServerStatus::Stopped("Nova reports that it is shut off".into())),
         (json!({"status": "DELETED"}), ServerStatus::Missing),
         (
             json!({"status": "ERROR", "fault": {"code": 500, "message": "No valid host was found."}}),

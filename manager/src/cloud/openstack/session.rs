@@ -333,7 +333,7 @@ fn parse(body: &[u8]) -> Result<Value, ApiError> {
         return Ok(Value::Null);
     }
     serde_json::from_slice(body).map_err(|error| {
-        CloudError::new(Trouble::Unavailable, format!("an answer is no JSON: {error}")).into()
+        CloudError::new(Trouble::Unavailable, format!("an answer is not JSON: {error}")).into()
     })
 }
 
@@ -362,12 +362,12 @@ fn client(config: &CloudConfig) -> Result<Client, CloudError> {
             pem.extend(read(key)?);
         }
         let identity = Identity::from_pem(&pem);
-        builder =
-            builder.identity(identity.map_err(|_| wrong(certificate, "is no PEM certificate with its key"))?);
+        let identity = identity.map_err(|_| wrong(certificate, "is not a PEM certificate with its key"))?;
+        builder = builder.identity(identity);
     }
     if !config.verify {
         tracing::error!(
-            "cloud {}: certificates are NOT checked (verify: false in {}): whoever is on the way can take its \
+            "cloud {}: certificates are NOT checked (verify: false in {}): anybody on the network path can take its \
              password, its images and its servers; give the cloud's own CA as `cacert` instead",
             config.name,
             config.source

@@ -119,7 +119,7 @@ impl OpenStackCloud {
         if sums.size == length {
             return Ok(sums);
         }
-        let message = format!("{} changed while it was uploaded", file.display());
+        let message = format!("{} changed while it was being uploaded", file.display());
         Err(CloudError::new(Trouble::Corrupt, message).into())
     }
 }
@@ -143,7 +143,7 @@ fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<
             let bytes = chunk.len() as u64;
             size += bytes;
             if sender.send(Ok(chunk)).await.is_err() {
-                return Err(io::Error::other("the upload was broken off"));
+                return Err(io::Error::other("the upload was aborted"));
             }
             sent.fetch_add(bytes, Ordering::Relaxed);
         }

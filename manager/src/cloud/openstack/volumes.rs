@@ -90,8 +90,8 @@ impl OpenStackCloud {
                     let message = format!("volume {id} is still {status} after {} s", FILLING.as_secs());
                     return Err(CloudError::new(Trouble::Timeout, message));
                 }
-                "" => format!("volume {id} disappeared while it was filled"),
-                _ => format!("the cloud could not make volume {id} of the image: it is {status}"),
+                "" => format!("volume {id} disappeared while it was being filled"),
+                _ => format!("the cloud could not make volume {id} from the image: it is {status}"),
             };
             return Err(CloudError::new(Trouble::Fault, message));
         }
@@ -170,8 +170,8 @@ impl OpenStackCloud {
             return Ok(());
         }
         let message = format!(
-            "cloud {} has no block storage service (Cinder) in its catalog, which server.boot_from_volume \
-             needs: take that out of the schedule",
+            "cloud {} has no block storage service (Cinder) in its catalog, which server.boot_from_volume needs: \
+             remove that from the schedule",
             self.name
         );
         Err(CloudError::new(Trouble::Configuration, message))
@@ -197,7 +197,7 @@ fn volume_room(gib: u64, limits: &Value) -> Result<(), CloudError> {
         let (Some(most), Some(used)) = (number(most), number(used)) else { continue };
         if most >= 0 && used.saturating_add(i64::try_from(needed).unwrap_or(i64::MAX)) > most {
             let message = format!(
-                "the quota has no room for a volume: {used} of {most} {what} are in use, {needed} more are needed"
+                "the quota has no room for a volume: {used} of {most} {what} are in use, and {needed} more are needed"
             );
             return Err(CloudError::new(Trouble::NoRoom, message));
         }

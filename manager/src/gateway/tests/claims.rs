@@ -211,7 +211,7 @@ async fn wrong_and_replayed_proofs_contest() {
     let (token, mut session) = place.session(vec![check("disk")]);
     let (thief, nonce) = place.knock(token.expose(), "boot-1", &honest_key).await.unwrap();
     thief.say_proof(prove(&other_key, &nonce, &print, BUILD)).await;
-    assert!(contested(&mut session).await.message().contains("a proof that is wrong"));
+    assert!(contested(&mut session).await.message().contains("a wrong proof"));
 }
 
 #[tokio::test]

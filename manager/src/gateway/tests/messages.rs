@@ -68,7 +68,7 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
         let refused = attach_raw(&place, other.expose(), vec![garbage]).await;
         assert!(refused.is_err(), "no Hello, and it came in");
     }
-    assert_eq!(place.log.count("did not say Hello"), 1);
+    assert_eq!(place.log.count("did not send Hello"), 1);
     let mut agent = place.attach(other.expose(), "boot-1").await.unwrap();
     admit(&mut others).await;
     let summary = "x".repeat(MESSAGE_LIMIT);
@@ -86,7 +86,7 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
     }
     honest.finish(&mut session).await;
     place.stop.cancel();
-    place.wait_for_log("again: refused an agent: it did not say Hello times=2").await;
+    place.wait_for_log("again: refused an agent: it did not send Hello times=2").await;
 }
 
 /// The agent is there before the cloud has told the server's id.

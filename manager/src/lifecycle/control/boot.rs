@@ -62,12 +62,14 @@ pub(super) async fn ask(trial: &Trial, first: &Failure) -> Result<ControlAnswer,
         {
             let (took, boot) = (took.as_secs(), humantime::format_duration(boot));
             let slow = format!(
-                "{what} worked, but only after {took} s: a larger one may not come within timeouts.boot = {boot} there"
+                "{what} worked, but only after {took} s: a larger image may not boot within timeouts.boot = {boot} \
+                 there"
             );
             answer(ControlOutcome::Unknown, slow, String::new(), image_of)
         }
         Ok(Said::Works(took, found)) => {
-            let detail = format!("{what} worked: its agent came after {:.1} s{found}", took.as_secs_f64());
+            let took = took.as_secs_f64();
+            let detail = format!("{what} worked: its agent attached after {took:.1} s{found}");
             answer(ControlOutcome::Passed, detail, String::new(), image_of)
         }
         Ok(Said::SaysNothing(failure)) => {
@@ -97,7 +99,7 @@ async fn with_server(
     requests: Vec<v1::CheckRequest>,
 ) -> Result<Said, Failure> {
     let token = Token::generate()
-        .map_err(|error| Failure::new(Reason::Randomness, format!("the host has no randomness: {error}")))?;
+        .map_err(|error| Failure::new(Reason::Randomness, format!("no random bytes: {error}")))?;
     let introduction = Introduction {
         token_hash: token.hash().to_string(),
         endpoint: endpoint(trial).await?,
@@ -116,7 +118,7 @@ async fn with_server(
     };
     let limit = trial.shared.schedule.timeouts.boot;
     let late =
-        async { Failure::new(Reason::BootTimeout, too_late("the cloud did not take its server", limit)) };
+        async { Failure::new(Reason::BootTimeout, too_late("the cloud did not accept its server", limit)) };
     let asked = async { Ok(trial.cloud.boot(&new, &trial.ledger()).await) };
     let server = match trial.bounds.run(limit, late, asked).await {
         Ok(Ok(server)) => server,
@@ -163,7 +165,7 @@ async fn hear(
         tokio::select! {
             event = session.next() => match event {
                 Some(AgentEvent::Attached { hello, .. }) if hello.image_build_id != baked => {
-                    let message = format!("the agent of another image came, of build {:?}", hello.image_build_id);
+                    let message = format!("the agent of another image attached, of build {:?}", hello.image_build_id);
                     return Err(Failure::new(Reason::WrongImage, message));
                 }
                 Some(AgentEvent::Attached { admit, .. }) => {
@@ -176,7 +178,7 @@ async fn hear(
                 }
                 Some(AgentEvent::Report { report, .. }) => return Ok(judge(&report, came.unwrap_or_default())),
                 Some(AgentEvent::Contested(_)) => {
-                    return Err(Failure::new(Reason::AgentContested, "two agents came with its token"));
+                    return Err(Failure::new(Reason::AgentContested, "two agents connected with its token"));
                 }
                 Some(other) => tracing::debug!(build = trial.shared.id, "of a control boot: {other:?}"),
                 None => return Err(Failure::new(Reason::Gateway, "the gateway closed the session")),
@@ -199,7 +201,7 @@ fn judge(report: &v1::Report, took: Duration) -> Said {
         let found: Vec<String> = report.results.iter().map(said).collect();
         return Said::Works(took, format!(", and found {}", found.join("; ")));
     }
-    let message = format!("its agent came, and found {}", missing.join("; "));
+    let message = format!("its agent attached, and found {}", missing.join("; "));
     Said::SaysNothing(Failure::new(Reason::CheckInconclusive, message).with_evidence(missing.join("\n")))
 }
 

@@ -82,7 +82,7 @@ pub(in crate::lifecycle) fn of_record(record: &ControlRecord) -> Failure {
     let Some(answer) = &record.answer else {
         return noted(
             &first,
-            "the manager was stopped or killed while another image was asked whose fault that is",
+            "the manager was stopped or killed while another image was booted to find out whose fault that is",
         );
     };
     match after_answer(&first, answer, answer.at_ms) {
@@ -93,7 +93,7 @@ pub(in crate::lifecycle) fn of_record(record: &ControlRecord) -> Failure {
         Next::Again => noted(
             &first,
             &format!(
-                "{}, and the manager was stopped or killed before it was known how this image ends once more",
+                "{}, and the manager was stopped or killed before it was known how this image would end a second time",
                 answer.detail
             ),
         ),

@@ -112,7 +112,7 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
         (Arch::Amd64, Firmware::Bios) => &[],
         (_, Firmware::Uefi) => &["-u"],
         // Nobody has signed it.
-        _ => return Err(none(format!("there is none for {arch} that {} starts", firmware.as_str()))),
+        _ => return Err(none(format!("there is none for {arch} that {} can start", firmware.as_str()))),
     };
     let agent = agent_for(&settings.agent, arch).map_err(|refusal| none(refusal.to_string()))?;
     let made = tokio::fs::create_dir_all(scratch).await;

@@ -55,7 +55,7 @@ pub(super) async fn ask(trial: &mut Trial, first: Failure) -> Result<(Image, Str
     if obeys.is_some_and(|obeys| obeys != trial.gateway().fingerprint) {
         return Err(conclusion::noted(
             &first,
-            "its agent obeys another certificate than this manager's, and cannot come to it: build again",
+            "its agent obeys a different certificate from this manager's, and cannot attach to it: build again",
         ));
     }
     let (id, answer) = match question(trial, &first).await {
@@ -76,7 +76,7 @@ async fn question(trial: &Trial, first: &Failure) -> Result<(i64, ControlAnswer)
     let mut earlier = trial.history().last_control(schedule, target, since).await?;
     if let Some(unknown) = earlier.as_mut().filter(|it| it.outcome == ControlOutcome::Unspecified) {
         unknown.outcome = ControlOutcome::Unknown;
-        "another one was asked within the last hour, and its manager was killed before it answered"
+        "another image was booted within the last hour, and its manager was killed before there was an answer"
             .clone_into(&mut unknown.detail);
     }
     let new = NewControl {
@@ -91,7 +91,7 @@ async fn question(trial: &Trial, first: &Failure) -> Result<(i64, ControlAnswer)
     if let Some(earlier) = earlier {
         return Ok((id, earlier));
     }
-    tracing::info!(build = trial.shared.id, target, reason = first.reason.word(), "a control boot begins");
+    tracing::info!(build = trial.shared.id, target, reason = first.reason.word(), "starting a control boot");
     let answer = boot::ask(trial, first).await?;
     trial.history().end_control(id, answer.clone()).await?;
     trial.tell().await;
@@ -129,6 +129,6 @@ async fn clear(trial: &Trial) -> Result<(), Failure> {
         trial.cleaner().clean_up(&trial.shared.id, Some(trial.key.position)).await;
         Ok(())
     };
-    let late = async { Failure::new(Reason::CloudTimeout, "taking the server away took too long") };
+    let late = async { Failure::new(Reason::CloudTimeout, "removing the server took too long") };
     trial.bounds.run(CLEAN_UP, late, work).await
 }

@@ -45,10 +45,10 @@ pub(super) fn asked_for<'a>(
 ) -> Result<&'a v1::Publication, ChangeError> {
     let found = rows.iter().find(|row| row.build_id == build);
     let why = match found {
-        None => "it never had this name there, or is not there any more",
-        Some(row) if row.state() == PublicationState::Current => "it is already",
+        None => "it never had this name there, or no longer exists",
+        Some(row) if row.state() == PublicationState::Current => "it already is",
         Some(row) if row.state() == PublicationState::Revoked => "it was revoked",
-        Some(row) if !there.contains(&row.sha512) => "it is not there any more",
+        Some(row) if !there.contains(&row.sha512) => "it no longer exists",
         Some(row) => return Ok(row),
     };
     let (build, name, cloud) = (build.to_owned(), name.to_owned(), cloud.to_owned());

@@ -77,7 +77,7 @@ impl Publications {
             tracing::info!(
                 name = publication.name,
                 cloud = cloud_name,
-                "removed what nothing keeps any more: {removed}"
+                "removed images that nothing keeps any more: {removed}"
             );
         }
         self.record_pruned(&*cloud, &publication.name, pruned).await
@@ -100,7 +100,7 @@ impl Publications {
         let listed = |one: &Held| known.iter().filter(older).any(|row| row.sha512 == one.sha512);
         let (held, unlisted): (Vec<Held>, Vec<Held>) = pruned.held.into_iter().partition(listed);
         for Held { why, .. } in unlisted {
-            tracing::warn!(name, cloud = cloud_name, "nothing keeps it, and it cannot be removed: {why}");
+            tracing::warn!(name, cloud = cloud_name, "an image that nothing keeps cannot be removed: {why}");
         }
         let held: BTreeMap<String, String> = held.into_iter().map(|one| (one.sha512, one.why)).collect();
         let said = known.iter().filter(older).filter(|row| !row.held.is_empty());
@@ -109,7 +109,7 @@ impl Publications {
             return Ok(());
         }
         for why in held.iter().filter(|(sha512, why)| said.get(*sha512) != Some(why)).map(|(_, why)| why) {
-            tracing::warn!(name, cloud = cloud_name, "nothing keeps it, and it cannot be removed: {why}");
+            tracing::warn!(name, cloud = cloud_name, "an image that nothing keeps cannot be removed: {why}");
         }
         Ok(self.history.record_held(&name, &cloud_name, held.into_iter().collect()).await?)
     }

@@ -57,7 +57,7 @@ struct Arrived {
 pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Done<Booted>, Failure> {
     let limit = trial.shared.schedule.timeouts.boot;
     let token = Token::generate()
-        .map_err(|error| Failure::new(Reason::Randomness, format!("the host has no randomness: {error}")))?;
+        .map_err(|error| Failure::new(Reason::Randomness, format!("no random bytes: {error}")))?;
     let introduction = Introduction {
         token_hash: token.hash().to_string(),
         endpoint: endpoint(trial).await?,
@@ -83,7 +83,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
         let limit = humantime::format_duration(limit);
         Failure::new(
             Reason::BootTimeout,
-            format!("the cloud did not take the server within timeouts.boot = {limit}"),
+            format!("the cloud did not accept the server within timeouts.boot = {limit}"),
         )
     };
     let server = trial.bounds.run(limit, late, asked).await?;
@@ -118,13 +118,13 @@ pub(in crate::lifecycle) async fn resume(
     session.tell_server(&server.id, &server.name);
     let began = Instant::now();
     let limit = trial.shared.schedule.timeouts.boot;
-    let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not say what the server does") };
+    let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not report the server's state") };
     let asked = async { Ok(trial.cloud.server_status(&server).await?) };
     match trial.bounds.run(limit, late, asked).await? {
         ServerStatus::Building | ServerStatus::Active => attach(trial, server, session, (began, &here)).await,
-        ServerStatus::Missing => Err(cut("its server is not there any more".to_owned())),
+        ServerStatus::Missing => Err(cut("its server no longer exists".to_owned())),
         ServerStatus::Stopped(why) | ServerStatus::Error(why) => {
-            Err(cut(format!("its server does not run any more: {why}")))
+            Err(cut(format!("its server is no longer running: {why}")))
         }
     }
 }
@@ -225,9 +225,9 @@ pub(in crate::lifecycle) async fn still_runs(trial: &Trial, server: &Server) -> 
         Ok(ServerStatus::Error(fault)) => {
             (Reason::ServerFault, format!("the cloud could not run the server: {fault}"))
         }
-        Ok(ServerStatus::Missing) => (Reason::ServerMissing, "the server is not there any more".to_owned()),
+        Ok(ServerStatus::Missing) => (Reason::ServerMissing, "the server no longer exists".to_owned()),
         Err(error) => {
-            incidents::note(&format!("{error}; asked again at the next look"));
+            incidents::note(&format!("{error}; asked again later"));
             return Ok(());
         }
     };
@@ -241,7 +241,7 @@ pub(super) async fn fetch_console(trial: &Trial, server: &Server) {
     match timeout(EVIDENCE, trial.cloud.save_console(server)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(build = trial.shared.id, "cannot fetch the console: {error}"),
-        Err(_) => tracing::warn!(build = trial.shared.id, "the cloud does not give the console in time"),
+        Err(_) => tracing::warn!(build = trial.shared.id, "the cloud did not return the console in time"),
     }
 }
 
@@ -279,7 +279,7 @@ async fn accept(trial: &Trial, hello: &v1::Hello, claimant: &Claimant) -> Result
         return Err(Failure::new(
             Reason::WrongImage,
             format!(
-                "the agent was baked in by build {:?}: the server booted another image than it was given",
+                "the agent was installed by build {:?}: the server booted an image other than the one it was given",
                 hello.image_build_id
             ),
         ));

@@ -68,7 +68,7 @@ pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile
 
     // Nice to have: a build without its list of packages is still a build.
     if let Err(error) = manifest::keep(artifact.manifest.as_deref(), &artifact.packages, &directory).await {
-        tracing::warn!(build = driver.id, "cannot keep the package manifest: {error}");
+        tracing::warn!(build = driver.id, "cannot store the package manifest: {error}");
     }
     history.record_phases(&driver.schedule.name, artifact.phase_seconds.clone()).await?;
     // What it takes of a disk: a raw image is mostly holes, which stay such.
@@ -156,7 +156,7 @@ pub(in crate::lifecycle) async fn own_inputs(driver: &Driver) -> Result<OwnInput
     let reading = async {
         let read = tokio::task::spawn_blocking(move || inputs::read(&image)).await;
         read.unwrap_or_else(|error| {
-            Err(Failure::new(Reason::InputUnusable, format!("reading them broke off: {error}")))
+            Err(Failure::new(Reason::InputUnusable, format!("reading the files failed: {error}")))
         })
     };
     driver.bounds.run(READING, late, reading).await

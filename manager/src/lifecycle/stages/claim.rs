@@ -45,7 +45,7 @@ pub(super) fn from_record(claim: &Claim) -> Result<Claimant, Failure> {
     });
     let key: Option<Vec<u8>> = key.collect();
     let key =
-        key.ok_or_else(|| Failure::new(Reason::History, "the history's key of the build's agent is none"))?;
+        key.ok_or_else(|| Failure::new(Reason::History, "the agent's key in the history cannot be read"))?;
     Ok(Claimant {
         key,
         address: claim.address.parse().ok(),
@@ -71,7 +71,7 @@ pub(super) async fn check_address(
         async { Failure::new(Reason::CloudTimeout, "the cloud does not say which addresses the server has") };
     let asked = async { Ok(trial.cloud.stranger(server, address).await?) };
     let Some(why) = trial.bounds.run(ADDRESSES, late, asked).await? else { return Ok(()) };
-    let message = format!("somebody at {address} came with this server's token and is not the server: {why}");
+    let message = format!("somebody at {address} has this server's token, but is not the server: {why}");
     let evidence = format!("first: {}\n{why}", claimant.describe());
     Err(Failure::new(Reason::AgentContested, message).with_evidence(evidence))
 }

@@ -50,7 +50,7 @@ pub(super) fn judge(
     if !left.is_empty() {
         return Err(Failure::new(
             Reason::AgentNotRemoved,
-            "it is not shown that the agent removed all of itself: whoever boots the image would have the rest",
+            "the agent has not shown that it removed all of itself: whoever boots the image would have the rest",
         )
         .with_evidence(left.join("\n")));
     }
@@ -98,13 +98,13 @@ pub(super) fn may_be_outweighed(later: &Failure) -> bool {
 fn mismatches(specs: &[CheckSpec], checks: &[v1::Check]) -> Vec<String> {
     let results_of = |name: &str| checks.iter().filter(|check| check.name == name).count();
     let asked = specs.iter().filter_map(|spec| match results_of(&spec.name) {
-        0 => Some(format!("no result of the check {}", spec.name)),
+        0 => Some(format!("no result for the check {}", spec.name)),
         1 => None,
-        many => Some(format!("{many} results of the check {}", spec.name)),
+        many => Some(format!("{many} results for the check {}", spec.name)),
     });
     let strange = checks.iter().filter(|check| !specs.iter().any(|spec| spec.name == check.name));
     let strange =
-        strange.map(|check| format!("a result of the check {:?}, which was not asked for", check.name));
+        strange.map(|check| format!("a result for the check {:?}, which was not requested", check.name));
     asked.chain(strange).collect()
 }
 
@@ -116,7 +116,7 @@ pub(super) fn not_removed(removal: &v1::RemovalReport) -> Vec<String> {
         .iter()
         .filter(|path| !matches!(path.fate(), PathFate::Removed | PathFate::Absent))
         .map(|path| {
-            let fate = Some(path.fate().word()).filter(|word| !word.is_empty()).unwrap_or("fate not told");
+            let fate = Some(path.fate().word()).filter(|word| !word.is_empty()).unwrap_or("fate unknown");
             format!("{} ({fate}): {}", path.path, path.detail)
         })
         .collect();
@@ -128,7 +128,7 @@ pub(super) fn not_removed(removal: &v1::RemovalReport) -> Vec<String> {
         }
     }
     if left.is_empty() && !removal.complete {
-        left.push("the agent says that something of it is left, and not what".to_owned());
+        left.push("the agent says that something of it is left, but not what".to_owned());
     }
     left
 }

@@ -63,7 +63,7 @@ fn machine_id(observed: &Value, artifact: &Inspection) -> Option<String> {
     let own = text(observed, "machine_id");
     let mut of_artifact = artifact.machine_id.iter().chain(&artifact.dbus_machine_id);
     let is_same = !own.is_empty() && of_artifact.any(|id| id.eq_ignore_ascii_case(own));
-    is_same.then(|| format!("machine id {own} is the image's: every server of it has the same one"))
+    is_same.then(|| format!("machine id {own} is the image's: all its servers have the same one"))
 }
 
 /// What to say of a host key that is the artifact's.
@@ -74,7 +74,7 @@ fn host_key(observed: &Value, artifact: &Inspection) -> Option<String> {
         .filter(|own| !own.is_empty())
         .filter_map(|own| artifact.host_keys.iter().find(|key| key.fingerprint == own));
     let HostKey { file, fingerprint } = known.next()?;
-    Some(format!("host key {file} ({fingerprint}) is the image's: every server of it has the same one"))
+    Some(format!("host key {file} ({fingerprint}) is the image's: all its servers have the same one"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

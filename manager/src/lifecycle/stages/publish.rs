@@ -57,7 +57,7 @@ async fn in_cloud(
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_)) => {
-            return Err(Failure::new(Reason::PublishFailed, "publishing ended in a panic"));
+            return Err(Failure::new(Reason::PublishFailed, "publishing panicked"));
         }
         Err(_) => {
             // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
@@ -70,7 +70,7 @@ async fn in_cloud(
         }
     };
     if let Err(error) = book(driver, cloud_name, image, &published).await {
-        tracing::error!(build = driver.id, "published, but the history does not say so: {error}");
+        tracing::error!(build = driver.id, "published, but not recorded in the history: {error}");
     } else if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
         tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
     }

@@ -39,7 +39,8 @@ const RESOLVING: Duration = Duration::from_secs(5);
 /// Most names or targets that are repeated.
 const MOST: usize = 16;
 /// Why nothing, or not all, is known of what failed.
-const CUT: &str = "the observations were cut, so not all that failed is known, nor who is to blame";
+const CUT: &str =
+    "the observations were cut short, so it is not known what else failed, or whose fault it is";
 /// A check that can fail because of a network, with what the schedule names in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum NetworkCheck {
@@ -184,7 +185,7 @@ async fn of_what_failed(
 ) -> Opinion {
     let (mine, foreign) = trusted.divide(kind, failed, host).await;
     if let Some(own) = foreign.iter().find(|what| addresses::is_own(what)) {
-        return Opinion::blamed(format!("{own} is the server itself, and is not asked from anywhere else"));
+        return Opinion::blamed(format!("{own} is the server itself, and cannot be asked from elsewhere"));
     }
     let mut nor = String::new();
     if !mine.is_empty() {
@@ -201,14 +202,14 @@ async fn of_what_failed(
     let here = trusted.examine(kind, host, patience).await;
     if here.works {
         return Opinion::blamed(format!(
-            "the network works from the manager's host ({}), and {why}",
+            "the network works from the manager's host ({}), but {why}",
             here.summary
         ));
     }
     let [section, key] = key_of(kind);
     Opinion::excused(format!(
-        "{why}, and the manager's host has nothing else that answers and proves that the \
-         network works: {}; name in checks.{section}.{key} what the image must reach and this host reaches too",
+        "{why}, and nothing else answers the manager's host that would prove that the network works: {}; name in \
+         checks.{section}.{key} what the image must reach and this host can reach too",
         if nor.is_empty() { here.summary } else { nor }
     ))
 }
@@ -317,7 +318,7 @@ impl Trusted {
             parts.push(format!("only the image names {}", list(only)));
         }
         if !known.is_empty() {
-            let of = "would be this host itself, or its own link, from here, and is not asked";
+            let of = "would be this host itself or its own link, and is not asked from here";
             parts.push(format!("{} {of}", list(known)));
         }
         parts.join(", and ")

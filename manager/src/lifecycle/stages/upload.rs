@@ -45,7 +45,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial) -> Result<Done<Image>, Fail
 async fn send(trial: &Trial) -> Result<Image, Failure> {
     let cut = |why: String| Failure::new(Reason::Interrupted, format!("there is nothing to upload: {why}"));
     let artifact = trial.shared.uploads.artifact();
-    let artifact = artifact.ok_or_else(|| cut("what was built is not known any more".to_owned()))?;
+    let artifact = artifact.ok_or_else(|| cut("what was built is no longer known".to_owned()))?;
     let rows = trial.history().open_resources(&trial.shared.id).await?;
     let image = ResourceKind::Image.as_str();
     let rows: Vec<_> =
@@ -54,11 +54,11 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
             .filter(|row| row.kind == image && row.cloud == trial.target.cloud && row.trial.is_none())
             .collect();
     if !trial.has_fresh_artifact() && !artifact.is_whole().await {
-        return Err(cut(format!("{} is not what was built any more", artifact.file.display())));
+        return Err(cut(format!("{} is no longer what was built", artifact.file.display())));
     }
     for row in rows {
         let removed = trial.cleaner().take_away(&row).await;
-        removed.map_err(|why| cut(format!("what came of an earlier upload cannot be removed: {why}")))?;
+        removed.map_err(|why| cut(format!("the remains of an earlier upload cannot be removed: {why}")))?;
     }
     let new = NewImage {
         build_id: trial.shared.id.clone(),
@@ -78,7 +78,7 @@ async fn send(trial: &Trial) -> Result<Image, Failure> {
     let image = trial.cloud.upload(&new, &trial.ledger(), &progress).await?;
     if image.sha512 != artifact.sha512 {
         let message = format!(
-            "the image has sha512 {} in the cloud, and what disk-image-builder made had {}",
+            "the image has sha512 {} in the cloud, but what disk-image-builder made had {}",
             image.sha512, artifact.sha512
         );
         return Err(Failure::new(Trouble::Corrupt.reason(), message));
@@ -103,7 +103,7 @@ async fn finish(trial: &Trial, image: Image, there: bool) -> Result<Done<Image>,
             }
         }
     }
-    let there = if there { ", which the cloud had already" } else { "" };
+    let there = if there { ", which the cloud already had" } else { "" };
     let detail = format!(
         "{} (a disk of {}) as {}{there}",
         human_size(image.size_bytes),

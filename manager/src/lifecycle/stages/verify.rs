@@ -75,7 +75,10 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, booted: Booted) -> Result<D
     let late = async {
         Failure::new(
             Reason::VerifyTimeout,
-            format!("the agent was not done within timeouts.verify = {}", humantime::format_duration(limit)),
+            format!(
+                "the agent had not finished within timeouts.verify = {}",
+                humantime::format_duration(limit)
+            ),
         )
     };
     let followed = trial.bounds.run(limit, late, follow(trial, &mut verification)).await;
@@ -136,7 +139,7 @@ async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> Result<
     let own = trial.target.checks.iter().filter(|spec| spec.check.observer == Observer::Manager);
     let limit: Duration = own.map(|spec| spec.timeout).sum();
     let late = async {
-        Failure::new(Reason::VerifyTimeout, "looking at the server from the manager's side took too long")
+        Failure::new(Reason::VerifyTimeout, "examining the server from the manager's side took too long")
     };
     let looking = async { Ok(observed::look(trial, booted, reported).await) };
     let checks = trial.bounds.run(limit + LOOK, late, looking).await?;
@@ -159,7 +162,7 @@ async fn decided(trial: &Trial, booted: &Booted, results: &[v1::CheckResult], la
         second_opinion::settle(Some((&trial.shared.schedule, &trial.target.checks)), known, LAST_OPINION)
             .await;
     if let Err(error) = trial.record_checks(checks.clone()).await {
-        tracing::warn!(build = trial.shared.id, "the results of its checks are not written: {error}");
+        tracing::warn!(build = trial.shared.id, "the results of its checks cannot be recorded: {error}");
     }
     judgement::outweigh(later, &checks)
 }
@@ -308,7 +311,7 @@ async fn settled(trial: &Trial, verification: &Verification) -> Result<Option<Fa
     Ok(failure.map(|failure| {
         let open = specs.len().saturating_sub(verification.results.len());
         let message =
-            format!("{}; fail_fast: {open} of {} checks were not heard", failure.message, specs.len());
+            format!("{}; fail_fast: {open} of {} checks had not reported", failure.message, specs.len());
         Failure { message, ..failure }
     }))
 }
@@ -330,11 +333,11 @@ async fn lost(trial: &Trial, verification: &Verification, why: &str, limit: Dura
     let limit = humantime::format_duration(limit);
     let message = match verification.reboot(trial) {
         Some(spec) => format!(
-            "the server was told to reboot by the check {}, and its agent did not come back within {limit}: {why}",
+            "the server was told to reboot by the check {}, but its agent did not come back within {limit}: {why}",
             spec.name
         ),
         None => {
-            format!("the agent was lost before its last word: {why}; it did not come back within {limit}")
+            format!("the agent was lost before it had finished: {why}; it did not come back within {limit}")
         }
     };
     let evidence = console_evidence(trial, &verification.booted.server).await;
@@ -359,7 +362,7 @@ async fn keep_disk(trial: &Trial, booted: &Booted) -> Result<String, Failure> {
         Ok(()) => Ok(format!("; the disk is in {}", to.display())),
         Err(failure) if trial.bounds.is_told_to_stop() => Err(failure),
         Err(failure) => {
-            let why = format!("the disk could not be kept in {}: {}", to.display(), failure.message);
+            let why = format!("the disk could not be saved in {}: {}", to.display(), failure.message);
             tracing::warn!(build = trial.shared.id, "{why}");
             Ok(format!("; {why}"))
         }

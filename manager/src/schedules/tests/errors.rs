@@ -323,7 +323,7 @@ fn keys_of_the_other_kind_of_cloud_are_mistakes() {
         (
             "cloud = \"c\"\nserver = { flavor = \"f\", memory = \"1 GiB\" }",
             "memory: `server.memory`",
-            "the flavor says",
+            "the flavor determines",
         ),
         ("cloud = \"c\"", "a: `server.flavor` is missing: `a` is on OpenStack", "m1.small"),
         ("cloud = \"c\"\nserver = { network = \"n\" }", "a: `server.flavor` is missing", "m1.small"),

@@ -41,7 +41,7 @@ pub(super) fn fetch(cache: &Path, key: &str, root: &Root) -> io::Result<()> {
         copied.push(to);
         if !whole {
             tracing::warn!(
-                "{} is not as it was written: the mirrors are asked anew",
+                "{} has changed since it was written: asking the mirrors again",
                 place.join(name).display()
             );
             for file in copied {
@@ -57,7 +57,7 @@ pub(super) fn fetch(cache: &Path, key: &str, root: &Root) -> io::Result<()> {
 /// Keeps what the root was told. What cannot be kept is asked for again next time.
 pub(super) fn store(cache: &Path, key: &str, root: &Root) {
     if let Err(error) = try_store(cache, key, root) {
-        tracing::warn!("cannot keep the mirrors' answers in {}: {error}", cache.display());
+        tracing::warn!("cannot store the mirrors' answers in {}: {error}", cache.display());
     }
 }
 

@@ -23,7 +23,7 @@ const FOREIGN: &str = "/var/lib/dpkg/arch";
 /// A file of the image as text; what is no UTF-8 is no text of apt's.
 fn text<'a>(kept: &'a Kept, path: &str) -> Result<&'a str, Doubt> {
     std::str::from_utf8(kept.file(path).unwrap_or_default())
-        .map_err(|_| Doubt::NotAsked(format!("{path} is no text")))
+        .map_err(|_| Doubt::NotAsked(format!("{path} is not text")))
 }
 
 pub(super) async fn would_change(question: Question<'_>) -> Result<Answer, Doubt> {
@@ -75,7 +75,8 @@ fn architectures(kept: &Kept) -> Result<Vec<String>, Doubt> {
     let names = text(kept, FOREIGN)?.split_whitespace().take(8);
     let plain = |name: &str| {
         let plain = status::is_plain(name, "-");
-        plain.then(|| name.to_owned()).ok_or_else(|| Doubt::NotAsked(format!("{name:?} is no architecture")))
+        let refused = || Doubt::NotAsked(format!("{name:?} is not an architecture"));
+        plain.then(|| name.to_owned()).ok_or_else(refused)
     };
     names.map(plain).collect()
 }

@@ -87,7 +87,7 @@ impl Root {
             Self { directory: tempfile::Builder::new().prefix("image-manager-apt-").tempdir()?, account };
         let path = root.directory.path().to_str().filter(|path| !path.contains(['"', ' ', '\n', '\\']));
         let path = path.ok_or_else(|| {
-            Doubt::NotHere("the directory for temporary files has a strange name".to_owned())
+            Doubt::NotHere("the directory for temporary files has an unusable name".to_owned())
         })?;
         root.own(Path::new(path))?;
         let directories = [

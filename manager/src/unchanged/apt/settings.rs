@@ -101,16 +101,16 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
             }
             Token::Close => {
                 name = None;
-                within.pop().ok_or("a group ends that has not begun")?;
+                within.pop().ok_or("a group ends that never began")?;
             }
             Token::End => name = None,
         }
         if found.len() > MOST || within.len() > DEEPEST {
-            return Err("there is too much of it".to_owned());
+            return Err("it is too large".to_owned());
         }
     }
     if name.is_some() || !within.is_empty() {
-        return Err("it ends in the middle".to_owned());
+        return Err("it ends prematurely".to_owned());
     }
     Ok(found)
 }
@@ -131,14 +131,14 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 after
             }
             '"' => {
-                let (value, after) = after.split_once('"').ok_or("a value has no end")?;
+                let (value, after) = after.split_once('"').ok_or("a value does not end")?;
                 tokens.push(Token::Value(value.to_owned()));
                 after
             }
             // `#clear` and `#include` too are more than a remark.
             '#' if !after.starts_with("clear") && !after.starts_with("include") => after_line(after),
             '/' if after.starts_with('/') => after_line(after),
-            '/' if after.starts_with('*') => after.split_once("*/").ok_or("a remark has no end")?.1,
+            '/' if after.starts_with('*') => after.split_once("*/").ok_or("a comment does not end")?.1,
             _ if first.is_ascii_alphanumeric() => {
                 let end = rest.find(|one: char| !one.is_ascii_alphanumeric() && !"-_.:/+".contains(one));
                 let (word, after) = rest.split_at(end.unwrap_or(rest.len()));

@@ -166,13 +166,13 @@ fn source(entry: &Entry, origins: &Origins, sources: &mut Vec<Source>) -> Result
     let addresses = entry.words(&["uris"]);
     for address in addresses {
         let refused = |why: &str| Doubt::NotAsked(format!("{address} {why}"));
-        let url = Url::parse(address).map_err(|error| refused(&format!("is no address: {error}")))?;
+        let url = Url::parse(address).map_err(|error| refused(&format!("is not an address: {error}")))?;
         let bare = url.username().is_empty() && url.password().is_none();
         if !bare || url.query().is_some() || url.fragment().is_some() {
-            return Err(Doubt::NotAsked("an address of a source has more than a path".to_owned()));
+            return Err(Doubt::NotAsked("the address of a source has more than a path".to_owned()));
         }
         if !origins.has(&url) {
-            return Err(refused("is of no server that the schedule, this host or the distribution names"));
+            return Err(refused("is not on a server that the schedule, this host or the distribution names"));
         }
         for suite in entry.words(&["suites"]) {
             let words = components.iter().chain(&architectures).map(String::as_str).chain([suite]);
@@ -200,7 +200,7 @@ fn keys(entry: &Entry) -> Result<Option<Keys>, Doubt> {
     }
     let files: Vec<String> = entry.words(&["signed-by"]).into_iter().map(str::to_owned).collect();
     if files.is_empty() || files.iter().any(|file| !file.starts_with('/')) {
-        return Err(Doubt::NotAsked(format!("the key {value:?} of a source is no file")));
+        return Err(Doubt::NotAsked(format!("the key {value:?} of a source is not a file")));
     }
     Ok(Some(Keys::Files(files)))
 }

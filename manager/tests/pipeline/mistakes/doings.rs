@@ -217,13 +217,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &["promote", "latest", "--as", "x", STATE],
         "has no published image",
         "build ",
-        "only an image that was published can be given a name",
+        "only a published image can be given a name",
     ),
     wrong(
         &["revoke", "latest", "--reason", "x", STATE],
         "has no published image",
         "build ",
-        "only an image that",
+        "only a published image",
     ),
     wrong(
         &["verify", "tiny", STATE],

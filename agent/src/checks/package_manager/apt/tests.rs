@@ -79,8 +79,9 @@ fn what_the_network_and_the_mirror_do_is_not_the_images() {
             assert!(!trouble.own, "{trouble:?}");
         }
     }
-    let slow = Ended { broken: "apt-get did not end in time".to_owned(), ..Ended::default() };
-    assert_eq!(only(&slow), Trouble { own: false, what: "apt-get: apt-get did not end in time".to_owned() });
+    let slow = Ended { broken: "apt-get did not finish in time".to_owned(), ..Ended::default() };
+    let what = "apt-get: apt-get did not finish in time".to_owned();
+    assert_eq!(only(&slow), Trouble { own: false, what });
 }
 
 #[test]
@@ -136,6 +137,6 @@ fn what_dpkg_did_not_end_is_named() {
     assert_eq!(broken("ok half-configured eject").as_deref(), Some("the package eject is half-configured"));
     assert_eq!(
         broken("reinstreq half-installed x").as_deref(),
-        Some("the package x must be installed anew (reinstreq)")
+        Some("the package x must be reinstalled (reinstreq)")
     );
 }

@@ -18,7 +18,7 @@ const HASH: u8 = 13;
 const INSIDE: u8 = 1;
 const CHAIN: u8 = 3;
 
-const PIECES: Error = Error::Damaged("a package's header is in pieces that do not fit");
+const PIECES: Error = Error::Damaged("a package's header is in pieces that do not fit together");
 
 /// Hands on the header of each package.
 pub(super) fn each(file: &File, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), Error> {
@@ -40,7 +40,7 @@ pub(super) fn each(file: &File, mut take: impl FnMut(&[u8]) -> Next) -> Result<(
                 Some(entry @ [CHAIN, ..]) => Some(database.chain(entry)?),
                 _ => None,
             };
-            let value = value.ok_or(Error::Damaged("a page has an entry that cannot be"))?;
+            let value = value.ok_or(Error::Damaged("a page has an impossible entry"))?;
             found += 1;
             if take(&value) == Next::Stop || found >= MOST_PACKAGES {
                 return Ok(());
@@ -50,7 +50,7 @@ pub(super) fn each(file: &File, mut take: impl FnMut(&[u8]) -> Next) -> Result<(
     // Pages that were never used are blank, so that those that were lost cannot be told from them. That most of what
     // the first page counts is gone can.
     if found < database.count / 2 {
-        return Err(Error::Damaged("most of the packages that it counts are not in it"));
+        return Err(Error::Damaged("most of the packages that it counts are missing"));
     }
     Ok(())
 }
@@ -72,12 +72,12 @@ impl<'a> Database<'a> {
         let big_endian = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
             (MAGIC, _) => false,
             (_, MAGIC) => true,
-            _ => return Err(Error::Damaged("it does not begin as a hash of Berkeley DB does")),
+            _ => return Err(Error::Damaged("it does not begin like a Berkeley DB hash")),
         };
         let of = |at| long(&first, at, big_endian);
         let (page_size, last) = (usize::try_from(of(20)).unwrap_or(usize::MAX), of(32));
         if !page_size.is_power_of_two() || !(512..=65_536).contains(&page_size) {
-            return Err(Error::Damaged("it has a size of pages that cannot be"));
+            return Err(Error::Damaged("it has an impossible page size"));
         }
         Ok(Self { file, big_endian, page_size, last, count: of(88) })
     }
@@ -94,7 +94,7 @@ impl<'a> Database<'a> {
         let (mut next, length) = (long(entry, 4, self.big_endian), long(entry, 8, self.big_endian));
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MOST_HEADER {
-            return Err(Error::Damaged("a package's header has a length that cannot be"));
+            return Err(Error::Damaged("a package's header has an impossible length"));
         }
         let mut value = Vec::new();
         // All pages of a chain but the last are full. One that leads back to itself would be read for ever.

@@ -121,7 +121,7 @@ impl<'a> Header<'a> {
         let count = number(bytes, 0).ok_or("is cut short")?;
         let length = number(bytes, 4).ok_or("is cut short")?;
         if count == 0 || count > MOST_TAGS || length > MOST_DATA {
-            return Err("has an index that cannot be");
+            return Err("has an impossible index");
         }
         let index = bytes.get(COUNTS..COUNTS + count * ENTRY).ok_or("is cut short")?;
         let data = bytes.get(COUNTS + count * ENTRY..).and_then(|data| data.get(..length));
@@ -175,7 +175,7 @@ impl<'a> Header<'a> {
         let mut room = MOST_PATHS;
         for at in 0..lists.names.len() {
             let Some(file) = lists.file(at)? else { continue };
-            room = room.checked_sub(file.path.len()).ok_or("has paths that are too long together")?;
+            room = room.checked_sub(file.path.len()).ok_or("has paths that are too long in total")?;
             files.push(file);
         }
         Ok(files)
@@ -216,7 +216,7 @@ impl<'a> Header<'a> {
     /// Texts that follow each other, each with a zero at its end.
     fn texts(&self, tag: u32) -> Result<Option<Vec<&'a [u8]>>, &'static str> {
         let Some(entry) = self.entry(tag) else { return Ok(None) };
-        let mut rest = self.data.get(entry.offset..).ok_or("has a list that lies outside of it")?;
+        let mut rest = self.data.get(entry.offset..).ok_or("has a list that lies outside it")?;
         let mut texts = Vec::new();
         for _ in 0..entry.count {
             let end = rest.iter().position(|byte| *byte == 0).ok_or("has a list that is cut short")?;
@@ -259,16 +259,16 @@ impl Lists<'_> {
                     Some(checksum) => Kind::Content(checksum),
                     // rpmbuild gives one to every plain file that is no ghost.
                     None if digest.is_empty() && self.has_digests => {
-                        return Err("has files without checksums among others that have one");
+                        return Err("has files with checksums and files without");
                     }
                     None if digest.is_empty() => return Ok(None),
-                    None => return Err("has checksums of a kind that is not known"),
+                    None => return Err("has checksums of an unknown kind"),
                 }
             }
             LINK if verify & VERIFY_LINK != 0 => {
                 Kind::Link(self.links.get(at).ok_or("has fewer links than files")?.to_vec())
             }
-            0 => return Err("has modes that cannot be"),
+            0 => return Err("has impossible modes"),
             _ => return Ok(None),
         };
         let path = self.path(at)?;
@@ -283,13 +283,13 @@ impl Lists<'_> {
         let directory = directory.and_then(|number| self.directories.get(number));
         let directory = directory.ok_or("has a file without a directory")?;
         if directory.len().saturating_add(name.len()) > LONGEST_PATH {
-            return Err("has a file whose path cannot be");
+            return Err("has a file with an impossible path");
         }
         let bytes = [directory, name].concat();
         let path = String::from_utf8_lossy(&bytes).trim_start_matches('/').to_owned();
         let inside =
             !path.is_empty() && path.len() <= LONGEST_PATH && path.split('/').all(|part| part != "..");
-        if inside { Ok(path) } else { Err("has a file whose path cannot be") }
+        if inside { Ok(path) } else { Err("has a file with an impossible path") }
     }
 }
 

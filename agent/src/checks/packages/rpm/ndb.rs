@@ -26,16 +26,16 @@ const MOST_PAGES: u32 = 4096;
 pub(super) fn each(file: &File, mut take: impl FnMut(&[u8]) -> Next) -> Result<(), Error> {
     let [magic, version, _, pages] = numbers(file, 0)?;
     if magic != u32::from_le_bytes(*b"RpmP") || version != 0 {
-        return Err(Error::Damaged("it does not begin as an ndb does"));
+        return Err(Error::Damaged("it does not begin like an ndb"));
     }
     if pages == 0 || pages > MOST_PAGES {
-        return Err(Error::Damaged("it has a number of pages that cannot be"));
+        return Err(Error::Damaged("it has an impossible number of pages"));
     }
     let mut found = 0;
     for place in (FIRST_SLOT..u64::from(pages) * PAGE).step_by(usize::try_from(SLOT).unwrap_or(16)) {
         let [magic, package, block, blocks] = numbers(file, place)?;
         if magic != u32::from_le_bytes(*b"Slot") {
-            return Err(Error::Damaged("a slot does not begin as slots do"));
+            return Err(Error::Damaged("a slot does not begin like a slot"));
         }
         // A free one.
         if package == 0 {
@@ -58,7 +58,7 @@ fn blob(file: &File, package: u32, place: u64, room: u64) -> Result<Vec<u8>, Err
     }
     let whole = u64::from(said).saturating_add(AROUND).next_multiple_of(BLOCK);
     if length > MOST_HEADER || whole != room {
-        return Err(Error::Damaged("a package's header has a length that cannot be"));
+        return Err(Error::Damaged("a package's header has an impossible length"));
     }
     let mut bytes = vec![0; usize::try_from(whole).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut bytes, place)?;

@@ -194,7 +194,7 @@ fn a_blank_in_a_header_of_opensuse_is_damage() {
     let mut bytes = whole.clone();
     bytes[32 + 9 * 16 + 12] += 1;
     bytes.extend([0; 16]);
-    assert_eq!(told(&bytes), "a package's header has a length that cannot be");
+    assert_eq!(told(&bytes), "a package's header has an impossible length");
 }
 
 /// What an image's database can be instead of a table.
@@ -211,7 +211,7 @@ fn a_database_that_never_gives_a_package_comes_to_an_end() {
         tell.send(read.unwrap_err().to_string()).unwrap();
     });
     let told = told.recv_timeout(Duration::from_mins(2)).expect("it is read for ever");
-    assert_eq!(told, "no package comes of it, however far it is read");
+    assert_eq!(told, "it yields no package, however far it is read");
 }
 
 #[test]

@@ -196,7 +196,7 @@ async fn a_blank_file_of_rpm_is_damage_even_when_it_is_configuration() {
     for file in [image.convert(), on_xfs(&image)] {
         let error = prove(&file, Format::Qcow2, &[], &CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.reason, Reason::ImageDamaged);
-        assert!(error.message.contains("of 11 packaged files 2 are blank"), "{error}");
+        assert!(error.message.contains("of 11 packaged files, 2 are blank"), "{error}");
         let mut names: Vec<&str> = error.evidence.lines().collect();
         names.sort_unstable();
         assert_eq!(names, ["blank: /etc/kept.conf", "blank: /usr/bin/other"]);
@@ -266,5 +266,5 @@ async fn what_is_not_read_is_told_aloud() {
     let file = fs::File::options().write(true).open(&raw).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 2], (1 << 20) + 0x438).unwrap();
     let proven = prove(&image.to_qcow2(), Format::Qcow2, &[], &CancellationToken::new()).await.unwrap();
-    assert!(proven.proof.warning().unwrap().contains("btrfs is not read, only ext4 and xfs are"));
+    assert!(proven.proof.warning().unwrap().contains("btrfs cannot be read, only ext4 and xfs can"));
 }

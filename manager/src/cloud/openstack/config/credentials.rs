@@ -36,7 +36,7 @@ pub(super) fn read(entry: &Entry) -> Result<(Credentials, Option<Scope>), Config
     let application = named(entry, "application_credential_id", "application_credential_name")?;
     match (kind.trim_start_matches("v3"), application) {
         ("applicationcredential", None) => {
-            Err(entry.wrong("auth.application_credential_id", "is missing, which `auth_type` asks for"))
+            Err(entry.wrong("auth.application_credential_id", "is missing, but `auth_type` requires it"))
         }
         ("" | "applicationcredential", Some(credential)) => {
             Ok((application_credential(entry, credential)?, None))
@@ -46,10 +46,8 @@ pub(super) fn read(entry: &Entry) -> Result<(Credentials, Option<Scope>), Config
             token(entry)
         }
         ("" | "password", _) => password(entry),
-        _ => Err(entry.wrong(
-            "auth_type",
-            &format!("is {kind:?}: password, v3applicationcredential and token are known here"),
-        )),
+        _ => Err(entry
+            .wrong("auth_type", &format!("is {kind:?}: write password, v3applicationcredential or token"))),
     }
 }
 
@@ -127,8 +125,8 @@ fn first(entry: &Entry, keys: [&str; 2]) -> Result<Option<String>, ConfigError> 
 }
 
 fn secret(entry: &Entry, key: &str) -> Result<SecretString, ConfigError> {
-    let text = entry.text(key)?.ok_or_else(|| {
-        entry.wrong(key, "is missing: it may stand in secure.yaml, which only you can read")
-    })?;
+    let text = entry
+        .text(key)?
+        .ok_or_else(|| entry.wrong(key, "is missing: it may be in secure.yaml, which only you can read"))?;
     Ok(SecretString::from(text))
 }

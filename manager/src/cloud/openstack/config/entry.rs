@@ -65,7 +65,7 @@ impl Entry {
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(Value::Bool(flag)) => Ok(Some(if *flag { "True" } else { "False" }.to_owned())),
             // Never the value itself: it may be a secret.
-            Some(_) => Err(self.wrong(key, "is a list or a table: a text is expected")),
+            Some(_) => Err(self.wrong(key, "is a list or a table: text is expected")),
         }
     }
 
@@ -82,10 +82,10 @@ impl Entry {
     /// An http or https address.
     pub(super) fn url(&self, key: &str) -> Result<Option<Url>, ConfigError> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        let url =
-            Url::parse(text.trim()).map_err(|error| self.wrong(key, &format!("is no address: {error}")))?;
+        let url = Url::parse(text.trim())
+            .map_err(|error| self.wrong(key, &format!("is not an address: {error}")))?;
         if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
-            return Err(self.wrong(key, "is no http:// or https:// address"));
+            return Err(self.wrong(key, "is not an http:// or https:// address"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(self.wrong(key, "has a user or password in it, which belong in `auth`"));
@@ -103,7 +103,7 @@ impl Entry {
         if path.is_file() {
             return Ok(Some(path));
         }
-        Err(self.wrong(key, &format!("names {}, which is no file", path.display())))
+        Err(self.wrong(key, &format!("names {}, which is not a file", path.display())))
     }
 
     /// The first of `regions`, whose entries are names or tables with a name.
@@ -112,7 +112,7 @@ impl Entry {
         let first = regions.as_array().and_then(|regions| regions.first());
         let name = first.and_then(|region| region.as_str().or_else(|| region.get("name")?.as_str()));
         name.map(|name| Some(name.to_owned()))
-            .ok_or_else(|| self.wrong("regions", "is no list of regions; `region_name` names one"))
+            .ok_or_else(|| self.wrong("regions", "is not a list of regions; `region_name` names one"))
     }
 }
 

@@ -57,7 +57,7 @@ impl Surroundings {
             if path.is_file() {
                 return Ok(Some(path));
             }
-            return Err(ConfigError::new(variable, format!("names {}, which is no file", path.display())));
+            return Err(ConfigError::new(variable, format!("names {}, which is not a file", path.display())));
         }
         let names = ["yaml", "yml", "json"].map(|extension| format!("{stem}.{extension}"));
         let candidates =
@@ -105,7 +105,7 @@ impl Known {
         let (Some(path), Some(cloud)) = (&self.path, self.clouds.get(name)) else { return Ok(None) };
         let file = path.display().to_string();
         let Some(cloud) = cloud.as_object() else {
-            return Err(ConfigError::new(format!("{file}: `clouds.{name}`"), "is no table"));
+            return Err(ConfigError::new(format!("{file}: `clouds.{name}`"), "is not a table"));
         };
         let secrets = self.secrets.get(name).and_then(Value::as_object);
         let (mut settings, mut note) = (Map::new(), None);
@@ -171,7 +171,7 @@ fn table_of(path: &Path, key: &str) -> Result<Map<String, Value>, ConfigError> {
     let wrong = |problem: String| ConfigError::new(file.clone(), problem);
     let size = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
     if size > LARGEST {
-        return Err(wrong(format!("has {size} bytes: more than {LARGEST} are not read")));
+        return Err(wrong(format!("has {size} bytes, but at most {LARGEST} are read")));
     }
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let mut document = yaml::read(&text).map_err(|error| {
@@ -181,7 +181,7 @@ fn table_of(path: &Path, key: &str) -> Result<Map<String, Value>, ConfigError> {
     match document.get_mut(key) {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(table)) => Ok(std::mem::take(table)),
-        Some(_) => Err(ConfigError::new(format!("{file}: `{key}`"), "is no table")),
+        Some(_) => Err(ConfigError::new(format!("{file}: `{key}`"), "is not a table")),
     }
 }
 

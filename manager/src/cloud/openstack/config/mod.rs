@@ -118,7 +118,7 @@ impl CloudConfig {
         let interface = interface.trim_end_matches("URL").to_owned();
         if !["public", "internal", "admin"].contains(&interface.as_str()) {
             return Err(
-                entry.wrong("interface", &format!("is {interface:?}: public, internal or admin is right"))
+                entry.wrong("interface", &format!("is {interface:?}: write public, internal or admin"))
             );
         }
         let mut overrides = BTreeMap::new();

@@ -72,7 +72,7 @@ impl MarkedEventReceiver for Composer {
         let value = match event {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(value) => (value.clone(), 0),
-                None => return self.problem = Some((mark, "an alias names what encloses it")),
+                None => return self.problem = Some((mark, "an alias refers to what contains it")),
             },
             Event::Scalar(text, TScalarStyle::Plain, anchor, None) => (plain(&text), anchor),
             Event::Scalar(text, _, anchor, _) => (Value::String(text), anchor),
@@ -83,7 +83,7 @@ impl MarkedEventReceiver for Composer {
                 let table = Open::Table { own: Map::new(), merged: Vec::new(), key: None };
                 self.open.push((table, anchor));
                 if self.open.len() > DEEPEST {
-                    self.problem = Some((mark, "tables are nested too deep"));
+                    self.problem = Some((mark, "tables are nested too deeply"));
                 }
                 return;
             }
@@ -92,7 +92,7 @@ impl MarkedEventReceiver for Composer {
         };
         self.made += size(&value.0);
         if self.made > MOST {
-            return self.problem = Some((mark, "aliases repeat too much"));
+            return self.problem = Some((mark, "aliases expand to too much"));
         }
         self.put(value.0, value.1);
     }

@@ -64,10 +64,10 @@ fn absence_is_not_success() {
     let specs = [spec("disk", true), spec("dns", false)];
     let pass = |name: &str| one(name, CheckOutcome::Pass, true);
     let reports: [(&[v1::Check], &str); 4] = [
-        (&[], "no result of the check disk"),
-        (&[pass("disk")], "no result of the check dns"),
-        (&[pass("disk"), pass("disk"), pass("dns")], "2 results of the check disk"),
-        (&[pass("disk"), pass("dns"), pass("other")], "\"other\", which was not asked for"),
+        (&[], "no result for the check disk"),
+        (&[pass("disk")], "no result for the check dns"),
+        (&[pass("disk"), pass("disk"), pass("dns")], "2 results for the check disk"),
+        (&[pass("disk"), pass("dns"), pass("other")], "\"other\", which was not requested"),
     ];
     for (checks, why) in reports {
         let failure = judge(&specs, checks, &removed()).unwrap_err();
@@ -130,7 +130,7 @@ fn a_removal_names_every_path_once() {
         (&|removal| drop(removal.paths.pop()), "image-manager-agent: missing from the removal report"),
         (&|removal| removal.paths.push(removal.paths[0].clone()), "named 2 times"),
         (&|removal| removal.paths[0].set_fate(PathFate::Kept), "(kept)"),
-        (&|removal| removal.paths[0].set_fate(PathFate::Unspecified), "(fate not told)"),
+        (&|removal| removal.paths[0].set_fate(PathFate::Unspecified), "(fate unknown)"),
     ];
     for (spoil, why) in spoiled {
         let mut removal = removed();

@@ -105,19 +105,19 @@ fn a_key_has_no_files() {
 fn damage_is_told() {
     let whole = five().finish();
     assert_eq!(Header::parse(&[]).unwrap_err(), "is cut short");
-    assert_eq!(Header::parse(&[0; 100]).unwrap_err(), "has an index that cannot be");
-    assert_eq!(Header::parse(&[0xff; 100]).unwrap_err(), "has an index that cannot be");
+    assert_eq!(Header::parse(&[0; 100]).unwrap_err(), "has an impossible index");
+    assert_eq!(Header::parse(&[0xff; 100]).unwrap_err(), "has an impossible index");
     assert_eq!(Header::parse(&whole[..whole.len() - 1]).unwrap_err(), "is cut short");
     let files = |made: Made| Header::parse(&made.finish()).unwrap().files().unwrap_err();
     assert_eq!(files(five().shorts(FILE_MODES, &[0o100_755])), "has fewer modes than files");
     assert_eq!(files(five().texts(FILE_DIGESTS, &[])), "has fewer checksums than files");
-    assert_eq!(files(five().numbers(DIGEST_ALGORITHM, &[99])), "has checksums of a kind that is not known");
+    assert_eq!(files(five().numbers(DIGEST_ALGORITHM, &[99])), "has checksums of an unknown kind");
     assert_eq!(files(five().numbers(DIRECTORY_OF, &[9; 5])), "has a file without a directory");
-    assert_eq!(files(five().texts(DIRECTORIES, &["/../", "/"])), "has a file whose path cannot be");
+    assert_eq!(files(five().texts(DIRECTORIES, &["/../", "/"])), "has a file with an impossible path");
     // What zeros in the middle of it make.
-    assert_eq!(files(five().shorts(FILE_MODES, &[0; 5])), "has modes that cannot be");
+    assert_eq!(files(five().shorts(FILE_MODES, &[0; 5])), "has impossible modes");
     let some = five().texts(FILE_DIGESTS, &[ABC, "", "", "", ABC]);
-    assert_eq!(files(some), "has files without checksums among others that have one");
+    assert_eq!(files(some), "has files with checksums and files without");
     // Every cut and every byte turned over gives an answer.
     for end in 0..whole.len() {
         let _ = Header::parse(&whole[..end]).map(|header| header.files().is_ok());
@@ -162,5 +162,5 @@ fn paths_have_a_bound_together() {
         .texts(FILE_DIGESTS, &vec![ABC; count]);
     let bytes = made.finish();
     let files = Header::parse(&bytes).unwrap().files().map(|files| files.len());
-    assert_eq!(files, Err("has paths that are too long together"));
+    assert_eq!(files, Err("has paths that are too long in total"));
 }
