@@ -10,9 +10,10 @@
 //!
 //! A few points, chosen anew each time (the seed is printed), belong to the suite; `make torture` takes all.
 //! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, a part of all (`2/5` is the second of five, which together
-//! are all), or points with blanks between them (`intend:server#1:after`; of published images
-//! `rollback/handover:done#1:before`). `IMAGE_MANAGER_TEST_SEED` repeats a choice. `IMAGE_MANAGER_TEST_WORKERS` (2) says how
-//! many builds are made side by side: most of the time those on OpenStack wait for its services.
+//! are all), one point and all behind it (`created:server#1:after..`, to go on with what was cut off), or points with
+//! blanks between them (`intend:server#1:after`; of published images `rollback/handover:done#1:before`).
+//! `IMAGE_MANAGER_TEST_SEED` repeats a choice. `IMAGE_MANAGER_TEST_WORKERS` (2) says how many builds are made side by side:
+//! most of the time those on OpenStack wait for its services.
 
 #![expect(
     clippy::unwrap_used,

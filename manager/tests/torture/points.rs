@@ -15,6 +15,10 @@ pub(crate) fn chosen(recorded: &[String], sample: usize) -> Vec<String> {
     if let Some(part) = part_of(&asked) {
         return all.into_iter().enumerate().filter_map(|(at, point)| part(at).then_some(point)).collect();
     }
+    if let Some(first) = asked.strip_suffix("..") {
+        let from = all.iter().position(|point| point == first);
+        return all.split_off(from.unwrap_or_else(|| panic!("no point {first}: {}", all.join(" "))));
+    }
     let Ok(count) = asked.parse::<usize>() else {
         return asked.split_ascii_whitespace().map(str::to_owned).collect();
     };
