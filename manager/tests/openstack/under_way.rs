@@ -34,7 +34,7 @@ fn a_server_that_is_made_after_its_manager_was_killed_goes() {
     let id = build["id"].as_str().unwrap();
     let ended = wait_for("the end of the build", || {
         let build = lab.builds().into_iter().find(|build| build["id"] == id)?;
-        (build["verdict"] == "errored").then_some(build)
+        (build["state"] == "errored").then_some(build)
     });
     assert_eq!(ended["server"]["id"].as_str().unwrap_or_default(), "", "nobody saw it: {ended:#}");
     let made = format!("servers/detail?all_tenants=1&deleted=1&name={id}");
