@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(outcome, Fail);
         assert!(why.ends_with("ended with exit code 2, not 0: no such thing"), "{why}");
         let (outcome, why) = said("echo bye", 0, "hello*", "").await;
-        assert_eq!((outcome, why.as_str()), (Fail, "`echo bye` said \"bye\", not \"hello*\""));
+        assert_eq!((outcome, why.as_str()), (Fail, "`echo bye` printed \"bye\", not \"hello*\""));
         let (outcome, why) = said("sleep 60", 0, "", "").await;
         assert!(outcome == Fail && why.contains("did not finish in time"), "{why}");
         let (outcome, why) = said("true", 0, "", "nobody-of-this-name").await;

@@ -273,7 +273,10 @@ mod tests {
     #[test]
     fn all_names_must_resolve() {
         let (outcome, summary) = judged(&seen(&[("a.example", &["192.0.2.1", "2001:db8::1"], "")]));
-        assert_eq!((outcome, summary.as_str()), (CheckOutcome::Pass, "a.example is 192.0.2.1, 2001:db8::1"));
+        assert_eq!(
+            (outcome, summary.as_str()),
+            (CheckOutcome::Pass, "a.example resolves to 192.0.2.1, 2001:db8::1")
+        );
         let (outcome, summary) =
             judged(&seen(&[("a.example", &["192.0.2.1"], ""), ("b.example", &[], "name not found")]));
         assert_eq!(outcome, CheckOutcome::Fail);

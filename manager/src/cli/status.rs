@@ -225,7 +225,7 @@ mod tests {
                 schedules_error: "schedules.toml:3: unknown key `x`".to_owned(),
                 problems: vec![
                     v1::Problem { kind: kind::SCHEDULES.to_owned(), ..problem("it is not used") },
-                    problem("the cloud lab did not answer when it was asked last: timed out"),
+                    problem("the cloud lab did not answer when it was last asked: timed out"),
                 ],
             },
             builds: vec![building],

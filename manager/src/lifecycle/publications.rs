@@ -49,8 +49,8 @@ pub enum ChangeError {
     NotPublished(String),
     /// No image is left that the name could go to.
     #[error(
-        "{name} on {cloud} has no good image to go back to: no other image was verified, is not revoked and still \
-         exists. Build a new one first"
+        "{name} on {cloud} has no good image to go back to: there is no other image that was verified, is not revoked \
+         and still exists. Build a new one first"
     )]
     NoGoodOne {
         /// The name.

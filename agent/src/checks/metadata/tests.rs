@@ -71,7 +71,7 @@ fn user_data_and_keys_must_be_taken() {
     let other = Observation { has_user_data: true, same_user_data: false, ..good() };
     assert_eq!(failure(&other), "cloud-init's user data is not what the config drive gives");
     let lost = Observation { keys: vec!["ssh-ed25519 AAAA".to_owned()], ..good() };
-    assert_eq!(failure(&lost), "cloud-init did not take the SSH key ssh-ed25519 AAAA of the config drive");
+    assert_eq!(failure(&lost), "cloud-init did not take the SSH key ssh-ed25519 AAAA from the config drive");
 }
 
 #[test]

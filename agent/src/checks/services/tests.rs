@@ -80,7 +80,7 @@ fn a_start_that_does_not_end_says_what_it_waits_for() {
     let seen = Observation { state: "starting".to_owned(), pending: names(&["site.service"]), ..good() };
     assert_eq!(
         failure(&Settings::default(), &seen),
-        "the system is still starting after 80.0 s, for site.service"
+        "the system is still starting after 80.0 s, waiting for site.service"
     );
     let seen = Observation { state: "maintenance".to_owned(), ..good() };
     assert!(failure(&Settings::default(), &seen).contains("maintenance, not running"));

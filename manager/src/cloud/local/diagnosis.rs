@@ -36,7 +36,7 @@ fn proof(finding: Finding) -> Proof {
     let found = match finding.trouble {
         None => Ok("available".to_owned()),
         Some(trouble) => {
-            let message = format!("{}; fix it with: {}", trouble.wrong, trouble.mend);
+            let message = format!("{}; to fix it: {}", trouble.wrong, trouble.mend);
             Err(CloudError::new(Trouble::Configuration, message))
         }
     };

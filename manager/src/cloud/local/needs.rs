@@ -29,7 +29,7 @@ pub(super) fn needs(machines: &[MachineKind]) -> Vec<Finding> {
 pub(super) fn require(programs: &Programs, machine: MachineKind) -> Result<(), CloudError> {
     let first = found(programs, &[machine]).into_iter().find_map(|need| Some((need.what, need.trouble?)));
     first.map_or(Ok(()), |(what, trouble)| {
-        let message = format!("{what}: {}; fix it with: {}", trouble.wrong, trouble.mend);
+        let message = format!("{what}: {}; to fix it: {}", trouble.wrong, trouble.mend);
         Err(CloudError::new(Trouble::Configuration, message))
     })
 }

@@ -330,7 +330,7 @@ fn status_of(server: &Value) -> ServerStatus {
         "DELETED" | "SOFT_DELETED" => ServerStatus::Missing,
         "SHUTOFF" => ServerStatus::Stopped("Nova reports that it is shut off".to_owned()),
         word @ ("PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED") => {
-            ServerStatus::Stopped(format!("somebody has it {}", word.to_lowercase().replace('_', " and ")))
+            ServerStatus::Stopped(format!("somebody has {} it", word.to_lowercase().replace('_', " and ")))
         }
         // ACTIVE, and what is done to a server that runs: REBOOT, MIGRATING, PASSWORD, UNKNOWN, ...
         _ => ServerStatus::Active,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use image_manager_proto::counted;
 use image_manager_proto::v1::ControlOutcome;
 
 use crate::history::{ControlAnswer, ControlRecord};
@@ -53,11 +54,11 @@ pub(super) fn after_answer(first: &Failure, answer: &ControlAnswer, now_ms: i64)
         ControlOutcome::Passed => Next::End(noted(
             first,
             &format!(
-                "{}; but that was {} minutes ago, too long to blame the image for it; the next control boot can be made {} \
-                 minutes from now",
+                "{}; but that was {} ago, too long ago to blame the image; the next control boot can be made {} from \
+                 now",
                 answer.detail,
-                ago / MINUTE,
-                super::HOUR_MS.saturating_sub(ago).max(0) / MINUTE + 1
+                counted(ago / MINUTE, "minute"),
+                counted(super::HOUR_MS.saturating_sub(ago).max(0) / MINUTE + 1, "minute")
             ),
         )),
         ControlOutcome::Unknown | ControlOutcome::Unspecified => {

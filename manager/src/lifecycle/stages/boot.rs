@@ -265,8 +265,8 @@ async fn silent(trial: &Trial, server: &Server) -> Failure {
         format!("no agent attached within timeouts.boot = {limit}; the gateway is at {address}");
     let strangers = gateway.unknown_tokens();
     if strangers > 0 {
-        let _ =
-            write!(message, ", and refused {strangers} attempts with a wrong token or none since it started");
+        let attempts = image_manager_proto::counted(strangers, "attempt");
+        let _ = write!(message, ", and refused {attempts} with a wrong token or none since it started");
     }
     Failure::new(Reason::AgentSilent, message).with_evidence(console_evidence(trial, server).await)
 }

@@ -208,7 +208,7 @@ async fn of_what_failed(
     }
     let [section, key] = key_of(kind);
     Opinion::excused(format!(
-        "{why}, and nothing else answers the manager's host that would prove that the network works: {}; name in \
+        "{why}, and the manager's host gets no answer that would prove that the network works: {}; name in \
          checks.{section}.{key} what the image must reach and this host can reach too",
         if nor.is_empty() { here.summary } else { nor }
     ))

@@ -310,8 +310,8 @@ async fn settled(trial: &Trial, verification: &Verification) -> Result<Option<Fa
     }
     Ok(failure.map(|failure| {
         let open = specs.len().saturating_sub(verification.results.len());
-        let message =
-            format!("{}; fail_fast: {open} of {} checks had not reported", failure.message, specs.len());
+        let all = image_manager_proto::counted(specs.len(), "check");
+        let message = format!("{}; fail_fast: {open} of {all} had not reported", failure.message);
         Failure { message, ..failure }
     }))
 }

@@ -234,7 +234,7 @@ fn a_chain_of_berkeley_that_bites_its_tail_comes_to_an_end() {
     put(2 * PAGE + 16, &[2, 0, 0, 0, 0, 0, 1, 0, 0, 7]);
     fs::write(&file, bytes).unwrap();
     let read = blobs(&Database::open(&file, Format::Berkeley).unwrap());
-    assert_eq!(read.unwrap_err().to_string(), "a package's header is in pieces that do not fit");
+    assert_eq!(read.unwrap_err().to_string(), "a package's header is in pieces that do not fit together");
 }
 
 /// Berkeley DB's own tool makes the file.
