@@ -295,12 +295,8 @@ impl<'a> Reader<'a> {
             stage.unwrap_or_else(|| Duration::from_mins(minutes).min(most))
         };
         let (build, upload) = (or_minutes(build, 60), or_minutes(upload, 30));
-        let room = longest.map_or(Duration::ZERO, |check| check.spec.timeout).min(most);
-        let reboots = checks.iter().filter(|check| check.spec.check.kind == REBOOT);
-        let afterwards = reboots.map(|check| check.spec.timeout).max().unwrap_or_default();
         let boot = or_minutes(boot, 10);
-        let verify = verify
-            .unwrap_or_else(|| (or_minutes(None, 10).max(room) + afterwards).min(most).min(LONGEST_SESSION));
+        let verify = verify.unwrap_or_else(|| room_for(checks).min(most).min(LONGEST_SESSION));
         let total = total.unwrap_or_else(|| Duration::from_hours(2).max(build + upload + boot + verify));
         Timeouts { build, upload, boot, verify, total }
     }
@@ -318,6 +314,20 @@ impl<'a> Reader<'a> {
         let help = format!("the check `{}` alone may take {}", check.name, show_duration(check.timeout));
         self.findings.add(entry.value.span(), title, "too short", Some(help));
     }
+}
+
+/// What checks need together by themselves, 10 minutes at least: they are made side by side, and a reboot when all others
+/// have ended.
+fn room_for(checks: &[&Asked]) -> Duration {
+    let (mut others, mut reboot) = (Duration::from_mins(10), Duration::ZERO);
+    for Asked { spec, timed } in checks {
+        if spec.check.kind == REBOOT {
+            reboot = reboot.max(spec.timeout);
+        } else if *timed {
+            others = others.max(spec.timeout);
+        }
+    }
+    others + reboot
 }
 
 /// Where the entries of `image.elements`, `image.elements_path`, `image.packages` and `image.environment` stand.
