@@ -329,8 +329,9 @@ fn status_of(server: &Value) -> ServerStatus {
         "ERROR" => ServerStatus::Error(fault_of(server)),
         "DELETED" | "SOFT_DELETED" => ServerStatus::Missing,
         "SHUTOFF" => ServerStatus::Stopped("Nova reports that it is shut off".to_owned()),
+        // None of these a guest can do to its server.
         word @ ("PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED") => {
-            ServerStatus::Stopped(format!("somebody has {} it", word.to_lowercase().replace('_', " and ")))
+            ServerStatus::Error(format!("somebody has {} it", word.to_lowercase().replace('_', " and ")))
         }
         // ACTIVE, and what is done to a server that runs: REBOOT, MIGRATING, PASSWORD, UNKNOWN, ...
         _ => ServerStatus::Active,

@@ -93,6 +93,11 @@ fn novas_words_become_ours() {
         (json!({"status": "ACTIVE"}), ServerStatus::Active),
         (json!({"status": "REBOOT"}), ServerStatus::Active),
         (json!({"status": "SHUTOFF"}), ServerStatus::Stopped("Nova reports that it is shut off".into())),
+        (json!({"status": "PAUSED"}), ServerStatus::Error("somebody has paused it".into())),
+        (
+            json!({"status": "SHELVED_OFFLOADED"}),
+            ServerStatus::Error("somebody has shelved and offloaded it".into()),
+        ),
         (json!({"status": "DELETED"}), ServerStatus::Missing),
         (
             json!({"status": "ERROR", "fault": {"code": 500, "message": "No valid host was found."}}),
