@@ -64,5 +64,5 @@ async fn passwords_and_what_is_too_large_are_not_kept() {
     }
     let image = image();
     image.put("etc/apt/preferences", vec![b'\n'; (1 << 20) + 1]);
-    assert!(kept(&image).await.unwrap_err().contains("larger"));
+    assert!(kept(&image).await.unwrap_err().contains("too large"));
 }

@@ -82,7 +82,7 @@ fn errors_name_file_and_key() {
         ("bare", CLOUDS, "clouds.yaml: `clouds.bare.auth.username`: is missing"),
         ("lab-appcred", CLOUDS, "`clouds.lab-appcred.auth.application_credential_secret`: is missing"),
         ("nowhere", CLOUDS, "there are: lab, lab-appcred, merged, bare"),
-        ("x", "clouds: {x: {auth: {auth_url: 'ftp://h'}}}", "`clouds.x.auth.auth_url`: is no http"),
+        ("x", "clouds: {x: {auth: {auth_url: 'ftp://h'}}}", "`clouds.x.auth.auth_url`: is not an http"),
         ("x", "clouds: {x: {auth: {}}}", "`clouds.x.auth.auth_url`: is missing"),
         ("x", "clouds: {x: 3}", "`clouds.x`: is not a table"),
         ("x", "clouds: {x: {profile: ovh}}", "`clouds.x.profile`: names \"ovh\""),

@@ -247,7 +247,7 @@ async fn what_the_schedule_names_is_not_called_the_images() {
     for named in ["http://169.254.169.254/latest", "http://inside.example/"] {
         let kind = NetworkCheck::Internet { targets: vec![named.to_owned()] };
         let seen = opinion(&kind, &[named], &host, &Trusted::default()).await;
-        let why = format!("{named} would be this host itself, or its own link, from here");
+        let why = format!("{named} would be this host itself or its own link");
         assert!(seen.summary.contains(&why) && !seen.summary.contains("only the image"), "{}", seen.summary);
     }
     let seen = opinion(&any_target(), &["http://169.254.169.254/latest"], &host, &Trusted::default()).await;
