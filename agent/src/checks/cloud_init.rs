@@ -202,7 +202,8 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
             1 => String::new(),
             many => format!(" (and {} more)", many - 1),
         };
-        return (Fail, format!("cloud-init failed in {stage}: {}{more}", text::one_line(first)));
+        let place = if stage.is_empty() { String::new() } else { format!(" in {stage}") };
+        return (Fail, format!("cloud-init failed{place}: {}{more}", text::one_line(first)));
     }
     if !seen.finished {
         return (Fail, format!("cloud-init has not finished after {after}: {}", status.progress()));

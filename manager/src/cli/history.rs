@@ -103,12 +103,12 @@ const TOOK: Column<v1::Build> =
     ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
 const REASON: Column<v1::Build> = ("REASON", |build| match (build.verification, build.reason.as_str()) {
     (false, reason) => reason.to_owned(),
-    (true, "") => "verified again".to_owned(),
-    (true, reason) => format!("{reason}, verified again"),
+    (true, "") => "verification".to_owned(),
+    (true, reason) => format!("{reason}, verification"),
 });
 /// Where there is no room for the reason, which says it otherwise.
 const KIND: Column<v1::Build> =
-    ("KIND", |build| if build.verification { "verified again" } else { "build" }.to_owned());
+    ("KIND", |build| if build.verification { "verification" } else { "build" }.to_owned());
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
 const LAYOUTS: [&[Column<v1::Build>]; 6] = [

@@ -83,7 +83,7 @@ fn write_schedule(out: &mut Screen, report: &ScheduleReport, style: Style) {
     if let Some(mean) = &report.mean_time_between_failures {
         line!(out, format_args!("  between failures {} on average", took(Some(mean))));
     }
-    line!(out, "  ", style.dim(&format!("{:<15} {:>13} {:>13}", "", "median", "95 % within")));
+    line!(out, "  ", style.dim(&format!("{:<15} {:>13} {:>13}", "", "median", "p95")));
     for stage in &report.stages {
         write_times(out, &stage.name, &took(stage.p50.as_ref()), &took(stage.p95.as_ref()));
     }

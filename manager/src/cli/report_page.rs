@@ -112,7 +112,7 @@ fn times(report: &ScheduleReport) -> Markup {
     let boot = report.boot.iter().map(|boot| ("boot to agent", &boot.p50, &boot.p95));
     html! {
         table {
-            thead { tr { th scope="col" { "time of" } th scope="col" { "median" } th scope="col" { "95 % within" } } }
+            thead { tr { th scope="col" { "time of" } th scope="col" { "median" } th scope="col" { "p95" } } }
             tbody {
                 @for (name, p50, p95) in stages.chain(whole).chain(boot) {
                     tr {

@@ -95,7 +95,7 @@ fn write_head(out: &mut Screen, build: &v1::Build, style: Style) {
 pub(super) fn write_circumstances(out: &mut Screen, build: &v1::Build) {
     if build.verification {
         let of = made_by(build).join(", ");
-        line!(out, format_args!("verified again: the published image of build {of}"));
+        line!(out, format_args!("verification of the published image of build {of}"));
     }
     if !build.unchanged_since.is_empty() {
         line!(out, format_args!("nothing has changed since build {}", build.unchanged_since));
@@ -122,7 +122,7 @@ fn write_rest(out: &mut Screen, build: &v1::Build, extent: Extent, style: Style)
     if !build.checks.is_empty() {
         head(out, "checks", style);
         let names = width_of_names(&build.checks);
-        let none = if build.verdict() == v1::Verdict::Unspecified { "to come" } else { "not run" };
+        let none = if build.verdict() == v1::Verdict::Unspecified { "pending" } else { "not run" };
         for check in &build.checks {
             write_check(out, check, names, none, style);
         }
@@ -344,7 +344,7 @@ mod tests {
         assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
     }
 
-    /// Before the verdict they are to come; after it they did not run.
+    /// Before the verdict they are pending; after it they did not run.
     #[test]
     fn checks_without_an_outcome_are_told_by_where_the_build_is() {
         let check = |name: &str| v1::Check { name: name.to_owned(), ..v1::Check::default() };
@@ -359,7 +359,7 @@ mod tests {
         };
         let said = |build: v1::Build| render(&build, Extent::Summary, Style::plain()).as_str().to_owned();
         for (verdict, one, several) in [
-            (v1::Verdict::Unspecified, "disk         to come", "  checks to come: disk, dns"),
+            (v1::Verdict::Unspecified, "disk         pending", "  checks pending: disk, dns"),
             (v1::Verdict::Errored, "disk         not run", "  checks that did not run: disk, dns"),
         ] {
             let single =

@@ -73,7 +73,7 @@ pub(super) fn chat(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) 
             let hint = hint.map(|failure| format!("\nNext: {}", said(&failure.hint))).unwrap_or_default();
             let warnings = build.warnings.iter().map(|warning| format!("\n⚠ {}", said(warning)));
             let why = why.unwrap_or_default();
-            let again = if build.verification { "verified again: " } else { "" };
+            let again = if build.verification { "verification: " } else { "" };
             let trials = told_trials(build);
             format!("{mark} {schedule} {again}{verdict}{trials}{why}{hint}{}", warnings.collect::<String>())
         }

@@ -67,7 +67,7 @@ impl Status {
         Ok(parsed)
     }
 
-    /// All errors with their stages, each once.
+    /// All errors with their stages, each once; the stage is empty where only the result has the error.
     pub fn all_errors(&self) -> Vec<(&str, &str)> {
         let mut all: Vec<(&str, &str)> = Vec::new();
         for stage in &self.stages {
@@ -75,7 +75,7 @@ impl Status {
         }
         for error in &self.result_errors {
             if !all.iter().any(|(_, known)| known == error) {
-                all.push(("an unknown stage", error));
+                all.push(("", error));
             }
         }
         all

@@ -74,7 +74,7 @@ fn errors_that_only_the_result_has_fail() {
     let result = r#"{"v1": {"datasource": "x", "errors": ["late"]}}"#;
     let status = Status::parse(&done(), Some(result)).unwrap();
     let seen = Observation { status: Some(status), ..seen(&done(), true) };
-    assert!(judged(&Settings::default(), &seen).1.contains("failed in an unknown stage: late"));
+    assert!(judged(&Settings::default(), &seen).1.contains("cloud-init failed: late"));
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn write_one(out: &mut Screen, trial: &v1::Trial, extent: Extent, style: Style) 
             .collect();
         if !not_run.is_empty() {
             let over = trial.verdict() != Verdict::Unspecified;
-            let what = if over { "  checks that did not run: " } else { "  checks to come: " };
+            let what = if over { "  checks that did not run: " } else { "  checks pending: " };
             line!(out, what, not_run.join(", "));
         }
     }
