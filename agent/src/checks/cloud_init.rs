@@ -276,9 +276,11 @@ fn as_json(seen: &Observation) -> Json {
         fields.insert("unreadable_configuration".to_owned(), json!(seen.ignored));
     }
     if let Some(status) = &seen.status {
-        let texts = |all: Vec<(&str, &str)>| {
-            all.iter().map(|(stage, error)| format!("{stage}: {error}")).collect::<Vec<_>>()
+        let told = |(stage, error): &(&str, &str)| match *stage {
+            "" => (*error).to_owned(),
+            stage => format!("{stage}: {error}"),
         };
+        let texts = |all: Vec<(&str, &str)>| all.iter().map(told).collect::<Vec<_>>();
         fields.insert("datasource".to_owned(), json!(status.datasource));
         fields.insert("stage".to_owned(), json!(status.stage));
         fields.insert("errors".to_owned(), json!(texts(status.all_errors())));
