@@ -347,7 +347,8 @@ pub trait Cloud: Send + Sync {
     /// there any more is as good.
     async fn revoke(&self, image: &Image, name: &str, why: &str) -> Result<(), CloudError>;
 
-    /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone.
+    /// Removes what a ledger row names, found by id, else by name; idempotent; returns once it is gone, or at once where
+    /// nothing was found.
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;
 
     /// All that this installation made there and did not publish, whether or not a ledger knows of it, in the order in which

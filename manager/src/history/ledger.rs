@@ -8,6 +8,9 @@ use super::names::ENDS;
 use super::points::Point;
 use super::{History, HistoryError, now_ms};
 
+/// Longer than any build: its file allows it a week.
+const LONGEST_BUILD_MS: i64 = 8 * 24 * 3600 * 1000;
+
 /// What is known of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResourceState {
@@ -182,16 +185,23 @@ impl History {
         .await
     }
 
-    /// What was closed in this span of time (milliseconds since the epoch) without ever having been seen: the answer
-    /// to the request for it was lost, or it never left. At most 1,000 rows.
-    pub async fn unseen_resources(&self, closed: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
+    /// Of builds that ended in this span of time (milliseconds since the epoch): what was closed without ever having been
+    /// seen, because the answer to the request for it was lost, or it never left. Not what has the name of something that
+    /// is still there. At most 1,000 rows.
+    pub async fn unseen_resources(&self, ended: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, build_id, cloud, kind, name, external_id, trial, created_at FROM resource INDEXED BY resource_unseen
-                 WHERE state = 'gone' AND external_id IS NULL AND updated_at >= ?1 AND updated_at < ?2
-                 ORDER BY id DESC LIMIT 1000",
-            )?;
-            let rows = statement.query_map([closed.start, closed.end], ledger_row)?;
+            // From the builds of the last minutes to their rows; an unfinished one may be older, and no id tells its end.
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial, r.created_at
+                 FROM resource r INDEXED BY resource_unseen CROSS JOIN build b ON b.id = r.build_id
+                 WHERE r.state = 'gone' AND r.external_id IS NULL AND r.updated_at >= ?1
+                 AND b.state IN {ENDS} AND b.finished_at >= ?2 AND b.finished_at < ?3
+                 AND NOT EXISTS (SELECT 1 FROM resource l WHERE l.build_id = r.build_id AND l.cloud = r.cloud
+                    AND l.kind = r.kind AND l.name = r.name AND l.state != 'gone')
+                 ORDER BY r.id DESC LIMIT 1000",
+            ))?;
+            let rows =
+                statement.query_map([ended.start - LONGEST_BUILD_MS, ended.start, ended.end], ledger_row)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await

@@ -215,6 +215,31 @@ async fn the_ledger_lists_what_is_open() {
 }
 
 #[tokio::test]
+async fn what_was_never_seen_is_looked_for_after_its_build_unless_something_has_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    history.create_build(new_build("01a", "web")).await.unwrap();
+    let intend = |name: &'static str| history.intend(("01a", Some(0)), "lab", "server", name);
+    let (first, other) = (intend("image-manager-01a").await.unwrap(), intend("other").await.unwrap());
+    for row in [first, other] {
+        history.resource_state(row, ResourceState::Gone, "").await.unwrap();
+    }
+    let (now, late) = (now_ms(), 60_000);
+    let unseen = async || {
+        let rows = history.unseen_resources(now - late..now + late).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert!(unseen().await.is_empty(), "the next attempt asks for a server of the same name");
+    let second = intend("image-manager-01a").await.unwrap();
+    history.resource_created(second, "id-2").await.unwrap();
+    finish(&history, "01a", Verdict::Passed, S::Succeeded).await;
+    assert_eq!(unseen().await, [other], "the second one is still there");
+    history.resource_state(second, ResourceState::Gone, "").await.unwrap();
+    assert_eq!(unseen().await, [other, first]);
+    assert!(history.unseen_resources(0..now - late).await.unwrap().is_empty(), "not long after its end");
+}
+
+#[tokio::test]
 async fn a_schedule_that_is_new_changed_or_back_counts_from_now() {
     let directory = tempfile::tempdir().unwrap();
     let history = open(&directory);

@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// (oslo.messaging's `rpc_response_timeout`). A thing that nobody saw is looked for as long.
 const UNDER_WAY: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The least for which it is looked for.
+const LOOKS: Duration = Duration::from_secs(6);
 /// How often a removal is tried in one clean-up.
 const TRIES: u32 = 3;
 
@@ -127,7 +129,9 @@ impl Cleaner {
     /// for until no request can be under way.
     async fn remove_for_good(&self, row: &LedgerRow) -> Result<(), String> {
         let age = u64::try_from(clock::now().timestamp_millis() - row.asked_at_ms).unwrap_or_default();
-        let last = Instant::now() + UNDER_WAY.saturating_sub(Duration::from_millis(age));
+        // The request may have left long after it was written down: it was asked again, or waited for its turn.
+        let rest = UNDER_WAY.saturating_sub(Duration::from_millis(age)).max(LOOKS);
+        let last = Instant::now() + rest;
         while !self.remove(row).await? && Instant::now() < last {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -206,11 +210,12 @@ impl Reconciler {
         left
     }
 
-    /// A request that was under way when its answer was lost may have had its effect after nothing was found of it.
+    /// A request that was under way when its answer was lost may have had its effect after nothing was found of it. Only
+    /// of builds that have ended: in one that goes on, a later attempt asks for things of the same names.
     async fn look_again(&self) {
         let now = clock::now();
-        let closed = (now - LOOKED_FOR).timestamp_millis()..(now - AGAIN).timestamp_millis();
-        let rows = match self.records.history().unseen_resources(closed).await {
+        let ended = (now - LOOKED_FOR).timestamp_millis()..(now - AGAIN).timestamp_millis();
+        let rows = match self.records.history().unseen_resources(ended).await {
             Ok(rows) => rows,
             Err(error) => return tracing::warn!("cannot list what was requested and never seen: {error}"),
         };

@@ -167,12 +167,12 @@ fn switched_off_or_without_its_parts_an_end_says_what_it_said() {
         return;
     }
     let uefi = schedule("kernel-panic", "timeouts.boot = \"30s\"")
-        .replace("server = { ", "server = { firmware = \"uefi\", ");
+        .replace("server = { ", "server = { firmware = \"uefi-secure\", ");
     fs::write(place.path().join("schedules.toml"), uefi).unwrap();
     let (build, report) = run(&place, None, 2, "agent_silent");
     assert_eq!(text(control(&build), "outcome"), "unknown", "{report}");
     assert!(
-        text(&build["failure"], "message").contains("there is none for amd64 that uefi can start"),
+        text(&build["failure"], "message").contains("there is none for amd64 that uefi-secure can start"),
         "{report}"
     );
 }

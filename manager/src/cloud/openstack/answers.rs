@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use crate::cloud::{CloudError, Trouble};
+use crate::cloud::{CloudError, EntryId, Ledger, Trouble};
 
 /// Longest message of a service that is passed on, in characters.
 const LONGEST: usize = 1000;
@@ -45,10 +45,10 @@ impl ApiError {
     }
 
     /// Whether nothing came of the request, and nothing will: it did not leave, or its service refused it. 408 and the
-    /// errors of gateways (5xx) say nothing of what the service behind them does.
-    pub(super) fn had_no_effect(&self) -> bool {
+    /// errors of gateways (5xx) say nothing of what the service behind them does; 409 may be about an earlier request of ours.
+    fn had_no_effect(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => (400..500).contains(status) && *status != 408,
+            Self::Refused { status, .. } => (400..500).contains(status) && ![408, 409].contains(status),
             Self::Unreachable(_) => true,
             Self::Lost(_) | Self::Known(_) => false,
         }
@@ -78,6 +78,16 @@ impl ApiError {
                     .with_evidence(format!("the cloud answered HTTP {status}{id}: {message}"))
             }
         }
+    }
+}
+
+/// Writes down that nothing came of a request, where that is certain. Where it cannot be written the row stays open, and the
+/// thing is looked for: the refusal is the greater news.
+pub(super) async fn note_refusal(ledger: &dyn Ledger, entry: EntryId, error: &ApiError) {
+    if error.had_no_effect()
+        && let Err(why) = ledger.refused(entry).await
+    {
+        tracing::warn!("cannot write down what was refused: {why}");
     }
 }
 

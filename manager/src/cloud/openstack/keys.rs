@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, text};
+use super::answers::{ApiError, note_refusal, text};
 use super::services::Service;
 use super::session::Call;
 use crate::cloud::{CloudError, Ledger, NewServer, Removal, Resource, ResourceKind, Trouble};
@@ -33,7 +33,8 @@ impl OpenStackCloud {
         };
         let call = Call::post(Service::Compute, "os-keypairs", body);
         let mut answer = self.session.call(&call).await;
-        if matches!(answer, Err(ApiError::Lost(_))) {
+        let lost = matches!(answer, Err(ApiError::Lost(_)));
+        if lost {
             // Its private half was lost with the answer: another one.
             self.delete_key_pair(&new.name).await?;
             answer = self.session.call(&call).await;
@@ -41,8 +42,9 @@ impl OpenStackCloud {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                if error.had_no_effect() {
-                    ledger.refused(entry).await?;
+                // The first request may still be under way, and the second one be refused because of it.
+                if !lost {
+                    note_refusal(ledger, entry, &error).await;
                 }
                 return Err(error.when(&tried));
             }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, list, listed, text};
+use super::answers::{ApiError, list, listed, note_refusal, text};
 use super::servers::ASK_AGAIN;
 use super::services::Service;
 use super::session::Call;
@@ -31,9 +31,7 @@ impl OpenStackCloud {
                 found.ok_or_else(|| ApiError::Lost(why).when(&tried))?
             }
             Err(error) => {
-                if error.had_no_effect() {
-                    ledger.refused(entry).await?;
-                }
+                note_refusal(ledger, entry, &error).await;
                 return Err(error.when(&tried));
             }
         };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, text};
+use super::answers::{ApiError, note_refusal, text};
 use super::images::{BUILD, OWNER};
 use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
@@ -102,9 +102,7 @@ impl OpenStackCloud {
             }
             sleep(ASK_AGAIN).await;
         }
-        if error.had_no_effect() {
-            ledger.refused(entry).await?;
-        }
+        note_refusal(ledger, entry, &error).await;
         Err(error.when(&tried))
     }
 

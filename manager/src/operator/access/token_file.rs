@@ -138,7 +138,7 @@ pub fn guard_secret(path: &Path, flag: &'static str, metadata: &Metadata) -> Res
         return Ok(());
     }
     let mode = metadata.permissions().mode();
-    let (of_all, of_group) = (mode & 0o007, mode >> 3 & 0o007);
+    let (of_all, of_group) = (mode & 0o006, mode >> 3 & 0o006);
     let (who, may) = if of_all == 0 { ("its group", of_group) } else { ("everybody", of_all) };
     if may != 0 {
         let what = if may & 0o004 == 0 { "change" } else { "read" };

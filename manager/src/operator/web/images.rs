@@ -86,7 +86,9 @@ pub(super) async fn page(
         section.panel #images data-swap {
             @if found.publications.is_empty() {
                 p.empty {
-                    @if parameters.filters() { "No images match these filters." } @else { "Nothing has been published yet." }
+                    @if parameters.after > 0 { "There are no more images." }
+                    @else if parameters.filters() { "No images match these filters." }
+                    @else { "Nothing has been published yet." }
                 }
             } @else {
                 (table(&found.publications, &idle))

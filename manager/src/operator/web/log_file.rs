@@ -1,7 +1,7 @@
 //! A build's log as it lies on the disk: its end, what came since, and where something stands in it.
 //!
 //! Pages follow the file, not the bus: nothing is lost to a slow reader, and a page that comes back goes on where
-//! it was. All reads are bounded; a line is cut at [`LINE`] bytes.
+//! it was. All that is kept in memory is bounded; a line is cut at [`LINE`] bytes.
 
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
