@@ -158,7 +158,7 @@ test-openstack: install-test
 
 # Each distribution takes minutes, and a quarter of an hour where QEMU has to emulate on a busy machine.
 test-distributions: install-test agent build
-	cargo $(TESTER) -p image-manager --test builder --test pipeline -- a_real_debian private_repository
+	cargo $(TESTER) -p image-manager --test builder --test pipeline -- a_real_debian private_repository debian_passes_thoroughly
 	testbed/distributions/run
 
 # Some minutes, and those of a release build.
