@@ -166,7 +166,7 @@ impl Mirrors {
 }
 
 /// The files of a folder with this extension, by name.
-fn files(guest: &Guest, folder: &str, extension: &str) -> Vec<String> {
+pub(super) fn files(guest: &Guest, folder: &str, extension: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(guest.path(folder)) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .flatten()

@@ -15,12 +15,13 @@ use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
-use super::{Judgement, LONG_TIMEOUT, boot, cloud_init, pause, program};
+use super::{Judgement, LONG_TIMEOUT, boot, cloud_init, mirrors, pause, program};
 use crate::guest::Guest;
 use crate::text;
 
 mod apt;
 mod dnf;
+mod zypper;
 
 /// What the set `thorough` installs where the schedule names nothing: a package of every distribution, with next to nothing
 /// in it.
@@ -39,9 +40,10 @@ pub static CHECK: Check = Check {
     kind: "package_manager",
     proves: "the package manager's indexes can be refreshed with their signatures verified, no package is broken, and \
              no security update is pending",
-    details: "For apt and dnf. A mirror that does not answer is not the image's fault; wrong sources or keys are. \
-              Fresh indexes are fetched into a directory that is removed afterwards. With `install`, the package is \
-              really installed and purged.",
+    details: "For apt, dnf and zypper. A mirror that does not answer is not the image's fault; wrong sources or keys \
+              are. Fresh indexes are fetched into a directory that is removed afterwards. For zypper, a security \
+              update is one of a package that a needed patch of the category `security` names. With `install`, the \
+              package is really installed and purged.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -96,7 +98,7 @@ async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// `apt` or `dnf`. Empty: neither.
+    /// `apt`, `dnf` or `zypper`. Empty: none of them.
     pub manager: &'static str,
     /// What went wrong with the indexes.
     pub troubles: Vec<Trouble>,
@@ -208,6 +210,7 @@ async fn install(
     match manager {
         "apt" => apt::install(guest, private, package, deadline).await,
         "dnf" => dnf::install(guest, private, package, deadline).await,
+        "zypper" => zypper::install(guest, private, package, deadline).await,
         _ => Vec::new(),
     }
 }
@@ -215,12 +218,29 @@ async fn install(
 /// Looks once. Indexes that were fetched are not fetched again.
 async fn look(guest: &Guest, private: &Private, seen: &mut Observation, deadline: Instant) {
     let fetch = seen.manager.is_empty() || !seen.troubles.is_empty() || seen.no_sources;
-    if program::find(guest, "apt-get").is_some() {
-        seen.manager = "apt";
-        apt::look(guest, private, seen, fetch, deadline).await;
-    } else if program::find(guest, "dnf").is_some() {
-        seen.manager = "dnf";
-        dnf::look(guest, private, seen, fetch, deadline).await;
+    seen.manager = manager(guest);
+    match seen.manager {
+        "apt" => apt::look(guest, private, seen, fetch, deadline).await,
+        "dnf" => dnf::look(guest, private, seen, fetch, deadline).await,
+        "zypper" => zypper::look(guest, private, seen, fetch, deadline).await,
+        _ => {}
+    }
+}
+
+/// The one that the guest is managed with. openSUSE has dnf, too, for those who want it, without repositories of its own;
+/// and in `zypper-aptitude` an apt-get that calls zypper.
+fn manager(guest: &Guest) -> &'static str {
+    let has = |name| program::find(guest, name).is_some();
+    let repositories = |folder| !mirrors::files(guest, folder, "repo").is_empty();
+    if has("apt-get") && has("dpkg") {
+        return "apt";
+    }
+    let zypper_alone = || repositories("/etc/zypp/repos.d") && !repositories("/etc/yum.repos.d");
+    match (has("dnf"), has("zypper")) {
+        (true, true) if zypper_alone() => "zypper",
+        (true, _) => "dnf",
+        (false, true) => "zypper",
+        (false, false) => "",
     }
 }
 
@@ -239,7 +259,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
     use CheckOutcome::{Fail, Skipped};
     let manager = seen.manager;
     if manager.is_empty() {
-        let why = "the image has neither apt nor dnf: write `checks.package_manager = false`";
+        let why = "the image has none of apt, dnf and zypper: write `checks.package_manager = false`";
         return Err((Skipped, why.to_owned()));
     }
     // What is broken needs no index to be so.

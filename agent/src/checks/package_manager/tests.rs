@@ -65,7 +65,7 @@ fn the_images_own_faults_count_before_those_of_others() {
 fn without_a_package_manager_there_is_no_verdict() {
     let (outcome, said) = judged(&Settings::default(), &Observation::default());
     assert_eq!(outcome, CheckOutcome::Skipped);
-    assert!(said.contains("neither apt nor dnf"));
+    assert!(said.contains("none of apt, dnf and zypper"));
 }
 
 /// apt-get of a sound Debian; it writes down what it is asked for.
@@ -141,4 +141,79 @@ async fn a_package_that_is_not_configured_is_named() {
         judged(&Settings::default(), &seen),
         (CheckOutcome::Fail, "the package eject is half-configured".to_owned())
     );
+}
+
+#[test]
+fn the_guest_is_asked_by_what_it_is_managed_with() {
+    let of = |programs: &[&str], files: &[&str]| {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        for program in programs {
+            plant(&guest, program, ":");
+        }
+        for file in files {
+            let path = guest.path(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        manager(&guest)
+    };
+    let (zypp, yum) = ("/etc/zypp/repos.d/oss.repo", "/etc/yum.repos.d/baseos.repo");
+    assert_eq!(of(&["apt-get", "dpkg", "dnf", "zypper"], &[zypp]), "apt");
+    assert_eq!(of(&["zypper"], &[]), "zypper");
+    assert_eq!(of(&["dnf"], &[zypp]), "dnf");
+    assert_eq!(of(&["dnf", "zypper"], &[zypp]), "zypper");
+    assert_eq!(of(&["dnf", "zypper"], &[zypp, yum]), "dnf");
+    assert_eq!(of(&["dnf", "zypper"], &["/etc/zypp/repos.d/README"]), "dnf");
+    assert_eq!(of(&["apt-get", "zypper"], &[zypp]), "zypper", "zypper-aptitude");
+    assert_eq!(of(&["rpm"], &[]), "");
+}
+
+/// zypper of a guest with one security update pending. It is a fake: the real one works on the packages of the host that
+/// the test runs on, or in a root that it enters, and Debian 12 does not install it beside `dnf-plugins-core`. What it
+/// writes is what the real one wrote.
+const ZYPPER: &str = r#"
+case "$*" in
+*' refresh') echo "Retrieving repository 'oss' metadata [.done]"; echo 'All repositories have been refreshed.' ;;
+*' --no-refresh verify '*) echo 'Dependencies of all installed packages are satisfied.' ;;
+*' --no-refresh --xmlout list-updates') echo '<update-list>'
+    echo '<update kind="package" name="hello" edition="2.0-1" arch="noarch" edition-old="1.0-1"></update>'
+    echo '<update kind="package" name="libfoo" edition="2.0-1" arch="noarch" edition-old="1.0-1"></update></update-list>' ;;
+*' --no-refresh --xmlout list-patches --category security')
+    echo '<update kind="patch" name="EXAMPLE-2024-1" edition="1" arch="noarch" status="needed"></update></update-list>' ;;
+*' --no-refresh info --type patch -- EXAMPLE-2024-1')
+    printf 'Information for patch EXAMPLE-2024-1:\nConflicts   : hello < 2.0-1\n' ;;
+*' --no-refresh install --no-recommends tree' | *' --no-refresh remove --clean-deps tree') ;;
+*) exit 2 ;;
+esac"#;
+
+#[tokio::test]
+async fn a_guest_of_zypper_is_looked_at_and_left_as_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let guest = Guest::below(root.path());
+    fs::create_dir_all(guest.path("/var/tmp")).unwrap();
+    let asked = root.path().join("asked").display().to_string();
+    plant(&guest, "zypper", &format!("echo \"$ZYPP_LOCK_TIMEOUT $*\" >>{asked}\n{ZYPPER}"));
+    plant(&guest, "rpm", "exit 1");
+    let settings = Settings { security_pending: 1, install: "tree".to_owned(), ..Settings::default() };
+    let seen = observe(&settings, &guest, soon()).await;
+    assert_eq!(judged(&settings, &seen).0, CheckOutcome::Pass, "{seen:?}");
+    assert_eq!(seen.pending, [update("hello", true), update("libfoo", false)]);
+    let asked = fs::read_to_string(root.path().join("asked")).unwrap();
+    assert_eq!(asked.lines().count(), 7, "{asked}");
+    let of_its_own = format!("120 --non-interactive --cache-dir {}/", guest.path("/var/tmp").display());
+    assert!(asked.lines().all(|line| line.starts_with(&of_its_own)), "{asked}");
+    assert!(!asked.contains("import-keys"), "{asked}");
+    assert_eq!(fs::read_dir(guest.path("/var/tmp")).unwrap().count(), 0, "nothing stays");
+}
+
+#[tokio::test]
+async fn a_guest_of_zypper_without_repositories_is_told_of() {
+    let root = tempfile::tempdir().unwrap();
+    let guest = Guest::below(root.path());
+    fs::create_dir_all(guest.path("/var/tmp")).unwrap();
+    plant(&guest, "zypper", "echo 'Warning: There are no enabled repositories defined.'; exit 6");
+    let seen = observe(&Settings::default(), &guest, Instant::now() + Duration::from_secs(1)).await;
+    let expected = (CheckOutcome::Fail, "zypper has no package sources".to_owned());
+    assert_eq!(judged(&Settings::default(), &seen), expected);
 }
