@@ -289,9 +289,13 @@ fn weak_tokens_and_files_that_others_read_are_refused_with_what_mends_them() {
     }
     place.secret("token", "4be1c9d27f05a38668d0f3127bce954a\n");
     let file = place.path().join("token");
-    for mode in [0o644, 0o640, 0o602] {
+    for (mode, who) in [
+        (0o644, "everybody can read it"),
+        (0o640, "its group can read it"),
+        (0o602, "everybody can change it"),
+    ] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         let said = place.expect(&serve, 64);
-        assert!(said.contains("can read it") && said.contains("`chmod 600 token`"), "{mode:o}: {said}");
+        assert!(said.contains(who) && said.contains("`chmod 600 token`"), "{mode:o}: {said}");
     }
 }
