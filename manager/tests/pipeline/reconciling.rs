@@ -79,6 +79,10 @@ fn what_was_never_seen_is_looked_for_once_more() {
             rusqlite::params![id, closed],
         )
         .unwrap();
+    // Its build has been over for some time.
+    history
+        .execute("UPDATE build SET finished_at = ?2 WHERE id = ?1", rusqlite::params![id, closed])
+        .unwrap();
     drop(history);
     let late = place.state().join("images/image-manager-late.qcow2");
     fs::create_dir_all(late.parent().unwrap()).unwrap();
