@@ -114,7 +114,10 @@ fn an_image_whose_kernel_panics_is_at_fault_and_the_next_one_within_the_hour_too
 /// The control image boots by the target's own firmware.
 #[test]
 fn an_image_for_uefi_is_compared_with_a_control_image_for_uefi() {
-    let place = place("kernel-panic\", TINY_FIRMWARE = \"uefi", "server.firmware = \"uefi\"");
+    let place = place("kernel-panic\", TINY_FIRMWARE = \"uefi", "");
+    let file = place.path().join("schedules.toml");
+    let uefi = fs::read_to_string(&file).unwrap().replace("server = { ", "server = { firmware = \"uefi\", ");
+    fs::write(file, uefi).unwrap();
     let (build, _) = run(&place, None, 1, "image_at_fault");
     let asked = control(&build);
     assert_eq!((text(asked, "because"), text(asked, "outcome")), ("server_stopped", "passed"), "{asked}");
