@@ -215,6 +215,12 @@ async fn install(
     }
 }
 
+/// Whether rpm's database has a package of this name.
+async fn rpm_has(guest: &Guest, package: &str, deadline: Instant) -> bool {
+    let Some(rpm) = program::program(guest, "rpm") else { return false };
+    rpm.with(["--query", "--quiet", "--", package]).run(deadline).await.is_good()
+}
+
 /// Looks once. Indexes that were fetched are not fetched again.
 async fn look(guest: &Guest, private: &Private, seen: &mut Observation, deadline: Instant) {
     let fetch = seen.manager.is_empty() || !seen.troubles.is_empty() || seen.no_sources;

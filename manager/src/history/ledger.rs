@@ -190,7 +190,7 @@ impl History {
     /// is still there. At most 1,000 rows.
     pub async fn unseen_resources(&self, ended: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(move |connection| {
-            // From the builds of the last minutes to their rows; an unfinished one may be older, and no id tells its end.
+            // From the few rows that nobody saw to their builds: left to itself, SQLite begins with the million that ended.
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial, r.created_at
                  FROM resource r INDEXED BY resource_unseen CROSS JOIN build b ON b.id = r.build_id

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{MOST, Observation, Private, Trouble, Update};
+use super::{MOST, Observation, Private, Trouble, Update, rpm_has};
 use crate::checks::program::{Ended, Program, program};
 use crate::guest::Guest;
 use crate::text;
@@ -110,10 +110,7 @@ pub(super) async fn install(
     deadline: Instant,
 ) -> Vec<Trouble> {
     let Some(dnf) = dnf(guest, private) else { return Vec::new() };
-    let there = match program(guest, "rpm") {
-        Some(rpm) => rpm.with(["--query", "--quiet", "--", package]).run(deadline).await.is_good(),
-        None => false,
-    };
+    let there = rpm_has(guest, package, deadline).await;
     let verbs: &[&str] = if there { &["reinstall"] } else { &["install", "remove"] };
     for verb in verbs {
         let ended = dnf.clone().with([*verb, package]).run(deadline).await;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tokio::time::Instant;
 
-use super::{MOST, Observation, Private, Trouble, Update};
+use super::{MOST, Observation, Private, Trouble, Update, rpm_has};
 use crate::checks::program::{Ended, Program, program};
 use crate::guest::Guest;
 use crate::text;
@@ -278,10 +278,7 @@ pub(super) async fn install(
 ) -> Vec<Trouble> {
     let Some(zypper) = zypper(guest, private) else { return Vec::new() };
     let zypper = zypper.with(["--no-refresh"]);
-    let there = match program(guest, "rpm") {
-        Some(rpm) => rpm.with(["--query", "--quiet", "--", package]).run(deadline).await.is_good(),
-        None => false,
-    };
+    let there = rpm_has(guest, package, deadline).await;
     let verbs: &[&[&str]] = if there {
         &[&["install", "--force", "--no-recommends"]]
     } else {
