@@ -6,6 +6,7 @@
 //! session      requests: authenticated, bounded, repeated where that is safe; errors in `answers`
 //! listing      lists, read to their end
 //! lookups      questions of the crate `openstack`
+//! by_name      what is found by its name where its id was not seen
 //! images, upload, publishing   Glance
 //! servers, console, keys       Nova
 //! network, ports               Neutron
@@ -22,6 +23,7 @@
 //! removed.
 
 mod answers;
+mod by_name;
 mod config;
 mod console;
 mod diagnosis;

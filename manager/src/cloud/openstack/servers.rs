@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, note_refusal, text};
+use super::answers::{ApiError, text};
+use super::by_name::ids_named;
 use super::images::{BUILD, OWNER};
 use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
@@ -20,8 +21,6 @@ use crate::schedules::SshKey;
 
 /// What Nova takes of user_data, encoded.
 const LONGEST_USER_DATA: usize = 65_535;
-/// How long a server whose creation was not answered is looked for.
-const LOOKING: Duration = Duration::from_secs(20);
 /// How long a server may take to go. The caller gives a removal three minutes.
 pub(super) const GOING: Duration = Duration::from_secs(150);
 /// How long a server may take to stop; Nova ends it by force after a minute.
@@ -81,36 +80,15 @@ impl OpenStackCloud {
         &self,
         new: &NewServer,
         body: Value,
-        (ledger, entry): (&dyn Ledger, EntryId),
+        row: (&dyn Ledger, EntryId),
     ) -> Result<String, CloudError> {
-        let tried = format!("creating server {}", new.name);
-        let error = match self.session.call(&Call::post(Service::Compute, "servers", body)).await {
-            Ok(answer) => match answer.pointer("/server/id").and_then(Value::as_str) {
-                Some(id) => return Ok(id.to_owned()),
-                None => ApiError::Lost("the answer names no server".to_owned()),
-            },
-            Err(error) => error,
-        };
-        let unknown = matches!(&error, ApiError::Lost(_) | ApiError::Refused { status: 500 | 502 | 504, .. });
-        let deadline = Instant::now() + LOOKING;
-        while unknown && Instant::now() < deadline {
-            // Asking for a second one could make two.
-            if let Some(id) = self.servers_named(&new.name).await?.into_iter().next() {
-                let why = error.briefly();
-                incidents::note(&format!("{tried}: the answer was lost ({why}); found it by its name"));
-                return Ok(id);
-            }
-            sleep(ASK_AGAIN).await;
-        }
-        note_refusal(ledger, entry, &error).await;
-        Err(error.when(&tried))
+        let call = Call::post(Service::Compute, "servers", body);
+        self.make_once(&call, ("server", &new.name), || self.servers_named(&new.name), row).await
     }
 
     /// Ids of servers of ours with a name.
     async fn servers_named(&self, name: &str) -> Result<Vec<String>, CloudError> {
-        let servers = self.servers_like(name).await?;
-        let ours = servers.iter().filter(|server| text(server, "name") == name);
-        Ok(ours.map(|server| text(server, "id").to_owned()).collect())
+        Ok(ids_named(&self.servers_like(name).await?, name))
     }
 
     /// Servers of ours whose names begin like this.

@@ -10,20 +10,17 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, note_refusal, text};
+use super::answers::{ApiError, text};
+use super::by_name::ids_named;
 use super::images::{BUILD, OWNER};
 use super::places::Flavor;
 use super::servers::{ASK_AGAIN, GOING};
 use super::services::Service;
 use super::session::Call;
-use crate::cloud::{
-    CloudError, EntryId, Ledger, NewServer, Removal, Resource, ResourceKind, Trouble, incidents,
-};
+use crate::cloud::{CloudError, EntryId, Ledger, NewServer, Removal, Resource, ResourceKind, Trouble};
 
 /// How long filling a volume with the image may take; the caller's boot timeout is mostly shorter.
 const FILLING: Duration = Duration::from_mins(30);
-/// How long a volume whose creation was not answered is looked for.
-const LOOKING: Duration = Duration::from_secs(20);
 
 impl OpenStackCloud {
     /// Makes a volume of the image and waits until it can be booted; returns its id.
@@ -49,28 +46,10 @@ impl OpenStackCloud {
         &self,
         name: &str,
         body: Value,
-        (ledger, entry): (&dyn Ledger, EntryId),
+        row: (&dyn Ledger, EntryId),
     ) -> Result<String, CloudError> {
-        let tried = format!("creating volume {name}");
-        let error = match self.session.call(&Call::post(Service::Volume, "volumes", body)).await {
-            Ok(answer) => match answer.pointer("/volume/id").and_then(Value::as_str) {
-                Some(id) => return Ok(id.to_owned()),
-                None => ApiError::Lost("the answer names no volume".to_owned()),
-            },
-            Err(error) => error,
-        };
-        let unknown = matches!(&error, ApiError::Lost(_) | ApiError::Refused { status: 500 | 502 | 504, .. });
-        let deadline = Instant::now() + LOOKING;
-        while unknown && Instant::now() < deadline {
-            if let Some(id) = self.volumes_named(name).await?.into_iter().next() {
-                let why = error.briefly();
-                incidents::note(&format!("{tried}: the answer was lost ({why}); found it by its name"));
-                return Ok(id);
-            }
-            sleep(ASK_AGAIN).await;
-        }
-        note_refusal(ledger, entry, &error).await;
-        Err(error.when(&tried))
+        let call = Call::post(Service::Volume, "volumes", body);
+        self.make_once(&call, ("volume", name), || self.volumes_named(name), row).await
     }
 
     async fn wait_until_filled(&self, id: &str) -> Result<(), CloudError> {
@@ -105,9 +84,7 @@ impl OpenStackCloud {
 
     /// Ids of volumes of ours with a name.
     async fn volumes_named(&self, name: &str) -> Result<Vec<String>, CloudError> {
-        let volumes = self.volumes().await?;
-        let named = volumes.iter().filter(|volume| text(volume, "name") == name);
-        Ok(named.map(|volume| text(volume, "id").to_owned()).collect())
+        Ok(ids_named(&self.volumes().await?, name))
     }
 
     /// Volumes of ours; none where the cloud has no block storage.
