@@ -1,5 +1,5 @@
-//! What a service gives an id of its own is known by its name until that id was seen: how one is made, so that there are
-//! not two of it.
+//! A thing in a cloud is known by its id; until that was seen, by its name. How one is made so that there are not two of
+//! it, and how it is removed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::OpenStackCloud;
 use super::answers::{ApiError, note_refusal, text};
 use super::servers::ASK_AGAIN;
 use super::session::Call;
-use crate::cloud::{CloudError, EntryId, Ledger, incidents};
+use crate::cloud::{CloudError, EntryId, Ledger, Removal, Resource, incidents};
 
 /// How long something whose creation was not answered is looked for.
 const LOOKING: Duration = Duration::from_secs(20);
@@ -47,6 +47,32 @@ impl OpenStackCloud {
         note_refusal(ledger, entry, &error).await;
         Err(error.when(&tried))
     }
+}
+
+/// Removes what a row of the ledger names: the thing whose id was seen, else all of ours that have the name (`named`: their
+/// ids). Ends at the first that `delete` cannot remove for now.
+pub(super) async fn remove_each<N, D>(
+    resource: &Resource,
+    named: impl FnOnce() -> N,
+    delete: impl Fn(String) -> D,
+) -> Result<Removal, CloudError>
+where
+    N: Future<Output = Result<Vec<String>, CloudError>>,
+    D: Future<Output = Result<Removal, CloudError>>,
+{
+    let ids = match &resource.external_id {
+        Some(id) => vec![id.clone()],
+        None => named().await?,
+    };
+    if ids.is_empty() {
+        return Ok(Removal::Unseen);
+    }
+    for id in ids {
+        if let held @ Removal::Held(_) = delete(id).await? {
+            return Ok(held);
+        }
+    }
+    Ok(Removal::Gone)
 }
 
 /// The ids of those that have a name.

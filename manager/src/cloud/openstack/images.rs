@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
+use super::by_name::remove_each;
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
 use super::upload::Sums;
@@ -166,25 +167,18 @@ impl OpenStackCloud {
 
     /// Removes the image that a row of the ledger names.
     pub(super) async fn remove_image(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let ids = match &resource.external_id {
-            Some(id) => vec![id.clone()],
-            None => self.images_of(resource).await?,
-        };
-        if ids.is_empty() {
-            return Ok(Removal::Unseen);
+        let delete = |id: String| async move { self.delete_unless_published(&id).await };
+        remove_each(resource, || self.images_of(resource), delete).await
+    }
+
+    async fn delete_unless_published(&self, id: &str) -> Result<Removal, CloudError> {
+        let image = self.image(id).await.map_err(|error| error.when(&format!("removing image {id}")))?;
+        let Some(image) = image else { return Ok(Removal::Gone) };
+        if text(&image, PUBLISHED).is_empty() {
+            return self.delete_image(&image).await;
         }
-        for id in ids {
-            let tried = format!("removing image {id}");
-            let Some(image) = self.image(&id).await.map_err(|error| error.when(&tried))? else { continue };
-            if !text(&image, PUBLISHED).is_empty() {
-                // Given out already, with its name: it is its users' now. The build ended before it could say so.
-                self.settle_again(&image).await?;
-                continue;
-            }
-            if let Removal::Held(why) = self.delete_image(&image).await? {
-                return Ok(Removal::Held(why));
-            }
-        }
+        // Given out already, with its name: it is its users' now. The build ended before it could say so.
+        self.settle_again(&image).await?;
         Ok(Removal::Gone)
     }
 

@@ -5,6 +5,7 @@ use tokio::time::sleep;
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, list, listed, note_refusal, text};
+use super::by_name::{ids_named, remove_each};
 use super::servers::ASK_AGAIN;
 use super::services::Service;
 use super::session::Call;
@@ -108,21 +109,9 @@ impl OpenStackCloud {
 
     /// Removes the group that a row of the ledger names.
     pub(super) async fn remove_security_group(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let ids = if let Some(id) = &resource.external_id {
-            vec![id.clone()]
-        } else {
-            let found = self.groups_named(&resource.name).await?;
-            found.iter().map(|group| text(group, "id").to_owned()).collect()
-        };
-        if ids.is_empty() {
-            return Ok(Removal::Unseen);
-        }
-        for id in ids {
-            if let Removal::Held(why) = self.delete_group(&id).await? {
-                return Ok(Removal::Held(why));
-            }
-        }
-        Ok(Removal::Gone)
+        let named = || async { Ok(ids_named(&self.security_groups().await?, &resource.name)) };
+        let delete = |id: String| async move { self.delete_group(&id).await };
+        remove_each(resource, named, delete).await
     }
 
     async fn delete_group(&self, id: &str) -> Result<Removal, CloudError> {

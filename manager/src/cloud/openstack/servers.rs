@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
-use super::by_name::ids_named;
+use super::by_name::{ids_named, remove_each};
 use super::images::{BUILD, OWNER};
 use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
@@ -150,19 +150,8 @@ impl OpenStackCloud {
 
     /// Removes the server that a row of the ledger names, and waits until it and its ports are gone.
     pub(super) async fn remove_server(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let ids = match &resource.external_id {
-            Some(id) => vec![id.clone()],
-            None => self.servers_named(&resource.name).await?,
-        };
-        if ids.is_empty() {
-            return Ok(Removal::Unseen);
-        }
-        for id in ids {
-            if let Removal::Held(why) = self.delete_server(&id).await? {
-                return Ok(Removal::Held(why));
-            }
-        }
-        Ok(Removal::Gone)
+        let delete = |id: String| async move { self.delete_server(&id).await };
+        remove_each(resource, || self.servers_named(&resource.name), delete).await
     }
 
     async fn delete_server(&self, id: &str) -> Result<Removal, CloudError> {

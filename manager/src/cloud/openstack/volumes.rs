@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
-use super::by_name::ids_named;
+use super::by_name::{ids_named, remove_each};
 use super::images::{BUILD, OWNER};
 use super::places::Flavor;
 use super::servers::{ASK_AGAIN, GOING};
@@ -103,19 +103,8 @@ impl OpenStackCloud {
 
     /// Removes the volume that a row of the ledger names, and waits until it is gone.
     pub(super) async fn remove_volume(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let ids = match &resource.external_id {
-            Some(id) => vec![id.clone()],
-            None => self.volumes_named(&resource.name).await?,
-        };
-        if ids.is_empty() {
-            return Ok(Removal::Unseen);
-        }
-        for id in ids {
-            if let Removal::Held(why) = self.delete_volume(&id).await? {
-                return Ok(Removal::Held(why));
-            }
-        }
-        Ok(Removal::Gone)
+        let delete = |id: String| async move { self.delete_volume(&id).await };
+        remove_each(resource, || self.volumes_named(&resource.name), delete).await
     }
 
     async fn delete_volume(&self, id: &str) -> Result<Removal, CloudError> {
