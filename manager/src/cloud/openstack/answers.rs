@@ -24,6 +24,8 @@ pub(super) enum ApiError {
         request_id: String,
         /// How long the service asks us to wait.
         retry_after: Option<Duration>,
+        /// Whether something may have come of an earlier attempt.
+        in_doubt: bool,
     },
     /// It certainly had no effect: the request did not leave.
     Unreachable(String),
@@ -36,7 +38,8 @@ pub(super) enum ApiError {
 impl ApiError {
     /// A refusal of which only this is known.
     pub(super) fn refused(status: u16, message: impl Into<String>) -> Self {
-        Self::Refused { status, message: message.into(), request_id: String::new(), retry_after: None }
+        let (message, request_id) = (message.into(), String::new());
+        Self::Refused { status, message, request_id, retry_after: None, in_doubt: false }
     }
 
     /// Whether the service answered with this status.
@@ -46,11 +49,24 @@ impl ApiError {
 
     /// Whether nothing came of the request, and nothing will: it did not leave, or its service refused it. 408 and the
     /// errors of gateways (5xx) say nothing of what the service behind them does; 409 may be about an earlier request of ours.
-    fn had_no_effect(&self) -> bool {
+    pub(super) fn had_no_effect(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => (400..500).contains(status) && ![408, 409].contains(status),
+            Self::Refused { status, in_doubt, .. } => {
+                !in_doubt && (400..500).contains(status) && ![408, 409].contains(status)
+            }
             Self::Unreachable(_) => true,
             Self::Lost(_) | Self::Known(_) => false,
+        }
+    }
+
+    /// This error where something may have come of an earlier attempt: that nothing came of the last one proves nothing.
+    pub(super) fn in_doubt(self) -> Self {
+        match self {
+            Self::Refused { status, message, request_id, retry_after, .. } => {
+                Self::Refused { status, message, request_id, retry_after, in_doubt: true }
+            }
+            Self::Unreachable(why) => Self::Lost(why),
+            lost_or_known => lost_or_known,
         }
     }
 
@@ -278,6 +294,14 @@ mod tests {
             "error sending request for url (http://c/v2/images?name=%5Ex): connection closed: os error 104";
         assert_eq!(ApiError::Lost(sent.to_owned()).briefly(), "connection closed: os error 104");
         assert_eq!(ApiError::Lost("no answer in time".to_owned()).briefly(), "no answer in time");
+    }
+
+    #[test]
+    fn after_an_attempt_in_doubt_nothing_is_certain() {
+        for error in [ApiError::refused(403, "no"), ApiError::Unreachable("nobody listens".to_owned())] {
+            assert!(error.had_no_effect());
+            assert!(!error.in_doubt().had_no_effect());
+        }
     }
 
     #[test]

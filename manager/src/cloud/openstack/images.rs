@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, text};
+use super::answers::{ApiError, note_refusal, text};
 use super::by_name::remove_each;
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
 use super::upload::Sums;
 use crate::cloud::{
-    CloudError, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
+    CloudError, EntryId, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
 };
 use crate::schedules::Firmware;
 
@@ -52,7 +52,8 @@ impl OpenStackCloud {
         let entry = ledger.intend(ResourceKind::Image, &new.name).await?;
         // Ours, so that a repeated request makes no second image.
         let id = uuid::Uuid::now_v7().to_string();
-        self.describe(&id, &description(&id, new, virtual_size_bytes, Utc::now())).await?;
+        let described = description(&id, new, virtual_size_bytes, Utc::now());
+        self.describe(&id, described, (ledger, entry)).await?;
         ledger.created(entry, &id).await?;
         let sums = self.fill(&id, &new.file, progress).await?;
         progress(1.0, "waiting until the cloud has it");
@@ -63,8 +64,13 @@ impl OpenStackCloud {
         Ok(Image { id, name, sha512: sums.sha512, size_bytes: sums.size, virtual_size_bytes })
     }
 
-    async fn describe(&self, id: &str, description: &Value) -> Result<(), CloudError> {
-        let mut description = description.clone();
+    async fn describe(
+        &self,
+        id: &str,
+        mut description: Value,
+        (ledger, entry): (&dyn Ledger, EntryId),
+    ) -> Result<(), CloudError> {
+        let mut doubt = false;
         loop {
             let call = Call::post(Service::Image, "images", description.clone()).repeatable();
             let error = match self.session.call(&call).await {
@@ -73,6 +79,7 @@ impl OpenStackCloud {
                 Err(error) if error.is(409) && self.image(id).await.is_ok_and(|image| image.is_some()) => {
                     return Ok(());
                 }
+                Err(error) if doubt => error.in_doubt(),
                 Err(error) => error,
             };
             // Not everybody may hide images, nor does every Glance know how. Private it is anyway.
@@ -80,8 +87,10 @@ impl OpenStackCloud {
                 if message.contains("hidden"));
             let hidden = description.as_object_mut().and_then(|object| object.remove("os_hidden"));
             if !about_hiding || hidden.is_none() {
+                note_refusal(ledger, entry, &error).await;
                 return Err(error.when("describing the new image"));
             }
+            doubt = !error.had_no_effect();
         }
     }
 

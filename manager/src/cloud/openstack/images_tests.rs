@@ -1,4 +1,5 @@
 use super::*;
+use crate::cloud::openstack::stage::{Lines, Stage};
 use crate::schedules::{Arch, Format};
 
 fn new_image(properties: &[(&str, &str)]) -> NewImage {
@@ -55,4 +56,34 @@ fn what_came_out_must_be_what_went_in() {
     assert_eq!(compare(&image(2, "ab"), &sums).unwrap_err().trouble, Trouble::Corrupt);
     assert_eq!(compare(&image(3, "ac"), &sums).unwrap_err().trouble, Trouble::Corrupt);
     assert!(compare(&json!({"os_hash_algo": "sha256", "os_hash_value": "x"}), &sums).is_ok());
+}
+
+#[tokio::test]
+async fn of_an_image_that_was_refused_nothing_is_looked_for() {
+    let refused = "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n";
+    let not_hidden = "HTTP/1.1 403 No\r\ncontent-length: 9\r\n\r\nos_hidden";
+    let log_in = "HTTP/1.1 401 Log in\r\ncontent-length: 0\r\n\r\n";
+    let busy = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+    let there = "HTTP/1.1 409 There\r\ncontent-length: 0\r\n\r\n";
+    let unknown = "HTTP/1.1 404 Unknown\r\ncontent-length: 0\r\n\r\n";
+    let cut = "";
+    for (answers, certain) in [
+        (vec![refused], true),
+        (vec![log_in, refused], true),
+        (vec![not_hidden, refused], true),
+        // What was not answered, or by a gateway, may be made yet.
+        (vec![cut, refused], false),
+        (vec![busy, refused], false),
+        (vec![cut, log_in, refused], false),
+        (vec![cut, not_hidden, refused], false),
+        (vec![there, unknown], false),
+    ] {
+        let stage = Stage::new(answers.clone()).await;
+        let (cloud, ledger) = (stage.cloud(), Lines::default());
+        let row = (&ledger as &dyn Ledger, EntryId(1));
+        let described = cloud.describe("i", json!({"id": "i", "os_hidden": true}), row).await;
+        assert!(described.is_err(), "{answers:?}");
+        assert_eq!(!ledger.0.lock().unwrap().is_empty(), certain, "{answers:?}");
+        assert_eq!(stage.requests().len(), answers.len(), "{answers:?}");
+    }
 }

@@ -163,12 +163,15 @@ impl Session {
         attempt: impl Fn() -> F,
     ) -> Result<T, ApiError> {
         let began = Instant::now();
-        let (mut number, mut renewed) = (0, false);
+        let (mut number, mut renewed, mut doubt) = (0, false, false);
         loop {
             let error = match attempt().await {
                 Ok(answer) => return Ok(answer),
+                Err(error) if doubt => error.in_doubt(),
                 Err(error) => error,
             };
+            // What is not repeatable is made again only where its service did not take it.
+            doubt = repeatable && !error.had_no_effect();
             if error.is(401) && !renewed {
                 // The attempt has forgotten the token: the next one gets a new one.
                 renewed = true;
@@ -313,7 +316,7 @@ async fn refusal(response: Response) -> ApiError {
     // The status says enough where the words are lost.
     let body = read(response).await.unwrap_or_default();
     let message = message_of(&String::from_utf8_lossy(&body), status);
-    ApiError::Refused { status, message, request_id, retry_after }
+    ApiError::Refused { status, message, request_id, retry_after, in_doubt: false }
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
