@@ -239,10 +239,8 @@ fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
 fn mounts(settings: &Settings, seen: &Inspection) -> Vec<String> {
     let allowed = |point: &str| settings.allowed.iter().any(|allowed| allowed == point);
     let missing = seen.missing_mounts.iter().filter(|mount| !allowed(&mount.point)).map(|mount| {
-        let (MissingMount { point, source, .. }, then) = match mount.optional {
-            true => (mount, "each boot waits for it in vain"),
-            false => (mount, "the boot stops there"),
-        };
+        let MissingMount { point, source, optional } = mount;
+        let then = if *optional { "each boot waits for it in vain" } else { "the boot stops there" };
         format!("fstab mounts {point} from {source}, but the image has no such file system: {then}")
     });
     let unstable = seen.unstable_mounts.iter();

@@ -3,11 +3,13 @@
 //! Only what is known is told: a menu with variables, a file system whose names nothing is known of, or a menu on another
 //! file system than the root's is left alone. Of menus, those of GRUB and of the Boot Loader Specification are read.
 
+use std::path::Path;
+
+use image_manager_agent::checks::packages::rpm::Trouble;
 use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::volume::{self, Next, Volume};
-use image_manager_agent::checks::packages::rpm::Trouble;
 
 /// Most lines of fstab, and entries of a menu, that are looked at.
 const MOST: usize = 64;
@@ -81,9 +83,8 @@ fn entries(volume: &dyn Volume) -> Vec<Entry> {
     for menu in MENUS {
         entries.extend(of_menu(&text(volume, menu)));
     }
-    for name in
-        volume.names(ENTRIES).unwrap_or_default().iter().filter(|name| name.ends_with(".conf")).take(MOST)
-    {
+    let files = volume.names(ENTRIES).unwrap_or_default();
+    for name in files.iter().filter(|name| Path::new(name).extension() == Some("conf".as_ref())).take(MOST) {
         entries.extend(of_file(&text(volume, &format!("{ENTRIES}/{name}"))));
     }
     entries.truncate(MOST);

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use image_manager_proto::hex;
+
 use super::partition::{Partition, TABLE};
 
 /// Partition types that hold no file system: GRUB's, which it boots a GPT's disk with by BIOS, as it stands on a disk.
@@ -119,7 +121,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Sixteen bytes in the order in which they stand.
 pub(super) fn hyphenated(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(bytes);
     let parts =
         [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| hex.get(range).unwrap_or_default().to_owned());
     parts.join("-")
