@@ -24,6 +24,7 @@ use super::{Judgement, LONG_TIMEOUT, pause, ssh};
 use crate::guest::Guest;
 use crate::text;
 
+pub mod known_files;
 mod leftovers;
 
 pub(super) const MACHINE_ID: &str = "/etc/machine-id";

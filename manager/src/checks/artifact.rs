@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Judged;
-use crate::builder::{Inspection, bytes};
+use crate::builder::{Inspection, MissingMount, bytes};
 use crate::history::ImageSizes;
 
 const MIB: u64 = 1 << 20;
@@ -18,12 +18,18 @@ const MIB: u64 = 1 << 20;
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "artifact",
-    proves: "no keys, passwords, secrets, histories, caches or logs from the build are in the image, its mounts work \
-             on every host, and it is not much larger than the last good one",
-    details: "The image is read by a library before it is uploaded, so no server has changed anything yet. Private \
-              keys, authorized keys, files in which programs keep passwords (`.netrc`, `.docker/config.json` and the \
-              like), shell histories, proxies, users with an empty password, a machine id, and lines of fstab that \
-              name a device such as `/dev/vda1` fail the check. ext4 and XFS can be read.\n\nThe values of \
+    proves: "no keys, passwords, secrets, histories, caches or logs from the build are in the image, its boot loader \
+             and its mounts name what is there, and it is not much larger than the last good one",
+    details: "The image is read by a library before it is uploaded, so no server has changed anything yet, and it is \
+              judged before it is uploaded: with `fail_fast` it is not uploaded at all if it fails. Private keys, \
+              authorized keys, files in which programs keep passwords (`.netrc`, `.docker/config.json` and the like), \
+              shell histories, proxies, users with an empty password, and a machine id fail the check. ext4 and XFS \
+              can be read; for an image with another root file system, set `artifact = false`.\n\nThe check also \
+              fails if a line of fstab names a device such as `/dev/vda1`, or a UUID or label that no file system of \
+              the image has (a mount point in `allowed` is meant to be so, as for a volume that is attached later), \
+              and if no entry of the boot loader's menu can be started, because its kernel, its initramfs or its root \
+              file system is not there. The menus of GRUB and of the Boot Loader Specification are read if they are \
+              on the root file system.\n\nThe values of \
               `image.secrets` are looked for, as they are and as tools write them (base64, in a URL), in the files \
               below `/boot`, `/etc`, `/home`, `/opt`, `/root`, `/srv`, `/tmp`, `/usr/local` and `/var`, up to 64 MiB \
               of each and 1 GiB in all. A value shorter than 8 bytes, or a word shorter than 16 letters, is not \
@@ -40,7 +46,8 @@ pub(crate) static CHECK: Check = Check {
             name: "allowed",
             value: ValueType::Texts(&PATH),
             default: "none",
-            help: "files that may be there, as in [\"/root/.ssh/authorized_keys\"]",
+            help: "files that may be there, and mount points whose lines of fstab are intended, as in \
+                   [\"/root/.ssh/authorized_keys\", \"/data\"]",
         },
         Key {
             name: "max_caches",
@@ -101,7 +108,10 @@ pub(crate) fn judge(
     let (outcome, summary) = match (wrong.split_first(), seen, sizes) {
         (Some((first, [])), _, _) => (CheckOutcome::Fail, first.clone()),
         (Some((first, others)), _, _) => (CheckOutcome::Fail, format!("{first} (and {} more)", others.len())),
-        (None, Err(why), _) => (CheckOutcome::Inconclusive, format!("the image was not examined: {why}")),
+        (None, Err(why), _) => {
+            let leave = "checks.artifact = false leaves this check out";
+            (CheckOutcome::Inconclusive, format!("the image was not examined: {why}; {leave}"))
+        }
         (None, _, Err(why)) => {
             (CheckOutcome::Inconclusive, format!("the sizes of the schedule's images are not known: {why}"))
         }
@@ -212,11 +222,8 @@ fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
     }
     wrong.extend(each(&seen.proxies, "a proxy of the build is set in"));
     wrong.extend(each(&seen.histories, "a shell history came with the image:"));
-    wrong.extend(
-        seen.unstable_mounts
-            .iter()
-            .map(|line| format!("fstab names a device by a name that changes from host to host: {line}")),
-    );
+    wrong.extend(seen.boot_fault.iter().map(|what| format!("the boot loader starts {what}")));
+    wrong.extend(mounts(settings, seen));
     if seen.cache_bytes > settings.max_caches {
         let (are, may) = (bytes(seen.cache_bytes), bytes(settings.max_caches));
         wrong.push(format!("caches of package managers take {are}, but at most {may} is allowed"));
@@ -226,6 +233,21 @@ fn left(settings: &Settings, seen: &Inspection) -> Vec<String> {
         wrong.push(format!("logs of the build take {are}, but at most {may} is allowed"));
     }
     wrong
+}
+
+/// What is wrong with fstab's lines, but for those whose mount points may be so.
+fn mounts(settings: &Settings, seen: &Inspection) -> Vec<String> {
+    let allowed = |point: &str| settings.allowed.iter().any(|allowed| allowed == point);
+    let missing = seen.missing_mounts.iter().filter(|mount| !allowed(&mount.point)).map(|mount| {
+        let MissingMount { point, source, optional } = mount;
+        let then = if *optional { "each boot waits for it in vain" } else { "the boot stops there" };
+        format!("fstab mounts {point} from {source}, but the image has no such file system: {then}")
+    });
+    let unstable = seen.unstable_mounts.iter();
+    let unstable = unstable.filter(|line| !line.split_whitespace().nth(1).is_some_and(allowed));
+    let unstable =
+        unstable.map(|line| format!("fstab names a device by a name that changes from host to host: {line}"));
+    missing.chain(unstable).collect()
 }
 
 #[cfg(test)]
@@ -240,6 +262,21 @@ mod tests {
 
     fn leak(path: &str) -> Vec<Leak> {
         vec![Leak { path: path.to_owned(), secret: "PACKAGES".to_owned() }]
+    }
+
+    fn mount(optional: bool) -> MissingMount {
+        MissingMount { point: "/data".to_owned(), source: "LABEL=data".to_owned(), optional }
+    }
+
+    #[test]
+    fn a_mount_that_is_meant_may_be_so() {
+        let seen = Inspection {
+            missing_mounts: vec![mount(true)],
+            unstable_mounts: vec!["/dev/vdb /scratch ext4 nofail 0 2".to_owned()],
+            ..Inspection::default()
+        };
+        assert_eq!(judged(&json!({ "allowed": ["/data"] }), seen.clone()).0, CheckOutcome::Fail);
+        assert_eq!(judged(&json!({ "allowed": ["/data", "/scratch"] }), seen).0, CheckOutcome::Pass);
     }
 
     #[test]
@@ -266,6 +303,18 @@ mod tests {
             ),
             (Inspection { histories: some("/root/.bash_history"), ..none() }, "history"),
             (Inspection { unstable_mounts: some("/dev/vda1 / ext4"), ..none() }, "/dev/vda1"),
+            (
+                Inspection { missing_mounts: vec![mount(false)], ..none() },
+                "mounts /data from LABEL=data, but the image has no such file system: the boot stops",
+            ),
+            (Inspection { missing_mounts: vec![mount(true)], ..none() }, "waits for it in vain"),
+            (
+                Inspection {
+                    boot_fault: Some("the kernel /boot/a, which is not there".to_owned()),
+                    ..none()
+                },
+                "the boot loader starts the kernel /boot/a, which is not there",
+            ),
             (Inspection { cache_bytes: 2 * MIB, ..none() }, "caches"),
             (Inspection { log_bytes: 17 * MIB, ..none() }, "logs"),
         ] {

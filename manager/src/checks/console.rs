@@ -28,6 +28,15 @@ const COMPLAINTS: [&str; 12] = [
     "Give root password for maintenance",
     "segfault at",
 ];
+/// Those about units of systemd.
+const OF_UNITS: [&str; 2] = ["[FAILED]", "[DEPEND]"];
+/// The first that systemd says when it goes down, by the unit's description or its name.
+const GOING_DOWN: [&str; 4] = [
+    "Stopped target Multi-User System",
+    "Stopped target multi-user.target",
+    "Stopped target Graphical Interface",
+    "Stopped target graphical.target",
+];
 /// Lines of XFS that are no complaint have none of these.
 const OF_XFS: [&str; 3] = ["orruption", "shut down", "metadata I/O error"];
 
@@ -107,10 +116,8 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
     };
     let kernel = text.lines().any(is_of_the_kernel);
     let login = text.lines().any(asks_for_a_login);
-    let complaints: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| complains(line) && !settings.allowed.iter().any(|part| line.contains(part.as_str())))
+    let complaints: Vec<&str> = complaints(text)
+        .filter(|line| !settings.allowed.iter().any(|part| line.contains(part.as_str())))
         .collect();
     let fault = if !complaints.is_empty() {
         Some(Fault::Complains)
@@ -153,7 +160,8 @@ fn told(fault: Fault, complaints: &[&str]) -> String {
                 .to_owned()
         }
         Fault::LacksKernel => {
-            "no kernel message appeared on the serial console: the command line names none, as in `console=ttyS0`"
+            "no kernel message appeared on the serial console: the kernel's command line names none, as in \
+             `console=ttyS0`, or `quiet` hides them"
                 .to_owned()
         }
         Fault::LacksLogin => "no login prompt appeared on the serial console: no getty serves it".to_owned(),
@@ -173,6 +181,21 @@ fn is_of_the_kernel(line: &str) -> bool {
 fn asks_for_a_login(line: &str) -> bool {
     let host = line.split_once("login:").map(|(host, _)| host.trim());
     host.is_some_and(|host| !host.contains(char::is_whitespace))
+}
+
+/// The lines of a console that complain. What systemd cannot stop or unmount while a server goes down for its reboot is
+/// no fault of the boot.
+fn complaints(text: &str) -> impl Iterator<Item = &str> {
+    let mut goes_down = false;
+    text.lines().map(str::trim).filter(move |line| {
+        if GOING_DOWN.iter().any(|mark| line.contains(mark)) {
+            goes_down = true;
+        } else if line.contains("] Linux version ") {
+            goes_down = false;
+        }
+        let is_of_a_unit = OF_UNITS.iter().any(|mark| line.contains(mark));
+        complains(line) && !(goes_down && is_of_a_unit)
+    })
 }
 
 fn complains(line: &str) -> bool {
@@ -195,6 +218,17 @@ mod tests {
         let settings: Map<_, _> = settings.as_object().cloned().unwrap();
         let judged = judge(&settings, text).judged;
         (judged.outcome, judged.summary)
+    }
+
+    #[test]
+    fn what_fails_while_the_server_goes_down_is_no_complaint() {
+        let down = "[  OK  ] Stopped target Multi-User System.\n[FAILED] Failed unmounting /boot/efi.\n";
+        let rebooted = format!("{GOOD}\n{down}{GOOD}");
+        assert_eq!(judged(&rebooted, &serde_json::json!({})).0, CheckOutcome::Pass);
+        let panicked = format!("{rebooted}\n[FAILED] Failed to start ssh.service");
+        assert!(judged(&panicked, &serde_json::json!({})).1.contains("ssh.service"));
+        let panic = format!("{GOOD}\n{down}[ 99.0] Kernel panic - not syncing: x\n");
+        assert!(judged(&panic, &serde_json::json!({})).1.contains("panic"));
     }
 
     #[test]

@@ -62,6 +62,10 @@ pub(crate) fn judge(
             CheckOutcome::Fail,
             format!("the power button did not turn the server off within {seconds:.0} s: it was forced off"),
         ),
+        Ok(Shutdown::Otherwise { how, by_guest }) => {
+            let outcome = if *by_guest { CheckOutcome::Fail } else { CheckOutcome::Inconclusive };
+            (outcome, format!("the server did not shut down as its power button asks: {how}"))
+        }
         Ok(Shutdown::InOrder | Shutdown::Unknown) if late => (
             CheckOutcome::Fail,
             format!(
@@ -95,6 +99,9 @@ mod tests {
         assert_eq!(judged(Ok(Shutdown::InOrder), 51), Fail);
         assert_eq!(judged(Ok(Shutdown::Forced), 5), Fail);
         assert_eq!(judged(Ok(Shutdown::Unknown), 5), Inconclusive);
+        let otherwise = |by_guest| Ok(Shutdown::Otherwise { how: "Kernel panic".to_owned(), by_guest });
+        assert_eq!(judged(otherwise(true), 5), Fail);
+        assert_eq!(judged(otherwise(false), 5), Inconclusive);
         assert_eq!(judged(Err("no answer".to_owned()), 5), Inconclusive);
     }
 }

@@ -153,10 +153,17 @@ pub enum ServerStatus {
 }
 
 /// How a server that was told to stop has stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shutdown {
     /// By itself, as the power button asks.
     InOrder,
+    /// In another way, and not by force.
+    Otherwise {
+        /// How, for people.
+        how: String,
+        /// The guest brought it about, not the host.
+        by_guest: bool,
+    },
     /// By force, after a grace period.
     Forced,
     /// The cloud does not say which of them it was.

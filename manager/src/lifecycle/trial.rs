@@ -21,7 +21,7 @@ use super::resumption::TrialStart;
 use super::served_gateway::ServedGateway;
 use super::settings::Settings;
 use super::stages::boot::Booted;
-use super::stages::{boot, upload, verify};
+use super::stages::{boot, judgement, observed, upload, verify};
 use super::state::trial::{end_of, may_move};
 use super::stop::Shutdown;
 use super::uploads::Uploads;
@@ -160,7 +160,11 @@ impl Trial {
         // Its end is known, and another image was asked already if one was to be.
         let begun = !matches!(start, TrialStart::Broken(_));
         match self.attempt(start).await {
-            Err(failure) if begun => control::ask(self, failure).await,
+            Err(failure) if begun => {
+                // An image that is known to be bad needs nobody beside it.
+                let failure = judgement::outweigh(failure, &observed::look_at_artifact(self).await);
+                control::ask(self, failure).await
+            }
             outcome => outcome,
         }
     }
@@ -191,6 +195,7 @@ impl Trial {
             }
             TrialStart::Waiting { .. } => {
                 self.enter(TrialState::Uploading, String::new()).await?;
+                self.judge_artifact().await?;
                 let image = upload::run(self).await?;
                 self.with_image(image).await
             }
@@ -207,6 +212,23 @@ impl Trial {
                 Err(Failure::new(Reason::State, "a trial that has its verdict was started again"))
             }
         }
+    }
+
+    /// The image as it was made is judged before any cloud has it. Other checks are heard all the same, unless the
+    /// schedule says that the first failure ends the trial.
+    async fn judge_artifact(&self) -> Result<(), Failure> {
+        let checks = observed::look_at_artifact(self).await;
+        if checks.is_empty() {
+            return Ok(());
+        }
+        self.record_checks(checks.clone()).await?;
+        let failure = judgement::known_failure(&checks).filter(|_| self.shared.schedule.fail_fast);
+        failure.map_or(Ok(()), |failure| {
+            Err(Failure {
+                message: format!("{}; fail_fast: it was not uploaded", failure.message),
+                ..failure
+            })
+        })
     }
 
     async fn with_image(&mut self, image: Done<Image>) -> Result<(Image, String), Failure> {

@@ -3,10 +3,16 @@
 //! Only observed here; `crate::checks::artifact` says what of it is wrong.
 
 use image_manager_agent::checks::identity::DBUS_MACHINE_ID;
+use image_manager_agent::checks::identity::known_files::{
+    CREDENTIALS, FOLDERS_OF_CREDENTIALS, HISTORIES, PROXY_FILES, PROXY_FOLDERS, SYSTEM_CREDENTIALS, Syntax,
+    holds_credentials, proxy_of,
+};
 use image_manager_agent::checks::packages::rpm::Trouble;
 use image_manager_agent::checks::public_keys;
 use serde::{Deserialize, Serialize};
 
+use super::boot::{self, MissingMount};
+use super::names::Names;
 use super::secrets::SecretKinds;
 use super::volume::{self, Files, Next, Volume};
 
@@ -57,8 +63,10 @@ pub struct Inspection {
     pub log_bytes: u64,
     /// It has QEMU's guest agent. `None`: an older manager did not look.
     pub guest_agent: Option<bool>,
-    /// It has a boot loader's configuration, or a kernel that one can find.
-    pub boots: bool,
+    /// Mounts of `fstab` from file systems that the image does not have.
+    pub missing_mounts: Vec<MissingMount>,
+    /// What the boot loader's menu starts and cannot, where none of its entries can be started.
+    pub boot_fault: Option<String>,
 }
 
 /// A secret of the build in a file of the image.
@@ -81,42 +89,20 @@ pub struct HostKey {
     pub fingerprint: String,
 }
 
-/// Files below a home directory.
-const CREDENTIALS: [&str; 9] = [
-    ".netrc",
-    ".git-credentials",
-    ".docker/config.json",
-    ".config/containers/auth.json",
-    ".aws/credentials",
-    ".config/openstack/clouds.yaml",
-    ".pypirc",
-    ".npmrc",
-    ".pgpass",
-];
-const HISTORIES: [&str; 6] =
-    [".bash_history", ".zsh_history", ".ash_history", ".python_history", ".mysql_history", ".lesshst"];
-const PROXIES: [&str; 4] = ["/etc/environment", "/etc/apt/apt.conf", "/etc/dnf/dnf.conf", "/etc/yum.conf"];
-const PROXY_DIRECTORIES: [&str; 2] = ["/etc/apt/apt.conf.d", "/etc/profile.d"];
+/// Folders with private keys of servers, and how deep they are looked through.
+const KEY_FOLDERS: [(&str, usize); 3] =
+    [("/etc/ssl/private", 1), ("/etc/pki/tls/private", 1), ("/etc/letsencrypt/archive", 2)];
 const CACHES: [&str; 5] =
     ["/var/cache/apt/archives", "/var/cache/dnf", "/var/cache/yum", "/var/cache/libdnf5", "/var/cache/zypp"];
 const GUEST_AGENTS: [&str; 3] = ["/usr/sbin/qemu-ga", "/usr/bin/qemu-ga", "/usr/local/bin/qemu-ga"];
-const LOADERS: [&str; 6] = [
-    "/boot/grub/grub.cfg",
-    "/boot/grub2/grub.cfg",
-    "/boot/loader/entries",
-    "/boot/extlinux/extlinux.conf",
-    "/boot/efi/EFI",
-    "/boot/syslinux/syslinux.cfg",
-];
-
-/// Looks at an image's file system, and through it for secrets.
-pub(super) fn take(files: &Files<'_>, sought: &SecretKinds) -> Inspection {
-    let mut seen = look(files.volume);
+/// Looks at an image's file system, and through it for secrets. `names` are those of all of its file systems.
+pub(super) fn take(files: &Files<'_>, names: &Names, sought: &SecretKinds) -> Inspection {
+    let mut seen = look(files.volume, names);
     sought.note(files, &mut seen);
     seen
 }
 
-fn look(volume: &dyn Volume) -> Inspection {
+fn look(volume: &dyn Volume, of_disk: &Names) -> Inspection {
     let mut seen = Inspection::default();
     for home in homes(volume) {
         at_home(volume, &home, &mut seen);
@@ -129,12 +115,19 @@ fn look(volume: &dyn Volume) -> Inspection {
             note_host_key(volume, file, &mut seen);
         }
     }
-    for path in PROXIES {
-        proxies(volume, path, &mut seen);
+    for (folder, depth) in KEY_FOLDERS {
+        private_keys(volume, folder, depth, &mut seen);
     }
-    for directory in PROXY_DIRECTORIES {
-        for name in names(volume, directory) {
-            proxies(volume, &format!("{directory}/{name}"), &mut seen);
+    let in_folders = FOLDERS_OF_CREDENTIALS.iter().flat_map(|folder| below(volume, folder));
+    for path in SYSTEM_CREDENTIALS.iter().map(|path| (*path).to_owned()).chain(in_folders) {
+        credentials(volume, path, &mut seen);
+    }
+    for (path, syntax) in PROXY_FILES {
+        proxies(volume, path, syntax, &mut seen);
+    }
+    for (folder, syntax) in PROXY_FOLDERS {
+        for path in below(volume, folder) {
+            proxies(volume, &path, syntax, &mut seen);
         }
     }
     let shadow = text(volume, "/etc/shadow");
@@ -153,7 +146,8 @@ fn look(volume: &dyn Volume) -> Inspection {
     seen.cache_bytes = CACHES.iter().map(|directory| measured(volume, directory, DEPTH)).sum();
     seen.log_bytes = measured(volume, "/var/log", DEPTH);
     seen.guest_agent = Some(GUEST_AGENTS.iter().any(|path| is_there(volume, path)));
-    seen.boots = LOADERS.iter().any(|path| is_there(volume, path));
+    seen.missing_mounts = boot::missing_mounts(&fstab, of_disk);
+    seen.boot_fault = boot::fault(volume, of_disk);
     seen
 }
 
@@ -163,10 +157,21 @@ fn machine_id(volume: &dyn Volume, path: &str) -> Option<String> {
     (!id.is_empty() && id != "uninitialized").then(|| id.to_owned())
 }
 
-/// root's home directory, and those below /home.
+/// The home directories of all users, and those below /home.
 fn homes(volume: &dyn Volume) -> Vec<String> {
-    let users = names(volume, "/home").into_iter().map(|name| format!("/home/{name}"));
-    ["/root".to_owned()].into_iter().chain(users).collect()
+    let users = text(volume, "/etc/passwd");
+    let of_users =
+        users.lines().filter_map(|line| line.split(':').nth(5)).map(|home| home.trim_end_matches('/'));
+    let of_users =
+        of_users.filter(|home| home.starts_with('/') && *home != "/nonexistent").map(str::to_owned);
+    let folders = names(volume, "/home").into_iter().map(|name| format!("/home/{name}"));
+    let mut homes = vec!["/root".to_owned(), "/etc/skel".to_owned()];
+    for home in folders.chain(of_users) {
+        if homes.len() < MOST && !homes.contains(&home) {
+            homes.push(home);
+        }
+    }
+    homes
 }
 
 fn at_home(volume: &dyn Volume, home: &str, seen: &mut Inspection) {
@@ -181,12 +186,30 @@ fn at_home(volume: &dyn Volume, home: &str, seen: &mut Inspection) {
             note_private_key(volume, path, seen);
         }
     }
-    for (list, known) in [(&mut seen.credentials, &CREDENTIALS[..]), (&mut seen.histories, &HISTORIES[..])] {
-        for name in known {
-            let path = format!("{home}/{name}");
-            if !text(volume, &path).trim().is_empty() {
-                note(list, path);
-            }
+    for name in CREDENTIALS {
+        credentials(volume, format!("{home}/{name}"), seen);
+    }
+    for name in HISTORIES {
+        let path = format!("{home}/{name}");
+        if !text(volume, &path).trim().is_empty() {
+            note(&mut seen.histories, path);
+        }
+    }
+}
+
+fn credentials(volume: &dyn Volume, path: String, seen: &mut Inspection) {
+    if holds_credentials(&path, &text(volume, &path)) {
+        note(&mut seen.credentials, path);
+    }
+}
+
+/// Private keys below a folder.
+fn private_keys(volume: &dyn Volume, folder: &str, depth: usize, seen: &mut Inspection) {
+    for path in below(volume, folder) {
+        if depth > 1 && volume.names(&path).is_ok() {
+            private_keys(volume, &path, depth - 1, seen);
+        } else {
+            note_private_key(volume, path, seen);
         }
     }
 }
@@ -211,14 +234,10 @@ fn note_host_key(volume: &dyn Volume, file: &str, seen: &mut Inspection) {
     }
 }
 
-fn proxies(volume: &dyn Volume, path: &str, seen: &mut Inspection) {
-    for line in text(volume, path).lines().map(str::trim) {
-        let lower = line.to_ascii_lowercase();
-        let comment = ["#", "//"].iter().any(|mark| line.starts_with(mark));
-        let names_one = lower.contains("proxy") && (lower.contains("://") || lower.contains(':'));
-        if names_one && !comment && !lower.contains("\"false\"") && !lower.ends_with("::proxy;") {
-            note(&mut seen.proxies, format!("{path}: {line}"));
-        }
+/// Only who the proxy is, not a password in its line.
+fn proxies(volume: &dyn Volume, path: &str, syntax: Syntax, seen: &mut Inspection) {
+    for proxy in text(volume, path).lines().filter_map(|line| proxy_of(line, syntax)) {
+        note(&mut seen.proxies, format!("{path}: {proxy}"));
     }
 }
 
@@ -234,6 +253,11 @@ fn names(volume: &dyn Volume, directory: &str) -> Vec<String> {
     names.retain(|name| name != "." && name != "..");
     names.truncate(MOST_ENTRIES);
     names
+}
+
+/// The paths of what is in a folder.
+fn below(volume: &dyn Volume, folder: &str) -> Vec<String> {
+    names(volume, folder).into_iter().map(|name| format!("{folder}/{name}")).collect()
 }
 
 /// A text; empty when there is none, or it is too large to be one of people.
@@ -267,105 +291,4 @@ fn measured(volume: &dyn Volume, directory: &str, depth: usize) -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    /// Files by their paths.
-    pub(in super::super) struct Tree(pub(in super::super) BTreeMap<&'static str, &'static str>);
-
-    impl Volume for Tree {
-        fn names(&self, directory: &str) -> Result<Vec<String>, Trouble> {
-            let mut names: Vec<String> = Vec::new();
-            for path in self.0.keys() {
-                let below = path
-                    .strip_prefix(directory.trim_end_matches('/'))
-                    .and_then(|rest| rest.strip_prefix('/'));
-                names.extend(below.and_then(|rest| rest.split('/').next()).map(str::to_owned));
-            }
-            names.dedup();
-            if names.is_empty() { Err(Trouble::Missing) } else { Ok(names) }
-        }
-
-        fn read(&self, path: &str, take: &mut dyn FnMut(&[u8]) -> Next) -> Result<(), Trouble> {
-            let text = self.0.get(path).ok_or(Trouble::Missing)?;
-            take(text.as_bytes());
-            Ok(())
-        }
-
-        fn link(&self, _: &str) -> Result<Vec<u8>, Trouble> {
-            Err(Trouble::Missing)
-        }
-    }
-
-    #[test]
-    fn a_clean_image_has_nothing() {
-        let clean = Tree(BTreeMap::from([
-            ("/etc/shadow", "root:*:19000:0:99999:7:::\ndaemon:!:19000::::::\n"),
-            ("/etc/fstab", "LABEL=cloudimg-rootfs / ext4 defaults 0 1\n"),
-            ("/etc/machine-id", "uninitialized\n"),
-            (
-                "/etc/apt/apt.conf.d/01keep",
-                "# Acquire::http::Proxy \"http://a:1/\";\nAcquire::Retries \"3\";\n",
-            ),
-            ("/root/.bashrc", "alias ls='ls --color'\n"),
-            ("/root/.ssh/authorized_keys", "\n# none\n"),
-            ("/var/log/dpkg.log", "install"),
-            ("/boot/grub/grub.cfg", "linux"),
-        ]));
-        let expected =
-            Inspection { log_bytes: 7, guest_agent: Some(false), boots: true, ..Inspection::default() };
-        assert_eq!(look(&clean), expected);
-    }
-
-    #[test]
-    fn each_rest_is_found() {
-        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
-        let seen = look(&Tree(BTreeMap::from([
-            ("/etc/ssh/ssh_host_ed25519_key", key),
-            ("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA root@builder\n"),
-            ("/home/ops/.ssh/id_ed25519", key),
-            ("/home/ops/.ssh/id_ed25519.pub", "ssh-ed25519 AAAA"),
-            ("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA me"),
-            ("/root/.netrc", "machine a login b password c"),
-            ("/home/ops/.bash_history", "ls"),
-            ("/etc/environment", "http_proxy=http://proxy.example:3128\n"),
-            ("/etc/apt/apt.conf.d/02proxy", "Acquire::http::Proxy \"http://proxy.example:3128\";\n"),
-            ("/etc/shadow", "root::19000:0:99999:7:::\nops:!:1::::::\n"),
-            ("/etc/fstab", "/dev/vda1 / ext4 defaults 0 1\n# /dev/sdb1\n/dev/mapper/a /a ext4\n"),
-            ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
-            ("/var/lib/dbus/machine-id", "fedcba9876543210fedcba9876543210\n"),
-            ("/var/cache/apt/archives/a.deb", "12345"),
-            ("/usr/sbin/qemu-ga", "program"),
-        ])));
-        assert_eq!(seen.private_keys, ["/home/ops/.ssh/id_ed25519", "/etc/ssh/ssh_host_ed25519_key"]);
-        let [host_key] = seen.host_keys.as_slice() else { panic!("{seen:?}") };
-        assert_eq!(host_key.file, "ssh_host_ed25519_key");
-        let expected = public_keys::fingerprint("AAAAC3NzaC1lZDI1NTE5AAAA");
-        assert_eq!(host_key.fingerprint, expected);
-        assert_eq!(seen.authorized_keys, ["/root/.ssh/authorized_keys"]);
-        assert_eq!(seen.credentials, ["/root/.netrc"]);
-        assert_eq!(seen.histories, ["/home/ops/.bash_history"]);
-        assert_eq!(seen.proxies.len(), 2, "{:?}", seen.proxies);
-        assert_eq!(seen.without_password, ["root"]);
-        assert_eq!(seen.unstable_mounts, ["/dev/vda1 / ext4 defaults 0 1"]);
-        assert_eq!(seen.machine_id.as_deref(), Some("0123456789abcdef0123456789abcdef"));
-        assert_eq!(seen.dbus_machine_id.as_deref(), Some("fedcba9876543210fedcba9876543210"));
-        assert_eq!((seen.cache_bytes, seen.boots, seen.guest_agent), (5, false, Some(true)));
-    }
-
-    /// Of an older manager, which knew less.
-    #[test]
-    fn what_an_older_manager_kept_can_be_read() {
-        let older = r#"{ "machine_id": "12ab", "cache_bytes": 5, "boots": true }"#;
-        let seen: Inspection = serde_json::from_str(older).unwrap();
-        let expected = Inspection {
-            machine_id: Some("12ab".to_owned()),
-            cache_bytes: 5,
-            boots: true,
-            ..Inspection::default()
-        };
-        assert_eq!(seen, expected);
-    }
-}
+pub(super) mod tests;

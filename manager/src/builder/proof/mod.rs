@@ -8,10 +8,12 @@
 //! no loop device, which could be left behind, and nothing of a foreign file system in the kernel. Some seconds for a
 //! Debian. An image that cannot be compared is no error, but its build says so aloud: [`Proof::warning`].
 
+mod boot;
 mod ext4;
 mod inspection;
 mod installed;
 mod kept;
+mod names;
 mod packages;
 mod partition;
 mod secrets;
@@ -34,7 +36,9 @@ use super::BuilderError;
 use super::inputs::Secret;
 use crate::reason::Reason;
 use crate::schedules::Format;
+pub use boot::MissingMount;
 pub use inspection::{HostKey, Inspection, Leak};
+use names::Names;
 pub use packages::Counts;
 pub(super) use packages::Verified;
 use partition::Kind;
@@ -180,7 +184,9 @@ fn read(raw: &Path, sought: &SecretKinds, stop: &AtomicBool) -> std::io::Result<
     let mut reasons = Vec::new();
     // A root that has no packages is looked into as well.
     let mut inspection = None;
-    let systems = partition::file_systems(&disk)?;
+    let partitions = partition::partitions(&disk)?;
+    let systems = partition::file_systems(&disk, &partitions);
+    let names = Names::read(&disk, &partitions)?;
     for (start, kind) in &systems {
         let opened = match kind {
             Kind::Ext => ext4::open(&disk, *start)?,
@@ -192,17 +198,17 @@ fn read(raw: &Path, sought: &SecretKinds, stop: &AtomicBool) -> std::io::Result<
                 let files = Files { volume: volume.as_ref(), stop };
                 match packages::verify(&files, raw)? {
                     Some(Verified { proof: Proof::NotPossible(why), .. }) => {
-                        inspection = Some(inspection::take(&files, sought));
+                        inspection = Some(inspection::take(&files, &names, sought));
                         reasons.insert(0, why);
                     }
                     Some(verified) => {
-                        let inspection = inspection::take(&files, sought);
+                        let inspection = inspection::take(&files, &names, sought);
                         let kept = kept::take(files.volume, &verified.packages)
                             .and_then(|kept| kept::without_secrets(kept, &inspection));
                         return Ok(Verified { kept, inspection: Ok(inspection), ..verified });
                     }
                     None if files.volume.names("/etc").is_ok() => {
-                        inspection = Some(inspection::take(&files, sought));
+                        inspection = Some(inspection::take(&files, &names, sought));
                     }
                     None => {}
                 }

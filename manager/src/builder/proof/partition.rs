@@ -4,6 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use super::names;
+
+/// Where the whole of a disk begins, and with it the table of its partitions.
+pub(super) const TABLE: u64 = 0;
 /// Bytes of a sector: DIB makes no others.
 const SECTOR: u64 = 512;
 /// Most entries of a GPT that are looked at.
@@ -32,23 +36,47 @@ pub(super) enum Kind {
     Other(&'static str),
 }
 
-/// The file systems of a disk, and where each begins: in its partitions, or on the whole of it. Those for the firmware
-/// are left out.
-pub(super) fn file_systems(disk: &File) -> io::Result<Vec<(u64, Kind)>> {
-    let mut starts = vec![0];
-    let mbr = read::<512>(disk, 0)?;
+/// A partition, or the whole of a disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Partition {
+    /// Its first byte.
+    pub(super) start: u64,
+    /// Its type, in a GPT, as it stands there.
+    pub(super) kind: Option<[u8; 16]>,
+    /// Its name as blkid's `PARTUUID`.
+    pub(super) uuid: Option<String>,
+    /// Its name as blkid's `PARTLABEL`.
+    pub(super) label: Option<String>,
+}
+
+/// The whole of a disk, first, and its partitions.
+pub(super) fn partitions(disk: &File) -> io::Result<Vec<Partition>> {
+    let mut partitions = vec![Partition { start: TABLE, ..Partition::default() }];
+    let mbr = read::<512>(disk, TABLE)?;
     if bytes::<2>(&mbr, 510) == Some([0x55, 0xaa]) {
-        for entry in (446..510).step_by(16) {
+        let disk_id = bytes::<4>(&mbr, 440).map_or(0, u32::from_le_bytes);
+        for (entry, number) in (446..510).step_by(16).zip(1..) {
             let kind = mbr.get(entry + 4).copied().unwrap_or_default();
             let first = bytes::<4>(&mbr, entry + 8).map_or(0, u32::from_le_bytes);
             match kind {
                 0 => {}
-                PROTECTIVE => starts.extend(gpt(disk)?),
-                _ => starts.push(u64::from(first) * SECTOR),
+                PROTECTIVE => partitions.extend(gpt(disk)?),
+                _ => partitions.push(Partition {
+                    start: u64::from(first) * SECTOR,
+                    uuid: Some(format!("{disk_id:08x}-{number:02x}")),
+                    ..Partition::default()
+                }),
             }
         }
     }
-    Ok(starts.into_iter().filter_map(|start| Some((start, kind(disk, start)?))).collect())
+    Ok(partitions)
+}
+
+/// The file systems of a disk, and where each begins: in its partitions, or on the whole of it. Those for the firmware
+/// are left out.
+pub(super) fn file_systems(disk: &File, partitions: &[Partition]) -> Vec<(u64, Kind)> {
+    let starts = partitions.iter().map(|partition| partition.start);
+    starts.filter_map(|start| Some((start, kind(disk, start)?))).collect()
 }
 
 fn kind(disk: &File, start: u64) -> Option<Kind> {
@@ -61,8 +89,8 @@ fn kind(disk: &File, start: u64) -> Option<Kind> {
     found.map(|(_, _, kind)| *kind)
 }
 
-/// First bytes of the partitions of a GPT.
-fn gpt(disk: &File) -> io::Result<Vec<u64>> {
+/// The partitions of a GPT.
+fn gpt(disk: &File) -> io::Result<Vec<Partition>> {
     let header = read::<92>(disk, SECTOR)?;
     if !header.starts_with(b"EFI PART") {
         return Ok(Vec::new());
@@ -70,19 +98,33 @@ fn gpt(disk: &File) -> io::Result<Vec<u64>> {
     let table = bytes::<8>(&header, 72).map_or(0, u64::from_le_bytes);
     let count = bytes::<4>(&header, 80).map_or(0, u32::from_le_bytes).min(MOST_ENTRIES);
     let size = bytes::<4>(&header, 84).map_or(0, u32::from_le_bytes);
-    let mut starts = Vec::new();
+    let mut partitions = Vec::new();
     for number in 0..count {
         let place =
             table.checked_mul(SECTOR).and_then(|at| at.checked_add(u64::from(number) * u64::from(size)));
         let Some(place) = place else { break };
-        let entry = read::<48>(disk, place)?;
-        let used = entry.iter().take(16).any(|byte| *byte != 0);
+        let entry = read::<128>(disk, place)?;
+        let kind = bytes::<16>(&entry, 0).unwrap_or_default();
         let first = bytes::<8>(&entry, 32).map_or(0, u64::from_le_bytes);
-        if used && let Some(start) = first.checked_mul(SECTOR) {
-            starts.push(start);
+        if kind != [0; 16]
+            && let Some(start) = first.checked_mul(SECTOR)
+        {
+            let uuid = bytes::<16>(&entry, 16).map(|[a, b, c, d, e, f, g, h, rest @ ..]| {
+                // The first three parts are little-endian numbers.
+                names::hyphenated(&[&[d, c, b, a, f, e, h, g][..], &rest].concat())
+            });
+            partitions.push(Partition { start, kind: Some(kind), uuid, label: Some(label(&entry)) });
         }
     }
-    Ok(starts)
+    Ok(partitions)
+}
+
+/// The name in an entry of a GPT: UTF-16.
+fn label(entry: &[u8]) -> String {
+    let letters = entry.get(56..128).unwrap_or_default().chunks_exact(2);
+    let letters = letters.filter_map(|pair| Some(u16::from_le_bytes(pair.try_into().ok()?)));
+    let letters: Vec<u16> = letters.take_while(|letter| *letter != 0).collect();
+    String::from_utf16_lossy(&letters)
 }
 
 fn read<const N: usize>(disk: &File, at: u64) -> io::Result<[u8; N]> {
@@ -107,6 +149,10 @@ mod tests {
         file
     }
 
+    fn found(disk: &File) -> Vec<(u64, Kind)> {
+        file_systems(disk, &partitions(disk).unwrap())
+    }
+
     fn put_superblock(disk: &File, at: u64) {
         disk.write_all_at(&[0x53, 0xef], at + 0x438).unwrap();
     }
@@ -115,14 +161,16 @@ mod tests {
     fn partitions_of_both_kinds_and_a_bare_file_system_are_found() {
         let bare = disk(1 << 20);
         put_superblock(&bare, 0);
-        assert_eq!(file_systems(&bare).unwrap(), [(0, Kind::Ext)]);
+        assert_eq!(found(&bare), [(0, Kind::Ext)]);
 
         let mbr = disk(4 << 20);
         mbr.write_all_at(&[0x83, 0, 0, 0, 0, 8, 0, 0], 446 + 16 + 4).unwrap();
         mbr.write_all_at(&[0x55, 0xaa], 510).unwrap();
-        assert_eq!(file_systems(&mbr).unwrap(), []);
+        assert_eq!(found(&mbr), []);
+        mbr.write_all_at(&[0x0d, 0x0c, 0x0b, 0x0a], 440).unwrap();
+        assert_eq!(partitions(&mbr).unwrap().pop().unwrap().uuid.as_deref(), Some("0a0b0c0d-02"));
         put_superblock(&mbr, 2048 * 512);
-        assert_eq!(file_systems(&mbr).unwrap(), [(2048 * 512, Kind::Ext)]);
+        assert_eq!(found(&mbr), [(2048 * 512, Kind::Ext)]);
 
         let gpt = disk(4 << 20);
         gpt.write_all_at(&[PROTECTIVE], 446 + 4).unwrap();
@@ -132,8 +180,13 @@ mod tests {
         gpt.write_all_at(&[8, 0, 0, 0, 128, 0, 0, 0], 512 + 80).unwrap();
         gpt.write_all_at(&[1], 1024 + 3 * 128).unwrap();
         gpt.write_all_at(&4096_u64.to_le_bytes(), 1024 + 3 * 128 + 32).unwrap();
+        gpt.write_all_at(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 1024 + 3 * 128 + 16).unwrap();
+        gpt.write_all_at(b"E\0S\0P\0", 1024 + 3 * 128 + 56).unwrap();
         put_superblock(&gpt, 4096 * 512);
-        assert_eq!(file_systems(&gpt).unwrap(), [(4096 * 512, Kind::Ext)]);
+        assert_eq!(found(&gpt), [(4096 * 512, Kind::Ext)]);
+        let of_gpt = partitions(&gpt).unwrap().pop().unwrap();
+        assert_eq!(of_gpt.uuid.as_deref(), Some("04030201-0605-0807-0900-000000000000"));
+        assert_eq!(of_gpt.label.as_deref(), Some("ESP"));
     }
 
     #[test]
@@ -141,7 +194,7 @@ mod tests {
         for (place, magic, kind) in MAGICS {
             let disk = disk(1 << 20);
             disk.write_all_at(magic, place).unwrap();
-            assert_eq!(file_systems(&disk).unwrap(), [(0, kind)]);
+            assert_eq!(found(&disk), [(0, kind)]);
         }
     }
 
@@ -149,13 +202,13 @@ mod tests {
     fn what_is_no_disk_has_none() {
         let mut short = tempfile::tempfile().unwrap();
         short.write_all(b"x").unwrap();
-        assert!(file_systems(&short).is_err());
+        assert!(partitions(&short).is_err());
         // A GPT that points beyond everything.
         let wild = disk(1 << 20);
         wild.write_all_at(&[PROTECTIVE], 446 + 4).unwrap();
         wild.write_all_at(&[0x55, 0xaa], 510).unwrap();
         wild.write_all_at(b"EFI PART", 512).unwrap();
         wild.write_all_at(&[0xff; 20], 512 + 72).unwrap();
-        assert_eq!(file_systems(&wild).unwrap(), []);
+        assert_eq!(found(&wild), []);
     }
 }

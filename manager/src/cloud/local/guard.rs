@@ -30,6 +30,8 @@ const PANIC_WINDOW: u64 = 64 << 10;
 
 /// QEMU's reason when its guest has rebooted.
 const GUEST_RESET: &str = "guest-reset";
+/// The same when it has powered itself off.
+const GUEST_SHUTDOWN: &str = "guest-shutdown";
 
 /// How a QEMU ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,15 @@ pub(super) struct Ending {
     pub(super) text: String,
     /// QEMU failed or was killed; the guest did not ask for it.
     pub(super) fault: bool,
+    /// The guest powered itself off, and its kernel did not panic by that.
+    pub(super) in_order: bool,
+}
+
+impl Ending {
+    /// Of a QEMU that failed.
+    fn fault(text: String) -> Self {
+        Self { text, fault: true, in_order: false }
+    }
 }
 
 /// Takes the process over until it ends, and whose guest may reboot also its successor. They are not killed when this
@@ -58,14 +69,14 @@ pub(super) fn watch_over(
             if !(reboots && allowed.swap(false, Ordering::Relaxed)) {
                 break match status {
                     Ok(status) => ending(status, reason.as_deref(), panic.as_deref()),
-                    Err(error) => Ending { text: format!("how it ended is not known: {error}"), fault: true },
+                    Err(error) => Ending::fault(format!("how it ended is not known: {error}")),
                 };
             }
             match start.run().await {
                 Ok(next) => child = next,
                 Err(error) => {
                     let text = format!("the guest rebooted, but QEMU could not be started again: {error}");
-                    break Ending { text, fault: true };
+                    break Ending::fault(text);
                 }
             }
         };
@@ -115,7 +126,7 @@ pub(super) fn is_too_long(console: &Path) -> bool {
 fn ending(status: ExitStatus, reason: Option<&str>, panic: Option<&str>) -> Ending {
     let fault = !status.success();
     let mut text = match (reason, status.code(), status.signal()) {
-        (Some("guest-shutdown"), ..) => "the guest powered off".to_owned(),
+        (Some(GUEST_SHUTDOWN), ..) => "the guest powered off".to_owned(),
         (Some(GUEST_RESET), ..) => "the guest rebooted, which ends a test server".to_owned(),
         (Some("guest-panic"), ..) => "the guest's kernel panicked".to_owned(),
         (Some(reason), ..) if reason.starts_with("host") => format!("it was stopped from outside ({reason})"),
@@ -127,11 +138,11 @@ fn ending(status: ExitStatus, reason: Option<&str>, panic: Option<&str>) -> Endi
         text.push_str("; its console says: ");
         text.push_str(panic);
     }
-    Ending { text, fault }
+    Ending { text, fault, in_order: reason == Some(GUEST_SHUTDOWN) && panic.is_none() }
 }
 
 /// The last line of a console that tells of a kernel panic.
-fn panic_line(console: &Path) -> Option<String> {
+pub(super) fn panic_line(console: &Path) -> Option<String> {
     let tail = tail(console, PANIC_WINDOW)?;
     let line = tail.lines().rfind(|line| line.contains("Kernel panic - not syncing"))?;
     Some(line.trim().chars().take(200).collect())
@@ -156,6 +167,9 @@ mod tests {
         let (fine, failed, killed) =
             (ExitStatus::from_raw(0), ExitStatus::from_raw(1 << 8), ExitStatus::from_raw(9));
         assert_eq!(ending(fine, Some("guest-shutdown"), None).text, "the guest powered off");
+        assert!(ending(fine, Some("guest-shutdown"), None).in_order);
+        assert!(!ending(fine, Some("guest-shutdown"), Some("Kernel panic - not syncing: x")).in_order);
+        assert!(!ending(fine, Some("guest-reset"), None).in_order && !ending(killed, None, None).in_order);
         assert!(ending(fine, Some("host-qmp-quit"), None).text.contains("from outside"));
         assert_eq!(ending(failed, None, None).text, "QEMU failed with exit code 1");
         assert_eq!(ending(killed, None, None).text, "QEMU was killed by signal 9");

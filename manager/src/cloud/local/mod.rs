@@ -249,7 +249,7 @@ impl Cloud for LocalCloud {
 
     async fn stop(&self, server: &Server) -> Result<Shutdown, CloudError> {
         check_name(&server.name)?;
-        self.servers.stop(&server.name, self.settings.shutdown_grace).await
+        self.servers.stop(&server.name, &server.console_log, self.settings.shutdown_grace).await
     }
 
     async fn save_disk(&self, server: &Server, to: &Path) -> Result<(), CloudError> {

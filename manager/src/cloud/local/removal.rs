@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use super::guard;
 use super::network;
 use super::processes::{self, Process};
 use super::qemu::{ORDERS, SOCKETS};
@@ -71,9 +72,14 @@ impl Servers {
     }
 
     /// Presses the power button until the guest is off, and ends QEMU when `grace` is over.
-    pub(super) async fn stop(&self, name: &str, grace: Duration) -> Result<Shutdown, CloudError> {
+    pub(super) async fn stop(
+        &self,
+        name: &str,
+        console: &Path,
+        grace: Duration,
+    ) -> Result<Shutdown, CloudError> {
         self.let_reboot(name, false);
-        let Some(process) = self.process(name).await? else { return Ok(Shutdown::InOrder) };
+        let Some(process) = self.process(name).await? else { return Ok(self.ended_before(name)) };
         let home = self.home(name);
         let deadline = Instant::now() + grace;
         let mut ended = false;
@@ -86,8 +92,8 @@ impl Servers {
             let _ = order(&home, "system_powerdown").await;
             ended = process.ended_within(left.min(PRESS_AGAIN)).await;
         }
-        let shutdown = if ended { Shutdown::InOrder } else { Shutdown::Forced };
-        if !ended {
+        let forced = !ended;
+        if forced {
             self.note_force(name);
             let _ = order(&home, "quit").await;
             ended = process.ended_within(ORDERLY).await || process.end(Signal::SIGKILL, KILLED).await;
@@ -101,7 +107,31 @@ impl Servers {
             // Its network, and the shell that waited for it: a removal finds what is left of them.
             process.ended_within(KNOWN).await;
         }
-        Ok(shutdown)
+        Ok(if forced { Shutdown::Forced } else { self.how_it_ended(name, console) })
+    }
+
+    /// How a server has ended whose power button was pressed.
+    fn how_it_ended(&self, name: &str, console: &Path) -> Shutdown {
+        match self.ending(name) {
+            Some(ending) if ending.in_order => Shutdown::InOrder,
+            Some(ending) => Shutdown::Otherwise { how: ending.text, by_guest: !ending.fault },
+            // Another process has started it: only its console is left to be asked.
+            None => match guard::panic_line(console) {
+                Some(panic) => Shutdown::Otherwise { how: panic, by_guest: true },
+                None => Shutdown::InOrder,
+            },
+        }
+    }
+
+    /// The same of one that was off before.
+    fn ended_before(&self, name: &str) -> Shutdown {
+        match self.ending(name) {
+            Some(ending) => {
+                let how = format!("it was off before the button was pressed: {}", ending.text);
+                Shutdown::Otherwise { how, by_guest: !ending.fault }
+            }
+            None => Shutdown::Unknown,
+        }
     }
 
     /// Ends all processes of a server and removes its directory. What is not there is fine.

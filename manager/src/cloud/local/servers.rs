@@ -241,6 +241,11 @@ impl Servers {
         })
     }
 
+    /// How a process that was started here has ended; `None`: it runs, or another manager started it.
+    pub(super) fn ending(&self, name: &str) -> Option<guard::Ending> {
+        self.with_started(|all| all.get(name).and_then(|started| started.ending.borrow().clone()))
+    }
+
     /// Notes that a server was killed because it did not shut down.
     pub(super) fn note_force(&self, name: &str) {
         self.with_started(|all| {

@@ -4,7 +4,7 @@ pub(super) mod boot;
 pub(super) mod build;
 mod claim;
 pub(super) mod judgement;
-mod observed;
+pub(super) mod observed;
 mod own_identity;
 pub(super) mod publish;
 pub(super) mod second_opinion;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use image_manager_agent::checks::descriptor::Observer;
 use image_manager_proto::v1;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::boot::{Booted, fetch_console, lately, seconds};
@@ -27,26 +28,48 @@ pub(super) async fn look(trial: &Trial, booted: &Booted, reported: &[v1::Check])
     // A server that is off says nothing more.
     asked.sort_by_key(|spec| spec.check.kind == poweroff::CHECK.kind);
     // Both go by what was seen in the artifact.
-    let of_artifact = [artifact::CHECK.kind, guest_agent::CHECK.kind];
-    let artifact = if asked.iter().any(|spec| of_artifact.contains(&spec.check.kind)) {
+    let by_artifact = [artifact::CHECK.kind, guest_agent::CHECK.kind];
+    let artifact = if asked.iter().any(|spec| by_artifact.contains(&spec.check.kind)) {
         inspection::of(trial.settings().state.clone(), trial.made_by()).await
     } else {
         Err("no check asks for it".to_owned())
     };
     for spec in asked {
-        let began = Instant::now();
-        let looked = timeout(spec.timeout, one(trial, booted, spec, reported, &artifact)).await;
-        let judged = looked.unwrap_or_else(|_| Judged::late(spec.timeout));
-        checks.push(v1::Check {
-            name: spec.name.clone(),
-            outcome: judged.outcome.into(),
-            required: spec.required,
-            duration: prost_types::Duration::try_from(began.elapsed()).ok(),
-            summary: judged.summary,
-            observations: Some(observations::from_json(&judged.observations)),
-        });
+        let looking = timeout(spec.timeout, one(trial, booted, spec, reported, &artifact));
+        checks.push(timed(spec, looking).await);
     }
     checks
+}
+
+/// The checks of the image itself, which are known before any server has booted it.
+pub(in crate::lifecycle) async fn look_at_artifact(trial: &Trial) -> Vec<v1::Check> {
+    let mut checks = Vec::new();
+    for spec in trial.target.checks.iter().filter(|spec| spec.check.kind == artifact::CHECK.kind) {
+        let looking = timeout(spec.timeout, async {
+            let artifact = inspection::of(trial.settings().state.clone(), trial.made_by()).await;
+            of_artifact(trial, spec, &artifact).await
+        });
+        checks.push(timed(spec, looking).await);
+    }
+    checks
+}
+
+async fn timed(spec: &CheckSpec, looking: impl Future<Output = Result<Judged, Elapsed>>) -> v1::Check {
+    let began = Instant::now();
+    let judged = looking.await.unwrap_or_else(|_| Judged::late(spec.timeout));
+    v1::Check {
+        name: spec.name.clone(),
+        outcome: judged.outcome.into(),
+        required: spec.required,
+        duration: prost_types::Duration::try_from(began.elapsed()).ok(),
+        summary: judged.summary,
+        observations: Some(observations::from_json(&judged.observations)),
+    }
+}
+
+async fn of_artifact(trial: &Trial, spec: &CheckSpec, artifact: &Result<Inspection, String>) -> Judged {
+    let sizes = trial.history().image_sizes(trial.made_by()).await.map_err(|error| error.to_string());
+    artifact::judge(&spec.settings, artifact, &sizes)
 }
 
 async fn one(
@@ -60,10 +83,7 @@ async fn one(
         kind if kind == boot_time::CHECK.kind => {
             boot_time::judge(&spec.settings, &times(trial, booted, reported).await)
         }
-        kind if kind == artifact::CHECK.kind => {
-            let sizes = trial.history().image_sizes(trial.made_by()).await.map_err(|error| error.to_string());
-            artifact::judge(&spec.settings, artifact, &sizes)
-        }
+        kind if kind == artifact::CHECK.kind => of_artifact(trial, spec, artifact).await,
         kind if kind == console::CHECK.kind => console(trial, booted, spec).await,
         kind if kind == guest_agent::CHECK.kind => guest_agent(trial, booted, spec, artifact).await,
         kind if kind == poweroff::CHECK.kind => {
