@@ -129,10 +129,15 @@ impl ImageManager for Control {
         &self,
         _request: Request<v1::ListSchedulesRequest>,
     ) -> Answer<v1::ListSchedulesResponse> {
-        let states = self.manager.history().schedule_states().await.map_err(history_status)?;
+        let history = self.manager.history();
+        let states = history.schedule_states().await.map_err(history_status)?;
+        let current = self.manager.schedules();
+        let names = current.schedules.iter().map(|schedule| schedule.name.clone()).collect();
+        let mut needing = history.needing_attention(names).await.map_err(history_status)?;
         let mut schedules = Vec::new();
-        for schedule in &self.manager.schedules().schedules {
-            schedules.push(self.message(schedule, states.get(&schedule.name)).await?);
+        for schedule in &current.schedules {
+            let concerns = needing.remove(&schedule.name).unwrap_or_default();
+            schedules.push(self.message(schedule, states.get(&schedule.name), concerns).await?);
         }
         let schedules_error = self.manager.schedules_error().unwrap_or_default();
         let problems = self.manager.problems().await.map_err(history_status)?;
@@ -277,13 +282,16 @@ impl Control {
         let history = self.manager.history();
         history.set_paused(name, paused, by).await.map_err(history_status)?;
         let states = history.schedule_states().await.map_err(history_status)?;
-        Ok(Response::new(self.message(&schedule, states.get(name)).await?))
+        let needing = history.needing_attention(vec![name.to_owned()]).await.map_err(history_status)?;
+        let concerns = needing.into_values().flatten().collect();
+        Ok(Response::new(self.message(&schedule, states.get(name), concerns).await?))
     }
 
     async fn message(
         &self,
         schedule: &Schedule,
         state: Option<&ScheduleState>,
+        needs_attention: Vec<v1::Build>,
     ) -> Result<v1::Schedule, Status> {
         let paused = state.is_some_and(|state| state.paused);
         let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
@@ -311,6 +319,7 @@ impl Control {
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
             last_build,
             last_ended_build,
+            needs_attention,
             targets: schedule.targets.iter().map(target).collect(),
             reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             rolls_back: schedule.on_failure == OnFailure::RollBack,

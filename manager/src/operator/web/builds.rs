@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
-use super::marks::FailedChecks;
 use super::{Web, figures, marks};
 use crate::clock;
 use crate::history::{BuildFilter, Named as _};
@@ -97,7 +96,6 @@ pub(super) async fn page(
     Query(parameters): Query<Parameters>,
 ) -> Answer {
     let found = web.manager.history().builds(parameters.filter()?).await?;
-    let failed = failed_checks(&web, &found.builds).await?;
     let mut names: Vec<_> =
         web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
     if !parameters.schedule.is_empty() && !names.contains(&parameters.schedule) {
@@ -118,7 +116,7 @@ pub(super) async fn page(
                     @if parameters.filters() { "No builds match these filters." } @else { "Nothing has been built yet." }
                 }
             } @else {
-                (table(&found.builds, &failed))
+                (table(&found.builds))
             }
         }
         nav.pages aria-label="Pages" {
@@ -158,13 +156,7 @@ fn filters(parameters: &Parameters, names: &[String]) -> Markup {
     }
 }
 
-/// The checks that failed of the builds of a list.
-pub(super) async fn failed_checks(web: &Web, builds: &[v1::Build]) -> Result<FailedChecks, Refusal> {
-    let bad = builds.iter().filter(|build| !build.reason.is_empty()).map(|build| build.id.clone());
-    Ok(web.manager.history().failed_checks(bad.collect()).await?)
-}
-
-pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
+pub(super) fn table(builds: &[v1::Build]) -> Markup {
     html! {
         form method="get" action="/compare" {
             div.table-box tabindex="0" role="region" aria-label="Builds" {
@@ -184,14 +176,14 @@ pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
                             }
                         }
                     }
-                    tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index, failed)) } }
+                    tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index)) } }
                 }
             }
         }
     }
 }
 
-fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
+fn row(build: &v1::Build, index: usize) -> Markup {
     let short = figures::short(&build.id);
     html! {
         tr {
@@ -201,7 +193,7 @@ fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
             }
             td.name { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
-            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::why(build, failed)) } }
+            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::why(build)) } }
             td { (figures::distance(build.created_at.as_ref().and_then(crate::clock::utc))) }
             td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
             td.right.wide { @if let Some(image) = trials::image(build) { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }

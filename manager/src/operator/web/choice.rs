@@ -113,7 +113,7 @@ pub(super) fn is_in(standing: &Standing, show: &str) -> bool {
 fn says(standing: &Standing, wanted: &str) -> bool {
     let schedule = &standing.schedule;
     let published = schedule.publish.as_ref().map(|publish| publish.name.as_str());
-    let reason = standing.last().map(|build| build.reason.as_str());
+    let reason = standing.told().map(|build| build.reason.as_str());
     schedule
         .clouds()
         .into_iter()

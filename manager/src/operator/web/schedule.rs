@@ -51,7 +51,6 @@ pub(super) async fn page(
     let filter =
         BuildFilter { schedule: Some(name.clone()), limit: ROWS, bare: true, ..BuildFilter::default() };
     let newest = history.builds(filter).await?;
-    let failed = builds::failed_checks(&web, &newest.builds).await?;
     let schedule = match web.manager.schedule(&name) {
         Ok(schedule) => Some(schedule),
         // One that is no longer in the file has its history all the same.
@@ -104,7 +103,7 @@ pub(super) async fn page(
                 a href={ "/builds?schedule=" (name) } { "All builds" }
             }
             @if newest.builds.is_empty() { p.empty { "Nothing has been built yet." } }
-            @else { (builds::table(&newest.builds, &failed)) }
+            @else { (builds::table(&newest.builds)) }
         }
     };
     Ok(page.render(&body))
@@ -115,7 +114,9 @@ async fn standing(web: &Web, schedule: Schedule) -> Result<Standing, Refusal> {
     let state = history.schedule_states().await?.remove(&schedule.name);
     let mut newest = history.newest_of_each(vec![schedule.name.clone()], STRIP).await?;
     let builds = newest.remove(&schedule.name).unwrap_or_default();
-    Ok(Standing::new(schedule, state, builds, clock::now()))
+    let mut needing = history.needing_attention(vec![schedule.name.clone()]).await?;
+    let concerns = needing.remove(&schedule.name).unwrap_or_default();
+    Ok(Standing::new(schedule, state, builds, concerns, clock::now()))
 }
 
 /// The images that have the schedule's name, one a cloud.
