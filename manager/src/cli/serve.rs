@@ -127,6 +127,7 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     let (history, state) = (manager.history().clone(), manager.settings().state.clone());
     start_retention(history, state, retention, firing.clone());
     manager.start_pruning(firing.clone());
+    manager.start_watching_clouds(firing.clone());
     let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
     let access = access.map_err(Trouble::errored)?;
     lock.sign(Some(operator_address))?;

@@ -10,6 +10,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 
 use super::cleaner::{Cleaner, Reconciler};
+use super::cloud_watch;
 use super::clouds::{CloudSilence, Clouds};
 use super::current_schedules::CurrentSchedules;
 use super::driver::BuildContext;
@@ -195,6 +196,7 @@ impl Manager {
         }
         self.inner.records.remember(&schedules).await?;
         self.inner.clouds.add(added);
+        self.inner.clouds.forget_all_but(&cloud_watch::used(&schedules));
         self.inner.schedules.replace(schedules);
         Ok(())
     }
@@ -214,9 +216,13 @@ impl Manager {
         self.inner.clouds.all()
     }
 
-    /// How each cloud was found when it was asked last; `None`: it answered. Nothing is asked for this.
+    /// How each cloud of a schedule was found when it was asked last; `None`: it answered. Nothing is asked for this.
     pub fn found_clouds(&self) -> BTreeMap<String, Option<CloudSilence>> {
-        self.inner.clouds.found()
+        let used = cloud_watch::used(&self.schedules());
+        let mut found = self.inner.clouds.found();
+        // What an older schedule left in another cloud is removed, and told of as what is left there.
+        found.retain(|cloud, _| used.contains(cloud));
+        found
     }
 
     /// The clouds that did not answer when they were asked last.
@@ -243,6 +249,11 @@ impl Manager {
     /// Fires schedules, and reconciles, until `stop` is cancelled.
     pub async fn start_scheduler(&self, stop: CancellationToken) -> Result<(), JobSchedulerError> {
         self.inner.scheduler.clone().start(stop).await
+    }
+
+    /// Asks the clouds of the schedules now and then whether they answer, until `stop` is cancelled.
+    pub fn start_watching_clouds(&self, stop: CancellationToken) {
+        cloud_watch::start(self.inner.clouds.clone(), self.inner.schedules.clone(), stop);
     }
 
     /// Looks for older images whose time has come, until `stop` is cancelled.
