@@ -55,11 +55,11 @@ const GET_BUILD: Endpoint = Endpoint {
 };
 const COMPARE_BUILDS: Endpoint = Endpoint {
     path: "/api/v1/compare",
-    summary: "What differs between two builds",
+    summary: "What differs between two builds; without a, since the last good build before b",
     request: "CompareBuildsRequest",
     answer: "CompareBuildsResponse",
     in_path: None,
-    required: &["a", "b"],
+    required: &["b"],
     page: 0,
 };
 const LIST_IMAGES: Endpoint = Endpoint {

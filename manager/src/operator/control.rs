@@ -176,9 +176,12 @@ impl ImageManager for Control {
         request: Request<v1::CompareBuildsRequest>,
     ) -> Answer<v1::CompareBuildsResponse> {
         let request = request.into_inner();
-        let (a, b) = (self.resolve(&request.a).await?, self.resolve(&request.b).await?);
-        let state = &self.manager.settings().state;
-        compare(self.manager.history(), state, &a, &b).await.map(Response::new).map_err(history_status)
+        let history = self.manager.history();
+        let (a, b) = history.resolve_pair(&request.a, &request.b).await.map_err(history_status)?;
+        compare(history, &self.manager.settings().state, &a, &b)
+            .await
+            .map(Response::new)
+            .map_err(history_status)
     }
 
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Answer<v1::ListImagesResponse> {

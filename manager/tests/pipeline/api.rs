@@ -46,6 +46,7 @@ fn what_the_command_line_tells_is_told_over_http_too() {
         ("/api/v1/builds?state=done", 400, "invalid_argument", "one of queued, building"),
         ("/api/v1/builds?stat=failed", 400, "invalid_argument", "it takes schedule, state"),
         ("/api/v1/compare?a=latest", 400, "invalid_argument", "needs the parameter b"),
+        ("/api/v1/compare?b=latest", 404, "not_found", "no build of bad before"),
         ("/api/v1/images?page_size=1001", 400, "invalid_argument", "expected at most 1000"),
     ] {
         let (answered, body) = ask(path);

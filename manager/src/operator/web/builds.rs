@@ -157,6 +157,7 @@ fn filters(parameters: &Parameters, names: &[String]) -> Markup {
 }
 
 pub(super) fn table(builds: &[v1::Build]) -> Markup {
+    let good = last_good(builds);
     html! {
         form method="get" action="/compare" {
             div.table-box tabindex="0" role="region" aria-label="Builds" {
@@ -176,14 +177,29 @@ pub(super) fn table(builds: &[v1::Build]) -> Markup {
                             }
                         }
                     }
-                    tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index)) } }
+                    tbody {
+                        @for (index, build) in builds.iter().enumerate() {
+                            (row(build, (Some(index) == good, index == 0)))
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-fn row(build: &v1::Build, index: usize) -> Markup {
+/// The place of the newest build that passed before the first one in its schedule. One that is on a later page is found
+/// when no other is chosen.
+fn last_good(builds: &[v1::Build]) -> Option<usize> {
+    let newest = builds.first()?;
+    let good = |build: &v1::Build| {
+        build.schedule == newest.schedule && build.state() == BuildState::Succeeded && !build.verification
+    };
+    builds.iter().skip(1).position(good).map(|place| place + 1)
+}
+
+/// `older`, `newer`: whether it is that one of the comparison to begin with.
+fn row(build: &v1::Build, (older, newer): (bool, bool)) -> Markup {
     let short = figures::short(&build.id);
     html! {
         tr {
@@ -198,9 +214,40 @@ fn row(build: &v1::Build, index: usize) -> Markup {
             td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
             td.right.wide { @if let Some(image) = trials::image(build) { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }
             td.pick {
-                input type="radio" name="a" value=(build.id) checked[index == 1] aria-label={ "Compare from " (short) };
-                input type="radio" name="b" value=(build.id) checked[index == 0] aria-label={ "Compare to " (short) };
+                input type="radio" name="a" value=(build.id) checked[older] aria-label={ "Compare from " (short) };
+                input type="radio" name="b" value=(build.id) checked[newer] aria-label={ "Compare to " (short) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_build_is_compared_with_the_last_good_one_before_it() {
+        let build = |id: &str, schedule: &str, state: BuildState| v1::Build {
+            id: id.to_owned(),
+            schedule: schedule.to_owned(),
+            state: state.into(),
+            ..v1::Build::default()
+        };
+        let mut builds = vec![
+            build("1", "debian", BuildState::Failed),
+            build("2", "ubuntu", BuildState::Succeeded),
+            build("3", "debian", BuildState::Failed),
+            v1::Build { verification: true, ..build("4", "debian", BuildState::Succeeded) },
+            build("5", "debian", BuildState::Succeeded),
+            build("6", "debian", BuildState::Succeeded),
+        ];
+        let page = table(&builds).into_string();
+        for checked in ["name=\"a\" value=\"5\" checked", "name=\"b\" value=\"1\" checked"] {
+            assert!(page.contains(checked), "{checked}: {page}");
+        }
+        assert_eq!(page.matches(" checked").count(), 2);
+        builds.truncate(4);
+        let page = table(&builds).into_string();
+        assert_eq!(page.matches(" checked").count(), 1, "the last good one is looked for: {page}");
     }
 }

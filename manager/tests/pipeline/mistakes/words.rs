@@ -50,12 +50,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(&["trigger", "tiny", "--force", "--verify"], "cannot be used with", "'--verify'", "Usage:"),
     wrong(&["show"], "required arguments were not provided", "<BUILD>", "Usage: image-manager show"),
-    wrong(
-        &["compare", "latest"],
-        "required arguments were not provided",
-        "<B>",
-        "Usage: image-manager compare",
-    ),
+    wrong(&["compare"], "required arguments were not provided", "<A>", "Usage: image-manager compare"),
     wrong(&["--state", "x", "show", "latest"], "unexpected argument", "'--state'", "'show --state' exists"),
     wrong(
         &["history", "latest"],
