@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     let since_ms = arguments
         .since
         .as_deref()
-        .map(|since| when::parse_time(since, "--since"))
+        .map(|since| when::parse_since(since, "--since"))
         .transpose()
         .map_err(Trouble::usage)?;
     if let Some(meant) = meant_state(&directory) {

@@ -177,6 +177,14 @@ impl Manager {
         self.inner.schedules.get(name)
     }
 
+    /// Refuses a filter by a schedule that is neither in the file nor was ever built. Empty: no filter.
+    pub async fn expect_schedule(&self, name: &str) -> Result<(), HistoryError> {
+        if name.is_empty() || self.schedule(name).is_ok() {
+            return Ok(());
+        }
+        self.history().expect_schedule(name).await
+    }
+
     /// Makes the schedules known to the history, so that it is known since when each one counts.
     pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
         self.inner.records.remember(&self.schedules()).await

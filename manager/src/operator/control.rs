@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::access::{Access, Caller, Role};
-use super::statuses::{history_status, page_size, token_status, trigger_status};
+use super::statuses::{expect_past, history_status, page_size, token_status, trigger_status};
 use super::{publications, watch};
 use crate::clock;
 use crate::clock::{milliseconds, timestamp};
@@ -68,6 +68,7 @@ impl ImageManager for Control {
         let request = request.into_inner();
         let some = |text: String| (!text.is_empty()).then_some(text);
         self.expect_schedule(&request.schedule).await?;
+        expect_past(request.since.as_ref())?;
         let limit = page_size(request.page_size, PAGE, BuildFilter::MOST)?;
         if !request.page_token.is_empty() && uuid::Uuid::try_parse(&request.page_token).is_err() {
             return Err(Status::invalid_argument(
@@ -161,6 +162,13 @@ impl ImageManager for Control {
             && milliseconds(since) >= milliseconds(until)
         {
             return Err(Status::invalid_argument("since is not before until: the range is empty"));
+        }
+        if request.until.is_none() {
+            expect_past(request.since.as_ref())?;
+        }
+        if request.points > ReportQuery::MOST_POINTS {
+            let (points, most) = (request.points, ReportQuery::MOST_POINTS);
+            return Err(Status::invalid_argument(format!("points {points}: expected at most {most}")));
         }
         let query = ReportQuery {
             schedule: (!request.schedule.is_empty()).then_some(request.schedule),
@@ -272,12 +280,8 @@ impl Control {
         self.manager.history().resolve(text).await.map_err(history_status)
     }
 
-    /// A filter's schedule: one of the file, or one that was ever built. Empty: no filter.
     async fn expect_schedule(&self, name: &str) -> Result<(), Status> {
-        if name.is_empty() || self.manager.schedule(name).is_ok() {
-            return Ok(());
-        }
-        self.manager.history().expect_schedule(name).await.map_err(history_status)
+        self.manager.expect_schedule(name).await.map_err(history_status)
     }
 
     async fn set_paused(&self, name: &str, paused: bool, by: Principal) -> Answer<v1::Schedule> {

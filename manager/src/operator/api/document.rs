@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Endpoint;
 use super::parameters::{descriptor, words};
+use crate::history::ReportQuery;
 
 /// The document for these paths.
 pub(super) fn of(endpoints: &[&Endpoint]) -> Json {
@@ -69,6 +70,9 @@ fn parameter(endpoint: &Endpoint, field: &FieldDescriptor) -> Json {
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Uint32 if field.name() == "page_size" => {
                 json!({ "type": "integer", "minimum": 0, "maximum": endpoint.page })
+            }
+            Kind::Uint32 if field.name() == "points" => {
+                json!({ "type": "integer", "minimum": 0, "maximum": ReportQuery::MOST_POINTS })
             }
             Kind::Uint32 => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
             Kind::Enum(words_of) => {

@@ -1,10 +1,11 @@
 //! `/builds`: all builds, newest first, with filters and pages.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use image_manager_proto::v1::{self, BuildState};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
 use super::{Web, figures, marks};
@@ -56,6 +57,10 @@ impl Parameters {
                 Some(clock::now().timestamp_millis() - hours * 3_600_000)
             }
         };
+        if !self.before.is_empty() && uuid::Uuid::try_parse(&self.before).is_err() {
+            let before = &self.before;
+            return Err(Refusal::bad_request(format!("before={before}: expected the whole id of a build")));
+        }
         Ok(BuildFilter {
             schedule: some(&self.schedule),
             state,
@@ -93,8 +98,9 @@ impl Parameters {
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
+    web.manager.expect_schedule(&parameters.schedule).await?;
     let found = web.manager.history().builds(parameters.filter()?).await?;
     let mut names: Vec<_> =
         web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
@@ -224,6 +230,16 @@ fn row(build: &v1::Build, (older, newer): (bool, bool)) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_builds_begins_after_a_build() {
+        let before = |id: &str| Parameters { before: id.to_owned(), ..Parameters::default() }.filter();
+        let id = "019a21b0-3f72-71c7-8d09-52cee028ec3c";
+        assert_eq!(before(id).unwrap().before.as_deref(), Some(id));
+        assert_eq!(before("").unwrap().before, None);
+        let refusal = before("zzz").unwrap_err();
+        assert_eq!(refusal.message, "before=zzz: expected the whole id of a build");
+    }
 
     #[test]
     fn the_newest_build_is_compared_with_the_last_good_one_before_it() {

@@ -6,6 +6,7 @@ use image_manager_proto::v1;
 use serde::Deserialize;
 
 use super::address::with_query;
+use super::asked::number;
 use super::error::Refusal;
 use super::groups::{self, GROUPINGS, Group};
 use super::overview::Standing;
@@ -32,6 +33,7 @@ pub(super) struct Choice {
     /// By what they are grouped.
     pub(super) group: String,
     /// The page; the first one is 1, and 0 is it too.
+    #[serde(deserialize_with = "number")]
     pub(super) page: usize,
 }
 

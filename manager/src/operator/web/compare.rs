@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use image_manager_proto::counted;
 use image_manager_proto::v1;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::build_parts::attach_time;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
@@ -31,7 +32,7 @@ pub(super) struct Parameters {
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
     if parameters.b.is_empty() {
         return Err(Refusal::bad_request(

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use image_manager_proto::v1;
 use maud::{Markup, html};
 
+use super::asked::Asked;
 use super::choice::{Choice, ORDERS, ROWS, SHOWS, is_in};
 use super::error::Answer;
 use super::groups::{self, GROUPINGS, Group};
@@ -77,7 +78,7 @@ impl Standing {
     }
 }
 
-pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(choice): Query<Choice>) -> Answer {
+pub(super) async fn page(State(web): State<Web>, caller: Caller, Asked(choice): Asked<Choice>) -> Answer {
     choice.check()?;
     let standings = standings(&web).await?;
     let (found, groups) = choice.of(&standings);

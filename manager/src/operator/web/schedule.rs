@@ -1,11 +1,12 @@
 //! `/schedules/NAME`: what a schedule is, how it stands, and how it went.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use image_manager_proto::{percent, v1};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
 use super::overview::{self, STRIP, Standing};
@@ -39,7 +40,7 @@ pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
     let history = web.manager.history();
     let (range, _, days) = RANGES
