@@ -13,6 +13,7 @@ pub(crate) mod json;
 mod listener;
 mod metrics;
 mod publications;
+mod reflection;
 mod rules;
 mod server;
 mod statuses;
