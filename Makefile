@@ -4,6 +4,7 @@
 # make test-openstack   only those, and a real Debian on this host and there at once, which make test leaves out
 # make test-distributions   builds, boots and checks each distribution that can be had here; prints a table; and builds of a
 #              real Debian that make test leaves out: some that fail, and one from a repository with a password
+# make test-api   has schemathesis make up requests to /api/v1 for an hour, or API_SECONDS; make test asks the fixed cases
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
 # make test-reproducible   builds anew in another directory; the programs and the package must be the same, byte for byte
 # make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
@@ -33,7 +34,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions test-api test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -160,6 +161,10 @@ test-openstack: install-test
 test-distributions: install-test agent build
 	cargo $(TESTER) -p image-manager --test builder --test pipeline -- a_real_debian private_repository debian_passes_thoroughly
 	testbed/distributions/run
+
+API_SECONDS ?= 3600
+test-api: install-test agent
+	IMAGE_MANAGER_TEST_API_SECONDS=$(API_SECONDS) cargo test -p image-manager --test pipeline told_over_http_too -- --nocapture
 
 # Some minutes, and those of a release build.
 test-package: install-test agent build

@@ -90,7 +90,7 @@ pub(crate) enum Verb {
     /// Sum up the builds of a time range, for each schedule
     #[command(after_help = examples::REPORT)]
     Report(ReportArguments),
-    /// Show what differs between two builds: packages, size, times, checks
+    /// Show what differs between two builds, or in one since the last good one: packages, size, times, checks
     #[command(after_help = examples::COMPARE)]
     Compare(CompareArguments),
     /// List what this host lacks, each with the command that fixes it

@@ -10,7 +10,7 @@ use crate::history::AuditRow;
 use crate::untrusted::{Untrusted, csv, json};
 
 pub(crate) async fn run(arguments: AuditArguments) -> Outcome {
-    let since = arguments.since.as_deref().map(|since| when::parse_time(since, "--since")).transpose();
+    let since = arguments.since.as_deref().map(|since| when::parse_since(since, "--since")).transpose();
     let since = since.map_err(Trouble::usage)?;
     let history = open_history(&arguments.state.state)?;
     let rows = history.audit(since, arguments.limit).await.map_err(Trouble::errored)?;

@@ -1,4 +1,4 @@
-//! `image-manager compare`: what differs between two builds.
+//! `image-manager compare`: what differs between two builds, or in one since the last good one before it.
 
 use image_manager_proto::counted;
 use image_manager_proto::v1::{self, CheckOutcome, CompareBuildsResponse};
@@ -9,38 +9,24 @@ use super::report::took;
 use super::show::{clouds, not_found};
 use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, Trouble, json, when};
-use crate::history::{History, Named as _};
+use crate::history::Named as _;
 use crate::lifecycle::trials::image;
 use crate::lifecycle::{compare, short_digest};
-
-/// Stands for the build of the same schedule before the other one.
-const PREVIOUS: &str = "previous";
 
 pub(crate) async fn run(arguments: CompareArguments) -> Outcome {
     let state = &arguments.state.state;
     let history = open_history(state)?;
-    let b = history.resolve(&arguments.b).await.map_err(not_found)?;
-    let a = if arguments.a == PREVIOUS {
-        before(&history, &b).await?
-    } else {
-        history.resolve(&arguments.a).await.map_err(not_found)?
+    let (a, b) = match &arguments.b {
+        Some(b) => (arguments.a.as_str(), b.as_str()),
+        None => ("", arguments.a.as_str()),
     };
+    let (a, b) = history.resolve_pair(a, b).await.map_err(not_found)?;
     let comparison = compare(&history, state, &a, &b).await.map_err(Trouble::errored)?;
     match arguments.format {
         OneFormat::Text => text::print(&render(&comparison, Style::of_stdout())),
         OneFormat::Json => text::print_document(&json::message("CompareBuildsResponse", &comparison)),
     }
     Ok(Exit::Done)
-}
-
-async fn before(history: &History, id: &str) -> Result<String, Trouble> {
-    let schedule = history.build(id).await.map_err(not_found)?.schedule;
-    let found = history.previous(&schedule, id).await.map_err(Trouble::errored)?;
-    found.ok_or_else(|| {
-        Trouble::usage(format!(
-            "no build of {schedule} came before {id}: give an id; `image-manager history` lists them"
-        ))
-    })
 }
 
 fn render(comparison: &CompareBuildsResponse, style: Style) -> Screen {

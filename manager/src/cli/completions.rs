@@ -86,11 +86,14 @@ pub(crate) fn builds() -> Vec<CompletionCandidate> {
     newest(&database).unwrap_or_default()
 }
 
-/// The same, and `previous`.
+/// The same, and what is before another build.
 pub(crate) fn earlier_builds() -> Vec<CompletionCandidate> {
-    let previous =
-        CompletionCandidate::new("previous").help(Some("the build of the same schedule before B".into()));
-    std::iter::once(previous).chain(builds()).collect()
+    let words = [
+        ("previous", "the build of the same schedule before B"),
+        ("last-good", "the newest one before B that passed"),
+    ];
+    let words = words.map(|(word, help)| CompletionCandidate::new(word).help(Some(help.into())));
+    words.into_iter().chain(builds()).collect()
 }
 
 fn newest(database: &Path) -> Option<Vec<CompletionCandidate>> {

@@ -70,6 +70,7 @@ rate is passed / (passed + failed). docs/json.md has every key of the JSON.";
 /// For `compare`.
 pub(super) const COMPARE: &str = "\
 Examples:
+  image-manager compare debian
   image-manager compare previous latest
   image-manager compare 0199a3c4 0199a8f2 --format json
 

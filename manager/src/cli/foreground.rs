@@ -56,7 +56,7 @@ pub(super) async fn change(
     lock: StateLock,
     asked: Asked,
 ) -> Result<Vec<v1::Publication>, Trouble> {
-    lock.sign(None)?;
+    lock.sign(None, false)?;
     close_to_readers(lock.directory())?;
     let begun = history.open_handovers().await.map_err(Trouble::errored)?;
     for (id, _) in unfinished(&history).await? {

@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: HistoryArguments) -> Outcome {
     let since_ms = arguments
         .since
         .as_deref()
-        .map(|since| when::parse_time(since, "--since"))
+        .map(|since| when::parse_since(since, "--since"))
         .transpose()
         .map_err(Trouble::usage)?;
     if let Some(meant) = meant_state(&directory) {
@@ -101,21 +101,28 @@ const CREATED: Column<v1::Build> = ("CREATED", |build| when::exact(build.created
 const AGE: Column<v1::Build> = ("AGE", |build| when::ago(build.created_at.as_ref()));
 const TOOK: Column<v1::Build> =
     ("TOOK", |build| when::between(build.started_at.as_ref(), build.finished_at.as_ref()));
-const REASON: Column<v1::Build> = ("REASON", |build| match (build.verification, build.reason.as_str()) {
-    (false, reason) => reason.to_owned(),
-    (true, "") => "verification".to_owned(),
-    (true, reason) => format!("{reason}, verification"),
-});
+const REASON: Column<v1::Build> = ("REASON", |build| reason(build, trials::why(build)));
+/// Where there is no room for the names of the checks that failed.
+const WORD: Column<v1::Build> = ("REASON", |build| reason(build, build.reason.clone()));
 /// Where there is no room for the reason, which says it otherwise.
 const KIND: Column<v1::Build> =
     ("KIND", |build| if build.verification { "verification" } else { "build" }.to_owned());
 
+fn reason(build: &v1::Build, why: String) -> String {
+    match (build.verification, why.as_str()) {
+        (false, _) => why,
+        (true, "") => "verification".to_owned(),
+        (true, why) => format!("{why}, verification"),
+    }
+}
+
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column<v1::Build>]; 6] = [
+const LAYOUTS: [&[Column<v1::Build>]; 7] = [
     &[ID, SCHEDULE, CLOUD, STATE, TRIGGER, CREATED, AGE, TOOK, REASON],
     &[ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, CREATED, AGE, TOOK, REASON],
     &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, REASON],
+    &[SHORT_ID, SCHEDULE, STATE, AGE, TOOK, WORD],
     &[SHORT_ID, SCHEDULE, KIND, STATE, AGE],
     &[SHORT_ID, SCHEDULE, STATE, AGE],
 ];
@@ -173,6 +180,11 @@ mod tests {
             reason: "dib_missing_package".into(),
             ..v1::Build::default()
         };
+        let unhealthy = v1::Build {
+            reason: "check_failed".into(),
+            failed_checks: ["disk", "ssh", "dns", "internet"].map(str::to_owned).into(),
+            ..build.clone()
+        };
         for width in [20, 60, 80, 100, 120, 200] {
             let said = table(std::slice::from_ref(&build), Style::of_width(width));
             let said = said.as_str();
@@ -180,6 +192,12 @@ mod tests {
             assert!(said.contains("019a21b0-3f72-71c7"), "{width}\n{said}");
             assert_eq!(width >= 60, said.contains("failed"), "{width}\n{said}");
             assert_eq!(width >= 100, said.contains("dib_missing_package"), "{width}\n{said}");
+            let said = table(std::slice::from_ref(&unhealthy), Style::of_width(width));
+            let said = said.as_str();
+            assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
+            assert_eq!(width >= 100, said.contains("check_failed"), "{width}\n{said}");
+            let named = said.contains("check_failed: disk, ssh, dns and 1 more");
+            assert_eq!(width >= 120, named, "{width}\n{said}");
         }
         let piped = table(&[build], Style::plain());
         let piped = piped.as_str();

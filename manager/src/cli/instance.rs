@@ -32,6 +32,16 @@ pub(crate) struct Holder {
     pub(crate) pid: u32,
     /// Where it takes operators; `None` for one that works in the foreground.
     pub(crate) operator: Option<SocketAddr>,
+    /// Whether it takes the token of `--api-token-file`.
+    #[serde(default)]
+    pub(crate) api_token_file: bool,
+}
+
+impl Holder {
+    /// Whether it is still there: one that was killed has taken nothing back.
+    pub(crate) fn is_alive(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
 }
 
 /// The lock of a state directory: one manager at a time.
@@ -77,8 +87,8 @@ impl StateLock {
     }
 
     /// Says who has the lock.
-    pub(crate) fn sign(&self, operator: Option<SocketAddr>) -> Result<(), Trouble> {
-        let holder = Holder { pid: std::process::id(), operator };
+    pub(crate) fn sign(&self, operator: Option<SocketAddr>, api_token_file: bool) -> Result<(), Trouble> {
+        let holder = Holder { pid: std::process::id(), operator, api_token_file };
         let text = serde_json::to_string(&holder).map_err(Trouble::errored)?;
         let path = holder_file(&self.directory);
         let partial = path.with_extension("partial");

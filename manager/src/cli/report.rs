@@ -15,13 +15,15 @@ const POINTS: u32 = 90;
 const MARKS: u32 = 60;
 
 pub(crate) async fn run(arguments: ReportArguments) -> Outcome {
-    let time = |text: Option<&str>, flag| {
-        text.map(|text| when::parse_time(text, flag)).transpose().map_err(Trouble::usage)
+    let time = |text: Option<&str>, flag, parse: fn(&str, &str) -> Result<i64, String>| {
+        text.map(|text| parse(text, flag)).transpose().map_err(Trouble::usage)
     };
+    // Up to now, unless another end is given.
+    let parse_since = if arguments.until.is_some() { when::parse_time } else { when::parse_since };
     let query = ReportQuery {
         schedule: arguments.schedule.clone(),
-        since_ms: time(arguments.since.as_deref(), "--since")?,
-        until_ms: time(arguments.until.as_deref(), "--until")?,
+        since_ms: time(arguments.since.as_deref(), "--since", parse_since)?,
+        until_ms: time(arguments.until.as_deref(), "--until", when::parse_time)?,
         points: if arguments.format == ReportFormat::Text { MARKS } else { POINTS },
     };
     if let (Some(since), Some(until)) = (query.since_ms, query.until_ms)

@@ -74,7 +74,7 @@ fn one_keeps_its_disk(schedule: &str, targets: &[Target]) -> Result<(), Trouble>
 
 /// Nobody serves the state directory: this process is the manager until the build has ended.
 async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) -> Outcome {
-    lock.sign(None)?;
+    lock.sign(None, false)?;
     let local = schedules.get(&arguments.followed.schedule).is_some_and(Schedule::is_on_this_host);
     let gateway = match arguments.followed.host.gateway {
         Some(gateway) => gateway,

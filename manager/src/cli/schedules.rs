@@ -7,6 +7,7 @@ use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, json, serving, when};
 use crate::history::{Named as _, build_has_ended};
+use crate::lifecycle::trials;
 
 pub(crate) async fn run(arguments: OverviewArguments) -> Outcome {
     let (mut client, _) = serving::manager(&arguments.serving).await?;
@@ -39,6 +40,9 @@ const ZONE: Column<v1::Schedule> = ("TIME ZONE", |schedule| schedule.timezone.cl
 const NEXT: Column<v1::Schedule> = ("NEXT", next);
 const LAST: Column<v1::Schedule> = ("LAST BUILD", last);
 const REASON: Column<v1::Schedule> =
+    ("REASON", |schedule| schedule.last_build.as_ref().map(trials::why).unwrap_or_default());
+/// Where there is no room for the names of the checks that failed.
+const WORD: Column<v1::Schedule> =
     ("REASON", |schedule| schedule.last_build.as_ref().map(|build| build.reason.clone()).unwrap_or_default());
 const NAMES: Column<v1::Schedule> = ("PUBLISHES", |schedule| schedule.publish_name.clone());
 
@@ -59,10 +63,11 @@ fn last(schedule: &v1::Schedule) -> String {
 }
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column<v1::Schedule>]; 5] = [
+const LAYOUTS: [&[Column<v1::Schedule>]; 6] = [
     &[NAME, CLOUD, CRON, ZONE, NEXT, LAST, REASON, NAMES],
     &[NAME, CLOUD, CRON, NEXT, LAST, REASON],
     &[NAME, NEXT, LAST, REASON],
+    &[NAME, NEXT, LAST, WORD],
     &[NAME, NEXT, LAST],
     &[NAME, NEXT],
 ];
@@ -91,6 +96,7 @@ mod tests {
             last_build: Some(v1::Build {
                 state: v1::BuildState::Failed.into(),
                 reason: "check_failed".to_owned(),
+                failed_checks: vec!["disk".to_owned(), "package_manager".to_owned()],
                 finished_at: Some(clock::timestamp(clock::now().timestamp_millis())),
                 ..v1::Build::default()
             }),
@@ -102,6 +108,8 @@ mod tests {
             assert!(said.lines().all(|line| line.chars().count() <= width), "{width}\n{said}");
             assert!(said.contains("debian-13-hardened") && said.contains("in 4 h"), "{width}\n{said}");
             assert_eq!(width >= 60, said.contains("check_failed"), "{width}\n{said}");
+            let named = said.contains("check_failed: disk, package_manager");
+            assert_eq!(width >= 80, named, "{width}\n{said}");
         }
         let retry = clock::timestamp(clock::now().timestamp_millis() + 605_000);
         let again = v1::Schedule { retry_at: Some(retry), ..schedule.clone() };

@@ -127,9 +127,11 @@ pub(crate) async fn run(mut arguments: ServeArguments) -> Outcome {
     let (history, state) = (manager.history().clone(), manager.settings().state.clone());
     start_retention(history, state, retention, firing.clone());
     manager.start_pruning(firing.clone());
+    manager.start_watching_clouds(firing.clone());
+    let api_token_file = token.is_some();
     let access = Access::open(manager.history().clone(), &manager.settings().state, token).await;
     let access = access.map_err(Trouble::errored)?;
-    lock.sign(Some(operator_address))?;
+    lock.sign(Some(operator_address), api_token_file)?;
     if let Some(webhook) = webhook {
         tokio::spawn(webhook.run(manager.clone(), instance.stop.clone()));
     }

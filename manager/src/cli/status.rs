@@ -9,7 +9,6 @@ use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, json, serving, when};
 use crate::history::Named as _;
 use crate::lifecycle::problems::kind;
-use crate::operator::attention::Attention;
 
 /// The states of a build that has not ended, in the order in which they are told.
 const UNDER_WAY: [BuildState; 5] = [
@@ -118,16 +117,15 @@ fn attention(out: &mut Screen, answer: &v1::ListSchedulesResponse, style: Style)
         }
     }
     for schedule in &answer.schedules {
-        let ended = schedule.last_ended_build.as_ref();
-        if let Some(build) = ended
-            && matches!(Attention::of(ended, false), Attention::Failed | Attention::Errored)
-        {
+        for build in &schedule.needs_attention {
             let row = match schedule.failures_in_a_row {
-                0 | 1 => String::new(),
-                count => format!(", {count} in a row did not pass"),
+                count if count > 1 && !build.verification => format!(", {count} in a row did not pass"),
+                _ => String::new(),
             };
             let ago = when::ago(build.finished_at.as_ref());
-            let what = format!("{} {} {ago}: {}{row}", schedule.name, build.state().word(), build.reason);
+            let name = &schedule.name;
+            let name = if build.verification { format!("verification of {name}") } else { name.clone() };
+            let what = format!("{name} {} {ago}: {}{row}", build.state().word(), build.reason);
             let why = build.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
             let command = format!("image-manager show {}", build.id);
             lines.push((build.state() == BuildState::Failed, join(&what, &why), command));
@@ -182,7 +180,7 @@ mod tests {
         v1::Schedule {
             name: name.to_owned(),
             last_build: last.clone(),
-            last_ended_build: last,
+            needs_attention: last.filter(|build| build.state() == BuildState::Failed).into_iter().collect(),
             next_fires: vec![next],
             ..v1::Schedule::default()
         }
@@ -252,6 +250,23 @@ mod tests {
         assert_eq!(json["schedules"][1]["paused"], true);
         assert_eq!(json["schedules_error"], "schedules.toml:3: unknown key `x`");
         assert_eq!(json["problems"][1]["kind"], kind::CLOUD);
+    }
+
+    #[test]
+    fn a_verification_that_failed_is_told_beside_the_build() {
+        let mut debian = schedule("debian", Some(failed()));
+        debian.failures_in_a_row = 2;
+        debian.needs_attention.push(v1::Build { verification: true, ..failed() });
+        let schedules =
+            v1::ListSchedulesResponse { schedules: vec![debian], ..v1::ListSchedulesResponse::default() };
+        let now = Now { url: "http://127.0.0.1:8080".to_owned(), schedules, builds: Vec::new() };
+        let said = screen(&now, Style::plain());
+        for words in [
+            "debian failed 3 min ago: check_failed, 2 in a row did not pass: disk: it did not grow",
+            "verification of debian failed 3 min ago: check_failed: disk: it did not grow",
+        ] {
+            assert!(said.as_str().contains(words), "{words}: {}", said.as_str());
+        }
     }
 
     #[test]

@@ -5,13 +5,13 @@ use image_manager_proto::v1;
 use super::arguments::{
     CreateTokenArguments, ListFormat, ListTokensArguments, RevokeTokenArguments, TokenArguments, TokenVerb,
 };
-use super::instance::open_history;
+use super::instance::{Holder, holder, open_history};
 use super::serving::{Answering, find};
 use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{HistoryError, Principal};
-use crate::operator::{Role, TokenError, create_token, revoke_token, token_message};
+use crate::operator::{Role, TokenError, create_token, revoke_token, token_message, token_of_file};
 use crate::untrusted::{Untrusted, csv};
 
 pub(crate) async fn run(arguments: TokenArguments) -> Outcome {
@@ -74,13 +74,23 @@ fn refused(error: TokenError) -> Trouble {
 async fn list(arguments: ListTokensArguments) -> Outcome {
     let history = open_history(&arguments.state.state)?;
     let tokens = history.tokens().await.map_err(Trouble::errored)?;
-    let tokens: Vec<v1::Token> = tokens.values().map(token_message).collect();
+    let tokens = tokens.values().map(token_message).collect();
+    let tokens = with_that_of_the_file(tokens, holder(&arguments.state.state).as_ref());
     match arguments.format {
         ListFormat::Table => text::print(&table(&tokens, Style::of_stdout())),
         ListFormat::Json => text::print_document(&json::messages("Token", &tokens)),
         ListFormat::Csv => text::print_document(&separated(&tokens)),
     }
     Ok(Exit::Done)
+}
+
+/// All of them, by name, with the one that only the manager that serves knows.
+fn with_that_of_the_file(mut tokens: Vec<v1::Token>, holder: Option<&Holder>) -> Vec<v1::Token> {
+    if holder.is_some_and(|holder| holder.api_token_file && holder.is_alive()) {
+        tokens.push(token_of_file());
+        tokens.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    tokens
 }
 
 const NAME: Column<v1::Token> = ("TOKEN", |token| token.name.clone());
@@ -122,4 +132,30 @@ fn separated(tokens: &[v1::Token]) -> String {
         ));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_of_the_file_is_listed_while_a_manager_takes_it() {
+        let names = |holder: Option<Holder>| {
+            let token = |name: &str| v1::Token { name: name.to_owned(), ..v1::Token::default() };
+            let all = with_that_of_the_file(vec![token("alice"), token("ci")], holder.as_ref());
+            all.into_iter().map(|token| token.name).collect::<Vec<_>>()
+        };
+        let serves = Holder { pid: std::process::id(), operator: None, api_token_file: true };
+        assert_eq!(names(Some(serves.clone())), ["alice", "api-token-file", "ci"]);
+        for other in [
+            None,
+            Some(Holder { api_token_file: false, ..serves.clone() }),
+            // Above the largest that Linux gives.
+            Some(Holder { pid: u32::MAX, ..serves }),
+        ] {
+            assert_eq!(names(other), ["alice", "ci"]);
+        }
+        let of_before: Holder = serde_json::from_str(r#"{"pid": 1, "operator": null}"#).unwrap();
+        assert!(!of_before.api_token_file);
+    }
 }

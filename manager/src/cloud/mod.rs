@@ -298,6 +298,12 @@ pub trait Cloud: Send + Sync {
     /// Cheap proofs before a build is started: credentials, programs, room.
     async fn preflight(&self, server: &ServerSpec) -> Result<(), CloudError>;
 
+    /// Asks each of its services something small with our credentials, to know whether it answers. Nothing is asked of
+    /// this host.
+    async fn answers(&self) -> Result<(), CloudError> {
+        Ok(())
+    }
+
     /// Brings an image file in, private, verified by its hash.
     async fn upload(
         &self,

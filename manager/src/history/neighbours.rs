@@ -1,7 +1,5 @@
 //! What stands beside a build in its schedule: the last good one, the first bad one, and its retries.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{History, HistoryError};
@@ -62,37 +60,6 @@ impl History {
         })
         .await
     }
-
-    /// The required checks that failed, by build; the first of each name, in the schedule's order.
-    pub async fn failed_checks(
-        &self,
-        builds: Vec<String>,
-    ) -> Result<BTreeMap<String, Vec<String>>, HistoryError> {
-        if builds.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT build_id, name FROM check_result
-                 WHERE build_id IN (SELECT value FROM json_each(?1)) AND outcome = 'fail' AND required
-                 ORDER BY build_id, position",
-            )?;
-            let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            let rows = statement.query_map([serde_json::json!(builds).to_string()], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })?;
-            for row in rows {
-                let (build, name) = row?;
-                let names = found.entry(build).or_default();
-                // Several targets may ask for a check of one name.
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
-            Ok(found)
-        })
-        .await
-    }
 }
 
 fn one(connection: &Connection, condition: &str, values: [&str; 3]) -> rusqlite::Result<Option<Neighbour>> {
@@ -110,11 +77,11 @@ fn one(connection: &Connection, condition: &str, values: [&str; 3]) -> rusqlite:
 
 #[cfg(test)]
 mod tests {
-    use image_manager_proto::v1::{self, CheckOutcome, Verdict};
+    use image_manager_proto::v1::Verdict;
 
     use super::*;
-    use crate::history::tests::{build_to_its_end, new_build, open};
-    use crate::history::{BuildFilter, TrialKey};
+    use crate::history::BuildFilter;
+    use crate::history::tests::{build_to_its_end, open};
 
     #[tokio::test]
     async fn the_last_good_build_and_the_first_bad_one_are_found() {
@@ -137,24 +104,5 @@ mod tests {
         let good = history.neighbours("web", id(3)).await.unwrap();
         assert_eq!((good.last_good.as_ref().map(|good| &*good.id), good.first_bad), (Some(id(4)), None));
         assert_eq!(history.neighbours("web", id(4)).await.unwrap(), Neighbours::default());
-    }
-
-    #[tokio::test]
-    async fn failed_checks_are_told_by_build() {
-        let directory = tempfile::tempdir().unwrap();
-        let history = open(&directory);
-        history.create_build(new_build("01a", "web")).await.unwrap();
-        let failed = || history.failed_checks(vec!["01a".to_owned(), "01b".to_owned()]);
-        assert!(failed().await.unwrap().is_empty(), "none has an outcome yet");
-        let check = v1::Check {
-            name: "disk".to_owned(),
-            required: true,
-            outcome: CheckOutcome::Fail.into(),
-            ..v1::Check::default()
-        };
-        let key = TrialKey { build_id: "01a".to_owned(), position: 0 };
-        history.record_checks(&key, vec![check]).await.unwrap();
-        let expected = BTreeMap::from([("01a".to_owned(), vec!["disk".to_owned()])]);
-        assert_eq!(failed().await.unwrap(), expected);
     }
 }

@@ -82,6 +82,39 @@ pub(super) fn add_trials(connection: &Connection, builds: &mut [&mut v1::Build])
     Ok(())
 }
 
+/// Reads which required checks failed of the builds that did not pass; the first of each name, in the schedule's order.
+pub(super) fn add_failed_checks(
+    connection: &Connection,
+    builds: &mut [v1::Build],
+) -> Result<(), HistoryError> {
+    let bad: Vec<&str> =
+        builds.iter().filter(|build| !build.reason.is_empty()).map(|build| build.id.as_str()).collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT build_id, name FROM check_result
+         WHERE build_id IN (SELECT value FROM json_each(?1)) AND outcome = 'fail' AND required
+         ORDER BY build_id, position",
+    )?;
+    let rows = statement.query_map([serde_json::json!(bad).to_string()], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    let mut found: HashMap<String, Vec<String>> = HashMap::new();
+    for row in rows {
+        let (build, name) = row?;
+        let names = found.entry(build).or_default();
+        // Several targets may ask for a check of one name.
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for build in builds {
+        build.failed_checks = found.remove(&build.id).unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// What an only trial has stands at its build's top too, so that what reads builds of one target stays simple.
 fn put_on_top(build: &mut v1::Build) {
     if let [only] = build.trials.as_slice() {

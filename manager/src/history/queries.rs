@@ -111,7 +111,21 @@ fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryEr
     } else {
         parts::add(connection, &mut builds)?;
     }
+    parts::add_failed_checks(connection, &mut builds)?;
     Ok(Page { builds, next })
+}
+
+/// These builds as a list has them, newest first.
+pub(super) fn bare(connection: &Connection, ids: &[String]) -> Result<Vec<v1::Build>, HistoryError> {
+    let sql = format!(
+        "SELECT {BUILD_COLUMNS} FROM build WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id DESC"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([serde_json::json!(ids).to_string()], build_row)?;
+    let mut builds: Vec<v1::Build> = rows.collect::<Result<_, _>>()?;
+    parts::add_trials(connection, &mut builds.iter_mut().collect::<Vec<_>>())?;
+    parts::add_failed_checks(connection, &mut builds)?;
+    Ok(builds)
 }
 
 /// The builds of a page, and one build more: it tells whether there is a next page.
@@ -176,6 +190,7 @@ fn build(connection: &Connection, id: &str) -> Result<Option<v1::Build>, History
     let found = connection.prepare_cached(&sql)?.query_row([id], build_row).optional()?;
     let Some(mut build) = found else { return Ok(None) };
     parts::add(connection, std::slice::from_mut(&mut build))?;
+    parts::add_failed_checks(connection, std::slice::from_mut(&mut build))?;
     definition::add(connection, &mut build)?;
     Ok(Some(build))
 }

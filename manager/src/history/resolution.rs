@@ -5,6 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::{History, HistoryError};
 use crate::schedules::nearest;
 
+/// The build of the same schedule before another one.
+const PREVIOUS: &str = "previous";
+/// The newest build of the same schedule before another one that passed.
+const LAST_GOOD: &str = "last-good";
 /// Builds that are told of when several fit.
 const CANDIDATES: usize = 5;
 /// Least characters of a piece of an id that is not its beginning: fewer fit too many.
@@ -23,6 +27,35 @@ impl History {
     pub async fn resolve(&self, text: &str) -> Result<String, HistoryError> {
         let text = text.trim().to_owned();
         self.read(move |connection| resolve(connection, &text)).await
+    }
+
+    /// The ids of two builds that are compared. `b` is one as [`Self::resolve`] takes it. So is `a`, except that `previous`
+    /// is the build of the same schedule before `b`, and `last-good`, or nothing, the newest one of these that passed.
+    pub async fn resolve_pair(&self, a: &str, b: &str) -> Result<(String, String), HistoryError> {
+        let b = self.resolve(b).await?;
+        let wanted = a.trim();
+        if !["", PREVIOUS, LAST_GOOD].contains(&wanted) {
+            return Ok((self.resolve(wanted).await?, b));
+        }
+        let schedule = self.schedule_of(&b).await?;
+        let before = self.neighbours(&schedule, &b).await?;
+        let (found, none) = if wanted == PREVIOUS {
+            (before.previous, format!("of {schedule} came before {b}: give an id"))
+        } else {
+            let none = format!("of {schedule} before {b} passed: give the id of one to compare it with");
+            (before.last_good.map(|good| good.id), none)
+        };
+        Ok((found.ok_or(HistoryError::NoBuild(none))?, b))
+    }
+
+    async fn schedule_of(&self, id: &str) -> Result<String, HistoryError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            let schedule = "SELECT schedule FROM build WHERE id = ?1";
+            let found = connection.query_row(schedule, [&id], |row| row.get(0)).optional()?;
+            found.ok_or(HistoryError::NoBuild(id))
+        })
+        .await
     }
 
     /// Refuses the name of a schedule that was never built and that no manager ever served, with the one that may be meant.
@@ -58,7 +91,7 @@ fn resolve(connection: &Connection, text: &str) -> Result<String, HistoryError> 
             let newest = one("SELECT max(id) FROM build")?;
             return newest.ok_or_else(|| HistoryError::NoBuild("yet: the history is empty".to_owned()));
         }
-        "previous" => {
+        PREVIOUS => {
             let before = one(
                 "SELECT max(id) FROM build WHERE verification IS NULL AND id < (SELECT max(id) FROM build)
                     AND schedule = (SELECT schedule FROM build ORDER BY id DESC LIMIT 1)",

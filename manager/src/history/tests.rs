@@ -120,6 +120,34 @@ async fn a_build_moves_only_from_where_it_is() {
     assert_eq!(build.trials[0].state(), v1::TrialState::Skipped);
 }
 
+/// Whatever was built of another schedule since.
+#[tokio::test]
+async fn a_build_is_compared_with_one_before_it_of_its_own_schedule() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for verdict in [Verdict::Errored, Verdict::Passed, Verdict::Failed, Verdict::Failed] {
+        build_to_its_end(&history, "debian", verdict).await;
+        build_to_its_end(&history, "ubuntu", Verdict::Passed).await;
+    }
+    let filter =
+        BuildFilter { schedule: Some("debian".to_owned()), limit: 9, bare: true, ..BuildFilter::default() };
+    let debian = history.builds(filter).await.unwrap().builds;
+    let id = |place: usize| debian[place].id.clone();
+    for (a, place) in [("previous", 1), ("last-good", 2), ("", 2), (debian[3].id.as_str(), 3)] {
+        assert_eq!(history.resolve_pair(a, "debian").await.unwrap(), (id(place), id(0)), "{a:?}");
+    }
+    assert_eq!(history.resolve_pair("ubuntu", &id(0)).await.unwrap().1, id(0));
+    for (a, b, said) in [
+        ("previous", id(3), "no build of debian came before"),
+        ("", id(2), "no build of debian before"),
+        ("last-good", id(3), "passed: give the id of one to compare it with"),
+        ("", "ffff".to_owned(), "no build \"ffff\""),
+    ] {
+        let error = history.resolve_pair(a, &b).await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn builds_are_found_by_what_people_have_of_them() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,8 +1,11 @@
 //! The clouds that are configured, which a reload may add to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::trigger::TriggerError;
 use crate::clock;
@@ -56,13 +59,39 @@ impl Clouds {
 
     fn heard(&self, cloud: &str, error: Option<&CloudError>) {
         let silent = |trouble| matches!(trouble, Trouble::Unavailable | Trouble::Timeout);
+        let error = error.filter(|error| silent(error.trouble));
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let before = found.get(cloud).and_then(Option::as_ref).map(|silence| silence.since_ms);
-        let silence = error.filter(|error| silent(error.trouble)).map(|error| CloudSilence {
+        match (before, error) {
+            (None, Some(error)) => tracing::warn!(cloud, "the cloud does not answer: {error}"),
+            (Some(_), None) => tracing::info!(cloud, "the cloud answers again"),
+            _ => {}
+        }
+        let silence = error.map(|error| CloudSilence {
             since_ms: before.unwrap_or_else(|| clock::now().timestamp_millis()),
             why: error.message.clone(),
         });
         found.insert(cloud.to_owned(), silence);
+    }
+
+    /// Forgets how others than these were found.
+    pub(super) fn forget_all_but(&self, used: &BTreeSet<String>) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).retain(|cloud, _| used.contains(cloud));
+    }
+
+    /// Asks these clouds side by side whether they answer, and notes it.
+    pub(super) async fn ask(&self, names: BTreeSet<String>, patience: Duration) {
+        let mut asked = JoinSet::new();
+        // One that is not configured was told of when its schedule was read.
+        for cloud in names.iter().filter_map(|name| self.get(name).ok()) {
+            let clouds = self.clone();
+            asked.spawn(async move {
+                let late = |_| Err(CloudError::new(Trouble::Timeout, "it does not answer in time"));
+                let answer = timeout(patience, cloud.answers()).await.unwrap_or_else(late);
+                clouds.note(&*cloud, &answer);
+            });
+        }
+        while asked.join_next().await.is_some() {}
     }
 
     /// How each cloud was found when it was asked last; `None`: it answered. Those that nobody asked yet are not among them.
@@ -70,58 +99,51 @@ impl Clouds {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks each target's cloud whether it can take its trial. Fails when none can: one cloud that is down never keeps
-    /// another from being tried.
+    /// Asks each target's cloud whether it can take its trial, until one can. Fails when none can, with what the first
+    /// of them said: one cloud that is down never keeps another from being tried.
     pub(super) async fn preflight(
         &self,
         targets: &[Target],
         limit: Duration,
     ) -> Result<(), (String, CloudError)> {
-        let mut asked = Vec::with_capacity(targets.len());
-        for target in targets {
-            let (cloud, server) = (self.get(&target.cloud), target.server.clone());
-            let clouds = self.clone();
-            asked.push(tokio::spawn(async move {
-                let cloud =
-                    cloud.map_err(|error| CloudError::new(Trouble::Configuration, error.to_string()))?;
-                let late = |_| {
-                    Err(CloudError::new(Trouble::Timeout, "it does not say whether it can take the build"))
+        let mut asked = JoinSet::new();
+        for (place, target) in targets.iter().enumerate() {
+            let (cloud, target, clouds) = (self.get(&target.cloud), target.clone(), self.clone());
+            asked.spawn(async move {
+                let answer = match cloud {
+                    Ok(cloud) => {
+                        let late = |_| {
+                            let why = "it does not say whether it can take the build";
+                            Err(CloudError::new(Trouble::Timeout, why))
+                        };
+                        let answer =
+                            timeout(limit, cloud.preflight(&target.server)).await.unwrap_or_else(late);
+                        clouds.note(&*cloud, &answer);
+                        answer
+                    }
+                    Err(error) => Err(CloudError::new(Trouble::Configuration, error.to_string())),
                 };
-                let answer = tokio::time::timeout(limit, cloud.preflight(&server)).await.unwrap_or_else(late);
-                clouds.note(&*cloud, &answer);
-                answer
-            }));
+                (place, target.cloud, answer)
+            });
         }
-        let mut first = None;
-        for (target, asked) in targets.iter().zip(asked) {
-            match asked
-                .await
-                .unwrap_or_else(|error| Err(CloudError::new(Trouble::Unavailable, error.to_string())))
-            {
-                Ok(()) => return Ok(()),
-                Err(error) => drop(first.get_or_insert_with(|| (target.cloud.clone(), error))),
+        let mut refused = BTreeMap::new();
+        while let Some(answered) = asked.join_next().await {
+            match answered {
+                Ok((_, _, Ok(()))) => {
+                    // The others go on, so that it is noted whether their clouds answer.
+                    asked.detach_all();
+                    return Ok(());
+                }
+                Ok((place, cloud, Err(error))) => drop(refused.insert(place, (cloud, error))),
+                Err(error) => {
+                    let error = CloudError::new(Trouble::Unavailable, error.to_string());
+                    refused.insert(targets.len(), (String::new(), error));
+                }
             }
         }
-        first.map_or(Ok(()), Err)
+        refused.into_values().next().map_or(Ok(()), Err)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cloud_is_silent_from_the_first_request_without_an_answer_until_the_next_with_one() {
-        let clouds = Clouds::new(BTreeMap::new());
-        assert!(clouds.found().is_empty(), "nobody was asked");
-        clouds.heard("lab", Some(&CloudError::new(Trouble::Timeout, "late")));
-        let first = clouds.found()["lab"].clone().unwrap();
-        clouds.heard("lab", Some(&CloudError::new(Trouble::Unavailable, "HTTP 503")));
-        let second = clouds.found()["lab"].clone().unwrap();
-        assert_eq!((second.since_ms, &*second.why), (first.since_ms, "HTTP 503"));
-        clouds.heard("lab", Some(&CloudError::new(Trouble::NoRoom, "quota")));
-        assert_eq!(clouds.found()["lab"], None, "what it refuses it has answered");
-        clouds.heard("lab", None);
-        assert_eq!(clouds.found()["lab"], None);
-    }
-}
+mod tests;

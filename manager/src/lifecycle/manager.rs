@@ -10,6 +10,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 
 use super::cleaner::{Cleaner, Reconciler};
+use super::cloud_watch;
 use super::clouds::{CloudSilence, Clouds};
 use super::current_schedules::CurrentSchedules;
 use super::driver::BuildContext;
@@ -176,6 +177,14 @@ impl Manager {
         self.inner.schedules.get(name)
     }
 
+    /// Refuses a filter by a schedule that is neither in the file nor was ever built. Empty: no filter.
+    pub async fn expect_schedule(&self, name: &str) -> Result<(), HistoryError> {
+        if name.is_empty() || self.schedule(name).is_ok() {
+            return Ok(());
+        }
+        self.history().expect_schedule(name).await
+    }
+
     /// Makes the schedules known to the history, so that it is known since when each one counts.
     pub async fn remember_schedules(&self) -> Result<(), HistoryError> {
         self.inner.records.remember(&self.schedules()).await
@@ -195,6 +204,7 @@ impl Manager {
         }
         self.inner.records.remember(&schedules).await?;
         self.inner.clouds.add(added);
+        self.inner.clouds.forget_all_but(&cloud_watch::used(&schedules));
         self.inner.schedules.replace(schedules);
         Ok(())
     }
@@ -214,9 +224,13 @@ impl Manager {
         self.inner.clouds.all()
     }
 
-    /// How each cloud was found when it was asked last; `None`: it answered. Nothing is asked for this.
+    /// How each cloud of a schedule was found when it was asked last; `None`: it answered. Nothing is asked for this.
     pub fn found_clouds(&self) -> BTreeMap<String, Option<CloudSilence>> {
-        self.inner.clouds.found()
+        let used = cloud_watch::used(&self.schedules());
+        let mut found = self.inner.clouds.found();
+        // What an older schedule left in another cloud is removed, and told of as what is left there.
+        found.retain(|cloud, _| used.contains(cloud));
+        found
     }
 
     /// The clouds that did not answer when they were asked last.
@@ -243,6 +257,11 @@ impl Manager {
     /// Fires schedules, and reconciles, until `stop` is cancelled.
     pub async fn start_scheduler(&self, stop: CancellationToken) -> Result<(), JobSchedulerError> {
         self.inner.scheduler.clone().start(stop).await
+    }
+
+    /// Asks the clouds of the schedules now and then whether they answer, until `stop` is cancelled.
+    pub fn start_watching_clouds(&self, stop: CancellationToken) {
+        cloud_watch::start(self.inner.clouds.clone(), self.inner.schedules.clone(), stop);
     }
 
     /// Looks for older images whose time has come, until `stop` is cancelled.

@@ -10,6 +10,7 @@ mod agent_program;
 mod artifact;
 mod bounds;
 mod cleaner;
+mod cloud_watch;
 mod clouds;
 mod comparison;
 mod console;

@@ -7,8 +7,8 @@ use std::path::Path;
 use image_manager_proto::counted;
 use image_manager_proto::v1;
 
-use super::Manager;
 use super::ledger::HOST;
+use super::{Manager, cloud_watch};
 use crate::builder::check_room;
 use crate::clock;
 use crate::history::{HistoryError, StuckResource};
@@ -37,7 +37,10 @@ impl Manager {
             about: cloud.clone(),
             message: format!("the cloud {cloud} did not answer when it was last asked: {}", silence.why),
             detail: String::new(),
-            hint: format!("run `image-manager doctor --cloud {cloud}`; the next build will ask it again"),
+            hint: format!(
+                "run `image-manager doctor --cloud {cloud}`; it is asked again every {}",
+                counted(cloud_watch::EVERY.as_secs() / 60, "minute")
+            ),
             since: Some(clock::timestamp(silence.since_ms)),
         });
         let stuck = self.history().stuck_resources().await?;

@@ -5,6 +5,9 @@ use prost_types::Timestamp;
 
 use super::state::trial::is_end;
 
+/// Failed checks that are named in a list.
+const NAMED: usize = 3;
+
 /// The trials of a build that has several. Of an only trial everything stands at the build's top, and nothing is said
 /// twice.
 pub fn several(build: &v1::Build) -> &[v1::Trial] {
@@ -50,6 +53,20 @@ pub fn made_by(build: &v1::Build) -> Vec<&str> {
     of.sort_unstable();
     of.dedup();
     of
+}
+
+/// Checks that failed, for a list: "disk, ssh, dns and 2 more"; empty where there are none.
+pub fn named_checks<'a>(failed: impl Iterator<Item = &'a str>) -> String {
+    let failed: Vec<&str> = failed.collect();
+    let (named, more) = failed.split_at(failed.len().min(NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", named.join(", "))
+}
+
+/// Why a build ended as it did, with the checks that failed: "check_failed: disk"; empty where it has no reason.
+pub fn why(build: &v1::Build) -> String {
+    let named = named_checks(build.failed_checks.iter().map(String::as_str));
+    if named.is_empty() { build.reason.clone() } else { format!("{}: {named}", build.reason) }
 }
 
 /// What another image said of a trial's target, for people.

@@ -55,11 +55,11 @@ const GET_BUILD: Endpoint = Endpoint {
 };
 const COMPARE_BUILDS: Endpoint = Endpoint {
     path: "/api/v1/compare",
-    summary: "What differs between two builds",
+    summary: "What differs between two builds; without a, since the last good build before b",
     request: "CompareBuildsRequest",
     answer: "CompareBuildsResponse",
     in_path: None,
-    required: &["a", "b"],
+    required: &["b"],
     page: 0,
 };
 const LIST_IMAGES: Endpoint = Endpoint {
@@ -89,6 +89,58 @@ const LIST_SCHEDULES: Endpoint = Endpoint {
     required: &[],
     page: 0,
 };
+/// What an error of the control service is over HTTP.
+struct ErrorAnswer {
+    code: Code,
+    http: StatusCode,
+    /// As it is in the answer.
+    word: &'static str,
+    /// What it means, for the document.
+    meaning: &'static str,
+}
+
+impl ErrorAnswer {
+    const fn new(code: Code, http: StatusCode, word: &'static str, meaning: &'static str) -> Self {
+        Self { code, http, word, meaning }
+    }
+}
+
+/// What every other code is.
+const INTERNAL: ErrorAnswer = ErrorAnswer::new(
+    Code::Internal,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "The manager could not answer, for example because its history cannot be read",
+);
+const ERRORS: [ErrorAnswer; 6] = [
+    ErrorAnswer::new(
+        Code::InvalidArgument,
+        StatusCode::BAD_REQUEST,
+        "invalid_argument",
+        "A parameter is wrong",
+    ),
+    ErrorAnswer::new(Code::NotFound, StatusCode::NOT_FOUND, "not_found", "It does not exist"),
+    ErrorAnswer::new(
+        Code::FailedPrecondition,
+        StatusCode::CONFLICT,
+        "failed_precondition",
+        "It is not possible as things are",
+    ),
+    ErrorAnswer::new(
+        Code::ResourceExhausted,
+        StatusCode::TOO_MANY_REQUESTS,
+        "resource_exhausted",
+        "The answer would be too large, or (in plain text) too many wrong tokens were sent",
+    ),
+    INTERNAL,
+    ErrorAnswer::new(
+        Code::Unavailable,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "The manager cannot answer at present",
+    ),
+];
+
 const ENDPOINTS: [&Endpoint; 6] =
     [&LIST_BUILDS, &GET_BUILD, &COMPARE_BUILDS, &LIST_IMAGES, &GET_REPORT, &LIST_SCHEDULES];
 
@@ -154,15 +206,8 @@ fn told<T: Message>(endpoint: &Endpoint, answered: Result<tonic::Response<T>, St
 
 /// As the interface's errors are: the word of gRPC's code, and the sentence.
 fn refused(status: &Status) -> Response {
-    let (http, word) = match status.code() {
-        Code::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid_argument"),
-        Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-        Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
-        Code::FailedPrecondition => (StatusCode::CONFLICT, "failed_precondition"),
-        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-    };
-    answer(http, &json!({ "error": { "code": word, "message": status.message() } }))
+    let error = ERRORS.iter().find(|error| error.code == status.code()).unwrap_or(&INTERNAL);
+    answer(error.http, &json!({ "error": { "code": error.word, "message": status.message() } }))
 }
 
 fn answer(status: StatusCode, body: &Json) -> Response {

@@ -5,9 +5,9 @@ use image_manager_proto::v1::{self, BuildState};
 /// How badly a schedule needs attention; the worst is first in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Attention {
-    /// Its newest build that has ended failed: the image is bad.
+    /// A build or a verification failed, and none passed since: the image is bad.
     Failed,
-    /// It errored: nothing is known of the image.
+    /// One errored: nothing is known of the image.
     Errored,
     /// It does not fire by itself.
     Paused,
@@ -16,13 +16,13 @@ pub(crate) enum Attention {
 }
 
 impl Attention {
-    /// Of a schedule whose newest build that has ended is `ended`.
-    pub(crate) fn of(ended: Option<&v1::Build>, paused: bool) -> Self {
-        match ended.map(v1::Build::state) {
+    /// Of a schedule with these builds because of which it needs attention, the worst first.
+    pub(crate) fn of(concerns: &[v1::Build], paused: bool) -> Self {
+        match concerns.first().map(v1::Build::state) {
             Some(BuildState::Failed) => Self::Failed,
-            Some(BuildState::Errored) => Self::Errored,
-            _ if paused => Self::Paused,
-            _ => Self::No,
+            Some(_) => Self::Errored,
+            None if paused => Self::Paused,
+            None => Self::No,
         }
     }
 }
@@ -35,12 +35,12 @@ mod tests {
     fn the_worst_comes_first() {
         let ended = |state: BuildState| v1::Build { state: state.into(), ..v1::Build::default() };
         let all = [
-            Attention::of(Some(&ended(BuildState::Failed)), true),
-            Attention::of(Some(&ended(BuildState::Errored)), false),
-            Attention::of(Some(&ended(BuildState::Succeeded)), true),
-            Attention::of(Some(&ended(BuildState::Cancelled)), false),
+            Attention::of(&[ended(BuildState::Failed), ended(BuildState::Errored)], true),
+            Attention::of(&[ended(BuildState::Errored)], false),
+            Attention::of(&[], true),
+            Attention::of(&[], false),
         ];
         assert_eq!(all, [Attention::Failed, Attention::Errored, Attention::Paused, Attention::No]);
-        assert!(all.is_sorted() && Attention::of(None, false) == Attention::No);
+        assert!(all.is_sorted());
     }
 }

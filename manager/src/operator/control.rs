@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::access::{Access, Caller, Role};
-use super::statuses::{history_status, page_size, token_status, trigger_status};
+use super::statuses::{expect_past, history_status, page_size, token_status, trigger_status};
 use super::{publications, watch};
 use crate::clock;
 use crate::clock::{milliseconds, timestamp};
@@ -68,6 +68,7 @@ impl ImageManager for Control {
         let request = request.into_inner();
         let some = |text: String| (!text.is_empty()).then_some(text);
         self.expect_schedule(&request.schedule).await?;
+        expect_past(request.since.as_ref())?;
         let limit = page_size(request.page_size, PAGE, BuildFilter::MOST)?;
         if !request.page_token.is_empty() && uuid::Uuid::try_parse(&request.page_token).is_err() {
             return Err(Status::invalid_argument(
@@ -129,10 +130,15 @@ impl ImageManager for Control {
         &self,
         _request: Request<v1::ListSchedulesRequest>,
     ) -> Answer<v1::ListSchedulesResponse> {
-        let states = self.manager.history().schedule_states().await.map_err(history_status)?;
+        let history = self.manager.history();
+        let states = history.schedule_states().await.map_err(history_status)?;
+        let current = self.manager.schedules();
+        let names = current.schedules.iter().map(|schedule| schedule.name.clone()).collect();
+        let mut needing = history.needing_attention(names).await.map_err(history_status)?;
         let mut schedules = Vec::new();
-        for schedule in &self.manager.schedules().schedules {
-            schedules.push(self.message(schedule, states.get(&schedule.name)).await?);
+        for schedule in &current.schedules {
+            let concerns = needing.remove(&schedule.name).unwrap_or_default();
+            schedules.push(self.message(schedule, states.get(&schedule.name), concerns).await?);
         }
         let schedules_error = self.manager.schedules_error().unwrap_or_default();
         let problems = self.manager.problems().await.map_err(history_status)?;
@@ -157,6 +163,13 @@ impl ImageManager for Control {
         {
             return Err(Status::invalid_argument("since is not before until: the range is empty"));
         }
+        if request.until.is_none() {
+            expect_past(request.since.as_ref())?;
+        }
+        if request.points > ReportQuery::MOST_POINTS {
+            let (points, most) = (request.points, ReportQuery::MOST_POINTS);
+            return Err(Status::invalid_argument(format!("points {points}: expected at most {most}")));
+        }
         let query = ReportQuery {
             schedule: (!request.schedule.is_empty()).then_some(request.schedule),
             since_ms: request.since.as_ref().map(milliseconds),
@@ -171,9 +184,12 @@ impl ImageManager for Control {
         request: Request<v1::CompareBuildsRequest>,
     ) -> Answer<v1::CompareBuildsResponse> {
         let request = request.into_inner();
-        let (a, b) = (self.resolve(&request.a).await?, self.resolve(&request.b).await?);
-        let state = &self.manager.settings().state;
-        compare(self.manager.history(), state, &a, &b).await.map(Response::new).map_err(history_status)
+        let history = self.manager.history();
+        let (a, b) = history.resolve_pair(&request.a, &request.b).await.map_err(history_status)?;
+        compare(history, &self.manager.settings().state, &a, &b)
+            .await
+            .map(Response::new)
+            .map_err(history_status)
     }
 
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Answer<v1::ListImagesResponse> {
@@ -264,12 +280,8 @@ impl Control {
         self.manager.history().resolve(text).await.map_err(history_status)
     }
 
-    /// A filter's schedule: one of the file, or one that was ever built. Empty: no filter.
     async fn expect_schedule(&self, name: &str) -> Result<(), Status> {
-        if name.is_empty() || self.manager.schedule(name).is_ok() {
-            return Ok(());
-        }
-        self.manager.history().expect_schedule(name).await.map_err(history_status)
+        self.manager.expect_schedule(name).await.map_err(history_status)
     }
 
     async fn set_paused(&self, name: &str, paused: bool, by: Principal) -> Answer<v1::Schedule> {
@@ -277,13 +289,16 @@ impl Control {
         let history = self.manager.history();
         history.set_paused(name, paused, by).await.map_err(history_status)?;
         let states = history.schedule_states().await.map_err(history_status)?;
-        Ok(Response::new(self.message(&schedule, states.get(name)).await?))
+        let needing = history.needing_attention(vec![name.to_owned()]).await.map_err(history_status)?;
+        let concerns = needing.into_values().flatten().collect();
+        Ok(Response::new(self.message(&schedule, states.get(name), concerns).await?))
     }
 
     async fn message(
         &self,
         schedule: &Schedule,
         state: Option<&ScheduleState>,
+        needs_attention: Vec<v1::Build>,
     ) -> Result<v1::Schedule, Status> {
         let paused = state.is_some_and(|state| state.paused);
         let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
@@ -311,6 +326,7 @@ impl Control {
             next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
             last_build,
             last_ended_build,
+            needs_attention,
             targets: schedule.targets.iter().map(target).collect(),
             reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
             rolls_back: schedule.on_failure == OnFailure::RollBack,

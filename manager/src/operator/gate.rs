@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use tokio::time::Sleep;
 use tokio_stream::Stream;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::access::{Access, BRING, Caller, Cost, Peer, Refused, SESSION};
 use super::guard::{FOREIGN_HOST, authority, is_grpc, is_loopback, text};
@@ -42,7 +42,9 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
         let why = "gRPC accepts only the content type application/grpc; /api/v1 answers with JSON\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
     }
-    let need = rules::need(&method, &path);
+    // The router has found it before it asks here.
+    let served = request.extensions().get::<MatchedPath>().is_some();
+    let need = rules::need(&method, &path, served);
     let connection = request.extensions().get::<OpenConnection>().cloned();
     let caller = match (need, identify(&access, request.headers(), connection.as_ref()).await) {
         (_, Ok(caller)) => caller,
@@ -56,12 +58,12 @@ pub(super) async fn gate(State(access): State<Arc<Access>>, mut request: Request
         let Some(caller) = &caller else { return unknown(&request) };
         let foreign = || authority(&request).is_some_and(|authority| !is_loopback(authority));
         if caller.is_by_kernel() && (foreign() || is_relayed(request.headers())) {
-            return refuse(&request, Code::PermissionDenied, StatusCode::FORBIDDEN, FOREIGN_HOST);
+            return refuse(&request, caller, FOREIGN_HOST);
         }
         if !caller.may(role) {
             let why = format!("{} has the role {}; this needs {role}", caller.principal, caller.role);
             access.refusals.note(Refused::Role, connection.map(|connection| connection.peer), &why);
-            return refuse(&request, Code::PermissionDenied, StatusCode::FORBIDDEN, &why);
+            return refuse(&request, caller, &why);
         }
     }
     if let Some(caller) = caller {
@@ -169,14 +171,15 @@ fn challenge(why: &str) -> Response {
     (StatusCode::UNAUTHORIZED, challenge, format!("{why}\n")).into_response()
 }
 
-fn refuse(request: &Request, code: Code, status: StatusCode, why: &str) -> Response {
+/// Refuses somebody who is known.
+fn refuse(request: &Request, caller: &Caller, why: &str) -> Response {
     if is_grpc(request.headers()) {
-        return Status::new(code, why).into_http();
+        return Status::permission_denied(why).into_http();
     }
     if wants_page(request.headers()) {
-        return web::refused(status, why);
+        return web::refused(StatusCode::FORBIDDEN, why, caller);
     }
-    (status, format!("{why}\n")).into_response()
+    (StatusCode::FORBIDDEN, format!("{why}\n")).into_response()
 }
 
 /// Whether the client is a browser that shows what it gets.

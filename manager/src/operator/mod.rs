@@ -13,6 +13,7 @@ pub(crate) mod json;
 mod listener;
 mod metrics;
 mod publications;
+mod reflection;
 mod rules;
 mod server;
 mod statuses;
@@ -21,7 +22,9 @@ mod web;
 pub(crate) mod when;
 
 pub use access::{Access, AccessError, ApiToken, Role, TokenError, guard_secret};
-pub(crate) use access::{create as create_token, message as token_message, revoke as revoke_token};
+pub(crate) use access::{
+    create as create_token, message as token_message, of_file as token_of_file, revoke as revoke_token,
+};
 pub(crate) use publications::status as change_status;
 pub use server::{Operator, OperatorError, serve};
 pub use watch::{Logs, build_events};

@@ -30,9 +30,30 @@ pub(super) async fn list(
         limit,
         ..PublicationFilter::default()
     };
+    let name = filter.name.clone();
     let page = manager.history().publications(filter).await.map_err(history_status)?;
+    if let Some(name) = name.filter(|_| page.publications.is_empty()) {
+        expect_name(manager, name).await?;
+    }
     let next_page_token = page.next.map(|next| next.to_string()).unwrap_or_default();
     Ok(v1::ListImagesResponse { images: page.publications, next_page_token })
+}
+
+/// Refuses a name that no schedule publishes, and that no image ever had.
+async fn expect_name(manager: &Manager, name: String) -> Result<(), Status> {
+    let schedules = manager.schedules();
+    let mut published = schedules.schedules.iter().filter_map(|schedule| schedule.publish.as_ref());
+    if published.any(|publish| publish.name == name) {
+        return Ok(());
+    }
+    let ever = PublicationFilter {
+        name: Some(name.clone()),
+        removed: true,
+        limit: 1,
+        ..PublicationFilter::default()
+    };
+    let page = manager.history().publications(ever).await.map_err(history_status)?;
+    if page.publications.is_empty() { Err(status(ChangeError::NoName(name))) } else { Ok(()) }
 }
 
 /// The answer to a change.

@@ -1,4 +1,5 @@
-//! What each thing on the operator port asks for: the one table. What is not in it asks for an admin.
+//! What each thing on the operator port asks for: the one table. What is served and not in it asks for an admin; that there
+//! is nothing at an address is told to whoever may read.
 
 use axum::http::Method;
 
@@ -46,8 +47,8 @@ const METHODS: [(&str, Role); 18] = [
 /// What is there besides services and pages.
 const OTHERS: [(&str, Need); 2] = [("/healthz", Need::Nothing), ("/metrics", Need::Role(Role::Viewer))];
 
-/// What a request asks for.
-pub(super) fn need(method: &Method, path: &str) -> Need {
+/// What a request asks for. `served`: whether a route takes its path.
+pub(super) fn need(method: &Method, path: &str, served: bool) -> Need {
     if let Some(name) = path.strip_prefix(CONTROL) {
         let found = METHODS.iter().find(|(method, _)| *method == name);
         return Need::Role(found.map_or(Role::Admin, |(_, role)| *role));
@@ -63,7 +64,8 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let route = web::ROUTES.iter().find(|route| fits(route.path, path));
-    route.map_or(Need::Role(Role::Admin), |route| if reads { route.reads } else { route.acts })
+    let other = if served { Role::Admin } else { Role::Viewer };
+    route.map_or(Need::Role(other), |route| if reads { route.reads } else { route.acts })
 }
 
 /// Whether a path is one of a service: those take POST only (the gRPC protocol's "Request-Headers").
@@ -101,7 +103,7 @@ mod tests {
     fn who_only_reads_does_nothing() {
         let act = ["/build", "/builds/x/cancel", "/schedules/x/pause", "/schedules/x/resume"];
         for path in act {
-            assert_eq!(need(&Method::POST, path), Need::Role(Role::Operator), "{path}");
+            assert_eq!(need(&Method::POST, path, true), Need::Role(Role::Operator), "{path}");
         }
         for path in [
             "/",
@@ -116,16 +118,20 @@ mod tests {
             "/api/v1/builds/x",
             "/api/v1/openapi.json",
         ] {
-            assert_eq!(need(&Method::GET, path), Need::Role(Role::Viewer), "{path}");
+            assert_eq!(need(&Method::GET, path, true), Need::Role(Role::Viewer), "{path}");
         }
         for path in ["/healthz", "/login", "/login/code", "/assets/style.css", "/grpc.health.v1.Health/Check"]
         {
-            assert_eq!(need(&Method::GET, path), Need::Nothing, "{path}");
+            assert_eq!(need(&Method::GET, path, true), Need::Nothing, "{path}");
         }
-        for unknown in
-            ["/nothing", "/builds/", "/builds/x/y", "/image_manager.v1.ImageManager/Other", "//", ""]
-        {
-            assert_eq!(need(&Method::GET, unknown), Need::Role(Role::Admin), "{unknown}");
+        for unknown in ["/nothing", "/builds/", "/builds/x/y", "//", ""] {
+            assert_eq!(need(&Method::GET, unknown, true), Need::Role(Role::Admin), "{unknown}");
+            assert_eq!(need(&Method::GET, unknown, false), Need::Role(Role::Viewer), "{unknown}");
+        }
+        for served in [true, false] {
+            let other = need(&Method::POST, "/image_manager.v1.ImageManager/Other", served);
+            assert_eq!(other, Need::Role(Role::Admin));
+            assert_eq!(need(&Method::POST, "/build", served), Need::Role(Role::Operator));
         }
     }
 }

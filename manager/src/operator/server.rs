@@ -17,7 +17,7 @@ use super::control::Control;
 use super::guard;
 use super::listener;
 use super::web::{self, Web};
-use super::{gate, metrics};
+use super::{gate, metrics, reflection};
 use crate::lifecycle::Manager;
 use crate::refusals::SUM_UP;
 
@@ -73,9 +73,10 @@ pub async fn serve(
     tokio::spawn(sum_up(Arc::clone(&access), stop.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ImageManagerServer<Control>>().await;
+    let descriptors = reflection::descriptors().map_err(tonic_reflection::server::Error::from)?;
     let descriptions = || {
         tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(image_manager_proto::FILE_DESCRIPTOR_SET)
+            .register_file_descriptor_set(descriptors.clone())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     // The pages have an explicit fallback: tonic's own answers 200 with grpc-status 12 to everything.

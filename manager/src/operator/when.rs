@@ -92,6 +92,17 @@ pub(crate) fn parse_time(text: &str, flag: &str) -> Result<i64, String> {
     })
 }
 
+/// The same where a list is asked for of what is since then: one of what is to come would be empty.
+pub(crate) fn parse_since(text: &str, flag: &str) -> Result<i64, String> {
+    let since = parse_time(text, flag)?;
+    if since > clock::now().timestamp_millis() {
+        return Err(format!(
+            "{flag} {text}: that time is still to come; expected an age such as 7d or 12h, or a date that has passed (UTC)"
+        ));
+    }
+    Ok(since)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +144,10 @@ mod tests {
         assert_eq!(parse_time("2026-11-01", "--since").unwrap(), 1_793_491_200_000);
         let day_ago = clock::now().timestamp_millis() - 86_400_000;
         assert!((parse_time("1d", "--since").unwrap() - day_ago).abs() < 5_000);
+        assert!(parse_since("1d", "--since").is_ok() && parse_since("2020-01-01", "--since").is_ok());
+        let future = parse_since("9999-01-01", "--since").unwrap_err();
+        assert!(future.starts_with("--since 9999-01-01: that time is still to come"), "{future}");
+        assert!(parse_time("9999-01-01", "--until").is_ok(), "a range may end later");
         assert!(
             parse_time("yesterday", "--until").unwrap_err().starts_with("--until yesterday: expected an age")
         );

@@ -46,11 +46,26 @@ fn what_the_command_line_tells_is_told_over_http_too() {
         ("/api/v1/builds?state=done", 400, "invalid_argument", "one of queued, building"),
         ("/api/v1/builds?stat=failed", 400, "invalid_argument", "it takes schedule, state"),
         ("/api/v1/compare?a=latest", 400, "invalid_argument", "needs the parameter b"),
+        ("/api/v1/compare?b=latest", 404, "not_found", "no build of bad before"),
         ("/api/v1/images?page_size=1001", 400, "invalid_argument", "expected at most 1000"),
+        ("/api/v1/images?name=typo", 404, "not_found", "no image is published as"),
+        ("/api/v1/report?points=201", 400, "invalid_argument", "expected at most 200"),
+        ("/api/v1/report?since=9999-01-01", 400, "invalid_argument", "expected a time that has passed"),
+        ("/api/v1/builds?since=9999-01-01", 400, "invalid_argument", "expected a time that has passed"),
     ] {
         let (answered, body) = ask(path);
         assert_eq!((answered, &body["error"]["code"]), (status, &code.into()), "{path}: {body}");
         assert!(body["error"]["message"].as_str().unwrap().contains(said), "{path}: {body}");
+    }
+    for (path, status, said) in [
+        ("/builds?schedule=bda", 404, "did you mean &quot;bad&quot;?"),
+        ("/builds?schedule=good", 200, "No builds match"),
+        ("/builds?before=zzz", 400, "expected the whole id of a build"),
+        ("/?page=abc", 400, "expected a whole number"),
+        ("/images?after=x", 400, "expected a whole number"),
+    ] {
+        let (answered, page) = get(operator, path, "");
+        assert!(answered == status && page.contains(said) && page.contains("<html"), "{path}: {page}");
     }
     let (_, document) = ask("/api/v1/openapi.json");
     assert_eq!(document["openapi"], "3.1.0");

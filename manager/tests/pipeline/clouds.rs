@@ -1,12 +1,16 @@
-//! Stand-in OpenStack clouds that are set up as some real ones are: what `doctor`, `run` and `sweep` say and end with.
+//! Stand-in OpenStack clouds that are set up as some real ones are: what `doctor`, `run` and `sweep` say and end with, and
+//! what a manager that serves tells of one that is down.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::harness::{Place, tiny_schedule};
+use super::harness::{Place, tiny_schedule, wait_for};
+use super::monitoring::{get, scrape};
 use super::untrusted::both;
 
 /// Answers paths, and Keystone's with a catalog of these regions.
@@ -145,4 +149,48 @@ fn answers_of_something_else_are_no_empty_cloud() {
         let said = stand.says(&SWEEP, 64);
         assert!(said.contains(expected) && !said.contains("left over"), "{said}");
     }
+}
+
+/// Whether the cloud that `down_or_up` stands for is down.
+static DOWN: AtomicBool = AtomicBool::new(true);
+
+fn down_or_up(path: &str) -> (u16, Value) {
+    if DOWN.load(Ordering::Relaxed) { (500, json!({})) } else { usual(path) }
+}
+
+/// Nothing is built: the manager asks by itself. A cloud that left the file is nobody's problem.
+#[test]
+fn a_cloud_that_is_down_is_told_of_until_it_answers_again() {
+    let stand = Stand::new(&cloud(&["North"], down_or_up));
+    let clouds = stand.place.path().join("clouds.yaml");
+    // Every 3 minutes are every 3 seconds.
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let clock = format!("{start}x60");
+    let serving = stand.place.serve_in(
+        &["--agent-endpoint", "192.0.2.1:50051"],
+        &[("OS_CLIENT_CONFIG_FILE", clouds.to_str().unwrap()), ("IMAGE_MANAGER_TEST_CLOCK", &clock)],
+    );
+    let wait_for_metric = |what: &str, sample: &str, there: bool| {
+        let told = || scrape(&serving.operator).contains(sample) == there;
+        wait_for(what, Duration::from_mins(1), || told().then_some(()));
+    };
+    let problems = || {
+        let schedules: Value =
+            serde_json::from_str(&get(&serving.operator, "/api/v1/schedules", "").1).unwrap();
+        schedules["problems"].clone()
+    };
+    let (silent, answers) =
+        ("image_manager_cloud_answers{cloud=\"stand\"} 0", "image_manager_cloud_answers{cloud=\"stand\"} 1");
+    wait_for_metric("the cloud to be silent", silent, true);
+    let told = problems();
+    assert_eq!((&told[0]["kind"], &told[0]["about"]), (&"cloud".into(), &"stand".into()), "{told}");
+    DOWN.store(false, Ordering::Relaxed);
+    wait_for_metric("the cloud to answer again", answers, true);
+    assert_eq!(problems(), json!([]));
+    DOWN.store(true, Ordering::Relaxed);
+    wait_for_metric("the cloud to be silent again", silent, true);
+    fs::write(stand.place.path().join("schedules.toml"), tiny_schedule("here", "")).unwrap();
+    wait_for_metric("the cloud to be forgotten", "cloud=\"stand\"", false);
+    assert_eq!(problems(), json!([]));
+    assert_eq!(serving.terminate(), Some(0));
 }

@@ -110,6 +110,8 @@ fn metrics_are_behind_the_token_like_everything_else() {
         get(&serving.operator, "/metrics", "authorization: Bearer 0123456789abcdef-test\r\n");
     assert_eq!(status, 200);
     assert!(body.contains("image_manager_build_info{version="), "{body}");
+    let listed = place.expect(&["token", "list"], 0);
+    assert!(listed.contains("api-token-file  admin"), "{listed}");
 }
 
 fn shipped_files_ask_for_what_is_there(metrics: &str) {

@@ -79,6 +79,9 @@ fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
     let as_reader = ["-H", &bearer(&before)].map(str::to_owned);
     let as_reader = as_reader.each_ref().map(String::as_str);
     assert_eq!(curl(true, &serving, "/builds", &as_reader).0, 200, "made while nobody served");
+    let (status, said) = curl(true, &serving, "/nothing", &as_reader);
+    assert!(status == 404 && said.contains("there is nothing here"), "{said}");
+    assert_eq!(curl(true, &serving, "/nothing", &[]).0, 401, "who is not known is told nothing");
     let (status, said) = curl(true, &serving, "/build", &[&ask[..], &as_reader].concat());
     assert!(
         status == 403 && said.contains("token reader has the role viewer; this needs operator"),

@@ -15,6 +15,7 @@ database = ProtoReflectionDescriptorDatabase(channel)
 services = database.get_services()
 assert "image_manager.v1.ImageManager" in services, services
 assert "grpc.health.v1.Health" in services, services
+assert not [name for name in services if "AgentGateway" in name], services
 pool = DescriptorPool(database)
 service = pool.FindServiceByName("image_manager.v1.ImageManager")
 
@@ -104,5 +105,17 @@ for version in ("v1alpha", "v1"):
     question = reflection_pb2.ServerReflectionRequest(file_containing_symbol="image_manager.v1.ImageManager")
     answer = next(stub(iter([question]), timeout=30))
     assert b"puts a build of a schedule into the queue" in answer.file_descriptor_response.file_descriptor_proto[0]
+    # What only agents speak is not served here, and cannot be found here.
+    for symbol in ("AgentGateway", "AgentGateway.Attach", "Hello", "ManagerMessage"):
+        question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"image_manager.v1.{symbol}")
+        try:
+            answer = next(stub(iter([question]), timeout=30))
+            raise AssertionError(f"{symbol} is reflected: {answer}")
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.NOT_FOUND, error
+    question = reflection_pb2.ServerReflectionRequest(file_by_filename="image_manager/v1/agent.proto")
+    answer = next(stub(iter([question]), timeout=30))
+    shared = answer.file_descriptor_response.file_descriptor_proto[0]
+    assert b"CheckOutcome" in shared and b"AgentGateway" not in shared and b"Hello" not in shared, shared
 
 print("all of it works")

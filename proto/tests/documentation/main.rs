@@ -26,7 +26,7 @@ const MEMBER: i32 = 2;
 
 const INTRODUCTION: &str = "# The interfaces\n\n\
     Made by `make docs` from the comments in `proto/proto/image_manager/v1/`; change those, not this page. The\n\
-    operator port serves the same text through gRPC reflection:\n\n\
+    operator port serves the text about the control service through gRPC reflection, too:\n\n\
     ```\n\
     grpcurl -plaintext localhost:8080 describe image_manager.v1.ImageManager\n\
     ```\n";

@@ -137,12 +137,14 @@ pub(crate) struct ReportArguments {
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// The older build, named as for `show`; "previous" is the build of the same schedule before B
+    /// The older build, named as for `show`; "previous" is the build of the same schedule before B, "last-good" the
+    /// newest of these that passed
     #[arg(add = ArgValueCandidates::new(completions::earlier_builds))]
     pub(crate) a: String,
-    /// The newer build, named as for `show`
+    /// The newer build, named as for `show`. Without it, A is the newer build, and the older one is the last good one
+    /// before it
     #[arg(add = ArgValueCandidates::new(completions::builds))]
-    pub(crate) b: String,
+    pub(crate) b: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateArgument,
     /// How to print

@@ -9,7 +9,7 @@ use super::answers::ApiError;
 use super::images::OWNER;
 use super::places::{Flavor, Network};
 use super::services::Service;
-use super::session::Call;
+use super::session::{Call, RequestTimeouts};
 use crate::cloud::{Cloud as _, CloudError, Proof, Trouble};
 use crate::schedules::{Publish, ServerSpec, SshKey};
 
@@ -38,6 +38,20 @@ impl OpenStackCloud {
         proofs.push(Proof::new("network service", network.map(|_| "lists networks".to_owned())));
         proofs.push(Proof::new("address that servers dial", self.agent_endpoint(gateway).await));
         proofs
+    }
+
+    /// That Keystone lets us in, and that each service that every build needs answers, by one small question to each.
+    pub(super) async fn ask_each_service(&self) -> Result<(), CloudError> {
+        let small = |service, path| Call::get(service, path).query("limit", "1");
+        for (tried, call) in [
+            ("listing images", small(Service::Image, "images")),
+            ("listing flavors", small(Service::Compute, "flavors")),
+            ("listing networks", small(Service::Network, "networks").query("fields", "id")),
+        ] {
+            let answer = self.session.call(&call.timeouts(RequestTimeouts::BRIEF)).await;
+            answer.map_err(|error| error.when(tried))?;
+        }
+        Ok(())
     }
 
     /// What one schedule wants of the cloud.
@@ -131,6 +145,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cloud::openstack::stage::{Stage, json as answer};
+
+    #[tokio::test]
+    async fn a_cloud_answers_when_each_of_its_services_does() {
+        let stage = Stage::with(|_| answer(&json!({}))).await;
+        stage.cloud().answers().await.unwrap();
+        let requests = stage.requests();
+        for service in ["images?limit=1", "flavors?limit=1", "networks?limit=1&fields=id"] {
+            assert!(requests.iter().any(|request| request.ends_with(service)), "{requests:?}");
+        }
+        // What is refused is not asked again, so that this is over at once.
+        let refusal = "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+        for service in ["images", "flavors", "networks"] {
+            let answering = move |line: &str| {
+                if line.contains(service) { refusal.to_owned() } else { answer(&json!({})) }
+            };
+            let stage = Stage::with(answering).await;
+            let error = stage.cloud().answers().await.unwrap_err();
+            assert!(error.message.starts_with(&format!("listing {service}: ")), "{error}");
+        }
+    }
 
     #[test]
     fn image_quotas_are_read() {

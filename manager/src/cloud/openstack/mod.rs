@@ -171,6 +171,10 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.prove(server)).await
     }
 
+    async fn answers(&self) -> Result<(), CloudError> {
+        Box::pin(self.ask_each_service()).await
+    }
+
     async fn upload(
         &self,
         image: &NewImage,

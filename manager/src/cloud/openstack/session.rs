@@ -45,6 +45,8 @@ pub(super) struct RequestTimeouts {
 impl RequestTimeouts {
     /// Sits out a service that is down for a minute.
     pub(super) const LONG: Self = Self { each: Duration::from_mins(1), total: Duration::from_mins(2) };
+    /// Only sits out a lost packet: for whether there is an answer at all.
+    pub(super) const BRIEF: Self = Self { each: Duration::from_secs(10), total: Duration::from_secs(15) };
     /// For questions that will be asked again anyway.
     pub(super) const SHORT: Self = Self { each: Duration::from_secs(15), total: Duration::ZERO };
 }

@@ -206,8 +206,7 @@ impl Keyring {
     pub(in crate::operator) async fn list(&self) -> Result<Vec<v1::Token>, HistoryError> {
         let mut tokens: Vec<_> = self.history.tokens().await?.values().map(message).collect();
         if self.read().values().any(|entry| entry.name == OF_FILE) {
-            let role = v1::Role::Admin.into();
-            tokens.push(v1::Token { name: OF_FILE.to_owned(), role, ..v1::Token::default() });
+            tokens.push(of_file());
             tokens.sort_by(|one, other| one.name.cmp(&other.name));
         }
         Ok(tokens)
@@ -240,6 +239,11 @@ impl Keyring {
 fn entry(name: String, record: &TokenRecord) -> Option<(TokenHash, Entry)> {
     let (hash, role) = (TokenHash::parse(&record.hash)?, Role::from_word(&record.role)?);
     Some((hash, Entry { name, role, expires_at: record.expires_at }))
+}
+
+/// The token of `--api-token-file` as the interface has it.
+pub(crate) fn of_file() -> v1::Token {
+    v1::Token { name: OF_FILE.to_owned(), role: v1::Role::Admin.into(), ..v1::Token::default() }
 }
 
 /// A token of the history as the interface has it.

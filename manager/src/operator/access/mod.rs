@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) use caller::Caller;
 pub(super) use keyring::Keyring;
 pub use keyring::TokenError;
-pub(crate) use keyring::{create, message, revoke};
+pub(crate) use keyring::{create, message, of_file, revoke};
 pub(super) use refused::Refused;
 pub use role::Role;
 pub(super) use session::{NAME as SESSION, cookie, no_cookie};

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::StatusCode;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value as Json, json};
 
-use super::Endpoint;
 use super::parameters::{descriptor, words};
+use super::{ERRORS, Endpoint};
+use crate::history::ReportQuery;
 
 /// The document for these paths.
 pub(super) fn of(endpoints: &[&Endpoint]) -> Json {
@@ -45,11 +47,18 @@ fn operation(endpoint: &Endpoint) -> Json {
     };
     let mut responses = Map::new();
     responses.insert("200".to_owned(), answer("The answer", endpoint.answer));
-    responses.insert("400".to_owned(), answer("A parameter is wrong", "Error"));
+    // These come from before the interface, in plain text.
     responses.insert("401".to_owned(), json!({ "description": "No token was sent, or a wrong one" }));
     responses.insert("403".to_owned(), json!({ "description": "The token's role does not allow it" }));
-    responses.insert("404".to_owned(), answer("It does not exist", "Error"));
-    responses.insert("429".to_owned(), answer("The answer would be too large", "Error"));
+    for error in &ERRORS {
+        let mut described = answer(error.meaning, "Error");
+        if error.http == StatusCode::TOO_MANY_REQUESTS
+            && let Some(content) = described.pointer_mut("/content").and_then(Json::as_object_mut)
+        {
+            content.insert("text/plain".to_owned(), json!({ "schema": { "type": "string" } }));
+        }
+        responses.insert(error.http.as_str().to_owned(), described);
+    }
     json!({
         "operationId": endpoint.request.trim_end_matches("Request"),
         "summary": endpoint.summary,
@@ -69,6 +78,9 @@ fn parameter(endpoint: &Endpoint, field: &FieldDescriptor) -> Json {
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Uint32 if field.name() == "page_size" => {
                 json!({ "type": "integer", "minimum": 0, "maximum": endpoint.page })
+            }
+            Kind::Uint32 if field.name() == "points" => {
+                json!({ "type": "integer", "minimum": 0, "maximum": ReportQuery::MOST_POINTS })
             }
             Kind::Uint32 => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
             Kind::Enum(words_of) => {
@@ -175,6 +187,22 @@ mod tests {
         assert_eq!(document["paths"].as_object().unwrap().len(), ENDPOINTS.len());
         let state = &document["paths"]["/api/v1/builds"]["get"]["parameters"][1]["schema"]["enum"];
         assert!(state.as_array().unwrap().contains(&"succeeded".into()), "{state}");
+    }
+
+    #[test]
+    fn every_status_that_is_answered_is_in_the_document() {
+        let document = of(&ENDPOINTS);
+        for endpoint in ENDPOINTS {
+            let responses = &document["paths"][endpoint.path]["get"]["responses"];
+            for status in ["200", "400", "401", "403", "404", "409", "429", "500", "503"] {
+                assert!(responses[status]["description"].is_string(), "{}: {status}", endpoint.path);
+            }
+            let error = &responses["500"]["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(error, "#/components/schemas/Error");
+        }
+        let points = document["paths"]["/api/v1/report"]["get"]["parameters"].as_array().unwrap();
+        let points = points.iter().find(|parameter| parameter["name"] == "points").unwrap();
+        assert_eq!(points["schema"]["maximum"], ReportQuery::MOST_POINTS);
     }
 
     /// What is printed is what the document says: the keys of a build.

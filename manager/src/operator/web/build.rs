@@ -1,10 +1,11 @@
 //! `/builds/ID`: one build. What failed comes first.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use image_manager_proto::v1;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::error::Answer;
 use super::layout::{Page, Section};
 use super::log::View;
@@ -28,7 +29,7 @@ pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
     Path(id): Path<String>,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;

@@ -1,13 +1,13 @@
 //! `/builds`: all builds, newest first, with filters and pages.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use image_manager_proto::v1::{self, BuildState};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
-use super::marks::FailedChecks;
 use super::{Web, figures, marks};
 use crate::clock;
 use crate::history::{BuildFilter, Named as _};
@@ -57,6 +57,10 @@ impl Parameters {
                 Some(clock::now().timestamp_millis() - hours * 3_600_000)
             }
         };
+        if !self.before.is_empty() && uuid::Uuid::try_parse(&self.before).is_err() {
+            let before = &self.before;
+            return Err(Refusal::bad_request(format!("before={before}: expected the whole id of a build")));
+        }
         Ok(BuildFilter {
             schedule: some(&self.schedule),
             state,
@@ -94,10 +98,10 @@ impl Parameters {
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
+    web.manager.expect_schedule(&parameters.schedule).await?;
     let found = web.manager.history().builds(parameters.filter()?).await?;
-    let failed = failed_checks(&web, &found.builds).await?;
     let mut names: Vec<_> =
         web.manager.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
     if !parameters.schedule.is_empty() && !names.contains(&parameters.schedule) {
@@ -118,7 +122,7 @@ pub(super) async fn page(
                     @if parameters.filters() { "No builds match these filters." } @else { "Nothing has been built yet." }
                 }
             } @else {
-                (table(&found.builds, &failed))
+                (table(&found.builds))
             }
         }
         nav.pages aria-label="Pages" {
@@ -158,13 +162,8 @@ fn filters(parameters: &Parameters, names: &[String]) -> Markup {
     }
 }
 
-/// The checks that failed of the builds of a list.
-pub(super) async fn failed_checks(web: &Web, builds: &[v1::Build]) -> Result<FailedChecks, Refusal> {
-    let bad = builds.iter().filter(|build| !build.reason.is_empty()).map(|build| build.id.clone());
-    Ok(web.manager.history().failed_checks(bad.collect()).await?)
-}
-
-pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
+pub(super) fn table(builds: &[v1::Build]) -> Markup {
+    let good = last_good(builds);
     html! {
         form method="get" action="/compare" {
             div.table-box tabindex="0" role="region" aria-label="Builds" {
@@ -184,14 +183,29 @@ pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
                             }
                         }
                     }
-                    tbody { @for (index, build) in builds.iter().enumerate() { (row(build, index, failed)) } }
+                    tbody {
+                        @for (index, build) in builds.iter().enumerate() {
+                            (row(build, (Some(index) == good, index == 0)))
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
+/// The place of the newest build that passed before the first one in its schedule. One that is on a later page is found
+/// when no other is chosen.
+fn last_good(builds: &[v1::Build]) -> Option<usize> {
+    let newest = builds.first()?;
+    let good = |build: &v1::Build| {
+        build.schedule == newest.schedule && build.state() == BuildState::Succeeded && !build.verification
+    };
+    builds.iter().skip(1).position(good).map(|place| place + 1)
+}
+
+/// `older`, `newer`: whether it is that one of the comparison to begin with.
+fn row(build: &v1::Build, (older, newer): (bool, bool)) -> Markup {
     let short = figures::short(&build.id);
     html! {
         tr {
@@ -201,14 +215,55 @@ fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
             }
             td.name { a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
             td { a href={ "/builds/" (build.id) } title=(build.id) { code { (short) } } }
-            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::why(build, failed)) } }
+            td.wide.why { @if build.reason.is_empty() { span.none { "–" } } @else { (marks::why(build)) } }
             td { (figures::distance(build.created_at.as_ref().and_then(crate::clock::utc))) }
             td.right { (figures::span(build.started_at.as_ref(), build.finished_at.as_ref())) }
             td.right.wide { @if let Some(image) = trials::image(build) { span.num { (figures::size(image.size_bytes)) } } @else { span.none { "–" } } }
             td.pick {
-                input type="radio" name="a" value=(build.id) checked[index == 1] aria-label={ "Compare from " (short) };
-                input type="radio" name="b" value=(build.id) checked[index == 0] aria-label={ "Compare to " (short) };
+                input type="radio" name="a" value=(build.id) checked[older] aria-label={ "Compare from " (short) };
+                input type="radio" name="b" value=(build.id) checked[newer] aria-label={ "Compare to " (short) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_builds_begins_after_a_build() {
+        let before = |id: &str| Parameters { before: id.to_owned(), ..Parameters::default() }.filter();
+        let id = "019a21b0-3f72-71c7-8d09-52cee028ec3c";
+        assert_eq!(before(id).unwrap().before.as_deref(), Some(id));
+        assert_eq!(before("").unwrap().before, None);
+        let refusal = before("zzz").unwrap_err();
+        assert_eq!(refusal.message, "before=zzz: expected the whole id of a build");
+    }
+
+    #[test]
+    fn the_newest_build_is_compared_with_the_last_good_one_before_it() {
+        let build = |id: &str, schedule: &str, state: BuildState| v1::Build {
+            id: id.to_owned(),
+            schedule: schedule.to_owned(),
+            state: state.into(),
+            ..v1::Build::default()
+        };
+        let mut builds = vec![
+            build("1", "debian", BuildState::Failed),
+            build("2", "ubuntu", BuildState::Succeeded),
+            build("3", "debian", BuildState::Failed),
+            v1::Build { verification: true, ..build("4", "debian", BuildState::Succeeded) },
+            build("5", "debian", BuildState::Succeeded),
+            build("6", "debian", BuildState::Succeeded),
+        ];
+        let page = table(&builds).into_string();
+        for checked in ["name=\"a\" value=\"5\" checked", "name=\"b\" value=\"1\" checked"] {
+            assert!(page.contains(checked), "{checked}: {page}");
+        }
+        assert_eq!(page.matches(" checked").count(), 2);
+        builds.truncate(4);
+        let page = table(&builds).into_string();
+        assert_eq!(page.matches(" checked").count(), 1, "the last good one is looked for: {page}");
     }
 }

@@ -6,6 +6,7 @@ use image_manager_proto::v1;
 use serde::Deserialize;
 
 use super::address::with_query;
+use super::asked::number;
 use super::error::Refusal;
 use super::groups::{self, GROUPINGS, Group};
 use super::overview::Standing;
@@ -32,6 +33,7 @@ pub(super) struct Choice {
     /// By what they are grouped.
     pub(super) group: String,
     /// The page; the first one is 1, and 0 is it too.
+    #[serde(deserialize_with = "number")]
     pub(super) page: usize,
 }
 
@@ -113,7 +115,7 @@ pub(super) fn is_in(standing: &Standing, show: &str) -> bool {
 fn says(standing: &Standing, wanted: &str) -> bool {
     let schedule = &standing.schedule;
     let published = schedule.publish.as_ref().map(|publish| publish.name.as_str());
-    let reason = standing.last().map(|build| build.reason.as_str());
+    let reason = standing.told().map(|build| build.reason.as_str());
     schedule
         .clouds()
         .into_iter()

@@ -1,13 +1,14 @@
-//! `/compare?a=&b=`: what differs between two builds.
+//! `/compare?a=&b=`: what differs between two builds; without `a`, since the last good one.
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use image_manager_proto::counted;
 use image_manager_proto::v1;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::build_parts::attach_time;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
@@ -19,7 +20,7 @@ use crate::operator::access::Caller;
 /// Packages that a page shows.
 const PACKAGES: usize = 2000;
 
-/// The two builds.
+/// The two builds. Without the first it is the last good one before the second.
 #[derive(Debug, Deserialize)]
 pub(super) struct Parameters {
     #[serde(default)]
@@ -31,15 +32,16 @@ pub(super) struct Parameters {
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
-    if parameters.a.is_empty() || parameters.b.is_empty() {
+    if parameters.b.is_empty() {
         return Err(Refusal::bad_request(
-            "name two builds: /compare?a=BUILD&b=BUILD, or choose them on /builds",
+            "name a build to compare with the last good one before it, /compare?b=BUILD; or two builds, \
+             /compare?a=BUILD&b=BUILD; or choose them on /builds",
         ));
     }
     let history = web.manager.history();
-    let (a, b) = (history.resolve(&parameters.a).await?, history.resolve(&parameters.b).await?);
+    let (a, b) = history.resolve_pair(&parameters.a, &parameters.b).await?;
     let found = compare(history, &web.manager.settings().state, &a, &b).await?;
     let (Some(a), Some(b)) = (&found.a, &found.b) else {
         return Err(Refusal::not_found("one of the builds no longer exists"));

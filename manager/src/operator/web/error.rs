@@ -2,12 +2,14 @@
 
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
 use super::layout::{Page, Section};
 use crate::history::HistoryError;
 use crate::lifecycle::TriggerError;
+use crate::operator::access::Caller;
 use crate::operator::gate::wants_page;
 use crate::operator::guard::is_grpc;
 
@@ -16,6 +18,32 @@ use crate::operator::guard::is_grpc;
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) message: String,
+}
+
+/// Who looks at a page, as far as its head shows it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Viewer {
+    /// Whether it is known who that is.
+    known: bool,
+    /// Whether there is somebody to log out.
+    login: bool,
+}
+
+impl Viewer {
+    fn of(caller: Option<&Caller>) -> Self {
+        Self { known: caller.is_some(), login: caller.is_some_and(Caller::is_browser) }
+    }
+}
+
+tokio::task_local! {
+    /// Of the request that is answered.
+    static VIEWER: Viewer;
+}
+
+/// Answers a request with its viewer at hand: what goes wrong is shown on a page like the others.
+pub(super) async fn around(request: Request, next: Next) -> Response {
+    let viewer = Viewer::of(request.extensions().get::<Caller>());
+    VIEWER.scope(viewer, next.run(request)).await
 }
 
 /// What a page's handler gives.
@@ -76,15 +104,21 @@ impl From<TriggerError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    /// The page for somebody who is known, before any page was asked for.
+    pub(super) fn shown_to(self, caller: &Caller) -> Response {
+        self.page(Viewer::of(Some(caller)))
+    }
+
+    fn page(self, viewer: Viewer) -> Response {
         let title = match self.status {
             StatusCode::NOT_FOUND => "Not found",
             StatusCode::INTERNAL_SERVER_ERROR => "Internal error",
             StatusCode::FORBIDDEN => "Not allowed",
             _ => "Request refused",
         };
-        let page = Page { title: title.to_owned(), section: Section::Schedules, events: None, login: false };
+        let section = if viewer.known { Section::Other } else { Section::Elsewhere };
+        let page = Page { title: title.to_owned(), section, events: None, login: viewer.login };
         let body = html! {
             section.notice {
                 h1 { (title) }
@@ -96,5 +130,36 @@ impl IntoResponse for Refusal {
             }
         };
         page.with_status(self.status, &body)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.page(VIEWER.try_with(|viewer| *viewer).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_went_wrong_is_a_page_like_the_others_and_none_of_them() {
+        let page = |viewer: Viewer| async move {
+            let answer =
+                VIEWER.scope(viewer, async { Refusal::not_found("no <build>").into_response() }).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+            let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        let (browser, root) = (Viewer { known: true, login: true }, Viewer { known: true, login: false });
+        for (viewer, log_out) in [(browser, true), (root, false)] {
+            let page = page(viewer).await;
+            assert_eq!(page.contains("Log out"), log_out, "{viewer:?}: {page}");
+            assert!(page.contains("aria-label=\"Main\"") && !page.contains("aria-current"), "{page}");
+            assert!(page.contains("no &lt;build&gt;"), "{page}");
+        }
+        let page = page(Viewer::default()).await;
+        assert!(!page.contains("aria-label=\"Main\"") && !page.contains("Log out"), "{page}");
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use image_manager_proto::v1::{self, PublicationState};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::address::with_query;
+use super::asked::{Asked, number};
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
 use super::{Web, figures, marks, overview};
@@ -29,6 +30,7 @@ pub(super) struct Parameters {
     cloud: String,
     /// [`SHOW`]: images that are no longer in the cloud, too.
     removed: String,
+    #[serde(deserialize_with = "number")]
     after: u32,
 }
 
@@ -69,7 +71,7 @@ impl Parameters {
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
     let found = web.manager.history().publications(parameters.filter()?).await?;
     let page = Page {

@@ -16,7 +16,9 @@ pub(super) enum Section {
     Builds,
     /// Images with public names.
     Images,
-    /// Neither.
+    /// None of these, such as a page that says what went wrong.
+    Other,
+    /// For whoever has not logged in: there is no navigation.
     Elsewhere,
 }
 

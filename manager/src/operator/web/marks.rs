@@ -22,12 +22,6 @@ pub(super) fn logo() -> Markup {
     }
 }
 
-/// Names of the checks that failed, by build.
-pub(super) type FailedChecks = BTreeMap<String, Vec<String>>;
-
-/// Failed checks that are named in a list.
-const CHECKS: usize = 3;
-
 const CHECK: &str = "M4.5 8.4l2.4 2.4 4.6-5.2";
 const CROSS: &str = "M5.2 5.2l5.6 5.6M10.8 5.2l-5.6 5.6";
 const BANG: &str = "M8 4.3v4.4M8 11.3v.2";
@@ -143,9 +137,8 @@ pub(super) fn reason(word: &str) -> Markup {
 }
 
 /// Why a build ended as it did, with the checks that failed: "check_failed: disk".
-pub(super) fn why(build: &v1::Build, failed: &FailedChecks) -> Markup {
-    let failed = failed.get(&build.id).map_or(&[][..], Vec::as_slice);
-    reason_with(&build.reason, failed.iter().map(String::as_str))
+pub(super) fn why(build: &v1::Build) -> Markup {
+    reason_with(&build.reason, build.failed_checks.iter().map(String::as_str))
 }
 
 /// The same of a trial.
@@ -156,12 +149,10 @@ pub(super) fn why_trial(trial: &v1::Trial) -> Markup {
 
 /// A reason with the first of the checks that failed, and how many more there are.
 fn reason_with<'a>(word: &str, failed: impl Iterator<Item = &'a str>) -> Markup {
-    let failed: Vec<&str> = failed.collect();
-    let (named, more) = failed.split_at(failed.len().min(CHECKS));
+    let named = trials::named_checks(failed);
     html! {
         (reason(word))
-        @if !named.is_empty() { ": " (named.join(", ")) }
-        @if !more.is_empty() { " and " (more.len()) " more" }
+        @if !named.is_empty() { ": " (named) }
     }
 }
 
@@ -229,16 +220,15 @@ mod tests {
 
     #[test]
     fn lists_name_the_checks_that_failed() {
-        let build =
-            v1::Build { id: "1".to_owned(), reason: "check_failed".to_owned(), ..v1::Build::default() };
         let said = |names: &[&str]| {
-            let names = names.iter().map(|name| (*name).to_owned()).collect();
-            why(&build, &FailedChecks::from([("1".to_owned(), names)])).into_string()
+            let failed_checks = names.iter().map(|name| (*name).to_owned()).collect();
+            let reason = "check_failed".to_owned();
+            why(&v1::Build { reason, failed_checks, ..v1::Build::default() }).into_string()
         };
         assert!(said(&["disk"]).ends_with("</code>: disk"), "{}", said(&["disk"]));
         assert!(said(&["a", "b", "c", "<d>", "e"]).ends_with("</code>: a, b, c and 2 more"));
         assert!(said(&["<d>"]).ends_with(": &lt;d&gt;"));
-        assert!(why(&build, &FailedChecks::new()).into_string().ends_with("check_failed</code>"));
+        assert!(said(&[]).ends_with("check_failed</code>"));
     }
 
     #[test]
@@ -257,10 +247,9 @@ mod tests {
             v1::Trial { reason: "check_failed".to_owned(), checks: checks.clone(), ..v1::Trial::default() };
         let said = why_trial(&trial).into_string();
         assert!(said.ends_with("</code>: a, b, c and 2 more"), "{said}");
-        let names = checks.iter().take(5).map(|check| check.name.clone()).collect();
-        let build =
-            v1::Build { id: "1".to_owned(), reason: "check_failed".to_owned(), ..v1::Build::default() };
-        assert_eq!(why(&build, &FailedChecks::from([("1".to_owned(), names)])).into_string(), said);
+        let failed_checks = checks.iter().take(5).map(|check| check.name.clone()).collect();
+        let build = v1::Build { reason: "check_failed".to_owned(), failed_checks, ..v1::Build::default() };
+        assert_eq!(why(&build).into_string(), said);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod actions;
 mod address;
+mod asked;
 mod assets;
 mod banner;
 mod build;
@@ -37,8 +38,8 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, OptionalFromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse as _, Response};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -144,6 +145,7 @@ pub(super) fn pages(web: Web) -> Router {
     let all = ROUTES.iter().fold(Router::new(), |all, route| all.route(route.path, (route.handler)()));
     let all = all.fallback(error::nothing_here);
     all.layer(DefaultBodyLimit::max(FORM_LIMIT))
+        .layer(from_fn(error::around))
         .layer(from_fn_with_state(web.clone(), banner::around))
         .layer(from_fn_with_state(web.clone(), zone::around))
         .with_state(web)
@@ -155,8 +157,8 @@ pub(super) fn login_address(wanted: &str) -> String {
 }
 
 /// The page that says that somebody may not do what they asked for.
-pub(super) fn refused(status: StatusCode, why: &str) -> Response {
-    error::Refusal { status, message: why.to_owned() }.into_response()
+pub(super) fn refused(status: StatusCode, why: &str, caller: &Caller) -> Response {
+    error::Refusal { status, message: why.to_owned() }.shown_to(caller)
 }
 
 /// Who asks; the gate knows. Where it lets everybody in there may be nobody.

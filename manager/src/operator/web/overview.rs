@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use image_manager_proto::v1;
 use maud::{Markup, html};
 
+use super::asked::Asked;
 use super::choice::{Choice, ORDERS, ROWS, SHOWS, is_in};
 use super::error::Answer;
 use super::groups::{self, GROUPINGS, Group};
 use super::layout::{Page, Section};
-use super::marks::FailedChecks;
 use super::{Web, banner, figures, marks};
 use crate::clock;
 use crate::history::ScheduleState;
@@ -29,6 +29,8 @@ pub(super) struct Standing {
     pub(super) paused: bool,
     /// The newest builds, newest first, without their parts.
     pub(super) builds: Vec<v1::Build>,
+    /// The builds because of which it needs attention, the worst first.
+    concerns: Vec<v1::Build>,
     pub(super) next: Option<DateTime<Utc>>,
     /// When its published image is verified again by itself.
     pub(super) next_reverify: Option<DateTime<Utc>>,
@@ -41,26 +43,29 @@ impl Standing {
         schedule: Schedule,
         state: Option<ScheduleState>,
         builds: Vec<v1::Build>,
+        concerns: Vec<v1::Build>,
         now: DateTime<Utc>,
     ) -> Self {
         let paused = state.as_ref().is_some_and(|state| state.paused);
         let next = if paused { None } else { planner::next_fires(&schedule, now, 1).into_iter().next() };
         let next_reverify = planner::next_reverify(&schedule, now).filter(|_| !paused);
-        Self { schedule, paused, builds, next, next_reverify, state }
+        Self { schedule, paused, builds, concerns, next, next_reverify, state }
     }
 
     pub(super) fn under_way(&self) -> Option<&v1::Build> {
         self.builds.first().filter(|build| !state::is_end(build.state()))
     }
 
-    /// The newest build that has ended.
-    pub(super) fn last(&self) -> Option<&v1::Build> {
-        self.builds.iter().find(|build| state::is_end(build.state()))
+    /// The build that says how it stands: the worst one because of which it needs attention, else the newest that has
+    /// ended.
+    pub(super) fn told(&self) -> Option<&v1::Build> {
+        let ended = || self.builds.iter().find(|build| state::is_end(build.state()));
+        self.concerns.first().or_else(ended)
     }
 
     /// Whether and how badly it needs attention.
     pub(super) fn attention(&self) -> Attention {
-        Attention::of(self.last(), self.paused)
+        Attention::of(&self.concerns, self.paused)
     }
 
     /// When it builds next by itself: the retry that it owes, or its next fire time.
@@ -73,20 +78,17 @@ impl Standing {
     }
 }
 
-pub(super) async fn page(State(web): State<Web>, caller: Caller, Query(choice): Query<Choice>) -> Answer {
+pub(super) async fn page(State(web): State<Web>, caller: Caller, Asked(choice): Asked<Choice>) -> Answer {
     choice.check()?;
     let standings = standings(&web).await?;
     let (found, groups) = choice.of(&standings);
     let (first, rows) = choice.page_of(&found);
-    let failed = rows.iter().filter_map(|standing| standing.last());
-    let failed = failed.filter(|build| !build.reason.is_empty()).map(|build| build.id.clone()).collect();
     let view = View {
         standings: &standings,
         found: found.len(),
         groups,
         first,
         rows,
-        failed: web.manager.history().failed_checks(failed).await?,
         operator: caller.may(Role::Operator),
     };
     let body = html! {
@@ -110,14 +112,16 @@ fn layout(login: bool) -> Page {
 /// All schedules in the file's order.
 async fn standings(web: &Web) -> Result<Vec<Standing>, crate::history::HistoryError> {
     let schedules = web.manager.schedules();
-    let names = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
+    let names: Vec<_> = schedules.schedules.iter().map(|schedule| schedule.name.clone()).collect();
     let history = web.manager.history();
-    let mut builds: BTreeMap<_, _> = history.newest_of_each(names, STRIP).await?;
+    let mut builds: BTreeMap<_, _> = history.newest_of_each(names.clone(), STRIP).await?;
+    let mut concerns = history.needing_attention(names).await?;
     let mut states = history.schedule_states().await?;
     let now = clock::now();
     let standing = |schedule: &Schedule| {
         let builds = builds.remove(&schedule.name).unwrap_or_default();
-        Standing::new(schedule.clone(), states.remove(&schedule.name), builds, now)
+        let concerns = concerns.remove(&schedule.name).unwrap_or_default();
+        Standing::new(schedule.clone(), states.remove(&schedule.name), builds, concerns, now)
     };
     Ok(schedules.schedules.iter().map(standing).collect())
 }
@@ -133,7 +137,6 @@ struct View<'a> {
     first: usize,
     /// Those on this page.
     rows: Vec<&'a Standing>,
-    failed: FailedChecks,
     operator: bool,
 }
 
@@ -200,7 +203,7 @@ impl View<'_> {
         html! {
             li.schedule id={ "schedule-" (name) } data-part {
                 div.now {
-                    @if let Some(build) = standing.under_way().or(standing.last()) {
+                    @if let Some(build) = standing.under_way().or(standing.told()) {
                         a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }
                         " " (marks::tally(build))
                     } @else {
@@ -221,14 +224,16 @@ impl View<'_> {
 
     /// In one line what there is to know of its newest builds.
     fn said(&self, standing: &Standing) -> Markup {
-        let last = standing.last();
-        let bad = last.filter(|build| !build.reason.is_empty());
+        let told = standing.told();
+        let why =
+            |build: &v1::Build| html! { @if build.verification { "verification: " } (marks::why(build)) };
+        let bad = told.filter(|build| !build.reason.is_empty());
         html! {
             @if let Some(build) = standing.under_way() {
                 "for " (figures::span(build.created_at.as_ref(), None))
-                @if let Some(build) = bad { " · previously: " (marks::why(build, &self.failed)) }
-            } @else if let Some(build) = last {
-                @if bad.is_some() { (marks::why(build, &self.failed)) " · " }
+                @if let Some(build) = bad { " · previously: " (why(build)) }
+            } @else if let Some(build) = told {
+                @if bad.is_some() { (why(build)) " · " }
                 (figures::distance(build.finished_at.as_ref().and_then(clock::utc)))
             } @else {
                 (standing.schedule.clouds().join(", "))

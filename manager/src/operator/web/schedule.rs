@@ -1,11 +1,12 @@
 //! `/schedules/NAME`: what a schedule is, how it stands, and how it went.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use image_manager_proto::{percent, v1};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
 use super::overview::{self, STRIP, Standing};
@@ -39,7 +40,7 @@ pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(parameters): Query<Parameters>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Answer {
     let history = web.manager.history();
     let (range, _, days) = RANGES
@@ -51,7 +52,6 @@ pub(super) async fn page(
     let filter =
         BuildFilter { schedule: Some(name.clone()), limit: ROWS, bare: true, ..BuildFilter::default() };
     let newest = history.builds(filter).await?;
-    let failed = builds::failed_checks(&web, &newest.builds).await?;
     let schedule = match web.manager.schedule(&name) {
         Ok(schedule) => Some(schedule),
         // One that is no longer in the file has its history all the same.
@@ -104,7 +104,7 @@ pub(super) async fn page(
                 a href={ "/builds?schedule=" (name) } { "All builds" }
             }
             @if newest.builds.is_empty() { p.empty { "Nothing has been built yet." } }
-            @else { (builds::table(&newest.builds, &failed)) }
+            @else { (builds::table(&newest.builds)) }
         }
     };
     Ok(page.render(&body))
@@ -115,7 +115,9 @@ async fn standing(web: &Web, schedule: Schedule) -> Result<Standing, Refusal> {
     let state = history.schedule_states().await?.remove(&schedule.name);
     let mut newest = history.newest_of_each(vec![schedule.name.clone()], STRIP).await?;
     let builds = newest.remove(&schedule.name).unwrap_or_default();
-    Ok(Standing::new(schedule, state, builds, clock::now()))
+    let mut needing = history.needing_attention(vec![schedule.name.clone()]).await?;
+    let concerns = needing.remove(&schedule.name).unwrap_or_default();
+    Ok(Standing::new(schedule, state, builds, concerns, clock::now()))
 }
 
 /// The images that have the schedule's name, one a cloud.

@@ -200,6 +200,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "give an id",
         "`image-manager history`",
     ),
+    wrong(
+        &["compare", "tiny", STATE],
+        "no build of tiny before",
+        "passed: give the id of one to compare it with",
+        "`image-manager history`",
+    ),
     wrong(&["report", "--since", "3d", "--until", "5d", STATE], "is not before", "--since", "--until"),
     wrong(
         &["images", "nobody", STATE],

@@ -50,12 +50,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     wrong(&["trigger", "tiny", "--force", "--verify"], "cannot be used with", "'--verify'", "Usage:"),
     wrong(&["show"], "required arguments were not provided", "<BUILD>", "Usage: image-manager show"),
-    wrong(
-        &["compare", "latest"],
-        "required arguments were not provided",
-        "<B>",
-        "Usage: image-manager compare",
-    ),
+    wrong(&["compare"], "required arguments were not provided", "<A>", "Usage: image-manager compare"),
     wrong(&["--state", "x", "show", "latest"], "unexpected argument", "'--state'", "'show --state' exists"),
     wrong(
         &["history", "latest"],
@@ -64,6 +59,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "Usage: image-manager history [OPTIONS]",
     ),
     wrong(&["history", "--since", "-3d"], "already counts back from now", "--since -3d", "write --since 3d"),
+    wrong(
+        &["history", "--since", "9999-01-01"],
+        "still to come",
+        "--since 9999-01-01",
+        "a date that has passed",
+    ),
+    wrong(&["report", "--since", "9999-01-01"], "still to come", "--since", "an age such as 7d"),
     wrong(&["history", "--since", "3x"], "expected an age", "--since 3x", "7d or 12h"),
     wrong(
         &["history", "--since", "2026-13-01"],

@@ -29,13 +29,16 @@ fn many(count: usize) -> Vec<Standing> {
                 schedule: schedule.name.clone(),
                 state: if bad { BuildState::Failed } else { BuildState::Succeeded }.into(),
                 reason: if bad { "check_failed" } else { "" }.to_owned(),
+                failed_checks: if bad { vec!["disk".to_owned()] } else { Vec::new() },
                 created_at: at,
                 started_at: at,
                 finished_at: at,
                 ..v1::Build::default()
             }
         };
-        Standing::new(schedule.clone(), None, (0..i64::from(STRIP)).map(build).collect(), now)
+        let builds: Vec<_> = (0..i64::from(STRIP)).map(build).collect();
+        let concerns = builds.first().filter(|build| build.state() == BuildState::Failed).cloned();
+        Standing::new(schedule.clone(), None, builds, concerns.into_iter().collect(), now)
     };
     schedules.schedules.iter().enumerate().map(one).collect()
 }
@@ -43,9 +46,7 @@ fn many(count: usize) -> Vec<Standing> {
 async fn rendered(standings: &[Standing], choice: &Choice) -> String {
     let (found, groups) = choice.of(standings);
     let (first, rows) = choice.page_of(&found);
-    let ids = rows.iter().filter_map(|standing| standing.last()).map(|build| build.id.clone());
-    let failed = ids.map(|id| (id, vec!["disk".to_owned()])).collect();
-    let view = View { standings, found: found.len(), groups, first, rows, failed, operator: true };
+    let view = View { standings, found: found.len(), groups, first, rows, operator: true };
     let answer = layout(true).render(&view.body(choice));
     let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -99,6 +100,31 @@ async fn tallies_search_and_order_choose_what_is_shown() {
     assert!(!page.contains("nothing needs attention"));
 }
 
+/// What came after it without a verdict of its kind hides nothing.
+#[tokio::test]
+async fn a_row_tells_of_the_build_that_needs_attention() {
+    let mut standing = many(1).pop().unwrap();
+    let failed = v1::Build {
+        id: "019a21b0-3f72-71c7-8d09-000000000001".to_owned(),
+        state: BuildState::Failed.into(),
+        reason: "check_failed".to_owned(),
+        failed_checks: vec!["ssh".to_owned()],
+        verification: true,
+        ..v1::Build::default()
+    };
+    standing.concerns = vec![failed];
+    let page = rendered(&[standing], &Choice::default()).await;
+    for words in [
+        "href=\"/builds/019a21b0-3f72-71c7-8d09-000000000001\"",
+        "verification: ",
+        "</code>: ssh",
+        "1 needs attention",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("nothing needs attention"));
+}
+
 #[tokio::test]
 async fn groups_begin_where_the_first_of_them_is_and_are_told_again_on_the_next_page() {
     let standings = many(200);
@@ -143,7 +169,8 @@ fn clouds_and_distributions_are_groups_the_largest_first() {
         schedule("d", "debian", ""),
     ];
     let parsed = schedules::parse(Path::new("schedules.toml"), &text.concat()).unwrap();
-    let standing = |schedule: &Schedule| Standing::new(schedule.clone(), None, Vec::new(), clock::now());
+    let standing =
+        |schedule: &Schedule| Standing::new(schedule.clone(), None, Vec::new(), Vec::new(), clock::now());
     let standings: Vec<_> = parsed.schedules.iter().map(standing).collect();
     for (group, names, begin) in [
         ("cloud", ["b", "c", "d", "a"], vec![0, 3]),

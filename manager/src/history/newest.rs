@@ -1,0 +1,204 @@
+//! The newest builds of many schedules, without their parts, and those because of which a schedule needs attention.
+
+use std::collections::BTreeMap;
+
+use image_manager_proto::v1;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::names::Named as _;
+use super::{History, HistoryError, parts, queries};
+use crate::clock::timestamp;
+
+/// Builds of a schedule that are read at most.
+const MOST: u32 = 100;
+
+impl History {
+    /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason,
+    /// times and trials only.
+    pub async fn newest_of_each(
+        &self,
+        schedules: Vec<String>,
+        each: u32,
+    ) -> Result<BTreeMap<String, Vec<v1::Build>>, HistoryError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, state, created_at, started_at, finished_at, failure_reason FROM build
+                 WHERE schedule = ?1 ORDER BY id DESC LIMIT ?2",
+            )?;
+            let mut found = BTreeMap::new();
+            for schedule in schedules {
+                let rows = statement.query_map(rusqlite::params![schedule, each.min(MOST)], |row| {
+                    let state: String = row.get(1)?;
+                    Ok(v1::Build {
+                        id: row.get(0)?,
+                        schedule: schedule.clone(),
+                        state: v1::BuildState::from_word(&state).unwrap_or_default().into(),
+                        created_at: Some(timestamp(row.get(2)?)),
+                        started_at: row.get::<_, Option<i64>>(3)?.map(timestamp),
+                        finished_at: row.get::<_, Option<i64>>(4)?.map(timestamp),
+                        reason: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
+                        ..v1::Build::default()
+                    })
+                })?;
+                let builds = rows.collect::<Result<Vec<_>, _>>()?;
+                found.insert(schedule, builds);
+            }
+            let mut all: Vec<&mut v1::Build> = found.values_mut().flatten().collect();
+            parts::add_trials(connection, &mut all)?;
+            Ok(found)
+        })
+        .await
+    }
+    /// The builds because of which each of these schedules needs attention, bare, those that failed first; a schedule
+    /// without one is absent. They are its newest build with a verdict, and its newest verification with a verdict since a
+    /// build passed: each only where it did not pass. What was cancelled or skipped has no verdict, and hides none.
+    pub async fn needing_attention(
+        &self,
+        schedules: Vec<String>,
+    ) -> Result<BTreeMap<String, Vec<v1::Build>>, HistoryError> {
+        self.read(move |connection| {
+            let mut ids = Vec::new();
+            for schedule in &schedules {
+                ids.extend(without_a_pass_since(connection, schedule)?);
+            }
+            let mut builds = queries::bare(connection, &ids)?;
+            builds.sort_by_key(|build| build.state() != v1::BuildState::Failed);
+            let mut found: BTreeMap<String, Vec<v1::Build>> = BTreeMap::new();
+            for build in builds {
+                found.entry(build.schedule.clone()).or_default().push(build);
+            }
+            Ok(found)
+        })
+        .await
+    }
+}
+
+/// The newest build and the newest verification of a schedule that did not pass, where none passed since.
+fn without_a_pass_since(
+    connection: &Connection,
+    schedule: &str,
+) -> Result<impl Iterator<Item = String> + use<>, HistoryError> {
+    // A build that passed made another image, which was verified itself: what was said of the one before is over.
+    let passed: Option<String> = connection
+        .prepare_cached(
+            "SELECT id FROM build INDEXED BY build_by_schedule_state
+             WHERE schedule = ?1 AND state = 'succeeded' AND verification IS NULL ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([schedule], |row| row.get(0))
+        .optional()?;
+    let passed = passed.unwrap_or_default();
+    let (mut build, mut verification) = (None::<String>, None::<String>);
+    let mut since = connection.prepare_cached(
+        "SELECT id, verification IS NOT NULL FROM build INDEXED BY build_by_schedule_state
+         WHERE schedule = ?1 AND state = ?2 AND id > ?3 ORDER BY id DESC",
+    )?;
+    for state in ["failed", "errored"] {
+        let mut rows = since.query([schedule, state, passed.as_str()])?;
+        let (mut of_build, mut of_verification) = (None, None);
+        while (of_build.is_none() || of_verification.is_none())
+            && let Some(row) = rows.next()?
+        {
+            let newest = if row.get(1)? { &mut of_verification } else { &mut of_build };
+            if newest.is_none() {
+                *newest = Some(row.get(0)?);
+            }
+        }
+        // Ids sort by time, and none is before all of them.
+        build = build.max(of_build);
+        verification = verification.max(of_verification);
+    }
+    if let Some(id) = &verification {
+        // Since the last build that passed only verifications have.
+        let again: bool = connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM build INDEXED BY build_by_schedule_state
+                    WHERE schedule = ?1 AND state = 'succeeded' AND id > ?2)",
+            )?
+            .query_row([schedule, id], |row| row.get(0))?;
+        if again {
+            verification = None;
+        }
+    }
+    Ok(build.into_iter().chain(verification))
+}
+
+#[cfg(test)]
+mod tests {
+    use image_manager_proto::v1::{BuildState, StageState, Verdict};
+
+    use super::*;
+    use crate::history::tests::{new_build, open};
+    use crate::history::{Ending, NewBuild};
+
+    /// Makes a build or a verification, and brings it to this end.
+    async fn ended(history: &History, verifies: bool, end: BuildState) -> String {
+        let id = uuid::Uuid::now_v7().to_string();
+        let verification = verifies.then(|| "digest".to_owned());
+        history.create_build(NewBuild { verification, ..new_build(&id, "web") }).await.unwrap();
+        let verdict = match end {
+            BuildState::Succeeded => Verdict::Passed,
+            BuildState::Failed => Verdict::Failed,
+            BuildState::Errored => Verdict::Errored,
+            _ => Verdict::Unspecified,
+        };
+        let reason = if verdict == Verdict::Passed { "" } else { "check_failed" };
+        let failure =
+            (!reason.is_empty()).then(|| v1::Failure { reason: reason.to_owned(), ..v1::Failure::default() });
+        let ending = || Ending::new(StageState::Done, "done");
+        let (queued, cleaning) = (BuildState::Queued, BuildState::CleaningUp);
+        history.conclude(&id, queued, cleaning, Some((verdict, failure)), ending()).await.unwrap();
+        history.advance(&id, cleaning, end, ending()).await.unwrap();
+        id
+    }
+
+    async fn needing(history: &History) -> Vec<String> {
+        let found = history.needing_attention(vec!["web".to_owned(), "other".to_owned()]).await.unwrap();
+        assert!(found.keys().all(|schedule| schedule == "web"));
+        found.into_values().flatten().map(|build| build.id).collect()
+    }
+
+    #[tokio::test]
+    async fn only_a_pass_of_its_kind_or_a_newer_image_ends_what_needs_attention() {
+        use BuildState::{Cancelled, Errored, Failed, Succeeded};
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        assert!(needing(&history).await.is_empty(), "it was never built");
+        ended(&history, false, Succeeded).await;
+        let failed = ended(&history, false, Failed).await;
+        ended(&history, true, Succeeded).await;
+        assert_eq!(needing(&history).await, [failed.clone()], "the older image is as good as before");
+        ended(&history, false, Cancelled).await;
+        ended(&history, true, Cancelled).await;
+        assert_eq!(needing(&history).await, [failed]);
+        let errored = ended(&history, false, Errored).await;
+        assert_eq!(needing(&history).await, [errored.clone()], "the newest one with a verdict");
+        let verification = ended(&history, true, Failed).await;
+        assert_eq!(needing(&history).await, [verification, errored.clone()], "the worst first");
+        ended(&history, true, Succeeded).await;
+        assert_eq!(needing(&history).await, [errored]);
+        ended(&history, true, Failed).await;
+        ended(&history, false, Succeeded).await;
+        assert!(needing(&history).await.is_empty(), "another image passed");
+        let verification = ended(&history, true, Errored).await;
+        ended(&history, false, Cancelled).await;
+        assert_eq!(needing(&history).await, [verification]);
+    }
+
+    #[tokio::test]
+    async fn what_needs_attention_names_its_failed_checks_and_trials() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        let id = ended(&history, false, BuildState::Failed).await;
+        let check = v1::Check {
+            name: "disk".to_owned(),
+            required: true,
+            outcome: v1::CheckOutcome::Fail.into(),
+            ..v1::Check::default()
+        };
+        let key = crate::history::TrialKey { build_id: id, position: 0 };
+        history.record_checks(&key, vec![check]).await.unwrap();
+        let found = history.needing_attention(vec!["web".to_owned()]).await.unwrap();
+        let build = &found["web"][0];
+        assert_eq!((build.failed_checks.as_slice(), build.trials.len()), (&["disk".to_owned()][..], 1));
+    }
+}
