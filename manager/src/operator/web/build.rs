@@ -47,7 +47,7 @@ pub(super) async fn page(
     let body = html! {
         (head(&build, &neighbours, buildable, caller.may(Role::Operator)))
         (progress::bar(&build, neighbours.last_good.as_ref()))
-        div #failure data-swap {
+        div #failure {
             @if let Some(failure) = &build.failure { (build_failure::failure(&build, failure, &neighbours)) }
             (build_trials::control_boots(&build))
             @if !build.warnings.is_empty() { (build_failure::warnings(&build)) }
@@ -55,11 +55,11 @@ pub(super) async fn page(
         (build_trials::table(&build))
         div.columns {
             div.main-column {
-                (build_parts::road(&build))
+                (build_parts::build_stages(&build))
                 @if several(&build).is_empty() { (build_parts::checks(&build)) }
                 (build_trials::each(&build))
             }
-            aside.side-column #facts data-swap aria-label="Facts" {
+            aside.side-column #facts aria-label="Facts" {
                 (build_parts::image(&build))
                 (build_parts::server_and_agent(&build))
                 (build_parts::definition(&build))
@@ -74,7 +74,7 @@ pub(super) async fn page(
 fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: bool) -> Markup {
     let ended = state::is_end(build.state());
     html! {
-        div.page-head #head data-swap {
+        div.page-head #head {
             div {
                 p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
                 h1 { (build.schedule) " " (marks::badge(build.state())) (marks::tally(build)) }

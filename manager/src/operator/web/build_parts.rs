@@ -14,14 +14,14 @@ use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
 use crate::stage::Stage;
 
 /// Width of the drawing that a stage's bar is in.
-const ROAD: f64 = 1000.0;
+const WIDTH: f64 = 1000.0;
 /// Narrowest bar: a stage that took no time is seen all the same.
 const LEAST: f64 = 6.0;
 
-/// The road: each stage with its time, as a bar below those before it.
-pub(super) fn road(build: &v1::Build) -> Markup {
+/// The build's own stages: each with its time, as a bar below those before it.
+pub(super) fn build_stages(build: &v1::Build) -> Markup {
     html! {
-        section.panel #road data-swap {
+        section.panel #stages {
             div.panel-head { h2 { @if several(build).is_empty() { "Stages" } @else { "Build stages" } } }
             (stages(&build.stages, &Timeline::of(build), None))
         }
@@ -36,7 +36,7 @@ pub(super) fn stages(stages: &[v1::Stage], timeline: &Timeline, target: Option<&
         None => stage.name.clone(),
     };
     html! {
-        ol.road {
+        ol.stages {
             @for stage in stages {
                 li class=(stage.state().word()) data-stage=(key(stage)) {
                     (marks::stage(stage.state()))
@@ -44,7 +44,8 @@ pub(super) fn stages(stages: &[v1::Stage], timeline: &Timeline, target: Option<&
                     (timeline.bar(stage))
                     span.took { (figures::span(stage.started_at.as_ref(), timeline.end_of(stage))) }
                     @if !stage.detail.is_empty() || stage.state() == StageState::Running {
-                        p.detail { (stage.detail) }
+                        // What the script has written there is of this state.
+                        p.detail data-part=(stage.state().word()) { (stage.detail) }
                     }
                 }
             }
@@ -78,13 +79,13 @@ impl<'a> Timeline<'a> {
         let whole = whole.unwrap_or_default().as_secs_f64().max(0.001);
         let before = figures::between(self.began, stage.started_at.as_ref());
         let took = figures::between(stage.started_at.as_ref(), self.end_of(stage).or(Some(&self.now)));
-        let scale = |seconds: f64| (seconds / whole * ROAD).clamp(0.0, ROAD);
+        let scale = |seconds: f64| (seconds / whole * WIDTH).clamp(0.0, WIDTH);
         html! {
-            svg.bar viewBox={ "0 0 " (ROAD) " 10" } preserveAspectRatio="none" aria-hidden="true" {
-                rect.track x="0" y="4" width=(ROAD) height="2" {}
+            svg.bar viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" aria-hidden="true" {
+                rect.track x="0" y="4" width=(WIDTH) height="2" {}
                 @if let (Some(before), Some(took)) = (before, took) {
                     @let width = scale(took.as_secs_f64()).max(LEAST);
-                    @let x = scale(before.as_secs_f64()).min(ROAD - width);
+                    @let x = scale(before.as_secs_f64()).min(WIDTH - width);
                     rect.piece x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" rx="2" {}
                 }
             }
@@ -95,7 +96,7 @@ impl<'a> Timeline<'a> {
 /// The checks with what they observed; what failed is open.
 pub(super) fn checks(build: &v1::Build) -> Markup {
     html! {
-        section.panel #checks data-swap {
+        section.panel #checks {
             div.panel-head {
                 h2 { "Checks" }
                 @if !build.checks.is_empty() { span.muted { (tally(&build.checks)) } }

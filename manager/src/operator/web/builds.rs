@@ -112,7 +112,7 @@ pub(super) async fn page(
     let body = html! {
         div.page-head { h1 { "Builds" } }
         (filters(&parameters, &names))
-        section.panel #builds data-swap {
+        section.panel #builds {
             @if found.builds.is_empty() {
                 p.empty {
                     @if parameters.filters() { "No builds match these filters." } @else { "Nothing has been built yet." }
@@ -194,7 +194,7 @@ pub(super) fn table(builds: &[v1::Build], failed: &FailedChecks) -> Markup {
 fn row(build: &v1::Build, index: usize, failed: &FailedChecks) -> Markup {
     let short = figures::short(&build.id);
     html! {
-        tr {
+        tr data-part=(build.id) {
             td {
                 (marks::badge(build.state())) " " (marks::tally(build))
                 @if build.verification { span.muted { "verification" } }

@@ -83,7 +83,7 @@ pub(super) async fn page(
     let body = html! {
         div.page-head { h1 { "Images" } }
         (filters(&parameters, &web.manager.schedules()))
-        section.panel #images data-swap {
+        section.panel #images {
             @if found.publications.is_empty() {
                 p.empty {
                     @if parameters.after > 0 { "There are no more images." }

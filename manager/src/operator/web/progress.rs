@@ -20,7 +20,7 @@ pub(super) fn bar(build: &v1::Build, last_good: Option<&Neighbour>) -> Markup {
     let running = !state::is_end(build.state()) && !build.verification;
     let began = build.started_at.as_ref().filter(|_| running);
     html! {
-        div #progress data-swap {
+        div #progress {
             @if let Some(began) = began {
                 section.panel.progress aria-label="Progress" { (of(began, last_good.and_then(|good| good.took_ms))) }
             }
