@@ -13,6 +13,7 @@ pub(crate) mod json;
 mod listener;
 mod metrics;
 mod publications;
+pub(crate) mod quantity;
 mod rules;
 mod server;
 mod statuses;

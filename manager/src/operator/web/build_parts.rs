@@ -11,6 +11,7 @@ use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::trials::{self, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
+use crate::operator::quantity::Unit;
 use crate::stage::Stage;
 
 /// Width of the drawing that a stage's bar is in.
@@ -135,7 +136,7 @@ fn one_check(check: &v1::Check, ended: bool, whose: &str) -> Markup {
             }
             @if let Some(fields) = seen.as_object().filter(|fields| !fields.is_empty()) {
                 dl.facts.seen {
-                    @for (key, value) in fields { dt { (key.replace('_', " ")) } dd { (value_of(value)) } }
+                    @for (key, value) in fields { dt { (key.replace('_', " ")) } dd { (value_of(value, Unit::of(key, None))) } }
                 }
             } @else {
                 p.hint { "No observations." }
@@ -144,21 +145,27 @@ fn one_check(check: &v1::Check, ended: bool, whose: &str) -> Markup {
     }
 }
 
-/// An observed value for people: lists a line an item, nested objects as JSON.
-fn value_of(value: &Json) -> Markup {
+/// An observed value for people: lists a line an item, the fields of an object one after the other. `unit` is what its numbers
+/// count.
+fn value_of(value: &Json, unit: Option<Unit>) -> Markup {
     html! {
         @match value {
             Json::Null => span.none { "–" },
             Json::String(text) => (text),
             Json::Array(items) if items.is_empty() => span.none { "none" },
-            Json::Array(items) => @for item in items { div { (value_of(item)) } },
+            Json::Array(items) => @for item in items { div { (value_of(item, unit)) } },
             Json::Object(fields) => {
                 @for (index, (key, value)) in fields.iter().enumerate() {
                     @if index > 0 { " · " }
-                    span.muted { (key.replace('_', " ")) } " " (value_of(value))
+                    span.muted { (key.replace('_', " ")) } " " (value_of(value, Unit::of(key, unit)))
                 }
             },
-            Json::Number(number) => span.num { (number_of(number)) },
+            Json::Number(number) => {
+                @match unit.and_then(|unit| unit.write(number)) {
+                    Some(told) => span.num title=(number) { (told) },
+                    None => span.num { (number_of(number)) },
+                }
+            },
             other => span.num { (other) },
         }
     }
@@ -293,6 +300,27 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn observations_are_told_in_peoples_units_and_as_they_were_made() {
+        let seen = json!({ "free_bytes": 325_058_560, "stage_seconds": { "init": 12.25 }, "exit_code": 0 });
+        let check = v1::Check { observations: Some(observations::from_json(&seen)), ..v1::Check::default() };
+        let page = one_check(&check, true, "").into_string();
+        for part in [
+            "<dt>free bytes</dt><dd><span class=\"num\" title=\"325058560\">310.0 MiB</span></dd>",
+            "<span class=\"muted\">init</span> <span class=\"num\" title=\"12.25\">12 s</span>",
+            "<dt>exit code</dt><dd><span class=\"num\">0</span></dd>",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
         }
     }
 }
