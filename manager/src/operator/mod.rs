@@ -23,6 +23,6 @@ pub(crate) mod when;
 
 pub use access::{Access, AccessError, ApiToken, Role, TokenError, guard_secret};
 pub(crate) use access::{create as create_token, message as token_message, revoke as revoke_token};
-pub(crate) use publications::status as change_status;
+pub(crate) use publications::{state_of as publication_state, status as change_status};
 pub use server::{Operator, OperatorError, serve};
 pub use watch::{Logs, build_events};

@@ -5,7 +5,7 @@ use tonic::{Response, Status};
 
 use super::statuses::{history_status, page_size, trigger_status};
 use crate::cloud::Trouble;
-use crate::history::PublicationFilter;
+use crate::history::{Named as _, PublicationFilter};
 use crate::lifecycle::{ChangeError, Manager};
 
 /// Images on a page when the request does not say.
@@ -33,6 +33,14 @@ pub(super) async fn list(
     let page = manager.history().publications(filter).await.map_err(history_status)?;
     let next_page_token = page.next.map(|next| next.to_string()).unwrap_or_default();
     Ok(v1::ListImagesResponse { images: page.publications, next_page_token })
+}
+
+/// The state of an image for people, in the words of docs/style.md; programs are told [`Named::word`].
+pub(crate) fn state_of(image: &v1::Publication) -> &'static str {
+    match image.state() {
+        v1::PublicationState::Previous => "older",
+        state => state.word(),
+    }
 }
 
 /// The answer to a change.
