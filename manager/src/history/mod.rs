@@ -175,7 +175,7 @@ pub enum HistoryError {
         /// The cloud.
         cloud: String,
     },
-    /// A variable that opens the door for tests is wrong.
+    /// A variable for tests is wrong.
     #[error("{0}")]
     TestPoints(String),
     /// The writer thread has ended.
