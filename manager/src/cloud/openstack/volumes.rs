@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, note_refusal, text};
+use super::flavors_and_networks::Flavor;
 use super::images::{BUILD, OWNER};
-use super::places::Flavor;
 use super::servers::{ASK_AGAIN, GOING};
 use super::services::Service;
 use super::session::Call;
