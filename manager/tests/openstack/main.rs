@@ -24,6 +24,8 @@ mod disk;
 mod down;
 mod lab;
 mod large;
+#[path = "../harness/left_out.rs"]
+mod left_out;
 mod proxy;
 mod publications;
 mod raw;
