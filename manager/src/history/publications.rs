@@ -81,7 +81,9 @@ impl History {
                 "SELECT id FROM build WHERE id = (SELECT max(build_id) FROM publication
                     WHERE name = ?1 AND cloud = ?2 AND build_id < ?3) AND EXISTS (SELECT 1 FROM build WHERE id = ?3)",
             )?;
-            let before = keys.iter().map(|key| statement.query_row(key, |row| row.get(0)).optional());
+            let before = keys.iter().map(|[name, cloud, build]| {
+                statement.query_row(params![name, cloud, build], |row| row.get(0)).optional()
+            });
             Ok(before.collect::<Result<_, _>>()?)
         })
         .await
