@@ -144,8 +144,8 @@ function made(told) {
   return shown;
 }
 
-// By this a node is known again in the server's next answer. A control that does something else, and a time that is another
-// one, is another node: nobody presses a button that has become another one under the finger.
+// By this a node is known again in the server's next answer. A control that does something else is another node, so a press
+// that has begun on one never presses the other; and so is another time, for its tool tip.
 function key(node) {
   if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
   const name = node.dataset.part || node.id;
