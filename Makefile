@@ -1,29 +1,30 @@
-# make demo    installs what is missing and builds, boots and verifies a real image on this machine
-# make test    installs what is missing and runs the tests, those on OpenStack too, which it starts on this machine; but for
-#              what takes longest, which the targets below run
-# make test-openstack   only those, and a real Debian on this host and there at once, which make test leaves out
-# make test-distributions   builds, boots and checks each distribution that can be had here; prints a table; and builds of a
-#              real Debian that make test leaves out: some that fail, and one from a repository with a password
+# make demo    installs what is missing, then builds, boots and verifies a real image on this machine
+# make test    installs what is missing, then runs the tests, including those on an OpenStack that it starts on this machine;
+#              the slowest tests are run by the targets below
+# make test-openstack   runs the tests on OpenStack only, including one that make test leaves out: a real Debian that is
+#              tried there and on this host at once
+# make test-distributions   builds, boots and checks each distribution that can be had here, and prints a table; then runs the
+#              builds of a real Debian that make test leaves out: some that fail, and one from a repository with a password
 # make test-api   has schemathesis make up requests to /api/v1 for an hour, or API_SECONDS; make test asks the fixed cases
-# make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it; lintian
-# make test-reproducible   builds anew in another directory; the programs and the package must be the same, byte for byte
-# make canaries   tries real images with one fault each, and good ones; prints false passes, false fails and wrong reasons
-# make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
-#              OpenStack when it runs
-# make life    a week of schedules in ten minutes, with kills and faults
-# make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
-# make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
-# make fuzz    fuzz targets, FUZZ_SECONDS (60) each
-# make screenshots   a picture of every page at three widths, light and dark, in target/tmp; and those of docs/images anew
-# make check   format, lints, unit tests, documents, protos, alerts, elements: for every commit
-# make lint    the same without the tests
-# make docs    writes docs/protocol.md anew from the comments of the .proto files, docs/checks.md from the descriptions of
+# make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it, and runs lintian
+# make test-reproducible   builds again in another directory: the programs and the package must be identical, byte for byte
+# make canaries   tries real images with one fault each, and good ones; counts false passes, false failures and wrong reasons
+# make torture kills the manager at every commit of builds and of changes to published images, on this host and, where it
+#              runs, on OpenStack
+# make life    runs a week of schedules in ten minutes, with kills and faults
+# make bench   measures with a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
+# make bench-road   runs the whole life cycle and the script that teams write in turn, on the testbed's OpenStack, and compares
+# make fuzz    runs each fuzz target for FUZZ_SECONDS (60)
+# make screenshots   takes a picture of every page at three widths, light and dark, in target/tmp, and renews docs/images
+# make check   runs what every commit must pass: format, lints, unit tests, documents, protos, alerts, elements
+# make lint    does the same without the tests
+# make docs    regenerates docs/protocol.md from the comments of the .proto files, docs/checks.md from the descriptions of
 #              the checks, and the reasons in docs/exit-codes.md
-# make agent ARCH=aarch64   the agent for images of another architecture; says what it needs
-# make install what `make agent build` made, under PREFIX (/usr/local), with unit, man pages and completions
-# make deb     a Debian package of it, in target/debian
+# make agent ARCH=aarch64   builds the agent for images of another architecture, and says what it needs for that
+# make install installs what `make agent build` made below PREFIX (/usr/local), with the unit, man pages and completions
+# make deb     makes a Debian package of it, in target/debian
 #
-# On Debian 12 or 13, as root, with make and a Rust toolchain. Nothing is installed that is there already.
+# Debian 12 or 13, root, make and a Rust toolchain are needed. What is already installed is left as it is.
 
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 AGENT  := target/$(HOST)/agent/image-manager-agent

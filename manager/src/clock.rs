@@ -1,6 +1,6 @@
 //! What time it is, for everything that is remembered and for what is due.
 //!
-//! `IMAGE_MANAGER_TEST_CLOCK=<start>x<speed>` is a door for tests: from the instant `<start>` (seconds since the
+//! `IMAGE_MANAGER_TEST_CLOCK=<start>x<speed>` is for tests: from the instant `<start>` (seconds since the
 //! epoch) on, a second counts `<speed>` times, so that a day of schedules goes by in minutes. The start is given,
 //! not taken, so that a manager that is killed and started again is in the same time. Deadlines are not touched:
 //! they go by the monotonic clock.
@@ -41,10 +41,10 @@ impl Fast {
     }
 }
 
-/// The open door; an error when the variable is wrong.
+/// The clock that the variable asks for; an error when the variable is wrong.
 fn fast() -> &'static Result<Option<Fast>, String> {
-    static DOOR: OnceLock<Result<Option<Fast>, String>> = OnceLock::new();
-    DOOR.get_or_init(|| {
+    static TEST_CLOCK: OnceLock<Result<Option<Fast>, String>> = OnceLock::new();
+    TEST_CLOCK.get_or_init(|| {
         let Some(text) = std::env::var_os(VARIABLE) else { return Ok(None) };
         let read = text.to_str().and_then(Fast::parse);
         read.map(Some).ok_or_else(|| {
@@ -56,7 +56,7 @@ fn fast() -> &'static Result<Option<Fast>, String> {
 /// That the test clock, if there is one, can be read.
 pub(crate) fn check() -> Result<(), String> {
     if fast().clone()?.is_some() {
-        tracing::warn!("a door for tests is open: {VARIABLE} is set");
+        tracing::warn!("{VARIABLE} is set: the time of this manager is that of a test");
     }
     Ok(())
 }

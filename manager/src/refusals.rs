@@ -1,4 +1,4 @@
-//! Says who was refused, without letting whoever floods a door flood the log: of each kind one line at once,
+//! Says who was refused, without letting whoever floods a port flood the log: of each kind one line at once,
 //! and then one a minute that counts the rest.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ struct Said {
     unsaid: u64,
 }
 
-/// All refusals; shared by everything at the door.
+/// All refusals; shared by everything that listens on a port.
 #[derive(Debug)]
 pub(crate) struct RefusalLog<K> {
     said: Mutex<BTreeMap<K, Said>>,

@@ -1,8 +1,8 @@
 //! Check `internet`: targets outside answer.
 //!
-//! A target that answers at all proves the road to it: a mirror that says 404 or redirects was reached.
-//! Only a server's own failure (5xx) counts as none, because it is what proxies and portals say, too; not 501,
-//! the answer of one that has no HEAD. More than a HEAD is asked of nobody, and no redirect is followed.
+//! A target that answers at all has been reached: a mirror that says 404 or redirects, too. Only a server's own
+//! failure (5xx) does not count, because it is what proxies and portals say, too; 501 does, the answer of one that has
+//! no HEAD. More than a HEAD is asked of nobody, and no redirect is followed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

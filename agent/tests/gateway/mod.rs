@@ -46,14 +46,14 @@ pub(crate) struct Stream {
     inbox: Streaming<AgentMessage>,
 }
 
-struct Door {
+struct Service {
     streams: mpsc::Sender<Stream>,
     refuse: Arc<AtomicU32>,
     refused: Arc<AtomicU32>,
 }
 
 #[tonic::async_trait]
-impl AgentGateway for Door {
+impl AgentGateway for Service {
     type AttachStream = ReceiverStream<Result<ManagerMessage, Status>>;
 
     async fn attach(
@@ -85,11 +85,11 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let (send, streams) = mpsc::channel(16);
         let (refuse, refused) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let door = Door { streams: send, refuse: Arc::clone(&refuse), refused: Arc::clone(&refused) };
+        let service = Service { streams: send, refuse: Arc::clone(&refuse), refused: Arc::clone(&refused) };
         let server = Server::builder()
             .tls_config(ServerTlsConfig::new().identity(identity))
             .unwrap()
-            .add_service(AgentGatewayServer::new(door))
+            .add_service(AgentGatewayServer::new(service))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         Self { address, fingerprint, refuse, refused, streams }
@@ -125,7 +125,7 @@ impl Stream {
         self.say(ManagerKind::Heartbeat(Heartbeat {})).await;
     }
 
-    /// The next message that is no heartbeat. The manager's own heart beats meanwhile.
+    /// The next message that is no heartbeat. The manager's own heartbeats go on meanwhile.
     pub(crate) async fn hear(&mut self) -> Kind {
         let outbox = self.outbox.clone();
         let beats = async move {

@@ -13,6 +13,7 @@ use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::builder::bytes;
 use crate::history::{Named as _, PublicationFilter};
+use crate::operator::publication_state;
 
 /// `images`.
 pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
@@ -95,7 +96,7 @@ const CLOUD: Column<v1::Publication> = ("CLOUD", |image| image.cloud.clone());
 /// Why it is held is in the widest layout and in JSON.
 const STATE: Column<v1::Publication> = ("STATE", |image| {
     let held = if image.held.is_empty() { "" } else { ", held" };
-    format!("{}{held}", image.state().word())
+    format!("{}{held}", publication_state(image))
 });
 const BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.clone());
 /// Enough of it to name a build: the time, and twelve bits of chance.
@@ -179,6 +180,6 @@ mod tests {
             ..image
         };
         let said = table(&[held], Style::of_width(80));
-        assert!(said.as_str().contains("previous, held"), "{}", said.as_str());
+        assert!(said.as_str().contains("older, held"), "{}", said.as_str());
     }
 }

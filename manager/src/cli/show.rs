@@ -15,6 +15,7 @@ use super::{Exit, Outcome, Trouble, json, when};
 use crate::history::{HistoryError, Named as _, observations};
 use crate::lifecycle::trials::{blamed, controls, image, made_by, said_of_target, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest};
+use crate::operator::quantity;
 
 /// How much of a build is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +224,7 @@ fn write_check(out: &mut Screen, check: &v1::Check, names: usize, none: &str, st
     let rest = format!(" {:<names$} {word:<12} {took:>8}  {}{optional}", check.name, check.summary);
     line!(out, "  ", mark, rest);
     let json = check.observations.as_ref().map(observations::to_json).unwrap_or_default();
+    let json = quantity::told(&json);
     write_points(out, &json, style);
     for (key, value) in json.as_object().into_iter().flatten().filter(|(key, _)| *key != POINTS) {
         let mut value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -342,6 +344,22 @@ mod tests {
         // An old history may have a reason that nobody knows any more.
         let screen = render(&failed(""), Extent::Summary, Style::plain());
         assert!(!screen.as_str().contains("Next"), "{}", screen.as_str());
+    }
+
+    #[test]
+    fn observations_are_told_in_peoples_units() {
+        let seen =
+            serde_json::json!({ "free_bytes": 325_058_560, "root": { "total_bytes": 4096 }, "exit_code": 0 });
+        let check = v1::Check {
+            name: "disk".to_owned(),
+            observations: Some(observations::from_json(&seen)),
+            ..v1::Check::default()
+        };
+        let build = v1::Build { checks: vec![check], ..v1::Build::default() };
+        let shown = render(&build, Extent::Summary, Style::plain()).as_str().to_owned();
+        for line in ["free_bytes: 310.0 MiB", "root: {\"total_bytes\":\"4.0 KiB\"}", "exit_code: 0"] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
     }
 
     /// Before the verdict they are pending; after it they did not run.

@@ -1,4 +1,4 @@
-//! Hostile callers at the real door, over sockets, beside an honest agent. They are played by these tests: the
+//! Hostile callers at the real port, over sockets, beside an honest agent. They are played by these tests: the
 //! real agent cannot be made to misbehave.
 
 mod claims;

@@ -270,8 +270,8 @@ mod tests {
         bench.queue("2", Some("1")).await.unwrap();
         assert_eq!(bench.state().await.retry, None, "the retry is the build now");
         assert_eq!(bench.history.build("2").await.unwrap().retry_of, "1");
-        let neighbours = bench.history.neighbours("web", "1").await.unwrap();
-        assert_eq!(neighbours.retried_by.as_deref(), Some("2"), "the chain is followed both ways");
+        let related = bench.history.related_builds("web", "1").await.unwrap();
+        assert_eq!(related.retried_by.as_deref(), Some("2"), "the chain is followed both ways");
         let again = bench.queue("3", Some("1")).await.unwrap_err();
         assert!(matches!(again, HistoryError::Unfinished(_)), "{again}");
         let second = bench.end("2", S::Errored, "interrupted").await.retry_at.unwrap();

@@ -13,7 +13,6 @@ mod handovers;
 mod integrity;
 mod ledger;
 mod names;
-mod neighbours;
 mod newest;
 pub mod observations;
 mod outbox;
@@ -25,6 +24,7 @@ mod publication_tests;
 mod publications;
 mod queries;
 mod records;
+mod related;
 mod reports;
 mod resolution;
 mod room;
@@ -54,12 +54,12 @@ pub use follow_up::{FollowUp, OwedRetry};
 pub use handovers::{Change, Handover, NewHandover};
 pub use ledger::{LedgerRow, ResourceState, StuckResource};
 pub use names::{Named, build_has_ended, trial_has_ended};
-pub use neighbours::{Neighbour, Neighbours};
 pub use outbox::{ImageChange, OutboxEntry, OutboxKind};
 pub use principal::Principal;
 pub use publications::{PublicationFilter, PublicationPage};
 pub use queries::{BuildFilter, Page};
 pub use records::{ArtifactRecord, Claim, Introduction, TrialRecord};
+pub use related::{RelatedBuild, RelatedBuilds};
 pub use reports::ReportQuery;
 pub use room::{ImageSizes, RoomTaken};
 pub use schedule_state::{Entries, ScheduleState};
@@ -175,7 +175,7 @@ pub enum HistoryError {
         /// The cloud.
         cloud: String,
     },
-    /// A variable that opens the door for tests is wrong.
+    /// A variable for tests is wrong.
     #[error("{0}")]
     TestPoints(String),
     /// The writer thread has ended.

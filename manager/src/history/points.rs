@@ -1,4 +1,4 @@
-//! A name for every commit, and the door through which tests kill the manager beside one.
+//! A name for every commit, and what lets tests kill the manager right before or after one.
 //!
 //! Two variables of the environment, for tests only; when neither is set, a commit costs nothing more:
 //!
@@ -191,17 +191,17 @@ mod tests {
                 "CREATE TABLE resource (id INTEGER, kind TEXT); INSERT INTO resource VALUES (7, 'server')",
             )
             .unwrap();
-        let mut door = TestPoints::open(Some(file.clone().into()), None).unwrap().unwrap();
+        let mut points = TestPoints::open(Some(file.clone().into()), None).unwrap().unwrap();
         for point in [Point::from("owner"), Point::Of("advance", "booting".to_owned())] {
-            let commit = door.before(&point, &connection).unwrap();
-            door.after(&commit);
+            let commit = points.before(&point, &connection).unwrap();
+            points.after(&commit);
         }
         for _ in 0..2 {
-            let commit = door.before(&Point::Row("gone", 7), &connection).unwrap();
-            door.after(&commit);
+            let commit = points.before(&Point::Row("gone", 7), &connection).unwrap();
+            points.after(&commit);
         }
         // Not committed: no line, but its number is taken.
-        door.before(&Point::from("owner"), &connection).unwrap();
+        points.before(&Point::from("owner"), &connection).unwrap();
         let lines = std::fs::read_to_string(&file).unwrap();
         assert_eq!(lines, "1 owner#1\n2 advance:booting#1\n3 gone:server#1\n4 gone:server#2\n");
     }

@@ -237,3 +237,27 @@ async fn it_is_known_when_an_image_was_verified_last_and_how_that_ended() {
     tried(&history, "01f", None, &[(true, Some(Passed))]).await;
     assert_eq!(history.previous("01c", "01d").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn an_image_is_compared_with_the_one_that_had_its_name_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for (build, name) in [("01a", "web"), ("01b", "other"), ("01c", "web"), ("01d", "web")] {
+        publish(&history, build, name).await;
+    }
+    let filter = PublicationFilter { removed: true, limit: 10, ..Default::default() };
+    let images = history.publications(filter).await.unwrap().publications;
+    let before = async || {
+        let before = history.published_before(&images).await.unwrap();
+        let pairs = images.iter().map(|image| image.build_id.clone()).zip(before);
+        pairs.map(|(build, before)| format!("{build} {}", before.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    assert_eq!(before().await, ["01b ", "01d 01c", "01c 01a", "01a "]);
+    // The publications of a build outlive it; a comparison needs both.
+    let gone = history.writer().unwrap().run("forgotten", |tx| {
+        tx.execute("DELETE FROM build WHERE id = '01c'", [])?;
+        Ok(())
+    });
+    gone.await.unwrap();
+    assert_eq!(before().await, ["01b ", "01d ", "01c ", "01a "]);
+}

@@ -1,7 +1,7 @@
 //! Which image has, or had, which public name in which cloud. A row outlives its build's.
 
 use image_manager_proto::v1;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
@@ -63,6 +63,28 @@ impl History {
             publications.truncate(fit);
             verified::tell(connection, &mut publications)?;
             Ok(PublicationPage { publications, next: more.then(|| after.saturating_add(limit)) })
+        })
+        .await
+    }
+
+    /// For each of these publications the build whose image had the name before; `None` where there was none, or where the
+    /// history does not have both builds any more. Which came first is told by the builds' ids: a name may go back.
+    pub async fn published_before(
+        &self,
+        publications: &[v1::Publication],
+    ) -> Result<Vec<Option<String>>, HistoryError> {
+        let keys = publications.iter().take(PublicationFilter::MOST as usize);
+        let keys: Vec<_> =
+            keys.map(|image| [image.name.clone(), image.cloud.clone(), image.build_id.clone()]).collect();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id FROM build WHERE id = (SELECT max(build_id) FROM publication
+                    WHERE name = ?1 AND cloud = ?2 AND build_id < ?3) AND EXISTS (SELECT 1 FROM build WHERE id = ?3)",
+            )?;
+            let before = keys.iter().map(|[name, cloud, build]| {
+                statement.query_row(params![name, cloud, build], |row| row.get(0)).optional()
+            });
+            Ok(before.collect::<Result<_, _>>()?)
         })
         .await
     }

@@ -38,7 +38,7 @@ impl History {
             return Ok((self.resolve(wanted).await?, b));
         }
         let schedule = self.schedule_of(&b).await?;
-        let before = self.neighbours(&schedule, &b).await?;
+        let before = self.related_builds(&schedule, &b).await?;
         let (found, none) = if wanted == PREVIOUS {
             (before.previous, format!("of {schedule} came before {b}: give an id"))
         } else {

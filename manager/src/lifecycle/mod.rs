@@ -1,4 +1,4 @@
-//! The life cycle of a build: who may start one, the road it takes, and how it ends.
+//! The life cycle of a build: who may start one, the stages it goes through, and how it ends.
 //!
 //! [`state`] has the states and their legal moves (pure, with the diagram). [`Manager`] is what others see; it passes on to
 //! its parts what it is asked. The `queue` takes triggers; one `driver` task then owns a build and moves it along its

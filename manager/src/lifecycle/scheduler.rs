@@ -58,14 +58,14 @@ impl Scheduler {
     /// beat that comes while another is at work, or right after one, does nothing.
     pub(super) async fn start(self, stop: CancellationToken) -> Result<(), JobSchedulerError> {
         let mut scheduler = JobScheduler::new().await?;
-        let heart = Arc::new(Mutex::new(None::<Instant>));
-        let (beating, at, ended) = (self.clone(), Arc::clone(&heart), stop.clone());
+        let last_beat = Arc::new(Mutex::new(None::<Instant>));
+        let (beating, at, ended) = (self.clone(), Arc::clone(&last_beat), stop.clone());
         scheduler
             .add(Job::new_repeated_async(BEAT, move |_, _| {
-                let (beating, heart, stop) = (beating.clone(), Arc::clone(&at), ended.clone());
+                let (beating, last_beat, stop) = (beating.clone(), Arc::clone(&at), ended.clone());
                 Box::pin(async move {
                     if !stop.is_cancelled() {
-                        beating.beat_once(&heart).await;
+                        beating.beat_once(&last_beat).await;
                     }
                 })
             })?)
@@ -80,7 +80,7 @@ impl Scheduler {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = beat.tick() => self.beat_once(&heart).await,
+                    _ = beat.tick() => self.beat_once(&last_beat).await,
                     _ = reconcile.tick() => {
                         for left in self.reconciler.reconcile().await {
                             tracing::warn!("not removed yet: {left}");
@@ -95,8 +95,8 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn beat_once(&self, heart: &Mutex<Option<Instant>>) {
-        let Ok(mut last) = heart.try_lock() else { return };
+    async fn beat_once(&self, last_beat: &Mutex<Option<Instant>>) {
+        let Ok(mut last) = last_beat.try_lock() else { return };
         if last.is_some_and(|last| last.elapsed() < clock::pause(BEAT) / 2) {
             return;
         }

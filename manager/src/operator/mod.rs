@@ -13,6 +13,7 @@ pub(crate) mod json;
 mod listener;
 mod metrics;
 mod publications;
+pub(crate) mod quantity;
 mod reflection;
 mod rules;
 mod server;
@@ -25,6 +26,6 @@ pub use access::{Access, AccessError, ApiToken, Role, TokenError, guard_secret};
 pub(crate) use access::{
     create as create_token, message as token_message, of_file as token_of_file, revoke as revoke_token,
 };
-pub(crate) use publications::status as change_status;
+pub(crate) use publications::{state_of as publication_state, status as change_status};
 pub use server::{Operator, OperatorError, serve};
 pub use watch::{Logs, build_events};

@@ -5,7 +5,7 @@ use tonic::{Response, Status};
 
 use super::statuses::{history_status, page_size, trigger_status};
 use crate::cloud::Trouble;
-use crate::history::PublicationFilter;
+use crate::history::{Named as _, PublicationFilter};
 use crate::lifecycle::{ChangeError, Manager};
 
 /// Images on a page when the request does not say.
@@ -54,6 +54,14 @@ async fn expect_name(manager: &Manager, name: String) -> Result<(), Status> {
     };
     let page = manager.history().publications(ever).await.map_err(history_status)?;
     if page.publications.is_empty() { Err(status(ChangeError::NoName(name))) } else { Ok(()) }
+}
+
+/// The state of an image for people, in the words of docs/style.md; programs are told [`Named::word`].
+pub(crate) fn state_of(image: &v1::Publication) -> &'static str {
+    match image.state() {
+        v1::PublicationState::Previous => "older",
+        state => state.word(),
+    }
 }
 
 /// The answer to a change.

@@ -227,6 +227,29 @@ mod tests {
         assert_eq!(text["text"], "⏸ web has paused itself: 5 builds in a row\nhttp://h/schedules/web");
     }
 
+    /// The sample in the documentation is what is sent.
+    #[test]
+    fn the_documented_chat_message_is_the_one_that_is_sent() {
+        let page = include_str!("../../../docs/webhooks.md");
+        let sample = page.split("```\n").find(|block| block.starts_with('✘')).unwrap();
+        let lines: Vec<&str> = sample.lines().collect();
+        let (message, link) = (lines[1].strip_prefix("check_failed: ").unwrap(), lines.last().unwrap());
+        let (public, id) = link.split_once("/builds/").unwrap();
+        let reason = crate::reason::Reason::CheckFailed;
+        let failure = v1::Failure {
+            reason: reason.word().to_owned(),
+            message: message.to_owned(),
+            hint: reason.hint().to_owned(),
+            ..v1::Failure::default()
+        };
+        let build = v1::Build { id: id.to_owned(), failure: Some(failure), ..failed() };
+        let told = notice(OutboxKind::BuildEnded { build_id: id.to_owned() });
+        assert_eq!(
+            body(&told, Some(&build), public, Format::Chat)["text"].as_str().unwrap(),
+            sample.trim_end()
+        );
+    }
+
     #[test]
     fn a_cloud_event_has_what_programs_get() {
         let told = notice(OutboxKind::BuildEnded { build_id: "0199".to_owned() });

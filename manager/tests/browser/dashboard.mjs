@@ -51,7 +51,7 @@ step("its states change without a reload, until it has succeeded", async () => {
   const words = await seen(good);
   const order = ["building", "trying", "succeeded"].map((word) => words.indexOf(word));
   assert.ok(order[0] >= 0 && order[0] < order[1] && order[1] < order[2], `seen: ${words}`);
-  await good.locator("#road li.done[data-stage=cleaning_up]").waitFor();
+  await good.locator("#stages li.done[data-stage=cleaning_up]").waitFor();
 });
 
 step("the server's console was followed too", async () => {

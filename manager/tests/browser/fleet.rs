@@ -174,6 +174,7 @@ fn fill(connection: &mut Connection) -> (Vec<(&'static str, String)>, String, St
         many(&mut writer, number, now);
     }
     writer.build(GONE, now - 9 * DAY, PASSED, &[]);
+    let older = writer.build(FULL, now - 20 * HOUR, PASSED, &[]);
     let ended = [
         ("succeeded", PASSED),
         ("check-failed", FAILED),
@@ -187,7 +188,7 @@ fn fill(connection: &mut Connection) -> (Vec<(&'static str, String)>, String, St
         .map(|(place, (word, end))| (word, writer.build(FULL, now - (7 - place) * 2 * HOUR, end, &[])))
         .collect();
     let pictured = writer.build(PICTURED, now - 5 * HOUR, FAILED, &[]);
-    writer.publications(now, &ended[0].1);
+    writer.publications(now, [&ended[0].1, &older]);
     let ends = targets().into_iter().zip([PASSED, FAILED, SILENT]).collect::<Vec<_>>();
     let several = writer.build(SEVERAL, now - 2 * HOUR, FAILED, &ends);
     writer.transaction.commit().unwrap();
@@ -308,12 +309,14 @@ impl Writer<'_> {
         }
     }
 
-    /// Images with names: current, older, revoked.
-    fn publications(&self, now: u64, id: &str) {
+    /// Images with names: current, older, revoked. The first two are those of these builds.
+    fn publications(&self, now: u64, ids: [&str; 2]) {
         let states = ["current", "previous", "revoked", "removed"];
         for (number, state) in (0_u64..).zip(states.iter().cycle().take(24)) {
             let name = name(number / 4);
-            let build = if number == 0 { id.to_owned() } else { id_of(now - number * DAY, number) };
+            let place = usize::try_from(number).unwrap();
+            let build =
+                ids.get(place).map_or_else(|| id_of(now - number * DAY, number), |id| (*id).to_owned());
             let (at, by, why) = if *state == "revoked" {
                 (
                     Some(stored(now - DAY)),

@@ -82,6 +82,7 @@ fn every_page_is_sound_with_two_hundred_schedules() {
     let building = begin(&place, "alma-9-is-being-built-now", "building");
     let queued = begin(&place, "centos-9-waits-in-the-queue", "queued");
     look(&serving, &pages(&ids, [&building, &queued]));
+    scenario("live", &serving, &[("BUILDING", &building)]);
     if std::env::var(TAKE).is_ok() {
         let images = repository().join("docs/images");
         let images = images.to_str().unwrap();

@@ -26,7 +26,7 @@ step("the page says at a glance which trial did what", async () => {
   assert.equal(await page.getByText("free_bytes: 325058560").count(), 1);
   assert.equal(await page.locator("#trial-1 .evidence").count(), 1);
   assert.equal(await page.locator("#trial-1 .check").count(), 2);
-  assert.equal(await page.locator("#trial-2 .road li").count(), 4);
+  assert.equal(await page.locator("#trial-2 .stages li").count(), 4);
   await assertSound(page);
   await page.screenshot({ path: join(pictures, "desktop.png"), fullPage: true });
 });

@@ -59,6 +59,9 @@ step("images are found by their name and their cloud", async () => {
 
 step("so does the page of images, on a phone too", async () => {
   const page = await visit("/images", PHONE);
+  const current = page.locator("#images tr", { has: page.locator("strong") });
+  await current.getByText("/images/published/tiny").waitFor();
+  assert.match(await current.innerText(), /SHA-512 [0-9a-f]{12}[\s\S]*ago/);
   await assertSound(page);
   await take("phone.png", page);
   await button(page).click();

@@ -12,6 +12,8 @@ use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::left_out::left_out;
+
 /// What DIB does around everything: its output goes through a filter that outlives it, and `$out` is its -o.
 const PRELUDE: &str = r#"#!/bin/bash
 out= elements=
@@ -45,6 +47,7 @@ impl Bench {
     /// With a script in the place of disk-image-create; none when the test cannot be done here.
     pub(crate) fn new(name: &str, script: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
+            left_out("builds in containment: they need root");
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

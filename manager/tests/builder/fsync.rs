@@ -1,6 +1,7 @@
 //! A build does not wait for the disk, and only the build.
 
 use crate::bench::Bench;
+use crate::left_out::left_out;
 
 /// A call for a descriptor that is not open fails, unless the kernel never makes it.
 const SCRIPT: &str = r#"
@@ -18,8 +19,7 @@ echo 'Build completed successfully'
 #[tokio::test]
 async fn a_build_does_not_wait_for_the_disk() {
     if ["python3", "sudo"].iter().any(|program| image_manager::programs::find(program).is_none()) {
-        println!("LEFT OUT: no python3 or sudo");
-        return;
+        return left_out("builds that do not wait for the disk: no python3 or sudo");
     }
     let Some(mut bench) = Bench::new("fsync", SCRIPT) else { return };
     let before = filters();
@@ -55,8 +55,7 @@ fn filters() -> Vec<String> {
 #[test]
 fn without_a_filter_the_build_waits_and_says_so() {
     if image_manager::programs::find("python3").is_none() {
-        println!("LEFT OUT: no python3");
-        return;
+        return left_out("builds that wait for the disk where there is no filter: no python3");
     }
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/src/builder/stand-ins/without-fsync");
     let unknown = format!(

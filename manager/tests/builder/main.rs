@@ -1,6 +1,6 @@
 //! Builds with scripts in the place of disk-image-create, contained and cleaned up as real ones are.
 //!
-//! They need root and loop devices, as builds do; without root they do nothing.
+//! They need root and loop devices, as builds do; without root they do nothing, and say so.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
 mod absent;
@@ -10,6 +10,8 @@ mod containers;
 mod ending;
 mod failures;
 mod fsync;
+#[path = "../harness/left_out.rs"]
+mod left_out;
 mod real_debian;
 mod sight;
 mod vfat;

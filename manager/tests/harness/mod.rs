@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 pub(crate) mod debian;
 pub(crate) mod disk;
+pub(crate) mod left_out;
 pub(crate) mod published;
 pub(crate) mod several;
 

@@ -8,6 +8,7 @@ use image_manager::cloud::{Cloud, Trouble};
 use image_manager::schedules::{Arch, Firmware, ServerSpec};
 
 use crate::bench::{Bench, MIB, listing, qemu_img, spec};
+use crate::left_out::left_out;
 
 const OVMF: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 const VARIABLES: &str = "firmware-variables.fd";
@@ -41,8 +42,7 @@ fn with(firmware: Firmware) -> ServerSpec {
 #[tokio::test]
 async fn a_server_with_uefi_reads_the_system_partition_and_has_variables_of_its_own() {
     if !Path::new(OVMF).exists() {
-        println!("LEFT OUT: no ovmf: apt-get install ovmf mtools dosfstools");
-        return;
+        return left_out("servers with UEFI: apt-get install ovmf mtools dosfstools");
     }
     for firmware in [Firmware::Uefi, Firmware::UefiSecure] {
         let bench = Bench::new();
@@ -72,8 +72,7 @@ async fn a_server_with_uefi_reads_the_system_partition_and_has_variables_of_its_
 async fn a_server_for_arm64_starts_its_firmware() {
     let there = |file: &str| Path::new(file).exists();
     if !there("/usr/share/AAVMF/AAVMF_CODE.fd") || !there("/usr/bin/qemu-system-aarch64") {
-        println!("LEFT OUT: apt-get install qemu-system-arm qemu-efi-aarch64");
-        return;
+        return left_out("servers for arm64: apt-get install qemu-system-arm qemu-efi-aarch64");
     }
     let bench = Bench::new();
     let program = bench.state.join("BOOTX64.EFI");

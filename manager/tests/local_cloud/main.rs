@@ -14,6 +14,8 @@ mod bench;
 mod doors;
 mod firmware;
 mod guest;
+#[path = "../harness/left_out.rs"]
+mod left_out;
 mod recovery;
 
 use std::fs;

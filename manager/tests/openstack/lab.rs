@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value as Json;
 
 use super::account::Account;
+use super::left_out::left_out;
 
 /// A directory with a `schedules.toml`, the program in it, and the lab, shared with other tests or alone.
 pub(crate) struct Lab {
@@ -39,8 +40,8 @@ impl Lab {
 
     fn locked(schedules: &str, how: FlockArg) -> Option<Self> {
         let Some(clouds) = std::env::var_os("IMAGE_MANAGER_TEST_CLOUDS").map(PathBuf::from) else {
-            println!(
-                "LEFT OUT: no OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)"
+            left_out(
+                "the tests on OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)",
             );
             return None;
         };

@@ -1,4 +1,4 @@
-//! The whole road on a real OpenStack: the real program, the real agent, the tiny image of
+//! The whole life cycle on a real OpenStack: the real program, the real agent, the tiny image of
 //! `testbed/tiny-image`. `IMAGE_MANAGER_TEST_CLOUDS` names the clouds.yaml of the lab that
 //! `testbed/openstack/up` starts, with the clouds `lab` (a tenant), `lab-appcred` and `lab-admin`; without it
 //! these tests are left out, and say so.
@@ -24,6 +24,8 @@ mod disk;
 mod down;
 mod lab;
 mod large;
+#[path = "../harness/left_out.rs"]
+mod left_out;
 mod proxy;
 mod publications;
 mod raw;

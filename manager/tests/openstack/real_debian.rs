@@ -1,4 +1,4 @@
-//! The road once with nothing stood in for: the real disk-image-builder, a real Debian by the shipped schedule, tried at
+//! The life cycle once with nothing stood in for: the real disk-image-builder, a real Debian by the shipped schedule, tried at
 //! the same time on this host and on a real OpenStack. It takes ten minutes on a machine of its own: `make test-openstack`
 //! runs it, `make test` does not.
 

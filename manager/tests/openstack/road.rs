@@ -1,4 +1,4 @@
-//! The good road: three builds under one public name, each on another way.
+//! Builds that pass: three under one public name, each on another way.
 
 use std::fs;
 

@@ -10,6 +10,7 @@ use std::process::Command;
 use image_manager::reason::{Reason, Section};
 use image_manager_proto::v1::Verdict;
 
+use super::harness::left_out::left_out;
 use super::harness::{repository, text};
 
 fn document(path: &str) -> String {
@@ -167,7 +168,9 @@ fn the_unit_is_sound() {
     }
     assert!(unit.contains("RestartPreventExitStatus=64"));
     let path = repository().join("packaging/image-manager.service");
-    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else { return };
+    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
+        return left_out("systemd-analyze does not verify the unit: there is no systemd here");
+    };
     let said = text(&output.stderr);
     // The program and its manual are not installed where the tests run.
     let wrong: Vec<&str> = said

@@ -1,4 +1,4 @@
-//! The whole road on the local cloud, from the outside: the real program, the real agent, real QEMU, real
+//! The whole life cycle on the local cloud, from the outside: the real program, the real agent, real QEMU, real
 //! gRPC and SQLite. The image is the tiny one of `testbed/tiny-image`, made by a stand-in for
 //! `disk-image-create`, so that a build takes seconds; `real_debian` does it once with the real one.
 

@@ -131,7 +131,7 @@ fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
     let csv = place.expect(&["audit", "--format", "csv", "--limit", "1"], 0);
     assert!(csv.starts_with("id,time,principal,") && csv.lines().count() == 2, "{csv}");
     assert_eq!(serving.terminate(), Some(0));
-    // Nothing that opens the door stands in the history or in the log.
+    // Nothing that lets anybody in stands in the history or in the log.
     let database = std::fs::read(place.state().join("image-manager.db")).unwrap();
     let log = place.serve_log();
     for token in [&before, &operator] {

@@ -1,4 +1,4 @@
-//! The road once with nothing stood in for: the real disk-image-builder, a real Debian, the shipped schedule.
+//! The life cycle once with nothing stood in for: the real disk-image-builder, a real Debian, the shipped schedule.
 //! `openstack/real_debian` does the same on this host and an OpenStack at once (`make test-openstack`).
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! The good road.
+//! A build that passes, from the trigger to the published image.
 
 use std::fs;
 use std::path::Path;

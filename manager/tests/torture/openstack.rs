@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::account::Account;
 use super::harness::Place;
+use super::harness::left_out::left_out;
 use super::kills::{Means, SUCCEEDED, builds};
 use super::published::{self, Named};
 use super::{SAMPLE, gateways, named_here, torture};
@@ -35,8 +36,8 @@ impl Lab {
     /// `None`, with a line that says why, where there is none.
     pub(crate) fn found() -> Option<Self> {
         let Some(clouds) = std::env::var_os("IMAGE_MANAGER_TEST_CLOUDS").map(PathBuf::from) else {
-            eprintln!(
-                "LEFT OUT: no OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)"
+            left_out(
+                "the tests on OpenStack: IMAGE_MANAGER_TEST_CLOUDS names no clouds.yaml (testbed/openstack/up)",
             );
             return None;
         };

@@ -140,7 +140,7 @@ fn records_of_self(index: usize, directory: &Directory, now: DateTime<Utc>) -> V
         entries.extend(own.split_off(34));
         entries.extend(b"ER\x12\x01\x0a\x00\x00\x01RRIP_1991A");
         own.extend(entries);
-        sealed(&mut own);
+        finished(&mut own);
     }
     own.extend(record(&[1], "", FIRST_DIRECTORY + directory.parent, SECTOR, true, now));
     own
@@ -175,12 +175,12 @@ fn record(
         out.extend([b'N', b'M', low_byte(5 + name.len()), 1, 0]);
         out.extend(name.bytes());
     }
-    sealed(&mut out);
+    finished(&mut out);
     out
 }
 
 /// Evens a record's length and writes it to its first byte.
-fn sealed(record: &mut Vec<u8>) {
+fn finished(record: &mut Vec<u8>) {
     if !record.len().is_multiple_of(2) {
         record.push(0);
     }
@@ -234,7 +234,7 @@ fn primary_descriptor(label: &str, sectors: usize, table_bytes: usize, now: Date
     // The root's record as the standard wants it here: without Rock Ridge.
     let mut root = record(&[0], "", FIRST_DIRECTORY, SECTOR, true, now);
     root.truncate(34);
-    sealed(&mut root);
+    finished(&mut root);
     out.extend(root);
     out.extend(text("", 128 * 4 + 37 * 3));
     let date = now.format("%Y%m%d%H%M%S00").to_string();

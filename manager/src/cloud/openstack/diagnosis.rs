@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::OpenStackCloud;
 use super::answers::ApiError;
+use super::flavors_and_networks::{Flavor, Network};
 use super::images::OWNER;
-use super::places::{Flavor, Network};
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
 use crate::cloud::{Cloud as _, CloudError, Proof, Trouble};

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::cloud::openstack::OpenStackCloud;
-use crate::cloud::openstack::places::Network;
+use crate::cloud::openstack::flavors_and_networks::Network;
 use crate::cloud::openstack::stage::{self, Stage};
 use crate::cloud::{Cloud as _, Trouble};
 use crate::schedules::{Arch, ServerSpec};

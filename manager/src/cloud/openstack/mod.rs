@@ -11,7 +11,7 @@
 //! servers, console, keys       Nova
 //! network, ports               Neutron
 //! volumes                      Cinder, for servers that boot from a volume
-//! places, reach, diagnosis     what can be proved before anything is made
+//! flavors_and_networks, reach, diagnosis   what can be proved before anything is made
 //! inventory                    what is there that carries our mark, for sweeps
 //! ```
 //!
@@ -27,6 +27,7 @@ mod by_name;
 mod config;
 mod console;
 mod diagnosis;
+mod flavors_and_networks;
 mod handing;
 mod identity;
 mod images;
@@ -38,7 +39,6 @@ mod lookups;
 mod network;
 mod pace;
 mod peer;
-mod places;
 mod ports;
 mod publishing;
 mod reach;

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
 use super::by_name::{ids_named, remove_each};
+use super::flavors_and_networks::{Flavor, Network};
 use super::images::{BUILD, OWNER};
-use super::places::{Flavor, Network};
 use super::services::{Microversion, Service};
 use super::session::{Call, RequestTimeouts};
 use crate::cloud::{

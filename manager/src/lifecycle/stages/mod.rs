@@ -1,4 +1,4 @@
-//! The stages of the road, one file each. A stage returns what the next one needs, or why the build ends.
+//! The stages of builds and trials, one file each. A stage returns what the next one needs, or why the build ends.
 
 pub(super) mod boot;
 pub(super) mod build;

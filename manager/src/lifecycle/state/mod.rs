@@ -82,7 +82,7 @@ mod tests {
             }
         }
 
-        /// No state is entered twice: the road has no way back.
+        /// No state is entered twice: no move leads back.
         #[test]
         fn no_way_back(tries in prop::collection::vec(any_state(), 0..60)) {
             let mut seen = vec![BuildState::Queued];

@@ -46,7 +46,7 @@ pub(super) fn markup(open: bool) -> Markup {
 
 fn all(problems: &[v1::Problem], open: bool) -> Markup {
     html! {
-        div #problems data-swap {
+        div #problems {
             @if !problems.is_empty() {
                 section.failure.bad aria-label="Problems" {
                     @for (place, problem) in problems.iter().enumerate() { (one(problem, place, open)) }
@@ -58,7 +58,7 @@ fn all(problems: &[v1::Problem], open: bool) -> Markup {
 
 fn one(problem: &v1::Problem, place: usize, open: bool) -> Markup {
     html! {
-        details.problem id={ "problem-" (place) } open[open] {
+        details.problem id={ "problem-" (place) } data-part=(problem.message) open[open] {
             summary {
                 strong { (problem.message) }
                 @if problem.since.is_some() {

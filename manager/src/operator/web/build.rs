@@ -10,7 +10,7 @@ use super::error::Answer;
 use super::layout::{Page, Section};
 use super::log::View;
 use super::{Web, build_failure, build_parts, build_trials, figures, marks, progress};
-use crate::history::{Named as _, Neighbours};
+use crate::history::{Named as _, RelatedBuilds};
 use crate::lifecycle::state;
 use crate::lifecycle::trials::{made_by, several};
 use crate::operator::access::{Caller, Role};
@@ -33,7 +33,7 @@ pub(super) async fn page(
 ) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
-    let neighbours = web.manager.history().neighbours(&build.schedule, &build.id).await?;
+    let related = web.manager.history().related_builds(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
     let log =
         View::read(&web, &build, parameters.log.as_deref(), parameters.target.as_deref(), &parameters.q)
@@ -46,21 +46,21 @@ pub(super) async fn page(
         login: caller.is_browser(),
     };
     let body = html! {
-        (head(&build, &neighbours, buildable, caller.may(Role::Operator)))
-        (progress::bar(&build, neighbours.last_good.as_ref()))
-        div #failure data-swap {
-            @if let Some(failure) = &build.failure { (build_failure::failure(&build, failure, &neighbours)) }
+        (head(&build, &related, buildable, caller.may(Role::Operator)))
+        (progress::bar(&build, related.last_good.as_ref()))
+        div #failure {
+            @if let Some(failure) = &build.failure { (build_failure::failure(&build, failure, &related)) }
             (build_trials::control_boots(&build))
             @if !build.warnings.is_empty() { (build_failure::warnings(&build)) }
         }
         (build_trials::table(&build))
         div.columns {
             div.main-column {
-                (build_parts::road(&build))
+                (build_parts::build_stages(&build))
                 @if several(&build).is_empty() { (build_parts::checks(&build)) }
                 (build_trials::each(&build))
             }
-            aside.side-column #facts data-swap aria-label="Facts" {
+            aside.side-column #facts aria-label="Facts" {
                 (build_parts::image(&build))
                 (build_parts::server_and_agent(&build))
                 (build_parts::definition(&build))
@@ -72,10 +72,10 @@ pub(super) async fn page(
     Ok(page.render(&body))
 }
 
-fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: bool) -> Markup {
+fn head(build: &v1::Build, related: &RelatedBuilds, buildable: bool, operator: bool) -> Markup {
     let ended = state::is_end(build.state());
     html! {
-        div.page-head #head data-swap {
+        div.page-head #head {
             div {
                 p.crumbs { a href="/builds" { "Builds" } " / " a href={ "/schedules/" (build.schedule) } { (build.schedule) } }
                 h1 { (build.schedule) " " (marks::badge(build.state())) (marks::tally(build)) }
@@ -99,11 +99,11 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
                     }
                     @if !build.cancelled_by.is_empty() { " · cancelled by " (build.cancelled_by) }
                 }
-                (retries(build, neighbours))
+                (retries(build, related))
                 p.id { code { (build.id) } (build_parts::copy(&build.id, "Copy the id")) }
             }
             div.actions {
-                @if !build.verification { (comparisons(build, neighbours)) }
+                @if !build.verification { (comparisons(build, related)) }
                 @if !operator {
                 } @else if !ended {
                     // Asks once more, without the script too.
@@ -134,9 +134,9 @@ fn head(build: &v1::Build, neighbours: &Neighbours, buildable: bool, operator: b
 }
 
 /// With what a build is compared: with the last one that passed first, for what broke it came after that.
-fn comparisons(build: &v1::Build, neighbours: &Neighbours) -> Markup {
-    let good = neighbours.last_good.as_ref().map(|good| good.id.as_str());
-    let previous = neighbours.previous.as_deref().filter(|previous| Some(*previous) != good);
+fn comparisons(build: &v1::Build, related: &RelatedBuilds) -> Markup {
+    let good = related.last_good.as_ref().map(|good| good.id.as_str());
+    let previous = related.previous.as_deref().filter(|previous| Some(*previous) != good);
     let with = |from: &str| format!("/compare?a={from}&b={}", build.id);
     html! {
         @if let Some(good) = good { a.button href=(with(good)) { "Compare with last good" } }
@@ -145,14 +145,14 @@ fn comparisons(build: &v1::Build, neighbours: &Neighbours) -> Markup {
 }
 
 /// The chain of retries, both ways.
-fn retries(build: &v1::Build, neighbours: &Neighbours) -> Markup {
+fn retries(build: &v1::Build, related: &RelatedBuilds) -> Markup {
     html! {
         @if !build.retry_of.is_empty() {
             p.muted {
                 "Retry of " a href={ "/builds/" (build.retry_of) } { (figures::short(&build.retry_of)) } ", which errored."
             }
         }
-        @if let Some(by) = &neighbours.retried_by {
+        @if let Some(by) = &related.retried_by {
             p.muted { "Retried by " a href={ "/builds/" (by) } { (figures::short(by)) } "." }
         }
     }

@@ -5,11 +5,11 @@ use maud::{Markup, html};
 
 use super::build_parts::copy;
 use super::{figures, marks};
-use crate::history::{Neighbour, Neighbours};
+use crate::history::{RelatedBuild, RelatedBuilds};
 use crate::lifecycle::trials::blamed;
 
 /// Why it did not pass, and what proves it.
-pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Neighbours) -> Markup {
+pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, related: &RelatedBuilds) -> Markup {
     // The trial's own section has what proves it.
     let of_trial = blamed(build, failure).is_some();
     let says = match build.verdict() {
@@ -25,7 +25,7 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Nei
             @if !failure.hint.is_empty() {
                 p.next { strong { "Next:" } " " (marks::sentence(&failure.hint)) }
             }
-            (since(build, neighbours))
+            (since(build, related))
             @if !of_trial { (evidence(failure, "Evidence")) }
             p.command { code { "image-manager show " (build.id) } (copy(&format!("image-manager show {}", build.id), "Copy the command")) }
         }
@@ -33,20 +33,20 @@ pub(super) fn failure(build: &v1::Build, failure: &v1::Failure, neighbours: &Nei
 }
 
 /// Since when the schedule's builds do not pass.
-fn since(build: &v1::Build, neighbours: &Neighbours) -> Markup {
-    let link = |beside: &Neighbour| {
+fn since(build: &v1::Build, related: &RelatedBuilds) -> Markup {
+    let link = |beside: &RelatedBuild| {
         let at = chrono::DateTime::from_timestamp_millis(beside.created_ms);
         html! { a href={ "/builds/" (beside.id) } { (figures::short(&beside.id)) } " from " (figures::exact(at)) }
     };
-    let after = if neighbours.last_good.is_some() { " since then" } else { "" };
+    let after = if related.last_good.is_some() { " since then" } else { "" };
     html! {
         @if !build.verification {
             p.muted {
-                @match &neighbours.last_good {
+                @match &related.last_good {
                     Some(good) => { "Last good build: " (link(good)) "." },
                     None => "No build of this schedule has passed before.",
                 }
-                @match neighbours.first_bad.as_ref() {
+                @match related.first_bad.as_ref() {
                     Some(first) if first.id == build.id => { " This is the first build" (after) " that did not pass." },
                     Some(first) => { " The first build" (after) " that did not pass: " (link(first)) "." },
                     None => {},
@@ -112,7 +112,7 @@ mod tests {
         let said = |reason: &str, hint: &str| {
             let failed =
                 v1::Failure { reason: reason.to_owned(), hint: hint.to_owned(), ..v1::Failure::default() };
-            failure(&v1::Build::default(), &failed, &Neighbours::default()).into_string()
+            failure(&v1::Build::default(), &failed, &RelatedBuilds::default()).into_string()
         };
         let page = said("check_failed", "Read `logs --build` & mend it.");
         let next =
@@ -127,19 +127,19 @@ mod tests {
     #[test]
     fn a_failure_says_since_when_builds_do_not_pass() {
         let beside =
-            |id: &str| Some(Neighbour { id: id.to_owned(), created_ms: 1_790_000_000_000, took_ms: None });
-        let said = |neighbours: &Neighbours| {
+            |id: &str| Some(RelatedBuild { id: id.to_owned(), created_ms: 1_790_000_000_000, took_ms: None });
+        let said = |related: &RelatedBuilds| {
             let build = v1::Build { id: "b".to_owned(), ..v1::Build::default() };
-            failure(&build, &v1::Failure::default(), neighbours).into_string()
+            failure(&build, &v1::Failure::default(), related).into_string()
         };
-        let page = said(&Neighbours {
+        let page = said(&RelatedBuilds {
             last_good: beside("good"),
             first_bad: beside("first"),
-            ..Neighbours::default()
+            ..RelatedBuilds::default()
         });
         assert!(page.contains("Last good build: <a href=\"/builds/good\">"), "{page}");
         assert!(page.contains("did not pass: <a href=\"/builds/first\">"), "{page}");
-        let page = said(&Neighbours { first_bad: beside("b"), ..Neighbours::default() });
+        let page = said(&RelatedBuilds { first_bad: beside("b"), ..RelatedBuilds::default() });
         assert!(page.contains("has passed before.") && page.contains("the first build that did"), "{page}");
         assert!(page.contains("<code>image-manager show b</code>"), "{page}");
     }

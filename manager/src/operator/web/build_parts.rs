@@ -11,17 +11,18 @@ use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::trials::{self, several};
 use crate::lifecycle::{elements_by_source, parts_to_show, short_digest, state};
+use crate::operator::quantity::Unit;
 use crate::stage::Stage;
 
 /// Width of the drawing that a stage's bar is in.
-const ROAD: f64 = 1000.0;
+const WIDTH: f64 = 1000.0;
 /// Narrowest bar: a stage that took no time is seen all the same.
 const LEAST: f64 = 6.0;
 
-/// The road: each stage with its time, as a bar below those before it.
-pub(super) fn road(build: &v1::Build) -> Markup {
+/// The build's own stages: each with its time, as a bar below those before it.
+pub(super) fn build_stages(build: &v1::Build) -> Markup {
     html! {
-        section.panel #road data-swap {
+        section.panel #stages {
             div.panel-head { h2 { @if several(build).is_empty() { "Stages" } @else { "Build stages" } } }
             (stages(&build.stages, &Timeline::of(build), None))
         }
@@ -36,7 +37,7 @@ pub(super) fn stages(stages: &[v1::Stage], timeline: &Timeline, target: Option<&
         None => stage.name.clone(),
     };
     html! {
-        ol.road {
+        ol.stages {
             @for stage in stages {
                 li class=(stage.state().word()) data-stage=(key(stage)) {
                     (marks::stage(stage.state()))
@@ -44,7 +45,8 @@ pub(super) fn stages(stages: &[v1::Stage], timeline: &Timeline, target: Option<&
                     (timeline.bar(stage))
                     span.took { (figures::span(stage.started_at.as_ref(), timeline.end_of(stage))) }
                     @if !stage.detail.is_empty() || stage.state() == StageState::Running {
-                        p.detail { (stage.detail) }
+                        // What the script has written there is of this state.
+                        p.detail data-part=(stage.state().word()) { (stage.detail) }
                     }
                 }
             }
@@ -78,13 +80,13 @@ impl<'a> Timeline<'a> {
         let whole = whole.unwrap_or_default().as_secs_f64().max(0.001);
         let before = figures::between(self.began, stage.started_at.as_ref());
         let took = figures::between(stage.started_at.as_ref(), self.end_of(stage).or(Some(&self.now)));
-        let scale = |seconds: f64| (seconds / whole * ROAD).clamp(0.0, ROAD);
+        let scale = |seconds: f64| (seconds / whole * WIDTH).clamp(0.0, WIDTH);
         html! {
-            svg.bar viewBox={ "0 0 " (ROAD) " 10" } preserveAspectRatio="none" aria-hidden="true" {
-                rect.track x="0" y="4" width=(ROAD) height="2" {}
+            svg.bar viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" aria-hidden="true" {
+                rect.track x="0" y="4" width=(WIDTH) height="2" {}
                 @if let (Some(before), Some(took)) = (before, took) {
                     @let width = scale(took.as_secs_f64()).max(LEAST);
-                    @let x = scale(before.as_secs_f64()).min(ROAD - width);
+                    @let x = scale(before.as_secs_f64()).min(WIDTH - width);
                     rect.piece x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" rx="2" {}
                 }
             }
@@ -95,7 +97,7 @@ impl<'a> Timeline<'a> {
 /// The checks with what they observed; what failed is open.
 pub(super) fn checks(build: &v1::Build) -> Markup {
     html! {
-        section.panel #checks data-swap {
+        section.panel #checks {
             div.panel-head {
                 h2 { "Checks" }
                 @if !build.checks.is_empty() { span.muted { (tally(&build.checks)) } }
@@ -134,7 +136,7 @@ fn one_check(check: &v1::Check, ended: bool, whose: &str) -> Markup {
             }
             @if let Some(fields) = seen.as_object().filter(|fields| !fields.is_empty()) {
                 dl.facts.seen {
-                    @for (key, value) in fields { dt { (key.replace('_', " ")) } dd { (value_of(value)) } }
+                    @for (key, value) in fields { dt { (key.replace('_', " ")) } dd { (value_of(value, Unit::of(key, None))) } }
                 }
             } @else {
                 p.hint { "No observations." }
@@ -143,21 +145,27 @@ fn one_check(check: &v1::Check, ended: bool, whose: &str) -> Markup {
     }
 }
 
-/// An observed value for people: lists a line an item, nested objects as JSON.
-fn value_of(value: &Json) -> Markup {
+/// An observed value for people: lists a line an item, the fields of an object one after the other. `unit` is what its numbers
+/// count.
+fn value_of(value: &Json, unit: Option<Unit>) -> Markup {
     html! {
         @match value {
             Json::Null => span.none { "–" },
             Json::String(text) => (text),
             Json::Array(items) if items.is_empty() => span.none { "none" },
-            Json::Array(items) => @for item in items { div { (value_of(item)) } },
+            Json::Array(items) => @for item in items { div { (value_of(item, unit)) } },
             Json::Object(fields) => {
                 @for (index, (key, value)) in fields.iter().enumerate() {
                     @if index > 0 { " · " }
-                    span.muted { (key.replace('_', " ")) } " " (value_of(value))
+                    span.muted { (key.replace('_', " ")) } " " (value_of(value, Unit::of(key, unit)))
                 }
             },
-            Json::Number(number) => span.num { (number_of(number)) },
+            Json::Number(number) => {
+                @match unit.and_then(|unit| unit.write(number)) {
+                    Some(told) => span.num title=(number) { (told) },
+                    None => span.num { (number_of(number)) },
+                }
+            },
             other => span.num { (other) },
         }
     }
@@ -292,6 +300,27 @@ pub(super) fn resources(build: &v1::Build) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn observations_are_told_in_peoples_units_and_as_they_were_made() {
+        let seen = json!({ "free_bytes": 325_058_560, "stage_seconds": { "init": 12.25 }, "exit_code": 0 });
+        let check = v1::Check { observations: Some(observations::from_json(&seen)), ..v1::Check::default() };
+        let page = one_check(&check, true, "").into_string();
+        for part in [
+            "<dt>free bytes</dt><dd><span class=\"num\" title=\"325058560\">310.0 MiB</span></dd>",
+            "<span class=\"muted\">init</span> <span class=\"num\" title=\"12.25\">12 s</span>",
+            "<dt>exit code</dt><dd><span class=\"num\">0</span></dd>",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
         }
     }
 }

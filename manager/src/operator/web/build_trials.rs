@@ -16,7 +16,7 @@ pub(super) fn table(build: &v1::Build) -> Markup {
     let trials = several(build);
     html! {
         @if !trials.is_empty() {
-            section.panel #trials data-swap aria-label="Trials" {
+            section.panel #trials aria-label="Trials" {
                 div.panel-head { h2 { "Trials" } span.muted { (passed(trials)) " of " (trials.len()) " passed" } }
                 table.trials {
                     thead {
@@ -40,7 +40,7 @@ pub(super) fn table(build: &v1::Build) -> Markup {
 fn row(build: &v1::Build, trial: &v1::Trial, place: usize) -> Markup {
     let (from, to) = span(trial);
     html! {
-        tr {
+        tr data-part=(trial.target) {
             td { (marks::trial(trial.state())) }
             td {
                 @if trial.state() == v1::TrialState::Skipped { (trial.target) }
@@ -83,7 +83,7 @@ pub(super) fn each(build: &v1::Build) -> Markup {
     let trials = several(build);
     html! {
         @if !trials.is_empty() {
-            div #each data-swap {
+            div #each {
                 @for (place, trial) in trials.iter().enumerate() {
                     // Of one that was never begun the table says all.
                     @if trial.state() != v1::TrialState::Skipped { (one(build, trial, place)) }

@@ -75,6 +75,16 @@ impl Parameters {
         !(self.schedule.is_empty() && self.state.is_empty() && self.since.is_empty())
     }
 
+    /// What an empty page says.
+    fn nothing(&self) -> &'static str {
+        match (self.before.is_empty(), self.filters()) {
+            (true, true) => "No builds match these filters.",
+            (true, false) => "Nothing has been built yet.",
+            (false, true) => "No older builds match these filters.",
+            (false, false) => "There are no older builds.",
+        }
+    }
+
     /// The address of the page after the build `before`; of the first page when empty.
     fn address(&self, before: &str) -> String {
         // Names of schedules, states and ids need no escaping.
@@ -116,18 +126,18 @@ pub(super) async fn page(
     let body = html! {
         div.page-head { h1 { "Builds" } }
         (filters(&parameters, &names))
-        section.panel #builds data-swap {
+        section.panel #builds {
             @if found.builds.is_empty() {
-                p.empty {
-                    @if parameters.filters() { "No builds match these filters." } @else { "Nothing has been built yet." }
-                }
+                p.empty { (parameters.nothing()) }
             } @else {
                 (table(&found.builds))
             }
         }
-        nav.pages aria-label="Pages" {
-            @if !parameters.before.is_empty() { a.button href=(parameters.address("")) { "Newest" } }
-            @if let Some(next) = &found.next { a.button href=(parameters.address(next)) rel="next" { "Older" } }
+        @if !parameters.before.is_empty() || found.next.is_some() {
+            nav.pages aria-label="Pages" {
+                @if !parameters.before.is_empty() { a.button href=(parameters.address("")) { "Newest" } }
+                @if let Some(next) = &found.next { a.button href=(parameters.address(next)) rel="next" { "Older" } }
+            }
         }
     };
     Ok(page.render(&body))
@@ -208,7 +218,7 @@ fn last_good(builds: &[v1::Build]) -> Option<usize> {
 fn row(build: &v1::Build, (older, newer): (bool, bool)) -> Markup {
     let short = figures::short(&build.id);
     html! {
-        tr {
+        tr data-part=(build.id) {
             td {
                 (marks::badge(build.state())) " " (marks::tally(build))
                 @if build.verification { span.muted { "verification" } }
@@ -265,5 +275,18 @@ mod tests {
         builds.truncate(4);
         let page = table(&builds).into_string();
         assert_eq!(page.matches(" checked").count(), 1, "the last good one is looked for: {page}");
+    }
+
+    #[test]
+    fn an_empty_page_says_why_it_is_empty() {
+        let page = |before: &str, state: &str| Parameters {
+            before: before.to_owned(),
+            state: state.to_owned(),
+            ..Parameters::default()
+        };
+        assert_eq!(page("", "").nothing(), "Nothing has been built yet.");
+        assert_eq!(page("", "failed").nothing(), "No builds match these filters.");
+        assert_eq!(page("0190", "").nothing(), "There are no older builds.");
+        assert_eq!(page("0190", "failed").nothing(), "No older builds match these filters.");
     }
 }

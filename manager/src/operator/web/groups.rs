@@ -80,7 +80,7 @@ pub(super) fn heading(groups: &[Group], place: usize, begins_page: bool) -> Mark
         return html! {};
     };
     html! {
-        li.group id={ "group-" (index) } data-part {
+        li.group id={ "group-" (index) } data-part={ "group " (group.name) } {
             h2 { (group.name) }
             span.muted {
                 (group.count)
@@ -97,14 +97,11 @@ pub(super) fn index(groups: &[Group], choice: &Choice) -> Markup {
     let found: usize = groups.iter().map(|group| group.count).sum();
     html! {
         @if found > ROWS {
-            nav.groups #groups data-swap aria-label="Groups" {
+            nav.groups #groups aria-label="Groups" {
                 @for (index, group) in groups.iter().enumerate() {
                     a href={ (choice.address(group.first / ROWS + 1)) "#group-" (index) } { (group.name) " " (group.count) }
                 }
             }
-        } @else {
-            // There to be filled when there are more.
-            div #groups data-swap {}
         }
     }
 }

@@ -9,12 +9,14 @@ use serde::Deserialize;
 
 use super::address::with_query;
 use super::asked::{Asked, number};
+use super::build_parts::copy;
 use super::error::{Answer, Refusal};
 use super::layout::{Page, Section};
 use super::{Web, figures, marks, overview};
 use crate::clock;
 use crate::history::{Named as _, PublicationFilter};
 use crate::operator::access::{Caller, Role};
+use crate::operator::publication_state;
 use crate::schedules::{Schedule, Schedules};
 
 /// Images on a page.
@@ -82,10 +84,11 @@ pub(super) async fn page(
     };
     let idle =
         if caller.may(Role::Operator) { idle(&web, &found.publications).await? } else { BTreeSet::new() };
+    let before = web.manager.history().published_before(&found.publications).await?;
     let body = html! {
         div.page-head { h1 { "Images" } }
         (filters(&parameters, &web.manager.schedules()))
-        section.panel #images data-swap {
+        section.panel #images {
             @if found.publications.is_empty() {
                 p.empty {
                     @if parameters.after > 0 { "There are no more images." }
@@ -93,14 +96,16 @@ pub(super) async fn page(
                     @else { "Nothing has been published yet." }
                 }
             } @else {
-                (table(&found.publications, &idle))
+                (table(&found.publications, &before, &idle))
             }
         }
-        nav.pages aria-label="Pages" {
-            @if parameters.after > 0 {
-                a.button href=(parameters.address(parameters.after.saturating_sub(ROWS))) rel="prev" { "Previous" }
+        @if parameters.after > 0 || found.next.is_some() {
+            nav.pages aria-label="Pages" {
+                @if parameters.after > 0 {
+                    a.button href=(parameters.address(parameters.after.saturating_sub(ROWS))) rel="prev" { "Previous" }
+                }
+                @if let Some(next) = found.next { a.button href=(parameters.address(next)) rel="next" { "Next" } }
             }
-            @if let Some(next) = found.next { a.button href=(parameters.address(next)) rel="next" { "Next" } }
         }
     };
     Ok(page.render(&body))
@@ -170,7 +175,8 @@ pub(super) fn verified(image: &v1::Publication) -> Markup {
     }
 }
 
-fn table(images: &[v1::Publication], idle: &BTreeSet<String>) -> Markup {
+/// `before`: for each image the build whose image had the name before.
+fn table(images: &[v1::Publication], before: &[Option<String>], idle: &BTreeSet<String>) -> Markup {
     html! {
         div.table-box tabindex="0" role="region" aria-label="Images" {
             table.images {
@@ -178,37 +184,58 @@ fn table(images: &[v1::Publication], idle: &BTreeSet<String>) -> Markup {
                     tr {
                         th scope="col" { "Name" } th scope="col" { "Cloud" } th scope="col" { "State" }
                         th scope="col" { "Build" } th scope="col" { "Last verified" } th scope="col" { "Published" }
-                        th.wide scope="col" { "By" } th.wide scope="col" { "Size" } th.wide.sha scope="col" { "SHA-512" }
+                        th scope="col" { "Size" } th.wide scope="col" { "By" }
                     }
                 }
-                tbody { @for image in images { (row(image, image.state() == PublicationState::Current && idle.contains(&image.schedule))) } }
+                tbody {
+                    @for (image, before) in images.iter().zip(before) {
+                        @let current = image.state() == PublicationState::Current;
+                        (row(image, before.as_deref(), current && idle.contains(&image.schedule)))
+                    }
+                }
             }
         }
     }
 }
 
-fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
+fn row(image: &v1::Publication, before: Option<&str>, can_be_verified: bool) -> Markup {
     html! {
-        tr {
+        tr data-part={ (image.name) " " (image.cloud) " " (image.build_id) } {
             td {
                 @let named = html! { a.plain href=(with_query("/images", &[("name", &image.name)])) { (image.name) } };
                 @if image.state() == PublicationState::Current { strong { (named) } } @else { (named) }
-                @if !image.location.is_empty() { p.wide.where { code { (image.location) } } }
+                @if !image.location.is_empty() { p.where { code { (image.location) } } }
+                @if !image.sha512.is_empty() {
+                    p.where {
+                        "SHA-512 " code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } " "
+                        (copy(&image.sha512, "Copy the hash"))
+                    }
+                }
             }
             td { (image.cloud) }
             td {
-                (image.state().word())
+                (publication_state(image))
                 @if image.state() == PublicationState::Revoked {
                     p.muted { (image.revoked_reason) " · " (image.revoked_by) }
                 }
                 @if !image.held.is_empty() { p.muted { "held: " (image.held) } }
             }
-            td { a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) } }
+            td {
+                a href={ "/builds/" (image.build_id) } title=(image.build_id) { code { (figures::short(&image.build_id)) } }
+                @if let Some(before) = before {
+                    p.where {
+                        a href={ "/compare?a=" (before) "&b=" (image.build_id) } title={ "Compare with the image before, of build " (before) } {
+                            "What changed" span.sr-only { " since " (figures::short(before)) }
+                        }
+                    }
+                }
+            }
             td {
                 (verified(image))
                 @if can_be_verified { (overview::verify_again(&image.schedule)) }
             }
-            td { (figures::instant(image.published_at.as_ref())) }
+            td.at { (figures::distance(image.published_at.as_ref().and_then(clock::utc))) }
+            td { span.num { (figures::size(image.size_bytes)) } }
             td.wide {
                 (image.published_by)
                 @if image.kind() != v1::PublicationKind::Published {
@@ -218,8 +245,35 @@ fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
                     }
                 }
             }
-            td.wide { span.num { (figures::size(image.size_bytes)) } }
-            td.wide.sha { code title=(image.sha512) { (image.sha512.chars().take(12).collect::<String>()) } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_its_age_where_it_is_its_hash_and_what_changed() {
+        let image = v1::Publication {
+            name: "debian-13".to_owned(),
+            state: PublicationState::Previous.into(),
+            build_id: "0190a1b2-c3d4-7e5f-8a9b-0123456789ab".to_owned(),
+            location: "/there/debian-13.qcow2".to_owned(),
+            sha512: "ab".repeat(64),
+            published_at: Some(clock::timestamp(0)),
+            ..v1::Publication::default()
+        };
+        let page = row(&image, Some("0190a1b2-before"), false).into_string();
+        for part in [
+            ">older<",
+            "data-show=\"distance\"",
+            "<code>/there/debian-13.qcow2</code>",
+            ">abababababab</code>",
+            "href=\"/compare?a=0190a1b2-before&amp;b=0190a1b2-c3d4-7e5f-8a9b-0123456789ab\"",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!row(&image, None, false).into_string().contains("/compare"), "the first of its name");
     }
 }

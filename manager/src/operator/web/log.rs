@@ -93,7 +93,7 @@ impl View {
     pub(super) fn render(&self, build: &v1::Build) -> Markup {
         let follows = matches!(self.content, Content::End(_)) && !state::is_end(build.state());
         html! {
-            section.panel #log {
+            section.panel #log data-keep {
                 div.panel-head {
                     h2 { "Log" }
                     nav.tabs aria-label="Logs" {

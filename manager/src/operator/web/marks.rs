@@ -178,7 +178,7 @@ pub(super) fn strip(builds: &[v1::Build]) -> Markup {
                     @let when = at.map(zone::told).unwrap_or_default();
                     @let reason = if is_end(state) && !build.reason.is_empty() { format!(" ({})", build.reason) } else { String::new() };
                     @let label = format!("{}{reason}, {when}", words(state));
-                    li { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) {} }
+                    li data-part=(build.id) { a class=(tone(state)) href={ "/builds/" (build.id) } title=(label) aria-label=(label) {} }
                 }
             }
         }

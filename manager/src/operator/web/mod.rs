@@ -1,8 +1,9 @@
 //! The pages that people use: one file a page, rendered here, readable without JavaScript.
 //!
 //! A page that changes names its stream of events (`events`); the one script (`assets/app.js`) then fetches the
-//! page again when something happened, and puts its parts marked `data-swap` in place. So there is one renderer,
-//! and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_file`).
+//! page again when something happened, compares it with what it was told before, and changes what differs. By
+//! `data-part` it knows a row again that has moved; what is below `data-keep` it leaves alone. So there is one
+//! renderer, and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_file`).
 
 mod actions;
 mod address;

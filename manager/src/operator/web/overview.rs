@@ -146,14 +146,14 @@ impl View<'_> {
         html! {
             div.page-head {
                 h1 { "Schedules" }
-                nav #tally data-swap aria-label="Filter schedules" { (self.tally(choice)) }
+                nav #tally aria-label="Filter schedules" { (self.tally(choice)) }
             }
             (search(choice))
             (groups::index(&self.groups, choice))
             // The buttons of all rows belong to these two: a form for each would be half of the page.
             form #act method="post" { input type="hidden" name="next" value=(back); }
             form #build method="post" action="/build" {}
-            ul.panel.schedules #schedules data-swap {
+            ul.panel.schedules #schedules {
                 @for (place, standing) in (self.first..).zip(&self.rows) {
                     (groups::heading(&self.groups, place, place == self.first))
                     (self.row(standing))
@@ -185,7 +185,7 @@ impl View<'_> {
                 @for (show, words) in SHOWS {
                     @let count = count(show);
                     @if show.is_empty() || count > 0 || choice.show == show {
-                        li class=(tone(show)) {
+                        li class=(tone(show)) data-part=(words) {
                             a href=(choice.showing(show)) aria-current=[(choice.show == show).then_some("true")] {
                                 (count) " " @if show == "attention" && count == 1 { "needs attention" } @else { (words) }
                             }
@@ -201,7 +201,7 @@ impl View<'_> {
         let name = &standing.schedule.name;
         let link = html! { a href={ "/schedules/" (name) } { (name) } };
         html! {
-            li.schedule id={ "schedule-" (name) } data-part {
+            li.schedule data-part=(name) {
                 div.now {
                     @if let Some(build) = standing.under_way().or(standing.told()) {
                         a.plain href={ "/builds/" (build.id) } { (marks::badge(build.state())) }

@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 
 use super::figures;
 use crate::clock::{self, rfc3339, utc};
-use crate::history::Neighbour;
+use crate::history::RelatedBuild;
 use crate::lifecycle::state;
 
 /// A build that is not over is never quite there.
@@ -16,11 +16,11 @@ const MOST: u64 = 99;
 
 /// The bar of a build that is under way; nothing for others, and for one that waits or verifies again: how long that takes
 /// is not known.
-pub(super) fn bar(build: &v1::Build, last_good: Option<&Neighbour>) -> Markup {
+pub(super) fn bar(build: &v1::Build, last_good: Option<&RelatedBuild>) -> Markup {
     let running = !state::is_end(build.state()) && !build.verification;
     let began = build.started_at.as_ref().filter(|_| running);
     html! {
-        div #progress data-swap {
+        div #progress {
             @if let Some(began) = began {
                 section.panel.progress aria-label="Progress" { (of(began, last_good.and_then(|good| good.took_ms))) }
             }
@@ -86,7 +86,7 @@ mod tests {
             started_at: began,
             ..v1::Build::default()
         };
-        let good = Neighbour { id: "g".to_owned(), created_ms: 0, took_ms: Some(120_000) };
+        let good = RelatedBuild { id: "g".to_owned(), created_ms: 0, took_ms: Some(120_000) };
         let page = bar(&build(v1::BuildState::Building), Some(&good)).into_string();
         assert!(page.contains("value=\"50\"") && page.contains("data-expected=\"120\""), "{page}");
         assert!(page.contains("50%, about ") && page.contains("took 2 min 00 s"), "{page}");

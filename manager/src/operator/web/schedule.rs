@@ -81,7 +81,7 @@ pub(super) async fn page(
             (trouble(standing)) (facts(standing))
             (publication(standing, &published, caller.may(Role::Operator)))
         }
-        section.panel #trends data-swap {
+        section.panel #trends {
             div.panel-head {
                 h2 { "Trends" }
                 (zone::note())
@@ -97,7 +97,7 @@ pub(super) async fn page(
                 None => p.hint { "No builds ended in this time range." },
             }
         }
-        section.panel #builds data-swap {
+        section.panel #builds {
             div.panel-head {
                 h2 { "Recent builds" }
                 span.spacer {}
@@ -138,7 +138,7 @@ fn publication(standing: &Standing, published: &[v1::Publication], operator: boo
     let schedule = &standing.schedule;
     let Some(publish) = &schedule.publish else { return html! {} };
     html! {
-        section.panel #published data-swap {
+        section.panel #published {
             div.panel-head {
                 h2 { "Published as " (publish.name) }
                 span.spacer {}
@@ -185,7 +185,7 @@ fn reverified(standing: &Standing) -> Markup {
 
 fn head(name: &str, standing: Option<&Standing>, operator: bool) -> Markup {
     html! {
-        div.page-head #head data-swap {
+        div.page-head #head {
             div {
                 p.crumbs { a href="/" { "Schedules" } " / " (name) }
                 h1 {
@@ -208,7 +208,7 @@ fn head(name: &str, standing: Option<&Standing>, operator: bool) -> Markup {
 fn trouble(standing: &Standing) -> Markup {
     let Some(state) = &standing.state else { return html! {} };
     html! {
-        div #trouble data-swap {
+        div #trouble {
             @if state.paused {
                 p.notice-line.warn {
                     strong { "Paused" } " since " (figures::exact(state.paused_at.and_then(DateTime::from_timestamp_millis)))
@@ -234,7 +234,7 @@ fn facts(standing: &Standing) -> Markup {
     let schedule = &standing.schedule;
     let fires = if standing.paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), FIRES) };
     html! {
-        section.panel #standing data-swap {
+        section.panel #standing {
             div.standing {
                 div {
                     h2 { "Recent builds, newest on the right" }

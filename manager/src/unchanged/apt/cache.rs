@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::root::Root;
 
-/// The list of an answer's files.
-const SEAL: &str = "seal.json";
+/// The list of an answer's files, in their directory.
+const DIGESTS: &str = "digests.json";
 /// Most answers that are kept, files of one, and bytes of a file.
 const MOST: usize = 16;
 const MOST_FILES: usize = 512;
@@ -25,15 +25,15 @@ const PARTIAL: &str = "partial";
 const CRASHED: Duration = Duration::from_hours(1);
 
 /// Digest and time by file name: apt tells by a file's time whether it is asked for again.
-type Seal = BTreeMap<String, (String, SystemTime)>;
+type Digests = BTreeMap<String, (String, SystemTime)>;
 
 /// Gives the root what is kept for a key; nothing when there is none, or it is not whole.
 pub(super) fn fetch(cache: &Path, key: &str, root: &Root) -> io::Result<()> {
     let place = cache.join(key);
-    let Ok(text) = fs::read(place.join(SEAL)) else { return Ok(()) };
-    let seal: Seal = serde_json::from_slice(&text).unwrap_or_default();
+    let Ok(text) = fs::read(place.join(DIGESTS)) else { return Ok(()) };
+    let digests: Digests = serde_json::from_slice(&text).unwrap_or_default();
     let mut copied = Vec::new();
-    for (name, (digest, time)) in seal.iter().take(MOST_FILES) {
+    for (name, (digest, time)) in digests.iter().take(MOST_FILES) {
         let to = root.lists().join(name);
         let whole = is_name(name)
             && copy(&place.join(name), &to).is_ok_and(|copied| copied == *digest)
@@ -63,26 +63,26 @@ pub(super) fn store(cache: &Path, key: &str, root: &Root) {
 
 fn try_store(cache: &Path, key: &str, root: &Root) -> io::Result<()> {
     let place = cache.join(key);
-    let mut seal = Seal::new();
+    let mut digests = Digests::new();
     for entry in fs::read_dir(root.lists())?.take(MOST_FILES) {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.file_type()?.is_file() && is_name(&name) {
             let digest = copy(&entry.path(), Path::new("/dev/null"))?;
-            seal.insert(name, (digest, entry.metadata()?.modified()?));
+            digests.insert(name, (digest, entry.metadata()?.modified()?));
         }
     }
-    let text = serde_json::to_vec(&seal)?;
-    if fs::read(place.join(SEAL)).is_ok_and(|kept| kept == text) {
+    let text = serde_json::to_vec(&digests)?;
+    if fs::read(place.join(DIGESTS)).is_ok_and(|kept| kept == text) {
         return Ok(());
     }
     fs::create_dir_all(cache)?;
     make_room(cache)?;
     let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(cache)?;
-    for name in seal.keys() {
+    for name in digests.keys() {
         copy(&root.lists().join(name), &partial.path().join(name))?;
     }
-    fs::write(partial.path().join(SEAL), text)?;
+    fs::write(partial.path().join(DIGESTS), text)?;
     match fs::remove_dir_all(&place) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -111,7 +111,7 @@ fn make_room(cache: &Path) -> io::Result<()> {
 
 /// A file's name as apt makes it, and nothing that leads elsewhere.
 fn is_name(name: &str) -> bool {
-    name != SEAL && name != "lock" && !name.starts_with('.') && !name.contains('/')
+    name != DIGESTS && name != "lock" && !name.starts_with('.') && !name.contains('/')
 }
 
 /// Copies a plain file; the SHA-256 of what was copied.

@@ -31,8 +31,8 @@ function took(seconds) {
 }
 
 // The manager writes times in the zone that was chosen; those told by their distance keep that in the tool tip.
-function showTimes(root = document) {
-  for (const time of $$("time[data-show]", root)) {
+function showTimes() {
+  for (const time of $$("time[data-show]")) {
     const then = new Date(time.dateTime);
     time.title ||= time.textContent;
     // What is due and has not begun waits for its turn.
@@ -116,68 +116,122 @@ function swap(fresh) {
     document.title = fresh.title;
     $("#announce").textContent = fresh.title.split(" · ").slice(0, 2).join(", ");
   }
-  for (const old of $$("[data-swap]")) {
-    const now = fresh.getElementById(old.id);
-    if (now && sources.get(old) !== now.outerHTML && !putParts(old, now)) put(old, now);
-  }
+  const now = fresh.getElementById("content");
+  if (!now) return;
+  const picked = $$("#content input:checked");
+  merge(said, now);
+  said = now;
+  // A row that came in may have brought one that is picked until somebody picks another.
+  for (const input of picked) if (input.isConnected) input.checked = true;
+  prepare();
   countOn();
 }
 
-// What the server said of each part: only what has changed since is touched. What is shown counts on by itself.
-const sources = new WeakMap();
+// What the server said last, and which node of the page each of its nodes became. Two answers of the server are compared, not
+// an answer with the page: that has what the script and its reader made of it (ages, what is open, what is focused). Only what
+// the server says differently is touched, and what stays is the same node as before.
+let said = $("#content").cloneNode(true);
+const nodes = new WeakMap();
 
-function remember(root) {
-  if (root !== document) sources.set(root, root.outerHTML);
-  for (const part of $$("[data-swap], [data-part]", root)) sources.set(part, part.outerHTML);
+function pair(told, shown) {
+  nodes.set(told, shown);
+  told.childNodes.forEach((child, place) => pair(child, shown.childNodes[place]));
 }
 
-// Of a list with the same rows as before only those that differ.
-function putParts(old, now) {
-  const [before, after] = [[...old.children], [...now.children]];
-  const same = before.length > 0 && before.length === after.length
-    && before.every((part, place) => "part" in part.dataset && part.id === after[place].id);
-  if (!same) return false;
-  sources.set(old, now.outerHTML);
-  before.forEach((part, place) => { if (sources.get(part) !== after[place].outerHTML) put(part, after[place]); });
-  return true;
+function made(told) {
+  const shown = document.importNode(told, true);
+  pair(told, shown);
+  return shown;
 }
 
-function put(old, now) {
-  const placed = document.importNode(now, true);
-  remember(placed);
-  for (const details of $$("details[id]", old)) {
-    const same = placed.querySelector(`#${CSS.escape(details.id)}`);
-    if (same && details.dataset.touched) { same.open = details.open; same.dataset.touched = "1"; }
+// By this a node is known again in the server's next answer. A control that does something else is another node, so a press
+// that has begun on one never presses the other; and so is another time, for its tool tip.
+function key(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
+  const name = node.dataset.part || node.id;
+  if (name) return `${node.nodeName} ${name}`;
+  if (node.nodeName === "TIME") return node.outerHTML;
+  if (!node.matches("a, button, form, input, option")) return node.nodeName;
+  return [node.nodeName, ...DOES.map((does) => node.getAttribute(does))].join("\n");
+}
+const DOES = ["href", "action", "formaction", "form", "name", "value", "data-copy"];
+
+function merge(before, now) {
+  const shown = nodes.get(before);
+  nodes.set(now, shown);
+  if (now.nodeType !== Node.ELEMENT_NODE) {
+    if (before.data !== now.data) shown.data = now.data;
+    return;
   }
-  for (const picked of $$("input:checked", old)) {
-    const same = placed.querySelector(`input[name="${picked.name}"][value="${CSS.escape(picked.value)}"]`);
-    if (same) same.checked = true;
-  }
-  for (const stage of $$("li.running[data-stage]", old)) {
-    const same = placed.querySelector(`li.running[data-stage="${CSS.escape(stage.dataset.stage)}"]`);
-    if (same && $(".detail", stage)) $(".detail", same).textContent = $(".detail", stage).textContent;
-  }
-  const focused = old.contains(document.activeElement) ? path(document.activeElement, old) : null;
-  prepare(placed);
-  old.replaceWith(placed);
-  if (focused) at(focused, placed)?.focus({ preventScroll: true });
-}
-
-// Where an element stands below another, to find its successor.
-function path(element, root) {
-  const steps = [];
-  for (let node = element; node !== root; node = node.parentElement) steps.unshift([...node.parentElement.children].indexOf(node));
-  return steps;
-}
-const at = (steps, root) => steps.reduce((node, step) => node?.children[step], root);
-
-function prepare(root) {
-  showTimes(root);
-  for (const button of $$("[data-copy]", root)) button.hidden = false;
-  for (const details of $$("details", root)) {
-    $("summary", details).addEventListener("click", () => { details.dataset.touched = "1"; });
+  mergeAttributes(before, now, shown);
+  // The log comes line by line.
+  if ("keep" in now.dataset) return;
+  const told = [...before.childNodes];
+  if (told.length === shown.childNodes.length && told.every((child, place) => nodes.get(child) === shown.childNodes[place])) {
+    mergeChildren(told, [...now.childNodes], shown);
+  } else if (before.innerHTML !== now.innerHTML) {
+    // The script has written what is there.
+    shown.replaceChildren(...[...now.childNodes].map(made));
   }
 }
+
+function mergeAttributes(before, now, shown) {
+  for (const { name } of [...before.attributes, ...now.attributes]) {
+    const value = now.getAttribute(name);
+    if (before.getAttribute(name) === value || (name === "open" && shown.dataset.touched)) continue;
+    if (value === null) shown.removeAttribute(name);
+    else shown.setAttribute(name, value);
+  }
+}
+
+function mergeChildren(before, now, shown) {
+  const left = new Map();
+  for (const child of before) left.set(key(child), [...(left.get(key(child)) ?? []), child]);
+  const wanted = now.map((child) => {
+    const same = left.get(key(child))?.shift();
+    if (!same) return made(child);
+    merge(same, child);
+    return nodes.get(same);
+  });
+  for (const gone of [...left.values()].flat()) nodes.get(gone).remove();
+  const there = [...shown.childNodes];
+  const stays = unmoved(wanted.map((node) => there.indexOf(node)), wanted.map(isHeld));
+  for (let place = wanted.length - 1; place >= 0; place--) {
+    if (!stays.has(place)) shown.insertBefore(wanted[place], wanted[place + 1] ?? null);
+  }
+}
+
+// A node that is taken out of the page and put back loses the focus, and a press that has begun.
+const isHeld = (node) => node.contains(document.activeElement) || (node.nodeType === Node.ELEMENT_NODE && node.matches(":active"));
+
+// Which nodes are not moved, by where each is now (-1: nowhere yet): as many as can be, and those that are held.
+function unmoved(places, held) {
+  const runs = [];
+  let best = -1;
+  places.forEach((place, index) => {
+    if (place < 0) return;
+    runs[index] = { weight: 0, after: -1 };
+    for (let other = 0; other < index; other++) {
+      if (runs[other]?.weight > runs[index].weight && places[other] < place) runs[index] = { weight: runs[other].weight, after: other };
+    }
+    runs[index].weight += held[index] ? places.length : 1;
+    if (best < 0 || runs[index].weight > runs[best].weight) best = index;
+  });
+  const stays = new Set();
+  for (; best >= 0; best = runs[best].after) stays.add(best);
+  return stays;
+}
+
+function prepare() {
+  showTimes();
+  for (const button of $$("[data-copy]")) button.hidden = false;
+}
+
+// What somebody has opened or closed stays so.
+document.addEventListener("click", (event) => {
+  const details = event.target.closest("summary")?.parentElement;
+  if (details) details.dataset.touched = "1";
+});
 
 /* Events */
 
@@ -222,7 +276,7 @@ function ended() {
 
 function showProgress({ target, stage, fraction, detail }) {
   const key = target ? `${target} ${stage}` : stage;
-  const row = $(`.road [data-stage="${CSS.escape(key)}"]`);
+  const row = $(`.stages [data-stage="${CSS.escape(key)}"]`);
   const shown = row && $(".detail", row);
   if (!shown) return;
   shown.textContent = fraction >= 0 ? `${Math.floor(100 * fraction)}% · ${detail}` : detail;
@@ -306,13 +360,13 @@ document.addEventListener("pointerover", (event) => {
 
 /* Beginning */
 
+pair(said, $("#content"));
 offerZone();
-remember(document);
-prepare(document);
+prepare();
 countOn();
 startLog();
 connect();
 setInterval(countOn, 1000);
-setInterval(() => showTimes(), 30000);
+setInterval(showTimes, 30000);
 // Browsers open few connections to one host: a page that nobody looks at needs none.
 document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else connect(); });

@@ -1,4 +1,4 @@
-//! What stands beside a build in its schedule: the last good one, the first bad one, and its retries.
+//! The builds of its schedule that are told beside a build: the last good one, the first bad one, and its retries.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -9,7 +9,7 @@ const NEXT: u32 = 50;
 
 /// A build, by what is told of it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct RelatedBuild {
     /// Its id.
     pub id: String,
     /// When it was queued, in milliseconds since the epoch.
@@ -18,22 +18,22 @@ pub struct Neighbour {
     pub took_ms: Option<i64>,
 }
 
-/// What stands beside a build in its schedule. Verifications are no part of it: they make no image.
+/// The builds of its schedule that are told beside a build. Verifications are no part of it: they make no image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Neighbours {
+pub struct RelatedBuilds {
     /// The build before it.
     pub previous: Option<String>,
     /// The newest build before it that passed.
-    pub last_good: Option<Neighbour>,
+    pub last_good: Option<RelatedBuild>,
     /// The oldest build since then, up to itself, that did not pass.
-    pub first_bad: Option<Neighbour>,
+    pub first_bad: Option<RelatedBuild>,
     /// The build that is its retry.
     pub retried_by: Option<String>,
 }
 
 impl History {
-    /// What stands beside a build of a schedule.
-    pub async fn neighbours(&self, schedule: &str, id: &str) -> Result<Neighbours, HistoryError> {
+    /// The builds that are told beside a build of a schedule.
+    pub async fn related_builds(&self, schedule: &str, id: &str) -> Result<RelatedBuilds, HistoryError> {
         let previous = self.previous(schedule, id).await?;
         let (schedule, id) = (schedule.to_owned(), id.to_owned());
         self.read(move |connection| {
@@ -43,7 +43,7 @@ impl History {
                 [&schedule, "", &id],
             )?;
             let since = last_good.as_ref().map(|good| good.id.as_str()).unwrap_or_default();
-            let mut first_bad: Option<Neighbour> = None;
+            let mut first_bad: Option<RelatedBuild> = None;
             for state in ["failed", "errored"] {
                 let condition = format!("state = '{state}' AND id > ?2 AND id <= ?3 ORDER BY id");
                 let found = one(connection, &condition, [&schedule, since, &id])?;
@@ -56,13 +56,17 @@ impl History {
                 )?
                 .query_row(params![schedule, id, NEXT], |row| row.get(0))
                 .optional()?;
-            Ok(Neighbours { previous, last_good, first_bad, retried_by })
+            Ok(RelatedBuilds { previous, last_good, first_bad, retried_by })
         })
         .await
     }
 }
 
-fn one(connection: &Connection, condition: &str, values: [&str; 3]) -> rusqlite::Result<Option<Neighbour>> {
+fn one(
+    connection: &Connection,
+    condition: &str,
+    values: [&str; 3],
+) -> rusqlite::Result<Option<RelatedBuild>> {
     let sql = format!(
         "SELECT id, created_at, finished_at - started_at FROM build INDEXED BY build_by_schedule_state
          WHERE schedule = ?1 AND verification IS NULL AND {condition} LIMIT 1"
@@ -70,7 +74,7 @@ fn one(connection: &Connection, condition: &str, values: [&str; 3]) -> rusqlite:
     connection
         .prepare_cached(&sql)?
         .query_row(values, |row| {
-            Ok(Neighbour { id: row.get(0)?, created_ms: row.get(1)?, took_ms: row.get(2)? })
+            Ok(RelatedBuild { id: row.get(0)?, created_ms: row.get(1)?, took_ms: row.get(2)? })
         })
         .optional()
 }
@@ -96,13 +100,13 @@ mod tests {
             BuildFilter { schedule: Some("web".to_owned()), limit: 10, bare: true, ..BuildFilter::default() };
         let newest = history.builds(filter).await.unwrap().builds;
         let id = |place: usize| newest[place].id.as_str();
-        let neighbours = history.neighbours("web", id(0)).await.unwrap();
-        assert_eq!(neighbours.previous.as_deref(), Some(id(1)));
-        assert_eq!(neighbours.last_good.as_ref().map(|good| &*good.id), Some(id(3)));
-        assert_eq!(neighbours.first_bad.as_ref().map(|bad| &*bad.id), Some(id(2)), "errored counts");
-        assert!(neighbours.last_good.unwrap().took_ms.is_some());
-        let good = history.neighbours("web", id(3)).await.unwrap();
+        let related = history.related_builds("web", id(0)).await.unwrap();
+        assert_eq!(related.previous.as_deref(), Some(id(1)));
+        assert_eq!(related.last_good.as_ref().map(|good| &*good.id), Some(id(3)));
+        assert_eq!(related.first_bad.as_ref().map(|bad| &*bad.id), Some(id(2)), "errored counts");
+        assert!(related.last_good.unwrap().took_ms.is_some());
+        let good = history.related_builds("web", id(3)).await.unwrap();
         assert_eq!((good.last_good.as_ref().map(|good| &*good.id), good.first_bad), (Some(id(4)), None));
-        assert_eq!(history.neighbours("web", id(4)).await.unwrap(), Neighbours::default());
+        assert_eq!(history.related_builds("web", id(4)).await.unwrap(), RelatedBuilds::default());
     }
 }
