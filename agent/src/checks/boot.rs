@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use image_manager_proto::v1::CheckOutcome;
 use tokio::time::Instant;
 
 use super::program::program;
-use super::{cloud_init, pause};
+use super::{cloud_init, instance, pause};
 use crate::guest::Guest;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -49,6 +50,19 @@ pub(super) async fn cloud_init_ended(guest: &Guest, latest: Instant) -> bool {
         }
     }
     true
+}
+
+/// What is amiss while cloud-init has not ended need not stay so: then it is no fault, but not known.
+pub(super) fn unless_unsettled(
+    unsettled: bool,
+    (outcome, summary): (CheckOutcome, String),
+) -> (CheckOutcome, String) {
+    match outcome {
+        CheckOutcome::Fail if unsettled => {
+            (CheckOutcome::Inconclusive, format!("{summary}; {}", instance::UNSETTLED))
+        }
+        _ => (outcome, summary),
+    }
 }
 
 /// When something must begin that may take two fifths of the time until the deadline, as what a schedule brings may.
