@@ -6,6 +6,7 @@ use image_manager_proto::v1::CheckOutcome;
 use tokio::time::Instant;
 
 use super::program::program;
+use super::services::units;
 use super::{cloud_init, instance, pause};
 use crate::guest::Guest;
 
@@ -21,6 +22,15 @@ pub(super) async fn state(guest: &Guest, deadline: Instant) -> String {
     let ended = systemctl.with(["is-system-running"]).run(deadline).await;
     let state = ended.out.trim();
     if state.is_empty() { "unknown".to_owned() } else { crate::text::one_line(state) }
+}
+
+/// Seconds from the kernel's start until systemd had ended its own, by systemd itself: until `running`, or `degraded`.
+/// None: it has not, or does not say.
+pub(super) async fn finished(guest: &Guest, deadline: Instant) -> Option<f64> {
+    const PROPERTY: &str = "FinishTimestampMonotonic";
+    let ended = program(guest, "systemctl")?.with(["show", "--property", PROPERTY]).run(deadline).await;
+    let microseconds: f64 = units::field(&ended.out, PROPERTY).parse().ok()?;
+    (microseconds > 0.0).then_some(microseconds / 1e6)
 }
 
 /// Whether a system in this state has yet to come to the end of its start.
