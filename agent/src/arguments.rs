@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::checks::script::keeper;
 use crate::{Config, console};
 
 /// Wrong usage, as `sysexits.h` numbers it.
@@ -27,13 +28,20 @@ Started without metadata from a manager, it removes itself from the paths where 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
-    Run { meta_data: Option<PathBuf> },
+    Run {
+        meta_data: Option<PathBuf>,
+    },
+    /// For the agent's own use: see [`keeper`].
+    Keep(Vec<OsString>),
     Version,
     Help,
 }
 
 fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let mut arguments = arguments;
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|first| first == keeper::FLAG).is_some() {
+        return Ok(Command::Keep(arguments.collect()));
+    }
     let mut meta_data = None;
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
@@ -53,6 +61,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(Command::Run { meta_data }) => run(Config { meta_data, ..Config::default() }),
+        Ok(Command::Keep(arguments)) => keeper::main(&arguments),
         Ok(Command::Version) => print(&format!("image-manager-agent {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Command::Help) => print(HELP),
         Err(complaint) => {
@@ -113,6 +122,8 @@ mod tests {
         );
         assert_eq!(parsed(&["--version"]), Ok(Command::Version));
         assert_eq!(parsed(&["--help"]), Ok(Command::Help));
+        let kept = Command::Keep(vec!["-".into(), "--help".into()]);
+        assert_eq!(parsed(&[keeper::FLAG, "-", "--help"]), Ok(kept), "what follows is not the agent's");
     }
 
     #[test]

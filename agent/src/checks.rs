@@ -47,7 +47,7 @@ use crate::text;
 pub use mirrors::Mirrors;
 pub use registry::CHECKS;
 
-use descriptor::Examination;
+use descriptor::{Clock, Examination};
 
 /// The kind of the check that has its server reboot.
 pub const REBOOT: &str = reboot::CHECK.kind;
@@ -91,15 +91,39 @@ impl Judgement {
     }
 }
 
+/// When a request came: what the manager's time in it says of this clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    at: (SystemTime, Instant),
+    longest_way: Duration,
+}
+
+impl Arrival {
+    /// Of a request that has come now, and that the manager cannot have sent before it heard what was said then.
+    pub fn now(sent_after: Instant) -> Self {
+        let at = (SystemTime::now(), Instant::now());
+        Self { at, longest_way: at.1.saturating_duration_since(sent_after) }
+    }
+
+    fn clock(&self, request: &CheckRequest) -> Option<Clock> {
+        let theirs = SystemTime::try_from(request.sent_at?).ok()?;
+        let ahead = match self.at.0.duration_since(theirs) {
+            Ok(ahead) => ahead.as_secs_f64(),
+            Err(behind) => -behind.duration().as_secs_f64(),
+        };
+        Some(Clock { ahead, longest_way: self.longest_way, at: self.at })
+    }
+}
+
 /// Runs a check to its end. Always gives a result, at the latest when its time is up.
-pub async fn run(request: &CheckRequest, guest: &Guest) -> CheckResult {
+pub async fn run(request: &CheckRequest, arrival: Arrival, guest: &Guest) -> CheckResult {
     let started_at = SystemTime::now();
     let started = Instant::now();
     let patience = patience(request);
     // The check ends itself a little earlier, with all that it saw.
     let deadline = started + patience.mul_f64(0.95);
-    let judgement = match timeout_at(started + patience, examine(request, guest, started_at, deadline)).await
-    {
+    let clock = arrival.clock(request);
+    let judgement = match timeout_at(started + patience, examine(request, guest, clock, deadline)).await {
         Ok(judgement) => judgement,
         Err(_) => Judgement::new(
             CheckOutcome::Inconclusive,
@@ -123,7 +147,7 @@ fn patience(request: &CheckRequest) -> Duration {
 async fn examine(
     request: &CheckRequest,
     guest: &Guest,
-    started_at: SystemTime,
+    clock: Option<Clock>,
     deadline: Instant,
 ) -> Judgement {
     let nothing = serde_json::json!({});
@@ -137,21 +161,12 @@ async fn examine(
         server: request.server.clone().unwrap_or_default(),
         guest: guest.clone(),
         deadline,
-        clock_ahead: clock_ahead(request, started_at),
+        clock_ahead: clock,
     };
     match examine(asked).await {
         Ok(judgement) => judgement,
         Err(error) => Judgement::new(CheckOutcome::Inconclusive, error.to_string(), &nothing),
     }
-}
-
-/// How far this clock is before the manager's, in seconds.
-fn clock_ahead(request: &CheckRequest, now: SystemTime) -> Option<f64> {
-    let theirs = SystemTime::try_from(request.sent_at?).ok()?;
-    Some(match now.duration_since(theirs) {
-        Ok(ahead) => ahead.as_secs_f64(),
-        Err(behind) => -behind.duration().as_secs_f64(),
-    })
 }
 
 /// Pause before the next look, from the one before. False when the deadline would pass meanwhile.
@@ -171,9 +186,22 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_check_is_skipped() {
         let request = CheckRequest { name: "new".to_owned(), ..CheckRequest::default() };
-        let result = run(&request, &Guest::default()).await;
+        let result = run(&request, Arrival::now(Instant::now()), &Guest::default()).await;
         assert_eq!(result.outcome(), CheckOutcome::Skipped);
         assert_eq!(result.name, "new");
+    }
+
+    #[test]
+    fn a_clock_is_compared_with_the_managers_within_the_requests_way() {
+        let asked = Instant::now() - Duration::from_secs(3);
+        let arrival = Arrival::now(asked);
+        let sent = |at: SystemTime| CheckRequest { sent_at: Some(at.into()), ..CheckRequest::default() };
+        let clock = arrival.clock(&sent(arrival.at.0 - Duration::from_mins(1))).unwrap();
+        assert!((clock.ahead - 60.0).abs() < 0.001, "{clock:?}");
+        assert!((3.0..4.0).contains(&clock.longest_way.as_secs_f64()), "so it is ahead by 56 s at least");
+        let clock = arrival.clock(&sent(arrival.at.0 + Duration::from_secs(9))).unwrap();
+        assert!((clock.ahead + 9.0).abs() < 0.001, "{clock:?}");
+        assert!(arrival.clock(&CheckRequest::default()).is_none());
     }
 
     #[test]

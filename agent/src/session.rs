@@ -75,6 +75,8 @@ enum Ended {
 struct Line {
     outbox: mpsc::Sender<AgentMessage>,
     inbox: Streaming<ManagerMessage>,
+    /// Before its first message.
+    began: Instant,
 }
 
 struct Session<'a> {
@@ -170,6 +172,7 @@ impl Session<'_> {
     async fn attach(&self) -> Result<Line, Ended> {
         let patience = self.config.times.connect;
         let channel = self.dial().await?;
+        let began = Instant::now();
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let hello = AgentMessage { kind: Some(Kind::Hello(self.hello())) };
         outbox.try_send(hello).map_err(|error| Ended::Lost(error.to_string()))?;
@@ -177,7 +180,7 @@ impl Session<'_> {
         request.metadata_mut().insert("authorization", self.authorization()?);
         let mut client = AgentGatewayClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE);
         match timeout(patience, client.attach(request)).await {
-            Ok(Ok(response)) => Ok(Line { outbox, inbox: response.into_inner() }),
+            Ok(Ok(response)) => Ok(Line { outbox, inbox: response.into_inner(), began }),
             Ok(Err(status)) => Err(Ended::of(status)),
             Err(_) => Err(Ended::Unreachable(format!("no answer within {}", text::seconds(patience)))),
         }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use image_manager_proto::v1::CheckOutcome;
 use tokio::time::Instant;
 
 use super::program::program;
-use super::{cloud_init, pause};
+use super::services::units;
+use super::{cloud_init, instance, pause};
 use crate::guest::Guest;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -20,6 +22,15 @@ pub(super) async fn state(guest: &Guest, deadline: Instant) -> String {
     let ended = systemctl.with(["is-system-running"]).run(deadline).await;
     let state = ended.out.trim();
     if state.is_empty() { "unknown".to_owned() } else { crate::text::one_line(state) }
+}
+
+/// Seconds from the kernel's start until systemd had ended its own, by systemd itself: until `running`, or `degraded`.
+/// None: it has not, or does not say.
+pub(super) async fn finished(guest: &Guest, deadline: Instant) -> Option<f64> {
+    const PROPERTY: &str = "FinishTimestampMonotonic";
+    let ended = program(guest, "systemctl")?.with(["show", "--property", PROPERTY]).run(deadline).await;
+    let microseconds: f64 = units::field(&ended.out, PROPERTY).parse().ok()?;
+    (microseconds > 0.0).then_some(microseconds / 1e6)
 }
 
 /// Whether a system in this state has yet to come to the end of its start.
@@ -49,6 +60,19 @@ pub(super) async fn cloud_init_ended(guest: &Guest, latest: Instant) -> bool {
         }
     }
     true
+}
+
+/// What is amiss while cloud-init has not ended need not stay so: then it is no fault, but not known.
+pub(super) fn unless_unsettled(
+    unsettled: bool,
+    (outcome, summary): (CheckOutcome, String),
+) -> (CheckOutcome, String) {
+    match outcome {
+        CheckOutcome::Fail if unsettled => {
+            (CheckOutcome::Inconclusive, format!("{summary}; {}", instance::UNSETTLED))
+        }
+        _ => (outcome, summary),
+    }
 }
 
 /// When something must begin that may take two fifths of the time until the deadline, as what a schedule brings may.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
 use super::program::{self, Ended};
-use super::{DEFAULT_TIMEOUT, Judgement, accounts, boot};
+use super::{Judgement, LONG_TIMEOUT, accounts, boot};
 use crate::guest::Guest;
 use crate::text;
 
@@ -17,11 +17,12 @@ pub static CHECK: Check = Check {
     kind: "commands",
     proves: "commands end with the exit code and the output that the schedule expects",
     details: "The image's `/bin/sh` runs them, one after the other, once cloud-init has ended or most of the check's \
-              time has passed.",
+              time has passed. One that does not end as expected while cloud-init still runs is inconclusive: give \
+              the check a `timeout` that is twice as long as cloud-init takes.",
     set: Set::Named,
     observer: Observer::Agent,
-    timeout: DEFAULT_TIMEOUT,
-    cost: "what the commands cost",
+    timeout: LONG_TIMEOUT,
+    cost: "waits for cloud-init to finish; then what the commands cost",
     repeatable: false,
     keys: &[Key {
         name: "run",
@@ -98,12 +99,21 @@ pub struct Expected {
 
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings: Settings = asked.settings()?;
-    boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
-    let mut seen = Vec::new();
+    let settled = boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
+    let mut seen = Observation { ended: Vec::new(), unsettled: !settled };
     for expected in &settings.run {
-        seen.push(run(&asked.guest, expected, asked.deadline).await);
+        seen.ended.push(run(&asked.guest, expected, asked.deadline).await);
     }
     Ok(judge(&settings, &seen))
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Observation {
+    /// How the commands ended, in the order of the settings.
+    ended: Vec<Ended>,
+    /// cloud-init had not ended when they began.
+    unsettled: bool,
 }
 
 async fn run(guest: &Guest, expected: &Expected, deadline: Instant) -> Ended {
@@ -121,12 +131,12 @@ async fn run(guest: &Guest, expected: &Expected, deadline: Instant) -> Ended {
     shell.run(deadline).await
 }
 
-/// What the ends of the commands mean, in the order of the settings.
-fn judge(settings: &Settings, seen: &[Ended]) -> Judgement {
+/// What the ends of the commands mean.
+fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let wrong: Vec<String> = settings
         .run
         .iter()
-        .zip(seen)
+        .zip(&seen.ended)
         .filter_map(|(expected, ended)| {
             let why = difference(expected, ended)?;
             Some(format!("`{}` {why}", text::one_line(&expected.command)))
@@ -141,7 +151,8 @@ fn judge(settings: &Settings, seen: &[Ended]) -> Judgement {
             (CheckOutcome::Fail, format!("{first}; {} more did not end as expected", others.len()))
         }
     };
-    let ends = settings.run.iter().zip(seen).map(|(expected, ended)| {
+    let (outcome, summary) = boot::unless_unsettled(seen.unsettled, (outcome, summary));
+    let ends = settings.run.iter().zip(&seen.ended).map(|(expected, ended)| {
         json!({
             "command": expected.command,
             "exit_code": ended.code,
@@ -150,7 +161,12 @@ fn judge(settings: &Settings, seen: &[Ended]) -> Judgement {
             "broken": ended.broken,
         })
     });
-    Judgement::new(outcome, summary, &json!({ "not_as_expected": wrong, "ended": ends.collect::<Vec<_>>() }))
+    let observed = json!({
+        "not_as_expected": wrong,
+        "ended": ends.collect::<Vec<_>>(),
+        "cloud_init_ended": !seen.unsettled,
+    });
+    Judgement::new(outcome, summary, &observed)
 }
 
 fn difference(expected: &Expected, ended: &Ended) -> Option<String> {
@@ -210,7 +226,8 @@ mod tests {
         let [command, output, user] = [command, output, user].map(str::to_owned);
         let settings = Settings { run: vec![Expected { command, exit_code, output, user }] };
         let deadline = Instant::now() + Duration::from_secs(2);
-        let seen = vec![run(&Guest::default(), &settings.run[0], deadline).await];
+        let ended = vec![run(&Guest::default(), &settings.run[0], deadline).await];
+        let seen = Observation { ended, unsettled: false };
         let judgement = judge(&settings, &seen);
         (judgement.outcome, judgement.summary)
     }
@@ -229,6 +246,32 @@ mod tests {
         assert!(outcome == Fail && why.contains("did not finish in time"), "{why}");
         let (outcome, why) = said("true", 0, "", "nobody-of-this-name").await;
         assert!(outcome == Fail && why.contains("has no user nobody-of-this-name"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn what_runs_before_cloud_inits_end_blames_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        program::plant(&guest, "sh", "exec /bin/sh \"$@\"");
+        std::fs::create_dir_all(guest.path("/run/cloud-init")).unwrap();
+        std::fs::write(guest.path("/run/cloud-init/enabled"), "").unwrap();
+        let examined = async |command: &str| {
+            let asked = Examination {
+                settings: json!({ "run": [{ "command": command }] }),
+                server: image_manager_proto::v1::ServerFacts::default(),
+                guest: guest.clone(),
+                deadline: Instant::now() + Duration::from_secs(4),
+                clock_ahead: None,
+            };
+            let judgement = examine(asked).await.unwrap();
+            (judgement.outcome, judgement.summary)
+        };
+        let (outcome, why) = examined("exit 3").await;
+        assert_eq!(outcome, CheckOutcome::Inconclusive);
+        assert!(why.contains("exit code 3") && why.contains("cloud-init was still running"), "{why}");
+        assert_eq!(examined("true").await.0, CheckOutcome::Pass);
+        std::fs::write(guest.path(super::super::cloud_init::RESULT), "{}").unwrap();
+        assert_eq!(examined("exit 3").await.0, CheckOutcome::Fail);
     }
 
     #[tokio::test]

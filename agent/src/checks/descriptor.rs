@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use image_manager_proto::v1::ServerFacts;
 use serde::de::DeserializeOwned;
@@ -185,9 +185,19 @@ pub struct Examination {
     pub guest: Guest,
     /// When it has to be over.
     pub deadline: Instant,
-    /// How much the guest's clock is ahead of the manager's, in seconds; the way of a message is in it. None: the
-    /// manager has not said its time.
-    pub clock_ahead: Option<f64>,
+    /// The guest's clock beside the manager's. None: the manager has not said its time.
+    pub clock_ahead: Option<Clock>,
+}
+
+/// A clock beside the manager's, by a message of the manager's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clock {
+    /// How much it is ahead, in seconds. The way of the message is in it.
+    pub ahead: f64,
+    /// So long the message was on its way at most: the clock is ahead by so much less, at least.
+    pub longest_way: Duration,
+    /// When the message came, by this clock and by one that nobody sets.
+    pub at: (SystemTime, Instant),
 }
 
 /// The manager's settings cannot be read: they are a newer manager's.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::accounts;
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
-use super::{DEFAULT_TIMEOUT, Judgement, cloud_init, pause};
+use super::{Judgement, LONG_TIMEOUT, boot, cloud_init, pause};
 use crate::guest::Guest;
 use crate::text;
 
@@ -28,11 +28,11 @@ pub static CHECK: Check = Check {
     kind: "files",
     proves: "files are there, with the mode, the owner and the content that the schedule expects, or are absent",
     details: "A file that is not as expected is examined again until cloud-init has ended, because cloud-init may \
-              write it.",
+              write it. If it has not ended within the timeout, the check is inconclusive.",
     set: Set::Named,
     observer: Observer::Agent,
-    timeout: DEFAULT_TIMEOUT,
-    cost: "reads the files that it names",
+    timeout: LONG_TIMEOUT,
+    cost: "reads the files that it names; if they are not as expected, waits for cloud-init to finish",
     repeatable: false,
     keys: &[Key {
         name: "expect",
@@ -124,8 +124,14 @@ async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     Ok(judge(&settings, &observe(&settings, &asked.guest, asked.deadline).await))
 }
 
-/// What is wrong with each file, in the order of the settings; empty when it is as expected.
-pub type Observation = Vec<String>;
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// What is wrong with each file, in the order of the settings; empty when it is as expected.
+    pub faults: Vec<String>,
+    /// cloud-init had not ended when the time was up.
+    pub unsettled: bool,
+}
 
 /// Looks at the files until all are as expected, cloud-init has ended, or the time is up.
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
@@ -135,10 +141,10 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         let settled = !cloud_init::is_under_way(guest);
         let (same, expected) = (guest.clone(), settings.expect.clone());
         let look = move || expected.iter().map(|file| look_at(&same, file)).collect::<Vec<_>>();
-        let seen = spawn_blocking(look).await.unwrap_or_else(|error| vec![error.to_string()]);
-        let good = seen.iter().all(String::is_empty);
+        let faults = spawn_blocking(look).await.unwrap_or_else(|error| vec![error.to_string()]);
+        let good = faults.iter().all(String::is_empty);
         if good || settled || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
-            return seen;
+            return Observation { faults, unsettled: !settled };
         }
     }
 }
@@ -208,14 +214,15 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let wrong: Vec<String> = settings
         .expect
         .iter()
-        .zip(seen)
+        .zip(&seen.faults)
         .filter(|(_, why)| !why.is_empty())
         .map(|(file, why)| format!("{} {why}", file.path))
         .collect();
     let looked_at = settings.expect.len();
     let (outcome, summary) = match wrong.split_first() {
-        _ if seen.len() < looked_at => {
-            (CheckOutcome::Inconclusive, format!("the files could not be examined: {}", text::list(seen)))
+        _ if seen.faults.len() < looked_at => {
+            let why = text::list(&seen.faults);
+            (CheckOutcome::Inconclusive, format!("the files could not be examined: {why}"))
         }
         None if looked_at == 0 => (CheckOutcome::Skipped, "checks.files.expect names no file".to_owned()),
         None => (CheckOutcome::Pass, format!("{looked_at} of {} as expected", counted(looked_at, "file"))),
@@ -227,7 +234,13 @@ pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
             (CheckOutcome::Fail, summary)
         }
     };
-    Judgement::new(outcome, summary, &json!({ "files": looked_at, "not_as_expected": wrong }))
+    let (outcome, summary) = boot::unless_unsettled(seen.unsettled, (outcome, summary));
+    let observed = json!({
+        "files": looked_at,
+        "not_as_expected": wrong,
+        "cloud_init_ended": !seen.unsettled,
+    });
+    Judgement::new(outcome, summary, &observed)
 }
 
 #[cfg(test)]
@@ -288,8 +301,27 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_is_no_pass() {
-        assert_eq!(judge(&Settings::default(), &Vec::new()).outcome, CheckOutcome::Skipped);
+        let nothing = Observation::default();
+        assert_eq!(judge(&Settings::default(), &nothing).outcome, CheckOutcome::Skipped);
         let asked = Settings { expect: vec![motd()] };
-        assert_eq!(judge(&asked, &Vec::new()).outcome, CheckOutcome::Inconclusive);
+        assert_eq!(judge(&asked, &nothing).outcome, CheckOutcome::Inconclusive);
+    }
+
+    /// cloud-init writes it when its time has come, and that may be after the check's.
+    #[tokio::test]
+    async fn a_file_that_may_yet_be_written_is_nobodys_fault() {
+        let (_folder, guest) = guest();
+        fs::create_dir_all(guest.path("/run/cloud-init")).unwrap();
+        fs::write(guest.path("/run/cloud-init/enabled"), "").unwrap();
+        let settings =
+            Settings { expect: vec![Expected { path: "/etc/site".to_owned(), ..Expected::default() }] };
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let judgement = judge(&settings, &observe(&settings, &guest, deadline).await);
+        assert_eq!(judgement.outcome, CheckOutcome::Inconclusive);
+        let why = judgement.summary;
+        assert!(why.contains("does not exist") && why.contains("cloud-init was still running"), "{why}");
+        fs::write(guest.path(cloud_init::RESULT), "{}").unwrap();
+        let seen = observe(&settings, &guest, Instant::now() + Duration::from_secs(5)).await;
+        assert_eq!(judge(&settings, &seen).outcome, CheckOutcome::Fail);
     }
 }

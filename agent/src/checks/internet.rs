@@ -1,4 +1,5 @@
-//! Check `internet`: targets outside answer.
+//! Check `internet`: targets outside answer, over IPv6 too where the server has it, and the image has certificate
+//! authorities.
 //!
 //! A target that answers at all has been reached: a mirror that says 404 or redirects, too. Only a server's own
 //! failure (5xx) does not count, because it is what proxies and portals say, too; 501 does, the answer of one that has
@@ -9,12 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_manager_proto::v1::CheckOutcome;
 use prost_types::Struct;
+use prost_types::value::Kind;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -27,11 +27,17 @@ use crate::guest::Guest;
 use crate::{http, resolver, text, tls};
 
 mod address;
+mod certificates;
+mod ipv6;
 mod proxy;
 mod target;
+mod verdict;
 use address::Denied;
 pub use address::{is_local, is_localhost};
+pub use certificates::Store;
+pub use ipv6::{has_ipv6, observe_by_ipv6};
 pub use target::{Scheme, Target};
+pub use verdict::judge;
 
 /// Most targets of one check.
 const MOST_TARGETS: usize = 16;
@@ -45,25 +51,50 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// In the observations: the targets that did not answer.
 const UNREACHED: &str = "unreached";
+/// In the observations: those that answered, but not at their IPv6 addresses.
+const UNREACHED_BY_IPV6: &str = "unreached_by_ipv6";
+/// In the observations: what is wrong is in the image, and no network's fault.
+const OF_THE_IMAGE: &str = "of_the_image";
 
 /// The check.
 pub static CHECK: Check = Check {
     kind: "internet",
-    proves: "targets outside answer, and `https` is verified with the image's own certificate authorities",
+    proves: "targets outside answer, over IPv6 too if the server has it, and the image has certificate authorities, \
+             with which `https` is verified",
     details: "Any answer proves that a target can be reached, except 5xx other than 501, which may come from a proxy. \
               Targets are asked with `HEAD` only. Loopback and link-local addresses are asked only if the schedule \
-              names them.",
+              names them.\n\n\
+              A server has IPv6 if it has an address of the Internet and a default route. Then a target with an IPv6 \
+              address must answer there too, unless it is reached through a proxy. If it does not, the manager asks \
+              it over IPv6: the check fails only if it answers there. A manager whose host has no IPv6 cannot tell, \
+              and the result notes it.\n\n\
+              The image must have a file or a directory of certificate authorities with at least one that can be \
+              read, whatever the targets are, unless nothing in it would use them: `certificates` says otherwise.",
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
-    cost: "a request to each target",
+    cost: "a request to each target, or two",
     repeatable: true,
-    keys: &[Key {
-        name: "targets",
-        value: ValueType::Texts(&TARGET),
-        default: "the package mirrors",
-        help: "`http://`, `https://` or `tcp://host:port`, as in [\"https://example.org/\"]",
-    }],
+    keys: &[
+        Key {
+            name: "targets",
+            value: ValueType::Texts(&TARGET),
+            default: "the package mirrors",
+            help: "`http://`, `https://` or `tcp://host:port`, as in [\"https://example.org/\"]",
+        },
+        Key {
+            name: "ipv6",
+            value: ValueType::Flag,
+            default: "true",
+            help: "targets must answer over IPv6 too if the server has it; `false` if its network leads nowhere",
+        },
+        Key {
+            name: "certificates",
+            value: ValueType::Flag,
+            default: "true if the image has OpenSSL, GnuTLS or NSS",
+            help: "the image must have certificate authorities",
+        },
+    ],
     examine: Some(|asked| Box::pin(examine(asked))),
 };
 
@@ -81,6 +112,17 @@ pub struct Settings {
     /// `http://...`, `https://...` or `tcp://host:port`. Empty: the package mirrors that the guest's own configuration
     /// of apt, dnf, yum or zypper names.
     pub targets: Vec<String>,
+    /// They must answer over IPv6 too, where the server has it. None: they must.
+    pub ipv6: Option<bool>,
+    /// The image must have certificate authorities. None: if something in it uses them.
+    pub certificates: Option<bool>,
+}
+
+impl Settings {
+    /// These targets, and nothing else.
+    pub fn only(targets: Vec<String>) -> Self {
+        Self { targets, ipv6: Some(false), certificates: Some(false) }
+    }
 }
 
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
@@ -93,6 +135,12 @@ async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
 pub struct Observation {
     /// The last answer of each target.
     pub targets: Vec<TargetSeen>,
+    /// The server has IPv6 to everywhere. False, too: nobody wanted to know.
+    pub ipv6: bool,
+    /// Those that have answered, once more at their IPv6 addresses if they have any. An error: they do not answer there.
+    pub by_ipv6: Vec<TargetSeen>,
+    /// The image's certificate authorities.
+    pub certificates: Store,
     /// How long all of it took.
     pub waited: Duration,
     /// Why there was no target.
@@ -117,6 +165,8 @@ pub struct TargetSeen {
     /// It was not asked, because it is of the server itself or of its link, and the schedule does not name it; or
     /// because the check does not know the way there.
     pub not_asked: bool,
+    /// A proxy was asked for it.
+    pub by_proxy: bool,
 }
 
 impl TargetSeen {
@@ -130,7 +180,26 @@ impl TargetSeen {
 /// `None`: there is none.
 pub fn repetition(observations: &Struct) -> Option<Settings> {
     let targets = observations::texts(observations, UNREACHED);
-    (!targets.is_empty()).then_some(Settings { targets })
+    (!targets.is_empty()).then(|| Settings::only(targets))
+}
+
+/// The targets that did not answer over IPv6.
+pub fn unreached_by_ipv6(observations: &Struct) -> Vec<String> {
+    observations::texts(observations, UNREACHED_BY_IPV6)
+}
+
+/// Whether what is wrong is in the image, whatever became of the targets.
+pub fn is_of_the_image(observations: &Struct) -> bool {
+    let flag = observations.fields.get(OF_THE_IMAGE).and_then(|value| value.kind.as_ref());
+    matches!(flag, Some(Kind::BoolValue(true)))
+}
+
+/// Whether these are the observations of a look at which each target answered in some way: by IPv4, or by IPv6.
+pub fn all_answered(observations: &Struct) -> bool {
+    let told = observations.fields.contains_key(UNREACHED_BY_IPV6);
+    let asked = observations.fields.get("targets").and_then(|value| value.kind.as_ref());
+    let any = matches!(asked, Some(Kind::ListValue(list)) if !list.values.is_empty());
+    told && any && observations::texts(observations, UNREACHED).is_empty()
 }
 
 /// What all tries share.
@@ -144,6 +213,16 @@ struct Means {
 /// Goes to the targets until all answer or the time is up.
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
+    let (mut seen, certificates) = tokio::join!(
+        reach_all(settings, guest, deadline),
+        certificates::look(guest, settings.certificates, deadline)
+    );
+    seen.certificates = certificates;
+    seen.waited = started.elapsed();
+    seen
+}
+
+async fn reach_all(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let named = !settings.targets.is_empty();
     let (targets, nothing) = if named {
         let alone = |target: &String| Mirror { addresses: vec![target.clone()], via: Via::Direct };
@@ -162,7 +241,14 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
     let mut all = tasks.join_all().await;
     all.sort_by_key(|(index, _)| *index);
     let targets = all.into_iter().flat_map(|(_, seen)| seen).collect();
-    Observation { targets, waited: started.elapsed(), nothing }
+    let mut seen = Observation { targets, nothing, ..Observation::default() };
+    seen.ipv6 = settings.ipv6 != Some(false) && ipv6::has_ipv6(guest, deadline).await;
+    if seen.ipv6 {
+        let direct = seen.targets.iter().filter(|target| target.is_reached() && !target.by_proxy);
+        let direct = direct.map(|target| target.target.clone()).collect();
+        seen.by_ipv6 = ipv6::ask(&means, direct, deadline).await;
+    }
+    seen
 }
 
 /// Goes to alternatives side by side until one answers: then that one is told of, else all are.
@@ -210,7 +296,8 @@ async fn reach(means: &Means, target: &str, via: &Via, deadline: Instant) -> Tar
         tries += 1;
         let started = Instant::now();
         let patience = PATIENCE.min(deadline.saturating_duration_since(started));
-        let mut seen = TargetSeen { target: target.to_string(), tries, ..TargetSeen::default() };
+        let by_proxy = matches!(via, Via::Proxy { .. });
+        let mut seen = TargetSeen { target: target.to_string(), tries, by_proxy, ..TargetSeen::default() };
         match timeout(patience, try_once(means, &target, via, &mut seen)).await {
             Ok(Ok(())) => seen.error.clear(),
             Ok(Err(Denied::Failed(why))) => seen.error = why,
@@ -289,68 +376,6 @@ async fn talk(
         }
     };
     status.map(|status| Some(status.as_u16())).map_err(|error| text::with_causes(&error))
-}
-
-/// What an observation means.
-pub fn judge(_settings: &Settings, seen: &Observation) -> Judgement {
-    let (skipped, asked): (Vec<&TargetSeen>, Vec<_>) = seen.targets.iter().partition(|seen| seen.not_asked);
-    let bad: Vec<&TargetSeen> = asked.iter().copied().filter(|target| !target.is_reached()).collect();
-    let unreached: Vec<String> = bad.iter().map(|target| target.target.clone()).collect();
-    let observed = json!({
-        "targets": seen.targets.iter().map(target_as_json).collect::<Vec<_>>(),
-        UNREACHED: unreached,
-        "waited_seconds": seen.waited.as_secs_f64(),
-    });
-    let (outcome, summary) = match (asked.as_slice(), bad.first()) {
-        ([], _) if !skipped.is_empty() => {
-            let which: Vec<String> = skipped.iter().map(|seen| seen.target.clone()).collect();
-            let why = skipped.first().map_or("", |seen| seen.error.as_str());
-            let such = skipped.iter().find_map(|seen| by_address(seen));
-            let such = such.map(|such| format!(", {such} if that is intended")).unwrap_or_default();
-            let summary = format!(
-                "none of the image's package sources can be asked ({}): {why}; name targets in \
-                 checks.internet.targets{such}",
-                text::list(&which)
-            );
-            (CheckOutcome::Skipped, summary)
-        }
-        ([], _) => (CheckOutcome::Skipped, seen.nothing.clone()),
-        (_, Some(first)) => {
-            let verb = if unreached.len() == 1 { "does" } else { "do" };
-            let why = match first.status {
-                Some(status) => format!("it answers {status}"),
-                None => first.error.clone(),
-            };
-            let after = text::seconds(seen.waited);
-            let summary = format!("{} {verb} not answer after {after}: {why}", text::list(&unreached));
-            (CheckOutcome::Fail, summary)
-        }
-        ([one], None) => {
-            let summary = format!("{} answers in {}", one.target, text::seconds(one.took));
-            (CheckOutcome::Pass, summary)
-        }
-        (many, None) => (CheckOutcome::Pass, format!("all {} targets answer", many.len())),
-    };
-    Judgement::new(outcome, summary, &observed)
-}
-
-/// A target as the schedule would have to name it: by the address that was not asked.
-fn by_address(seen: &TargetSeen) -> Option<String> {
-    let target = Target::parse(&seen.target).ok()?;
-    let host = seen.address?.ip().to_canonical().to_string();
-    Some(Target { host, ..target }.to_string())
-}
-
-fn target_as_json(target: &TargetSeen) -> Json {
-    json!({
-        "target": target.target,
-        "address": target.address.map(|address| address.to_string()),
-        "status": target.status,
-        "milliseconds": u64::try_from(target.took.as_millis()).unwrap_or(u64::MAX),
-        "error": target.error,
-        "not_asked": target.not_asked,
-        "tries": target.tries,
-    })
 }
 
 #[cfg(test)]

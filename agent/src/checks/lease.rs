@@ -37,7 +37,8 @@ pub static CHECK: Check = Check {
     details: "systemd-networkd and dhcpcd are told to renew, and the address must then be valid for longer than \
               before. The check is skipped if no address is leased, for other clients, which cannot be told to renew, \
               and for systemd-networkd on the cloud `local`: QEMU's user network answers a renewal by broadcast, \
-              which systemd-networkd does not receive.",
+              which systemd-networkd does not receive. A required check that is skipped makes the trial errored, so \
+              name it with `required = false`, or on the targets where it can be made.",
     set: Set::Named,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,

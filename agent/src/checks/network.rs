@@ -19,23 +19,31 @@ use crate::text;
 
 pub(super) mod cards;
 mod plan;
+mod routes;
 pub use cards::{Address, Card};
 pub use plan::{Link, Plan};
+pub use routes::{Network, Route};
 
 /// So long a bad look is repeated after cloud-init's end.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Most routes that are told of.
+const MOST_TOLD: usize = 32;
 /// IPv6 takes no less, and no cloud gives less.
 const LEAST_MTU: u64 = 1280;
 
 /// The check.
 pub static CHECK: Check = Check {
     kind: "network",
-    proves: "every network card has the addresses and the MTU from the metadata, and the server has its name servers \
-             and a default route",
+    proves: "every network card has the addresses and the MTU from the metadata, and the server has its name servers, \
+             its routes and a default route",
     details: "If the metadata says DHCP, the address must be from a lease: an address that came with the image fits \
-              the first server only. If the metadata has no network, every card must have a leased address.",
+              the first server only. A card that the metadata gives an IPv6 network (SLAAC or DHCPv6) must have an \
+              IPv6 address; if neither an address nor a router is seen on it, the check is inconclusive, because the \
+              network may be silent. The routes of networks with fixed addresses must be there. A card that the \
+              metadata puts into no network, such as a member of a bond, needs no address. If the metadata has no \
+              network, every card, or the bond or bridge that it belongs to, must have a leased address.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -86,12 +94,18 @@ pub struct Observation {
     pub cards: Vec<Card>,
     /// There is a way to everywhere.
     pub default_route: bool,
+    /// The kernel's routes. None: `ip` does not tell them.
+    pub routes: Option<Vec<Route>>,
+    /// The addresses of all interfaces.
+    pub addresses: Vec<IpAddr>,
     /// The name servers that the guest asks.
     pub name_servers: Vec<String>,
     /// What the metadata says of the network. None: nothing, or nothing in a known form.
     pub plan: Option<Plan>,
     /// The guest has no `ip`, so nothing is known of addresses.
     pub blind: bool,
+    /// cloud-init had not ended when this was seen.
+    pub unsettled: bool,
     /// How long it was waited for.
     pub waited: Duration,
 }
@@ -99,7 +113,7 @@ pub struct Observation {
 /// Looks after cloud-init's end until all is well or the time is up.
 pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> Observation {
     let started = Instant::now();
-    boot::cloud_init_ended(guest, boot::before(deadline)).await;
+    let unsettled = !boot::cloud_init_ended(guest, boot::before(deadline)).await;
     let latest = boot::before(deadline).min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {
@@ -107,9 +121,12 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
         let seen = Observation {
             cards: cards::of(guest, addresses.as_deref().unwrap_or_default()),
             default_route: cards::default_route(guest),
+            routes: routes::of(guest, deadline).await,
+            addresses: addresses.iter().flatten().map(|(_, address)| address.address).collect(),
             name_servers: dns::NameServers::of(guest, None).asked,
             plan: plan::of(guest),
             blind: addresses.is_none(),
+            unsettled,
             waited: started.elapsed(),
         };
         let good = judge(settings, &seen).outcome == CheckOutcome::Pass;
@@ -125,11 +142,16 @@ pub(super) async fn global_addresses(guest: &Guest, deadline: Instant) -> Vec<Ip
     found.into_iter().map(|(_, address)| address).filter(|one| one.global).map(|one| one.address).collect()
 }
 
+/// Whether there is a way to everywhere by IPv6.
+pub(super) fn has_default_route_of_six(guest: &Guest) -> bool {
+    cards::default_route_of_six(guest)
+}
+
 /// What an observation means.
 pub fn judge(settings: &Settings, seen: &Observation) -> Judgement {
     let (outcome, summary) = match verdict(settings, seen) {
         Ok(summary) => (CheckOutcome::Pass, summary),
-        Err(unsound) => unsound,
+        Err(unsound) => boot::unless_unsettled(seen.unsettled, unsound),
     };
     Judgement::new(outcome, summary, &as_json(seen))
 }
@@ -151,12 +173,20 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
                 let why = format!("the metadata names a card {}, which the kernel does not see", link.mac);
                 return Err((Inconclusive, why));
             };
-            planned(link, card)?;
+            if !link.unused {
+                planned(link, card)?;
+            }
         }
     }
     for card in &seen.cards {
         let link = seen.plan.as_ref().and_then(|plan| plan.link(&card.mac));
+        if link.is_some_and(|link| link.unused) {
+            continue;
+        }
         working(card, link)?;
+        if let Some(link) = link {
+            of_six(card, link, seen)?;
+        }
     }
     let wanted = seen.plan.as_ref().is_none_or(Plan::needs_default_route) && settings.default_route;
     if wanted && !seen.default_route {
@@ -165,10 +195,60 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, Unsound> {
             "there is no default route: the server cannot reach anything outside its own network".to_owned(),
         ));
     }
+    planned_routes(settings, seen)?;
     name_servers(settings, seen)?;
-    let cards: Vec<String> = seen.cards.iter().map(in_words).collect();
+    let cards: Vec<String> = seen.cards.iter().filter_map(in_words).collect();
+    let cards = if cards.is_empty() { "no card has an address".to_owned() } else { text::list(&cards) };
     let by = if seen.plan.is_some() { ", as the metadata says" } else { "" };
-    Ok(format!("{}{by}", text::list(&cards)))
+    Ok(format!("{cards}{by}"))
+}
+
+/// Whether a card has an IPv6 address, if the metadata puts it into a network where it finds or is given one.
+fn of_six(card: &Card, link: &Link, seen: &Observation) -> Result<(), Unsound> {
+    use CheckOutcome::{Fail, Inconclusive};
+    let mut of_six = card.addresses.iter().filter(|address| address.address.is_ipv6());
+    if link.six.is_empty() || of_six.clone().any(|address| address.global) {
+        return Ok(());
+    }
+    let (name, six) = (&card.name, &link.six);
+    // The kernel gives itself an address for the link wherever IPv6 is on.
+    if of_six.next().is_none() {
+        return Err((
+            Fail,
+            format!("IPv6 is off on {name}, but the metadata gives it an IPv6 network ({six})"),
+        ));
+    }
+    let is_of_router = |route: &Route| route.to == Network::ALL_OF_SIX && route.card == *name;
+    if seen.routes.iter().flatten().any(is_of_router) {
+        let why =
+            format!("{name} knows an IPv6 router, but has taken no IPv6 address ({six} in the metadata)");
+        return Err((Fail, why));
+    }
+    let why = format!(
+        "{name} has no IPv6 address, though the metadata gives it an IPv6 network ({six}), and no router is known: \
+         either the image does not listen to it, or the network has none"
+    );
+    Err((Inconclusive, why))
+}
+
+/// Whether the routes and addresses are there that the metadata gives to no card in particular.
+fn planned_routes(settings: &Settings, seen: &Observation) -> Result<(), Unsound> {
+    use CheckOutcome::Fail;
+    let (Some(plan), Some(routes)) = (&seen.plan, &seen.routes) else { return Ok(()) };
+    if let Some(missing) = plan.elsewhere.iter().find(|wanted| !seen.addresses.contains(wanted)) {
+        let why = format!("no interface has the address {missing} that the metadata gives to a bond or VLAN");
+        return Err((Fail, why));
+    }
+    let is_there = |wanted: &Route| routes.iter().any(|has| has.to == wanted.to && has.via == wanted.via);
+    for wanted in &plan.routes {
+        if wanted.to.is_everything() && !settings.default_route {
+            continue;
+        }
+        if !plan.routes.iter().filter(|other| other.to == wanted.to).any(is_there) {
+            return Err((Fail, format!("there is no route to {wanted}, which the metadata names")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a card has what the metadata gives it.
@@ -237,14 +317,15 @@ fn name_servers(settings: &Settings, seen: &Observation) -> Result<(), Unsound> 
     Err((CheckOutcome::Fail, why))
 }
 
-fn in_words(card: &Card) -> String {
+/// The card with its addresses. None: it has none.
+fn in_words(card: &Card) -> Option<String> {
     let addresses: Vec<String> = card
         .addresses
         .iter()
         .filter(|address| address.global)
         .map(|address| address.address.to_string())
         .collect();
-    format!("{} has {}", card.name, text::list(&addresses))
+    (!addresses.is_empty()).then(|| format!("{} has {}", card.name, text::list(&addresses)))
 }
 
 fn as_json(seen: &Observation) -> Json {
@@ -263,6 +344,10 @@ fn as_json(seen: &Observation) -> Json {
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "default_route": seen.default_route,
+        "routes": seen.routes.as_ref().map(|routes| {
+            routes.iter().take(MOST_TOLD).map(ToString::to_string).collect::<Vec<_>>()
+        }),
+        "cloud_init_ended": !seen.unsettled,
         "name_servers": seen.name_servers,
         "metadata": seen.plan.as_ref().map(Plan::as_json),
         "waited_seconds": seen.waited.as_secs_f64(),

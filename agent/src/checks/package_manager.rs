@@ -40,8 +40,9 @@ pub static CHECK: Check = Check {
     kind: "package_manager",
     proves: "the package manager's indexes can be refreshed with their signatures verified, no package is broken, and \
              no security update is pending",
-    details: "For apt, dnf and zypper. A mirror that does not answer is not the image's fault; wrong sources or keys \
-              are. Fresh indexes are fetched into a directory that is removed afterwards. For zypper, a security \
+    details: "For apt, dnf and zypper. A mirror that does not answer, or forbids everything, is not the image's \
+              fault; wrong sources or keys are. A suite that a mirror of apt refuses (403, 404) is wrong only if the \
+              mirror has another suite of the image's release, or is not there at all. Fresh indexes are fetched into a directory that is removed afterwards. For zypper, a security \
               update is one of a package that a needed patch of the category `security` names. With `install`, the \
               package is really installed and purged.",
     set: Set::Cloud,
@@ -102,6 +103,8 @@ pub struct Observation {
     pub manager: &'static str,
     /// What went wrong with the indexes.
     pub troubles: Vec<Trouble>,
+    /// Suites that mirrors of apt refused.
+    refused: Vec<apt::refused::Refused>,
     /// It has no sources at all.
     pub no_sources: bool,
     /// Packages that are broken or half configured, in words.
@@ -187,6 +190,8 @@ pub async fn observe(settings: &Settings, guest: &Guest, deadline: Instant) -> O
             break;
         }
     }
+    let Observation { refused, troubles, .. } = &mut seen;
+    apt::refused::settle(guest, &private, refused, troubles, deadline).await;
     if !settings.install.is_empty() && seen.troubles.is_empty() {
         boot::settled(guest, deadline).await;
         seen.installation = install(guest, &private, seen.manager, &settings.install, deadline).await;

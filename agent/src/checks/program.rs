@@ -30,7 +30,6 @@ pub(super) struct Program {
     environment: Vec<(String, String)>,
     input: String,
     user: Option<(u32, u32)>,
-    directory: PathBuf,
 }
 
 /// How a program ended.
@@ -79,7 +78,6 @@ impl Program {
             environment: Vec::new(),
             input: String::new(),
             user: None,
-            directory: PathBuf::from("/"),
         }
     }
 
@@ -115,12 +113,6 @@ impl Program {
         self
     }
 
-    /// In this directory and not in the root.
-    pub(super) fn directory(mut self, directory: &Path) -> Self {
-        directory.clone_into(&mut self.directory);
-        self
-    }
-
     /// Runs it until it ends or the deadline is there.
     pub(super) async fn run(&self, deadline: Instant) -> Ended {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -131,7 +123,7 @@ impl Program {
             .env("PATH", SEARCH_PATH)
             .env("LC_ALL", "C")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.directory)
+            .current_dir("/")
             .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::descriptor::{Check, Key, Observer, Rule, Seconds, Set, ValueType};
 use super::program::program;
-use super::{Judgement, LONG_TIMEOUT, boot, observations, patience, pause, registry, word};
+use super::{Arrival, Judgement, LONG_TIMEOUT, boot, observations, patience, pause, registry, word};
 use crate::guest::Guest;
 use crate::text;
 
@@ -153,7 +153,7 @@ pub(crate) async fn come_back(
     request: CheckRequest,
     guest: Guest,
     kept: Kept,
-    requests: Vec<CheckRequest>,
+    requests: Vec<(CheckRequest, Arrival)>,
 ) -> CheckResult {
     let (ordered_at, now) = (kept.ordered_at(), SystemTime::now());
     let took = ordered_at.and_then(|at| now.duration_since(at).ok());
@@ -178,7 +178,7 @@ async fn observe(
     guest: &Guest,
     kept: &Kept,
     (took, deadline): (Option<Duration>, Instant),
-    requests: Vec<CheckRequest>,
+    requests: Vec<(CheckRequest, Arrival)>,
 ) -> Observation {
     boot::settled(guest, deadline).await;
     let mut seen =
@@ -195,12 +195,12 @@ async fn observe(
         kept.results.iter().any(|result| result.name == name && result.outcome() == CheckOutcome::Pass)
     };
     let mut running = JoinSet::new();
-    for mut request in requests {
+    for (mut request, arrival) in requests {
         if settings.again.contains(&request.kind) && passed(&request.name) {
             let left = deadline.saturating_duration_since(Instant::now()).min(patience(&request));
             request.timeout = left.try_into().ok();
             let guest = guest.clone();
-            running.spawn(async move { super::run(&request, &guest).await });
+            running.spawn(async move { super::run(&request, arrival, &guest).await });
         }
     }
     seen.again = running.join_all().await;

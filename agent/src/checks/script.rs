@@ -1,7 +1,8 @@
 //! Check `script`: a program of the user's says whether the image is good.
 //!
 //! It comes over the stream and is written to a private directory of its own, which goes when it has ended; the removal
-//! report names that directory. What it started and left behind is found by a variable in its environment and killed.
+//! report names that directory. What it started and left behind is killed by a process of its own ([`keeper`]); should a
+//! script have killed that, by a variable in the environment.
 //! Lines in the Test Anything Protocol (<https://testanything.org/tap-version-14-specification.html>) are told one by one.
 
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -18,11 +19,13 @@ use serde_json::json;
 
 use super::commands::USER;
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
-use super::program::{Ended, Program};
-use super::{DEFAULT_TIMEOUT, Judgement, accounts, boot};
+use super::program::Ended;
+use super::{Judgement, LONG_TIMEOUT, accounts, boot};
 use crate::guest::Guest;
 
+pub(crate) mod keeper;
 mod tap;
+use keeper::Script;
 
 /// Where scripts lie while they run. `/run` and `/tmp` are often mounted so that nothing there can be run.
 pub const DIRECTORY: &str = "/var/lib/image-manager-scripts";
@@ -32,6 +35,8 @@ const MARK: &str = "IMAGE_MANAGER_SCRIPT";
 const LARGEST: u64 = 64 << 10;
 /// So long before the check's time is up the script ends, so that what it left can be taken away.
 const CLEARING: Duration = Duration::from_secs(2);
+/// Most groups that a user has beside the first.
+const MOST_GROUPS: usize = 1024;
 /// Lines of the output that are kept from its beginning, and from its end.
 const LINES: (usize, usize) = (12, 24);
 
@@ -42,11 +47,13 @@ pub static CHECK: Check = Check {
     details: "The file is sent to the server and run there, in a private directory, once cloud-init has ended or most \
               of the check's time has passed. Its first line says what runs it, as in `#!/bin/sh`. Lines `ok 1 - name` \
               and `not ok 2 - name` are each shown as a point. Its output is kept, cut to a few lines. Processes that \
-              it leaves behind are killed, and the directory is removed.",
+              it leaves behind are killed, daemons among them, and the directory is removed; a service that it starts \
+              through systemd stays. If it fails while cloud-init still runs, the check is inconclusive: give it a \
+              `timeout` that is twice as long as cloud-init takes.",
     set: Set::Named,
     observer: Observer::Agent,
-    timeout: DEFAULT_TIMEOUT,
-    cost: "what the script costs",
+    timeout: LONG_TIMEOUT,
+    cost: "waits for cloud-init to finish; then what the script costs",
     repeatable: false,
     keys: &[
         Key {
@@ -77,17 +84,17 @@ pub struct Settings {
 
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings: Settings = asked.settings()?;
-    boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
+    let settled = boot::cloud_init_ended(&asked.guest, boot::with_time_to_run(asked.deadline)).await;
     let ended = match ScriptDirectory::make(&asked.guest, &settings) {
         Ok(place) => {
             let end = asked.deadline.checked_sub(CLEARING).unwrap_or(asked.deadline);
-            let ended = place.program().run(end).await;
+            let ended = keeper::run(&place.script(), end).await;
             place.clear();
             ended
         }
         Err(why) => Ended { broken: why, ..Ended::default() },
     };
-    Ok(judge(&settings, &ended))
+    Ok(judge(&settings, !settled, &ended))
 }
 
 /// The private directory of one script. It goes, and all that the script started, when this is dropped.
@@ -96,6 +103,8 @@ struct ScriptDirectory {
     mark: String,
     script: PathBuf,
     user: Option<accounts::User>,
+    /// The user's, the first one's in front.
+    groups: Vec<u32>,
 }
 
 impl ScriptDirectory {
@@ -104,10 +113,11 @@ impl ScriptDirectory {
             "" | "root" => None,
             name => Some(accounts::find(guest, name).ok_or_else(|| format!("the image has no user {name}"))?),
         };
+        let groups = user.as_ref().map(|user| groups_of(guest, user)).unwrap_or_default();
         let mark = random_name();
         let parent = guest.path(DIRECTORY);
         let directory = parent.join(&mark);
-        let place = Self { script: directory.join("script"), directory, mark, user };
+        let place = Self { script: directory.join("script"), directory, mark, user, groups };
         place.write(&parent, &settings.file).map_err(|error| {
             format!("the script cannot be written to {}: {error}", place.directory.display())
         })?;
@@ -130,16 +140,18 @@ impl ScriptDirectory {
         Ok(())
     }
 
-    fn program(&self) -> Program {
-        let directory = self.directory.to_string_lossy();
-        let program = Program::at(&self.script)
-            .directory(&self.directory)
-            .env(MARK, &self.mark)
-            .env("TMPDIR", &directory)
-            .env("HOME", self.user.as_ref().map_or("/root", |user| &user.home));
-        match &self.user {
-            Some(user) => program.env("USER", &user.name).user(user.uid, user.gid),
-            None => program.env("USER", "root"),
+    fn script(&self) -> Script<'_> {
+        let user = self.user.as_ref();
+        Script {
+            path: &self.script,
+            directory: &self.directory,
+            user: user.map(|user| (user.uid, self.groups.as_slice())),
+            mark: &self.mark,
+            environment: vec![
+                ("TMPDIR", self.directory.to_str().unwrap_or("/tmp")),
+                ("HOME", user.map_or("/root", |user| &user.home)),
+                ("USER", user.map_or("root", |user| &user.name)),
+            ],
         }
     }
 
@@ -164,6 +176,19 @@ impl Drop for ScriptDirectory {
     }
 }
 
+/// The groups that a login gives to a user.
+fn groups_of(guest: &Guest, user: &accounts::User) -> Vec<u32> {
+    let listed = guest.read("/etc/group").unwrap_or_default();
+    let group = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, gid, members] = fields.as_slice() else { return None };
+        members.split(',').any(|member| member == user.name).then(|| gid.parse::<u32>().ok()).flatten()
+    };
+    let mut groups = vec![user.gid];
+    groups.extend(listed.lines().filter_map(group).filter(|gid| *gid != user.gid).take(MOST_GROUPS));
+    groups
+}
+
 /// Kills the processes that have this in their environment, and says how many there were.
 fn kill_marked(mark: &[u8]) -> usize {
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
@@ -182,10 +207,10 @@ fn random_name() -> String {
     bytes.iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
 }
 
-/// What the script's end and words mean.
-fn judge(settings: &Settings, ended: &Ended) -> Judgement {
+/// What the script's end and words mean. `unsettled`: cloud-init had not ended when it began.
+fn judge(settings: &Settings, unsettled: bool, ended: &Ended) -> Judgement {
     let points = tap::read(&ended.out);
-    let (outcome, summary) = verdict(settings, ended, points.as_ref());
+    let (outcome, summary) = boot::unless_unsettled(unsettled, verdict(settings, ended, points.as_ref()));
     let told: Vec<_> = points.iter().flat_map(|report| &report.points).map(tap::Point::as_json).collect();
     let observations = json!({
         "exit_code": ended.code,
@@ -193,6 +218,7 @@ fn judge(settings: &Settings, ended: &Ended) -> Judgement {
         "points": told,
         "output": ends(&ended.out),
         "errors": ends(&ended.err),
+        "cloud_init_ended": !unsettled,
     });
     Judgement::new(outcome, summary, &observations)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType, is_plain};
-use super::{Judgement, LONG_TIMEOUT, boot, pause};
+use super::{Judgement, LONG_TIMEOUT, boot, pause, program};
 use crate::guest::Guest;
 use crate::text;
 
@@ -32,6 +32,7 @@ const ALWAYS: [&str; 2] = ["68/udp", "546/udp"];
 /// Where the hypervisor talks to its guest agent.
 const CHANNEL: &str = "/dev/virtio-ports/org.qemu.guest_agent.0";
 const GUEST_AGENT: &str = "qemu-guest-agent.service";
+const GUEST_AGENT_PROGRAM: &str = "qemu-ga";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -39,8 +40,9 @@ pub static CHECK: Check = Check {
     proves: "the system has started completely, no unit has failed or keeps restarting, and nothing unexpected \
              listens",
     details: "systemd must reach the state `running` within the timeout. If the hypervisor has a channel for it, the \
-              QEMU guest agent must run. A socket counts if anything but the server itself can reach it; UDP ports \
-              that are assigned at random do not count.",
+              QEMU guest agent must run where it is installed; an image without it passes, and the result says so. \
+              To require it, name `qemu-guest-agent.service` in `active`. A socket counts if anything but the server \
+              itself can reach it; UDP ports that are assigned at random do not count.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -126,6 +128,12 @@ pub struct Observation {
     pub units: Vec<Unit>,
     /// The hypervisor has a channel for the guest agent.
     pub channel: bool,
+    /// The image has the guest agent: its program or its unit.
+    pub guest_agent: bool,
+    /// Seconds from the kernel's start until systemd had ended its own: until `running`, or `degraded`. None: it has not.
+    pub running: Option<f64>,
+    /// Seconds since the kernel's start when this was seen.
+    pub uptime: f64,
     /// What listens for others.
     pub listeners: Vec<Listener>,
     /// Why systemd could not be asked.
@@ -160,10 +168,12 @@ async fn look(
     restarts: &mut Option<units::Restarts>,
 ) -> Observation {
     let state = boot::state(guest, deadline).await;
-    let mut seen = Observation { state, channel: guest.has(CHANNEL), ..Observation::default() };
+    let uptime = guest.uptime().as_secs_f64();
+    let mut seen = Observation { state, channel: guest.has(CHANNEL), uptime, ..Observation::default() };
     if seen.state.is_empty() {
         return seen;
     }
+    seen.running = boot::finished(guest, deadline).await;
     let mut names: Vec<&str> = settings.active.iter().chain(&settings.enabled).map(String::as_str).collect();
     names.extend(seen.channel.then_some(GUEST_AGENT));
     let asked = async {
@@ -178,6 +188,8 @@ async fn look(
     if let Err(error) = asked.await {
         seen.error = error;
     }
+    let has_unit = seen.units.iter().any(|unit| unit.name == GUEST_AGENT && unit.loaded == "loaded");
+    seen.guest_agent = has_unit || program::find(guest, GUEST_AGENT_PROGRAM).is_some();
     let same = guest.clone();
     let looked = tokio::task::spawn_blocking(move || sockets::listeners(&same)).await;
     seen.listeners = looked.unwrap_or_default();
@@ -222,6 +234,7 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
     }
     let named = |name: &str| seen.units.iter().find(|unit| unit.name == name);
     if seen.channel
+        && seen.guest_agent
         && let Some(why) = not_active(named(GUEST_AGENT))
     {
         let what = "the guest agent is not running, though the hypervisor has a channel for it";
@@ -245,7 +258,8 @@ fn verdict(settings: &Settings, seen: &Observation) -> Result<String, (CheckOutc
         return Err((Fail, format!("{stranger}, which is not expected (checks.services.sockets)")));
     }
     let ports = counted(seen.listeners.len(), "listening port");
-    Ok(format!("the system is {}, {ports}, all expected", seen.state))
+    let without = if seen.channel && !seen.guest_agent { "; the image has no guest agent" } else { "" };
+    Ok(format!("the system is {}, {ports}, all expected{without}", seen.state))
 }
 
 fn more(all: usize) -> String {
@@ -285,6 +299,9 @@ fn as_json(seen: &Observation) -> Json {
         "restarting": failed(&seen.restarting),
         "pending": seen.pending,
         "guest_agent_channel": seen.channel,
+        "guest_agent_installed": seen.guest_agent,
+        "running_seconds": seen.running,
+        "starting_seconds": boot::is_starting(&seen.state).then_some(seen.uptime),
         "units": seen.units.iter().map(|unit| json!({
             "unit": unit.name,
             "loaded": unit.loaded,

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 
 use super::{Ended, Line, Session};
+use crate::checks::Arrival;
 use crate::text;
 
 /// The manager's heartbeats when its Welcome names none, and the bounds of what it may name.
@@ -37,6 +38,8 @@ struct Conversation<'s, 'a> {
     asked_to_reboot: bool,
     /// The key of this stream's Hello has been proved.
     proved: bool,
+    /// What is asked of this agent was asked after this moment.
+    asked_after: Instant,
     interval: Duration,
     silence: Duration,
     next_beat: Instant,
@@ -55,6 +58,7 @@ pub(super) async fn run(session: &mut Session<'_>, line: Line) -> Ended {
         reported: false,
         asked_to_reboot: false,
         proved: false,
+        asked_after: line.began,
         interval: INTERVAL,
         silence: patience,
         next_beat: now + INTERVAL,
@@ -124,6 +128,8 @@ impl Conversation<'_, '_> {
             return Err(Ended::Lost("it asks for a proof when none is due".to_owned()));
         }
         self.proved = true;
+        // The manager asks for nothing before it has heard the proof.
+        self.asked_after = Instant::now();
         let identity = self.session.identity;
         let signature = identity.key.prove(&challenge.nonce, &identity.fingerprint, &identity.build);
         let signature =
@@ -156,7 +162,7 @@ impl Conversation<'_, '_> {
         if self.session.closing.is_due() {
             return Ok(());
         }
-        match self.session.checks.request(request) {
+        match self.session.checks.request(request, Arrival::now(self.asked_after)) {
             Some(result) => self.tell(result),
             None => Ok(()),
         }

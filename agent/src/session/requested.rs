@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use image_manager_proto::v1::{CheckOutcome, CheckRequest, CheckResult};
 use tokio::task::{Id, JoinSet};
 
+use crate::checks::Arrival;
 use crate::checks::reboot::{self, Kept};
 use crate::guest::Guest;
 use crate::{checks, text};
@@ -28,7 +29,7 @@ struct Slot {
     /// None: it runs, or waits for the others.
     result: Option<CheckResult>,
     /// None: the manager of this boot has not asked for it yet.
-    request: Option<CheckRequest>,
+    request: Option<(CheckRequest, Arrival)>,
 }
 
 /// How far the check `reboot` is. It waits until all others have ended.
@@ -68,9 +69,9 @@ impl RequestedChecks {
     }
 
     /// Starts a check, unless it runs already or has ended: then its result comes back.
-    pub(super) fn request(&mut self, request: CheckRequest) -> Option<CheckResult> {
+    pub(super) fn request(&mut self, request: CheckRequest, arrival: Arrival) -> Option<CheckResult> {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == request.name) {
-            slot.request.get_or_insert(request);
+            slot.request.get_or_insert((request, arrival));
             return slot.result.clone();
         }
         if self.slots.len() >= MOST_CHECKS {
@@ -81,19 +82,20 @@ impl RequestedChecks {
                 self.slots.push(Slot {
                     name: request.name.clone(),
                     result: Some(refused.clone()),
-                    request: Some(request),
+                    request: Some((request, arrival)),
                 });
             }
             return Some(refused);
         }
-        let slot = Slot { name: request.name.clone(), result: None, request: Some(request.clone()) };
+        let asked = Some((request.clone(), arrival));
+        let slot = Slot { name: request.name.clone(), result: None, request: asked };
         self.slots.push(slot);
         if reboot::is_asked_by(&request) {
             return self.put_off(request);
         }
         tracing::info!("check {}", text::one_line(&request.name));
         let (name, guest) = (request.name.clone(), self.guest.clone());
-        self.run(name, async move { checks::run(&request, &guest).await });
+        self.run(name, async move { checks::run(&request, arrival, &guest).await });
         None
     }
 
@@ -204,16 +206,20 @@ mod tests {
         CheckRequest { name: name.to_owned(), ..CheckRequest::default() }
     }
 
+    fn now() -> Arrival {
+        Arrival::now(tokio::time::Instant::now())
+    }
+
     #[tokio::test]
     async fn a_check_runs_once() {
         let mut checks = RequestedChecks::new(Guest::default());
         assert!(checks.is_complete(0) && !checks.is_complete(1));
-        assert!(checks.request(request("x")).is_none());
-        assert!(checks.request(request("x")).is_none());
+        assert!(checks.request(request("x"), now()).is_none());
+        assert!(checks.request(request("x"), now()).is_none());
         assert!(!checks.is_complete(1));
         assert_eq!(checks.ended().await.name, "x");
         assert!(checks.is_complete(1));
-        assert_eq!(checks.request(request("x")).unwrap().name, "x");
+        assert_eq!(checks.request(request("x"), now()).unwrap().name, "x");
         assert_eq!(checks.results().len(), 1);
     }
 
@@ -221,10 +227,10 @@ mod tests {
     async fn there_is_an_end_to_checks() {
         let mut checks = RequestedChecks::new(Guest::default());
         for number in 0..MOST_CHECKS {
-            assert!(checks.request(request(&number.to_string())).is_none());
+            assert!(checks.request(request(&number.to_string()), now()).is_none());
         }
         for number in 0..MOST_REFUSED + 10 {
-            let refused = checks.request(request(&format!("more{number}"))).unwrap();
+            let refused = checks.request(request(&format!("more{number}")), now()).unwrap();
             assert_eq!(refused.outcome(), CheckOutcome::Inconclusive);
         }
         for _ in 0..MOST_CHECKS {
@@ -238,7 +244,7 @@ mod tests {
     async fn a_check_too_many_is_in_the_report() {
         let mut checks = RequestedChecks::new(Guest::default());
         for number in 0..=MOST_CHECKS {
-            checks.request(request(&number.to_string()));
+            checks.request(request(&number.to_string()), now());
         }
         let asked = u32::try_from(MOST_CHECKS + 1).unwrap();
         assert!(!checks.is_complete(asked));

@@ -15,8 +15,9 @@ const LONGEST: Duration = Duration::from_hours(2);
 /// The check.
 pub(crate) static CHECK: Check = Check {
     kind: "boot_time",
-    proves: "the agent attaches, and cloud-init finishes, within the time that the schedule gives them",
-    details: "`attach` and `cloud_init` are counted from the start of the server's kernel. With `factor`, the time \
+    proves: "the agent attaches, cloud-init finishes, and systemd's start ends, within the time that the schedule gives \
+             them",
+    details: "`attach`, `cloud_init` and `running` are counted from the start of the server's kernel. With `factor`, the time \
               from the request for the server until the agent attaches is compared with the time that 95 % of the \
               schedule's recent builds that passed did not exceed; there must be at least 10 of them.",
     set: Set::Named,
@@ -31,6 +32,13 @@ pub(crate) static CHECK: Check = Check {
             value: BUDGET,
             default: "any",
             help: "longest time until cloud-init finishes; needs the check `cloud_init`",
+        },
+        Key {
+            name: "running",
+            value: BUDGET,
+            default: "any",
+            help: "longest time until systemd's start ends, with the state `running` or `degraded`; needs the check \
+                   `services`",
         },
         Key {
             name: "factor",
@@ -52,6 +60,7 @@ pub(crate) const ENOUGH: u64 = 10;
 struct Settings {
     attach: Option<Seconds>,
     cloud_init: Option<Seconds>,
+    running: Option<Seconds>,
     factor: Option<u32>,
 }
 
@@ -62,6 +71,10 @@ pub(crate) struct Times {
     pub(crate) attach: Option<f64>,
     /// Until cloud-init ended.
     pub(crate) cloud_init: Option<f64>,
+    /// Until systemd's start ended.
+    pub(crate) running: Option<f64>,
+    /// By then it had not ended yet.
+    pub(crate) starting: Option<f64>,
     /// Seconds from the server's creation until the agent came.
     pub(crate) booting: Option<f64>,
     /// What 95 % of the schedule's builds took for that, when there are [`ENOUGH`].
@@ -76,21 +89,28 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, times
     };
     let mut over = Vec::new();
     let mut unknown = Vec::new();
-    let mut compare = |what: &str, budget: Option<f64>, took: Option<f64>| match (budget, took) {
+    let mut compare = |what: &str, by: &str, budget: Option<f64>, took: Option<f64>| match (budget, took) {
         (Some(budget), Some(took)) if took > budget => {
             over.push(format!("{what} after {took:.1} s, but at most {budget:.1} s is allowed"));
         }
-        (Some(_), None) => unknown.push(format!("it is not known when {what}")),
+        (Some(_), None) => unknown.push(format!("it is not known when {what}{by}")),
         _ => {}
     };
     let seconds = |budget: Option<Seconds>| budget.map(|budget| budget.0.as_secs_f64());
-    compare("the agent attached", seconds(settings.attach), times.attach);
-    compare("cloud-init finished", seconds(settings.cloud_init), times.cloud_init);
+    compare("the agent attached", "", seconds(settings.attach), times.attach);
+    let by = ": the check cloud_init tells it";
+    compare("cloud-init finished", by, seconds(settings.cloud_init), times.cloud_init);
+    let running = seconds(settings.running);
+    match times.starting.filter(|starting| running.is_some_and(|budget| *starting > budget)) {
+        Some(starting) => compare("systemd's start had not ended", "", running, Some(starting)),
+        None => compare("systemd's start ended", ": the check services tells it", running, times.running),
+    }
     let usual = settings.factor.zip(times.usual).map(|(factor, usual)| f64::from(factor) * usual);
-    compare("the server was up", usual, times.booting);
+    compare("the server was up", "", usual, times.booting);
     let seen = json!({
         "attach_seconds": times.attach,
         "cloud_init_seconds": times.cloud_init,
+        "running_seconds": times.running,
         "booting_seconds": times.booting,
         "usual_booting_seconds": times.usual,
     });
@@ -101,8 +121,9 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, times
     } else {
         let took = times.attach.map(|took| format!("the agent attached after {took:.1} s"));
         let cloud_init = times.cloud_init.map(|took| format!(", cloud-init finished after {took:.1} s"));
-        let (took, cloud_init) = (took.unwrap_or_default(), cloud_init.unwrap_or_default());
-        (CheckOutcome::Pass, format!("{took}{cloud_init}"))
+        let running = times.running.map(|took| format!(", systemd's start ended after {took:.1} s"));
+        let told = [took, cloud_init, running].map(Option::unwrap_or_default).concat();
+        (CheckOutcome::Pass, told)
     };
     Judged { outcome, summary, observations: seen }
 }
@@ -114,20 +135,43 @@ mod tests {
     #[test]
     fn each_budget_can_be_exceeded() {
         use CheckOutcome::{Fail, Inconclusive, Pass};
-        let times =
-            Times { attach: Some(20.0), cloud_init: Some(40.0), booting: Some(22.0), usual: Some(10.0) };
+        let times = Times {
+            attach: Some(20.0),
+            cloud_init: Some(40.0),
+            running: Some(50.0),
+            starting: None,
+            booting: Some(22.0),
+            usual: Some(10.0),
+        };
         let judged = |settings: serde_json::Value, times: &Times| {
             let judged = judge(settings.as_object().unwrap(), times);
             (judged.outcome, judged.summary)
         };
         assert_eq!(judged(json!({}), &times).0, Pass);
-        assert_eq!(judged(json!({ "attach": 21, "cloud_init": 41, "factor": 3 }), &times).0, Pass);
+        let (outcome, said) =
+            judged(json!({ "attach": 21, "cloud_init": 41, "running": 51, "factor": 3 }), &times);
+        assert_eq!(outcome, Pass);
+        assert!(said.ends_with("systemd's start ended after 50.0 s"), "{said}");
         let (outcome, why) = judged(json!({ "attach": 19 }), &times);
         assert_eq!(
             (outcome, why.as_str()),
             (Fail, "the agent attached after 20.0 s, but at most 19.0 s is allowed")
         );
         assert_eq!(judged(json!({ "cloud_init": 39 }), &times).0, Fail);
+        let (outcome, why) = judged(json!({ "running": 49 }), &times);
+        assert_eq!(
+            (outcome, why.as_str()),
+            (Fail, "systemd's start ended after 50.0 s, but at most 49.0 s is allowed")
+        );
+        let starting = Times { running: None, starting: Some(90.0), ..times.clone() };
+        let (outcome, why) = judged(json!({ "running": 49 }), &starting);
+        assert_eq!(outcome, Fail, "{why}");
+        assert!(why.contains("had not ended after 90.0 s"), "{why}");
+        assert_eq!(judged(json!({ "running": 91 }), &starting).0, Inconclusive);
+        let unasked = Times { running: None, ..times.clone() };
+        let (outcome, why) = judged(json!({ "running": 49 }), &unasked);
+        assert_eq!(outcome, Inconclusive, "{why}");
+        assert!(why.contains("the check services tells it"), "{why}");
         assert_eq!(judged(json!({ "factor": 2 }), &times).0, Fail);
         let young = Times { usual: None, ..times.clone() };
         assert_eq!(judged(json!({ "factor": 2 }), &young).0, Pass, "nothing is usual yet");

@@ -21,6 +21,16 @@ fn write_scripts(place: &Place) {
         ("bad.sh", "#!/bin/sh\necho 'ok 1 - the first'\necho 'not ok 2 - the second'\n"),
         ("hangs.sh", "#!/bin/sh\nsleep 1000 & sleep 1000\n"),
         ("floods.sh", "#!/bin/sh\nyes flood | head -c 20000000\n"),
+        (
+            "leaves.sh",
+            "#!/bin/sh\nenv -i /bin/busybox setsid /bin/busybox sleep 54321 </dev/null >/dev/null 2>&1 &\n\
+             : >/tmp/left\n",
+        ),
+        (
+            "seeks.sh",
+            "#!/bin/sh\nuntil [ -e /tmp/left ]; do sleep 0.2; done\nsleep 4\n\
+             ! busybox ps | grep '[s]leep 54321'\n",
+        ),
         ("deletes.sh", "#!/bin/sh\nrm /usr/local/sbin/image-manager-agent\n"),
     ] {
         fs::write(place.path().join(name), text).unwrap();
@@ -35,6 +45,8 @@ fn a_schedule_s_own_expectations_pass_and_nothing_of_them_is_left() {
          checks.commands = { run = [{ command = \"echo hello\", output = \"hel*\" }] }\n\
          checks.good = { kind = \"script\", file = \"good.sh\" }\n\
          checks.floods = { kind = \"script\", file = \"floods.sh\", timeout = \"1m\" }\n\
+         checks.leaves = { kind = \"script\", file = \"leaves.sh\" }\n\
+         checks.seeks = { kind = \"script\", file = \"seeks.sh\" }\n\
          checks.deletes = { kind = \"script\", file = \"deletes.sh\" }\n\
          checks.names = { kind = \"dns\", names = [\"manager.internal\"], required = false, timeout = \"5s\" }\n\
          checks.boot_time = { attach = \"3m\" }\n\
@@ -43,7 +55,19 @@ fn a_schedule_s_own_expectations_pass_and_nothing_of_them_is_left() {
     write_scripts(&place);
     let said = place.expect(&["run", "tiny"], 0);
     let build = place.latest();
-    for name in ["paths", "commands", "good", "floods", "deletes", "boot_time", "console", "artifact"] {
+    let all = [
+        "paths",
+        "commands",
+        "good",
+        "floods",
+        "leaves",
+        "seeks",
+        "deletes",
+        "boot_time",
+        "console",
+        "artifact",
+    ];
+    for name in all {
         assert_eq!(check(&build, name)["outcome"], "pass", "{said}\n{}", check(&build, name));
     }
     let good = check(&build, "good");

@@ -19,8 +19,15 @@ pub(super) enum Denied {
     Local { first: IpAddr, why: String },
 }
 
-/// The addresses of a target that may be asked. `named`: by the schedule itself.
+/// The first addresses of a target that may be asked. `named`: by the schedule itself.
 pub(super) async fn of(getent: Option<&Path>, target: &Target, named: bool) -> Result<Vec<IpAddr>, Denied> {
+    let mut found = all(getent, target, named).await?;
+    found.truncate(MOST_ADDRESSES);
+    Ok(found)
+}
+
+/// All of them.
+pub(super) async fn all(getent: Option<&Path>, target: &Target, named: bool) -> Result<Vec<IpAddr>, Denied> {
     let host = target.host.as_str();
     if let Ok(address) = host.parse::<IpAddr>() {
         return permitted(host, vec![address], named);
@@ -37,7 +44,7 @@ pub(super) async fn of(getent: Option<&Path>, target: &Target, named: bool) -> R
 fn permitted(host: &str, found: Vec<IpAddr>, local_too: bool) -> Result<Vec<IpAddr>, Denied> {
     let first = found.first().copied();
     let kept = found.into_iter().filter(|address| local_too || !is_local(*address));
-    let kept: Vec<IpAddr> = kept.take(MOST_ADDRESSES).collect();
+    let kept: Vec<IpAddr> = kept.collect();
     match first {
         Some(first) if kept.is_empty() => Err(Denied::Local {
             first,

@@ -13,12 +13,13 @@ fn seen(targets: &[(&str, Option<u16>, &str)]) -> Observation {
         took: Duration::from_millis(120),
         error: (*error).to_owned(),
         tries: 1,
-        not_asked: false,
+        ..TargetSeen::default()
     };
     Observation {
         targets: targets.iter().map(target).collect(),
         waited: Duration::from_secs(9),
         nothing: "nothing to ask for".to_owned(),
+        ..Observation::default()
     }
 }
 
@@ -51,6 +52,87 @@ fn a_failure_is_told() {
     let (outcome, summary) = judged(&seen(&[("http://a.example/", Some(503), "")]));
     assert_eq!(outcome, CheckOutcome::Fail);
     assert!(summary.ends_with("it answers 503"), "{summary}");
+}
+
+/// A dual-stack server whose targets answer, once over IPv6 and once not.
+fn by_ipv6(errors: &[&str]) -> Observation {
+    let mut both = seen(&[("http://a.example/", Some(200), ""), ("http://b.example/", Some(200), "")]);
+    both.ipv6 = true;
+    let again =
+        |(target, error): (&TargetSeen, &&str)| TargetSeen { error: (*error).to_owned(), ..target.clone() };
+    both.by_ipv6 = both.targets.iter().zip(errors).map(again).collect();
+    both
+}
+
+#[test]
+fn what_answers_answers_over_ipv6_too_where_the_server_has_it() {
+    assert_eq!(judged(&by_ipv6(&[])), (CheckOutcome::Pass, "all 2 targets answer".to_owned()));
+    assert_eq!(
+        judged(&by_ipv6(&["", ""])),
+        (CheckOutcome::Pass, "all 2 targets answer, over IPv6 too".to_owned())
+    );
+    let dead = by_ipv6(&["", "no answer within 6.0 s"]);
+    let judgement = judge(&Settings::default(), &dead);
+    assert_eq!(judgement.outcome, CheckOutcome::Fail);
+    let said = "http://b.example/ does not answer over IPv6, though the server has an IPv6 address and a default route: \
+                no answer within 6.0 s";
+    assert!(judgement.summary.starts_with(said), "{}", judgement.summary);
+    assert_eq!(repetition(&judgement.observations), None);
+    assert_eq!(unreached_by_ipv6(&judgement.observations), ["http://b.example/"]);
+    assert!(all_answered(&judgement.observations) && !is_of_the_image(&judgement.observations));
+    // What does not answer at all says more.
+    let mut none = dead;
+    none.targets[0].error = "refused".to_owned();
+    let judgement = judge(&Settings::default(), &none);
+    assert!(judgement.summary.contains("refused"), "{}", judgement.summary);
+    assert!(!all_answered(&judgement.observations));
+}
+
+#[test]
+fn without_certificate_authorities_the_image_fails_whatever_its_targets_do() {
+    let empty = Store {
+        place: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        user: "/usr/lib64/libssl.so.3".to_owned(),
+        ..Store::default()
+    };
+    for targets in
+        [vec![("http://a.example/", Some(200), "")], vec![("http://a.example/", None, "refused")], Vec::new()]
+    {
+        let bad = Observation { certificates: empty.clone(), ..seen(&targets) };
+        let judgement = judge(&Settings::default(), &bad);
+        assert_eq!(judgement.outcome, CheckOutcome::Fail);
+        let said = "/etc/ssl/certs/ca-certificates.crt holds no certificate authority that can be read";
+        assert!(judgement.summary.starts_with(said), "{}", judgement.summary);
+        assert!(is_of_the_image(&judgement.observations), "no network is to blame");
+        let unwanted = judge(&Settings { certificates: Some(false), ..Settings::default() }, &bad);
+        assert_ne!(unwanted.summary, judgement.summary);
+        let early = Store { unsettled: true, ..empty.clone() };
+        let early = judge(&Settings::default(), &Observation { certificates: early, ..bad });
+        assert_eq!(early.outcome, CheckOutcome::Inconclusive);
+        assert!(!is_of_the_image(&early.observations));
+    }
+}
+
+#[tokio::test]
+async fn a_guests_certificate_authorities_are_looked_at_though_no_target_is_https() {
+    let there = serve("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let root = tempfile::tempdir().unwrap();
+    let guest = guest_with(root.path(), &[], "192.0.2.1");
+    let settings = Settings { targets: vec![format!("http://{there}/")], ..Settings::default() };
+    let examined = async || {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        judge(&settings, &observe(&settings, &guest, deadline).await)
+    };
+    assert_eq!(examined().await.outcome, CheckOutcome::Pass, "nothing there would use them");
+    std::fs::create_dir_all(guest.path("/usr/lib64")).unwrap();
+    std::fs::write(guest.path("/usr/lib64/libssl.so.3"), "").unwrap();
+    let judgement = examined().await;
+    assert_eq!(judgement.outcome, CheckOutcome::Fail);
+    assert!(
+        judgement.summary.starts_with("the image has no certificate authorities"),
+        "{}",
+        judgement.summary
+    );
 }
 
 #[test]
@@ -89,7 +171,7 @@ async fn answered(target: String) -> Judgement {
 
 /// With little time, for what does not answer.
 async fn examined(target: String) -> Judgement {
-    let settings = Settings { targets: vec![target] };
+    let settings = Settings::only(vec![target]);
     let deadline = Instant::now() + Duration::from_secs(2);
     judge(&settings, &observe(&settings, &Guest::default(), deadline).await)
 }
@@ -143,7 +225,7 @@ fn guest_with(root: &std::path::Path, mirrors: &[String], address: &str) -> Gues
 }
 
 async fn examined_in(guest: &Guest, targets: Vec<String>) -> Judgement {
-    let settings = Settings { targets };
+    let settings = Settings::only(targets);
     let deadline = Instant::now() + Duration::from_secs(10);
     judge(&settings, &observe(&settings, guest, deadline).await)
 }

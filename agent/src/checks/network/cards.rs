@@ -42,7 +42,7 @@ pub struct Card {
     /// networkd's word for it: `configured`; `configuring` while it asks for an address; `unmanaged` when it leaves it alone.
     /// Empty: networkd does not know it.
     pub networkd: String,
-    /// Its addresses.
+    /// Its addresses, and those of the bond or bridge that it is a part of.
     pub addresses: Vec<Address>,
 }
 
@@ -78,15 +78,19 @@ fn card(guest: &Guest, name: String, addresses: &[(String, Address)]) -> Card {
     let flags = u64::from_str_radix(flags.strip_prefix("0x").unwrap_or(&flags), 16).unwrap_or(0);
     let networkd = guest.read(format!("/run/systemd/netif/links/{}", read("ifindex"))).unwrap_or_default();
     let networkd = networkd.lines().find_map(|line| line.strip_prefix("ADMIN_STATE="));
+    let master = fs::read_link(guest.path(format!("/sys/class/net/{name}/master"))).unwrap_or_default();
+    let master = master.file_name().map(|name| name.to_string_lossy().into_owned());
+    // All parts of a bond show the hardware address of one of them.
+    let own = read("bonding_slave/perm_hwaddr");
     Card {
-        mac: read("address"),
+        mac: if own.is_empty() { read("address") } else { own },
         mtu: read("mtu").parse().unwrap_or(0),
         up: flags & 1 == 1,
         carrier: read("carrier") == "1",
         networkd: text::one_line(networkd.unwrap_or_default()),
         addresses: addresses
             .iter()
-            .filter(|(of, _)| *of == name)
+            .filter(|(of, _)| *of == name || Some(of) == master.as_ref())
             .map(|(_, address)| address.clone())
             .collect(),
         name,
@@ -175,8 +179,13 @@ pub(super) fn default_route(guest: &Guest) -> bool {
             .is_some_and(|flags| flags & 1 == 1);
         words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000") && up
     };
+    four.lines().any(is_default) || default_route_of_six(guest)
+}
+
+/// Whether there is a way to everywhere by IPv6.
+pub(super) fn default_route_of_six(guest: &Guest) -> bool {
     let six = guest.read("/proc/net/ipv6_route").unwrap_or_default();
-    let is_default_of_six = |line: &str| {
+    let is_default = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         // The kernel has one of its own on lo, which says that there is none.
         let nowhere = words.last() == Some(&"lo");
@@ -184,7 +193,7 @@ pub(super) fn default_route(guest: &Guest) -> bool {
             && words.get(1) == Some(&"00")
             && !nowhere
     };
-    four.lines().any(is_default) || six.lines().any(is_default_of_six)
+    six.lines().any(is_default)
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ fn configured(card: Card) -> Card {
     Card { networkd: "configured".to_owned(), ..card }
 }
 
+fn route(to: &str, via: &str) -> Route {
+    let to = Network::parse(to, None).unwrap();
+    Route { to, via: Some(via.parse().unwrap()), card: "eth0".to_owned() }
+}
+
 /// A Debian 12 on the local cloud.
 fn good() -> Observation {
     let link =
@@ -33,7 +38,8 @@ fn good() -> Observation {
         cards: vec![card("eth0", MAC, vec![address("10.0.2.15", true), address("fe80::1", false)])],
         default_route: true,
         name_servers: vec!["10.0.2.3".to_owned()],
-        plan: Some(Plan { links: vec![link], name_servers: Vec::new() }),
+        routes: Some(vec![route("0.0.0.0/0", "10.0.2.2")]),
+        plan: Some(Plan { links: vec![link], ..Plan::default() }),
         ..Observation::default()
     }
 }
@@ -122,6 +128,86 @@ fn every_card_works() {
 }
 
 #[test]
+fn a_card_in_no_network_needs_no_address() {
+    let mut seen = good();
+    seen.cards.push(card("eth1", "fa:16:3e:00:00:02", Vec::new()));
+    let port = Link { mac: "fa:16:3e:00:00:02".to_owned(), unused: true, ..Link::default() };
+    seen.plan.as_mut().unwrap().links.push(port);
+    let (outcome, said) = judged(&Settings::default(), &seen);
+    assert_eq!((outcome, said.as_str()), (CheckOutcome::Pass, "eth0 has 10.0.2.15, as the metadata says"));
+    // Nor a link: nothing is said of it.
+    (seen.cards[1].up, seen.cards[1].carrier) = (false, false);
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Pass);
+    seen.plan.as_mut().unwrap().links[1].unused = false;
+    assert!(failure(&seen).contains("eth1"));
+}
+
+#[test]
+fn what_the_metadata_gives_to_a_bond_is_on_some_interface() {
+    let mut seen = good();
+    let member = |mac: &str| Link { mac: mac.to_owned(), unused: true, ..Link::default() };
+    seen.plan = Some(Plan {
+        links: vec![member(MAC)],
+        elsewhere: vec!["192.0.2.7".parse().unwrap()],
+        ..Plan::default()
+    });
+    assert_eq!(
+        failure(&seen),
+        "no interface has the address 192.0.2.7 that the metadata gives to a bond or VLAN"
+    );
+    seen.addresses = vec!["192.0.2.7".parse().unwrap()];
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Pass);
+}
+
+#[test]
+fn routes_are_the_metadatas() {
+    let mut seen = good();
+    let plan = seen.plan.as_mut().unwrap();
+    plan.routes = vec![route("198.51.100.0/24", "10.0.2.9"), route("198.51.100.0/24", "10.0.2.8")];
+    assert_eq!(failure(&seen), "there is no route to 198.51.100.0/24 via 10.0.2.9, which the metadata names");
+    // Of several to one place the kernel takes the first only.
+    seen.routes
+        .as_mut()
+        .unwrap()
+        .push(Route { card: "bond0".to_owned(), ..route("198.51.100.0/24", "10.0.2.8") });
+    assert_eq!(judged(&Settings::default(), &seen).0, CheckOutcome::Pass);
+    seen.plan.as_mut().unwrap().routes = vec![route("0.0.0.0/0", "10.0.2.1")];
+    assert!(failure(&seen).contains("0.0.0.0/0 via 10.0.2.1"), "another gateway");
+    let settings = Settings { default_route: false, ..Settings::default() };
+    assert_eq!(judged(&settings, &seen).0, CheckOutcome::Pass);
+    let unknown = Observation { routes: None, ..seen };
+    assert_eq!(judged(&Settings::default(), &unknown).0, CheckOutcome::Pass, "it cannot be seen");
+}
+
+#[test]
+fn a_card_in_a_network_of_ipv6_has_an_address_of_it() {
+    use CheckOutcome::{Inconclusive, Pass};
+    let mut seen = good();
+    seen.plan.as_mut().unwrap().links[0].six = "ipv6_slaac".to_owned();
+    let (outcome, said) = judged(&Settings::default(), &seen);
+    assert_eq!(outcome, Inconclusive, "nobody may have announced it: {said}");
+    assert!(said.contains("ipv6_slaac") && said.contains("no router is known"), "{said}");
+    seen.routes.as_mut().unwrap().push(route("::/0", "fe80::2"));
+    assert!(failure(&seen).starts_with("eth0 knows an IPv6 router, but has taken no IPv6 address"));
+    seen.cards[0].addresses.truncate(1);
+    assert!(failure(&seen).starts_with("IPv6 is off on eth0"));
+    seen.cards[0].addresses.push(address("2001:db8::15", true));
+    assert_eq!(judged(&Settings::default(), &seen).0, Pass);
+}
+
+#[test]
+fn before_cloud_inits_end_nobody_is_blamed() {
+    let early = Observation { unsettled: true, ..with_card(|card| card.mtu = 1000) };
+    let (outcome, said) = judged(&Settings::default(), &early);
+    assert_eq!(outcome, CheckOutcome::Inconclusive);
+    assert!(said.contains("MTU of 1000") && said.contains("longer timeout"), "{said}");
+    assert_eq!(
+        judged(&Settings::default(), &Observation { unsettled: true, ..good() }).0,
+        CheckOutcome::Pass
+    );
+}
+
+#[test]
 fn a_card_of_the_metadata_must_be_there() {
     let seen = Observation {
         cards: vec![card("eth0", "fa:16:3e:00:00:09", vec![address("10.0.2.15", true)])],
@@ -195,6 +281,25 @@ async fn leased_addresses_are_told_from_those_of_the_image() {
         let address = line.split_whitespace().nth(3).unwrap().trim_end_matches("/24");
         assert_eq!(seen, [configured(card("eth0", MAC, vec![self::address(address, leased)]))], "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_part_of_a_bond_has_the_bonds_addresses_and_its_own_hardware_address() {
+    let root = tempfile::tempdir().unwrap();
+    let guest = guest(root.path(), "5: bond0    inet 10.0.2.15/24 scope global dynamic bond0");
+    let card = guest.path("/sys/class/net/eth0");
+    fs::create_dir_all(card.join("bonding_slave")).unwrap();
+    fs::write(card.join("bonding_slave/perm_hwaddr"), "fa:16:3e:00:00:07\n").unwrap();
+    assert!(cards_of(&guest).await[0].addresses.is_empty());
+    std::os::unix::fs::symlink("../bond0", card.join("master")).unwrap();
+    let seen = cards_of(&guest).await;
+    assert_eq!(seen[0].mac, "fa:16:3e:00:00:07");
+    assert_eq!(seen[0].addresses, [address("10.0.2.15", true)]);
+}
+
+async fn cards_of(guest: &Guest) -> Vec<Card> {
+    let addresses = cards::addresses(guest, Instant::now() + Duration::from_mins(1)).await.unwrap();
+    cards::of(guest, &addresses)
 }
 
 #[tokio::test]

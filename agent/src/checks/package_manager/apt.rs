@@ -7,6 +7,8 @@ use crate::checks::program::{Ended, Program, program};
 use crate::guest::Guest;
 use crate::text;
 
+pub(super) mod refused;
+
 /// What apt says when it does not believe a mirror.
 const MISTRUST: [&str; 9] = [
     "NO_PUBKEY",
@@ -93,6 +95,7 @@ pub(super) async fn look(
         seen.no_sources =
             ended.is_good() && !ended.out.lines().any(|line| asked.iter().any(|word| line.starts_with(word)));
         seen.troubles = troubles(&ended);
+        seen.refused = refused::of(&ended);
     }
     if !seen.troubles.is_empty() || seen.no_sources {
         return;
@@ -217,9 +220,9 @@ fn of_source(item: &str, why: &str) -> Trouble {
     }
     let code = why.split_whitespace().next().and_then(|word| word.parse::<u16>().ok());
     let own = match code {
-        // Without its list of indexes the source is wrong; one index that is missing is the mirror's.
-        Some(401 | 403 | 404 | 410) => release.is_some(),
-        Some(_) => false,
+        // Without its list of indexes the source may be wrong, which is yet to be found out; one index that is missing is
+        // the mirror's.
+        Some(code) => release.is_some() && refused::is_own(code),
         None => !is_of_others(why),
     };
     Trouble { own, what: format!("apt cannot read {source}: {why}") }

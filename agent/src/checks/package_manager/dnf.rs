@@ -8,8 +8,8 @@ use crate::guest::Guest;
 use crate::text;
 
 /// What dnf and the library below it say of the network and of mirrors that do not do their work: curl's errors of
-/// names, connections, time and broken transfers, and servers' own errors.
-const OF_OTHERS: [&str; 14] = [
+/// names, connections, time and broken transfers, servers' own errors, and what proxies that let nobody through say.
+const OF_OTHERS: [&str; 16] = [
     "Curl error (5)",
     "Curl error (6)",
     "Curl error (7)",
@@ -21,7 +21,9 @@ const OF_OTHERS: [&str; 14] = [
     "Curl error (92)",
     "Status code: 5",
     "Status code: 429",
+    "Status code: 403",
     "HTTP code: 5",
+    "HTTP code: 403",
     "checksum",
     "Checksum",
 ];
@@ -144,6 +146,8 @@ mod tests {
         assert!(troubles(&ended(1, &gone))[0].own);
         let busy = down.replace("Curl error (6): Couldn't resolve host name", "Status code: 503");
         assert!(!troubles(&ended(1, &busy))[0].own);
+        let forbidden = down.replace("Curl error (6): Couldn't resolve host name", "Status code: 403");
+        assert!(!troubles(&ended(1, &forbidden))[0].own, "a proxy");
         let key = "Error: Failed to download metadata for repo 'x': repomd.xml GPG signature verification error: Signing key not found\n";
         let found = troubles(&ended(1, key));
         assert!(

@@ -17,11 +17,13 @@ const RESTART_NEEDED: [i32; 2] = [102, 103];
 /// What zypper and the library below it say of the network, of mirrors that do not do their work, and of another one that
 /// is at work. What was changed after it had been signed is among it, as it is for apt: zypper itself says that the
 /// mirror may be in the midst of being brought up to date.
-const OF_OTHERS: [&str; 22] = [
+const OF_OTHERS: [&str; 23] = [
     "Connection failed",
     "Timeout exceeded",
     "Timeout reached",
     "temporarily unaccessible",
+    // 403, which proxies that let nobody through say.
+    "Permission to access",
     "HTTP response: 429",
     "HTTP response: 5",
     // The same of the part of the library that fetches ahead.

@@ -17,6 +17,7 @@ fn good() -> Observation {
     Observation {
         state: "running".to_owned(),
         channel: true,
+        guest_agent: true,
         units: vec![unit(GUEST_AGENT, "loaded", "active", "running", "static")],
         listeners: vec![
             listener(22, "tcp", "sshd"),
@@ -91,8 +92,47 @@ fn the_guest_agent_runs_where_there_is_a_channel() {
     let masked = vec![unit(GUEST_AGENT, "masked", "inactive", "dead", "masked")];
     let seen = Observation { units: masked, ..good() };
     assert!(failure(&Settings::default(), &seen).ends_with("qemu-guest-agent.service is masked"));
+    let dead = vec![unit(GUEST_AGENT, "loaded", "failed", "failed", "enabled")];
+    let seen = Observation { units: dead, ..good() };
+    assert!(failure(&Settings::default(), &seen).ends_with("qemu-guest-agent.service is failed (failed)"));
     let without = Observation { channel: false, units: Vec::new(), ..good() };
     assert_eq!(judged(&Settings::default(), &without).0, CheckOutcome::Pass);
+}
+
+/// As the check `guest_agent` has it: the channel is always there on the local cloud, and an image need not use it.
+#[test]
+fn an_image_need_not_have_the_guest_agent_unless_it_is_named() {
+    let none = vec![unit(GUEST_AGENT, "not-found", "inactive", "dead", "")];
+    let seen = Observation { guest_agent: false, units: none, ..good() };
+    let (outcome, said) = judged(&Settings::default(), &seen);
+    assert_eq!(outcome, CheckOutcome::Pass, "{said}");
+    assert!(said.ends_with("; the image has no guest agent"), "{said}");
+    let named = Settings { active: names(&[GUEST_AGENT]), ..Settings::default() };
+    assert!(failure(&named, &seen).contains("is not installed, but must be active"));
+}
+
+#[tokio::test]
+async fn the_guest_agent_is_known_by_its_program_or_its_unit() {
+    let deadline = || Instant::now() + Duration::from_secs(20);
+    for (loaded, program, installed) in [
+        ("not-found", false, false),
+        ("masked", false, false),
+        ("masked", true, true),
+        ("loaded", false, true),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let guest = guest(root.path(), "");
+        std::fs::create_dir_all(guest.path("/dev/virtio-ports")).unwrap();
+        std::fs::write(guest.path(CHANNEL), "").unwrap();
+        let shown = format!("LoadState={loaded}");
+        let script = std::fs::read_to_string(guest.path("/usr/bin/systemctl")).unwrap();
+        std::fs::write(guest.path("/usr/bin/systemctl"), script.replace("LoadState=loaded", &shown)).unwrap();
+        if program {
+            plant(&guest, GUEST_AGENT_PROGRAM, ":");
+        }
+        let seen = look(&Settings::default(), &guest, deadline(), &mut None).await;
+        assert_eq!((seen.channel, seen.guest_agent), (true, installed), "{loaded} {program}");
+    }
 }
 
 #[test]
@@ -153,6 +193,7 @@ fn guest(root: &std::path::Path, failed: &str) -> Guest {
          list-units) echo '{failed}' ;;
          show)
              case \"$*\" in
+             *FinishTimestampMonotonic*) echo FinishTimestampMonotonic=34500000 ;;
              *NRestarts*) printf 'Id=a.service\\nNRestarts=0\\nSubState=running\\n' ;;
              *Result*) printf 'Result=exit-code\\nExecMainStatus=1\\n' ;;
              *) printf 'Id=ssh.service\\nLoadState=loaded\\nActiveState=active\\nSubState=running\\nUnitFileState=enabled\\n' ;;
@@ -172,6 +213,7 @@ async fn the_end_of_the_start_is_waited_for() {
         Settings { active: names(&["ssh.service"]), enabled: names(&["ssh.service"]), ..Settings::default() };
     let seen = observe(&settings, &guest, Instant::now() + Duration::from_mins(1)).await;
     assert_eq!(seen.state, "running");
+    assert_eq!(seen.running, Some(34.5), "systemd's own time, not when it was seen");
     assert_eq!(judged(&settings, &seen).0, CheckOutcome::Pass, "{seen:?}");
 }
 
@@ -200,5 +242,6 @@ async fn a_start_that_takes_too_long_is_not_waited_for_beyond_the_deadline() {
     plant(&guest, "systemctl", script);
     let seen = observe(&Settings::default(), &guest, Instant::now() + Duration::from_secs(12)).await;
     assert_eq!(seen.pending, ["site.service"]);
+    assert_eq!(seen.running, None);
     assert!(failure(&Settings::default(), &seen).contains("still starting"));
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use image_manager_agent::checks::internet;
 use image_manager_proto::v1::{self, CheckOutcome, ControlOutcome};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -195,14 +196,22 @@ async fn hear(
 /// The image is a good one: what its checks do not find, the cloud does not have.
 fn judge(report: &v1::Report, took: Duration) -> Said {
     let said = |result: &v1::CheckResult| format!("{}: {}", result.name, result.summary);
-    let missing: Vec<String> =
-        report.results.iter().filter(|result| result.outcome() != CheckOutcome::Pass).map(said).collect();
+    let missing: Vec<String> = report.results.iter().filter(|result| is_missing(result)).map(said).collect();
     if missing.is_empty() {
         let found: Vec<String> = report.results.iter().map(said).collect();
         return Said::Works(took, format!(", and found {}", found.join("; ")));
     }
     let message = format!("its agent attached, and found {}", missing.join("; "));
     Said::SaysNothing(Failure::new(Reason::CheckInconclusive, message).with_evidence(missing.join("\n")))
+}
+
+/// Whether the cloud lacks what a check looks for. What is said of that image itself, or of IPv6, is another matter.
+fn is_missing(result: &v1::CheckResult) -> bool {
+    match result.outcome() {
+        CheckOutcome::Pass => false,
+        CheckOutcome::Fail => !result.observations.as_ref().is_some_and(internet::all_answered),
+        _ => true,
+    }
 }
 
 /// No agent came.
@@ -244,4 +253,34 @@ pub(super) async fn open_network_checks(trial: &Trial) -> Result<Vec<&CheckSpec>
 fn time_of(requests: &[v1::CheckRequest]) -> Duration {
     let longest = requests.iter().filter_map(|request| request.timeout?.try_into().ok()).max();
     longest.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::history::observations;
+
+    #[test]
+    fn a_cloud_lacks_what_another_image_does_not_reach_in_any_way() {
+        let result = |outcome: CheckOutcome, seen: serde_json::Value| v1::CheckResult {
+            outcome: outcome.into(),
+            observations: Some(observations::from_json(&seen)),
+            ..v1::CheckResult::default()
+        };
+        let dead = json!({ "targets": [{}], "unreached": ["tcp://a:1"], "unreached_by_ipv6": [] });
+        let by_six = json!({ "targets": [{}], "unreached": [], "unreached_by_ipv6": ["tcp://a:1"] });
+        for (outcome, seen, missing) in [
+            (CheckOutcome::Pass, dead.clone(), false),
+            (CheckOutcome::Fail, dead, true),
+            (CheckOutcome::Fail, by_six.clone(), false),
+            (CheckOutcome::Skipped, by_six, true),
+            // Of another kind, or by an older agent.
+            (CheckOutcome::Fail, json!({ "unresolved": ["a"] }), true),
+            (CheckOutcome::Fail, json!({ "targets": [{}], "unreached": [] }), true),
+        ] {
+            assert_eq!(is_missing(&result(outcome, seen.clone())), missing, "{outcome:?} {seen}");
+        }
+    }
 }

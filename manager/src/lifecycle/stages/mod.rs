@@ -5,6 +5,7 @@ pub(super) mod build;
 mod claim;
 pub(super) mod judgement;
 pub(super) mod observed;
+mod own_clock;
 mod own_identity;
 pub(super) mod publish;
 pub(super) mod second_opinion;

@@ -132,14 +132,20 @@ async fn guest_agent(
 }
 
 async fn times(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> boot_time::Times {
-    let cloud_init = reported.iter().find(|check| {
-        let spec = trial.target.checks.iter().find(|spec| spec.name == check.name);
-        spec.is_some_and(|spec| spec.check.kind == "cloud_init")
-    });
-    let ended = cloud_init.and_then(|check| check.observations.as_ref()).map(observations::to_json);
+    // What the agent saw in the checks of a kind.
+    let seen = |kind: &str, key: &str| {
+        let of_kind = reported.iter().filter(|check| {
+            let spec = trial.target.checks.iter().find(|spec| spec.name == check.name);
+            spec.is_some_and(|spec| spec.check.kind == kind)
+        });
+        let mut seen = of_kind.filter_map(|check| check.observations.as_ref()).map(observations::to_json);
+        seen.find_map(|seen| seen.get(key)?.as_f64())
+    };
     boot_time::Times {
         attach: Some(seconds(booted.hello.uptime.as_ref())),
-        cloud_init: ended.and_then(|seen| seen.get("uptime_seconds")?.as_f64()),
+        cloud_init: seen("cloud_init", "uptime_seconds"),
+        running: seen("services", "running_seconds"),
+        starting: seen("services", "starting_seconds"),
         booting: Some(booted.took.as_secs_f64()),
         usual: usual(trial).await,
     }

@@ -13,6 +13,9 @@
 //! | something that only the image names | a trusted mirror works | stays failed |
 //! | something that only the image names | no trusted mirror works, or there is none | inconclusive |
 //! | a loopback address, which is the server itself | is not asked | stays failed |
+//! | what answers, but not over IPv6 | answers over IPv6 | stays failed |
+//! | what answers, but not over IPv6 | does not, or this host has no IPv6, or only the image names it | passes, noted |
+//! | the image's own certificate authorities | is not asked | stays failed |
 //! | nobody knows: the observations were cut | is not asked | inconclusive |
 
 use std::collections::BTreeMap;
@@ -31,6 +34,7 @@ use crate::history::observations;
 use crate::schedules::{CheckSpec, Schedule};
 
 mod addresses;
+mod ipv6;
 
 /// How long a repetition may take. The server had its check's whole time; here nothing is booting.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -115,29 +119,37 @@ pub(in crate::lifecycle) async fn settle(
 struct Opinion {
     /// The image is not to blame, as far as is known.
     excused: bool,
+    /// It has all that counts; what was seen is only noted.
+    passes: bool,
     /// What was seen from here, to follow the check's own summary.
     summary: String,
 }
 
 impl Opinion {
     fn blamed(summary: impl Into<String>) -> Self {
-        Self { excused: false, summary: summary.into() }
+        Self { excused: false, passes: false, summary: summary.into() }
     }
 
     fn excused(summary: impl Into<String>) -> Self {
-        Self { excused: true, summary: summary.into() }
+        Self { excused: true, passes: false, summary: summary.into() }
+    }
+
+    fn noted(summary: impl Into<String>) -> Self {
+        Self { excused: true, passes: true, summary: summary.into() }
     }
 
     /// Adds it to the check.
     fn note(&self, check: &mut v1::Check) {
-        let outcome = if self.excused { "inconclusive" } else { "fail" };
-        let said = serde_json::json!({ "outcome": outcome, "summary": self.summary });
+        let (outcome, word) = match (self.passes, self.excused) {
+            (true, _) => (CheckOutcome::Pass, "pass"),
+            (false, true) => (CheckOutcome::Inconclusive, "inconclusive"),
+            (false, false) => (CheckOutcome::Fail, "fail"),
+        };
+        let said = serde_json::json!({ "outcome": word, "summary": self.summary });
         let entry = observations::from_json(&serde_json::json!({ "from_the_managers_host": said }));
         check.observations.get_or_insert_default().fields.extend(entry.fields);
         check.summary = format!("{}; {}", check.summary, self.summary);
-        if self.excused {
-            check.set_outcome(CheckOutcome::Inconclusive);
-        }
+        check.set_outcome(outcome);
     }
 }
 
@@ -156,6 +168,9 @@ async fn repeat(
     patience: Duration,
 ) -> Option<Opinion> {
     let seen = check.observations.as_ref()?;
+    if internet::is_of_the_image(seen) {
+        return None;
+    }
     let told = match kind {
         NetworkCheck::Dns { .. } => dns::repetition(seen).map(|again| again.names),
         NetworkCheck::Internet { .. } => internet::repetition(seen).map(|again| again.targets),
@@ -164,8 +179,13 @@ async fn repeat(
     let count = told.len();
     let failed: Vec<String> = told.into_iter().filter(|what| !is_cut_short(what)).collect();
     let cut = failed.len() < count || was_cut(seen);
+    if failed.is_empty() && cut {
+        return Some(Opinion::excused(CUT));
+    }
     if failed.is_empty() {
-        return cut.then(|| Opinion::excused(CUT));
+        let dead = internet::unreached_by_ipv6(seen);
+        let asked = matches!(kind, NetworkCheck::Internet { .. }) && !dead.is_empty();
+        return if asked { Some(ipv6::opinion(kind, dead, host, trusted, patience).await) } else { None };
     }
     let opinion = of_what_failed(kind, failed, host, trusted, patience).await;
     Some(if cut && opinion.excused {
@@ -238,7 +258,7 @@ async fn examine(kind: &NetworkCheck, what: Vec<String>, host: &Guest, patience:
         let works = found.names.iter().any(|name| !name.lookup.addresses.is_empty());
         Here { works, summary: dns::judge(&settings, &found).summary }
     } else {
-        let settings = internet::Settings { targets: what };
+        let settings = internet::Settings::only(what);
         let found = internet::observe(&settings, host, deadline).await;
         let works = found.targets.iter().any(internet::TargetSeen::is_reached);
         Here { works, summary: internet::judge(&settings, &found).summary }

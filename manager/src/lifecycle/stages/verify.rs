@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
-use super::{claim, judgement, observed, own_identity, second_opinion};
+use super::{claim, judgement, observed, own_clock, own_identity, second_opinion};
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -124,6 +124,7 @@ async fn conclude(
         let artifact = inspection::of(trial.settings().state.clone(), trial.made_by()).await;
         checks = own_identity::compare(specs, checks, &artifact);
     }
+    checks = own_clock::compare(specs, checks).await;
     trial.record_checks(checks.clone()).await?;
     checks.extend(look(trial, booted, &checks).await?);
     let verdict = judgement::judge(specs, &checks, &removal);

@@ -275,6 +275,25 @@ fn limits() {
 }
 
 #[test]
+fn a_target_has_so_many_checks_and_no_more() {
+    let checks = |count: usize| {
+        let lines: Vec<String> =
+            (0..count).map(|number| format!("checks.own-{number} = {{ kind = \"dns\" }}\n")).collect();
+        format!("[schedule.a]\n{ELEMENTS}{}", lines.concat())
+    };
+    assert_eq!(read(&checks(64)).schedules[0].targets[0].checks.len(), 64);
+    let found = mistakes(&checks(65));
+    assert!(
+        found.len() == 1 && found[0].contains("65 checks are asked for, but an agent runs at most 64"),
+        "{found:?}"
+    );
+    // What the documentation says.
+    let page = include_str!("../../../../docs/schedules.md");
+    let bound = format!("at most {} checks", image_manager_agent::MOST_CHECKS);
+    assert!(page.contains(&bound), "docs/schedules.md does not say {bound:?}");
+}
+
+#[test]
 fn errors_of_the_grammar_do_not_hide_the_others() {
     let text = format!(
         "[schedule.a]\n{ELEMENTS}cron = 0 3 * * *\ncorn = 1\n[schedule.b]\n{ELEMENTS}cloud = \"x\ncloud = \"y\"\n\

@@ -43,19 +43,21 @@ fn a_key_that_is_missing_is_the_images() {
 }
 
 #[test]
-fn a_suite_that_is_not_there_is_the_images() {
+fn a_suite_that_is_not_there_is_told_of() {
     let out = "Ign:1 http://mirror.example/debian bookwurm InRelease\nErr:2 http://mirror.example/debian bookwurm Release\n\
         \x20 404  Not Found [IP: 192.0.2.1 80]\nReading package lists...\n";
     let err =
         "E: The repository 'http://mirror.example/debian bookwurm Release' does not have a Release file.\n";
     let trouble = only(&ended(100, out, err));
-    assert!(trouble.own);
+    assert!(!trouble.own, "what it means is found out by asking for others");
     assert_eq!(
         trouble.what,
         "apt cannot read http://mirror.example/debian bookwurm: 404 Not Found [IP: 192.0.2.1 80]"
     );
+    assert_eq!(refused::of(&ended(100, out, err)).len(), 1);
     let index = out.replace("bookwurm Release", "bookworm/main amd64 Packages");
     assert!(!only(&ended(100, &index, "")).own, "a mirror that is being brought up to date");
+    assert!(refused::of(&ended(100, &index, "")).is_empty());
 }
 
 #[test]

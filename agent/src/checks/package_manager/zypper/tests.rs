@@ -86,11 +86,6 @@ fn a_repository_that_is_not_there_is_the_images() {
             "Repository type can't be determined.",
         ),
         (
-            " - [|] Error trying to read from 'http://mirror.example/base'\n \
-             - Permission to access 'http://mirror.example/base/content' denied.\n",
-            "Permission to access 'http://mirror.example/base/content' denied.",
-        ),
-        (
             " - [|] Error trying to read from 'http://mirror.example/base'\n - Login failed. \
              (http://mirror.example/base/content): The requested URL returned error: 401\n",
             "Login failed. (http://mirror.example/base/content): The requested URL returned error: 401",
@@ -128,6 +123,12 @@ fn what_the_network_and_the_mirror_do_is_not_the_images() {
         (
             curl("Connection failed", "Failed to connect to mirror.example port 80 after 16 ms: Couldn't connect to server"),
             "Failed to connect to mirror.example port 80 after 16 ms: Couldn't connect to server",
+        ),
+        (
+            " - [|] Error trying to read from 'http://mirror.example/base'\n \
+             - Permission to access 'http://mirror.example/base/content' denied.\n"
+                .to_owned(),
+            "Permission to access 'http://mirror.example/base/content' denied.",
         ),
         (curl("HTTP response: 429", "The requested URL returned error: 429"), "The requested URL returned error: 429"),
         (curl("HTTP response: 500", "The requested URL returned error: 500"), "The requested URL returned error: 500"),

@@ -212,6 +212,31 @@ async fn an_early_end_counts_network_checks_only_once_they_are_repeated() {
     assert_eq!(names, ["disk"], "nobody has repeated the other");
 }
 
+/// The server has IPv6 that leads nowhere, and this host has none.
+#[tokio::test]
+async fn what_answers_but_not_over_ipv6_passes_with_a_note() {
+    let (_root, host) = host_with("", &[]);
+    let target = "http://192.0.2.7/";
+    let kind = NetworkCheck::Internet { targets: vec![target.to_owned()] };
+    let mut check = failed(&kind, &[]);
+    let told = serde_json::json!({ "unreached_by_ipv6": [target] });
+    check.observations.get_or_insert_default().fields.extend(observations::from_json(&told).fields);
+    repeat(&kind, &check, &host, &Trusted::default(), SOON).await.unwrap().note(&mut check);
+    assert_eq!(check.outcome(), CheckOutcome::Pass, "{}", check.summary);
+    assert!(check.summary.contains("so it is only noted"), "{}", check.summary);
+}
+
+/// Whatever became of its targets, it is the image that lacks them.
+#[tokio::test]
+async fn an_image_without_certificate_authorities_is_not_excused() {
+    let (_root, host) = host_with("", &[]);
+    let kind = any_target();
+    let mut check = failed(&kind, &["http://nobody.invalid/"]);
+    let told = serde_json::json!({ "of_the_image": true });
+    check.observations.get_or_insert_default().fields.extend(observations::from_json(&told).fields);
+    assert_eq!(repeat(&kind, &check, &host, &Trusted::default(), SOON).await, None);
+}
+
 /// What the agent sent was more than it may send: the list of what failed is cut, or gone.
 #[tokio::test]
 async fn cut_observations_are_nobodys_fault() {
