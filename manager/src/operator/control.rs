@@ -14,7 +14,7 @@ use super::access::{Access, Caller, Role};
 use super::statuses::{history_status, page_size, token_status, trigger_status};
 use super::{publications, watch};
 use crate::clock;
-use crate::clock::{milliseconds, timestamp};
+use crate::clock::{milliseconds, timestamp, timestamp_of};
 use crate::history::{BuildFilter, Principal, ReportQuery, ScheduleState};
 use crate::lifecycle::{Manager, TriggerOptions, compare, state};
 use crate::schedules::{OnFailure, Schedule, Target, planner};
@@ -308,7 +308,7 @@ impl Control {
             paused_by: state.map(|state| state.paused_by.clone()).unwrap_or_default(),
             failures_in_a_row: state.map(|state| state.failures).unwrap_or_default(),
             retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
-            next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
+            next_fires: fires.into_iter().map(timestamp_of).collect(),
             last_build,
             last_ended_build,
             targets: schedule.targets.iter().map(target).collect(),
@@ -316,7 +316,7 @@ impl Control {
             rolls_back: schedule.on_failure == OnFailure::RollBack,
             next_reverify: planner::next_reverify(schedule, clock::now())
                 .filter(|_| !paused)
-                .map(|time| std::time::SystemTime::from(time).into()),
+                .map(timestamp_of),
         })
     }
 }
