@@ -6,6 +6,7 @@
 
 mod audit;
 mod builds;
+mod confirmed;
 mod controls;
 mod definition;
 mod follow_up;

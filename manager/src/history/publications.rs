@@ -1,11 +1,11 @@
 //! Which image has, or had, which public name in which cloud. A row outlives its build's.
 
 use image_manager_proto::v1;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
-use super::{History, HistoryError, now_ms, verified};
+use super::{History, HistoryError, confirmed, now_ms, verified};
 use crate::clock::timestamp;
 
 /// Which publications are asked for.
@@ -61,7 +61,7 @@ impl History {
             let fit = usize::try_from(limit).unwrap_or(usize::MAX);
             let more = publications.len() > fit;
             publications.truncate(fit);
-            verified::tell(connection, &mut publications)?;
+            tell(connection, &mut publications)?;
             Ok(PublicationPage { publications, next: more.then(|| after.saturating_add(limit)) })
         })
         .await
@@ -74,7 +74,7 @@ impl History {
                 "SELECT {COLUMNS} FROM publication WHERE state = 'current' ORDER BY name, cloud LIMIT ?1"
             ))?;
             let mut current: Vec<_> = statement.query_map([limit], publication)?.collect::<Result<_, _>>()?;
-            verified::tell(connection, &mut current)?;
+            tell(connection, &mut current)?;
             Ok(current)
         })
         .await
@@ -205,7 +205,13 @@ pub(super) fn published(
     Ok(())
 }
 
-/// Reads a row of [`COLUMNS`]; [`verified::tell`] adds when the image was verified last.
+/// What the history says of images beside their rows.
+fn tell(connection: &Connection, publications: &mut [v1::Publication]) -> Result<(), HistoryError> {
+    verified::tell(connection, publications)?;
+    confirmed::tell(connection, publications)
+}
+
+/// Reads a row of [`COLUMNS`]; [`tell`] adds when the image was verified and confirmed last.
 pub(super) fn publication(row: &Row<'_>) -> rusqlite::Result<v1::Publication> {
     let (state, kind): (String, String) = (row.get(2)?, row.get(9)?);
     Ok(v1::Publication {

@@ -1,6 +1,8 @@
 //! `/metrics`: what Prometheus scrapes. Every set of labels is bounded; `monitoring/` has a dashboard and alerts
 //! made of these names.
 
+mod images;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,7 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
-use image_manager_proto::v1::{self, BuildState, Verdict};
+use image_manager_proto::v1::BuildState;
 
 use super::exposition::Exposition;
 use crate::clock;
@@ -88,51 +90,11 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
         stuck,
     );
     schedule_gauges(&mut page, &counts, &schedules.schedules, &states);
-    images(&mut page, &history.current_publications(IMAGES).await?);
+    images::write(&mut page, &history.current_publications(IMAGES).await?, &schedules.schedules);
     deliveries(&mut page, &counts);
     general(&mut page, manager);
     host(&mut page, manager);
     Ok(page.finish())
-}
-
-/// How old the image is that each name has.
-fn images(page: &mut Exposition, current: &[v1::Publication]) {
-    let name = "image_manager_image_age_seconds";
-    page.family(
-        name,
-        "gauge",
-        "Seconds since the build of the image that has the name began, by name and cloud.",
-    );
-    let now = clock::now().timestamp();
-    for image in current {
-        // An image that a name went back to is as old as it is.
-        let made = clock::began(&image.build_id).map(|time| time.timestamp());
-        let since = made.or(image.published_at.as_ref().map(|time| time.seconds)).unwrap_or(now);
-        let labels = [("name", image.name.as_str()), ("cloud", image.cloud.as_str())];
-        page.sample(name, &labels, now.saturating_sub(since).max(0));
-    }
-    verified(page, current);
-}
-
-/// When the image that each name has was verified last, and how that ended.
-fn verified(page: &mut Exposition, current: &[v1::Publication]) {
-    let name = "image_manager_image_verified_timestamp_seconds";
-    let help =
-        "When the image that has the name was verified last, by its build or later, whatever the result.";
-    page.family(name, "gauge", help);
-    for image in current {
-        if let Some(at) = &image.verified_at {
-            page.sample(name, &[("name", &image.name), ("cloud", &image.cloud)], at.seconds);
-        }
-    }
-    let name = "image_manager_image_verified";
-    page.family(name, "gauge", "1 for the last verdict, 0 for the others, by name and cloud.");
-    for image in current.iter().filter(|image| image.verified_at.is_some()) {
-        for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Errored] {
-            let labels = [("name", &*image.name), ("cloud", &*image.cloud), ("verdict", verdict.word())];
-            page.sample(name, &labels, u8::from(image.verified_verdict() == verdict));
-        }
-    }
 }
 
 fn builds(page: &mut Exposition, counts: &Counts, schedules: &[Schedule]) {

@@ -201,7 +201,15 @@ fn row(image: &v1::Publication, can_be_verified: bool) -> Markup {
                 }
                 @if !image.held.is_empty() { p.muted { "held: " (image.held) } }
             }
-            td { a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) } }
+            td {
+                a href={ "/builds/" (image.build_id) } { (figures::short(&image.build_id)) }
+                @if !image.confirmed_by.is_empty() && image.confirmed_by != image.build_id {
+                    p.muted {
+                        a.plain href={ "/builds/" (image.confirmed_by) } { "unchanged" }
+                        " as of " (figures::instant(image.confirmed_at.as_ref()))
+                    }
+                }
+            }
             td {
                 (verified(image))
                 @if can_be_verified { (overview::verify_again(&image.schedule)) }
