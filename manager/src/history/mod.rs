@@ -19,6 +19,8 @@ mod neighbours;
 pub mod observations;
 mod outbox;
 mod parts;
+#[cfg(test)]
+mod plan_tests;
 mod points;
 mod principal;
 #[cfg(test)]
