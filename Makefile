@@ -10,7 +10,8 @@
 # make torture kills the manager at every commit of builds and of changes to what is published, on this host and on
 #              OpenStack when it runs
 # make life    a week of schedules in ten minutes, with kills and faults
-# make bench   a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
+# make bench   a history of a million builds: how fast each verb, RPC and page answers, what an idle manager takes, and how
+#              long a history of long ago takes to be opened. BENCH_BASELINE=PATH compares with another image-manager
 # make bench-road   the whole road beside the script that teams write, on the OpenStack of the testbed, in turn
 # make fuzz    fuzz targets, FUZZ_SECONDS (60) each
 # make screenshots   a picture of every page at three widths, light and dark, in target/tmp; and those of docs/images anew
@@ -124,7 +125,8 @@ install:
 deb: agent build
 	packaging/deb
 
-# Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
+# Takes 8 GiB in target/ (12 with BENCH_BASELINE), and some minutes for the old history, which later runs of the day use
+# again. BENCH_BUILDS makes another one.
 bench:
 	$(RELEASE) cargo bench -p image-manager --bench million
 
