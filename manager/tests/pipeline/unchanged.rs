@@ -238,7 +238,8 @@ fn a_manager_that_serves_skips_and_counts_it_as_fresh() {
     let images: Json = serde_json::from_str(&place.expect(&["images", "--format", "json"], 0)).unwrap();
     let confirmed = ["build_id", "confirmed_by", "confirmed_at"].map(|key| images[0][key].clone());
     assert_eq!(confirmed, [first["id"].clone(), build["id"].clone(), build["finished_at"].clone()]);
-    let told = "image_manager_image_confirmed_timestamp_seconds{name=\"tiny\",cloud=\"local\",schedule=\"tiny\"}";
+    let told =
+        "image_manager_image_confirmed_timestamp_seconds{name=\"tiny\",cloud=\"local\",schedule=\"tiny\"}";
     let ended = chrono::DateTime::parse_from_rfc3339(build["finished_at"].as_str().unwrap()).unwrap();
     assert!(line(told).ends_with(&format!(" {}", ended.timestamp())), "{metrics}");
     drop(control);
