@@ -12,7 +12,8 @@
 # make torture kills the manager at every commit of builds and of changes to published images, on this host and, where it
 #              runs, on OpenStack
 # make life    runs a week of schedules in ten minutes, with kills and faults
-# make bench   measures with a history of a million builds: how fast each verb, RPC and page answers, and the manager's memory
+# make bench   measures with a history of a million builds: how fast each verb, RPC and page answers, what an idle manager takes,
+#              and how long an old history takes to be opened. BENCH_BASELINE=PATH compares with another image-manager
 # make bench-road   runs the whole life cycle and the script that teams write in turn, on the testbed's OpenStack, and compares
 # make fuzz    runs each fuzz target for FUZZ_SECONDS (60)
 # make screenshots   takes a picture of every page at three widths, light and dark, in target/tmp, and renews docs/images
@@ -126,7 +127,8 @@ install:
 deb: agent build
 	packaging/deb
 
-# Takes 3 GiB in target/, and some minutes for the history, which later runs use again. BENCH_BUILDS makes another one.
+# Takes 8 GiB in target/ (12 with BENCH_BASELINE), and some minutes for the old history, which later runs of the day use
+# again. BENCH_BUILDS makes another one.
 bench:
 	$(RELEASE) cargo bench -p image-manager --bench million
 

@@ -89,6 +89,11 @@ pub(crate) fn timestamp(ms: i64) -> Timestamp {
     Timestamp { seconds: ms.div_euclid(1000), nanos: nanos(ms) }
 }
 
+/// A time as the interface has it, to the millisecond.
+pub(crate) fn timestamp_of(time: DateTime<Utc>) -> Timestamp {
+    timestamp(time.timestamp_millis())
+}
+
 /// Milliseconds since the epoch of a time of the interface, without what is smaller.
 pub(crate) fn milliseconds(time: &Timestamp) -> i64 {
     time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
@@ -101,7 +106,22 @@ pub(crate) fn utc(time: &Timestamp) -> Option<DateTime<Utc>> {
 
 /// RFC 3339 with milliseconds, in UTC.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+    written(time, SecondsFormat::Millis)
+}
+
+/// The same of milliseconds since the epoch; empty when they are out of chrono's range.
+pub(crate) fn rfc3339_of(ms: i64) -> String {
+    DateTime::from_timestamp_millis(ms).map(rfc3339).unwrap_or_default()
+}
+
+/// RFC 3339 to the second, in UTC.
+pub(crate) fn rfc3339_seconds(time: DateTime<Utc>) -> String {
+    written(time, SecondsFormat::Secs)
+}
+
+#[expect(clippy::disallowed_methods, reason = "everything else comes here")]
+fn written(time: DateTime<Utc>, precision: SecondsFormat) -> String {
+    time.to_rfc3339_opts(precision, true)
 }
 
 /// Milliseconds as a duration of the interface.
@@ -129,7 +149,12 @@ mod tests {
             assert_eq!(utc(&timestamp(ms)).unwrap().timestamp_millis(), ms);
             assert!((0..1_000_000_000).contains(&timestamp(ms).nanos));
         }
-        assert_eq!(rfc3339(utc(&timestamp(1_793_491_200_123)).unwrap()), "2026-11-01T00:00:00.123Z");
+        let time = utc(&timestamp(1_793_491_200_123)).unwrap();
+        assert_eq!(milliseconds(&timestamp_of(time)), 1_793_491_200_123);
+        assert_eq!(rfc3339(time), "2026-11-01T00:00:00.123Z");
+        assert_eq!(rfc3339_of(1_793_491_200_123), "2026-11-01T00:00:00.123Z");
+        assert_eq!(rfc3339_seconds(time), "2026-11-01T00:00:00Z");
+        assert_eq!(rfc3339_of(i64::MAX), "");
     }
 
     #[test]

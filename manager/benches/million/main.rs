@@ -1,5 +1,10 @@
-//! How fast the program answers over a history of a million builds: every verb that reads, every RPC, every
-//! page, and how much memory the manager takes. `make bench` runs it; `BENCH_BUILDS` makes a smaller history.
+//! How fast the program answers over a history of a million builds: the verbs that read or ask, every RPC that does not
+//! build, every page; how much memory and processor time the manager takes when nobody asks; and how long it takes to bring
+//! a history of long ago to the present schema. `make bench` runs it.
+//!
+//! `BENCH_BUILDS` makes a smaller history, `BENCH_RUNS` says how often each thing is done. `BENCH_BASELINE` is the path of
+//! another `image-manager`: it does the same, in turn with this one, and both are told. It must know the publications of
+//! images (schema 16).
 //!
 //! Each line is a figure and its ratio to its limit. It fails when a figure is over its limit.
 
@@ -13,148 +18,109 @@
 
 mod generate;
 mod made_up;
+mod pages;
+mod program;
+mod rpcs;
 mod serving;
+mod table;
+mod verbs;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use generate::SCHEDULES;
-use made_up::mixed;
-use serving::Serving;
+use program::Program;
+use serving::{Idle, Serving};
+use table::{Table, tell};
 
-/// Within this time 99 of 100 answers must come.
-const LIMIT: Duration = Duration::from_millis(100);
-/// The manager's memory must stay below this.
-const MEMORY: u64 = 100 << 20;
-
-/// The measurements so far.
-pub(crate) struct Table {
-    exceeded: bool,
-    most: usize,
-}
-
-impl Table {
-    /// Measures something that is done again and again.
-    pub(crate) fn measure(&mut self, what: &str, runs: usize, mut run: impl FnMut(usize)) {
-        run(0);
-        let mut times: Vec<Duration> = (0..runs)
-            .map(|index| {
-                let began = Instant::now();
-                run(index);
-                began.elapsed()
-            })
-            .collect();
-        times.sort_unstable();
-        let at = |percent: usize| times[(runs * percent).div_ceil(100) - 1].as_secs_f64() * 1000.0;
-        self.line(
-            what,
-            &format!("p50 {:7.1} ms  p99 {:7.1} ms", at(50), at(99)),
-            at(99) / (LIMIT.as_secs_f64() * 1000.0),
-        );
-    }
-
-    /// A figure and its ratio to its limit.
-    pub(crate) fn line(&mut self, what: &str, figure: &str, ratio: f64) {
-        let mark = if ratio > 1.0 { "  OVER" } else { "" };
-        println!("{what:<52} {figure:>34}  {ratio:6.3} of the limit{mark}");
-        self.exceeded |= ratio > 1.0;
-        self.most += 1;
-    }
-}
+/// A history of long ago must be of the present schema within this time.
+const MIGRATION: Duration = Duration::from_mins(1);
+/// The resident memory of a manager that has answered and has nothing to do must stay below this.
+const MEMORY: u64 = 20 << 20;
+/// So much of a processor it may take.
+const PROCESSOR: f64 = 0.001;
+/// Pauses and resumptions, of each: more than 240 orders of one caller within a minute are refused.
+const ORDERS: usize = 100;
 
 fn main() -> ExitCode {
-    let builds: u64 = std::env::var("BENCH_BUILDS").ok().map_or(1_000_000, |count| count.parse().unwrap());
-    let runs: usize = std::env::var("BENCH_RUNS").ok().map_or(100, |count| count.parse().unwrap());
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-history");
-    let state = directory.join("state");
-    std::fs::create_dir_all(&state).unwrap();
-    let database = state.join("image-manager.db");
+    let number =
+        |name: &str, otherwise: u64| std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap());
+    let (builds, runs) = (number("BENCH_BUILDS", 1_000_000), number("BENCH_RUNS", 100));
+    let runs = usize::try_from(runs).unwrap();
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-history");
+    let now = Program::new(PathBuf::from(env!("CARGO_BIN_EXE_image-manager")), place.join("now"));
+    let before = std::env::var_os("BENCH_BASELINE")
+        .map(|path| Program::new(PathBuf::from(path).canonicalize().unwrap(), place.join("before")));
+    let mut table = Table::default();
+    let old = place.join(format!("schema-{}.db", generate::SCHEMA));
     let began = Instant::now();
-    generate::history(&database, builds);
-    let size = std::fs::metadata(&database).unwrap().len();
+    generate::history(&old, builds);
+    let size = old.metadata().unwrap().len() >> 20;
     println!(
-        "{builds} builds of {SCHEDULES} schedules over {} days, {} MiB (made or found in {:.0} s)",
+        "{builds} builds of {SCHEDULES} schedules over {} days, {size} MiB (made or found in {:.0} s)",
         generate::DAYS,
-        size >> 20,
         began.elapsed().as_secs_f64()
     );
     println!("load {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());
-    let schedules = (0..SCHEDULES).fold(String::new(), |text, number| {
-        text + &format!("[schedule.{}]\nimage.elements = [\"x\"]\n", generate::schedule(number))
-    });
-    std::fs::write(directory.join("schedules.toml"), schedules).unwrap();
+    migrate(&mut table, &now, before.as_ref(), &old);
 
-    let ids = ids(&database, 200);
-    generate::files(&state, &ids);
-    let mut table = Table { exceeded: false, most: 0 };
-    commands(&mut table, &directory, &ids, runs);
-    let serving = Serving::start(&directory);
-    serving.rpcs(&mut table, &ids, runs * 2);
-    serving.pages(&mut table, &ids, runs);
-    let memory = serving.peak_memory();
-    let figure = format!("peak {:7.1} MiB", memory as f64 / 1_048_576.0);
-    table.line("memory of the manager", &figure, memory as f64 / MEMORY as f64);
-    drop(serving);
+    let ids = now.ids(200);
+    for program in [Some(&now), before.as_ref()].into_iter().flatten() {
+        generate::files(&program.state(), &ids);
+    }
+    let of_before = before.as_ref().map(|program| verbs::reading(program, &ids));
+    table.measure_all(verbs::reading(&now, &ids), of_before, runs);
+    serve(&mut table, (&now, before.as_ref()), &ids, runs);
     println!("load {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());
-    if table.exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// The program in the history's directory.
-pub(crate) fn program(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_image-manager"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("IMAGE_MANAGER_")) {
-        command.env_remove(name);
+    for what in table.exceeded() {
+        println!("over its limit: {what}");
     }
-    command.args(arguments).current_dir(directory).stdin(Stdio::null());
-    command
+    if table.exceeded().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The verbs that read, from the process's start to its end.
-fn commands(table: &mut Table, directory: &Path, ids: &[String], runs: usize) {
-    let fixed: [&[&str]; 15] = [
-        &["--version"],
-        &["--help"],
-        &["completions", "bash"],
-        &["check"],
-        &["history"],
-        &["history", "--schedule", "schedule-07"],
-        &["history", "--state", "failed"],
-        &["history", "--schedule", "schedule-07", "--state", "failed", "--format", "json"],
-        &["history", "--since", "1h"],
-        &["history", "--limit", "500", "--format", "csv"],
-        &["show", "latest"],
-        &["report"],
-        &["report", "--schedule", "schedule-07", "--since", "365d"],
-        &["report", "--since", "2000d"],
-        &["report", "--since", "2000d", "--format", "html"],
-    ];
-    for arguments in fixed {
-        table.measure(&format!("image-manager {}", arguments.join(" ")), runs, |_| run(directory, arguments));
-    }
-    table.measure("image-manager show BUILD --format json", runs, |index| {
-        run(directory, &["show", &ids[index % ids.len()], "--format", "json"]);
+/// Both histories from the same old one.
+fn migrate(table: &mut Table, now: &Program, before: Option<&Program>, old: &Path) {
+    let took = now.migrate(old).as_secs_f64();
+    let beside = before.map(|before| {
+        let earlier = before.migrate_by_serving(old, &now.database()).as_secs_f64();
+        format!("  before, until it serves: {earlier:.1} s, now {:.2} of it", took / earlier)
     });
-    table.measure("image-manager logs BUILD", runs, |index| {
-        run(directory, &["logs", &ids[index % ids.len()]]);
-    });
-    table.measure("image-manager compare A B", runs, |index| {
-        run(directory, &["compare", &ids[index % ids.len()], &ids[(index * 7 + 1) % ids.len()]]);
-    });
+    table.line(
+        &format!("a history of schema {} is opened", generate::SCHEMA),
+        &format!("{took:7.1} s"),
+        took / MIGRATION.as_secs_f64(),
+        &beside.unwrap_or_default(),
+    );
 }
 
-fn run(directory: &Path, arguments: &[&str]) {
-    let status = program(directory, arguments).stdout(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{arguments:?}");
-}
-
-/// Ids of builds all over the history.
-fn ids(database: &PathBuf, count: u64) -> Vec<String> {
-    let connection = rusqlite::Connection::open(database).unwrap();
-    let most: i64 = connection.query_row("SELECT max(rowid) FROM build", [], |row| row.get(0)).unwrap();
-    let id = |number| {
-        let row = i64::try_from(mixed(number) % most.unsigned_abs()).unwrap() + 1;
-        connection.query_row("SELECT id FROM build WHERE rowid = ?1", [row], |row| row.get(0)).unwrap()
-    };
-    (0..count).map(id).collect()
+/// What managers that serve answer, and what they take when nobody asks.
+fn serve(table: &mut Table, (now, before): (&Program, Option<&Program>), ids: &[String], runs: usize) {
+    let serving = Serving::start(now);
+    let earlier = before.map(Serving::start);
+    let earlier = earlier.as_ref();
+    table.measure_all(verbs::asking(now), before.map(verbs::asking), runs);
+    table.measure_all(rpcs::reading(&serving, ids), earlier.map(|it| rpcs::reading(it, ids)), runs * 2);
+    table.measure_all(rpcs::orders(&serving), earlier.map(rpcs::orders), runs.min(ORDERS));
+    table.measure_all(pages::all(&serving, ids), earlier.map(|it| pages::all(it, ids)), runs);
+    // Both at once: they do not disturb each other.
+    let (idle, beside) = Idle::of(&serving, earlier);
+    let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+    let told = beside.as_ref().map(|other| {
+        let ratio = idle.resident as f64 / other.resident as f64;
+        format!("  before: {:.1} MiB, now {ratio:.2} of it", mib(other.resident))
+    });
+    let figure = format!("{:7.1} MiB", mib(idle.resident));
+    let ratio = idle.resident as f64 / MEMORY as f64;
+    table.line("idle manager: resident memory", &figure, ratio, &told.unwrap_or_default());
+    tell("    of that its own, not a file's", &format!("{:7.1} MiB", mib(idle.anonymous)));
+    tell("    most that it has had", &format!("{:7.1} MiB", mib(idle.peak)));
+    let told = beside.as_ref().map(|other| format!("  before: {:.3} %", other.processor * 100.0));
+    let figure = format!("{:7.3} %", idle.processor * 100.0);
+    table.line(
+        "idle manager: of a processor",
+        &figure,
+        idle.processor / PROCESSOR,
+        &told.unwrap_or_default(),
+    );
 }

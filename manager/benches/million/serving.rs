@@ -1,191 +1,93 @@
-//! What a manager that serves answers.
+//! A manager that serves, and what it takes when nobody asks.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use image_manager_proto::v1::image_manager_client::ImageManagerClient;
-use image_manager_proto::v1::{self, BuildState};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
-use super::{Table, program};
-use crate::generate::schedule;
+use super::program::Program;
 
-/// A manager; it is asked to end when dropped.
+/// How long a manager may take until it serves: it brings its history to its schema first.
+const START: Duration = Duration::from_mins(10);
+/// After the last answer it comes to rest, for example the threads that answered end.
+const SETTLE: Duration = Duration::from_secs(30);
+/// So long it is watched. The kernel tells processor time in hundredths of a second.
+const WATCH: Duration = Duration::from_mins(1);
+/// Ticks of processor time in a second, on Linux for programs (`getconf CLK_TCK`).
+const TICKS: f64 = 100.0;
+
+/// A manager; it is ended when dropped.
 pub(crate) struct Serving {
     child: Child,
     operator: String,
     runtime: Runtime,
+    took: Duration,
 }
 
 impl Serving {
-    pub(crate) fn start(directory: &Path) -> Self {
-        let log = fs::File::create(directory.join("serve.log")).unwrap();
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(program: &Program) -> Self {
+        let log = fs::File::create(program.directory().join("serve.log")).unwrap();
         // The sample's logs are old: they must not be taken away under the measurement.
         let keep = ["--keep-logs", "forever"];
         let arguments =
             [&["serve", "--operator", "127.0.0.1:0", "--gateway", "127.0.0.1:0"], &keep[..]].concat();
-        let child = program(directory, &arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let began = Instant::now();
+        let mut child = program.command(&arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let shown = program.directory().join("serve.log");
         let operator = loop {
-            let text = fs::read_to_string(directory.join("state/manager.json")).unwrap_or_default();
+            let text = fs::read_to_string(program.state().join("manager.json")).unwrap_or_default();
             let holder: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
             if holder["pid"] == u64::from(child.id())
                 && let Some(operator) = holder["operator"].as_str()
             {
                 break operator.to_owned();
             }
-            assert!(began.elapsed() < Duration::from_mins(2), "see {}/serve.log", directory.display());
+            assert!(child.try_wait().unwrap().is_none(), "it ended: see {}", shown.display());
+            assert!(began.elapsed() < START, "see {}", shown.display());
             std::thread::park_timeout(Duration::from_millis(20));
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { child, operator, runtime }
+        Self { child, operator, runtime, took: began.elapsed() }
     }
 
-    fn client(&self) -> ImageManagerClient<Channel> {
+    /// How long it took until it served.
+    pub(crate) fn started_within(&self) -> Duration {
+        self.took
+    }
+
+    /// `ip:port` of the operator port.
+    pub(crate) fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// Runs what is asked of it.
+    pub(crate) fn block_on<F: Future>(&self, asked: F) -> F::Output {
+        self.runtime.block_on(asked)
+    }
+
+    /// A connection to it.
+    pub(crate) fn client(&self) -> ImageManagerClient<Channel> {
         let address = format!("http://{}", self.operator);
-        self.runtime.block_on(ImageManagerClient::connect(address)).unwrap()
+        self.block_on(ImageManagerClient::connect(address)).unwrap()
     }
 
-    pub(crate) fn rpcs(&self, table: &mut Table, ids: &[String], runs: usize) {
-        let id = |index: usize| ids[index % ids.len()].clone();
-        let mut client = self.client();
-        let runtime = &self.runtime;
-        table.measure("GetBuild", runs, |index| {
-            runtime.block_on(client.get_build(v1::GetBuildRequest { id: id(index) })).unwrap();
-        });
-        self.lists(table, ids, runs);
-        table.measure("ListSchedules", runs, |_| {
-            runtime.block_on(client.list_schedules(v1::ListSchedulesRequest {})).unwrap();
-        });
-        table.measure("WatchBuild, of a build that has ended", runs, |index| {
-            let request = v1::WatchBuildRequest { id: id(index), logs: true, target: String::new() };
-            runtime.block_on(async {
-                let mut events = client.watch_build(request).await.unwrap().into_inner();
-                while events.message().await.unwrap().is_some() {}
-            });
-        });
-        table.measure("PauseSchedule and ResumeSchedule", runs, |index| {
-            let schedule = schedule(index as u64);
-            runtime.block_on(async {
-                client.pause_schedule(v1::PauseScheduleRequest { schedule: schedule.clone() }).await.unwrap();
-                client.resume_schedule(v1::ResumeScheduleRequest { schedule }).await.unwrap();
-            });
-        });
-        table.measure("CompareBuilds", runs, |index| {
-            let request = v1::CompareBuildsRequest { a: id(index), b: id(index * 7 + 1) };
-            runtime.block_on(client.compare_builds(request)).unwrap();
-        });
-        let days_ago = |days: i64| {
-            let now = std::time::SystemTime::now().into();
-            let prost_types::Timestamp { seconds, nanos } = now;
-            Some(prost_types::Timestamp { seconds: seconds - days * 86_400, nanos })
-        };
-        for (what, days, points, one) in [
-            ("GetReport, 30 days", 30, 0, false),
-            ("GetReport, 30 days, 60 points", 30, 60, false),
-            ("GetReport, one schedule, a year, 200 points", 365, 200, true),
-            ("GetReport, everything", 2000, 0, false),
-            ("GetReport, everything, 200 points", 2000, 200, false),
-        ] {
-            table.measure(what, runs, |index| {
-                let schedule = if one { schedule(index as u64) } else { String::new() };
-                let request = v1::GetReportRequest { schedule, since: days_ago(days), until: None, points };
-                runtime.block_on(client.get_report(request)).unwrap();
-            });
-        }
-    }
-
-    fn lists(&self, table: &mut Table, ids: &[String], runs: usize) {
-        let mut client = self.client();
-        let some = |schedule: &str, state: BuildState| v1::ListBuildsRequest {
-            schedule: schedule.to_owned(),
-            state: state.into(),
-            ..v1::ListBuildsRequest::default()
-        };
-        let any = BuildState::Unspecified;
-        let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
-        let cases = [
-            ("ListBuilds", some("", any)),
-            ("ListBuilds, 500 on a page", v1::ListBuildsRequest { page_size: 500, ..some("", any) }),
-            ("ListBuilds of a schedule", some("schedule-07", any)),
-            ("ListBuilds, failed", some("", BuildState::Failed)),
-            ("ListBuilds of a schedule, failed", some("schedule-07", BuildState::Failed)),
-            ("ListBuilds of a schedule, none is building", some("schedule-07", BuildState::Building)),
-            ("ListBuilds of a schedule that is not there", some("nothing", any)),
-            (
-                "ListBuilds of the last hour",
-                v1::ListBuildsRequest { since: Some(hour_ago.into()), ..some("", any) },
-            ),
-        ];
-        for (what, request) in cases {
-            table.measure(what, runs, |_| {
-                self.runtime.block_on(client.list_builds(request.clone())).unwrap();
-            });
-        }
-        table.measure("ListBuilds, a page deep in the history", runs, |index| {
-            let page_token = ids[index % ids.len()].clone();
-            let request = v1::ListBuildsRequest { page_token, ..some("schedule-07", any) };
-            self.runtime.block_on(client.list_builds(request)).unwrap();
-        });
-    }
-
-    pub(crate) fn pages(&self, table: &mut Table, ids: &[String], runs: usize) {
-        let id = |index: usize| ids[index % ids.len()].clone();
-        let fixed = [
-            "/",
-            "/builds",
-            "/builds?schedule=schedule-07&state=failed",
-            "/builds?since=365d",
-            "/schedules/schedule-07",
-            "/schedules/schedule-07?since=365d",
-            "/metrics",
-            "/healthz",
-        ];
-        for path in fixed {
-            self.page(table, path, runs, |_| path.to_owned());
-        }
-        self.page(table, "/builds?before=BUILD", runs, |index| format!("/builds?before={}", id(index)));
-        self.page(table, "/builds/BUILD", runs, |index| format!("/builds/{}", id(index)));
-        self.page(table, "/builds/BUILD?log=build&q=libsystemd0", runs, |index| {
-            format!("/builds/{}?log=build&q=libsystemd0", id(index))
-        });
-        self.page(table, "/builds/BUILD/logs/build.log", runs, |index| {
-            format!("/builds/{}/logs/build.log", id(index))
-        });
-        self.page(table, "/compare?a=A&b=B", runs, |index| {
-            format!("/compare?a={}&b={}", id(index), id(index * 7 + 1))
-        });
-    }
-
-    fn page(&self, table: &mut Table, what: &str, runs: usize, path: impl Fn(usize) -> String) {
-        table.measure(&format!("GET {what}"), runs, |index| {
-            let (status, body) = self.get(&path(index));
-            assert!(status == 200 && body > 0, "GET {what}: {status}");
-        });
-    }
-
-    /// The status and the length of an answer, over a connection of its own.
-    fn get(&self, path: &str) -> (u16, usize) {
-        let mut stream = TcpStream::connect(&self.operator).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let host = &self.operator;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let head = String::from_utf8_lossy(&answer[..answer.len().min(20)]).into_owned();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), answer.len())
-    }
-
-    /// The most memory that it has had, in bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
+    /// What `/proc/PID/status` says, in bytes.
+    fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// Processor time up to now, in ticks: the fields `utime` and `stime` of `/proc/PID/stat` (proc_pid_stat(5)), which are
+    /// the twelfth and thirteenth after the name.
+    fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 }
 
@@ -194,5 +96,43 @@ impl Drop for Serving {
         // Ended already is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a manager takes that has answered and has nothing to do.
+pub(crate) struct Idle {
+    /// Resident memory (VmRSS), in bytes: its own, and what of its program is in memory. The system's cache of the history's
+    /// file is not part of it, SQLite's own caches are.
+    pub(crate) resident: u64,
+    /// Of that its own (RssAnon).
+    pub(crate) anonymous: u64,
+    /// The most that it has had (VmHWM).
+    pub(crate) peak: u64,
+    /// Part of one processor.
+    pub(crate) processor: f64,
+}
+
+impl Idle {
+    /// Of one manager and, where there is one, of another.
+    pub(crate) fn of(now: &Serving, before: Option<&Serving>) -> (Self, Option<Self>) {
+        pause(SETTLE);
+        let (from, earlier) = (now.ticks(), before.map(Serving::ticks));
+        let began = Instant::now();
+        pause(WATCH);
+        let seconds = began.elapsed().as_secs_f64();
+        let read = |serving: &Serving, from: u64| Self {
+            resident: serving.memory("VmRSS"),
+            anonymous: serving.memory("RssAnon"),
+            peak: serving.memory("VmHWM"),
+            processor: (serving.ticks() - from) as f64 / TICKS / seconds,
+        };
+        (read(now, from), before.zip(earlier).map(|(serving, from)| read(serving, from)))
+    }
+}
+
+fn pause(length: Duration) {
+    let until = Instant::now() + length;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
     }
 }

@@ -5,7 +5,7 @@ use super::instance::open_history;
 use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, when};
-use crate::clock::timestamp;
+use crate::clock::{self, timestamp};
 use crate::history::AuditRow;
 use crate::untrusted::{Untrusted, csv, json};
 
@@ -49,7 +49,7 @@ fn listed(rows: &[AuditRow]) -> String {
         .map(|row| {
             serde_json::json!({
                 "id": row.id,
-                "time": when::rfc3339(Some(&timestamp(row.at))),
+                "time": clock::rfc3339_of(row.at),
                 "principal": row.principal,
                 "action": row.action,
                 "subject": row.subject,
@@ -67,7 +67,7 @@ fn separated(rows: &[AuditRow]) -> String {
         out.push_str(&csv::row(
             [
                 row.id.to_string(),
-                when::rfc3339(Some(&timestamp(row.at))),
+                clock::rfc3339_of(row.at),
                 row.principal.clone(),
                 row.action.clone(),
                 row.subject.clone(),

@@ -103,6 +103,8 @@ const BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.clone())
 const SHORT_BUILD: Column<v1::Publication> = ("BUILD", |image| image.build_id.chars().take(18).collect());
 const SINCE: Column<v1::Publication> = ("SINCE", |image| when::ago(image.published_at.as_ref()));
 const VERIFIED: Column<v1::Publication> = ("VERIFIED", verified);
+/// When a build would last have made the same image.
+const CONFIRMED: Column<v1::Publication> = ("CONFIRMED", |image| when::ago(image.confirmed_at.as_ref()));
 const SIZE: Column<v1::Publication> = ("SIZE", |image| bytes(image.size_bytes));
 const HASH: Column<v1::Publication> = ("SHA-512", |image| image.sha512.chars().take(12).collect());
 const BY: Column<v1::Publication> = ("BY", |image| image.published_by.clone());
@@ -132,9 +134,10 @@ fn how_it_came(image: &v1::Publication) -> String {
 }
 
 /// The layouts, from the widest to the narrowest; the first that fits the terminal is taken.
-const LAYOUTS: [&[Column<v1::Publication>]; 7] = [
-    &[NAME, CLOUD, STATE, BUILD, SINCE, VERIFIED, SIZE, HASH, BY, WHY, WHERE],
-    &[NAME, CLOUD, STATE, BUILD, SINCE, VERIFIED, SIZE, HASH],
+const LAYOUTS: [&[Column<v1::Publication>]; 8] = [
+    &[NAME, CLOUD, STATE, BUILD, SINCE, CONFIRMED, VERIFIED, SIZE, HASH, BY, WHY, WHERE],
+    &[NAME, CLOUD, STATE, BUILD, SINCE, CONFIRMED, VERIFIED, SIZE, HASH],
+    &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, CONFIRMED, VERIFIED, SIZE],
     &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, VERIFIED, SIZE],
     &[NAME, CLOUD, STATE, SHORT_BUILD, SINCE, VERIFIED],
     &[NAME, STATE, SHORT_BUILD, VERIFIED],
@@ -162,6 +165,7 @@ mod tests {
             kind: v1::PublicationKind::RolledBack.into(),
             why: "it did not boot".to_owned(),
             verified_at: Some(crate::clock::timestamp(0)),
+            confirmed_at: Some(crate::clock::timestamp_of(crate::clock::now() - chrono::TimeDelta::hours(3))),
             verified_verdict: v1::Verdict::Failed.into(),
             ..v1::Publication::default()
         };
@@ -174,6 +178,7 @@ mod tests {
         let said = table(std::slice::from_ref(&image), Style::plain());
         let said = said.as_str();
         assert!(said.contains("rolled back: it did not boot") && said.contains("failed "), "{said}");
+        assert!(said.contains("CONFIRMED") && said.contains("3 h ago"), "{said}");
         let held = v1::Publication {
             held: "in use".to_owned(),
             state: v1::PublicationState::Previous.into(),

@@ -13,14 +13,15 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
 
+use chrono::{DateTime, Utc};
 use image_manager_proto::v1::Hello;
 use image_manager_proto::{hex, proof_message};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 
 use super::conversation::clean;
+use crate::clock;
 
 /// Length of an Ed25519 public key, in bytes.
 pub(super) const KEY: usize = 32;
@@ -37,7 +38,7 @@ pub struct Claimant {
     /// What it says of itself: its version, and the build that baked it.
     pub says: String,
     /// When it came.
-    pub at: SystemTime,
+    pub at: DateTime<Utc>,
 }
 
 /// Why two claims do not go together.
@@ -71,7 +72,7 @@ impl Claimant {
         clean(&mut boot_id);
         clean(&mut says);
         let address = peer.map(|peer| peer.ip().to_canonical());
-        Self { key: hello.public_key.clone(), address, boot_id, says, at: SystemTime::now() }
+        Self { key: hello.public_key.clone(), address, boot_id, says, at: clock::now() }
     }
 
     /// What is wrong with another that comes with the same token. `may_reboot`: it may come from another boot, with the key
@@ -100,7 +101,7 @@ impl Claimant {
     /// All that is known of it, in a line.
     pub fn describe(&self) -> String {
         let key = if self.key.is_empty() { "none".to_owned() } else { hex(&Sha256::digest(&self.key)) };
-        let at = humantime::format_rfc3339_seconds(self.at);
+        let at = clock::rfc3339_seconds(self.at);
         let mut text = format!("from {} at {at}, boot id {}, key {key}", self.from(), self.boot_id);
         if !self.says.is_empty() {
             let _ = write!(text, ", {}", self.says);

@@ -6,6 +6,7 @@
 
 mod audit;
 mod builds;
+mod confirmed;
 mod controls;
 mod definition;
 mod follow_up;
@@ -17,6 +18,8 @@ mod newest;
 pub mod observations;
 mod outbox;
 mod parts;
+#[cfg(test)]
+mod plan_tests;
 mod points;
 mod principal;
 #[cfg(test)]

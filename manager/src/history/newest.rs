@@ -11,10 +11,12 @@ use crate::clock::timestamp;
 
 /// Builds of a schedule that are read at most.
 const MOST: u32 = 100;
+/// Of so many the trials are read: the newest is under way or has ended, and the one before has ended in any case.
+const WITH_TRIALS: usize = 2;
 
 impl History {
-    /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason,
-    /// times and trials only.
+    /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason and
+    /// times only, and the trials of the newest two.
     pub async fn newest_of_each(
         &self,
         schedules: Vec<String>,
@@ -43,12 +45,13 @@ impl History {
                 let builds = rows.collect::<Result<Vec<_>, _>>()?;
                 found.insert(schedule, builds);
             }
-            let mut all: Vec<&mut v1::Build> = found.values_mut().flatten().collect();
-            parts::add_trials(connection, &mut all)?;
+            let told = found.values_mut().flat_map(|builds| builds.iter_mut().take(WITH_TRIALS));
+            parts::add_trials(connection, &mut told.collect::<Vec<_>>())?;
             Ok(found)
         })
         .await
     }
+
     /// The builds because of which each of these schedules needs attention, bare, those that failed first; a schedule
     /// without one is absent. They are its newest build with a verdict, and its newest verification with a verdict since a
     /// build passed: each only where it did not pass. What was cancelled or skipped has no verdict, and hides none.

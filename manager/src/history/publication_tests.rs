@@ -261,3 +261,29 @@ async fn an_image_is_compared_with_the_one_that_had_its_name_before() {
     gone.await.unwrap();
     assert_eq!(before().await, ["01b ", "01d ", "01c ", "01a "]);
 }
+
+#[tokio::test]
+async fn it_is_known_until_when_a_build_would_have_made_the_same_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    let id = |number: u32| format!("019a4188-8e0{number}-7000-8000-00000000000{number}");
+    let confirmed = async |name: &str| {
+        let rows = history.current_publications(10).await.unwrap();
+        let row = rows.into_iter().find(|row| row.name == name).unwrap();
+        (row.confirmed_by.clone(), row.confirmed_at)
+    };
+    publish(&history, &id(0), "web").await;
+    publish(&history, &id(1), "other").await;
+    publish(&history, "imported", "unknown").await;
+    let began = |number: u32| crate::clock::began(&id(number)).map(crate::clock::timestamp_of);
+    assert_eq!(confirmed("web").await, (id(0), began(0)), "by its own build");
+    for number in [2, 3] {
+        history.create_build(new_build(&id(number), "web")).await.unwrap();
+        history.skip_build(&id(number), &id(0), "nothing has changed").await.unwrap();
+    }
+    let ended = history.build(&id(3)).await.unwrap().finished_at;
+    assert!(ended.is_some());
+    assert_eq!(confirmed("web").await, (id(3), ended), "by the newest that was skipped");
+    assert_eq!(confirmed("other").await, (id(1), began(1)), "that was another image");
+    assert_eq!(confirmed("unknown").await, (String::new(), None), "its id has no time");
+}

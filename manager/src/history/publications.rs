@@ -1,11 +1,11 @@
 //! Which image has, or had, which public name in which cloud. A row outlives its build's.
 
 use image_manager_proto::v1;
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
-use super::{History, HistoryError, now_ms, verified};
+use super::{History, HistoryError, confirmed, now_ms, verified};
 use crate::clock::timestamp;
 
 /// Which publications are asked for.
@@ -48,20 +48,15 @@ impl History {
     pub async fn publications(&self, filter: PublicationFilter) -> Result<PublicationPage, HistoryError> {
         self.read(move |connection| {
             let limit = filter.limit.clamp(1, PublicationFilter::MOST);
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM publication
-                 WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR cloud = ?2) AND (?3 IS NULL OR build_id = ?3)
-                    AND (?4 OR state <> 'removed')
-                 ORDER BY name, cloud, state <> 'current', build_id DESC LIMIT ?5 OFFSET ?6"
-            ))?;
-            let PublicationFilter { name, cloud, build_id, removed, after, .. } = &filter;
-            let values = params![name, cloud, build_id, removed, limit.saturating_add(1), after];
+            let mut statement = connection.prepare_cached(&page_question(&filter))?;
+            let PublicationFilter { name, cloud, build_id, after, .. } = &filter;
+            let values = params![name, cloud, build_id, limit.saturating_add(1), after];
             let mut publications: Vec<_> =
                 statement.query_map(values, publication)?.collect::<Result<_, _>>()?;
             let fit = usize::try_from(limit).unwrap_or(usize::MAX);
             let more = publications.len() > fit;
             publications.truncate(fit);
-            verified::tell(connection, &mut publications)?;
+            tell(connection, &mut publications)?;
             Ok(PublicationPage { publications, next: more.then(|| after.saturating_add(limit)) })
         })
         .await
@@ -96,7 +91,7 @@ impl History {
                 "SELECT {COLUMNS} FROM publication WHERE state = 'current' ORDER BY name, cloud LIMIT ?1"
             ))?;
             let mut current: Vec<_> = statement.query_map([limit], publication)?.collect::<Result<_, _>>()?;
-            verified::tell(connection, &mut current)?;
+            tell(connection, &mut current)?;
             Ok(current)
         })
         .await
@@ -106,7 +101,8 @@ impl History {
     pub async fn clouds_with_names(&self) -> Result<Vec<String>, HistoryError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT cloud FROM publication WHERE state <> 'removed' UNION SELECT cloud FROM handover ORDER BY 1 LIMIT ?1",
+                "SELECT cloud FROM publication INDEXED BY publication_there WHERE state <> 'removed'
+                 UNION SELECT cloud FROM handover ORDER BY 1 LIMIT ?1",
             )?;
             Ok(statement.query_map([PublicationFilter::MOST], |row| row.get(0))?.collect::<Result<_, _>>()?)
         })
@@ -165,6 +161,30 @@ impl History {
             })
             .await
     }
+}
+
+/// The rows of a page: ?1 to ?3 are name, cloud and build, ?4 and ?5 how many and after how many.
+pub(super) fn page_question(filter: &PublicationFilter) -> String {
+    // Said outright: rows whose image is gone are many times as many as the others, and no row is to be read for nothing.
+    let index = match (&filter.build_id, filter.removed) {
+        (Some(_), _) => "publication_by_build",
+        (None, false) => "publication_there",
+        (None, true) => "sqlite_autoindex_publication_1",
+    };
+    let wanted = |given: bool, column: &str, place: u32| {
+        if given { format!("{column} = ?{place}") } else { format!("?{place} IS NULL") }
+    };
+    let conditions = [
+        wanted(filter.name.is_some(), "name", 1),
+        wanted(filter.cloud.is_some(), "cloud", 2),
+        wanted(filter.build_id.is_some(), "build_id", 3),
+        if filter.removed { "true" } else { "state <> 'removed'" }.to_owned(),
+    ];
+    format!(
+        "SELECT {COLUMNS} FROM publication INDEXED BY {index} WHERE {}
+         ORDER BY name, cloud, state <> 'current', build_id DESC LIMIT ?4 OFFSET ?5",
+        conditions.join(" AND ")
+    )
 }
 
 /// The publications of a name of which images are there still that nothing keeps any more, by hash and why.
@@ -227,7 +247,13 @@ pub(super) fn published(
     Ok(())
 }
 
-/// Reads a row of [`COLUMNS`]; [`verified::tell`] adds when the image was verified last.
+/// What the history says of images beside their rows.
+fn tell(connection: &Connection, publications: &mut [v1::Publication]) -> Result<(), HistoryError> {
+    verified::tell(connection, publications)?;
+    confirmed::tell(connection, publications)
+}
+
+/// Reads a row of [`COLUMNS`]; [`tell`] adds when the image was verified and confirmed last.
 pub(super) fn publication(row: &Row<'_>) -> rusqlite::Result<v1::Publication> {
     let (state, kind): (String, String) = (row.get(2)?, row.get(9)?);
     Ok(v1::Publication {

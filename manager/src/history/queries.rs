@@ -57,6 +57,26 @@ impl History {
         self.read(move |connection| page(connection, &filter)).await
     }
 
+    /// The newest builds of each of these schedules, newest first, at most `each`, bare: one look for all of them.
+    pub async fn newest_builds(
+        &self,
+        schedules: Vec<String>,
+        each: u32,
+    ) -> Result<BTreeMap<String, Vec<v1::Build>>, HistoryError> {
+        self.read(move |connection| {
+            let mut found = BTreeMap::new();
+            for schedule in schedules {
+                let filter =
+                    BuildFilter { schedule: Some(schedule.clone()), limit: each, ..BuildFilter::default() };
+                let (builds, _) = rows(connection, &filter)?;
+                found.insert(schedule, builds);
+            }
+            parts::add_trials(connection, &mut found.values_mut().flatten().collect::<Vec<_>>())?;
+            Ok(found)
+        })
+        .await
+    }
+
     /// The id of the build of a schedule before this one, if there was any.
     pub async fn previous(&self, schedule: &str, id: &str) -> Result<Option<String>, HistoryError> {
         let (schedule, id) = (schedule.to_owned(), id.to_owned());
@@ -98,13 +118,7 @@ impl History {
 }
 
 fn page(connection: &Connection, filter: &BuildFilter) -> Result<Page, HistoryError> {
-    let limit = filter.limit.clamp(1, BuildFilter::MOST);
-    let (sql, values) = page_question(filter, limit);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut builds: Vec<v1::Build> =
-        statement.query_map(rusqlite::params_from_iter(values), build_row)?.collect::<Result<_, _>>()?;
-    let more = builds.len() > limit as usize;
-    builds.truncate(limit as usize);
+    let (mut builds, more) = rows(connection, filter)?;
     let next = if more { builds.last().map(|build| build.id.clone()) } else { None };
     if filter.bare {
         parts::add_trials(connection, &mut builds.iter_mut().collect::<Vec<_>>())?;
@@ -126,6 +140,18 @@ pub(super) fn bare(connection: &Connection, ids: &[String]) -> Result<Vec<v1::Bu
     parts::add_trials(connection, &mut builds.iter_mut().collect::<Vec<_>>())?;
     parts::add_failed_checks(connection, &mut builds)?;
     Ok(builds)
+}
+
+/// The builds of a page without any of their parts, and whether there are more.
+fn rows(connection: &Connection, filter: &BuildFilter) -> Result<(Vec<v1::Build>, bool), HistoryError> {
+    let limit = filter.limit.clamp(1, BuildFilter::MOST);
+    let (sql, values) = page_question(filter, limit);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut builds: Vec<v1::Build> =
+        statement.query_map(rusqlite::params_from_iter(values), build_row)?.collect::<Result<_, _>>()?;
+    let more = builds.len() > limit as usize;
+    builds.truncate(limit as usize);
+    Ok((builds, more))
 }
 
 /// The builds of a page, and one build more: it tells whether there is a next page.

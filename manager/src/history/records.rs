@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{History, HistoryError, TrialKey};
 
@@ -120,12 +120,7 @@ impl History {
     /// of it passed. `None`: that is not known any more.
     pub async fn obeys(&self, build_id: &str) -> Result<Option<String>, HistoryError> {
         let id = build_id.to_owned();
-        self.read(move |connection| {
-            let known = "SELECT coalesce((SELECT fingerprint FROM artifact WHERE build_id = ?1),
-                (SELECT max(agent_fingerprint) FROM trial WHERE build_id = ?1 AND verdict = 'passed'))";
-            Ok(connection.query_row(known, [id], |row| row.get(0))?)
-        })
-        .await
+        self.read(move |connection| Ok(obeys(connection, &id)?)).await
     }
 
     /// What a trial left that can be gone on from.
@@ -168,4 +163,11 @@ impl History {
             })
             .await
     }
+}
+
+/// As [`History::obeys`].
+pub(super) fn obeys(connection: &Connection, build_id: &str) -> rusqlite::Result<Option<String>> {
+    let known = "SELECT coalesce((SELECT fingerprint FROM artifact WHERE build_id = ?1),
+        (SELECT max(agent_fingerprint) FROM trial WHERE build_id = ?1 AND verdict = 'passed'))";
+    connection.prepare_cached(known)?.query_row([build_id], |row| row.get(0))
 }

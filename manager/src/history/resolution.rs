@@ -11,14 +11,20 @@ const PREVIOUS: &str = "previous";
 const LAST_GOOD: &str = "last-good";
 /// Builds that are told of when several fit.
 const CANDIDATES: usize = 5;
-/// Least characters of a piece of an id that is not its beginning: fewer fit too many.
+/// Least characters of a piece of an id that is not its beginning: fewer fit too many, and the indexes have as many.
 const LEAST: usize = 4;
-/// The newest builds, among which such a piece is looked for.
-const NEWEST: u32 = 100_000;
 /// Schedules that are named when none is near.
 const MOST_NAMES: usize = 10;
 /// Schedules among which a name that was misspelt is looked for.
 const SCHEDULES: u32 = 1000;
+
+/// The builds whose id ends with a piece, or whose id's last part begins with it: a UUID's last part begins with its 25th
+/// character. The indexes lead to those that share four characters with it.
+pub(super) const CONTAINS: &str = "SELECT id FROM build INDEXED BY build_by_last_part
+        WHERE substr(id, 25, 4) = substr(?1, 1, 4) AND substr(id, 25, length(?1)) = ?1
+    UNION SELECT id FROM build INDEXED BY build_by_end
+        WHERE substr(id, -4) = substr(?1, -4) AND substr(id, -length(?1)) = ?1
+    ORDER BY id DESC LIMIT 6";
 
 impl History {
     /// The id of the build that `text` names: `latest`; `previous`, which is the one of the same schedule before that; a
@@ -113,12 +119,7 @@ fn resolve(connection: &Connection, text: &str) -> Result<String, HistoryError> 
     let begins = "SELECT id FROM build WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id DESC LIMIT 6";
     let mut found = ids(connection, begins, &piece)?;
     if found.is_empty() && piece.len() >= LEAST {
-        // A UUID's last part begins with its 25th character.
-        let contains = format!(
-            "SELECT id FROM (SELECT id FROM build ORDER BY id DESC LIMIT {NEWEST})
-                WHERE substr(id, -length(?1)) = ?1 OR substr(id, 25, length(?1)) = ?1 LIMIT 6"
-        );
-        found = ids(connection, &contains, &piece)?;
+        found = ids(connection, CONTAINS, &piece)?;
     }
     match found.as_slice() {
         [] => Err(unknown(connection, text)?),

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::builds::{Ending, advance};
 use super::names::{ENDS, Named as _};
 use super::points::Point;
-use super::{DefinitionPart, History, HistoryError, definition};
+use super::{DefinitionPart, History, HistoryError, definition, records};
 
 /// Most artifacts that are looked at for whether what is kept of them is still needed.
 const MOST: u32 = 100;
@@ -28,6 +28,8 @@ pub struct Before {
     pub schedule_digest: String,
     /// SHA-256 of what is kept of its artifact; `None` when nothing is.
     pub packages_sha256: Option<String>,
+    /// Fingerprint of the certificate that its image's agent obeys; `None` when that is not known.
+    pub fingerprint: Option<String>,
     /// Its trials: target, cloud, whether it passed.
     pub trials: Vec<(String, String, bool)>,
     /// The public names that its image has, or had: cloud, name, and what has become of that.
@@ -123,6 +125,7 @@ fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryEr
         .optional()?;
     let Some(mut before) = found else { return Ok(None) };
     before.definition = definition::parts(connection, &before.id)?;
+    before.fingerprint = records::obeys(connection, &before.id)?;
     let mut trials = connection.prepare_cached(
         "SELECT target, cloud, coalesce(verdict, '') = 'passed' FROM trial WHERE build_id = ?1 ORDER BY position",
     )?;
@@ -172,7 +175,7 @@ mod tests {
     async fn build(history: &History, id: &str, end: S) {
         queue(history, id).await;
         let artifact = ArtifactRecord {
-            fingerprint: None,
+            fingerprint: Some(format!("certificate of {id}")),
             file: id.into(),
             sha512: String::new(),
             schedule_digest: format!("digest of {id}"),
@@ -232,6 +235,7 @@ mod tests {
             (before.id.as_str(), before.passed, before.schedule_digest.as_str()),
             ("6", true, "digest of 6")
         );
+        assert_eq!(before.fingerprint.as_deref(), Some("certificate of 6"));
         assert_eq!(before.trials, [("local".to_owned(), "local".to_owned(), false)]);
         assert_eq!(before.published, []);
     }

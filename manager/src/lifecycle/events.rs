@@ -1,10 +1,10 @@
 //! What happens to builds, told to whoever watches. Watchers only read; a slow one loses events, not the
 //! build its pace.
 
-use std::time::SystemTime;
-
 use image_manager_proto::v1::{self, build_event};
 use tokio::sync::broadcast;
+
+use crate::clock;
 
 /// Events that a slow watcher may lag behind before it loses some.
 const BACKLOG: usize = 4096;
@@ -49,7 +49,7 @@ impl Bus {
     }
 
     fn tell_of(&self, build_id: &str, target: &str, kind: build_event::Kind) {
-        let time = Some(SystemTime::now().into());
+        let time = Some(clock::timestamp_of(clock::now()));
         let event = v1::BuildEvent { time, target: target.to_owned(), kind: Some(kind) };
         // No watcher is no error.
         let _ = self.sender.send(Told { build_id: build_id.to_owned(), event });

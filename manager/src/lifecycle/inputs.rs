@@ -299,6 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_repositorys_key_is_part_of_the_definition_and_where_it_lies_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let mut image = image(place.path(), "robot:swordfish\n");
+        let mut value = |file: &str, content: &str| {
+            let path = place.path().join(file);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            image.repositories[0].key_file = Some(path);
+            read(&image).unwrap().parts.into_iter().find(|part| part.kind == "repository").unwrap().value
+        };
+        let first = value("ours.gpg", "one key");
+        assert_ne!(value("ours.gpg", "another key"), first);
+        assert_eq!(value("moved.gpg", "one key"), first);
+    }
+
+    #[test]
     fn what_is_read_is_given_to_the_build_and_named_in_the_definition() {
         let place = tempfile::tempdir().unwrap();
         let image = image(place.path(), "robot:swordfish\n");

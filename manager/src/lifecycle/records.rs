@@ -1,12 +1,13 @@
 //! Where it is recorded what becomes of builds: in the history, to those who watch, and in the counts.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use chrono::DateTime;
 use image_manager_proto::v1::build_event;
 
 use super::events::Bus;
 use super::metrics::Metrics;
+use crate::clock;
 use crate::history::{Entries, FollowUp, History, HistoryError};
 use crate::schedules::Schedules;
 
@@ -50,9 +51,8 @@ impl Records {
         if let Ok(build) = self.history.build(id).await {
             self.metrics.ended(&build);
         }
-        if let Some(at) = follow_up.retry_at.and_then(|ms| u64::try_from(ms).ok()) {
-            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
-            tracing::info!(build = id, schedule, at = %humantime::format_rfc3339_seconds(at), "is retried");
+        if let Some(at) = follow_up.retry_at.and_then(DateTime::from_timestamp_millis) {
+            tracing::info!(build = id, schedule, at = clock::rfc3339_seconds(at), "is retried");
         }
         if let Some(reason) = follow_up.paused {
             tracing::warn!(schedule, "paused itself: {reason}");

@@ -96,6 +96,7 @@ async fn unchanged(
     let before = history.before(&driver.id).await.map_err(|error| error.to_string())?;
     let before = before.ok_or("the schedule has not been built before")?;
     comparable(&before, &driver.schedule, skip, clock::now().timestamp_millis())?;
+    obeys_this_manager(&before, driver.fingerprint())?;
     let sha256 = before.packages_sha256.clone().unwrap_or_default();
     let now = defined_now(driver, &before, elements).await?;
     same_definition(&before, &now)?;
@@ -152,6 +153,19 @@ fn comparable(before: &Before, schedule: &Schedule, skip: Skip, now_ms: i64) -> 
         return Err(format!("nothing is stored from build {id} to ask its mirrors with"));
     }
     Ok(())
+}
+
+/// Whether the agent of its image would obey this manager: not after the gateway got another certificate, and then no
+/// verification of the image could pass. Pure.
+fn obeys_this_manager(before: &Before, fingerprint: &str) -> Result<(), String> {
+    let id = &before.id;
+    match before.fingerprint.as_deref() {
+        Some(obeyed) if obeyed == fingerprint => Ok(()),
+        Some(_) => {
+            Err(format!("the agent in the image of build {id} obeys another certificate than the gateway's"))
+        }
+        None => Err(format!("which certificate the agent in the image of build {id} obeys is not known")),
+    }
 }
 
 /// Whether it passed on the targets that there are now, and has its name in each cloud. Pure.
@@ -320,6 +334,7 @@ mod tests {
             definition: vec![part(ELEMENT, "web", "1", "own"), part("agent", "image-manager-agent", "1", "")],
             schedule_digest: digest_of(&schedule("")),
             packages_sha256: Some("s".to_owned()),
+            fingerprint: Some("f".to_owned()),
             trials: vec![("local".to_owned(), "local".to_owned(), true)],
             published: vec![("local".to_owned(), "web".to_owned(), PublicationState::Current)],
         }
@@ -367,6 +382,15 @@ mod tests {
             let said = compared(&before, &schedule("")).unwrap_err();
             assert!(said.contains(why), "{why}: {said}");
         }
+    }
+
+    #[test]
+    fn another_certificate_of_the_gateway_is_a_reason_to_build() {
+        assert_eq!(obeys_this_manager(&before(), "f"), Ok(()));
+        let why = obeys_this_manager(&before(), "other").unwrap_err();
+        assert_eq!(why, "the agent in the image of build b obeys another certificate than the gateway's");
+        let unknown = Before { fingerprint: None, ..before() };
+        assert!(obeys_this_manager(&unknown, "f").unwrap_err().ends_with("is not known"));
     }
 
     #[test]

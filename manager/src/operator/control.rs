@@ -14,7 +14,7 @@ use super::access::{Access, Caller, Role};
 use super::statuses::{expect_past, history_status, page_size, token_status, trigger_status};
 use super::{publications, watch};
 use crate::clock;
-use crate::clock::{milliseconds, timestamp};
+use crate::clock::{milliseconds, timestamp, timestamp_of};
 use crate::history::{BuildFilter, Principal, ReportQuery, ScheduleState};
 use crate::lifecycle::{Manager, TriggerOptions, compare, state};
 use crate::schedules::{OnFailure, Schedule, Target, planner};
@@ -23,6 +23,8 @@ use crate::schedules::{OnFailure, Schedule, Target, planner};
 const PAGE: u32 = 50;
 /// Most bytes of a page: clients refuse messages over 4 MiB by default.
 const PAGE_BYTES: usize = 3 << 20;
+/// Builds of a schedule that are looked at: one of them at most is under way.
+const NEWEST: u32 = 2;
 /// Fire times that are told of each schedule.
 const NEXT_FIRES: usize = 3;
 
@@ -131,15 +133,17 @@ impl ImageManager for Control {
         _request: Request<v1::ListSchedulesRequest>,
     ) -> Answer<v1::ListSchedulesResponse> {
         let history = self.manager.history();
-        let states = history.schedule_states().await.map_err(history_status)?;
         let current = self.manager.schedules();
-        let names = current.schedules.iter().map(|schedule| schedule.name.clone()).collect();
+        let names: Vec<String> = current.schedules.iter().map(|schedule| schedule.name.clone()).collect();
+        let states = history.schedule_states().await.map_err(history_status)?;
+        let mut newest = history.newest_builds(names.clone(), NEWEST).await.map_err(history_status)?;
         let mut needing = history.needing_attention(names).await.map_err(history_status)?;
-        let mut schedules = Vec::new();
-        for schedule in &current.schedules {
-            let concerns = needing.remove(&schedule.name).unwrap_or_default();
-            schedules.push(self.message(schedule, states.get(&schedule.name), concerns).await?);
-        }
+        let told = current.schedules.iter().map(|schedule| {
+            let newest = newest.remove(&schedule.name).unwrap_or_default();
+            let needs_attention = needing.remove(&schedule.name).unwrap_or_default();
+            message(schedule, states.get(&schedule.name), newest, needs_attention)
+        });
+        let schedules = told.collect();
         let schedules_error = self.manager.schedules_error().unwrap_or_default();
         let problems = self.manager.problems().await.map_err(history_status)?;
         Ok(Response::new(v1::ListSchedulesResponse { schedules, schedules_error, problems }))
@@ -289,51 +293,49 @@ impl Control {
         let history = self.manager.history();
         history.set_paused(name, paused, by).await.map_err(history_status)?;
         let states = history.schedule_states().await.map_err(history_status)?;
-        let needing = history.needing_attention(vec![name.to_owned()]).await.map_err(history_status)?;
-        let concerns = needing.into_values().flatten().collect();
-        Ok(Response::new(self.message(&schedule, states.get(name), concerns).await?))
+        let names = vec![name.to_owned()];
+        let mut newest = history.newest_builds(names.clone(), NEWEST).await.map_err(history_status)?;
+        let needing = history.needing_attention(names).await.map_err(history_status)?;
+        let newest = newest.remove(name).unwrap_or_default();
+        let needs_attention = needing.into_values().flatten().collect();
+        Ok(Response::new(message(&schedule, states.get(name), newest, needs_attention)))
     }
+}
 
-    async fn message(
-        &self,
-        schedule: &Schedule,
-        state: Option<&ScheduleState>,
-        needs_attention: Vec<v1::Build>,
-    ) -> Result<v1::Schedule, Status> {
-        let paused = state.is_some_and(|state| state.paused);
-        let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
-        let schedule_name = Some(schedule.name.clone());
-        // One of them at most is under way.
-        let newest = BuildFilter { schedule: schedule_name, limit: 2, bare: true, ..BuildFilter::default() };
-        let newest = self.manager.history().builds(newest).await.map_err(history_status)?.builds;
-        let last_ended_build = newest.iter().find(|build| state::is_end(build.state())).cloned();
-        let last_build = newest.into_iter().next();
-        Ok(v1::Schedule {
-            name: schedule.name.clone(),
-            cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
-            timezone: schedule.timezone.to_string(),
-            cloud: match schedule.clouds().as_slice() {
-                [cloud] => (*cloud).to_owned(),
-                _ => String::new(),
-            },
-            publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),
-            paused,
-            pause_reason: state.map(|state| state.pause_reason.clone()).unwrap_or_default(),
-            paused_at: state.and_then(|state| state.paused_at).map(timestamp),
-            paused_by: state.map(|state| state.paused_by.clone()).unwrap_or_default(),
-            failures_in_a_row: state.map(|state| state.failures).unwrap_or_default(),
-            retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
-            next_fires: fires.into_iter().map(|time| std::time::SystemTime::from(time).into()).collect(),
-            last_build,
-            last_ended_build,
-            needs_attention,
-            targets: schedule.targets.iter().map(target).collect(),
-            reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
-            rolls_back: schedule.on_failure == OnFailure::RollBack,
-            next_reverify: planner::next_reverify(schedule, clock::now())
-                .filter(|_| !paused)
-                .map(|time| std::time::SystemTime::from(time).into()),
-        })
+/// A schedule as the interface has it, with its newest builds, and those because of which it needs attention.
+fn message(
+    schedule: &Schedule,
+    state: Option<&ScheduleState>,
+    newest: Vec<v1::Build>,
+    needs_attention: Vec<v1::Build>,
+) -> v1::Schedule {
+    let paused = state.is_some_and(|state| state.paused);
+    let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
+    let last_ended_build = newest.iter().find(|build| state::is_end(build.state())).cloned();
+    let last_build = newest.into_iter().next();
+    v1::Schedule {
+        name: schedule.name.clone(),
+        cron: schedule.cron.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
+        timezone: schedule.timezone.to_string(),
+        cloud: match schedule.clouds().as_slice() {
+            [cloud] => (*cloud).to_owned(),
+            _ => String::new(),
+        },
+        publish_name: schedule.publish.as_ref().map(|publish| publish.name.clone()).unwrap_or_default(),
+        paused,
+        pause_reason: state.map(|state| state.pause_reason.clone()).unwrap_or_default(),
+        paused_at: state.and_then(|state| state.paused_at).map(timestamp),
+        paused_by: state.map(|state| state.paused_by.clone()).unwrap_or_default(),
+        failures_in_a_row: state.map(|state| state.failures).unwrap_or_default(),
+        retry_at: state.and_then(|state| state.retry.as_ref()).map(|retry| timestamp(retry.due_at)),
+        next_fires: fires.into_iter().map(timestamp_of).collect(),
+        last_build,
+        last_ended_build,
+        needs_attention,
+        targets: schedule.targets.iter().map(target).collect(),
+        reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
+        rolls_back: schedule.on_failure == OnFailure::RollBack,
+        next_reverify: planner::next_reverify(schedule, clock::now()).filter(|_| !paused).map(timestamp_of),
     }
 }
 

@@ -1,8 +1,12 @@
 //! `/metrics`: what Prometheus scrapes. Every set of labels is bounded; `monitoring/` has a dashboard and alerts
 //! made of these names.
 
+mod images;
+mod intervals;
+
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,8 +14,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
-use image_manager_proto::v1::{self, BuildState, Verdict};
+use image_manager_proto::v1::BuildState;
 
+use self::intervals::Intervals;
 use super::exposition::Exposition;
 use crate::clock;
 use crate::history::{HistoryError, Named as _, ScheduleState};
@@ -23,10 +28,6 @@ use crate::untrusted::Untrusted;
 /// The value of a gauge for a schedule; none where it does not apply.
 type Value<'a> = &'a dyn Fn(&Schedule) -> Option<f64>;
 
-/// So many of the next fire times are looked at for the longest time between two: a week of an entry that fires
-/// seven times a day.
-const FIRES: usize = 50;
-
 /// Names whose images' age is told.
 const IMAGES: u32 = 1000;
 
@@ -35,11 +36,11 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The page of metrics. It asks for a viewer, as all that is only read on this port.
 pub(super) fn routes(manager: Manager) -> Router {
-    Router::new().route("/metrics", get(page)).with_state(manager)
+    Router::new().route("/metrics", get(page)).with_state((manager, Arc::default()))
 }
 
-async fn page(State(manager): State<Manager>) -> Response {
-    match render(&manager).await {
+async fn page(State((manager, intervals)): State<(Manager, Arc<Intervals>)>) -> Response {
+    match render(&manager, &intervals).await {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, Untrusted::from(format!("{error}\n")).in_lines().into_owned())
@@ -48,7 +49,7 @@ async fn page(State(manager): State<Manager>) -> Response {
     }
 }
 
-async fn render(manager: &Manager) -> Result<String, HistoryError> {
+async fn render(manager: &Manager, intervals: &Intervals) -> Result<String, HistoryError> {
     let history = manager.history();
     let (unfinished, states) = (history.unfinished().await?, history.schedule_states().await?);
     let leftovers = history.leftover_resources().await?.len();
@@ -87,52 +88,13 @@ async fn render(manager: &Manager) -> Result<String, HistoryError> {
         "Of those, resources whose removal was tried and failed.",
         stuck,
     );
-    schedule_gauges(&mut page, &counts, &schedules.schedules, &states);
-    images(&mut page, &history.current_publications(IMAGES).await?);
+    intervals.keep(&schedules.schedules);
+    schedule_gauges(&mut page, (&counts, intervals), &schedules.schedules, &states);
+    images::write(&mut page, &history.current_publications(IMAGES).await?, &schedules.schedules);
     deliveries(&mut page, &counts);
     general(&mut page, manager);
     host(&mut page, manager);
     Ok(page.finish())
-}
-
-/// How old the image is that each name has.
-fn images(page: &mut Exposition, current: &[v1::Publication]) {
-    let name = "image_manager_image_age_seconds";
-    page.family(
-        name,
-        "gauge",
-        "Seconds since the build of the image that has the name began, by name and cloud.",
-    );
-    let now = clock::now().timestamp();
-    for image in current {
-        // An image that a name went back to is as old as it is.
-        let made = clock::began(&image.build_id).map(|time| time.timestamp());
-        let since = made.or(image.published_at.as_ref().map(|time| time.seconds)).unwrap_or(now);
-        let labels = [("name", image.name.as_str()), ("cloud", image.cloud.as_str())];
-        page.sample(name, &labels, now.saturating_sub(since).max(0));
-    }
-    verified(page, current);
-}
-
-/// When the image that each name has was verified last, and how that ended.
-fn verified(page: &mut Exposition, current: &[v1::Publication]) {
-    let name = "image_manager_image_verified_timestamp_seconds";
-    let help =
-        "When the image that has the name was verified last, by its build or later, whatever the result.";
-    page.family(name, "gauge", help);
-    for image in current {
-        if let Some(at) = &image.verified_at {
-            page.sample(name, &[("name", &image.name), ("cloud", &image.cloud)], at.seconds);
-        }
-    }
-    let name = "image_manager_image_verified";
-    page.family(name, "gauge", "1 for the last verdict, 0 for the others, by name and cloud.");
-    for image in current.iter().filter(|image| image.verified_at.is_some()) {
-        for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Errored] {
-            let labels = [("name", &*image.name), ("cloud", &*image.cloud), ("verdict", verdict.word())];
-            page.sample(name, &labels, u8::from(image.verified_verdict() == verdict));
-        }
-    }
 }
 
 fn builds(page: &mut Exposition, counts: &Counts, schedules: &[Schedule]) {
@@ -202,10 +164,11 @@ fn under_way(page: &mut Exposition, unfinished: &[(String, BuildState)]) {
 
 fn schedule_gauges(
     page: &mut Exposition,
-    counts: &Counts,
+    (counts, intervals): (&Counts, &Intervals),
     schedules: &[Schedule],
     states: &BTreeMap<String, ScheduleState>,
 ) {
+    let now = clock::now();
     let gauges: [(&str, &str, Value<'_>); 6] = [
         (
             "image_manager_last_success_timestamp_seconds",
@@ -215,7 +178,7 @@ fn schedule_gauges(
         (
             "image_manager_schedule_interval_seconds",
             "Longest time between fire times, now and among the next ones; absent for a schedule on demand only.",
-            &interval,
+            &|schedule| intervals.longest(schedule, now),
         ),
         (
             "image_manager_schedule_next_fire_timestamp_seconds",
@@ -265,11 +228,6 @@ fn next_fire(schedule: &Schedule) -> Option<f64> {
 fn since_epoch(time: DateTime<Utc>) -> f64 {
     let since = std::time::SystemTime::from(time).duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
-}
-
-fn interval(schedule: &Schedule) -> Option<f64> {
-    let gap = planner::longest_gap(schedule, crate::clock::now(), FIRES)?;
-    Some(gap.to_std().unwrap_or_default().as_secs_f64())
 }
 
 fn deliveries(page: &mut Exposition, counts: &Counts) {

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::statuses::history_status;
+use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, state};
 
@@ -109,7 +110,7 @@ async fn looked_after(manager: &Manager, id: &str) -> Result<Option<v1::Build>, 
 
 fn snapshot(build: v1::Build) -> v1::BuildEvent {
     v1::BuildEvent {
-        time: Some(std::time::SystemTime::now().into()),
+        time: Some(clock::timestamp_of(clock::now())),
         target: String::new(),
         kind: Some(build_event::Kind::Build(build)),
     }

@@ -1,7 +1,6 @@
 //! What a notice says: as JSON for programs, by itself or in an envelope of CloudEvents, or as one text for chat rooms.
 //! Pure.
 
-use chrono::DateTime;
 use image_manager_proto::v1;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
@@ -61,7 +60,7 @@ fn cloud_event(notice: &OutboxEntry, data: &Json, public_url: &str) -> Json {
         "id": notice.id.to_string(),
         "source": public_url,
         "type": format!("image_manager.v1.{}", event(notice)),
-        "time": rfc3339(notice.created_at),
+        "time": clock::rfc3339_of(notice.created_at),
         "datacontenttype": "application/json",
         "data": data,
     });
@@ -77,7 +76,7 @@ fn program(notice: &OutboxEntry, build: Option<&v1::Build>, link: &str) -> Json 
         "version": 1,
         "id": notice.id,
         "event": event(notice),
-        "time": rfc3339(notice.created_at),
+        "time": clock::rfc3339_of(notice.created_at),
         "schedule": notice.schedule,
         "link": link,
     });
@@ -160,13 +159,8 @@ pub(super) fn short(text: &str) -> String {
     }
 }
 
-fn rfc3339(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms).map(clock::rfc3339).unwrap_or_default()
-}
-
 fn time(time: Option<&Timestamp>) -> Option<String> {
-    let time = time?;
-    Some(rfc3339(clock::milliseconds(time)))
+    time.map(|time| clock::rfc3339_of(clock::milliseconds(time)))
 }
 
 #[cfg(test)]

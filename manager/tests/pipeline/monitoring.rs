@@ -127,6 +127,14 @@ fn shipped_files_ask_for_what_is_there(metrics: &str) {
         .flat_map(|panel| panel["targets"].as_array().unwrap())
         .map(|target| target["expr"].as_str().unwrap().to_owned())
         .collect();
+    // What a variable of the dashboard lists the values of.
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let listed: Vec<String> = variables
+        .filter(|variable| variable["type"] == "query")
+        .flat_map(|variable| ["query", "definition"].map(|key| variable[key].as_str().unwrap().to_owned()))
+        .collect();
+    assert!(!listed.is_empty(), "there is no choice of schedules");
+    asked.extend(listed);
     asked.push(std::fs::read_to_string(directory.join("alerts.yml")).unwrap());
     for query in asked {
         let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');

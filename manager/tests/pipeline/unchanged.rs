@@ -19,6 +19,8 @@ use repository::{Listed, Repository, stanza};
 
 const PACKAGES: [Listed<'static>; 2] = [("dpkg", "1.21", ""), ("tool", "1.0", "")];
 const ELEMENT: &str = "own/tiny/install.d/50-tiny";
+/// The key of the schedule's own repository.
+const KEY: &str = "ours.asc";
 
 fn write(place: &Path, path: &str, content: impl AsRef<[u8]>) {
     let path = place.join(path);
@@ -40,6 +42,7 @@ fn site(repository: &Repository) -> Place {
     write(at, "image/etc/apt/sources.list", source);
     write(at, "image/k.asc", repository.key());
     write(at, ELEMENT, "true\n");
+    write(at, KEY, repository.key());
     schedule(&place, repository, "");
     place
 }
@@ -49,7 +52,9 @@ fn schedule(place: &Place, repository: &Repository, variables: &str) {
     let files = place.path().join("image");
     let more = format!(
         "cron = \"0 0 29 2 *\"\npublish = {{ name = \"tiny\" }}\nskip = {{ unchanged = true }}\nchecks = {{ disk = {{}} }}\n\
-         image.environment = {{ TINY_FILES = \"{}\", OUR_MIRROR = \"{}\"{variables} }}",
+         image.repositories = [{{ name = \"ours\", url = \"{1}\", suites = [\"stable\"], components = [\"main\"], \
+         key_file = \"{KEY}\" }}]\n\
+         image.environment = {{ TINY_FILES = \"{0}\", OUR_MIRROR = \"{1}\"{variables} }}",
         files.display(),
         repository.address
     );
@@ -124,6 +129,13 @@ fn a_second_run_makes_nothing_unless_something_has_changed() {
     builds(&place, &[], "element tiny");
     schedule(&place, &repository, ", TINY_WORD = \"x\"");
     builds(&place, &[], "the schedule has changed");
+    let mut key = repository.key();
+    key.push(b'\n');
+    write(place.path(), KEY, key);
+    builds(&place, &[], "repository ours");
+    // Of a state directory that was restored without it, say: the published image's agent would obey nobody.
+    fs::remove_dir_all(place.state().join("tls")).unwrap();
+    builds(&place, &[], "obeys another certificate than the gateway's");
     let other = place.path().join("agent");
     let mut program = fs::read(super::harness::agent()).unwrap();
     program.push(0);
@@ -223,6 +235,13 @@ fn a_manager_that_serves_skips_and_counts_it_as_fresh() {
         line("image_manager_builds_total{schedule=\"tiny\",verdict=\"skipped\"}").ends_with(" 1"),
         "{metrics}"
     );
+    let images: Json = serde_json::from_str(&place.expect(&["images", "--format", "json"], 0)).unwrap();
+    let confirmed = ["build_id", "confirmed_by", "confirmed_at"].map(|key| images[0][key].clone());
+    assert_eq!(confirmed, [first["id"].clone(), build["id"].clone(), build["finished_at"].clone()]);
+    let told =
+        "image_manager_image_confirmed_timestamp_seconds{name=\"tiny\",cloud=\"local\",schedule=\"tiny\"}";
+    let ended = chrono::DateTime::parse_from_rfc3339(build["finished_at"].as_str().unwrap()).unwrap();
+    assert!(line(told).ends_with(&format!(" {}", ended.timestamp())), "{metrics}");
     drop(control);
     assert_eq!(serving.terminate(), Some(0));
     assert_eq!(place.history().len(), 2);

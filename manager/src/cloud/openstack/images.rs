@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -13,6 +13,7 @@ use super::by_name::remove_each;
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
 use super::upload::Sums;
+use crate::clock;
 use crate::cloud::{
     CloudError, EntryId, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
 };
@@ -258,7 +259,7 @@ fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) 
         ("architecture", json!(new.arch.machine())),
         ("os_type", json!("linux")),
         ("hw_qemu_guest_agent", json!("yes")),
-        (BUILD_DATE, json!(now.to_rfc3339_opts(SecondsFormat::Secs, true))),
+        (BUILD_DATE, json!(clock::rfc3339_seconds(now))),
     ]);
     let firmware = new.firmware.map(Firmware::properties).unwrap_or_default();
     properties.extend(firmware.iter().map(|(name, value)| (*name, json!(value))));

@@ -1,7 +1,9 @@
 //! Whose word a build hears: to whom a server's token is bound, and what ends the build when somebody else comes with it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use chrono::DateTime;
 
 use crate::cloud::{Server, is_own_address};
 use crate::gateway::{Claimant, Contest, Session};
@@ -25,12 +27,11 @@ pub(super) fn uncontested(session: &Session) -> Result<(), Failure> {
 
 /// As the history keeps it.
 pub(super) fn to_record(claimant: &Claimant) -> Claim {
-    let at = claimant.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Claim {
         key: image_manager_proto::hex(&claimant.key),
         address: claimant.address.map(|address| address.to_string()).unwrap_or_default(),
         boot_id: claimant.boot_id.clone(),
-        at_ms: i64::try_from(at.as_millis()).unwrap_or(i64::MAX),
+        at_ms: claimant.at.timestamp_millis(),
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn from_record(claim: &Claim) -> Result<Claimant, Failure> {
         address: claim.address.parse().ok(),
         boot_id: claim.boot_id.clone(),
         says: "attached to an earlier manager".to_owned(),
-        at: SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(claim.at_ms).unwrap_or_default()),
+        at: DateTime::from_timestamp_millis(claim.at_ms).unwrap_or_default(),
     })
 }
 
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_claim_comes_back_from_the_history() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
+        let at = DateTime::from_timestamp_millis(1_800_000_000_123).unwrap();
         let claimant = Claimant {
             key: (0..32).collect(),
             address: Some("192.0.2.7".parse().unwrap()),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
 use super::{claim, judgement, observed, own_clock, own_identity, second_opinion};
+use crate::clock;
 use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
@@ -384,7 +385,7 @@ async fn note_hello(trial: &Trial, log: &mut AgentLog, hello: &v1::Hello) {
 /// Appends what the agent said to its log and tells watchers.
 async fn note(trial: &Trial, log: &mut AgentLog, mut what: serde_json::Value) {
     if let Some(object) = what.as_object_mut() {
-        object.insert("time".to_owned(), json!(chrono::Utc::now().to_rfc3339()));
+        object.insert("time".to_owned(), json!(clock::rfc3339(clock::now())));
     }
     let line = what.to_string();
     trial.log(v1::LogSource::Agent, &line);

@@ -7,6 +7,7 @@ use prost_types::Timestamp;
 use serde_json::Value as Json;
 
 use super::{figures, marks};
+use crate::clock;
 use crate::cloud::ResourceKind;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::trials::{self, several};
@@ -63,7 +64,7 @@ pub(super) struct Timeline<'a> {
 
 impl<'a> Timeline<'a> {
     pub(super) fn of(build: &'a v1::Build) -> Self {
-        let now = Timestamp::from(std::time::SystemTime::now());
+        let now = clock::timestamp_of(clock::now());
         Self { began: build.started_at.as_ref(), ended: build.finished_at.as_ref(), now }
     }
 

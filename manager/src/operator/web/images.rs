@@ -229,6 +229,12 @@ fn row(image: &v1::Publication, before: Option<&str>, can_be_verified: bool) -> 
                         }
                     }
                 }
+                @if !image.confirmed_by.is_empty() && image.confirmed_by != image.build_id {
+                    p.muted {
+                        a.plain href={ "/builds/" (image.confirmed_by) } { "unchanged" }
+                        " as of " (figures::instant(image.confirmed_at.as_ref()))
+                    }
+                }
             }
             td {
                 (verified(image))
