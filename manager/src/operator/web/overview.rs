@@ -213,7 +213,7 @@ impl View<'_> {
                 div.who {
                     // Below the heading of a group, where there are groups.
                     @if self.groups.is_empty() { h2 { (link) } } @else { h3 { (link) } }
-                    p.why { (self.said(standing)) }
+                    p.why { (Self::said(standing)) }
                 }
                 div.past { (marks::small_strip(&standing.builds)) }
                 div.next { (next(standing)) }
@@ -223,7 +223,7 @@ impl View<'_> {
     }
 
     /// In one line what there is to know of its newest builds.
-    fn said(&self, standing: &Standing) -> Markup {
+    fn said(standing: &Standing) -> Markup {
         let told = standing.told();
         let why =
             |build: &v1::Build| html! { @if build.verification { "verification: " } (marks::why(build)) };
