@@ -23,6 +23,7 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+pub use self::published::Meant;
 pub(super) use self::published::Standing;
 
 use self::choosing::{asked_for, by_cloud, handover, last_good};
