@@ -51,8 +51,9 @@ pub(crate) enum Verb {
     /// Build, boot and verify one schedule now, and wait for the verdict
     #[command(after_help = examples::RUN)]
     Run(RunArguments),
-    /// Boot a schedule's published image once more, and check it again
+    /// Boot a published image once more, and check it again
     #[command(after_help = examples::VERIFY)]
+    #[command(mut_arg("schedule", |name| name.help("Name of the schedule, or public name of the image")))]
     Verify(FollowArguments),
     /// Show what the manager is doing, what is due next, and what needs attention
     #[command(after_help = examples::STATUS)]
@@ -117,7 +118,7 @@ pub(crate) enum Verb {
     /// Give a build's published image a further public name
     #[command(after_help = examples::PROMOTE)]
     Promote(PromoteArguments),
-    /// Take a build's image out of use; its name goes back to the newest good image
+    /// Take a build's image out of use; its name goes back to a good one
     #[command(after_help = examples::REVOKE)]
     Revoke(RevokeArguments),
     /// Try the webhook: send one event with the settings that serve would use
@@ -256,9 +257,9 @@ pub(crate) struct RunArguments {
     /// Build even if nothing has changed since the last build (see `skip` in schedules.toml)
     #[arg(long, display_order = 1)]
     pub(crate) force: bool,
-    /// Build nothing, but verify the published image again.
+    /// Build nothing, but verify again the image that this means: by its schedule, or by its public name.
     #[arg(skip)]
-    pub(crate) verify: bool,
+    pub(crate) verify: Option<String>,
     /// After the agent has gone, shut the server down and write its disk to this file, for inspection
     #[arg(long, value_name = "FILE", display_order = 1)]
     pub(crate) keep_disk: Option<PathBuf>,
@@ -270,7 +271,7 @@ pub(crate) struct RunArguments {
 impl RunArguments {
     /// Those with which `verify` is run.
     pub(crate) fn of_verification(followed: FollowArguments) -> Self {
-        Self { followed, force: false, verify: true, keep_disk: None }
+        Self { verify: Some(followed.schedule.clone()), followed, force: false, keep_disk: None }
     }
 }
 

@@ -157,7 +157,7 @@ docs/operations.md says how to give names to other images; docs/json.md has ever
 pub(super) const VERIFY: &str = "\
 Examples:
   image-manager verify debian
-  image-manager show latest
+  image-manager verify debian-12-stable
   image-manager images
 
 Nothing is built, and the image is only read. A failure takes the name from it
@@ -186,9 +186,10 @@ state directory does this; if there is none, this process does.";
 pub(super) const REVOKE: &str = "\
 Examples:
   image-manager revoke 019a21b0 --reason 'holds a leaked key'
+  image-manager revoke 019a21b0 --reason 'holds a leaked key' --cloud local
 
-The image is marked and hidden, not deleted. The manager that serves the state directory does this; if there is none, \
-this process does.";
+The image is marked and hidden, not deleted. A cloud that does not answer keeps no other from it, and follows when it \
+does. The manager that serves the state directory does this; if there is none, this process does.";
 
 /// For `status`.
 pub(super) const STATUS: &str = "\

@@ -45,7 +45,9 @@ impl Asked {
                     && there(&asked.cloud)
                     && of(&what.to_build, &asked.build)
             }
-            Self::Revoke(asked) => what.change == Change::Revoked && of(&what.revoked, &asked.build),
+            Self::Revoke(asked) => {
+                what.change == Change::Revoked && there(&asked.cloud) && of(&what.revoked, &asked.build)
+            }
         }
     }
 }
@@ -58,20 +60,17 @@ pub(super) async fn change(
 ) -> Result<Vec<v1::Publication>, Trouble> {
     lock.sign(None, false)?;
     close_to_readers(lock.directory())?;
-    let begun = history.open_handovers().await.map_err(Trouble::errored)?;
     for (id, _) in unfinished(&history).await? {
         text::remark(&format!(
             "build {id} was interrupted while publishing: the next `image-manager serve` may still publish its image"
         ));
     }
     let publications = open(history.clone(), &lock).await?;
-    for left in publications.finish_handovers().await {
+    let (mut done, left) = publications.finish_handovers().await;
+    for left in left {
         text::remark(&left);
     }
-    let open = history.open_handovers().await.map_err(Trouble::errored)?;
-    let is_done = |one: &&Handover| !open.iter().any(|open| open.id == one.id);
-    let done: Vec<Handover> =
-        begun.iter().filter(is_done).filter(|one| asked.was_begun_as(one)).cloned().collect();
+    done.retain(|one| asked.was_begun_as(one));
     let images = if done.is_empty() {
         let by = Principal::this_process();
         let changed = match asked {
@@ -79,7 +78,7 @@ pub(super) async fn change(
             Asked::Promote(request) => publications.promote(request, by).await,
             Asked::Revoke(request) => publications.revoke(request, by).await,
         };
-        if let Err(ChangeError::Cloud { begun: true, .. }) = changed {
+        if changed.as_ref().is_err_and(ChangeError::is_begun) {
             text::remark(
                 "the next `image-manager serve`, `run`, or one of these verbs finishes what was begun",
             );
@@ -156,11 +155,15 @@ mod tests {
         ] {
             assert_eq!(back(name, to, cloud).was_begun_as(&rolled), same, "{name} {to} {cloud}");
         }
-        let revoke = |build: &str| {
-            Asked::Revoke(v1::RevokeBuildRequest { build: build.to_owned(), reason: "x".to_owned() })
+        let revoke = |build: &str, cloud: &str| {
+            let (build, cloud) = (build.to_owned(), cloud.to_owned());
+            Asked::Revoke(v1::RevokeBuildRequest { build, reason: "x".to_owned(), cloud })
         };
         let revoked = begun(Change::Revoked, Some("019a"), Some("019b"));
-        assert!(revoke("019b").was_begun_as(&revoked) && !revoke("019a").was_begun_as(&revoked));
+        assert!(revoke("019b", "").was_begun_as(&revoked) && !revoke("019a", "").was_begun_as(&revoked));
+        assert!(
+            revoke("019b", "local").was_begun_as(&revoked) && !revoke("019b", "far").was_begun_as(&revoked)
+        );
         assert!(!back("web", "", "").was_begun_as(&revoked), "another change");
         let promote = Asked::Promote(v1::PromoteBuildRequest {
             build: "019a".to_owned(),

@@ -73,7 +73,11 @@ pub(crate) async fn promote(arguments: PromoteArguments) -> Outcome {
 
 /// `revoke`.
 pub(crate) async fn revoke(arguments: RevokeArguments) -> Outcome {
-    let request = v1::RevokeBuildRequest { build: arguments.build, reason: arguments.reason };
+    let request = v1::RevokeBuildRequest {
+        build: arguments.build,
+        reason: arguments.reason,
+        cloud: arguments.cloud.unwrap_or_default(),
+    };
     Ok(told(&match answering(&arguments.serving).await? {
         Answering::Manager { mut client, .. } => client.revoke(request).await?,
         Answering::History(history, lock) => change(history, lock, Asked::Revoke(request)).await?,

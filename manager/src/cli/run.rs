@@ -1,6 +1,7 @@
 //! `image-manager run`: one build now, in the foreground, or by the manager that serves the state directory.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, Trigger};
@@ -9,12 +10,14 @@ use super::arguments::RunArguments;
 use super::client::Client;
 use super::follow::{self, Followed};
 use super::host::{Loaded, load_definition};
-use super::instance::{Builds, Instance, StateLock, gateway_address, holder, listen};
+use super::instance::{
+    Builds, Instance, StateLock, gateway_address, holder, listen, open_history, there_is_history,
+};
 use super::text::{self, Style};
 use super::{Exit, Outcome, Trouble, destination, logging, verdict};
 use crate::cloud::Trouble as CloudTrouble;
-use crate::history::Principal;
-use crate::lifecycle::{Manager, TriggerError, TriggerOptions};
+use crate::history::{Principal, PublicationFilter};
+use crate::lifecycle::{Manager, Meant, TriggerError, TriggerOptions};
 use crate::operator::{ApiToken, Logs, build_events};
 use crate::reason::Reason;
 use crate::schedules::{Schedule, Schedules, Target};
@@ -32,11 +35,23 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     let directory = arguments.followed.host.state.state.clone();
     let host = arguments.followed.host.clone();
     let wanted = arguments.followed.schedule.clone();
+    let named = match &arguments.verify {
+        Some(name) => images_named(&directory, name).await?,
+        None => Vec::new(),
+    };
+    let (verifies, rows) = (arguments.verify.is_some(), named.clone());
     // Reads files and runs a program.
     let loaded = tokio::task::spawn_blocking(move || {
-        load_definition(&host, &|schedule: &Schedule| schedule.name == wanted)
+        load_definition(&host, &|schedule: &Schedule| {
+            let publishes = schedule.publish.as_ref().is_some_and(|publish| publish.name == wanted);
+            let is_meant = publishes || rows.iter().any(|row| row.schedule == schedule.name);
+            schedule.name == wanted || (verifies && is_meant)
+        })
     });
     let Loaded { schedules, .. } = loaded.await.map_err(Trouble::errored)??;
+    if let Some(name) = &arguments.verify {
+        arguments.followed.schedule = meant(&schedules, &named, name)?;
+    }
     if schedules.get(&arguments.followed.schedule).is_none() {
         let none = schedules.no_schedule(&arguments.followed.schedule);
         return Err(Trouble::usage(format!("{}: {none}", schedules.path.display())));
@@ -51,6 +66,31 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     match StateLock::take(&directory)? {
         Some(lock) => here(&arguments, &lock, schedules).await,
         None => by_the_manager(&arguments).await,
+    }
+}
+
+/// The images with a public name, as the history of a state directory has them; none where there is no history yet.
+async fn images_named(state: &Path, name: &str) -> Result<Vec<v1::Publication>, Trouble> {
+    if there_is_history(state).is_err() {
+        return Ok(Vec::new());
+    }
+    let filter = PublicationFilter {
+        name: Some(name.to_owned()),
+        limit: PublicationFilter::MOST,
+        ..PublicationFilter::default()
+    };
+    let page = open_history(state)?.publications(filter).await.map_err(Trouble::errored)?;
+    Ok(page.publications)
+}
+
+/// The schedule of the image that is verified again.
+fn meant(schedules: &Schedules, named: &[v1::Publication], name: &str) -> Result<String, Trouble> {
+    match Meant::of(schedules, named, name) {
+        Ok(Meant { schedule, .. }) => Ok(schedule),
+        Err(TriggerError::NoSchedule(none)) => {
+            Err(Trouble::usage(format!("{}: {none}", schedules.path.display())))
+        }
+        Err(error) => Err(refused(error)),
     }
 }
 
@@ -110,7 +150,7 @@ async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Follo
             .transpose()
             .map_err(Trouble::usage)?,
         force: arguments.force,
-        verify: arguments.verify,
+        verify: arguments.verify.is_some(),
         ..TriggerOptions::new(Trigger::Cli, Principal::this_process())
     };
     let first = follow_here(arguments, manager, options.clone()).await?;
@@ -135,12 +175,17 @@ fn tell_end(arguments: &RunArguments, build: &v1::Build) {
     text::print(&verdict::last_lines(build, &arguments.followed.host.state.state, Style::of_stdout()));
 }
 
+/// What a manager is asked for: a schedule, or what is to be verified again as it was named.
+fn asked_for(arguments: &RunArguments) -> &str {
+    arguments.verify.as_ref().unwrap_or(&arguments.followed.schedule)
+}
+
 async fn follow_here(
     arguments: &RunArguments,
     manager: &Manager,
     options: TriggerOptions,
 ) -> Result<Followed, Trouble> {
-    let build = manager.trigger(&arguments.followed.schedule, options).await.map_err(refused)?;
+    let build = manager.trigger(asked_for(arguments), options).await.map_err(refused)?;
     let events =
         build_events(manager.clone(), build.id.clone(), Logs::All).await.map_err(Trouble::errored)?;
     let cancel = || {
@@ -172,7 +217,8 @@ async fn by_the_manager(arguments: &RunArguments) -> Outcome {
         ));
     }
     let mut client = Client::connect(operator, arguments.followed.api_token_file.as_deref()).await?;
-    let build = client.trigger(&arguments.followed.schedule, arguments.force, arguments.verify).await?;
+    let verifies = arguments.verify.is_some();
+    let build = client.trigger(asked_for(arguments), arguments.force, verifies).await?;
     let events = client.watch(&build.id).await?;
     let canceller = client.clone();
     let id = build.id.clone();

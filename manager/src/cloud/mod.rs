@@ -7,6 +7,7 @@
 mod disk_file;
 mod guest_agent;
 pub mod incidents;
+mod keeping;
 mod kind;
 pub mod local;
 pub mod openstack;
@@ -20,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
 pub use self::guest_agent::GuestAgent;
+pub use self::keeping::Older;
 pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
 pub use self::proof::Proof;
 pub use self::resource::ResourceKind;
@@ -171,7 +172,7 @@ pub enum Shutdown {
 }
 
 /// Under which name an image is given out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     /// The public name.
     pub name: String,
@@ -181,6 +182,8 @@ pub struct Publication {
     pub keep_for: Option<Duration>,
     /// Visibility in Glance.
     pub visibility: String,
+    /// SHA-512 of the older image that had the name last, as far as that is known.
+    pub last: Option<String>,
 }
 
 impl Publication {
@@ -191,15 +194,8 @@ impl Publication {
             keep: publish.keep,
             keep_for: publish.keep_for,
             visibility: publish.visibility.clone(),
+            last: None,
         }
-    }
-
-    /// Whether an older image stays. `newer`: how many of the older ones are newer than it. `date`: when the build began
-    /// that made it; one whose date is not known, or is to come, is of no age.
-    pub fn keeps(&self, newer: usize, date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-        let age = date.and_then(|date| (now - date).to_std().ok()).unwrap_or_default();
-        usize::try_from(self.keep).map_or(true, |keep| newer < keep)
-            || self.keep_for.is_some_and(|keep_for| age <= keep_for)
     }
 }
 
@@ -350,6 +346,9 @@ pub trait Cloud: Send + Sync {
 
     /// The images that it has under a public name, the revoked ones too.
     async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError>;
+
+    /// Whether [`Cloud::hand_over`] would be refused as things are; changes nothing. The errors are the same.
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError>;
 
     /// Gives a public name to an image that was published before under the name `from`, which may be the same one: it has
     /// the name before another one loses it. Doing it again ends in the same place; with

@@ -120,6 +120,17 @@ impl History {
         self.writer()?.run("handover:done", move |tx| finish(tx, id, given)).await
     }
 
+    /// The name goes to another image than was written down, which cannot have it any more.
+    pub async fn redirect_handover(&self, id: i64, to_build: &str) -> Result<(), HistoryError> {
+        let to_build = to_build.to_owned();
+        self.writer()?
+            .run("handover:redirected", move |tx| {
+                tx.execute("UPDATE handover SET to_build = ?2 WHERE id = ?1", params![id, to_build])?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Nothing was done of it, and nothing will be.
     pub async fn drop_handover(&self, id: i64) -> Result<(), HistoryError> {
         self.writer()?
@@ -166,7 +177,8 @@ fn finish(tx: &Transaction<'_>, id: i64, given: Option<(String, bool)>) -> Resul
     }
     if let Some(build) = &what.revoked {
         tx.execute(
-            "UPDATE publication SET state = 'revoked', revoked_at = ?4, revoked_by = ?5, revoked_reason = ?6
+            "UPDATE publication SET state = iif(state = 'removed', state, 'revoked'),
+                revoked_at = ?4, revoked_by = ?5, revoked_reason = ?6
              WHERE name = ?1 AND cloud = ?2 AND build_id = ?3",
             params![what.name, what.cloud, build, now_ms(), principal, what.why],
         )?;

@@ -96,6 +96,29 @@ async fn a_build_that_publishes_overtakes_a_change_but_what_is_revoked_stays_so(
     assert!(states.contains(&("01b".to_owned(), "revoked")), "{states:?}");
 }
 
+/// What is to be revoked may have gone while its cloud did not answer.
+#[tokio::test]
+async fn an_image_that_is_gone_is_revoked_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for build in ["01a", "01b", "01c"] {
+        publish(&history, build, "web").await;
+    }
+    let older = NewHandover { to_build: None, ..to("", Change::Revoked) };
+    let begun = history.begin_handovers(somebody(), vec![older]).await.unwrap();
+    let there = vec![("hash of 01c".to_owned(), "/c".to_owned())];
+    history.record_there("web", "local", there).await.unwrap();
+    history.finish_handover(begun[0].id, None).await.unwrap();
+    assert!(states(&history, "web").await.contains(&("01b".to_owned(), "removed")));
+    let removed = PublicationFilter { removed: true, limit: 10, ..Default::default() };
+    let rows = history.publications(removed).await.unwrap().publications;
+    let row = rows.iter().find(|row| row.build_id == "01b").unwrap();
+    assert_eq!((row.revoked_by.as_str(), row.revoked_reason.as_str()), ("token ci", "because"));
+    let audit = history.audit(None, 10).await.unwrap();
+    assert_eq!(audit.iter().filter(|row| row.action == "image.revoked").count(), 1, "{audit:?}");
+    assert!(history.open_handovers().await.unwrap().is_empty());
+}
+
 /// The newest of its schedule that is good, and of its format.
 #[tokio::test]
 async fn an_image_is_measured_by_the_last_good_one_before_it() {
@@ -130,6 +153,8 @@ async fn an_image_is_measured_by_the_last_good_one_before_it() {
     let begun = history.begin_handovers(somebody(), vec![to("01a", Change::Revoked)]).await.unwrap();
     history.finish_handover(begun[0].id, Some(given("/again", false))).await.unwrap();
     assert_eq!(sizes("01e").await.last_good, good("01a", 1), "01b was revoked");
+    history.record_there("web", "local", vec![]).await.unwrap();
+    assert_eq!(sizes("01e").await.last_good, good("01a", 1), "and its image has gone since");
 }
 
 async fn end(history: &History, id: &str, verdict: v1::Verdict) {
@@ -157,6 +182,38 @@ async fn an_image_that_can_have_one_name_loses_the_others_in_the_same_commit() {
         let older = ("01a".to_owned(), if only_name { "removed" } else { "previous" });
         assert_eq!(states(&history, "web").await, [("01b".to_owned(), "current"), older]);
     }
+}
+
+#[tokio::test]
+async fn a_name_that_was_only_promoted_is_told_from_one_that_builds_get() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    for build in ["01a", "01b"] {
+        publish(&history, build, "web").await;
+    }
+    let change = async |name: &str, build: &str, change| {
+        let new = NewHandover { name: name.to_owned(), ..to(build, change) };
+        let begun = history.begin_handovers(somebody(), vec![new]).await.unwrap();
+        history.finish_handover(begun[0].id, Some(given("/there", false))).await.unwrap();
+    };
+    let names = async || {
+        let all = history.promoted_names().await.unwrap().into_iter();
+        all.map(|row| (row.name, row.build_id, row.schedule)).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, []);
+    let stable = |build: &str| [("stable".to_owned(), build.to_owned(), build.to_owned())];
+    for build in ["01a", "01b"] {
+        change("stable", build, Change::Promoted).await;
+        assert_eq!(names().await, stable(build), "with the schedule of its build");
+    }
+    // However each image has got its name last.
+    for build in ["01a", "01b"] {
+        change("stable", build, Change::RolledBack).await;
+        change("web", build, Change::RolledBack).await;
+        assert_eq!(names().await, stable(build));
+    }
+    publish(&history, "01c", "stable").await;
+    assert_eq!(names().await, [], "a build has got it");
 }
 
 #[tokio::test]

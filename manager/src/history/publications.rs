@@ -3,6 +3,7 @@
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
+use super::audit::Action;
 use super::builds::signed;
 use super::names::Named as _;
 use super::{History, HistoryError, confirmed, now_ms, verified};
@@ -93,6 +94,22 @@ impl History {
             let mut current: Vec<_> = statement.query_map([limit], publication)?.collect::<Result<_, _>>()?;
             tell(connection, &mut current)?;
             Ok(current)
+        })
+        .await
+    }
+
+    /// The current images of names that were only ever given by promoting: no build has published under them there.
+    pub async fn promoted_names(&self) -> Result<Vec<v1::Publication>, HistoryError> {
+        self.read(|connection| {
+            // How an image got its name last says nothing of how it got it first; the audit trail does.
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM publication WHERE state = 'current' AND (name, cloud) NOT IN
+                    (SELECT name, cloud FROM publication WHERE kind = 'published' OR (name, build_id) NOT IN
+                        (SELECT subject, build_id FROM audit WHERE action = ?1 AND build_id IS NOT NULL))
+                 ORDER BY name, cloud LIMIT ?2"
+            ))?;
+            let values = params![Action::ImagePromoted.word(), PublicationFilter::MOST];
+            Ok(statement.query_map(values, publication)?.collect::<Result<_, _>>()?)
         })
         .await
     }

@@ -94,7 +94,7 @@ impl History {
                        AND build.id < ?1
                        AND (file LIKE '%.raw') = (SELECT file LIKE '%.raw' FROM artifact WHERE build_id = ?1)
                        AND NOT EXISTS (SELECT 1 FROM publication
-                                       WHERE publication.build_id = build.id AND publication.state = 'revoked')
+                                       WHERE publication.build_id = build.id AND revoked_at IS NOT NULL)
                      ORDER BY build.id DESC LIMIT 1",
                     [&id],
                     |row| Ok((row.get(0)?, row.get(1)?)),

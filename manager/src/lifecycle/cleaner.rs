@@ -199,7 +199,7 @@ impl Reconciler {
             Ok(rows) => rows,
             Err(error) => return vec![error.to_string()],
         };
-        let mut left = self.publications.finish_handovers().await;
+        let (_, mut left) = self.publications.finish_handovers().await;
         for row in rows {
             self.records.metrics().leak(row.id);
             match self.cleaner.take_away(&row).await {

@@ -58,7 +58,7 @@ pub use comparison::{boot_time, compare, short_digest};
 pub use definition::{elements_by_source, parts_to_show};
 pub use failure::Failure;
 pub use manager::{Manager, Parts};
-pub use publications::{ChangeError, Publications};
+pub use publications::{ChangeError, Meant, Publications};
 pub use queue::PREFLIGHT;
 pub use retention::{Retention, start_retention};
 pub use settings::{Settings, files};

@@ -10,6 +10,11 @@ mod choosing;
 mod handing_over;
 mod pruning;
 mod published;
+mod revoking;
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,14 +23,16 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+pub use self::published::Meant;
 pub(super) use self::published::Standing;
 
-use self::choosing::{asked_for, by_cloud, handover, newest_good};
+use self::choosing::{asked_for, by_cloud, handover, last_good};
+use self::revoking::Later;
 use super::TriggerError;
 use super::clouds::Clouds;
 use super::naming::Naming;
-use crate::cloud::{Cloud, CloudError, Trouble};
-use crate::history::{Change, History, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::cloud::{Cloud, CloudError, Image, Trouble};
+use crate::history::{Change, History, HistoryError, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
 /// How long a cloud has for one step.
@@ -86,9 +93,45 @@ pub enum ChangeError {
         /// Whether it is finished later.
         begun: bool,
     },
+    /// Not all of it was done.
+    #[error("{}", not_all(.errors, .done))]
+    Partly {
+        /// What was not, and why.
+        errors: Vec<ChangeError>,
+        /// What was: each name with its cloud.
+        done: Vec<String>,
+    },
     /// The history cannot be read or written, or the name is being changed.
     #[error(transparent)]
     History(#[from] HistoryError),
+}
+
+impl ChangeError {
+    /// Of what was not done, at least one thing, beside what was.
+    fn of(mut errors: Vec<Self>, done: Vec<String>) -> Self {
+        match errors.pop() {
+            Some(only) if errors.is_empty() && done.is_empty() => only,
+            last => {
+                errors.extend(last);
+                Self::Partly { errors, done }
+            }
+        }
+    }
+
+    /// Whether some of it is finished later.
+    pub fn is_begun(&self) -> bool {
+        match self {
+            Self::Cloud { begun, .. } => *begun,
+            Self::Partly { errors, .. } => errors.iter().any(Self::is_begun),
+            _ => false,
+        }
+    }
+}
+
+/// What was not done, and what was.
+fn not_all(errors: &[ChangeError], done: &[String]) -> String {
+    let errors = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if done.is_empty() { errors } else { format!("{errors}. It is done for {}", done.join(", ")) }
 }
 
 /// Who changes public names and looks at them; cheap to clone.
@@ -114,7 +157,8 @@ impl Publications {
         self.naming.alone(cloud).await
     }
 
-    /// Gives a name back to an older image: that of the build `to`, else the newest good one before the current one.
+    /// Gives a name back to an older image: that of the build `to`, else the good one before the current one that had the
+    /// name last.
     pub async fn roll_back(
         &self,
         request: v1::RollBackRequest,
@@ -150,12 +194,12 @@ impl Publications {
             let there = self.there(&cloud, &name).await?;
             let target = match &to {
                 Some(to) => asked_for(&rows, to, (&name, &cloud), &there)?,
-                None => newest_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)
+                None => last_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)
                     .ok_or_else(|| ChangeError::NoGoodOne { name: name.clone(), cloud: cloud.clone() })?,
             };
             new.push(handover(target, &name, Change::RolledBack, &why));
         }
-        self.change(new, by, alone).await
+        self.change(new, by, alone, Later::default()).await
     }
 
     /// Gives a published image of a build another name besides.
@@ -191,58 +235,14 @@ impl Publications {
             if !self.there(&cloud, &row.name).await?.contains(&row.sha512) {
                 return Err(not("it no longer exists"));
             }
+            // What a cloud would refuse is known before any other cloud has done its part.
+            self.check(&cloud, row, &name).await?;
             new.push(handover(row, &name, Change::Promoted, &why));
         }
         if new.is_empty() {
             return Err(ChangeError::NotPublished(build));
         }
-        self.change(new, by, alone).await
-    }
-
-    /// Revokes the images of a build. Each name that one of them has goes to the newest good one; when a name has none,
-    /// nothing is done.
-    pub async fn revoke(
-        &self,
-        request: v1::RevokeBuildRequest,
-        by: Principal,
-    ) -> Result<Vec<v1::Publication>, ChangeError> {
-        let v1::RevokeBuildRequest { build, reason } = request;
-        check_why(&reason)?;
-        if reason.trim().is_empty() {
-            return Err(ChangeError::Wrong("say why it is revoked"));
-        }
-        let build = self.published_build(&build).await?;
-        let filter = PublicationFilter { build_id: Some(build.clone()), ..rows() };
-        let mut new = Vec::new();
-        let (of_clouds, alone) = self.alone_with(filter).await?;
-        for row in of_clouds.into_values().flatten() {
-            if row.state() == PublicationState::Revoked {
-                continue;
-            }
-            let mut step = NewHandover {
-                name: row.name.clone(),
-                cloud: row.cloud.clone(),
-                change: Change::Revoked,
-                to_build: None,
-                revoked: Some(build.clone()),
-                why: reason.clone(),
-            };
-            if row.state() == PublicationState::Current {
-                let (name, cloud) = (row.name.clone(), row.cloud.clone());
-                let of_name =
-                    PublicationFilter { name: Some(name.clone()), cloud: Some(cloud.clone()), ..rows() };
-                let others = self.history.publications(of_name).await?.publications;
-                let there = self.there(&cloud, &name).await?;
-                let target = newest_good(&others, Some(&build), &there, true);
-                let target = target.ok_or(ChangeError::NoGoodOne { name, cloud })?;
-                step.to_build = Some(target.build_id.clone());
-            }
-            new.push(step);
-        }
-        if new.is_empty() {
-            return Err(ChangeError::NotPublished(build));
-        }
-        self.change(new, by, alone).await
+        self.change(new, by, alone, Later::default()).await
     }
 
     /// The id of a build by its text; its row may be gone.
@@ -267,6 +267,13 @@ impl Publications {
         Ok((rows, alone))
     }
 
+    /// Whether a cloud would give another name to a published image.
+    async fn check(&self, cloud: &str, row: &v1::Publication, name: &str) -> Result<(), ChangeError> {
+        let asked = self.clouds.get(cloud)?;
+        let checked = within(asked.check_hand_over(&image_of(row), &row.name, name)).await;
+        checked.map_err(|error| ChangeError::Cloud { cloud: cloud.to_owned(), error, begun: false })
+    }
+
     /// The hashes of the images that a cloud has under a name, and that can be booted.
     async fn there(&self, cloud: &str, name: &str) -> Result<BTreeSet<String>, ChangeError> {
         let asked = self.clouds.get(cloud)?;
@@ -276,6 +283,17 @@ impl Publications {
             begun: false,
         })?;
         Ok(named.into_iter().filter(|image| image.unusable.is_none()).map(|image| image.sha512).collect())
+    }
+}
+
+/// What a cloud is told of a published image.
+fn image_of(row: &v1::Publication) -> Image {
+    Image {
+        id: row.image_id.clone(),
+        name: row.name.clone(),
+        sha512: row.sha512.clone(),
+        size_bytes: row.size_bytes,
+        virtual_size_bytes: 0,
     }
 }
 

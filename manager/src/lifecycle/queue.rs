@@ -48,18 +48,20 @@ impl Queue {
         Self { history, schedules, clouds, publications, builds: Arc::new(builds), running }
     }
 
-    /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
-    /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
+    /// Queues a build of a schedule and returns it; a verification is asked for by a public name, too. One that somebody waits
+    /// for is refused at once when the cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub(super) async fn trigger(
         &self,
         name: &str,
         options: TriggerOptions,
     ) -> Result<v1::Build, TriggerError> {
-        let schedule = self.schedules.get(name)?;
-        let images = if options.verify {
-            self.publications.published_images(&schedule).await?
+        let (schedule, images) = if options.verify {
+            let meant = self.publications.meant(&self.schedules.all(), name).await?;
+            let schedule = self.schedules.get(&meant.schedule)?;
+            let images = self.publications.published_images(&schedule, &meant.name).await?;
+            (schedule, images)
         } else {
-            BTreeMap::new()
+            (self.schedules.get(name)?, BTreeMap::new())
         };
         let mut targets = schedule.targets.clone();
         // Where nothing is published there is nothing to verify again.
@@ -68,8 +70,8 @@ impl Queue {
             self.clouds.get(&target.cloud)?;
         }
         if !matches!(options.trigger, v1::Trigger::Cron | v1::Trigger::Retry) {
-            if let Some(build_id) = self.history.unfinished_build(name).await? {
-                return Err(TriggerError::AlreadyRunning { schedule: name.to_owned(), build_id });
+            if let Some(build_id) = self.history.unfinished_build(&schedule.name).await? {
+                return Err(TriggerError::AlreadyRunning { schedule: schedule.name, build_id });
             }
             self.clouds
                 .preflight(&targets, PREFLIGHT)

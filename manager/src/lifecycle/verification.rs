@@ -116,10 +116,11 @@ impl Driver {
     async fn try_settle_name(&self) -> Result<Vec<String>, HistoryError> {
         let Some(publish) = &self.schedule.publish else { return Ok(Vec::new()) };
         let build = self.history().build(&self.id).await?;
-        let name = &publish.name;
         let mut details = Vec::new();
         for trial in deciding(&build.trials) {
             let (cloud, of) = (trial.cloud.as_str(), trial.image_of.as_str());
+            // The name by which it was asked for, which it may have by being promoted.
+            let name = trial.image.as_ref().map_or(&publish.name, |image| &image.name);
             match self.publications().standing(name, cloud, of).await? {
                 Standing::Current => {}
                 // The one that failed may have lost it to a manager that was killed then.

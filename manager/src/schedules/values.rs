@@ -36,6 +36,13 @@ impl Schedules {
         self.schedules.iter().find(|schedule| schedule.name == name)
     }
 
+    /// The schedules that publish under this name; in each cloud one at most.
+    pub fn publishers(&self, name: &str) -> impl Iterator<Item = &Schedule> {
+        let publishes =
+            move |schedule: &&Schedule| schedule.publish.as_ref().is_some_and(|publish| publish.name == name);
+        self.schedules.iter().filter(publishes)
+    }
+
     /// That there is none with this name, with the one that may be meant, or all.
     pub fn no_schedule(&self, name: &str) -> String {
         let names = || self.schedules.iter().map(|schedule| schedule.name.as_str());
@@ -89,7 +96,7 @@ pub enum OnFailure {
     /// The image keeps it, and whoever listens is told.
     #[default]
     Keep,
-    /// It goes back to the newest good image.
+    /// It goes back to the good image that had it last.
     RollBack,
 }
 

@@ -165,8 +165,13 @@ async fn a_qemu_that_is_killed_and_a_console_without_end_are_errors() {
 async fn a_published_image_outlives_the_build() {
     let bench = Bench::new();
     let image = bench.empty_image().await;
-    let publication =
-        Publication { name: "debian-13".into(), keep: 1, keep_for: None, visibility: "private".into() };
+    let publication = Publication {
+        name: "debian-13".into(),
+        keep: 1,
+        keep_for: None,
+        visibility: "private".into(),
+        last: None,
+    };
     let published = bench.cloud.publish(&image, &publication).await.unwrap();
     assert_eq!(bench.cloud.publish(&image, &publication).await.unwrap(), published);
     bench.clean_up().await;

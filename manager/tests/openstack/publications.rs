@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::account::Account;
-use super::lab::{Lab, Running, pause, tiny_schedule, wait_for};
+use super::lab::{Lab, Running, detail_of, pause, tiny_schedule, wait_for};
 
 /// Clients that ask at once: an answer is as old as Glance takes for one, so one alone would overlook what is shorter.
 const CLIENTS: usize = 4;
@@ -239,5 +239,34 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
         "that which has another name has this one no more"
     );
     drop(serving);
+    // Nothing is kept; but an older image that a server of the project was made from stays, and is told.
+    let more = format!("publish = {{ name = \"{name}\", keep = 0 }}\nchecks = {{}}");
+    lab.reschedule(&tiny_schedule("tiny", "lab", &more));
+    make_server(&lab, &image(&lab, &second));
+    lab.expect(&["run", "tiny"], 0);
+    let fifth = lab.latest();
+    assert!(has(&fifth, &name));
+    let told = detail_of(&fifth, "publishing");
+    assert!(told.contains("is in use by server im-test-user"), "{told}");
+    assert_eq!(image(&lab, &second)["status"], "active");
+    for build in [&third, &fourth] {
+        assert_eq!(lab.admin.images_of(&id(build)), Vec::<Json>::new(), "it is gone");
+    }
+    let listed = lab.command(&["images", &name, "--format", "json"]).output().unwrap();
+    let listed: Vec<Json> = serde_json::from_slice(&listed.stdout).unwrap();
+    let row = listed.iter().find(|row| row["build_id"] == second["id"]).unwrap();
+    assert_eq!(row["state"], "previous", "{row}");
     lab.assert_nothing_left();
+}
+
+/// A user's server from an image, removed with the lab's other things.
+fn make_server(lab: &Lab, image: &Json) {
+    let flavors = lab.tenant.list("compute", "flavors", "flavors");
+    let flavor = flavors.iter().find(|flavor| flavor["name"] == "lab.tiny").unwrap();
+    let networks = lab.tenant.list("network", "v2.0/networks?name=lab-net", "networks");
+    let name = format!("im-test-user-{}", std::process::id());
+    let body = json!({"server": {"name": name, "imageRef": image["id"], "flavorRef": flavor["id"],
+        "networks": [{"uuid": networks[0]["id"]}]}});
+    let server = lab.tenant.make("compute", "servers", "server", body);
+    lab.plant("compute", format!("servers/{}", server["id"].as_str().unwrap()));
 }

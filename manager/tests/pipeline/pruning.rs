@@ -14,13 +14,14 @@ fn serve<'a>(place: &'a Place, more: &[(&str, &str)]) -> Serving<'a> {
     place.serve_in(&[], &[more, &[("IMAGE_MANAGER_TEST_CLOCK", clock.as_str())]].concat())
 }
 
-/// The files of older images.
+/// The files of older images of `tiny`.
 fn dated(place: &Place) -> Vec<PathBuf> {
     let published = fs::read_dir(place.state().join("images/published")).unwrap().flatten();
-    let mut dated: Vec<PathBuf> = published
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "qcow2") && !path.ends_with("tiny.qcow2"))
-        .collect();
+    let older = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("tiny.") && name.ends_with(".qcow2") && name != "tiny.qcow2"
+    };
+    let mut dated: Vec<PathBuf> = published.map(|entry| entry.path()).filter(older).collect();
     dated.sort();
     dated
 }
@@ -30,6 +31,11 @@ fn an_image_goes_when_its_time_has_come_though_nothing_is_built() {
     let (place, [old, new]) = published::place("publish = { name = \"tiny\", keep_for = \"2h\" }");
     assert_eq!(state(&place, "tiny", &old), "previous");
     assert_eq!(dated(&place).len(), 1);
+    // A name that no build gets is looked after as the schedule of its image says.
+    for build in [&old, &new] {
+        place.expect(&["promote", build, "--as", "stable"], 0);
+    }
+    assert_eq!(state(&place, "stable", &old), "previous");
 
     // What cannot be removed is told, and tried again. A directory cannot be removed as a file; for a file that root cannot
     // remove the file system of the tests would have to take the attribute.
@@ -57,6 +63,10 @@ fn an_image_goes_when_its_time_has_come_though_nothing_is_built() {
     });
     assert_eq!(dated(&place), [] as [PathBuf; 0]);
     assert_eq!(state(&place, "tiny", &new), "current", "whatever its age, it has the name");
+    wait_for("the old image to lose its other name", Duration::from_mins(2), || {
+        (state(&place, "stable", &old) == "removed").then_some(())
+    });
+    assert_eq!(state(&place, "stable", &new), "current");
     assert!(!place.expect(&["images", "--removed", "--format", "json"], 0).contains("\"held\": \"t"));
     assert!(place.state().join("images/published/tiny.qcow2").is_file());
     assert_eq!(serving.terminate(), Some(0));

@@ -190,6 +190,8 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
     assert!(said.contains("it already is"), "{said}");
     let said = place.expect(&["rollback", "nothing"], 64);
     assert!(said.contains("no image is published as \"nothing\""), "{said}");
+    let said = place.expect(&["revoke", &old, "--reason", "leaked key", "--cloud", "lab"], 64);
+    assert!(said.contains("has no published image there"), "{said}");
 
     place.expect(&["promote", &old, "--as", "stable", "--reason", "a week without trouble"], 0);
     let stable = published.join("stable.qcow2");
@@ -257,6 +259,14 @@ fn older_images_stay_for_their_time() {
     let last = build(&place);
     let states: Vec<_> = builds.iter().chain([&last]).map(|build| state(&place, "tiny", build)).collect();
     assert_eq!(states, ["removed", "removed", "previous", "current"]);
+    // A revoked image takes the place of no good one: the name can go back.
+    place.expect(&["revoke", &last, "--reason", "leaked key", "--cloud", "local"], 0);
+    assert_eq!(state(&place, "tiny", &builds[2]), "current");
+    let new = build(&place);
+    let states: Vec<_> = [&builds[2], &last, &new].map(|build| state(&place, "tiny", build)).into();
+    assert_eq!(states, ["previous", "revoked", "current"]);
+    place.expect(&["rollback", "tiny"], 0);
+    assert_eq!(state(&place, "tiny", &builds[2]), "current");
     fs::write(place.path().join("schedules.toml"), publish("keep_for = 1")).unwrap();
     let said = place.expect(&["check"], 64);
     assert!(said.contains('^') && said.contains("1s"), "{said}");

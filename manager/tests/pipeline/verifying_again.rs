@@ -67,6 +67,8 @@ fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
     let place = Place::tiny(PUBLISH);
     let said = place.expect(&["verify", "tiny"], 64);
     assert!(said.contains("no image has the name tiny on local"), "{said}");
+    let said = place.expect(&["verify", "stable"], 64);
+    assert!(said.contains("no schedule \"stable\"") && said.contains("schedules.toml"), "{said}");
     let old = build(&place);
     let new = build(&place);
     let file = place.state().join("images/published/tiny.qcow2");
@@ -125,6 +127,15 @@ fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
     let failed = place.latest();
     let told = stage(&failed, "publishing")["detail"].as_str().unwrap();
     assert!(told.contains("no good image to go back to"), "{told}");
+    // By another name of an image, that is the one that may be lost.
+    place.expect(&["promote", &old, "--as", "stable"], 0);
+    place.expect(&["verify", "stable"], 1);
+    let failed = place.latest();
+    assert_eq!(failed["trials"][0]["image_of"], old.as_str(), "{failed}");
+    let told = stage(&failed, "publishing")["detail"].as_str().unwrap();
+    assert!(told.contains("stable on local did not go back"), "{told}");
+    let said = place.expect(&["verify", "stabel"], 64);
+    assert!(said.contains("no schedule \"stabel\""), "{said}");
     assert_eq!(serving.terminate(), Some(0));
     // Reports are about builds.
     let report = place.run(&["report", "--format", "json"]);

@@ -31,7 +31,7 @@ pub(crate) struct ImagesArguments {
 pub(crate) struct RollbackArguments {
     /// The public name
     pub(crate) name: String,
-    /// Build whose image gets the name [default: that of the newest good image before the current one]
+    /// Build whose image gets the name [default: of the good images before the current one, that which had it last]
     #[arg(long, value_name = "BUILD", add = ArgValueCandidates::new(completions::builds))]
     pub(crate) to: Option<String>,
     /// Only in this cloud [default: in every cloud that has the name]
@@ -74,6 +74,9 @@ pub(crate) struct RevokeArguments {
     /// Why, for the image, the audit trail and the webhook
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
+    /// Only in this cloud [default: in every cloud that has the image]
+    #[arg(long, value_name = "CLOUD")]
+    pub(crate) cloud: Option<String>,
     #[command(flatten)]
     pub(crate) serving: ServingArguments,
 }

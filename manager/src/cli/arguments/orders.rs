@@ -25,7 +25,7 @@ pub(crate) struct TriggerArguments {
     /// Build even if nothing has changed since the last build (see `skip` in schedules.toml)
     #[arg(long)]
     pub(crate) force: bool,
-    /// Build nothing, but verify the published image again
+    /// Build nothing, but verify the published image again; then a public name does as well
     #[arg(long, conflicts_with = "force")]
     pub(crate) verify: bool,
     #[command(flatten)]

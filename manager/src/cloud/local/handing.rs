@@ -4,7 +4,7 @@
 //! the current image gets its dated name; a link to the other one is renamed over the public name; the record is
 //! written. A file keeps its date, so that one that two names share is dated the same under both.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use super::images::{self, Record, Store};
@@ -67,14 +67,11 @@ pub(super) fn published_file(store: &Store, image: &Image) -> Result<Option<(Pat
     Ok(one.map(|one| (one.file, one.format)))
 }
 
-/// Gives `name` to an image that was published as `from`.
-pub(super) fn hand_over(
-    store: &Store,
-    image: &Image,
-    from: &str,
-    name: &str,
-) -> Result<HandedOver, CloudError> {
+/// The published file that is to have `name`, with what the file system says of it. Changes nothing.
+fn source(store: &Store, image: &Image, from: &str, name: &str) -> Result<(Found, Metadata), CloudError> {
     let tried = || format!("giving {name} to the image that was published as {from}");
+    // A name that cannot be published.
+    PublishedName::new(store, name, "")?;
     let source = found(&PublishedName::new(store, from, "")?)?
         .into_iter()
         .find(|one| one.record.sha512 == image.sha512);
@@ -85,6 +82,22 @@ pub(super) fn hand_over(
     if metadata.len() != source.record.size_bytes {
         return Err(images::corrupt(format!("{} no longer has its recorded size", source.file.display())));
     }
+    Ok((source, metadata))
+}
+
+/// Whether an image that was published as `from` can be given `name`.
+pub(super) fn check(store: &Store, image: &Image, from: &str, name: &str) -> Result<(), CloudError> {
+    source(store, image, from, name).map(drop)
+}
+
+/// Gives `name` to an image that was published as `from`.
+pub(super) fn hand_over(
+    store: &Store,
+    image: &Image,
+    from: &str,
+    name: &str,
+) -> Result<HandedOver, CloudError> {
+    let (source, metadata) = source(store, image, from, name)?;
     let mut public = PublishedName::new(store, name, "")?;
     public.format = source.format;
     let current = public.current();

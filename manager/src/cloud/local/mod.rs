@@ -289,6 +289,12 @@ impl Cloud for LocalCloud {
         blocking(move || handing::named(&store, &name)).await
     }
 
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError> {
+        let (store, image) = (self.store.clone(), image.clone());
+        let (from, name) = (from.to_owned(), name.to_owned());
+        blocking(move || handing::check(&store, &image, &from, &name)).await
+    }
+
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {
         let _alone = self.publishing.lock().await;
         let (store, image) = (self.store.clone(), image.clone());

@@ -25,7 +25,7 @@ use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 use super::images::{self, Record, Store};
 use super::{check_name, io_error};
 use crate::clock;
-use crate::cloud::{CloudError, Held, Image, Pruned, Publication, Published, Trouble};
+use crate::cloud::{CloudError, Held, Image, Older, Pruned, Publication, Published, Trouble};
 use crate::schedules::Format;
 
 /// `20261123T084700Z`, as the dated names have it.
@@ -208,7 +208,7 @@ impl<'a> PublishedName<'a> {
     /// Step 4.
     fn prune(&self, publication: &Publication, now: DateTime<Utc>) -> Result<Pruned, CloudError> {
         let current = self.current().metadata().ok();
-        let mut images: Vec<Older> = Vec::new();
+        let mut images: Vec<Dated> = Vec::new();
         for format in Format::ALL {
             let dated = self.dated(format.as_str())?.into_iter();
             images.extend(dated.map(|name| self.older(name, format)));
@@ -217,12 +217,15 @@ impl<'a> PublishedName<'a> {
         let mut records = self.dated("json")?;
         let mut pruned = Pruned::default();
         // A dated name of the current image: a crash came between steps 1 and 2.
-        images.retain(|Older { name, format, .. }| {
+        images.retain(|Dated { name, format, .. }| {
             let file = self.file(name, *format);
             let second = matches!((&current, file.metadata()), (Some(a), Ok(b)) if same(a, &b));
             !(second && fs::remove_file(&file).is_ok())
         });
-        for Older { name, format, sha512, .. } in images.drain(..excess(&images, publication, now)) {
+        let goes = publication.no_longer_kept(&images.iter().map(Dated::as_older).collect::<Vec<_>>(), now);
+        let mut place = 0..;
+        let goes = |_: &mut Dated| place.next().is_some_and(|place| goes.contains(&place));
+        for Dated { name, format, sha512, .. } in images.extract_if(.., goes) {
             match fs::remove_file(self.file(&name, format)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     pruned.held.push(Held { sha512, why: format!("{name}: {error}") });
@@ -240,14 +243,16 @@ impl<'a> PublishedName<'a> {
     }
 
     /// When it was built its record says; of one without a record it is known when it was published.
-    fn older(&self, name: String, format: Format) -> Older {
+    fn older(&self, name: String, format: Format) -> Dated {
         let record = images::read_record(&self.record_file(&name));
         let published = || {
             let stamp = name.strip_prefix(self.name)?.strip_prefix('.')?;
             parse_stamp(stamp).map(|date| date.and_utc())
         };
         let built = record.as_ref().and_then(|record| clock::began(&record.build_id)).or_else(published);
-        Older { built, format, sha512: record.map(|record| record.sha512).unwrap_or_default(), name }
+        let revoked = record.as_ref().is_some_and(|record| record.revoked.is_some());
+        let sha512 = record.map(|record| record.sha512).unwrap_or_default();
+        Dated { built, name, format, sha512, revoked }
     }
 
     /// Dated names with this extension, the oldest first.
@@ -269,19 +274,19 @@ impl<'a> PublishedName<'a> {
 }
 
 /// An image that had the name.
-struct Older {
+struct Dated {
     /// When the build began that made it.
     built: Option<DateTime<Utc>>,
     name: String,
     format: Format,
     sha512: String,
+    revoked: bool,
 }
 
-/// How many of the older images, the oldest first, nothing keeps any more.
-fn excess(images: &[Older], publication: &Publication, now: DateTime<Utc>) -> usize {
-    let goes =
-        |(older, image): &(usize, &Older)| !publication.keeps(images.len() - 1 - older, image.built, now);
-    images.iter().enumerate().take_while(goes).count()
+impl Dated {
+    fn as_older(&self) -> Older<'_> {
+        Older { sha512: &self.sha512, built: self.built, revoked: self.revoked }
+    }
 }
 
 pub(super) fn same(a: &Metadata, b: &Metadata) -> bool {

@@ -1,3 +1,4 @@
+use super::super::handing;
 use super::*;
 
 struct Bench {
@@ -73,7 +74,7 @@ impl Bench {
 }
 
 fn publication(keep: u32) -> Publication {
-    Publication { name: "debian".into(), keep, keep_for: None, visibility: "private".into() }
+    Publication { name: "debian".into(), keep, keep_for: None, visibility: "private".into(), last: None }
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -122,6 +123,51 @@ fn an_older_image_stays_for_as_long_as_either_key_keeps_it() {
     assert_eq!(publish("f", 50, 0, 30), [dated(10)]);
     assert_eq!(publish("g", 10, 0, 1), [""; 0], "by a clock that was set back they are of no age");
     assert_eq!(publish("h", 100, 1, 1), [20, 30, 40, 50].map(dated));
+}
+
+#[test]
+fn a_revoked_image_takes_no_good_ones_place() {
+    let bench = Bench::new();
+    let publish =
+        |image: &Image, second| publish(&bench.store, image, &publication(1), at(second)).unwrap().removed;
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| bench.image(name));
+    publish(&a, 0);
+    publish(&b, 10);
+    handing::hand_over(&bench.store, &a, "debian", "debian").unwrap();
+    handing::revoke(&bench.store, &b, "debian", "leaked key").unwrap();
+    assert_eq!(bench.current(), "a");
+    assert_eq!(publish(&c, 20), [""; 0], "a is the only one that the name can go back to");
+    assert_eq!(publish(&d, 30), [0, 10].map(dated), "both are older than what is kept");
+    assert_eq!(bench.listing().len(), 4);
+}
+
+/// What was rolled back from is newer, but was not the current one before this one.
+#[test]
+fn the_image_that_had_the_name_last_stays() {
+    let bench = Bench::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| bench.image(name));
+    bench.publish(&a, 0);
+    bench.publish(&b, 10);
+    handing::hand_over(&bench.store, &a, "debian", "debian").unwrap();
+    let publication = Publication { last: Some(a.sha512), ..publication(1) };
+    let published = publish(&bench.store, &c, &publication, at(20)).unwrap();
+    assert_eq!(published.removed, [dated(10)]);
+    let again = prune(&bench.store, &publication, at(30)).unwrap();
+    assert_eq!(again, Pruned::default());
+}
+
+#[test]
+fn whether_a_name_can_be_handed_over_is_known_before_anything_is_done() {
+    let bench = Bench::new();
+    let [a, b] = ["a", "b"].map(|name| bench.image(name));
+    bench.publish(&a, 0);
+    let before = bench.listing();
+    let check = |image: &Image, name: &str| handing::check(&bench.store, image, "debian", name);
+    check(&a, "stable").unwrap();
+    assert_eq!(check(&b, "stable").unwrap_err().trouble, Trouble::Fault, "it was never published");
+    let older = check(&a, "web.20261123T084700Z").unwrap_err();
+    assert_eq!(older.trouble, Trouble::Configuration, "{older}");
+    assert_eq!(bench.listing(), before);
 }
 
 #[test]

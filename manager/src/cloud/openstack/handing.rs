@@ -6,11 +6,9 @@ use serde_json::{Value, json};
 
 use super::OpenStackCloud;
 use super::answers::text;
-use super::images::PUBLISHED;
+use super::images::{PUBLISHED, REVOKED};
 use crate::cloud::{CloudError, Image, NamedImage, Trouble};
 
-/// Why an image is not to be used.
-const REVOKED: &str = "image_manager_revoked";
 /// Longest value of a property, in characters.
 const VALUE: usize = 255;
 
@@ -27,15 +25,14 @@ impl OpenStackCloud {
         Ok(ours.map(named).collect())
     }
 
-    /// Gives `name` to an image that was published as `from`. Returns its id.
-    pub(super) async fn hand_name_over(
+    /// The image that was published as `from`, when it can be given `name`. Changes nothing.
+    pub(super) async fn may_be_named(
         &self,
         image: &Image,
         from: &str,
         name: &str,
-    ) -> Result<String, CloudError> {
-        let _alone = self.publishing.lock().await;
-        let tried = format!("giving {name} to image {}", image.id);
+    ) -> Result<Value, CloudError> {
+        let tried = giving(image, name);
         let there = self.image(&image.id).await.map_err(|error| error.when(&tried))?;
         let there = there
             .filter(|there| self.is_ours(there))
@@ -53,6 +50,18 @@ impl OpenStackCloud {
             );
             return Err(CloudError::new(Trouble::Configuration, message));
         }
+        Ok(there)
+    }
+
+    /// Gives `name` to an image that was published as `from`. Returns its id.
+    pub(super) async fn hand_name_over(
+        &self,
+        image: &Image,
+        from: &str,
+        name: &str,
+    ) -> Result<String, CloudError> {
+        let _alone = self.publishing.lock().await;
+        let there = self.may_be_named(image, from, name).await?;
         let mut patch = vec![
             json!({"op": "replace", "path": "/name", "value": name}),
             json!({"op": "add", "path": format!("/{PUBLISHED}"), "value": name}),
@@ -60,7 +69,9 @@ impl OpenStackCloud {
         if there.get("os_hidden").and_then(Value::as_bool) == Some(true) {
             patch.push(json!({"op": "replace", "path": "/os_hidden", "value": false}));
         }
-        self.patch_image(&image.id, Value::Array(patch)).await.map_err(|error| error.when(&tried))?;
+        self.patch_image(&image.id, Value::Array(patch))
+            .await
+            .map_err(|error| error.when(&giving(image, name)))?;
         // It has the name from here on: what goes wrong now is tried again.
         let settled = self.settle(&image.id, name).await;
         let held = settled.map_err(|error| CloudError { trouble: Trouble::Unavailable, ..error })?;
@@ -84,5 +95,46 @@ impl OpenStackCloud {
             Err(error) if !error.is(404) => Err(error.when(&tried)),
             _ => Ok(()),
         }
+    }
+}
+
+/// What is tried, for people.
+fn giving(image: &Image, name: &str) -> String {
+    format!("giving {name} to image {}", image.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Cloud as _;
+    use crate::cloud::openstack::stage::{self, Stage};
+
+    #[tokio::test]
+    async fn what_cannot_have_the_name_is_known_before_anything_is_changed() {
+        let there = json!({"id": "c", "name": "web", "owner": "p", "image_manager_owner": "me", "status": "active",
+            "image_manager_published": "web", "os_hash_algo": "sha512", "os_hash_value": "ab"});
+        let stage = Stage::with(move |request| match request {
+            "GET /v2/images/c" => stage::json(&there),
+            "GET /v2/images/gone" => "HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .await;
+        let image = |id: &str, sha512: &str| Image {
+            id: id.into(),
+            name: "web".into(),
+            sha512: sha512.into(),
+            size_bytes: 1,
+            virtual_size_bytes: 1,
+        };
+        let (cloud, current) = (stage.cloud(), image("c", "ab"));
+        cloud.check_hand_over(&current, "web", "web").await.unwrap();
+        let error = cloud.check_hand_over(&current, "web", "stable").await.unwrap_err();
+        assert_eq!(error.trouble, Trouble::Configuration);
+        assert!(error.message.contains("web would be left without an image"), "{error}");
+        for (image, trouble) in [(image("gone", "ab"), Trouble::Fault), (image("c", "cd"), Trouble::Corrupt)]
+        {
+            assert_eq!(cloud.check_hand_over(&image, "web", "stable").await.unwrap_err().trouble, trouble);
+        }
+        assert!(stage.requests().iter().all(|request| request.starts_with("GET ")), "{:?}", stage.requests());
     }
 }

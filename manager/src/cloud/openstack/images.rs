@@ -25,6 +25,8 @@ pub(super) const OWNER: &str = "image_manager_owner";
 pub(super) const BUILD: &str = "image_manager_build";
 /// Under which public name it was given out; set with the name itself.
 pub(super) const PUBLISHED: &str = "image_manager_published";
+/// Why it is not to be used.
+pub(super) const REVOKED: &str = "image_manager_revoked";
 /// When it was built, to the second.
 pub(super) const BUILD_DATE: &str = "image_build_date";
 

@@ -226,6 +226,10 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.named_images(name)).await
     }
 
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError> {
+        Box::pin(self.may_be_named(image, from, name)).await.map(drop)
+    }
+
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {
         let location = Box::pin(self.hand_name_over(image, from, name)).await?;
         Ok(HandedOver { location, only_name: true })

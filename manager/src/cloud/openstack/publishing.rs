@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
-use super::images::{BUILD, BUILD_DATE, OWNER, PUBLISHED};
+use super::images::{BUILD, BUILD_DATE, OWNER, PUBLISHED, REVOKED};
 use super::services::Service;
 use super::session::Call;
 use crate::clock;
-use crate::cloud::{CloudError, Held, Image, Pruned, Publication, Published, Removal, Trouble};
+use crate::cloud::{CloudError, Held, Image, Older, Pruned, Publication, Published, Removal, Trouble};
 
 impl OpenStackCloud {
     pub(super) async fn publish_image(
@@ -129,13 +129,18 @@ impl OpenStackCloud {
         let filters = [(PUBLISHED, publication.name.as_str()), (OWNER, self.owner.as_str())];
         let mut older = self.images_with(&filters).await?;
         older.retain(|image| self.is_ours(image) && text(image, "name") != publication.name);
-        older.sort_by_key(|image| std::cmp::Reverse(built(image)));
+        let hashes: Vec<String> =
+            older.iter().map(|image| text(image, "os_hash_value").to_ascii_lowercase()).collect();
+        let known = older.iter().zip(&hashes).map(|(image, sha512)| Older {
+            sha512,
+            built: built(image),
+            revoked: !text(image, REVOKED).is_empty(),
+        });
+        let goes = publication.no_longer_kept(&known.collect::<Vec<_>>(), clock::now());
         let mut pruned = Pruned::default();
-        let now = clock::now();
-        let gone =
-            older.iter().enumerate().filter(|(newer, image)| !publication.keeps(*newer, built(image), now));
-        for (_, image) in gone {
-            let why = match self.delete_image(image).await {
+        let gone = older.iter().zip(&hashes).enumerate().filter(|(place, _)| goes.contains(place));
+        for (_, (image, sha512)) in gone {
+            let why = match self.remove_older(image).await {
                 Ok(Removal::Gone | Removal::Unseen) => {
                     pruned.removed.push(text(image, "name").to_owned());
                     continue;
@@ -143,9 +148,19 @@ impl OpenStackCloud {
                 Ok(Removal::Held(why)) => why,
                 Err(error) => error.message,
             };
-            pruned.held.push(Held { sha512: text(image, "os_hash_value").to_ascii_lowercase(), why });
+            pruned.held.push(Held { sha512: sha512.clone(), why });
         }
         Ok(pruned)
+    }
+
+    /// Deletes an older image, unless a server of the project was made from it: Glance knows of servers only where its store
+    /// does (a clone in Ceph), and deletes a plain file that Nova needs again for a rebuild or on another host.
+    async fn remove_older(&self, image: &Value) -> Result<Removal, CloudError> {
+        let (id, name) = (text(image, "id"), text(image, "name"));
+        match self.server_of_image(id).await? {
+            Some(server) => Ok(Removal::Held(format!("image {name} ({id}) is in use by server {server}"))),
+            None => self.delete_image(image).await,
+        }
     }
 }
 
@@ -182,24 +197,38 @@ mod tests {
     /// The new image "n", the current one "c", older ones, and what users made of them; PATCH and DELETE change
     /// nothing.
     async fn glance() -> Stage {
-        Stage::with(|request| {
+        glance_with(&[], None).await
+    }
+
+    /// The same, where some of the older ones were revoked, and a server was made from one of them.
+    async fn glance_with(revoked: &'static [&'static str], in_use: Option<&'static str>) -> Stage {
+        Stage::with(move |request| {
             let (method, target) = request.split_once(' ').unwrap();
             let mut snapshot = image("snapshot", "my backup", "2026-10-01", true);
             snapshot["base_image_ref"] = json!("o1");
             let mut of_volume = image("of-volume", "my volume", "2026-10-02", true);
             of_volume["image_manager_image"] = json!("o1");
-            let all = [
+            let mut all = [
                 image("c", "pub", "2026-11-03", true),
                 image("o2", "pub (2026-11-02)", "2026-11-02", true),
                 image("o1", "pub (2026-11-01)", "2026-11-01", true),
                 snapshot,
                 of_volume,
             ];
+            for image in all.iter_mut().filter(|image| revoked.contains(&text(image, "id"))) {
+                image["image_manager_revoked"] = json!("leaked key");
+            }
             match (method, target.split('?').next().unwrap()) {
                 ("GET", "/v2/images") if target.contains("os_hidden=true") => {
                     stage::json(&json!({"images": all}))
                 }
                 ("GET", "/v2/images") => stage::json(&json!({"images": []})),
+                ("GET", "/") => stage::json(&json!({})),
+                ("GET", "/servers") => {
+                    let used = in_use.filter(|id| target == format!("/servers?image={id}&limit=1"));
+                    let server = used.map(|_| json!({"id": "s", "name": "web-1"}));
+                    stage::json(&json!({"servers": Vec::from_iter(server)}))
+                }
                 ("GET", "/v2/images/n") => stage::json(&image("n", "image-manager-b", "2026-11-04", false)),
                 ("GET", "/v2/images/c") => stage::json(&all[0]),
                 ("GET", "/v2/images/o1") => stage::json(&all[2]),
@@ -221,7 +250,16 @@ mod tests {
             size_bytes: 1,
             virtual_size_bytes: 1,
         };
-        (image, Publication { name: "pub".into(), keep: 1, keep_for: None, visibility: "shared".into() })
+        (
+            image,
+            Publication {
+                name: "pub".into(),
+                keep: 1,
+                keep_for: None,
+                visibility: "shared".into(),
+                last: None,
+            },
+        )
     }
 
     fn changes(stage: &Stage) -> Vec<String> {
@@ -253,6 +291,44 @@ mod tests {
         let old = Publication { keep_for: Some(std::time::Duration::from_secs(1)), ..young };
         let published = stage.cloud().publish(&new, &old).await.unwrap();
         assert_eq!(published.held.len(), 2, "what cannot be removed is told: {:?}", published.held);
+    }
+
+    #[tokio::test]
+    async fn an_image_that_a_server_was_made_from_stays_and_is_told() {
+        let stage = glance_with(&[], Some("o1")).await;
+        let (_, publication) = new_image();
+        let pruned = stage.cloud().prune(&publication).await.unwrap();
+        assert!(changes(&stage).is_empty(), "Glance is not asked to delete it: {:?}", changes(&stage));
+        let [held] = &pruned.held[..] else { panic!("{pruned:?}") };
+        assert_eq!(held.why, "image pub (2026-11-01) (o1) is in use by server web-1 (s)");
+        // Where Nova does not say, nothing goes either.
+        let silent = Stage::with(|request| match request.split('?').next().unwrap() {
+            "GET /v2/images" if request.contains("os_hidden=true") => {
+                let all = [
+                    image("c", "pub", "2026-11-03", true),
+                    image("o1", "pub (2026-11-01)", "2026-11-01", true),
+                ];
+                stage::json(&json!({"images": all}))
+            }
+            "GET /v2/images" => stage::json(&json!({"images": []})),
+            "GET /" => stage::json(&json!({})),
+            _ => "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        })
+        .await;
+        let pruned = silent.cloud().prune(&Publication { keep: 0, ..publication }).await.unwrap();
+        assert!(changes(&silent).is_empty(), "{:?}", changes(&silent));
+        assert!(pruned.held[0].why.contains("asking for servers"), "{pruned:?}");
+    }
+
+    #[tokio::test]
+    async fn a_revoked_image_takes_no_good_ones_place() {
+        let stage = glance_with(&["o2"], None).await;
+        let (_, publication) = new_image();
+        assert_eq!(stage.cloud().prune(&publication).await.unwrap(), Pruned::default());
+        assert!(changes(&stage).is_empty(), "{:?}", changes(&stage));
+        let none = Publication { keep: 0, ..publication };
+        stage.cloud().prune(&none).await.unwrap();
+        assert_eq!(changes(&stage), ["DELETE /v2/images/o2", "DELETE /v2/images/o1"]);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, text};
+use super::answers::{ApiError, listed, text};
 use super::by_name::{ids_named, remove_each};
 use super::flavors_and_networks::{Flavor, Network};
 use super::images::{BUILD, OWNER};
@@ -103,6 +103,15 @@ impl OpenStackCloud {
             server.pointer(&format!("/metadata/{OWNER}")).and_then(Value::as_str) == Some(&self.owner)
         });
         Ok(servers)
+    }
+
+    /// A server of our project that was made from an image, for people. Of other projects' servers Nova tells us nothing.
+    pub(super) async fn server_of_image(&self, image: &str) -> Result<Option<String>, CloudError> {
+        let tried = || format!("asking for servers of image {image}");
+        let call = Call::get(Service::Compute, "servers").query("image", image).query("limit", "1");
+        let answer = self.session.call(&call).await.map_err(|error| error.when(&tried()))?;
+        let servers = listed(&answer, "servers").map_err(|error| error.when(&tried()))?;
+        Ok(servers.first().map(|server| format!("{} ({})", text(server, "name"), text(server, "id"))))
     }
 
     /// What Nova says about a server now.

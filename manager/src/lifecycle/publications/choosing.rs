@@ -1,5 +1,6 @@
 //! Which image a name can go to, by what the history and the cloud say. Pure.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use image_manager_proto::v1::{self, PublicationState};
@@ -16,9 +17,10 @@ pub(super) fn by_cloud(rows: Vec<v1::Publication>) -> BTreeMap<String, Vec<v1::P
     of_clouds
 }
 
-/// The newest image that is verified, not revoked and there, of a build before `than`; with `else_any` the newest other
-/// one at all when there is none before. Ids of builds sort by time.
-pub(super) fn newest_good<'a>(
+/// The image that a name goes back to: of those that are verified, not revoked and there, and of a build before `than`, the
+/// one that had the name last. What was rolled back from is newer, and is passed over for the one that took its place. With
+/// `else_any` it is another one at all when there is none before. Ids of builds sort by time.
+pub(super) fn last_good<'a>(
     rows: &'a [v1::Publication],
     than: Option<&str>,
     there: &BTreeSet<String>,
@@ -31,9 +33,25 @@ pub(super) fn newest_good<'a>(
                 && than != Some(row.build_id.as_str())
         })
     };
-    let newest = |a: &&v1::Publication, b: &&v1::Publication| a.build_id.cmp(&b.build_id);
-    let before = good().filter(|row| than.is_none_or(|than| row.build_id.as_str() < than)).max_by(newest);
-    before.or_else(|| good().filter(|_| else_any).max_by(newest))
+    let before = good().filter(|row| than.is_none_or(|than| row.build_id.as_str() < than));
+    before.max_by(|a, b| later(a, b)).or_else(|| good().filter(|_| else_any).max_by(|a, b| later(a, b)))
+}
+
+/// The image that had the name before the current one; or, while the build `but` is about to publish, before that. Not one
+/// that was revoked or is gone.
+pub(super) fn had_it_last<'a>(rows: &'a [v1::Publication], but: Option<&str>) -> Option<&'a v1::Publication> {
+    let state = |row: &v1::Publication| match row.state() {
+        PublicationState::Current => but.is_some_and(|but| but != row.build_id),
+        PublicationState::Previous => true,
+        _ => false,
+    };
+    rows.iter().filter(|row| state(row)).max_by(|a, b| later(a, b))
+}
+
+/// Which of two images was given the name later.
+fn later(one: &v1::Publication, other: &v1::Publication) -> Ordering {
+    let given = |row: &v1::Publication| row.published_at.map(|at| (at.seconds, at.nanos));
+    given(one).cmp(&given(other)).then_with(|| one.build_id.cmp(&other.build_id))
 }
 
 /// The image of a build, when it can have the name.
@@ -86,7 +104,7 @@ mod tests {
         let rows = [row("1", Previous), row("2", Previous), row("3", Current), row("4", Previous)];
         let there = |builds: &[&str]| builds.iter().map(|build| (*build).to_owned()).collect::<BTreeSet<_>>();
         let chosen = |rows: &[v1::Publication], than: Option<&str>, images: &[&str], else_any: bool| {
-            newest_good(rows, than, &there(images), else_any).map(|row| row.build_id.clone())
+            last_good(rows, than, &there(images), else_any).map(|row| row.build_id.clone())
         };
         let all = ["1", "2", "3", "4"];
         assert_eq!(chosen(&rows, Some("3"), &all, false).as_deref(), Some("2"), "the newest before it");
@@ -100,5 +118,28 @@ mod tests {
                 assert_eq!(chosen(&rows, Some("3"), &all, else_any), None, "{state:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_name_goes_back_to_the_image_that_had_it_last() {
+        use PublicationState::{Current, Previous, Revoked};
+        let at = |build: &str, state, second: i64| v1::Publication {
+            published_at: Some(crate::clock::timestamp(second * 1000)),
+            ..row(build, state)
+        };
+        let there = ["1", "2", "3", "4"].map(str::to_owned).into();
+        let id = |row: Option<&v1::Publication>| row.map(|row| row.build_id.clone()).unwrap_or_default();
+        // 3 was rolled back from; then 4 came.
+        let rows = [at("1", Previous, 1), at("2", Previous, 4), at("3", Previous, 3), at("4", Current, 5)];
+        assert_eq!(id(last_good(&rows, Some("4"), &there, false)), "2", "not 3, which is newer");
+        assert_eq!(id(had_it_last(&rows, None)), "2");
+        assert_eq!(id(had_it_last(&rows, Some("5"))), "4", "while 5 is about to publish");
+        assert_eq!(id(had_it_last(&rows, Some("4"))), "2", "while 4 publishes again");
+        // Back at 2 again.
+        let rows = [at("1", Previous, 1), at("2", Current, 6), at("3", Previous, 3), at("4", Previous, 5)];
+        assert_eq!(id(last_good(&rows, Some("2"), &there, false)), "1", "none after it");
+        assert_eq!(id(had_it_last(&rows, None)), "4", "somebody may want it back");
+        let rows = [at("1", Previous, 1), at("2", Revoked, 2), at("3", Current, 3)];
+        assert_eq!(id(had_it_last(&rows, None)), "1");
     }
 }

@@ -3,48 +3,60 @@
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{ChangeError, Publications, rows, within};
-use crate::cloud::{Cloud, CloudError, HandedOver, Image, Trouble};
+use super::revoking::{Later, not_configured};
+use super::{ChangeError, Publications, image_of, rows, within};
+use crate::cloud::{Cloud, CloudError, HandedOver, Trouble};
 use crate::history::{Handover, HistoryError, NewHandover, Principal, PublicationFilter};
 
 impl Publications {
-    /// Finishes what an earlier manager, or a cloud that did not answer, has left. Returns what is left still.
-    pub async fn finish_handovers(&self) -> Vec<String> {
+    /// Finishes what an earlier manager, or a cloud that did not answer, has left. Returns what is done now, and what was not
+    /// done, for people.
+    pub async fn finish_handovers(&self) -> (Vec<Handover>, Vec<String>) {
         let open = match self.history.open_handovers().await {
             Ok(open) => open,
-            Err(error) => return vec![error.to_string()],
+            Err(error) => return (Vec::new(), vec![error.to_string()]),
         };
-        let mut left = Vec::new();
+        let (mut done, mut left) = (Vec::new(), Vec::new());
         for handover in open {
             let what = format!("{} on {}", handover.what.name, handover.what.cloud);
             match self.hand_over(&handover).await {
-                Ok(()) => tracing::info!("{what} was handed over"),
+                Ok(()) => {
+                    tracing::info!("{what} was handed over");
+                    done.push(handover);
+                }
                 Err(error) => left.push(format!("handing over {what}: {error}")),
             }
         }
-        left
+        (done, left)
     }
 
     /// Does it, in a task of its own: it goes on when whoever asked goes away. `alone`: nobody else changes the names of
-    /// these clouds, from before the images were chosen until it is done.
+    /// these clouds, from before the images were chosen until it is done. `later`: what is not tried before the next look at
+    /// what is left.
     pub(super) async fn change(
         &self,
         new: Vec<NewHandover>,
         by: Principal,
         alone: Vec<OwnedMutexGuard<()>>,
+        later: Later,
     ) -> Result<Vec<v1::Publication>, ChangeError> {
         let publications = self.clone();
         let work = async move {
             let _alone = alone;
             let begun = publications.history.begin_handovers(by, new).await?;
-            let mut first = None;
-            for handover in &begun {
-                if let Err(error) = publications.hand_over_alone(handover).await {
-                    first.get_or_insert(error);
+            let Later { clouds, mut errors } = later;
+            let mut done = Vec::new();
+            for handover in begun.into_iter().filter(|begun| !clouds.contains(&begun.what.cloud)) {
+                match publications.hand_over_alone(&handover).await {
+                    Ok(()) => done.push(handover),
+                    Err(error) => errors.push(error),
                 }
             }
-            first.map_or(Ok(()), Err)?;
-            Ok(publications.done(&begun).await?)
+            if errors.is_empty() {
+                return Ok(publications.done(&done).await?);
+            }
+            let done = done.iter().map(|Handover { what, .. }| format!("{} on {}", what.name, what.cloud));
+            Err(ChangeError::of(errors, done.collect()))
         };
         tokio::spawn(work).await.map_err(|_| HistoryError::Closed)?
     }
@@ -70,32 +82,38 @@ impl Publications {
     }
 
     /// One step: the cloud, then the history.
-    async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let Some(handover) = self.history.handover(handover.id).await? else { return Ok(()) };
-        let what = &handover.what;
-        let cloud = self.clouds.get(&what.cloud)?;
-        let given = match self.in_cloud(&*cloud, what).await? {
-            Ok(given) => given,
-            Err(error) => {
-                let undone =
-                    matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
-                if undone {
-                    self.history.drop_handover(handover.id).await?;
-                }
-                return Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun: !undone });
+    pub(super) async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
+        let id = handover.id;
+        // The second time for another image, where the first one cannot have the name any more.
+        for last in [false, true] {
+            let Some(handover) = self.history.handover(id).await? else { return Ok(()) };
+            let what = &handover.what;
+            let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
+            let error = match self.in_cloud(&*cloud, what).await? {
+                Ok(given) => return self.finish(&*cloud, &handover, given).await,
+                Err(error) => error,
+            };
+            let begun = !matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
+            if !begun && !last && self.redirect(&handover).await? {
+                continue;
             }
-        };
-        self.history
-            .finish_handover(handover.id, given.map(|given| (given.location, given.only_name)))
-            .await?;
-        tracing::info!(
-            name = what.name,
-            cloud = what.cloud,
-            by = handover.principal,
-            "{}",
-            what.change.word()
-        );
-        if let Err(error) = self.look_at_name(&*cloud, &what.name).await {
+            if !begun {
+                self.history.drop_handover(id).await?;
+            }
+            return Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun });
+        }
+        Ok(())
+    }
+
+    async fn finish(
+        &self,
+        cloud: &dyn Cloud,
+        Handover { id, what, principal }: &Handover,
+        given: Option<HandedOver>,
+    ) -> Result<(), ChangeError> {
+        self.history.finish_handover(*id, given.map(|given| (given.location, given.only_name))).await?;
+        tracing::info!(name = what.name, cloud = what.cloud, by = principal, "{}", what.change.word());
+        if let Err(error) = self.look_at_name(cloud, &what.name).await {
             tracing::warn!(name = what.name, cloud = what.cloud, "cannot list the images: {error}");
         }
         Ok(())
@@ -108,29 +126,36 @@ impl Publications {
     ) -> Result<Result<Option<HandedOver>, CloudError>, ChangeError> {
         let mut given = None;
         if let Some(build) = &what.to_build {
-            let row = self.row_of(what, build).await?;
+            let Some(row) = self.row_of(what, build).await? else {
+                let unknown = format!("the image of build {build} is not known any more");
+                return Ok(Err(CloudError::new(Trouble::Fault, unknown)));
+            };
             match within(cloud.hand_over(&image_of(&row), &row.name, &what.name)).await {
                 Ok(image) => given = Some(image),
                 Err(error) => return Ok(Err(error)),
             }
         }
-        if let Some(build) = &what.revoked {
-            let row = self.row_of(what, build).await?;
-            if let Err(error) = within(cloud.revoke(&image_of(&row), &what.name, &what.why)).await {
-                // The name may have gone to another image: the rest is done later, whatever it is.
-                return Ok(Err(CloudError { trouble: Trouble::Unavailable, ..error }));
-            }
+        let revoked = match &what.revoked {
+            Some(build) => self.row_of(what, build).await?,
+            None => None,
+        };
+        if let Some(row) = revoked
+            && let Err(error) = within(cloud.revoke(&image_of(&row), &what.name, &what.why)).await
+        {
+            // The name may have gone to another image: the rest is done later, whatever it is.
+            return Ok(Err(CloudError { trouble: Trouble::Unavailable, ..error }));
         }
         Ok(Ok(given))
     }
 
-    /// A build's publication in a cloud, that under the name first.
-    async fn row_of(&self, what: &NewHandover, build: &str) -> Result<v1::Publication, ChangeError> {
-        let filter =
-            PublicationFilter { build_id: Some(build.to_owned()), cloud: Some(what.cloud.clone()), ..rows() };
-        let mut all = self.history.publications(filter).await?.publications;
-        all.sort_by_key(|row| row.name != what.name);
-        all.into_iter().next().ok_or_else(|| ChangeError::NotPublished(build.to_owned()))
+    /// A build's publication in a cloud: one whose image is there before others, that under the name before others. An image
+    /// may have gone since the step was begun: then the cloud says so.
+    async fn row_of(&self, what: &NewHandover, build: &str) -> Result<Option<v1::Publication>, HistoryError> {
+        let (build_id, cloud) = (Some(build.to_owned()), Some(what.cloud.clone()));
+        let filter = PublicationFilter { build_id, cloud, removed: true, ..rows() };
+        let all = self.history.publications(filter).await?.publications;
+        let order = |row: &v1::Publication| (row.state() == PublicationState::Removed, row.name != what.name);
+        Ok(all.into_iter().min_by_key(order))
     }
 
     /// Brings the history up to date about which images of a name are there.
@@ -147,15 +172,5 @@ impl Publications {
         })?;
         let there = named.into_iter().map(|image| (image.sha512, image.location)).collect();
         Ok(self.history.record_there(name, cloud.name(), there).await?)
-    }
-}
-
-fn image_of(row: &v1::Publication) -> Image {
-    Image {
-        id: row.image_id.clone(),
-        name: row.name.clone(),
-        sha512: row.sha512.clone(),
-        size_bytes: row.size_bytes,
-        virtual_size_bytes: 0,
     }
 }

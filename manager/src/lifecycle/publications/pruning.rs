@@ -12,12 +12,13 @@ use image_manager_proto::v1::{self, PublicationState};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{ChangeError, Publications, rows, within};
+use super::choosing::had_it_last;
+use super::{ChangeError, Publications, within};
 use crate::clock;
 use crate::cloud::{Cloud, Held, Pruned, Publication};
-use crate::history::PublicationFilter;
+use crate::history::HistoryError;
 use crate::lifecycle::current_schedules::CurrentSchedules;
-use crate::schedules::Schedule;
+use crate::schedules::{Publish, Schedule, Schedules};
 
 /// How often it is looked for images whose time has come.
 const LOOK: Duration = Duration::from_hours(1);
@@ -25,6 +26,20 @@ const LOOK: Duration = Duration::from_hours(1);
 const FIRST: Duration = Duration::from_mins(2);
 
 impl Publications {
+    /// How a build is about to publish in a cloud whose names are its own: it says which image had the name last, and has
+    /// revoked by then what is to be revoked there.
+    pub(in crate::lifecycle) async fn before_publishing(
+        &self,
+        publish: &Publish,
+        cloud: &str,
+        build: &str,
+    ) -> Result<Publication, HistoryError> {
+        self.revoke_what_is_left(&publish.name, cloud).await?;
+        let images = self.images_of(&publish.name, cloud).await?;
+        let last = had_it_last(&images, Some(build)).map(|row| row.sha512.clone());
+        Ok(Publication { last, ..Publication::of(publish) })
+    }
+
     /// Looks for older images whose time has come, every hour until `stop`.
     pub(in crate::lifecycle) fn start_pruning(self, schedules: CurrentSchedules, stop: CancellationToken) {
         tokio::spawn(async move {
@@ -35,11 +50,15 @@ impl Publications {
                     () = stop.cancelled() => return,
                     _ = look.tick() => {}
                 }
-                for schedule in &schedules.all().schedules {
+                let schedules = schedules.all();
+                for schedule in &schedules.schedules {
                     if stop.is_cancelled() {
                         return;
                     }
                     self.prune(schedule).await;
+                }
+                if let Err(error) = self.prune_promoted(&schedules, &stop).await {
+                    tracing::warn!("cannot look for names that were given by promoting: {error}");
                 }
             }
         });
@@ -58,6 +77,34 @@ impl Publications {
         }
     }
 
+    /// Looks after the names that no build gets, each as the schedule says that built the image which has it now. Where that
+    /// schedule, or its cloud, is not there any more, nobody has said how long older images are to stay.
+    pub(super) async fn prune_promoted(
+        &self,
+        schedules: &Schedules,
+        stop: &CancellationToken,
+    ) -> Result<(), HistoryError> {
+        for image in self.history.promoted_names().await? {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let (name, cloud) = (image.name, image.cloud);
+            let schedule = schedules.get(&image.schedule);
+            let publish = schedule.and_then(|schedule| schedule.publish.as_ref());
+            let (Some(schedule), Some(publish), Ok(_)) = (schedule, publish, self.clouds.get(&cloud)) else {
+                continue;
+            };
+            if schedules.publishers(&name).any(|schedule| schedule.publishes_on(&cloud)) {
+                continue;
+            }
+            let publication = Publication { name, ..Publication::of(publish) };
+            if let Err(error) = self.prune_name(schedule, &cloud, &publication).await {
+                tracing::warn!(name = publication.name, cloud, "cannot look for old images: {error}");
+            }
+        }
+        Ok(())
+    }
+
     async fn prune_name(
         &self,
         schedule: &Schedule,
@@ -70,6 +117,15 @@ impl Publications {
         if self.history.unfinished_build(&schedule.name).await?.is_some() {
             return Ok(());
         }
+        // The image that the name is about to go to stays, and one that is to be revoked is not marked yet.
+        let name = publication.name.as_str();
+        let open = self.history.open_handovers().await?;
+        if open.iter().any(|open| open.what.name == name && open.what.cloud == cloud_name) {
+            return Ok(());
+        }
+        let images = self.images_of(name, cloud_name).await?;
+        let last = had_it_last(&images, None).map(|row| row.sha512.clone());
+        let publication = &Publication { last, ..publication.clone() };
         let failed = |error| ChangeError::Cloud { cloud: cloud_name.to_owned(), error, begun: true };
         let pruned = within(cloud.prune(publication)).await.map_err(failed)?;
         if !pruned.removed.is_empty() {
@@ -86,9 +142,7 @@ impl Publications {
     /// Writes to the history what differs from it: also what a manager that was killed has removed.
     async fn record_pruned(&self, cloud: &dyn Cloud, name: &str, pruned: Pruned) -> Result<(), ChangeError> {
         let (name, cloud_name) = (name.to_owned(), cloud.name().to_owned());
-        let filter =
-            PublicationFilter { name: Some(name.clone()), cloud: Some(cloud_name.clone()), ..rows() };
-        let known = self.history.publications(filter).await?.publications;
+        let known = self.images_of(&name, &cloud_name).await?;
         let older = |row: &&v1::Publication| row.state() != PublicationState::Current;
         let failed = |error| ChangeError::Cloud { cloud: cloud_name.clone(), error, begun: true };
         let there = within(cloud.named(&name)).await.map_err(failed)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::upload::message;
-use crate::cloud::{Image, Publication, Published};
+use crate::cloud::{Image, Published};
 use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
@@ -46,11 +46,11 @@ async fn in_cloud(
     image: &Image,
     publish: &Publish,
 ) -> Result<String, Failure> {
-    let publication = Publication::of(publish);
     let cloud = driver.clouds().get(cloud_name);
     let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
     // Until the history says what the cloud was told.
     let _alone = driver.publications().alone(cloud_name).await;
+    let publication = driver.publications().before_publishing(publish, cloud_name, &driver.id).await?;
     let (given, asked) = (image.clone(), Arc::clone(&cloud));
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
