@@ -278,9 +278,10 @@ fn kept(settings: &Settings, seen: &Observation) -> Result<(), (CheckOutcome, St
         };
         let why = format!("no time synchronisation (NTP) keeps the clock right: {idle}");
         // What has yet to start is no fault.
-        return Err(match seen.unsettled {
-            true => (Inconclusive, format!("{why}; {}", instance::UNSETTLED)),
-            false => (Fail, why),
+        return Err(if seen.unsettled {
+            (Inconclusive, format!("{why}; {}", instance::UNSETTLED))
+        } else {
+            (Fail, why)
         });
     }
     // One that the kernel believes has something to ask, whatever can be seen of it.

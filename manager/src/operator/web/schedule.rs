@@ -166,7 +166,9 @@ fn publication(standing: &Standing, published: &[v1::Publication], operator: boo
 fn reverified(standing: &Standing) -> Markup {
     let schedule = &standing.schedule;
     let after = match schedule.on_failure {
-        OnFailure::RollBack => "If verification fails, the name goes back to the good image that had it last.",
+        OnFailure::RollBack => {
+            "If verification fails, the name goes back to the good image that had it last."
+        }
         OnFailure::Keep => "If verification fails, the image keeps its name.",
     };
     html! {
