@@ -80,7 +80,7 @@ pub(crate) fn history(database: &Path, builds: u64) {
     for migration in MIGRATIONS {
         connection.execute_batch(migration).unwrap();
     }
-    connection.pragma_update(None, "user_version", SCHEMA).unwrap();
+    connection.pragma_update(None, "user_version", i64::try_from(SCHEMA).unwrap()).unwrap();
     let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap();
     let span = DAYS * 86_400_000;
     for first in (0..builds).step_by(usize::try_from(BATCH).unwrap()) {
