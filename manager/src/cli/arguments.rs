@@ -189,7 +189,7 @@ pub(crate) struct HostArguments {
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_REATTACH", default_value = "1m",
           value_parser = patience)]
     pub(crate) reattach: std::time::Duration,
-    /// Trials that may be under way at once, across all builds; each takes a server. Further trials wait
+    /// Trials that may be under way at once on each cloud, across all builds; each takes a server. Further trials wait
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_TRIALS", default_value_t = 4,
           value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_trials: u16,
@@ -209,7 +209,8 @@ pub(crate) struct ServeArguments {
     /// this account need none on loopback
     #[arg(long, value_name = "FILE", env = "IMAGE_MANAGER_API_TOKEN_FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
-    /// Builds that may run at once; further builds wait
+    /// Builds that may make their image at once; further builds wait. How many are tried at once is limited by
+    /// --concurrent-trials
     #[arg(long, value_name = "N", env = "IMAGE_MANAGER_CONCURRENT_BUILDS", default_value_t = 1,
           value_parser = number(1_u16..=64), allow_negative_numbers = true)]
     pub(crate) concurrent_builds: u16,
@@ -221,7 +222,8 @@ pub(crate) struct ServeArguments {
           value_parser = logs_room)]
     pub(crate) logs_room: LogsRoom,
     /// How long builds under way may take to end by themselves when the manager is told to stop (SIGTERM); after
-    /// that, or at a second signal, they are ended and cleaned up
+    /// that, or at a second signal, they are ended and cleaned up, and trials that wait for a retry are left for the
+    /// next start
     #[arg(long, value_name = "TIME", env = "IMAGE_MANAGER_GRACE", default_value = "20s", value_parser = grace)]
     pub(crate) grace: std::time::Duration,
     #[command(flatten)]

@@ -1,7 +1,8 @@
 //! `image-manager serve`: scheduler, gateway and operator port until it is told to stop.
 //!
 //! SIGTERM or SIGINT: no more builds are taken, those under way have `--grace` to come to their end, then they
-//! are ended and cleaned up. A second signal ends them at once, a third leaves the clean-up to the next start.
+//! are ended and cleaned up; a trial that waits for its turn or for a retry waits on for the next start. A second signal
+//! ends them at once, a third leaves the clean-up to the next start.
 //! SIGHUP reads schedules.toml anew.
 
 use std::net::SocketAddr;
@@ -186,7 +187,7 @@ fn unrecovered(error: &HistoryError) -> Trouble {
     Trouble::errored(format!("cannot take over the builds that an earlier manager left: {error}"))
 }
 
-/// Brings the builds to their end. True when nothing is left of them.
+/// Brings the builds to their end, but for what waits. True when nothing is left to be done of them.
 async fn end_builds(manager: &Manager, grace: Duration, signals: &mut Signals) -> bool {
     let under_way = manager.under_way();
     if under_way > 0 && !grace.is_zero() {

@@ -1,12 +1,15 @@
 //! The one task that owns a build and moves it along its stages; its trials have tasks of their own in between.
 
 mod context;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, StageState, Verdict};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) use self::context::BuildContext;
 
@@ -18,7 +21,7 @@ use super::failure::Failure;
 use super::outcome::{Ended, Outcome, sum_up, to_publish};
 use super::publications::Publications;
 use super::resumption::{Resumed, Start, TrialStart};
-use super::room::Room;
+use super::room::{Reservation, Room};
 use super::settings::Settings;
 use super::skip::{self, Decision, Reading, Unchanged};
 use super::stages::{build, publish};
@@ -48,6 +51,8 @@ pub(super) struct Driver {
     verifies: bool,
     /// Why it is made although the schedule leaves builds out that would change nothing, and what was read to know it.
     pub(super) reading: Reading,
+    /// That it is under way, and its room on the disk, until it is cleaned up.
+    pub(super) reservation: OnceLock<Reservation>,
     /// What went wrong and was mended; goes into the stages' details.
     pub(super) incidents: Incidents,
 }
@@ -80,25 +85,21 @@ impl Driver {
             state,
             verifies,
             reading: Reading::default(),
+            reservation: OnceLock::new(),
             incidents,
         }
     }
 
     /// Waits for a place, goes through the stages, and brings the build to its end.
     pub(super) async fn run(mut self) {
-        let context = Arc::clone(&self.context);
-        let place = tokio::select! {
-            biased;
-            failure = self.bounds.interrupted() => Err(failure),
-            // It waits on, in the history, for the next start.
-            () = context.shutdown.closing() => return,
-            place = context.places.acquire() => place.map_err(|_| Failure::cancelled()),
-        };
-        let place = place.and_then(|place| self.still_wanted().map(|()| place));
-        match place {
-            Ok(_place) => {
+        let makes_image = matches!(self.start, Start::Queue);
+        // `None`: it waits on, in the history, for the next start.
+        let Some(place) = self.context.place(&self.bounds, makes_image).await else { return };
+        match place.and_then(|place| self.still_wanted().map(|()| place)) {
+            Ok(place) => {
                 self.bounds.begin();
                 let start = std::mem::replace(&mut self.start, Start::Queue);
+                // In its turn: asking takes a processor and the mirrors, and the answer is for now.
                 if matches!(start, Start::Queue) {
                     match skip::decide(&self).await {
                         Ok(Decision::Build(reading)) => self.reading = reading,
@@ -107,8 +108,14 @@ impl Driver {
                     }
                 }
                 let incidents = self.incidents.clone();
-                let outcome = incidents.watch(Box::pin(self.road(start))).await;
-                let outcome = outcome.unwrap_or_else(|failure| Outcome::of(&failure, self.state.word()));
+                let outcome = match incidents.watch(Box::pin(self.road(start, place))).await {
+                    Ok(Some(outcome)) => outcome,
+                    Ok(None) => {
+                        tracing::info!(build = self.id, "left for the next start to go on with");
+                        return;
+                    }
+                    Err(failure) => Outcome::of(&failure, self.state.word()),
+                };
                 self.conclude(outcome).await;
             }
             Err(failure) if self.state == BuildState::Queued => self.leave_queue(&failure).await,
@@ -125,13 +132,62 @@ impl Driver {
         Ok(())
     }
 
-    /// The stages. Each is entered, in the history, before its work starts. `Err`: a stage of the build's own went wrong.
-    async fn road(&mut self, start: Start) -> Result<Outcome, Failure> {
+    /// The stages. Each is entered, in the history, before its work starts. `place`: where it makes its image. `Err`: a
+    /// stage of the build's own went wrong. `None`: the manager stops, and the next one goes on with it.
+    async fn road(
+        &mut self,
+        start: Start,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Option<Outcome>, Failure> {
         let fresh = matches!(start, Start::Queue);
-        let (artifact, trials) = match start {
+        let (artifact, trials) = self.begin(start, place).await?;
+        let rest = self.bounds.rest();
+        let Some(ended) = self.try_out(artifact, trials, fresh).await? else { return Ok(None) };
+        // As for each attempt of a trial: how long trials wait, for their turn or for a retry, does not count.
+        self.bounds = self.bounds.of_attempt(rest);
+        let outcome = sum_up(&ended);
+        if self.verifies {
+            self.settle_name().await;
+            return Ok(Some(outcome));
+        }
+        let Some(publication) = self.schedule.publish.clone() else {
+            self.history()
+                .skip_stage(&self.id, Stage::Publishing.word(), "the schedule publishes nothing")
+                .await?;
+            return Ok(Some(outcome));
+        };
+        let images = to_publish(publication.when, &ended);
+        if images.is_empty() {
+            if outcome.verdict == Verdict::Passed {
+                let history = self.history();
+                history
+                    .skip_stage(&self.id, Stage::Publishing.word(), "no target is to be published")
+                    .await?;
+            }
+            return Ok(Some(outcome));
+        }
+        if self.state != BuildState::Publishing {
+            self.enter(BuildState::Publishing, String::new()).await?;
+        }
+        let published = publish::run(self, images, &publication).await;
+        Ok(Some(outcome.after_publishing(published, self.state.word())))
+    }
+
+    /// What there is to be tried: made now, or as an earlier manager left it.
+    async fn begin(
+        &mut self,
+        start: Start,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<(Option<HashedFile>, Vec<Resumed>), Failure> {
+        if !matches!(start, Start::Queue) {
+            let scratch = self.settings().scratch_directory(&self.id);
+            // Nothing was reserved before.
+            let _ = self.reservation.set(self.room().taken_already(scratch));
+        }
+        Ok(match start {
             Start::Queue => {
                 self.enter(BuildState::Building, String::new()).await?;
-                let artifact = build::run(self).await?;
+                let artifact = build::run(self, place).await?;
                 let because = self.reading.because.take().map(|why| format!("; built because {why}"));
                 let detail = artifact.detail + &because.unwrap_or_default();
                 self.enter(BuildState::Trying, detail).await?;
@@ -143,43 +199,22 @@ impl Driver {
                 (None, trials)
             }
             Start::Trials { artifact, trials, .. } => (artifact, trials),
-        };
-        let ended = self.try_out(artifact, trials, fresh).await?;
-        let outcome = sum_up(&ended);
-        if self.verifies {
-            self.settle_name().await;
-            return Ok(outcome);
-        }
-        let Some(publication) = self.schedule.publish.clone() else {
-            self.history()
-                .skip_stage(&self.id, Stage::Publishing.word(), "the schedule publishes nothing")
-                .await?;
-            return Ok(outcome);
-        };
-        let images = to_publish(publication.when, &ended);
-        if images.is_empty() {
-            if outcome.verdict == Verdict::Passed {
-                let history = self.history();
-                history
-                    .skip_stage(&self.id, Stage::Publishing.word(), "no target is to be published")
-                    .await?;
-            }
-            return Ok(outcome);
-        }
-        if self.state != BuildState::Publishing {
-            self.enter(BuildState::Publishing, String::new()).await?;
-        }
-        let published = publish::run(self, images, &publication).await;
-        Ok(outcome.after_publishing(published, self.state.word()))
+        })
     }
 
-    /// Makes the trials, side by side, and waits for the end of each. `fresh`: the artifact was made just now.
+    /// Waits for a place to make an image in. `None`: the manager stops.
+    pub(super) async fn place(&self) -> Option<Result<Option<OwnedSemaphorePermit>, Failure>> {
+        self.context.place(&self.bounds, true).await
+    }
+
+    /// Makes the trials, side by side, and waits for the end of each. `fresh`: the artifact was made just now. `None`: the
+    /// manager stops, and the next one goes on with some of them.
     async fn try_out(
         &self,
         artifact: Option<HashedFile>,
         trials: Vec<Resumed>,
         fresh: bool,
-    ) -> Result<Vec<Ended>, Failure> {
+    ) -> Result<Option<Vec<Ended>>, Failure> {
         // Before the first task: none may be left alone.
         let mut clouds = Vec::with_capacity(trials.len());
         for resumed in &trials {
@@ -197,13 +232,14 @@ impl Driver {
             only: trials.len() == 1,
             rest: self.bounds.rest(),
             retry: self.context.schedules.policy(&self.schedule.name).unwrap_or(RetryPolicy::FOREGROUND),
+            resumable: self.context.schedules.serves(),
         });
         let mut tasks = Vec::with_capacity(trials.len());
         for ((position, resumed), cloud) in (0_u32..).zip(trials).zip(clouds) {
             let key = TrialKey { build_id: self.id.clone(), position };
             let start = match resumed.start {
                 TrialStart::Ended(ended) => {
-                    tasks.push(tokio::spawn(async move { ended }));
+                    tasks.push(tokio::spawn(async move { Some(ended) }));
                     continue;
                 }
                 start => start,
@@ -214,16 +250,17 @@ impl Driver {
             tasks.push(tokio::spawn(trial.run(start)));
         }
         let mut ended = Vec::with_capacity(tasks.len());
-        let mut broken = None;
+        let (mut broken, mut left) = (None, false);
         for task in tasks {
             match task.await {
-                Ok(end) => ended.push(end),
+                Ok(Some(end)) => ended.push(end),
+                Ok(None) => left = true,
                 Err(error) => broken = Some(error),
             }
         }
         match broken {
             Some(error) => Err(Failure::new(Reason::State, format!("a trial panicked: {error}"))),
-            None => Ok(ended),
+            None => Ok((!left).then_some(ended)),
         }
     }
 

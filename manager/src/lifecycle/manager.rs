@@ -274,6 +274,11 @@ impl Manager {
         &self.inner.scheduler
     }
 
+    #[cfg(test)]
+    pub(super) fn queue(&self) -> &Queue {
+        &self.inner.queue
+    }
+
     /// Queues a build of a schedule and returns it. One that somebody waits for is refused at once when the
     /// cloud cannot take it; one that fires by itself gets its row in the history in any case.
     pub async fn trigger(&self, name: &str, options: TriggerOptions) -> Result<v1::Build, TriggerError> {
@@ -301,7 +306,8 @@ impl Manager {
         self.inner.running.wind_down(grace).await
     }
 
-    /// Ends all builds and waits until they are cleaned up, at most for `grace`. True when all came to an end.
+    /// Ends all builds and waits until they are cleaned up, at most for `grace`. One of which the next manager can go on
+    /// with a trial that waits, or is to be made again, is left to that. True when nothing of all is under way any more.
     pub async fn shut_down(&self, grace: Duration) -> bool {
         self.inner.running.shut_down(grace).await
     }

@@ -29,6 +29,7 @@ mod manifest;
 pub mod metrics;
 mod naming;
 mod outcome;
+mod places;
 pub mod problems;
 mod publications;
 mod queue;

@@ -125,6 +125,11 @@ impl Queue {
         Ok(build)
     }
 
+    #[cfg(test)]
+    pub(super) fn builds(&self) -> &BuildContext {
+        &self.builds
+    }
+
     /// Starts the task that owns a build, from the queue or from where an earlier manager was.
     pub(super) fn start(&self, id: String, schedule: Schedule, start: Start, keep_disk: Option<PathBuf>) {
         let stop = Stop::default();

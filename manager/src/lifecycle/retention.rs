@@ -124,7 +124,7 @@ async fn take_away(
     Ok(taken)
 }
 
-/// Takes a build's directory away, but for some files; returns how many bytes that were.
+/// Takes a build's directory away, but for some files; returns how many bytes the files had that went.
 async fn remove(directory: &Path, but: &[Option<&str>]) -> std::io::Result<u64> {
     let mut entries = tokio::fs::read_dir(directory).await?;
     let (mut bytes, mut is_kept) = (0, false);
@@ -134,11 +134,15 @@ async fn remove(directory: &Path, but: &[Option<&str>]) -> std::io::Result<u64> 
             continue;
         }
         let metadata = entry.metadata().await?;
-        bytes += metadata.len();
+        let path = entry.path();
         if metadata.is_dir() {
-            tokio::fs::remove_dir_all(entry.path()).await?;
+            let there = path.clone();
+            let below = tokio::task::spawn_blocking(move || bytes_below(&there)).await;
+            tokio::fs::remove_dir_all(&path).await?;
+            bytes += below.unwrap_or_default();
         } else {
-            tokio::fs::remove_file(entry.path()).await?;
+            tokio::fs::remove_file(&path).await?;
+            bytes += metadata.len();
         }
     }
     if !is_kept {
@@ -155,13 +159,27 @@ fn kept(directory: &PathBuf) -> Vec<Kept> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .filter_map(|entry| {
             let build = entry.file_name().to_str().and_then(|name| Uuid::parse_str(name).ok())?;
-            let there = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
-            let bytes = there.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
-            Some(Kept { build, bytes })
+            Some(Kept { build, bytes: bytes_below(&entry.path()) })
         })
         .collect();
     kept.sort_unstable_by_key(|kept| kept.build);
     kept
+}
+
+/// Bytes of all files below a directory: each trial of a build that has several has its logs in a directory of its own.
+/// Links are not followed, and what cannot be read counts for nothing.
+fn bytes_below(directory: &Path) -> u64 {
+    let (mut bytes, mut waiting) = (0_u64, vec![directory.to_owned()]);
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
+                Ok(metadata) => bytes = bytes.saturating_add(metadata.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
 }
 
 /// When an id was made, in milliseconds since the epoch.
@@ -231,6 +249,26 @@ mod tests {
         assert_eq!(there(state, &ids), [false, false, true], "the last one has not ended");
         assert!(stranger.exists(), "no build of the history");
         assert_eq!(history.build(&ids[0]).await.unwrap().state(), S::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn logs_of_trials_in_directories_of_their_own_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let (history, ids) = builds(state, 3).await;
+        for (id, target) in ids.iter().flat_map(|id| ["small", "large"].map(|target| (id, target))) {
+            let trial = files::of_trial(state, id, target, false);
+            std::fs::create_dir_all(&trial).unwrap();
+            std::fs::write(trial.join(files::CONSOLE_LOG), vec![b'x'; 4 * KIB]).unwrap();
+        }
+        let each = 9 * KIB as u64;
+        let now = chrono::Utc::now().timestamp_millis();
+        let roomy = Retention { age: None, room: Some(3 * each) };
+        assert_eq!(take_away(&history, state, roomy, now).await.unwrap(), Taken::default());
+        let tight = Retention { age: None, room: Some(2 * each) };
+        let taken = take_away(&history, state, tight, now).await.unwrap();
+        assert_eq!(taken, Taken { builds: 1, bytes: each });
+        assert_eq!(there(state, &ids), [false, true, true]);
     }
 
     #[tokio::test]

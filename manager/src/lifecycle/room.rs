@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indicatif::HumanBytes;
 
@@ -50,20 +50,38 @@ impl Estimate {
     }
 }
 
-/// What builds under way are expected to take, by their scratch directories.
+/// The builds under way by their scratch directories, with what each is expected to take; `None`: no more than it has.
 #[derive(Debug, Default)]
-struct Reservations(Mutex<HashMap<PathBuf, u64>>);
+struct Reservations(Mutex<HashMap<PathBuf, Option<u64>>>);
 
-/// A build's expected room; given back when this is dropped.
+/// A build under way, with its expected room; given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     all: Arc<Reservations>,
     scratch: PathBuf,
 }
 
+/// There is too little room.
+#[derive(Debug)]
+pub(super) struct Lack {
+    pub(super) failure: Failure,
+    /// Whether other builds are under way, which may give some back.
+    pub(super) others: bool,
+}
+
+/// How much would be needed, and whether others are under way.
+type Missing = (u64, bool);
+
+impl Reservation {
+    /// The build has taken what it takes. What is left of that is in what is free.
+    pub(super) fn settle(&self) {
+        self.all.lock().insert(self.scratch.clone(), None);
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.scratch);
+        self.all.lock().remove(&self.scratch);
     }
 }
 
@@ -76,22 +94,38 @@ impl Reservations {
         need: u64,
         free: u64,
         used: &HashMap<PathBuf, u64>,
-    ) -> Result<Reservation, u64> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let others: u64 = all
-            .iter()
-            .map(|(path, expected)| expected.saturating_sub(used.get(path).copied().unwrap_or_default()))
-            .sum();
+    ) -> Result<Reservation, Missing> {
+        let mut all = self.lock();
+        let rest = |(path, expected): (&PathBuf, &Option<u64>)| {
+            expected.unwrap_or_default().saturating_sub(used.get(path).copied().unwrap_or_default())
+        };
+        let others: u64 = all.iter().map(rest).sum();
         let needed = need.saturating_add(others);
         if free < needed {
-            return Err(needed);
+            return Err((needed, !all.is_empty()));
         }
-        all.insert(scratch.to_owned(), need);
-        Ok(Reservation { all: Arc::clone(self), scratch: scratch.to_owned() })
+        all.insert(scratch.to_owned(), Some(need));
+        drop(all);
+        Ok(self.reservation(scratch))
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    fn reservation(self: &Arc<Self>, scratch: &Path) -> Reservation {
+        Reservation { all: Arc::clone(self), scratch: scratch.to_owned() }
+    }
+
+    /// The directories that are not as large yet as they will be.
+    fn growing(&self) -> Vec<PathBuf> {
+        let all = self.lock();
+        all.iter().filter(|(_, expected)| expected.is_some()).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Whether there is another one than this.
+    fn others(&self, scratch: &Path) -> bool {
+        self.lock().keys().any(|path| path != scratch)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Option<u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,28 +148,46 @@ impl Room {
         schedule: &Schedule,
         scratch: &Path,
         images: Option<PathBuf>,
-    ) -> Result<Reservation, Failure> {
+    ) -> Result<Result<Reservation, Lack>, Failure> {
         let estimate = Estimate::of(&self.history.room_taken(&schedule.name).await?, self.settings.room);
         let reservations = Arc::clone(&self.reservations);
         let (root, mine, name) = (self.settings.scratch.clone(), scratch.to_owned(), schedule.name.clone());
         let asked = tokio::task::spawn_blocking(move || {
-            let used = reservations.paths().into_iter().map(|path| (path.clone(), disk_use(&path))).collect();
+            let lack = |path: &Path, free, needed, others| Lack {
+                failure: too_little(path, free, needed, &name, estimate.known),
+                others,
+            };
+            let used =
+                reservations.growing().into_iter().map(|path| (path.clone(), disk_use(&path))).collect();
             let free = self::free(&root)?;
-            let reservation = reservations
-                .take(&mine, estimate.scratch, free, &used)
-                .map_err(|needed| too_little(&root, free, needed, &name, estimate.known))?;
+            let reservation = match reservations.take(&mine, estimate.scratch, free, &used) {
+                Ok(reservation) => reservation,
+                Err((needed, others)) => return Ok(Err(lack(&root, free, needed, others))),
+            };
             // On one file system an image is renamed: it lies in the scratch directory already.
             if let Some(images) = images.filter(|images| device(images) != device(&root)) {
                 let free = self::free(&images)?;
                 if free < estimate.image {
-                    return Err(too_little(&images, free, estimate.image, &name, estimate.known));
+                    return Ok(Err(lack(&images, free, estimate.image, reservations.others(&mine))));
                 }
             }
-            Ok(reservation)
+            Ok(Ok(reservation))
         });
         asked
             .await
             .map_err(|error| Failure::new(Reason::State, format!("cannot examine the disks: {error}")))?
+    }
+
+    /// Of a build that takes no more than it has by now: an earlier manager began it, or it makes no image.
+    pub(super) fn taken_already(&self, scratch: PathBuf) -> Reservation {
+        let reservation = Reservation { all: Arc::clone(&self.reservations), scratch };
+        reservation.settle();
+        reservation
+    }
+
+    /// Whether another build is under way than the one with this directory.
+    pub(super) fn has_others(&self, scratch: &Path) -> bool {
+        self.reservations.others(scratch)
     }
 }
 
@@ -237,12 +289,27 @@ mod tests {
         let all = Arc::new(Reservations::default());
         let used = |bytes: u64| HashMap::from([(PathBuf::from("a"), bytes)]);
         let first = all.take(Path::new("a"), 3 * GIB, 4 * GIB, &HashMap::new()).unwrap();
-        assert_eq!(all.take(Path::new("b"), 2 * GIB, 4 * GIB, &used(0)).unwrap_err(), 5 * GIB);
+        assert_eq!(all.take(Path::new("b"), 2 * GIB, 4 * GIB, &used(0)).unwrap_err(), (5 * GIB, true));
         // The first has taken 2 GiB of what was free.
         let second = all.take(Path::new("b"), GIB, 2 * GIB, &used(2 * GIB)).unwrap();
         drop((first, second));
-        assert!(all.paths().is_empty());
+        assert!(all.growing().is_empty());
         all.take(Path::new("b"), 2 * GIB, 2 * GIB, &HashMap::new()).unwrap();
+    }
+
+    #[test]
+    fn an_artifact_that_waits_for_its_cloud_takes_no_more_and_can_be_waited_for() {
+        let all = Arc::new(Reservations::default());
+        let first = all.take(Path::new("a"), 3 * GIB, 4 * GIB, &HashMap::new()).unwrap();
+        first.settle();
+        assert!(all.growing().is_empty() && all.others(Path::new("b")) && !all.others(Path::new("a")));
+        // What it has made is in what is free.
+        let second = all.take(Path::new("b"), 2 * GIB, 2 * GIB, &HashMap::new()).unwrap();
+        drop(second);
+        let none = HashMap::new();
+        assert_eq!(all.take(Path::new("b"), 2 * GIB, GIB, &none).unwrap_err(), (2 * GIB, true));
+        drop(first);
+        assert_eq!(all.take(Path::new("b"), 2 * GIB, GIB, &none).unwrap_err(), (2 * GIB, false));
     }
 
     #[test]

@@ -92,7 +92,8 @@ impl RunningBuilds {
         self.all_ended(grace).await
     }
 
-    /// Ends all builds and waits until they are cleaned up, at most for `grace`. True when all came to an end.
+    /// Ends all builds and waits until they are cleaned up, at most for `grace`. One of which the next manager can go on
+    /// with a trial that waits, or is to be made again, is left to that. True when nothing of all is under way any more.
     pub(super) async fn shut_down(&self, grace: Duration) -> bool {
         self.shutdown.end();
         for stop in self.stops().values() {

@@ -26,9 +26,9 @@ pub struct Settings {
     /// Files that no build may see, besides the state directory and the scratch directories of others: those with
     /// tokens.
     pub private: Vec<PathBuf>,
-    /// Builds that may run at once; further ones wait.
+    /// Builds that may make their image at once; further ones wait.
     pub concurrent_builds: usize,
-    /// Trials that may be under way at once, over all builds; further ones wait.
+    /// Trials that may be under way at once on each cloud, over all builds; further ones wait.
     pub concurrent_trials: usize,
     /// Of the gateway that agents dial.
     pub gateway: GatewaySettings,

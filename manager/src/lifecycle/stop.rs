@@ -45,6 +45,11 @@ impl Stop {
         self.token.is_cancelled()
     }
 
+    /// Whether it was told to end because the manager goes down, and nobody cancelled it before.
+    pub(super) fn is_shutdown(&self) -> bool {
+        matches!(self.reason.get(), Some(StopReason::Shutdown))
+    }
+
     /// Waits until the build is told to end, and says how that counts.
     pub(super) async fn requested(&self) -> Failure {
         self.token.cancelled().await;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::{StageState, TrialState, Verdict};
-use tokio::sync::Semaphore;
 
 use super::bounds::Bounds;
 use super::cleaner::Cleaner;
@@ -15,6 +14,7 @@ use super::control;
 use super::driver::{Done, INSIST};
 use super::failure::Failure;
 use super::outcome::Ended;
+use super::places::TrialPlaces;
 use super::publications::Publications;
 use super::records::Records;
 use super::resumption::TrialStart;
@@ -26,6 +26,7 @@ use super::state::trial::{end_of, may_move};
 use super::stop::Shutdown;
 use super::uploads::Uploads;
 use super::verification;
+use crate::clock;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
 use crate::history::{Decided, Ending, HistoryError, Named as _, TrialKey};
@@ -42,7 +43,7 @@ pub(super) struct TrialContext {
     /// This installation's id.
     owner: String,
     /// For trials under way.
-    places: Semaphore,
+    places: TrialPlaces,
     /// For targets on which an image said nothing.
     control_images: control::Maker,
     shutdown: Shutdown,
@@ -56,7 +57,7 @@ impl TrialContext {
         owner: String,
         shutdown: Shutdown,
     ) -> Self {
-        let places = Semaphore::new(settings.concurrent_trials.max(1));
+        let places = TrialPlaces::new(settings.concurrent_trials);
         let control_images = control::Maker::default();
         Self { settings, records, publications, cleaner, gateway, owner, places, control_images, shutdown }
     }
@@ -89,6 +90,8 @@ pub(super) struct Shared {
     pub(super) rest: Duration,
     /// Whether and when a trial that errored is made again.
     pub(super) retry: RetryPolicy,
+    /// Whether the next manager goes on with what this one leaves when it stops.
+    pub(super) resumable: bool,
 }
 
 /// The one task that owns a trial.
@@ -121,7 +124,8 @@ impl Trial {
     }
 
     /// Brings the trial to its end. One that errored is made again on the same artifact, as often as the schedule says.
-    pub(super) async fn run(mut self, mut start: TrialStart) -> Ended {
+    /// `None`: the manager stops while it waits, and the next one goes on with it.
+    pub(super) async fn run(mut self, mut start: TrialStart) -> Option<Ended> {
         loop {
             if let TrialStart::Waiting { retry_at: Some(at) } = &start {
                 self.wait_until(*at).await;
@@ -130,9 +134,13 @@ impl Trial {
             // One that is told to end while it waits needs no place for that.
             let place = tokio::select! {
                 biased;
-                place = shared.context.places.acquire() => place.ok(),
+                place = shared.context.places.enter(&self.target.cloud) => place,
                 _ = self.bounds.stop().requested() => None,
             };
+            let waits = matches!(start, TrialStart::Waiting { .. } | TrialStart::Uploading);
+            if waits && self.may_be_left() {
+                return None;
+            }
             let (ended, cleaned) = match start {
                 TrialStart::CleaningUp(ended) => (ended, self.clean().await),
                 start => {
@@ -151,8 +159,14 @@ impl Trial {
                 continue;
             }
             self.insist(end_of(ended.verdict), None, cleaned).await;
-            return ended;
+            return Some(ended);
         }
+    }
+
+    /// Whether the manager stops, and the next one can go on with what waits. Nothing of this attempt is in the cloud; what
+    /// is left of an earlier one, such as the image, is in the ledger, and the next manager's.
+    fn may_be_left(&self) -> bool {
+        self.shared.resumable && self.bounds.stop().is_shutdown()
     }
 
     /// One attempt. An image that ends without a word is told from a target that does not work.
@@ -310,9 +324,9 @@ impl Trial {
     }
 
     /// How long to wait before the next attempt; `None` when there is none: another one needs the image in the cloud, or
-    /// the artifact as it was built.
+    /// the artifact as it was built. What the manager's own end has interrupted is made again too, by the next one.
     async fn pause_before_retry(&self, ended: &Ended) -> Option<Duration> {
-        if ended.verdict != Verdict::Errored || self.bounds.is_told_to_stop() {
+        if ended.verdict != Verdict::Errored || (self.bounds.is_told_to_stop() && !self.may_be_left()) {
             return None;
         }
         if ended.failure.as_ref().is_some_and(verification::is_final) {
@@ -325,7 +339,7 @@ impl Trial {
     /// Commits that the trial is made again later. False when that cannot be written: then it ends.
     async fn plan_retry(&mut self, pause: Duration) -> Option<i64> {
         let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        let at = crate::clock::now().timestamp_millis().saturating_add(pause);
+        let at = clock::now().timestamp_millis().saturating_add(pause);
         if let Err(error) = self.history().retry_trial(&self.key, at).await {
             tracing::error!(build = self.shared.id, "cannot write the history: {error}");
             return None;
@@ -339,11 +353,10 @@ impl Trial {
 
     /// Waits for the instant, in milliseconds since the epoch, or until somebody ends the build.
     async fn wait_until(&self, at: i64) {
-        let left =
-            u64::try_from(at.saturating_sub(crate::clock::now().timestamp_millis())).unwrap_or_default();
+        let left = u64::try_from(at.saturating_sub(clock::now().timestamp_millis())).unwrap_or_default();
         tokio::select! {
             _ = self.bounds.stop().requested() => {}
-            () = tokio::time::sleep(Duration::from_millis(left)) => {}
+            () = tokio::time::sleep(clock::pause(Duration::from_millis(left))) => {}
         }
     }
 }

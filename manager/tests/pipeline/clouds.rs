@@ -14,7 +14,10 @@ use super::monitoring::{get, scrape};
 use super::untrusted::both;
 
 /// Answers paths, and Keystone's with a catalog of these regions.
-pub(super) fn cloud(regions: &'static [&'static str], answer: fn(&str) -> (u16, Value)) -> String {
+pub(super) fn cloud(
+    regions: &'static [&'static str],
+    answer: impl Fn(&str) -> (u16, Value) + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let base = format!("http://{address}");

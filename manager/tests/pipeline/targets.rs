@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -121,17 +123,19 @@ fn three_targets_of_one_build_run_side_by_side_and_one_that_fails_keeps_the_name
 /// Where servers of the other cloud would dial.
 const AWAY: [&str; 2] = ["--agent-endpoint", "192.0.2.1:50051"];
 
+/// The target on a cloud that is none.
+const FAR: (&str, &str) = ("away", "cloud = \"away\"\nserver.flavor = \"small\"");
+
 /// A place with a schedule on `local` and on a cloud that lets everybody in and makes no image.
 fn half_broken(more: &str) -> Place {
-    let address = cloud(&["r"], usual);
-    let far = "cloud = \"away\"\nserver.flavor = \"small\"";
-    let place = Place::new(
-        &schedule(
-            &format!("checks = {{ disk = {{}} }}\ntimeouts.upload = \"20s\"\n{more}"),
-            &[("here", ""), ("away", far)],
-        )
-        .replace("server = { memory = \"256 MiB\", disk = \"512 MiB\" }", "server.disk = \"512 MiB\""),
-    );
+    let more = format!("timeouts.upload = \"20s\"\n{more}");
+    with_cloud(usual, &schedule(&format!("checks = {{ disk = {{}} }}\n{more}"), &[("here", ""), FAR]))
+}
+
+/// A place with these schedules, and a cloud `away` that answers so.
+fn with_cloud(answer: impl Fn(&str) -> (u16, Json) + Send + 'static, schedules: &str) -> Place {
+    let address = cloud(&["r"], answer);
+    let place = Place::new(schedules);
     let auth = format!(
         "{{auth_url: 'http://{address}/v3', username: u, password: p, project_id: p, user_domain_id: d}}"
     );
@@ -160,6 +164,91 @@ fn a_broken_cloud_is_tried_again_alone_and_keeps_no_other_from_its_name_when_eac
     assert!(!published(&place).is_empty());
     drop(control);
     assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+/// An answer of the cloud that keeps whoever uploads an image waiting, until that is false.
+fn hanging() -> (Arc<AtomicBool>, impl Fn(&str) -> (u16, Json) + Send + 'static) {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let until = Arc::clone(&hangs);
+    let answer = move |path: &str| {
+        while path.starts_with("/image/v2/images/") && until.load(Ordering::Relaxed) {
+            #[expect(clippy::disallowed_methods, reason = "a thread of its own, which is to hang")]
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // What was uploaded is not there.
+        usual(path)
+    };
+    (hangs, answer)
+}
+
+fn build(place: &Place, id: &str) -> Json {
+    place.history().into_iter().find(|build| build["id"] == id).unwrap()
+}
+
+/// There is one place for builds, and one for trials on each cloud: the cloud that hangs keeps no more than its own.
+#[test]
+fn a_cloud_that_hangs_holds_up_neither_another_target_nor_another_schedule() {
+    let (hangs, answer) = hanging();
+    let tiny = schedule("checks = { disk = {} }\ntimeouts.upload = \"10m\"", &[FAR, ("here", "")]);
+    let place = with_cloud(answer, &format!("{tiny}{}", tiny_schedule("other", "checks = {}")));
+    let serving = place.serve_with(&[&AWAY[..], &["--concurrent-trials", "1"]].concat());
+    let control = Control::of(&serving);
+    let tiny = control.trigger("tiny").unwrap().id;
+    wait_for("the other target", Duration::from_mins(3), || {
+        (trial(&build(&place, &tiny), "here")["verdict"] == "passed").then_some(())
+    });
+    let other = control.trigger("other").unwrap().id;
+    wait_for("the other schedule", Duration::from_mins(3), || {
+        (build(&place, &other)["state"] == "succeeded").then_some(())
+    });
+    let hung = build(&place, &tiny);
+    assert_eq!((&hung["state"], &trial(&hung, "away")["state"]), (&"trying".into(), &"uploading".into()));
+    hangs.store(false, Ordering::Relaxed);
+    let hung = wait_for("the end of what hung", Duration::from_mins(3), || {
+        Some(build(&place, &tiny)).filter(|build| !build["finished_at"].is_null())
+    });
+    assert_eq!(verdicts(&hung), [("away", "errored"), ("here", "passed")], "{hung}");
+    drop(control);
+    assert_eq!(serving.terminate(), Some(0));
+    place.assert_nothing_left();
+}
+
+/// A stop is no worse than a kill: the next manager goes on with the trial, on the artifact that is there.
+#[test]
+fn a_trial_that_is_to_be_made_again_is_left_to_the_next_manager() {
+    let (hangs, answer) = hanging();
+    let more = "checks = {}\nretry = 1\nretry_backoff = \"1s\"\npause_after = 0";
+    // No target is on this host, where memory and processors would be chosen.
+    let place = with_cloud(answer, &schedule(more, &[FAR]).replace("\nserver =", "\n#"));
+    let serving = place.serve_with(&[&AWAY[..], &["--grace", "0s"]].concat());
+    let id = Control::of(&serving).trigger("tiny").unwrap().id;
+    place.wait_for_state(&["uploading"], Duration::from_mins(2));
+    assert_eq!(serving.terminate(), Some(0), "{}", place.serve_log());
+    let left = build(&place, &id);
+    let away = trial(&left, "away");
+    assert_eq!(
+        (&left["state"], &away["state"], &away["attempt"]),
+        (&"trying".into(), &"waiting".into(), &2.into())
+    );
+    let scratch = place.state().join("scratch").join(&id);
+    assert!(left["finished_at"].is_null() && scratch.is_dir(), "{left}");
+
+    hangs.store(false, Ordering::Relaxed);
+    let serving = place.serve_with(&AWAY);
+    let ended = wait_for("the build's end", Duration::from_mins(3), || {
+        Some(build(&place, &id)).filter(|build| !build["finished_at"].is_null())
+    });
+    assert!(place.serve_log().contains("resumed"), "{}", place.serve_log());
+    assert_eq!(
+        (&ended["state"], &trial(&ended, "away")["attempt"]),
+        (&"errored".into(), &2.into()),
+        "{ended}"
+    );
+    assert_ne!(ended["reason"], "interrupted", "it was tried: {ended}");
+    assert_eq!(artifacts(&ended), 1, "on the same artifact");
+    assert_eq!(serving.terminate(), Some(0));
+    assert_eq!(place.history().len(), 1, "nothing was built anew");
     place.assert_nothing_left();
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use image_manager_proto::v1::TrialState;
 use serde_json::Value as Json;
 use tonic::Code;
 
@@ -249,19 +250,26 @@ fn an_image_that_is_gone_or_replaced_is_told_as_that() {
     place.assert_nothing_left();
 }
 
-/// While it waits for its turn the image is revoked; and a second one of the same schedule is refused.
+/// While it waits for its turn, behind a trial on the same cloud, the image is revoked; and a second one of the same
+/// schedule is refused.
 #[test]
 fn an_image_that_was_revoked_meanwhile_is_not_booted() {
-    let other = tiny_schedule("other", "image.environment = { TINY_BUILD_SECONDS = \"30\" }\nchecks = {}");
+    let other = tiny_schedule(
+        "other",
+        "image.environment = { TINY_CANARY = \"cloud-init-hanging\" }\nchecks = { cloud_init = {} }",
+    );
     let (place, [old, new]) = published::place(&format!("{PUBLISH}\nchecks.set = \"minimal\"\n{other}"));
-    let serving = place.serve_with(&["--concurrent-builds", "1"]);
+    let serving = place.serve_with(&["--concurrent-trials", "1"]);
     let control = Control::of(&serving);
-    control.trigger("other").unwrap();
+    let other = control.trigger("other").unwrap().id;
+    wait_for("the other's server", Duration::from_mins(2), || control.build(&other).server.map(drop));
     let again = control.verify("tiny");
     let said = place.expect(&["verify", "tiny"], 2);
     assert!(said.contains("is being built already") && said.contains(&again.id), "{said}");
     place.expect(&["revoke", &new, "--reason", "leaked key"], 0);
     assert_eq!(current(&place), old);
+    assert_eq!(control.build(&again.id).trials[0].state(), TrialState::Waiting);
+    place.expect(&["cancel", &other], 0);
     let told = wait_for("the verification to end", Duration::from_mins(4), || {
         let build = control.build(&again.id);
         build.finished_at.is_some().then_some(build)

@@ -226,22 +226,36 @@ fn names_under_way(place: &Place) -> bool {
     under_way().unwrap_or(true)
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+/// Whether a build that errored is to be built anew: its end and that are one commit, as are that and the new build.
+fn retry_owed(place: &Place) -> bool {
+    let owed = || {
+        let connection = open(&place.state().join("image-manager.db"))?;
+        connection.query_row("SELECT EXISTS (SELECT 1 FROM retry)", [], |row| row.get(0))
+    };
+    owed().unwrap_or(true)
+}
+
+pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     Ok(connection)
 }
 
-/// Whether there is a build more than before, and all have ended.
+/// Whether there is a build more than before, and all have ended, with none to come by itself.
 pub(crate) fn all_ended(place: &Place, means: &Means) -> Option<()> {
+    // Before the builds: a retry that is not owed any more is among them.
+    if retry_owed(place) {
+        return None;
+    }
     let builds = builds(place);
     // What a killed manager had begun with a name is finished beside the builds.
     if means.verify && names_under_way(place) {
         return None;
     }
-    (builds.len() > means.builds_before()
-        && builds.iter().all(|(_, state, _)| ENDS.contains(&state.as_str())))
-    .then_some(())
+    let ended = builds.len() > means.builds_before()
+        && builds.iter().all(|(_, state, _)| ENDS.contains(&state.as_str()));
+    // And after them: the end of one may owe it.
+    (ended && !retry_owed(place)).then_some(())
 }
 
 /// How many names are on their way to another image.

@@ -6,7 +6,8 @@
 //! that is not gone, no server, image, process, mount, loop device or file.
 //!
 //! That on this host with QEMU, and on a real OpenStack when `IMAGE_MANAGER_TEST_CLOUDS` names one; with one target and
-//! with two. What is done with images once they are published is tortured likewise (`published`).
+//! with two, also where the trial of one has to be made again (`made_again`). What is done with images once they are
+//! published is tortured likewise (`published`).
 //!
 //! A few points, chosen anew each time (the seed is printed), belong to the suite; `make torture` takes all.
 //! `IMAGE_MANAGER_TEST_TORTURE` says how many: a number, `all`, a part of all (`2/5` is the second of five, which together
@@ -31,6 +32,7 @@ mod account;
 mod harness;
 mod kills;
 mod life;
+mod made_again;
 mod openstack;
 mod points;
 mod published;

@@ -8,8 +8,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use image_manager_proto::v1::LogSource;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::admission;
 use crate::builder::{self, Artifact, BuilderError, Event, Expanded, Inputs, Order, Proof};
 use crate::history::{ArtifactRecord, DefinitionPart, RoomTaken};
 use crate::lifecycle::agent_program::agent_for;
@@ -28,38 +30,33 @@ use crate::stage::Stage;
 const USERS: &str = "IMAGE_MANAGER_USERS";
 const DEFAULT_USER: &str = "IMAGE_MANAGER_DEFAULT_USER";
 const AUTHORIZED_KEYS: &str = "IMAGE_MANAGER_SSH_AUTHORIZED_KEYS";
-/// How long the cloud may take to say whether it can take the build.
-const PREFLIGHT: Duration = Duration::from_mins(5);
-/// So that the cloud is told from the clock.
-const SLACK: Duration = Duration::from_secs(5);
 const PASSWORD_AUTHENTICATION: &str = "IMAGE_MANAGER_SSH_PASSWORD_AUTHENTICATION";
 
 /// Runs disk-image-builder to its end.
 ///
 /// The hash of what it made is in the history before the next stage begins: a later manager knows it again.
-pub(in crate::lifecycle) async fn run(driver: &Driver) -> Result<Done<HashedFile>, Failure> {
-    let settings = driver.settings();
-    let agent = agent_for(&settings.agent, driver.schedule.image.arch)
+pub(in crate::lifecycle) async fn run(
+    driver: &mut Driver,
+    place: Option<OwnedSemaphorePermit>,
+) -> Result<Done<HashedFile>, Failure> {
+    let agent = agent_for(&driver.settings().agent, driver.schedule.image.arch)
         .map_err(|refusal| Failure::new(refusal.reason(), refusal.to_string()))?;
-    let late =
-        async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
-    let targets = &driver.schedule.targets;
-    let asked = async {
-        driver.clouds().preflight(targets, PREFLIGHT).await.map_err(|(_, error)| Failure::from(error))
-    };
-    driver.bounds.run(PREFLIGHT + SLACK, late, asked).await?;
+    // Until the image is made: what comes then waits for clouds, and another build may make its own.
+    let _place = admission::wait(driver, place).await?;
+    let made = make(driver, agent).await;
+    // It takes no more of the disk than it has taken by now.
+    if let Some(reservation) = driver.reservation.get() {
+        reservation.settle();
+    }
+    made
+}
+
+async fn make(driver: &Driver, agent: PathBuf) -> Result<Done<HashedFile>, Failure> {
     let directory = driver.directory();
     let made = tokio::fs::create_dir_all(&directory).await;
     made.map_err(|error| Failure::new(Reason::State, format!("{}: {error}", directory.display())))?;
-    tokio::fs::create_dir_all(&settings.scratch)
-        .await
-        .map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.scratch.display())))?;
     let own = own_inputs(driver).await?;
     let order = order(driver, agent, own.inputs).await?;
-    let clouds =
-        targets.iter().filter_map(|target| driver.clouds().get(&target.cloud).ok()).collect::<Vec<_>>();
-    let images = clouds.iter().find_map(|cloud| cloud.image_directory());
-    let _room = driver.room().admit(&driver.schedule, &order.scratch, images).await?;
     let history = driver.history();
     let name = order.scratch.display().to_string();
     let row = history.intend((&driver.id, None), HOST, "scratch", &name).await?;

@@ -1,5 +1,6 @@
 //! The stages of builds and trials, one file each. A stage returns what the next one needs, or why the build ends.
 
+mod admission;
 pub(super) mod boot;
 pub(super) mod build;
 mod claim;
