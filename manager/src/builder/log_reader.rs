@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Expanded;
-use super::phases::{Phase, Weights};
+use super::phases::{Phase, Weights, of_directory};
 use super::staleness::{MissedIndex, Staleness};
 
 /// Lines kept of the running script.
@@ -93,13 +93,11 @@ impl LogReader {
     /// Takes in one line of output that came `now` after the start.
     pub(super) fn line(&mut self, now: Duration, line: &str) {
         let text = without_timestamp(line);
-        // A script whose last line has no end runs into the next message, so look for it anywhere.
+        let phase = Phase::told_by(text);
         if let Some((_, said)) = text.rsplit_once("dib-run-parts ") {
-            self.run_parts(now, said);
+            self.run_parts(now, said, phase);
         } else if let Some(hook) = text.strip_prefix("Copying hooks /") {
             self.hook(Path::new(hook));
-        } else if let Some(directory) = text.strip_prefix("Running hooks from ") {
-            self.enter_named(now, phase_of_directory(Path::new(directory)));
         } else if let Some(version) = text.strip_prefix("diskimage-builder version ") {
             version.clone_into(&mut self.expanded.version);
         } else if let Some(elements) = text.strip_prefix("Expanded element dependencies to: ") {
@@ -107,16 +105,12 @@ impl LogReader {
                 elements.split_whitespace().take(MOST_HOOKS).map(str::to_owned).collect();
         } else if let Some((_, device)) = text.split_once("New block device [") {
             self.block_device(device.trim_end_matches(']'));
-        } else if text.starts_with("Calculating image size") {
-            self.enter_named(now, Some("block-device"));
-        } else if text.contains("] Create image file [") {
-            self.enter_named(now, Some("mkfs and copy"));
-        } else if text.starts_with("Converting image using qemu-img") {
-            self.enter_named(now, Some("convert"));
         } else if text.starts_with("Image file ") && text.ends_with(" created...") {
             self.converted = true;
         } else if text == "Build completed successfully" {
             self.succeeded = true;
+        } else {
+            self.enter(now, phase);
         }
         if self.running.is_some() && !text.is_empty() {
             if self.script_lines.len() == SCRIPT_LINES {
@@ -193,19 +187,18 @@ impl LogReader {
         seconds
     }
 
-    fn run_parts(&mut self, now: Duration, said: &str) {
-        if let Some(file) = said.strip_prefix("Sourcing environment file ") {
-            let phase = file.split_once("/../").and_then(|(hooks, _)| phase_of_directory(Path::new(hooks)));
-            self.enter_named(now, phase);
+    fn run_parts(&mut self, now: Duration, said: &str, phase: Option<Phase>) {
+        if said.starts_with("Sourcing environment file ") {
+            self.enter(now, phase);
         } else if let Some(file) = said.strip_prefix("Running ") {
-            self.script_started(now, Path::new(file));
+            self.script_started(now, Path::new(file), phase);
         } else if said.ends_with(" completed") || said.contains("--- PROFILING ---") {
             self.script_ended();
         }
     }
 
     fn hook(&mut self, file: &Path) {
-        let phase = file.parent().and_then(phase_of_directory);
+        let phase = file.parent().and_then(of_directory);
         let element = file.ancestors().nth(2).and_then(Path::file_name).and_then(|name| name.to_str());
         let name = file.file_name().and_then(|name| name.to_str());
         let (Some(phase), Some(element), Some(name)) = (phase, element, name) else { return };
@@ -221,12 +214,12 @@ impl LogReader {
         *self.totals.entry(phase.to_owned()).or_default() += 1;
     }
 
-    fn script_started(&mut self, now: Duration, file: &Path) {
-        let phase = file.parent().and_then(phase_of_directory);
+    fn script_started(&mut self, now: Duration, file: &Path, of: Option<Phase>) {
+        let phase = file.parent().and_then(of_directory);
         let name = file.file_name().and_then(|name| name.to_str());
         let (Some(phase), Some(name)) = (phase, name) else { return };
         self.script_ended();
-        self.enter_named(now, Some(phase));
+        self.enter(now, of);
         let (phase, name) = (phase.to_owned(), name.to_owned());
         let hook = self.hooks.get(&(phase.clone(), name.clone())).cloned();
         let (element, of_dib) = hook.map_or((None, false), |(element, of_dib)| (Some(element), of_dib));
@@ -250,12 +243,9 @@ impl LogReader {
         }
     }
 
-    /// Phases only follow one another; a name that is none, or an earlier one, changes nothing.
-    fn enter_named(&mut self, now: Duration, name: Option<&str>) {
-        let Some(next) = name.and_then(Phase::named) else { return };
-        if next <= self.phase {
-            return;
-        }
+    /// Phases only follow one another; none, or an earlier one, changes nothing.
+    fn enter(&mut self, now: Duration, next: Option<Phase>) {
+        let Some(next) = next.filter(|next| *next > self.phase) else { return };
         let took = now.saturating_sub(self.phase_since).as_secs_f64();
         self.finished_phases.insert(self.phase.name().to_owned(), took);
         self.phase = next;
@@ -264,11 +254,6 @@ impl LogReader {
         self.running = None;
         self.script_lines.clear();
     }
-}
-
-/// `…/install.d` is `install`.
-fn phase_of_directory(directory: &Path) -> Option<&str> {
-    directory.file_name()?.to_str()?.strip_suffix(".d")
 }
 
 /// The text of a line of DIB's, without `2026-11-23 08:39:40.016 | ` in front.

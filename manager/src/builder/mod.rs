@@ -60,6 +60,7 @@ pub(crate) use command::marked;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
+pub(crate) use phases::Phase;
 pub use proof::{Counts, HostKey, Inspection, Leak, MissingMount, Proof};
 pub(crate) use room::bytes;
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};

@@ -1,6 +1,7 @@
 //! The phases of a build, what each weighs, and how far it is within one. Pure.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// The phases in their order, with the seconds that each takes when nothing is known of a schedule: a
@@ -32,11 +33,35 @@ const BY_TIME: f64 = 0.7;
 
 /// One of the phases; ordered as they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Phase(usize);
+pub(crate) struct Phase(usize);
 
 impl Phase {
     /// The phase that a build starts in.
     pub(super) const FIRST: Self = Self(0);
+
+    /// The phase of which a line of DIB's, without its timestamp, says that it is under way.
+    pub(crate) fn told_by(text: &str) -> Option<Self> {
+        // A script whose last line has no end runs into the next message, so look for it anywhere.
+        let name = if let Some((_, said)) = text.rsplit_once("dib-run-parts ") {
+            match said.strip_prefix("Sourcing environment file ") {
+                Some(file) => file.split_once("/../").and_then(|(hooks, _)| of_directory(Path::new(hooks))),
+                None => {
+                    said.strip_prefix("Running ").and_then(|file| of_directory(Path::new(file).parent()?))
+                }
+            }
+        } else if let Some(directory) = text.strip_prefix("Running hooks from ") {
+            of_directory(Path::new(directory))
+        } else if text.starts_with("Calculating image size") {
+            Some("block-device")
+        } else if text.contains("] Create image file [") {
+            Some("mkfs and copy")
+        } else if text.starts_with("Converting image using qemu-img") {
+            Some("convert")
+        } else {
+            None
+        };
+        name.and_then(Self::named)
+    }
 
     /// The phase of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -44,9 +69,14 @@ impl Phase {
     }
 
     /// Its name.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         PHASES.get(self.0).map_or("", |(name, _)| *name)
     }
+}
+
+/// `…/install.d` is `install`.
+pub(super) fn of_directory(directory: &Path) -> Option<&str> {
+    directory.file_name()?.to_str()?.strip_suffix(".d")
 }
 
 /// How long each phase is expected to take.
@@ -103,6 +133,24 @@ mod tests {
         assert!(Phase::named("install") < Phase::named("mkfs and copy"));
         assert_eq!(Phase::named("environment"), None);
         assert_eq!(Phase::named("convert").map(Phase::name), Some("convert"));
+    }
+
+    #[test]
+    fn lines_tell_the_phase_that_is_under_way() {
+        let told = |text| Phase::told_by(text).map(Phase::name);
+        assert_eq!(told("Running hooks from /tmp/dib_build.x/hooks/cleanup.d"), Some("cleanup"));
+        assert_eq!(
+            told("no newline heredib-run-parts Running /tmp/in_target.d/install.d/60-agent"),
+            Some("install")
+        );
+        let sourced = "dib-run-parts Sourcing environment file /x/finalise.d/../environment.d/50-a.bash";
+        assert_eq!(told(sourced), Some("finalise"));
+        assert_eq!(told("Converting image using qemu-img convert"), Some("convert"));
+        for other in
+            ["dib-run-parts 60-agent completed", "Running hooks from /tmp/x.d", "Unmount /tmp/install.d"]
+        {
+            assert_eq!(told(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
         Ok(settings) => settings,
         Err(judged) => return Reading { judged, lacks_only_login: false },
     };
-    let kernel = text.lines().any(is_of_the_kernel);
+    let kernel = text.lines().any(|line| kernel_time(line).is_some());
     let login = text.lines().any(asks_for_a_login);
     let complaints: Vec<&str> = complaints(text)
         .filter(|line| !settings.allowed.iter().any(|part| line.contains(part.as_str())))
@@ -168,17 +168,16 @@ fn told(fault: Fault, complaints: &[&str]) -> String {
     }
 }
 
-/// A line with the kernel's time in front: `[    1.234567] ...`.
-fn is_of_the_kernel(line: &str) -> bool {
-    let Some((time, _)) = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
-        return false;
-    };
+/// The kernel's time in front of a line, since its boot: `[    1.234567] ...`.
+pub(crate) fn kernel_time(line: &str) -> Option<Duration> {
+    let (time, _) = line.trim_start().strip_prefix('[')?.split_once(']')?;
     let time = time.trim_start();
-    time.contains('.') && time.parse::<f64>().is_ok()
+    let seconds = time.parse().ok().filter(|_| time.contains('.'))?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// A line of getty: `HOST login: `, behind which the kernel may have gone on writing.
-fn asks_for_a_login(line: &str) -> bool {
+pub(crate) fn asks_for_a_login(line: &str) -> bool {
     let host = line.split_once("login:").map(|(host, _)| host.trim());
     host.is_some_and(|host| !host.contains(char::is_whitespace))
 }

@@ -35,8 +35,10 @@ step("a build is triggered from the page", async () => {
 
 step("its log is followed while it grows", async () => {
   const lines = good.locator("#log-lines .line");
-  await lines.filter({ hasText: "Building image" }).or(lines.filter({ hasText: "dib-run-parts Running" })).first().waitFor();
-  await lines.nth(await lines.count() + 5).waitFor();
+  // In a section that may be folded by now.
+  const there = { state: "attached" };
+  await lines.filter({ hasText: "Building image" }).or(lines.filter({ hasText: "dib-run-parts Running" })).first().waitFor(there);
+  await lines.nth(await lines.count() + 5).waitFor(there);
   assert.ok(await good.locator("#follow").isChecked());
   const toEnd = () => good.locator("#log-lines").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   assert.ok(await toEnd() < 24, "the newest line is in sight");
@@ -44,6 +46,12 @@ step("its log is followed while it grows", async () => {
   serial = await visit(`${path(good)}?log=console`);
   await watch(serial, "#head .badge");
   await lines.filter({ hasText: "Build completed successfully" }).waitFor();
+  // The phases that began meanwhile have sections of their own, and the numbers go on.
+  const sections = await good.locator("#log-lines details[open] h3").allTextContents();
+  assert.deepEqual(sections.slice(-2), ["cleanup", "convert"]);
+  const numbers = (await good.locator("#log-lines .no").allTextContents()).map(Number);
+  assert.ok(numbers.every((number, place) => place === 0 || number > numbers[place - 1]), `${numbers}`);
+  assert.equal(await lines.last().getAttribute("id"), `L${numbers.at(-1)}`);
 });
 
 step("its states change without a reload, until it has succeeded", async () => {
@@ -88,9 +96,56 @@ step("logs are searched", async () => {
   await good.getByText(/1 line contains/).waitFor();
   assert.equal(await shown.locator("mark").textContent(), "Build completed");
   await good.getByRole("link", { name: "Console" }).click();
-  await shown.filter({ hasText: "attached to manager" }).first().waitFor();
+  await good.locator("#log-lines .line", { hasText: "attached to manager" }).first().waitFor({ state: "attached" });
   await good.getByRole("link", { name: "Agent" }).click();
   await shown.filter({ hasText: "check_result" }).first().waitFor();
+});
+
+step("a log folds by phase, and each of its lines has a link", async () => {
+  const build = path(good);
+  const page = await visit(`${build}?log=build`);
+  const sections = page.locator("#log-lines details");
+  const names = await sections.locator("summary h3").allTextContents();
+  for (const name of ["preparation", "root", "install", "convert"]) assert.ok(names.includes(name), `${name}: ${names}`);
+  assert.deepEqual(await page.locator("#log-lines details[open] h3").allTextContents(), [names.at(-1)]);
+  assert.match(await sections.nth(names.indexOf("install")).locator(".told").textContent(), /^\d+ lines · /);
+  await page.getByRole("link", { name: "Open all" }).click();
+  assert.equal(await page.locator("#log-lines details:not([open])").count(), 0);
+  const line = page.locator("#log-lines .line", { hasText: "Building in /" });
+  const number = await line.locator(".no").textContent();
+  await line.locator(".no").click();
+  await page.waitForURL(`**${build}?log=build&line=${number}#L${number}`);
+  await page.getByText(`Line ${number} of `).waitFor();
+  const marked = page.locator("#log-lines .line[aria-current]");
+  assert.match(await marked.textContent(), /Building in \//);
+  assert.equal(await marked.getAttribute("id"), `L${number}`);
+  const [box, inside] = [await page.locator("#log-lines").boundingBox(), await marked.boundingBox()];
+  assert.ok(inside.y >= box.y && inside.y + inside.height <= box.y + box.height, "the line is in sight");
+  await assertSound(page);
+  const whole = await request(`${build}/logs/build.log`);
+  assert.match(whole.text.split("\n")[number - 1], /Building in \//, "the number is that of the whole file");
+  await page.goto(`${base}${build}?log=build&q=Building in`);
+  await page.locator("#log-lines .no", { hasText: new RegExp(`^${number}$`) }).click();
+  await page.waitForURL(`**${build}?log=build&line=${number}#L${number}`);
+  await page.goto(`${base}${build}?log=build&line=99999`);
+  await page.getByText("There is no line 99999: this log has ").waitFor();
+  await page.goto(`${base}${build}?log=console`);
+  assert.notEqual(await page.locator("#log-lines details[open] h3").count(), 0, "a console has sections, too");
+});
+
+step("a log or target that is not there is an error that names those that are", async () => {
+  const page = await visit("/");
+  const wrong = [["log=typo", "expected build, console or agent"], ["log=console&target=typo", "has no target"]];
+  for (const [query, says] of wrong) {
+    const answer = await page.goto(`${base}${path(good)}?${query}`);
+    assert.equal(answer.status(), 404, query);
+    await page.getByText(says).waitFor();
+    assert.equal((await request(`${path(good)}/events?${query}`)).status, 404, query);
+  }
+  assert.equal((await page.goto(`${base}${path(good)}?line=0`)).status(), 400);
+  // The browser says itself that it was answered 404 and 400.
+  page.complaints.length = 0;
+  await assertSound(page);
 });
 
 step("a failed build says why above the fold", async () => {
@@ -220,6 +275,9 @@ step("pages read and act without JavaScript", async () => {
   const page = await visit(`${path(bad)}?log=build`, { ...DESKTOP, javaScriptEnabled: false });
   await page.getByText("check_failed").first().waitFor();
   assert.ok(await page.locator("#log-lines .line").count() > 5);
+  await page.getByRole("link", { name: "Open all" }).click();
+  await page.waitForURL(/open=all/);
+  assert.equal(await page.locator("#log-lines details:not([open])").count(), 0);
   assert.match(await page.locator("#head time").first().textContent(), /UTC$/);
   assert.match(await page.locator("#log").textContent(), /times in UTC/);
   const lineAt = page.locator("#log-lines .at").first();

@@ -346,13 +346,14 @@ const EVIDENCE: &str = "[   12.345678] systemd[1]: Reached target multi-user.tar
 
 fn logs(directory: &Path, target: &str) {
     fs::create_dir_all(directory).unwrap();
+    let phases = ["root", "extra-data", "pre-install", "install"];
     let build = (0..200)
         .map(|n| {
-            format!(
-                "2026-11-25 03:{:02}:{:02}.345 | Setting up package-{n}:amd64 (257.7-{n}) ...\n",
-                n / 60,
-                n % 60
-            )
+            let at = format!("2026-11-25 03:{:02}:{:02}.345 |", n / 60, n % 60);
+            let begins = phases.get(n / 50).filter(|_| n % 50 == 10);
+            let begins =
+                begins.map(|phase| format!("{at} dib-run-parts Running /tmp/hooks/{phase}.d/10-hook\n"));
+            begins.unwrap_or_default() + &format!("{at} Setting up package-{n}:amd64 (257.7-{n}) ...\n")
         })
         .collect::<Vec<_>>()
         .concat();
@@ -361,12 +362,15 @@ fn logs(directory: &Path, target: &str) {
         build + "2026-11-25 03:04:00.345 | E: Unable to locate package nginxx\n",
     )
     .unwrap();
-    let console = (0..120)
-        .map(|n| {
-            format!("[{n:5}.123456] {target} systemd[1]: Started unit-{n}.service - A unit with a name.\n")
-        })
-        .collect::<Vec<_>>()
-        .concat();
+    // More than a page shows of a log, so that lines are missing in its first sections.
+    let kernel =
+        (0..900).map(|n| format!("[    0.{n:06}] {target} usbcore: registered new interface driver {n}\n"));
+    let units = (0..120).map(|n| {
+        format!("[{:5}.123456] {target} systemd[1]: Started unit-{n}.service - A unit with a name.\n", n + 1)
+    });
+    let console = "SeaBIOS (version 1.16.3)\n".to_owned()
+        + &kernel.chain(units).collect::<Vec<_>>().concat()
+        + "server login: \n";
     fs::write(directory.join("console.log"), console).unwrap();
     let said = ["attached", "report", "check_result", "removal", "goodbye"].map(|event| {
         json!({"event": event, "name": "disk", "time": "2026-11-25T03:00:07.100+00:00"}).to_string() + "\n"

@@ -43,6 +43,9 @@ step("each console is a click away", async () => {
   assert.match(await page.locator("#log-lines").innerText(), /small/);
   await page.locator("#log").getByRole("link", { name: "Build", exact: true }).click();
   assert.match(await page.locator("#log-lines").innerText(), /the build's own log/);
+  const wrong = await request(`/builds/${bad}?log=console&target=smal`, { headers: { accept: "text/html" } });
+  assert.equal(wrong.status, 404);
+  assert.match(wrong.text, /expected small, tight-flavor, lab-region-1/);
   const whole = await request(`/builds/${bad}/logs/console.log?target=small`);
   assert.equal(whole.text, "console of small\n");
   const other = await request(`/builds/${bad}/logs/console.log?target=..%2Fsmall`);

@@ -1,48 +1,41 @@
 //! `/builds/ID`: one build. What failed comes first.
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use image_manager_proto::v1;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::asked::Asked;
 use super::error::Answer;
 use super::layout::{Page, Section};
-use super::log::View;
+use super::log::{self, View};
 use super::{Web, build_failure, build_parts, build_trials, figures, marks, progress};
 use crate::history::{Named as _, RelatedBuilds};
 use crate::lifecycle::state;
 use crate::lifecycle::trials::{made_by, several};
 use crate::operator::access::{Caller, Role};
 
-/// Which log is shown, and what is searched in it.
-#[derive(Debug, Deserialize)]
-pub(super) struct Parameters {
-    log: Option<String>,
-    /// Whose log, where the build has several targets.
-    target: Option<String>,
-    #[serde(default)]
-    q: String,
-}
+/// The page's script fetches the page again for its other parts: the log, which may be long, is not read for that.
+const REFRESH: &str = "x-refresh";
 
 pub(super) async fn page(
     State(web): State<Web>,
     caller: Caller,
     Path(id): Path<String>,
-    Asked(parameters): Asked<Parameters>,
+    Asked(asked): Asked<log::Asked>,
+    headers: HeaderMap,
 ) -> Answer {
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
     let related = web.manager.history().related_builds(&build.schedule, &build.id).await?;
     let buildable = web.manager.schedule(&build.schedule).is_ok();
-    let log =
-        View::read(&web, &build, parameters.log.as_deref(), parameters.target.as_deref(), &parameters.q)
-            .await;
+    let refreshes = headers.contains_key(REFRESH);
+    let log = if refreshes { None } else { Some(View::read(&web, &build, &asked).await?) };
     let ended = state::is_end(build.state());
     let page = Page {
         title: format!("{} · {}", marks::words(build.state()), build.schedule),
         section: Section::Builds,
-        events: (!ended).then(|| log.events(&build)),
+        events: log.as_ref().filter(|_| !ended).map(|log| log.events(&build)),
         login: caller.is_browser(),
     };
     let body = html! {
@@ -67,7 +60,7 @@ pub(super) async fn page(
                 (build_parts::resources(&build))
             }
         }
-        (log.render(&build))
+        @if let Some(log) = &log { (log.render(&build)) } @else { (log::in_place()) }
     };
     Ok(page.render(&body))
 }

@@ -1,14 +1,12 @@
 //! Server-sent events: that something changed, how far a stage is, and new lines of the log that is shown.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use chrono_tz::Tz;
 use image_manager_proto::v1::{self, build_event};
 use serde::Deserialize;
 use serde_json::json;
@@ -21,7 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Web;
 use super::error::{Answer, Refusal};
 use super::log;
-use super::log_file::{self, Log, Part};
+use super::log_file::LogFile;
+use super::log_tail::LogTail;
 use super::zone;
 use crate::lifecycle::events::Told;
 use crate::lifecycle::state;
@@ -92,20 +91,22 @@ pub(super) async fn of_build(
     let heard = web.manager.events().subscribe();
     let id = web.manager.history().resolve(&id).await?;
     let build = web.manager.history().build(&id).await?;
-    let log = shown.log.as_deref().and_then(Log::from_word);
     // A browser that lost the stream says how far it came.
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
-    let followed = Followed {
-        log: log.map(|log| {
-            let target = log::target_of(&build, log, shown.target.as_deref());
-            (log, log::path(&web, &id, log, target))
-        }),
-        from: resumed.unwrap_or(shown.from),
-        zone: zone::of_page(),
-        id,
+    let from = resumed.unwrap_or(shown.from);
+    let file = match log::named(&build, shown.log.as_deref())? {
+        Some(log) => {
+            let target = log::target_of(&build, log, shown.target.as_deref())?;
+            let path = log::path(&web, &id, log, target);
+            Some(LogFile { log, path, zone: zone::of_page() })
+        }
+        None => None,
     };
     let (stream, response) = open(&web, caller)?;
     tokio::spawn(async move {
+        let opened = tokio::task::spawn_blocking(move || LogTail::open(file?, from).ok()).await;
+        // A log that cannot be read is as one that says nothing.
+        let followed = Followed { id, log: opened.ok().flatten() };
         let _ = follow(&stream, heard, Some(followed)).await;
     });
     Ok(response)
@@ -114,10 +115,7 @@ pub(super) async fn of_build(
 /// The build that a stream is about, and its log.
 struct Followed {
     id: String,
-    log: Option<(Log, PathBuf)>,
-    from: u64,
-    /// Of the page that shows it.
-    zone: Tz,
+    log: Option<LogTail>,
 }
 
 fn open(web: &Web, caller: Caller) -> Result<(Stream, Response), Refusal> {
@@ -205,16 +203,14 @@ impl Stream {
     async fn log(&self, followed: &mut Followed) -> Result<bool, StreamEnded> {
         // Asked before the file is read: what was written before the end is told.
         let ended = !self.web.manager.is_under_way(&followed.id);
-        if let Some((log, path)) = followed.log.clone() {
-            let (from, zone) = (followed.from, followed.zone);
-            let read = tokio::task::spawn_blocking(move || log_file::after(log, &path, from, zone)).await;
-            // A log that cannot be read is as one that says nothing.
-            let Part { lines, end, .. } =
-                read.map_err(|_| StreamEnded)?.unwrap_or(Part { end: from, ..Part::default() });
-            followed.from = end;
-            if end != from {
-                let lines = serde_json::to_string(&lines).unwrap_or_default();
-                self.send(Event::default().event("log").id(end.to_string()).data(lines)).await?;
+        if let Some(mut log) = followed.log.take() {
+            let read = tokio::task::spawn_blocking(move || (log.news(), log)).await;
+            let (news, log) = read.map_err(|_| StreamEnded)?;
+            let end = log.from();
+            followed.log = Some(log);
+            if let Ok(Some(news)) = news {
+                let news = serde_json::to_string(&news).unwrap_or_default();
+                self.send(Event::default().event("log").id(end.to_string()).data(news)).await?;
                 return Ok(false);
             }
         }

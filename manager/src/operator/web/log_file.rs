@@ -1,27 +1,23 @@
-//! A build's log as it lies on the disk: its end, what came since, and where something stands in it.
+//! A build's log as it lies on the disk: what it is made of, parts of it, and where something stands in it.
 //!
-//! Pages follow the file, not the bus: nothing is lost to a slow reader, and a page that comes back goes on where
-//! it was. All that is kept in memory is bounded; a line is cut at [`LINE`] bytes.
+//! Lines have the numbers that they have in the whole file. All that is kept in memory is bounded; a line is cut at
+//! [`LINE`](super::log_line::LINE) bytes. What came since a page was made is `log_tail`'s.
 
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 
-use chrono::{NaiveDateTime, TimeZone as _};
 use chrono_tz::Tz;
-use serde::Serialize;
-use serde_json::Value as Json;
 
+use super::log_line::{Line, shown};
+use super::log_pieces::{CHUNK, Reader, bytes, length, newlines};
+use super::log_sections::Sections;
 use crate::lifecycle::files;
-use crate::untrusted::Untrusted;
-use crate::untrusted::log_file::plain_line;
 
-/// Longest line that is shown, in bytes.
-const LINE: usize = 4096;
-/// Most of the end that a page begins with, in bytes.
-const END: u64 = 48 * 1024;
-/// Most that is read at once while following, in bytes.
-const CHUNK: u64 = 64 * 1024;
-/// Most that a search looks through, in bytes; the newest part of a longer log.
+/// Most of a log that is shown at once: its end, or what is around a line; in bytes.
+const SHOWN: u64 = 48 * 1024;
+/// Most of what is around an error that is shown besides the end, in bytes.
+const ASIDE: u64 = 16 * 1024;
+/// Most that is looked through, in bytes; the newest part of a longer log. Before it only lines are counted.
 const SEARCHED: u64 = 64 << 20;
 /// Most lines that a search finds.
 pub(super) const FOUND: usize = 500;
@@ -62,250 +58,269 @@ impl Log {
     }
 }
 
-/// A line as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Line {
-    /// Time of day in the page's zone, when the log has it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) at: String,
-    pub(super) text: String,
-    /// Speaks of an error.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) bad: bool,
-}
-
-/// A part of a log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) lines: Vec<Line>,
-    /// Where the next part begins, in bytes.
+/// What a log is made of.
+#[derive(Debug)]
+pub(super) struct Outline {
+    pub(super) sections: Sections,
+    /// How many lines it has.
+    pub(super) lines: usize,
+    /// How many of them have an end.
+    pub(super) whole: usize,
+    /// Where the last of them ends, in bytes.
     pub(super) end: u64,
-    /// Something before it was left out.
-    pub(super) cut: bool,
+    /// Where the line begins that was asked for, if there is such a line.
+    pub(super) wanted: Option<u64>,
 }
 
-/// The end of a log; empty when there is none.
-pub(super) fn end_of(log: Log, path: &Path, zone: Tz) -> io::Result<Part> {
-    let Some(length) = length(path)? else { return Ok(Part::default()) };
-    let from = length.saturating_sub(END);
-    let mut part = read(log, path, (from, END), zone)?;
-    if from > 0 {
-        // It begins in the middle of a line.
-        part.lines = part.lines.split_off(part.lines.len().min(1));
-        part.cut = true;
-    }
-    Ok(part)
+/// How far a log is read, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// In bytes.
+    pub(super) until: u64,
+    /// Nobody writes it any more: a last line without an end counts.
+    pub(super) ended: bool,
+    /// The number of the line that is asked for, from 1; none is 0.
+    pub(super) wanted: usize,
 }
 
-/// What a log has after `from`, at most one chunk. A log that became shorter is begun again.
-pub(super) fn after(log: Log, path: &Path, from: u64, zone: Tz) -> io::Result<Part> {
-    let Some(length) = length(path)? else { return Ok(Part { end: from, ..Part::default() }) };
-    if length == from {
-        return Ok(Part { end: from, ..Part::default() });
-    }
-    read(log, path, (if length < from { 0 } else { from }, CHUNK), zone)
-}
-
-fn length(path: &Path) -> io::Result<Option<u64>> {
-    match path.metadata() {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The whole lines in `most` bytes after `from`.
-fn read(log: Log, path: &Path, (from, most): (u64, u64), zone: Tz) -> io::Result<Part> {
-    let mut file = std::fs::File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
-        Some(end) => end + 1,
-        // A line as long as the chunk is shown in pieces.
-        None if bytes.len() as u64 == most => bytes.len(),
-        None => 0,
-    };
-    bytes.truncate(whole);
-    let lines = bytes.split(|byte| *byte == b'\n').map(|line| shown(log, line, zone));
-    let lines = lines.filter(|line| !line.text.is_empty() || !line.at.is_empty()).collect();
-    Ok(Part { lines, end: from + whole as u64, cut: false })
+/// Some successive lines of a log.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// Those of them that are not empty.
+    pub(super) lines: Vec<Line>,
+    /// The number of the first one, and of the one after the last.
+    pub(super) first: usize,
+    pub(super) next: usize,
 }
 
 /// What a search found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Lines with their numbers in the log, at most [`FOUND`].
-    pub(super) lines: Vec<(usize, Line)>,
+    /// At most [`FOUND`].
+    pub(super) lines: Vec<Line>,
     /// There are more.
     pub(super) more: bool,
     /// So many bytes at the log's begin were not searched.
     pub(super) skipped: u64,
 }
 
-/// The lines at the end of a log that contain `what`, whatever the case.
-pub(super) fn search(log: Log, path: &Path, what: &str, zone: Tz) -> io::Result<Found> {
-    let what = what.to_lowercase();
-    let Some(length) = length(path)? else { return Ok(Found::default()) };
-    let mut reader = BufReader::new(std::fs::File::open(path)?.take(length));
-    let mut found = Found { skipped: length.saturating_sub(SEARCHED), ..Found::default() };
-    let mut number = newlines(&mut reader, found.skipped)?;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if reader.by_ref().take(CHUNK).read_until(b'\n', &mut line)? == 0 {
-            return Ok(found);
-        }
-        number += 1;
-        let line = shown(log, &line, zone);
-        if line.text.to_lowercase().contains(&what) {
-            if found.lines.len() == FOUND {
-                return Ok(Found { more: true, ..found });
+/// A log's file, for a page whose times are in this zone.
+#[derive(Debug, Clone)]
+pub(super) struct LogFile {
+    pub(super) log: Log,
+    pub(super) path: PathBuf,
+    pub(super) zone: Tz,
+}
+
+impl LogFile {
+    /// Reads through it; one that is not there has nothing in it.
+    pub(super) fn outline(&self, reach: Reach) -> io::Result<Outline> {
+        let Some(length) = length(&self.path)? else {
+            let sections = Sections::new(self.log, 0);
+            return Ok(Outline { sections, lines: 0, whole: 0, end: 0, wanted: None });
+        };
+        let length = length.min(reach.until);
+        let mut reader = Reader::open(&self.path, length)?;
+        let wanted = reader.skip(length.saturating_sub(SEARCHED), reach.wanted)?;
+        let skipped = reader.ended;
+        let sections = Sections::new(self.log, skipped);
+        let mut outline = Outline { sections, lines: skipped, whole: skipped, end: reader.offset, wanted };
+        while let Some(piece) = reader.read_piece()? {
+            if !piece.ends && !reach.ended && (reader.bytes.len() as u64) < CHUNK {
+                break;
             }
-            found.lines.push((number, line));
+            if piece.begins {
+                outline.sections.line(piece.number, piece.offset, &reader.bytes);
+                if piece.number == reach.wanted {
+                    outline.wanted = Some(piece.offset);
+                }
+            }
+            outline.lines = piece.number;
+            outline.whole = reader.ended;
+            outline.end = reader.offset;
         }
+        outline.wanted = outline.wanted.filter(|_| reach.wanted <= outline.lines);
+        Ok(outline)
     }
-}
 
-/// Reads over so many bytes and counts the lines that end in them.
-fn newlines(reader: &mut impl BufRead, bytes: u64) -> io::Result<usize> {
-    let (mut left, mut lines) = (bytes, 0);
-    while left > 0 {
-        let read = reader.fill_buf()?;
-        let here = read.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if here == 0 {
-            break;
+    /// Its end.
+    pub(super) fn end(&self, outline: &Outline) -> io::Result<Part> {
+        let from = outline.end.saturating_sub(SHOWN);
+        self.part(outline, (from, outline.end), (outline.end, outline.whole + 1))
+    }
+
+    /// What is around a line that begins at this byte and has this number.
+    pub(super) fn around(&self, outline: &Outline, line: (u64, usize)) -> io::Result<Part> {
+        let from = line.0.saturating_sub(SHOWN / 2);
+        self.part(outline, (from, outline.end.min(from + SHOWN)), line)
+    }
+
+    /// What is around a line that its end does not have; nothing for one that is there.
+    pub(super) fn aside(&self, outline: &Outline, line: (u64, usize)) -> io::Result<Option<Part>> {
+        let end = outline.end.saturating_sub(SHOWN);
+        if line.0 >= end {
+            return Ok(None);
         }
-        lines += read.iter().take(here).map(|byte| usize::from(*byte == b'\n')).sum::<usize>();
-        reader.consume(here);
-        left -= here as u64;
+        let from = line.0.saturating_sub(ASIDE / 2);
+        self.part(outline, (from, end.min(from + ASIDE)), line).map(Some)
     }
-    Ok(lines)
-}
 
-/// A line as it is shown: everything in it is seen, its time apart. The page's script shows such lines, too.
-fn shown(log: Log, bytes: &[u8], zone: Tz) -> Line {
-    let text = plain_line(&String::from_utf8_lossy(bytes));
-    let mut line = match log {
-        Log::Build => of_build(text, zone),
-        Log::Console => Line { bad: is_bad(&text), at: String::new(), text },
-        Log::Agent => of_agent(text, zone),
-    };
-    if let Some(end) = (0..=LINE).rev().find(|end| line.text.is_char_boundary(*end))
-        && line.text.len() > LINE
-    {
-        line.text.truncate(end);
+    /// The lines between two bytes. It is known of one byte, at which a line begins, which number that line has. A line
+    /// that is not whole is left out, unless there is no other or it is that line.
+    fn part(&self, outline: &Outline, (from, to): (u64, u64), known: (u64, usize)) -> io::Result<Part> {
+        let (place, number) = known;
+        if from == to {
+            return Ok(Part { first: number, next: number, ..Part::default() });
+        }
+        let bytes = bytes(&self.path, from, to - from)?;
+        let place = usize::try_from(place - from).unwrap_or(usize::MAX).min(bytes.len());
+        let skip = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let skip = if from > 0 && skip <= place && skip < bytes.len() { skip } else { 0 };
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = if to < outline.end && whole > place { whole } else { bytes.len() };
+        let first = number.saturating_sub(newlines(bytes.get(skip..place).unwrap_or_default()));
+        let bytes = bytes.get(skip..whole).unwrap_or_default();
+        let unfinished = bytes.last().is_some_and(|last| *last != b'\n');
+        let next = first + newlines(bytes) + usize::from(unfinished);
+        Ok(Part { lines: self.lines(bytes, first), first, next })
     }
-    // What the agent said may hold line breaks, once it is read as JSON.
-    line.text = match log {
-        Log::Agent => Untrusted::from(&line.text).in_one_line().into_owned(),
-        Log::Build | Log::Console => Untrusted::from(&line.text).in_lines().into_owned(),
-    };
-    line
-}
 
-/// disk-image-builder's lines are `2026-11-25 03:00:07.123 | text`.
-fn of_build(text: String, zone: Tz) -> Line {
-    let parts = text.split_once(" | ").and_then(|(at, rest)| Some((time_of_day(at, zone)?, rest)));
-    match parts {
-        Some((at, rest)) => Line { at, bad: is_bad(rest), text: rest.to_owned() },
-        None => Line { at: String::new(), bad: is_bad(&text), text },
+    /// The lines in these bytes, of which the first has this number.
+    pub(super) fn lines(&self, bytes: &[u8], first: usize) -> Vec<Line> {
+        let lines = (first..).zip(bytes.split(|byte| *byte == b'\n'));
+        let lines = lines.map(|(number, line)| shown(self.log, number, line, self.zone));
+        lines.filter(|line| !line.text.is_empty() || !line.at.is_empty()).collect()
     }
-}
 
-/// The `03:00:07` of a stamp in UTC, as the zone has it.
-fn time_of_day(stamp: &str, zone: Tz) -> Option<String> {
-    let (date, time) = (stamp.get(..10)?, stamp.get(11..19)?);
-    let time = NaiveDateTime::parse_from_str(&format!("{date} {time}"), "%Y-%m-%d %H:%M:%S").ok()?;
-    (stamp.len() <= 40).then(|| zone.from_utc_datetime(&time).format("%H:%M:%S").to_string())
-}
-
-/// The agent's lines are JSON objects: the event first, then what it carries.
-fn of_agent(text: String, zone: Tz) -> Line {
-    let Ok(Json::Object(mut object)) = serde_json::from_str(&text) else {
-        return Line { at: String::new(), bad: false, text };
-    };
-    let mut take = |key: &str| object.remove(key).and_then(|value| value.as_str().map(str::to_owned));
-    let at = take("time").and_then(|time| time_of_day(&time, zone)).unwrap_or_default();
-    let mut out = take("event").unwrap_or_default();
-    let outcome = object.get("outcome").and_then(Json::as_str);
-    let bad = outcome == Some("fail") || object.get("complete") == Some(&Json::Bool(false));
-    for (key, value) in object {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        out.extend(["  ", &key, ": ", &value]);
+    /// The lines at its end that contain `what`, whatever the case.
+    pub(super) fn search(&self, what: &str) -> io::Result<Found> {
+        let what = what.to_lowercase();
+        let Some(length) = length(&self.path)? else { return Ok(Found::default()) };
+        let mut reader = Reader::open(&self.path, length)?;
+        let mut found = Found { skipped: length.saturating_sub(SEARCHED), ..Found::default() };
+        reader.skip(found.skipped, 0)?;
+        while let Some(piece) = reader.read_piece()? {
+            let line = shown(self.log, piece.number, &reader.bytes, self.zone);
+            if line.text.to_lowercase().contains(&what) {
+                if found.lines.len() == FOUND {
+                    return Ok(Found { more: true, ..found });
+                }
+                found.lines.push(line);
+            }
+        }
+        Ok(found)
     }
-    Line { at, bad, text: out }
-}
-
-/// Whether a line speaks of an error; for its colour only.
-fn is_bad(text: &str) -> bool {
-    const SIGNS: [&str; 9] = [
-        "error:",
-        "error ",
-        "E: ",
-        "fatal",
-        "FAILED",
-        "panic",
-        "Traceback",
-        "No space left",
-        "Segmentation fault",
-    ];
-    // What is installed or copied may have such names.
-    const HARMLESS: [&str; 4] = ["libgpg-error", "Copying hooks", "panic=", "0 error"];
-    SIGNS.iter().any(|sign| text.contains(sign)) && !HARMLESS.iter().any(|name| text.contains(name))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::path::Path;
 
     use super::*;
 
-    fn log(content: &str) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), content).unwrap();
-        file
+    fn at(path: &Path) -> LogFile {
+        LogFile { log: Log::Console, path: path.to_owned(), zone: Tz::UTC }
     }
 
-    fn texts(part: &Part) -> Vec<&str> {
-        part.lines.iter().map(|line| line.text.as_str()).collect()
+    /// The file goes with what is given first.
+    fn holding(content: &str) -> (tempfile::TempPath, LogFile) {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        std::fs::write(&path, content).unwrap();
+        let log = at(&path);
+        (path, log)
+    }
+
+    fn through(log: &LogFile, ended: bool, wanted: usize) -> Outline {
+        log.outline(Reach { until: u64::MAX, ended, wanted }).unwrap()
+    }
+
+    fn numbered(lines: &[Line]) -> Vec<(usize, &str)> {
+        lines.iter().map(|line| (line.number, line.text.as_str())).collect()
     }
 
     #[test]
-    fn following_gives_each_whole_line_once() {
-        let file = log("2026-11-25 03:00:07.123 | one\ntwo\nthr");
-        let first = end_of(Log::Build, file.path(), Tz::UTC).unwrap();
-        assert_eq!(texts(&first), ["one", "two"]);
-        assert_eq!(first.lines[0].at, "03:00:07");
-        std::fs::write(file.path(), "2026-11-25 03:00:07.123 | one\ntwo\nthree\n\nfour\n").unwrap();
-        let second = after(Log::Build, file.path(), first.end, Tz::Asia__Tokyo).unwrap();
-        assert_eq!(texts(&second), ["three", "four"]);
-        assert_eq!(after(Log::Build, file.path(), second.end, Tz::UTC).unwrap().lines, []);
-        assert_eq!(after(Log::Build, Path::new("/nowhere"), 7, Tz::UTC).unwrap().end, 7);
+    fn lines_have_their_numbers_and_one_without_an_end_counts_once_nobody_writes_it() {
+        let (_file, log) = holding("one\n\nthree\nfou");
+        for (ended, expected) in
+            [(false, vec![(1, "one"), (3, "three")]), (true, vec![(1, "one"), (3, "three"), (4, "fou")])]
+        {
+            let outline = through(&log, ended, 4);
+            let part = log.end(&outline).unwrap();
+            assert_eq!(numbered(&part.lines), expected);
+            assert_eq!((part.first, part.next), (1, outline.lines + 1));
+            assert_eq!(outline.wanted, ended.then_some(11));
+        }
+        let log = at(Path::new("/nowhere"));
+        let nothing = through(&log, true, 1);
+        assert_eq!((nothing.lines, nothing.end, nothing.wanted), (0, 0, None));
+        let part = log.end(&nothing).unwrap();
+        assert_eq!((part.first, part.next, part.lines.len()), (1, 1, 0));
     }
 
     #[test]
     fn only_the_end_of_a_long_log_is_read_and_long_lines_are_cut() {
-        let file = log(&format!("{}\nlast\n", format!("{}\n", "x".repeat(999)).repeat(200)));
-        let part = end_of(Log::Console, file.path(), Tz::UTC).unwrap();
-        assert!(part.cut);
+        let (_file, log) = holding(&format!("{}\nlast\n", format!("{}\n", "x".repeat(999)).repeat(200)));
+        let outline = through(&log, false, 0);
+        let part = log.end(&outline).unwrap();
         assert!(part.lines.len() < 60);
-        assert_eq!(part.lines.last().unwrap().text, "last");
-        let file = log(&format!("{}\n", "y".repeat(300_000)));
-        let piece = after(Log::Console, file.path(), 0, Tz::UTC).unwrap();
-        assert_eq!(piece.end, CHUNK, "a line without an end is read in pieces");
-        assert_eq!(piece.lines[0].text.len(), LINE);
+        // After 200 lines and an empty one.
+        assert_eq!(numbered(&part.lines).last(), Some(&(202, "last")));
+        assert_eq!((part.first, part.next), (202 - part.lines.len(), 203));
+        let (_file, log) = holding(&format!("a\n{}\nz\n", "y".repeat(300_000)));
+        let outline = through(&log, false, 0);
+        assert_eq!(outline.lines, 3, "pieces of a line are one line");
+        let part = log.end(&outline).unwrap();
+        assert_eq!(numbered(&part.lines), [(3, "z")]);
+    }
+
+    #[test]
+    fn a_line_is_shown_with_what_is_around_it_wherever_it_is() {
+        let lines: Vec<_> = (1..=5000).map(|number| format!("line {number} of a log\n")).collect();
+        let (_file, log) = holding(&lines.concat());
+        for wanted in [1, 2, 700, 2500, 4999, 5000] {
+            let outline = through(&log, false, wanted);
+            let line = (outline.wanted.unwrap(), wanted);
+            let part = log.around(&outline, line).unwrap();
+            for line in &part.lines {
+                assert_eq!(line.text, format!("line {} of a log", line.number));
+            }
+            assert!((part.first..part.next).contains(&wanted) && part.lines.len() < 3000);
+            assert!(part.first == 1 || wanted - part.first > 500, "{wanted}: {}", part.first);
+            assert!(part.next == 5001 || part.next - wanted > 500, "{wanted}: {}", part.next);
+        }
+        let outline = through(&log, false, 5001);
+        assert_eq!((outline.wanted, outline.lines), (None, 5000));
+        let aside = |wanted| {
+            let line = (through(&log, false, wanted).wanted.unwrap(), wanted);
+            log.aside(&outline, line).unwrap()
+        };
+        assert!(aside(4990).is_none(), "it is shown already");
+        let part = aside(1000).unwrap();
+        assert!((part.first..part.next).contains(&1000) && part.lines.len() < 1000);
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_what_is_shown_is_there_all_the_same() {
+        let (_file, log) = holding(&format!("a\n{}\nz\n", "y".repeat(300_000)));
+        let outline = through(&log, false, 2);
+        let part = log.around(&outline, (outline.wanted.unwrap(), 2)).unwrap();
+        assert_eq!(part.lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(part.lines[1].text.len(), super::super::log_line::LINE);
     }
 
     #[test]
     fn a_search_finds_lines_with_their_numbers_and_is_bounded() {
-        let file = log("alpha\nBETA one\ngamma\nbeta two\n");
-        let found = search(Log::Console, file.path(), "Beta", Tz::UTC).unwrap();
-        let lines: Vec<_> = found.lines.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
-        assert_eq!(lines, [(2, "BETA one"), (4, "beta two")]);
+        let (_file, log) = holding("alpha\nBETA one\ngamma\nbeta two\n");
+        let found = log.search("Beta").unwrap();
+        assert_eq!(numbered(&found.lines), [(2, "BETA one"), (4, "beta two")]);
         assert_eq!((found.more, found.skipped), (false, 0));
-        let found = search(Log::Console, log(&"same\n".repeat(1000)).path(), "same", Tz::UTC).unwrap();
+        let (_file, log) = holding(&"same\n".repeat(1000));
+        let found = log.search("same").unwrap();
         assert_eq!((found.lines.len(), found.more), (FOUND, true));
+        let (_file, log) = holding(&format!("{}\nlast\n", "y".repeat(300_000)));
+        let found = log.search("last").unwrap();
+        assert_eq!(numbered(&found.lines), [(2, "last")]);
     }
 
     #[test]
@@ -320,30 +335,15 @@ mod tests {
         }
         out.write_all(b"needle\n").unwrap();
         drop(out);
-        let found = search(Log::Console, file.path(), "needle", Tz::UTC).unwrap();
-        assert_eq!(found.lines.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1000 + lines]);
+        let log = at(file.path());
+        let found = log.search("needle").unwrap();
+        assert_eq!(numbered(&found.lines), [(1000 + lines, "needle")]);
         assert_eq!((found.more, found.skipped), (false, 6000 + 7 - line.len() as u64));
-    }
-
-    #[test]
-    fn the_agents_lines_read_like_sentences() {
-        let line = of_agent(
-            r#"{"event":"check_result","name":"dns","outcome":"fail","time":"2026-11-25T03:00:07.1+00:00"}"#
-                .to_owned(),
-            Tz::Asia__Tokyo,
-        );
-        assert_eq!(line.at, "12:00:07", "in the page's zone");
-        assert_eq!(line.text, "check_result  name: dns  outcome: fail");
-        assert!(line.bad);
-    }
-
-    #[test]
-    fn what_is_an_error_is_marked() {
-        for bad in ["E: Unable to locate package x", "Kernel panic - not syncing", "cp: error: no room"] {
-            assert!(is_bad(bad), "{bad}");
-        }
-        for good in ["Get:1 libgpg-error0", "Command line: panic=1 root=/dev/vda", "0 errors"] {
-            assert!(!is_bad(good), "{good}");
-        }
+        // What is not looked through has numbers, too, and can be shown.
+        let outline = through(&log, false, 600);
+        assert_eq!((outline.lines, outline.wanted), (1000 + lines, Some(599 * 6)));
+        assert_eq!(outline.sections.list()[0].name, "earlier lines");
+        let part = log.around(&outline, (599 * 6, 600)).unwrap();
+        assert_eq!((part.first, numbered(&part.lines)[599]), (1, (600, "early")));
     }
 }

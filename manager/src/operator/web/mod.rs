@@ -3,7 +3,7 @@
 //! A page that changes names its stream of events (`events`); the one script (`assets/app.js`) then fetches the
 //! page again when something happened, compares it with what it was told before, and changes what differs. By
 //! `data-part` it knows a row again that has moved; what is below `data-keep` it leaves alone. So there is one
-//! renderer, and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_file`).
+//! renderer, and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_tail`).
 
 mod actions;
 mod address;
@@ -25,6 +25,13 @@ mod images;
 mod layout;
 mod log;
 mod log_file;
+mod log_line;
+mod log_lines;
+mod log_pieces;
+mod log_sections;
+mod log_stages;
+mod log_tail;
+mod log_whole;
 mod login;
 mod marks;
 mod overview;
@@ -119,7 +126,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::page("/builds", || get(builds::page)),
     Route::page("/builds/{id}", || get(build::page)),
     Route::page("/builds/{id}/events", || get(events::of_build)),
-    Route::page("/builds/{id}/logs/{file}", || get(log::whole)),
+    Route::page("/builds/{id}/logs/{file}", || get(log_whole::send_whole)),
     Route::page("/compare", || get(compare::page)),
     Route::page("/images", || get(images::page)),
     Route::page("/schedules/{name}", || get(schedule::page)),

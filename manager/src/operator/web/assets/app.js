@@ -100,7 +100,8 @@ async function refresh() {
   if (fetching) { again = true; return; }
   fetching = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    // The log comes line by line: it need not be read again for this.
+    const answer = await fetch(location.href, { headers: { accept: "text/html", "x-refresh": "1" } });
     if (answer.redirected && new URL(answer.url).pathname === "/login") { location.reload(); return; }
     if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
@@ -286,36 +287,78 @@ function showProgress({ target, stage, fraction, detail }) {
 
 const LINES_KEPT = 5000;
 
-function addLines(lines) {
+function element(name, kind, text = "") {
+  const made = document.createElement(name);
+  if (kind) made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
+// A line as log_lines.rs writes it.
+function lineOf({ n, at, text, bad }) {
+  const line = element("span", bad ? "line bad" : "line");
+  // A line without an end comes in pieces.
+  if (!document.getElementById(`L${n}`)) line.id = `L${n}`;
+  const number = element("a", "no", n);
+  number.href = `${$("#log-lines").dataset.line}${n}#L${n}`;
+  line.append(number);
+  if (at) line.append(element("span", "at", at));
+  line.append(`${text}\n`);
+  return line;
+}
+
+// The section that lines are in; one that begins now is open. What the agent said has none.
+function sectionOf({ id, name }) {
+  const log = $("#log-lines");
+  if (!name) return log;
+  const there = $(`#part-${id}`);
+  if (there) return there;
+  const section = element("details", "part");
+  section.id = `part-${id}`;
+  section.open = true;
+  const summary = element("summary");
+  summary.append(element("h3", "", name), element("span", "told"));
+  section.append(summary);
+  log.append(section);
+  return section;
+}
+
+function addLines({ again, parts }) {
   const log = $("#log-lines");
   const follows = $("#follow")?.checked;
-  log.append(...lines.map(({ at, text, bad }) => {
-    const line = document.createElement("span");
-    line.className = bad ? "line bad" : "line";
-    if (at) {
-      const time = document.createElement("span");
-      time.className = "at";
-      time.textContent = at;
-      line.append(time);
-    }
-    line.append(`${text}\n`);
-    return line;
-  }));
+  if (again) log.replaceChildren();
+  let count = 0;
+  for (const part of parts) {
+    const section = sectionOf(part);
+    if (part.told) $(".told", section).textContent = part.told;
+    if (part.lines.length === 0) continue;
+    if (section.lastElementChild?.tagName !== "PRE") section.append(element("pre"));
+    section.lastElementChild.append(...part.lines.map(lineOf));
+    count += part.lines.length;
+  }
   $("#log-hint").textContent = "";
-  while (log.childElementCount > LINES_KEPT) {
-    log.firstElementChild.remove();
+  const lines = $$(".line", log);
+  for (const line of lines.slice(0, Math.max(0, lines.length - LINES_KEPT))) {
+    line.remove();
     $("#log-hint").textContent = "Earlier lines are not shown here; the full log has them.";
   }
-  filterLines(lines.length);
+  filterLines(count);
   if (follows) log.scrollTop = log.scrollHeight;
 }
 
-// While somebody types, only lines that contain it are shown; Enter searches the whole file.
+// What a line says, without its number and time.
+const textOf = (line) => [...line.childNodes].slice($$(".no, .at", line).length).map((node) => node.textContent).join("");
+
+// While somebody types, only lines that contain it are shown, and their sections; Enter searches the whole file.
 function filterLines(newest = Infinity) {
   const wanted = $("#search").value.trim().toLowerCase();
-  const lines = [...$("#log-lines").children];
-  for (const line of lines.slice(newest === Infinity ? 0 : -newest)) {
-    line.hidden = wanted !== "" && !line.textContent.toLowerCase().includes(wanted);
+  const lines = $$("#log-lines .line");
+  for (const line of newest === Infinity ? lines : lines.slice(lines.length - newest)) {
+    line.hidden = wanted !== "" && !textOf(line).toLowerCase().includes(wanted);
+  }
+  for (const section of $$("#log-lines .part")) {
+    section.hidden = wanted !== "" && !$(".line:not([hidden])", section);
+    if (wanted !== "") section.open = true;
   }
 }
 
@@ -325,8 +368,16 @@ function startLog() {
   const searched = new URLSearchParams(location.search).get("q");
   const follow = $("#follow");
   $("#search").addEventListener("input", () => filterLines());
+  $("#open-all")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    for (const section of $$(".part", log)) section.open = true;
+  });
   if (searched) { markFound(log, searched); return; }
-  log.scrollTop = log.scrollHeight;
+  const wanted = $(".line[aria-current]", log);
+  // Where a build failed, if that is not at the end; while more comes, the end is followed.
+  const failing = follow ? undefined : $$("[data-failing]:not(:last-child) .bad", log).at(-1);
+  const line = wanted ?? failing;
+  log.scrollTop = line ? line.offsetTop - log.clientHeight / 2 : log.scrollHeight;
   if (!follow) return;
   $("#follow-label").hidden = false;
   follow.addEventListener("change", () => { if (follow.checked) log.scrollTop = log.scrollHeight; });
@@ -338,7 +389,7 @@ function startLog() {
 
 function markFound(log, wanted) {
   const needle = wanted.trim().toLowerCase();
-  for (const line of log.children) {
+  for (const line of $$(".line", log)) {
     const text = line.lastChild;
     const start = text.data.toLowerCase().indexOf(needle);
     if (start < 0) continue;
