@@ -23,6 +23,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+#[cfg(not(test))]
 use tokio::process::Command;
 use tokio::time::{Instant, sleep_until, timeout};
 
