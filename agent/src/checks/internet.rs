@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType};
 use super::mirrors::{Mirror, Via};
-use super::{DEFAULT_TIMEOUT, Judgement, Mirrors, observations, pause};
+use super::{DEFAULT_TIMEOUT, Judgement, Mirrors, boot, observations, pause};
 use crate::guest::Guest;
 use crate::{http, resolver, text, tls};
 
@@ -73,7 +73,7 @@ pub static CHECK: Check = Check {
     set: Set::Minimal,
     observer: Observer::Agent,
     timeout: DEFAULT_TIMEOUT,
-    cost: "a request to each target, or two",
+    cost: "a request to each target, or two; waits for cloud-init to finish",
     repeatable: true,
     keys: &[
         Key {
@@ -242,7 +242,12 @@ async fn reach_all(settings: &Settings, guest: &Guest, deadline: Instant) -> Obs
     all.sort_by_key(|(index, _)| *index);
     let targets = all.into_iter().flat_map(|(_, seen)| seen).collect();
     let mut seen = Observation { targets, nothing, ..Observation::default() };
-    seen.ipv6 = settings.ipv6 != Some(false) && ipv6::has_ipv6(guest, deadline).await;
+    if settings.ipv6 == Some(false) {
+        return seen;
+    }
+    // A router may be heard later than a lease is given.
+    boot::cloud_init_ended(guest, boot::before(deadline)).await;
+    seen.ipv6 = ipv6::has_ipv6(guest, deadline).await;
     if seen.ipv6 {
         let direct = seen.targets.iter().filter(|target| target.is_reached() && !target.by_proxy);
         let direct = direct.map(|target| target.target.clone()).collect();

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::descriptor::{BadSettings, Check, Clock, Examination, Key, Observer, Seconds, Set, ValueType};
 use super::program::program;
 use super::services::units;
-use super::{Judgement, LONG_TIMEOUT, boot, instance, pause};
+use super::{Judgement, LONG_TIMEOUT, boot, pause};
 use crate::guest::Guest;
 use crate::text;
 
@@ -278,11 +278,7 @@ fn kept(settings: &Settings, seen: &Observation) -> Result<(), (CheckOutcome, St
         };
         let why = format!("no time synchronisation (NTP) keeps the clock right: {idle}");
         // What has yet to start is no fault.
-        return Err(if seen.unsettled {
-            (Inconclusive, format!("{why}; {}", instance::UNSETTLED))
-        } else {
-            (Fail, why)
-        });
+        return Err(boot::unless_unsettled(seen.unsettled, (Fail, why)));
     }
     // One that the kernel believes has something to ask, whatever can be seen of it.
     if !seen.synchronised && seen.servers.as_ref().is_some_and(Vec::is_empty) {

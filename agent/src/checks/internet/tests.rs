@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 
+use image_manager_proto::v1::CheckOutcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 

@@ -23,6 +23,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+#[cfg(not(test))]
+use tokio::process::Command;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{CLEARING, MARK};
@@ -114,8 +116,8 @@ pub(super) async fn run(script: &Script<'_>, end: Instant) -> Ended {
 
 /// This program once more, by what it was started from: its file may be gone.
 #[cfg(not(test))]
-fn keeper(arguments: &[&str], script: &Path) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new("/proc/self/exe");
+fn keeper(arguments: &[&str], script: &Path) -> Command {
+    let mut command = Command::new("/proc/self/exe");
     command.arg(FLAG).args(arguments).arg(script);
     command
 }
