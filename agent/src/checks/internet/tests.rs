@@ -4,8 +4,6 @@ use image_manager_proto::v1::CheckOutcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use image_manager_proto::v1::CheckOutcome;
-
 use super::*;
 
 fn seen(targets: &[(&str, Option<u16>, &str)]) -> Observation {

@@ -223,7 +223,6 @@ mod tests {
                     stage::json(&json!({"images": all}))
                 }
                 ("GET", "/v2/images") => stage::json(&json!({"images": []})),
-                ("GET", "/") => stage::json(&json!({})),
                 ("GET", "/servers") => {
                     let used = in_use.filter(|id| target == format!("/servers?image={id}&limit=1"));
                     let server = used.map(|_| json!({"id": "s", "name": "web-1"}));
@@ -235,7 +234,7 @@ mod tests {
                 ("DELETE", "/v2/images/o1" | "/v2/images/o2") => {
                     "HTTP/1.1 409 In use\r\ncontent-length: 0\r\n\r\n".to_owned()
                 }
-                ("PATCH", _) => stage::json(&json!({})),
+                ("GET", "/") | ("PATCH", _) => stage::json(&json!({})),
                 other => panic!("{other:?}"),
             }
         })

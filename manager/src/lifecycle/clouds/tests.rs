@@ -112,6 +112,10 @@ impl Cloud for Asked {
         not_asked()
     }
 
+    async fn check_hand_over(&self, _: &Image, _: &str, _: &str) -> Result<(), CloudError> {
+        not_asked()
+    }
+
     async fn hand_over(&self, _: &Image, _: &str, _: &str) -> Result<HandedOver, CloudError> {
         not_asked()
     }

@@ -226,7 +226,10 @@ mod tests {
             (row("debian", PublicationState::Current), row("gone", PublicationState::Previous));
         assert_eq!(meant(&[current.clone(), older], "stable"), "stable of debian", "as it was promoted");
         let gone = row("gone", PublicationState::Current);
-        assert!(meant(&[gone.clone()], "stable").contains("\"gone\", which is no longer in schedules.toml"));
+        assert!(
+            meant(std::slice::from_ref(&gone), "stable")
+                .contains("\"gone\", which is no longer in schedules.toml")
+        );
         assert!(meant(&[current, gone], "stable").ends_with("name one of debian, gone"));
         assert!(meant(&[], "debain").contains("did you mean \"debian\"?"));
     }

@@ -82,7 +82,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, booted: Booted) -> Result<D
             ),
         )
     };
-    let followed = trial.bounds.run(limit, late, follow(trial, &mut verification)).await;
+    let followed = trial.bounds.run(limit, late, Box::pin(follow(trial, &mut verification))).await;
     let Verification { booted, results, report, removal, .. } = verification;
     let outcome = match followed {
         Ok(Heard::Failed(failure)) => return Err(end_early(trial, &booted, failure).await),
