@@ -173,11 +173,11 @@ impl Trial {
     async fn attempt_with_control(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
         // Its end is known, and another image was asked already if one was to be.
         let begun = !matches!(start, TrialStart::Broken(_));
-        match self.attempt(start).await {
+        match Box::pin(self.attempt(start)).await {
             Err(failure) if begun => {
                 // An image that is known to be bad needs nobody beside it.
                 let failure = judgement::outweigh(failure, &observed::look_at_artifact(self).await);
-                control::ask(self, failure).await
+                Box::pin(control::ask(self, failure)).await
             }
             outcome => outcome,
         }
