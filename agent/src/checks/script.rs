@@ -138,7 +138,7 @@ impl ScriptDirectory {
             .env("TMPDIR", &directory)
             .env("HOME", self.user.as_ref().map_or("/root", |user| &user.home));
         match &self.user {
-            Some(user) => program.env("USER", &user.name).user(user.uid, user.gid),
+            Some(user) => program.env("USER", &user.name).user(user),
             None => program.env("USER", "root"),
         }
     }
