@@ -12,6 +12,7 @@ mod ext4;
 mod inspection;
 mod installed;
 mod kept;
+mod own;
 mod packages;
 mod partition;
 mod secrets;
