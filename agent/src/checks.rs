@@ -7,6 +7,7 @@
 
 mod accounts;
 mod boot;
+mod cloud_config;
 pub mod cloud_init;
 pub mod commands;
 pub mod descriptor;
@@ -32,6 +33,7 @@ mod registry;
 pub mod script;
 pub mod services;
 pub mod ssh;
+mod sshd;
 pub mod time;
 pub mod users;
 

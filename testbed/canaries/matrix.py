@@ -14,6 +14,7 @@ and, where it is needed,
     good = true           nothing is broken: the image must pass
     checks = "..."        lines of TOML for the table `checks` of its schedule
     image = "..."         the same for `image`
+    server = "..."        the same for `server`
     beside = "..."        a file of this name beside its schedules.toml, for checks that read one
     boot = "4m"           how long its agent is waited for
 """
@@ -50,6 +51,7 @@ class Canary:
     good: bool = False
     checks: str = ""
     image: str = ""
+    server: str = ""
     beside: str = ""
     boot: str = "15m"
 

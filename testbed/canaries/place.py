@@ -23,7 +23,11 @@ BULKY = ["tls", "images", "scratch", "cache", "bases", "servers", "stand-ins"]
 SCHEDULE = """\
 [schedule.{name}]
 publish = {{ name = "{name}" }}
-server  = {{ memory = "1 GiB", disk = "4 GiB" }}
+
+[schedule.{name}.server]
+memory = "1 GiB"
+disk   = "4 GiB"
+{server}
 
 [schedule.{name}.image]
 elements = [{elements}]
@@ -122,13 +126,14 @@ class Place:
     def bulky(self, directory, _):
         return BULKY if pathlib.Path(directory) == self.state else []
 
-    def schedule(self, distribution, checks, image="", boot="15m", environment=None):
+    def schedule(self, distribution, checks, image="", server="", boot="15m", environment=None):
         """Writes the schedule of a Debian; `environment` is that of its build."""
         text = SCHEDULE.format(
             name=self.name,
             elements=", ".join(map(toml, ELEMENTS)),
             key=KEY,
             image=image,
+            server=server,
             release=RELEASES[distribution],
             environment="\n".join(f"{name} = {toml(value)}" for name, value in (environment or {}).items()),
             checks=checks,

@@ -8,6 +8,8 @@ use crate::guest::Guest;
 
 /// Most accounts that are looked at.
 const MOST_ACCOUNTS: usize = 4096;
+/// Most groups that a user has; the kernel takes 65536.
+const MOST_GROUPS: usize = 1024;
 
 /// What stands in place of a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) struct User {
     pub(super) home: String,
     /// Login shell.
     pub(super) shell: String,
+    /// Ids of all its groups, the first one's among them: those that a login gives it.
+    pub(super) groups: Vec<u32>,
 }
 
 /// All users and groups.
@@ -59,28 +63,39 @@ impl Accounts {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, rest)| (name, rest.split(':').next().unwrap_or_default()))
             .collect();
-        let account = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, password, uid, gid, _, home, shell] = fields.as_slice() else { return None };
-            let field = if *password == "x" { shadow.get(name).copied().unwrap_or("*") } else { password };
-            Some(User {
-                name: (*name).to_owned(),
-                password: password_of(field),
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-                home: (*home).to_owned(),
-                shell: (*shell).to_owned(),
-            })
-        };
         let members = |line: &str| {
             let mut fields = line.split(':');
             let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?.parse().ok()?);
             Some((name.to_owned(), gid, fields.next()?.split(',').map(str::to_owned).collect()))
         };
-        Self {
-            all: passwd.lines().filter_map(account).take(MOST_ACCOUNTS).collect(),
-            groups: group.lines().filter_map(members).take(MOST_ACCOUNTS).collect(),
+        let groups: Vec<(String, u32, Vec<String>)> =
+            group.lines().filter_map(members).take(MOST_ACCOUNTS).collect();
+        let mut of_member: HashMap<&str, Vec<u32>> = HashMap::new();
+        for (_, gid, members) in &groups {
+            for member in members {
+                of_member.entry(member).or_default().push(*gid);
+            }
         }
+        let account = |line: &str| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [name, password, uid, gid, _, home, shell] = fields.as_slice() else { return None };
+            let field = if *password == "x" { shadow.get(name).copied().unwrap_or("*") } else { password };
+            let gid = gid.parse().ok()?;
+            let mut groups = vec![gid];
+            groups.extend(of_member.get(name).into_iter().flatten().filter(|other| **other != gid));
+            groups.truncate(MOST_GROUPS);
+            Some(User {
+                name: (*name).to_owned(),
+                password: password_of(field),
+                uid: uid.parse().ok()?,
+                gid,
+                home: (*home).to_owned(),
+                shell: (*shell).to_owned(),
+                groups,
+            })
+        };
+        let all = passwd.lines().filter_map(account).take(MOST_ACCOUNTS).collect();
+        Self { all, groups }
     }
 
     /// The account of this name.
@@ -94,6 +109,12 @@ impl Accounts {
             name == group && (*gid == account.gid || members.contains(&account.name))
         };
         self.groups.iter().any(is)
+    }
+
+    /// The names of the groups that it is a member of.
+    pub(super) fn groups_of<'a>(&'a self, account: &'a User) -> impl Iterator<Item = &'a str> {
+        let its = |(_, gid, _): &&(String, u32, Vec<String>)| account.groups.contains(gid);
+        self.groups.iter().filter(its).map(|(name, ..)| name.as_str())
     }
 
     /// The number of a group.
@@ -165,6 +186,9 @@ mod tests {
         assert_eq!(password("nobody"), Password::Locked, "without a line in shadow nobody gets in");
         let ops = all.find("ops").unwrap();
         assert!(all.is_in(ops, "adm") && all.is_in(ops, "ops") && !all.is_in(ops, "sudo"));
+        assert_eq!(ops.groups, [1001, 4], "a login gives it both");
+        assert_eq!(all.groups_of(ops).collect::<Vec<_>>(), ["adm", "ops"]);
+        assert_eq!(all.find("debian").unwrap().groups, [1000]);
         assert_eq!(ops.at_home(".ssh/authorized_keys"), "/home/ops/.ssh/authorized_keys");
         assert_eq!(all.find("nobody").unwrap().at_home(".netrc"), "/.netrc");
     }

@@ -12,6 +12,10 @@ use crate::guest::Guest;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// So long systemd may take to answer, however late it is asked.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The state of a systemd that does not answer.
+const UNKNOWN: &str = "unknown";
 /// What is left of a check's time for its look: a quarter of it, and no more than this.
 const FOR_LOOKING: Duration = Duration::from_secs(30);
 
@@ -21,7 +25,7 @@ pub(super) async fn state(guest: &Guest, deadline: Instant) -> String {
     let Some(systemctl) = systemctl else { return String::new() };
     let ended = systemctl.with(["is-system-running"]).run(deadline).await;
     let state = ended.out.trim();
-    if state.is_empty() { "unknown".to_owned() } else { crate::text::one_line(state) }
+    if state.is_empty() { UNKNOWN.to_owned() } else { crate::text::one_line(state) }
 }
 
 /// Seconds from the kernel's start until systemd had ended its own, by systemd itself: until `running`, or `degraded`.
@@ -42,13 +46,27 @@ pub(super) fn is_starting(state: &str) -> bool {
 /// have not ended.
 pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
     let latest = before(deadline);
+    settled_until(guest, latest).await
+}
+
+/// The same, at the longest until `latest`.
+pub(super) async fn settled_until(guest: &Guest, latest: Instant) -> bool {
     let mut wait = FIRST_PAUSE;
-    while cloud_init::is_under_way(guest) || is_starting(&state(guest, latest).await) {
+    while !is_over(guest, latest).await {
         if !pause(&mut wait, LONGEST_PAUSE, latest).await {
             return false;
         }
     }
     true
+}
+
+/// Whether cloud-init and systemd's start have ended. A systemd that does not answer has not said so.
+async fn is_over(guest: &Guest, latest: Instant) -> bool {
+    if cloud_init::is_under_way(guest) {
+        return false;
+    }
+    let state = state(guest, latest.max(Instant::now() + ANSWER)).await;
+    !is_starting(&state) && state != UNKNOWN
 }
 
 /// Waits for the end of cloud-init only, at the longest until `latest`. False: it has not ended.

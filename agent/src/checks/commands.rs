@@ -126,7 +126,7 @@ async fn run(guest: &Guest, expected: &Expected, deadline: Instant) -> Ended {
             let broken = format!("the image has no user {}", expected.user);
             return Ended { broken, ..Ended::default() };
         };
-        shell = shell.user(user.uid, user.gid).env("HOME", &user.home).env("USER", &user.name);
+        shell = shell.user(&user).env("HOME", &user.home).env("USER", &user.name);
     }
     shell.run(deadline).await
 }

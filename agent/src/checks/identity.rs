@@ -3,10 +3,11 @@
 //!
 //! What came with the image is what was there before this boot, by the file's date; systemd writes the random seed anew
 //! in each boot, so there it is the date of the file's birth that counts. The manager compares machine id and host keys
-//! with those in the artifact.
+//! with those in the artifact, and knows whether that has a random seed.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::time::Duration;
+use std::{fs, slice};
 
 use image_manager_proto::counted;
 use image_manager_proto::v1::{CheckOutcome, ServerFacts};
@@ -19,8 +20,8 @@ use super::accounts::Accounts;
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Rule, Set, ValueType};
 use super::host_keys::{self, HostKey};
 use super::instance::{self, Instance};
-use super::public_keys::{self, AUTHORIZED_KEYS};
-use super::{Judgement, LONG_TIMEOUT, pause, ssh};
+use super::sshd::{self, KeyFiles};
+use super::{Judgement, LONG_TIMEOUT, metadata, pause, public_keys, ssh};
 use crate::guest::Guest;
 use crate::text;
 
@@ -30,7 +31,8 @@ mod leftovers;
 pub(super) const MACHINE_ID: &str = "/etc/machine-id";
 /// Of D-Bus, which had it first; mostly a link.
 pub const DBUS_MACHINE_ID: &str = "/var/lib/dbus/machine-id";
-const RANDOM_SEED: &str = "/var/lib/systemd/random-seed";
+/// Of systemd.
+pub const RANDOM_SEED: &str = "/var/lib/systemd/random-seed";
 pub(super) const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// What systemd and the kernel call a server that nobody has named.
 const NO_NAMES: [&str; 3] = ["localhost", "(none)", "localhost.localdomain"];
@@ -46,12 +48,14 @@ pub static CHECK: Check = Check {
     kind: "identity",
     proves: "machine id, host keys, random seed and host name are this server's own, and no keys, credentials, \
              proxies or shell history from the build are left",
-    details: "The host name must be the one in the cloud's metadata. Only the keys of the schedule, of the server and \
-              of its user data may be in any user's `authorized_keys`. Credentials (`.netrc`, private keys, \
+    details: "The host name must be the one in the cloud's metadata, or the one that the server's user data sets \
+              (`hostname`, `fqdn`; with `preserve_hostname` any is right). Only the keys of the schedule, of the server \
+              and of its user data, also those of `ssh_import_id`, may be in a file where sshd looks for users' keys: \
+              `.ssh/authorized_keys` and whatever `AuthorizedKeysFile` names, for whomever. Credentials (`.netrc`, private keys, \
               `clouds.yaml`, `auth.conf` and the like), proxies and shell histories count if they were there before \
               this boot; `keep` names those that are intended. The manager compares the machine id and the host keys \
               with those in the artifact, as they were before any server booted it: a server that has one of those \
-              fails, whatever the date of the file says. A `resolv.conf` that came with the image is left to the check \
+              fails, whatever the date of the file says, and so does one whose artifact has a random seed. A `resolv.conf` that came with the image is left to the check \
               `dns`.",
     set: Set::Cloud,
     observer: Observer::Agent,
@@ -112,17 +116,31 @@ pub struct Observation {
     pub host_name: String,
     /// What the cloud calls it. Empty: not known.
     pub host_name_expected: String,
-    /// Keys in `authorized_keys` that nobody asked for: each with its file.
-    pub foreign_keys: Vec<String>,
+    /// What the server's user data says of that.
+    pub host_name_asked: HostNameAsked,
+    /// Keys that let somebody in and that nobody asked for: each in base64, with its file.
+    pub foreign_keys: Vec<(String, String)>,
     /// What else is left, each with its path.
     pub left: Vec<String>,
-    /// cloud-init had not ended when the time was up.
+    /// The boot had not ended when the time was up.
     pub unsettled: bool,
     /// How long it was waited for.
     pub waited: Duration,
 }
 
-/// Looks, once cloud-init has done its work, until all is well or the time is up.
+/// What a server's user data says of its host name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HostNameAsked {
+    /// Nothing: it is the cloud's.
+    #[default]
+    Nothing,
+    /// It is to stay as it is.
+    Any,
+    /// It is one of these, the likeliest first.
+    OneOf(Vec<String>),
+}
+
+/// Looks, once the boot has done its work, until all is well or the time is up.
 pub async fn observe(
     settings: &Settings,
     server: &ServerFacts,
@@ -134,9 +152,15 @@ pub async fn observe(
     let last_look = deadline.min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {
-        let (guest, server, own) = (guest.clone(), server.clone(), settings.clone());
-        let looked = spawn_blocking(move || look(&own, &server, &guest)).await;
+        let files = KeyFiles::find(guest, deadline).await;
+        let (same, server, own) = (guest.clone(), server.clone(), settings.clone());
+        let looked = spawn_blocking(move || look(&own, &server, &same, &files)).await;
         let mut seen = looked.unwrap_or_default();
+        if !seen.foreign_keys.is_empty() {
+            // The server's own, which something else than cloud-init may have put there.
+            let given = metadata::public_keys(guest).await;
+            seen.foreign_keys.retain(|(key, _)| !given.contains(key));
+        }
         seen.unsettled = !settled;
         seen.waited = started.elapsed();
         let well = fault(settings, &seen).is_none();
@@ -146,7 +170,7 @@ pub async fn observe(
     }
 }
 
-fn look(settings: &Settings, server: &ServerFacts, guest: &Guest) -> Observation {
+fn look(settings: &Settings, server: &ServerFacts, guest: &Guest, files: &KeyFiles) -> Observation {
     let line = |path: &str| guest.read(path).ok().map(|text| text::one_line(&text));
     let instance = Instance::read(guest);
     let accounts = Accounts::read(guest).unwrap_or_default();
@@ -157,13 +181,25 @@ fn look(settings: &Settings, server: &ServerFacts, guest: &Guest) -> Observation
         machine_id: line(MACHINE_ID).unwrap_or_default(),
         machine_id_baked: guest.came_with_the_image(MACHINE_ID),
         dbus_machine_id: another.filter(|id| !id.is_empty()),
-        host_keys: host_keys::look(guest),
+        host_keys: host_keys::look(guest, &files.host_keys()),
         random_seed_baked: !keeps(RANDOM_SEED) && born_before_boot(guest, RANDOM_SEED),
         host_name: line(HOST_NAME).unwrap_or_default(),
-        foreign_keys: foreign_keys(guest, server, &instance, &accounts, keeps),
+        foreign_keys: foreign_keys(guest, server, &instance, &key_files(&accounts, files), keeps),
+        host_name_asked: host_name_asked(&instance),
         host_name_expected: instance.host_name,
         left: leftovers::look(guest, &accounts, keeps),
         ..Observation::default()
+    }
+}
+
+fn host_name_asked(instance: &Instance) -> HostNameAsked {
+    let names = instance.asked.host_names();
+    if instance.asked.preserve_hostname {
+        HostNameAsked::Any
+    } else if names.is_empty() {
+        HostNameAsked::Nothing
+    } else {
+        HostNameAsked::OneOf(names)
     }
 }
 
@@ -174,28 +210,42 @@ fn born_before_boot(guest: &Guest, path: &str) -> bool {
     file.len() > 0 && born.is_ok_and(|born| guest.earliest_boot().is_some_and(|booted| born < booted))
 }
 
+/// The files in which sshd may look for anybody's keys, and what new users will have in theirs.
+fn key_files(accounts: &Accounts, files: &KeyFiles) -> Vec<String> {
+    let patterns = files.all_patterns();
+    let is_below_home = |pattern: &&String| !pattern.starts_with('/') && !pattern.contains('%');
+    let mut all = Vec::new();
+    for home in leftovers::homes(accounts) {
+        all.extend(patterns.iter().filter(is_below_home).map(|pattern| format!("{home}/{pattern}")));
+    }
+    for pattern in patterns.iter().filter(|pattern| !is_below_home(pattern)) {
+        all.extend(accounts.all.iter().map(|user| sshd::file_of(user, pattern)));
+    }
+    let mut known = BTreeSet::new();
+    all.retain(|path| known.insert(path.clone()));
+    all
+}
+
 /// Keys that let somebody in whom neither the schedule nor the cloud names; also those that new users will have.
 fn foreign_keys(
     guest: &Guest,
     server: &ServerFacts,
     instance: &Instance,
-    accounts: &Accounts,
+    files: &[String],
     keeps: impl Fn(&str) -> bool,
-) -> Vec<String> {
+) -> Vec<(String, String)> {
     let users = server.users.iter().flat_map(|user| &user.ssh_authorized_keys);
     let mut asked = instance.default_user_keys(server);
     asked.extend(users.filter_map(|line| public_keys::key_of(line)));
     asked.extend(instance.given_keys.iter().map(String::as_str));
+    let is_asked = |key: &str, line: &str| {
+        asked.contains(&key) || instance.asked.imports(line) || ssh::is_ours(guest, line)
+    };
     let mut found = Vec::new();
-    for home in leftovers::homes(accounts) {
-        for file in AUTHORIZED_KEYS {
-            let path = format!("{home}/{file}");
-            let text = guest.read_plain(&path).filter(|_| !keeps(&path)).unwrap_or_default();
-            let foreign = public_keys::keys(&text)
-                .filter(|(key, line)| !asked.contains(key) && !ssh::is_ours(guest, line))
-                .map(|(key, _)| format!("{} in {path}", public_keys::fingerprint(key)));
-            found.extend(foreign.take(MOST_LEFT));
-        }
+    for path in files.iter().filter(|path| !keeps(path)) {
+        let text = guest.read_plain(path).unwrap_or_default();
+        let foreign = public_keys::keys(&text).filter(|(key, line)| !is_asked(key, line));
+        found.extend(foreign.take(MOST_LEFT).map(|(key, _)| (key.to_owned(), path.clone())));
     }
     found
 }
@@ -231,8 +281,10 @@ fn fault(settings: &Settings, seen: &Observation) -> Option<String> {
         })
         .or_else(|| host_name(settings, seen))
         .or_else(|| {
-            let first = seen.foreign_keys.first()?;
-            Some(format!("a key that nobody asked for is left in authorized_keys: {first}"))
+            let (key, path) = seen.foreign_keys.first()?;
+            let key = public_keys::fingerprint(key);
+            let path = text::one_line(path);
+            Some(format!("a key that nobody asked for is left in authorized_keys: {key} in {path}"))
         })
         .or_else(|| {
             let first = seen.left.first()?;
@@ -267,24 +319,39 @@ fn machine_id(seen: &Observation) -> Option<String> {
 
 /// The first label counts: some clouds and distributions have the domain with it. The kernel keeps 64 bytes.
 fn host_name(settings: &Settings, seen: &Observation) -> Option<String> {
-    let (name, expected) = (&seen.host_name, &seen.host_name_expected);
-    if settings.fixed_host_name || expected.is_empty() {
+    let name = &seen.host_name;
+    let (expected, who) = match &seen.host_name_asked {
+        HostNameAsked::Any => return None,
+        HostNameAsked::Nothing => (slice::from_ref(&seen.host_name_expected), "the cloud calls this server"),
+        HostNameAsked::OneOf(names) => (names.as_slice(), "the server's user data calls it"),
+    };
+    let first = expected.first().filter(|first| !first.is_empty())?;
+    if settings.fixed_host_name {
         return None;
     }
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let (own, others) = (label(name), label(expected));
-    let same = own == others || (own.len() >= 63 && others.starts_with(&own));
-    if same {
+    let own = label(name);
+    let is_own = |expected: &String| {
+        let others = label(expected);
+        own == others || (own.len() >= 63 && others.starts_with(&own))
+    };
+    if expected.iter().any(is_own) {
         return None;
     }
-    let expected = text::one_line(expected);
+    let first = text::one_line(first);
     if NO_NAMES.contains(&name.as_str()) {
-        return Some(format!("this server has no host name ({name}): the cloud calls it {expected}"));
+        return Some(format!("this server has no host name ({name}), but {who} {first}"));
     }
-    Some(format!("the host name is {name}, but the cloud calls this server {expected}"))
+    Some(format!("the host name is {name}, but {who} {first}"))
 }
 
 fn as_json(seen: &Observation) -> Json {
+    let foreign = |(key, path): &(String, String)| format!("{} in {path}", public_keys::fingerprint(key));
+    let asked = match &seen.host_name_asked {
+        HostNameAsked::Nothing => Json::Null,
+        HostNameAsked::Any => "any".into(),
+        HostNameAsked::OneOf(names) => names.clone().into(),
+    };
     json!({
         "machine_id": seen.machine_id,
         "machine_id_before_boot": seen.machine_id_baked,
@@ -293,9 +360,10 @@ fn as_json(seen: &Observation) -> Json {
         "random_seed_before_boot": seen.random_seed_baked,
         "host_name": seen.host_name,
         "host_name_expected": seen.host_name_expected,
-        "keys_nobody_asked_for": seen.foreign_keys,
+        "host_names_by_user_data": asked,
+        "keys_nobody_asked_for": seen.foreign_keys.iter().map(foreign).collect::<Vec<_>>(),
         "left": seen.left,
-        "cloud_init_ended": !seen.unsettled,
+        "boot_ended": !seen.unsettled,
         "waited_seconds": seen.waited.as_secs_f64(),
     })
 }

@@ -1,4 +1,4 @@
-//! What the cloud said of this server, as cloud-init has written it down, and when cloud-init has done its work.
+//! What the cloud said of this server, as cloud-init has written it down, and when the boot has done its work.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use image_manager_proto::v1::ServerFacts;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+use super::cloud_config::CloudConfig;
 use super::{boot, public_keys};
 use crate::guest::Guest;
 
-/// So long before a check's end it looks, though cloud-init is still under way.
+/// So long before a check's end it looks, though the boot is still under way.
 const RESERVE: Duration = Duration::from_secs(45);
 
 /// Readable by root alone; has the configuration, too.
@@ -34,19 +35,29 @@ pub(super) struct Instance {
     pub(super) given_keys: Vec<String>,
     /// Its host name. Empty: not known.
     pub(super) host_name: String,
+    /// What its user data and vendor data ask for.
+    pub(super) asked: CloudConfig,
     /// The name of the user that cloud-init makes. Empty: it makes none, or none is known.
     pub(super) default_user: String,
     /// cloud-init lets that user use sudo.
     pub(super) default_user_sudo: bool,
 }
 
-/// Waits until cloud-init has done its work: it makes users, keys and host names. Whether it has.
+/// Waits until cloud-init has done its work, which makes users, keys and host names, and systemd all that is to be done at
+/// its start: without cloud-init, that makes some of them. Whether they have.
 pub(super) async fn settled(guest: &Guest, deadline: Instant) -> bool {
-    boot::cloud_init_ended(guest, deadline.checked_sub(RESERVE).unwrap_or(deadline)).await
+    boot::settled_until(guest, last_look(deadline)).await
 }
 
-/// What to say when something is amiss while cloud-init has not ended: a slow machine is no bad image.
-pub(super) const UNSETTLED: &str = "cloud-init was still running: give the check a longer timeout";
+/// When a check must begin to look, though the boot is still under way. One that has less time waits for most of it.
+pub(super) fn last_look(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline - if left > RESERVE { RESERVE } else { left / 4 }
+}
+
+/// What to say when something is amiss while the boot has not ended: a slow machine is no bad image.
+pub(super) const UNSETTLED: &str =
+    "the boot had not finished (cloud-init, or systemd's start): give the check a longer timeout";
 
 impl Instance {
     /// As far as the guest's files tell it.
@@ -60,6 +71,7 @@ impl Instance {
             keys: keys.map(str::to_owned).collect(),
             given_keys: given_keys(guest),
             host_name: string(&data, "/v1/local_hostname"),
+            asked: CloudConfig::read(guest),
             ..Self::default()
         };
         let configuration = CONFIGURATION.iter().find_map(|(path, key)| json(path)?.pointer(key).cloned());

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
-use super::{Judgement, LONG_TIMEOUT, boot, pause};
+use super::{Judgement, LONG_TIMEOUT, boot, pause, public_keys};
 use crate::guest::Guest;
 use crate::identity::{self, ServerIdentity};
 use crate::text;
@@ -134,6 +134,18 @@ async fn look(guest: &Guest, service: SocketAddr) -> Observation {
         Err(why) => seen.unreadable = why,
     }
     seen
+}
+
+/// The server's public keys by its metadata, each in base64: those that the cloud wants to be let in.
+pub(super) async fn public_keys(guest: &Guest) -> Vec<String> {
+    let told = identity::told(guest, SERVICE).await.map(|told| told.meta_data).unwrap_or_default();
+    keys_told(&told)
+}
+
+fn keys_told(meta_data: &str) -> Vec<String> {
+    let parsed: Json = serde_json::from_str(meta_data).unwrap_or_default();
+    let keys = keys(parsed.get("public_keys"));
+    keys.iter().filter_map(|line| public_keys::key_of(line)).map(str::to_owned).collect()
 }
 
 /// What cloud-init has left behind of what it took.

@@ -1,16 +1,21 @@
 //! Programs of the guest, for checks that ask them. Each has a deadline and bounded output, and neither it nor what it
 //! has started outlives its question.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::accounts::User;
 use crate::guest::Guest;
 use crate::text;
 
@@ -29,7 +34,7 @@ pub(super) struct Program {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     input: String,
-    user: Option<(u32, u32)>,
+    user: Option<User>,
 }
 
 /// How a program ended.
@@ -43,6 +48,8 @@ pub(super) struct Ended {
     pub(super) err: String,
     /// Why there is no exit code. Empty when there is one.
     pub(super) broken: String,
+    /// The time was up before its end: what it would have said is not known.
+    pub(super) late: bool,
 }
 
 impl Ended {
@@ -107,9 +114,9 @@ impl Program {
         self
     }
 
-    /// As this user and group, without others.
-    pub(super) fn user(mut self, user: u32, group: u32) -> Self {
-        self.user = Some((user, group));
+    /// As this user, with all its groups, as after a login: sudo and permissions of files go by the kernel's list.
+    pub(super) fn user(mut self, user: &User) -> Self {
+        self.user = Some(user.clone());
         self
     }
 
@@ -129,16 +136,18 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        if let Some((user, group)) = self.user {
-            command.uid(user).gid(group);
-        }
-        let mut child = match command.spawn() {
+        let started = match &self.user {
+            Some(user) => spawn_as(user, &mut command),
+            None => command.spawn(),
+        };
+        let mut child = match started {
             Ok(child) => child,
             Err(error) => return Ended { broken: format!("{name}: {error}"), ..Ended::default() },
         };
         let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()));
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let ended = timeout_at(deadline, self.listen(&mut child, &mut out, &mut err)).await;
+        let late = ended.is_err();
         let (code, broken) = match ended {
             Ok(Ok((code, left_something))) => {
                 if !left_something {
@@ -150,7 +159,7 @@ impl Program {
             Ok(Err(error)) => (None, format!("{name}: {error}")),
             Err(_) => (None, format!("{name} did not finish in time")),
         };
-        Ended { code, out: as_text(&out), err: as_text(&err), broken }
+        Ended { code, out: as_text(&out), err: as_text(&err), broken, late }
     }
 
     /// Its exit code, and whether something still has its output open after its end.
@@ -159,7 +168,7 @@ impl Program {
         child: &mut Child,
         out: &mut Vec<u8>,
         err: &mut Vec<u8>,
-    ) -> std::io::Result<(Option<i32>, bool)> {
+    ) -> io::Result<(Option<i32>, bool)> {
         if let Some(mut stdin) = child.stdin.take() {
             // A program that does not listen has its reasons.
             let _ = stdin.write_all(self.input.as_bytes()).await;
@@ -175,6 +184,31 @@ impl Program {
             }
         }
     }
+}
+
+/// Starts a program as a user. The standard library can give it the user and the group, and takes all other groups away.
+/// To the kernel a thread has credentials of its own, which what it starts inherits: so one becomes the user, starts the
+/// program, and ends.
+fn spawn_as(user: &User, command: &mut Command) -> io::Result<Child> {
+    let runtime = Handle::current();
+    thread::scope(|scope| {
+        let starting = thread::Builder::new().name("as-user".to_owned()).spawn_scoped(scope, || {
+            let _inside = runtime.enter();
+            become_user(user)?;
+            command.spawn()
+        })?;
+        starting.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it has ended")))
+    })
+}
+
+/// Only this thread becomes it, and for good.
+fn become_user(user: &User) -> io::Result<()> {
+    let groups: Vec<Gid> = user.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
 }
 
 /// The processes that a program and what it started are in; they end when this is dropped.
@@ -217,6 +251,7 @@ pub(super) fn plant(guest: &Guest, name: &str, script: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::accounts::Accounts;
     use super::*;
 
     fn soon() -> Instant {
@@ -243,7 +278,7 @@ mod tests {
     async fn what_cannot_be_started_says_why() {
         let ended = Program::at("/no/such/program").run(soon()).await;
         assert_eq!(ended.code, None);
-        assert!(ended.complaint().starts_with("program: "), "{ended:?}");
+        assert!(ended.complaint().starts_with("program: ") && !ended.late, "{ended:?}");
         assert!(find(&Guest::default(), "no-such-program").is_none());
     }
 
@@ -259,7 +294,7 @@ mod tests {
         let pid = root.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
         let ended = shell(&script).run(Instant::now() + Duration::from_millis(500)).await;
-        assert_eq!(ended.broken, "sh did not finish in time");
+        assert_eq!((ended.broken.as_str(), ended.late), ("sh did not finish in time", true));
         assert_gone(&pid).await;
     }
 
@@ -271,6 +306,22 @@ mod tests {
         let ended = shell(&script).run(soon()).await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(0), "done\n"));
         assert_gone(&pid).await;
+    }
+
+    #[tokio::test]
+    async fn a_user_has_its_groups_as_after_a_login() {
+        if !nix::unistd::getuid().is_root() {
+            return;
+        }
+        let passwd = "ops:x:54321:54321::/:/bin/sh\n";
+        let accounts = Accounts::parse(passwd, "", "ops:x:54321:\nadm:x:4:ops\ndocker:x:54399:daemon,ops\n");
+        let ops = accounts.find("ops").unwrap();
+        let ended = shell("id -u; id -g; id -G; grep ^CapEff: /proc/self/status").user(ops).run(soon()).await;
+        assert_eq!(ended.out, "54321\n54321\n54321 4 54399\nCapEff:\t0000000000000000\n", "{ended:?}");
+        let own = shell("id -u").run(soon()).await;
+        assert_eq!(own.out, "0\n", "the agent is still root");
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(status.lines().any(|line| line.starts_with("Uid:\t0\t0\t0\t0")), "{status}");
     }
 
     /// A killed process may be seen for a moment until somebody takes note of its end.

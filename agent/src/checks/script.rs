@@ -35,8 +35,6 @@ const MARK: &str = "IMAGE_MANAGER_SCRIPT";
 const LARGEST: u64 = 64 << 10;
 /// So long before the check's time is up the script ends, so that what it left can be taken away.
 const CLEARING: Duration = Duration::from_secs(2);
-/// Most groups that a user has beside the first.
-const MOST_GROUPS: usize = 1024;
 /// Lines of the output that are kept from its beginning, and from its end.
 const LINES: (usize, usize) = (12, 24);
 
@@ -103,8 +101,6 @@ struct ScriptDirectory {
     mark: String,
     script: PathBuf,
     user: Option<accounts::User>,
-    /// The user's, the first one's in front.
-    groups: Vec<u32>,
 }
 
 impl ScriptDirectory {
@@ -113,11 +109,10 @@ impl ScriptDirectory {
             "" | "root" => None,
             name => Some(accounts::find(guest, name).ok_or_else(|| format!("the image has no user {name}"))?),
         };
-        let groups = user.as_ref().map(|user| groups_of(guest, user)).unwrap_or_default();
         let mark = random_name();
         let parent = guest.path(DIRECTORY);
         let directory = parent.join(&mark);
-        let place = Self { script: directory.join("script"), directory, mark, user, groups };
+        let place = Self { script: directory.join("script"), directory, mark, user };
         place.write(&parent, &settings.file).map_err(|error| {
             format!("the script cannot be written to {}: {error}", place.directory.display())
         })?;
@@ -145,7 +140,7 @@ impl ScriptDirectory {
         Script {
             path: &self.script,
             directory: &self.directory,
-            user: user.map(|user| (user.uid, self.groups.as_slice())),
+            user: user.map(|user| (user.uid, user.groups.as_slice())),
             mark: &self.mark,
             environment: vec![
                 ("TMPDIR", self.directory.to_str().unwrap_or("/tmp")),
@@ -174,19 +169,6 @@ impl Drop for ScriptDirectory {
         // The directory above it goes with the agent, and its removal is reported.
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-/// The groups that a login gives to a user.
-fn groups_of(guest: &Guest, user: &accounts::User) -> Vec<u32> {
-    let listed = guest.read("/etc/group").unwrap_or_default();
-    let group = |line: &str| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [_, _, gid, members] = fields.as_slice() else { return None };
-        members.split(',').any(|member| member == user.name).then(|| gid.parse::<u32>().ok()).flatten()
-    };
-    let mut groups = vec![user.gid];
-    groups.extend(listed.lines().filter_map(group).filter(|gid| *gid != user.gid).take(MOST_GROUPS));
-    groups
 }
 
 /// Kills the processes that have this in their environment, and says how many there were.

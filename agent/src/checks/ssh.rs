@@ -15,24 +15,24 @@ use super::accounts::{Accounts, User};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::host_keys::{self, HostKey};
 use super::instance::{self, Instance};
-use super::public_keys::{self, AUTHORIZED_KEYS};
-use super::{Judgement, LONG_TIMEOUT, pause, program};
+use super::sshd::{self, Connection, KeyFiles, Written};
+use super::{Judgement, LONG_TIMEOUT, pause, program, public_keys};
 use crate::guest::Guest;
 
 mod borrowed;
 mod login;
+mod logins;
 mod server;
 mod verdict;
+pub use super::sshd::Configuration;
 pub(super) use borrowed::is_ours;
 pub(crate) use borrowed::{NOTE_NAME, give_back};
 pub(crate) use login::KEYS as LOGIN_KEYS;
 pub use login::Login;
-pub use server::Configuration;
+pub use server::{Exchange, Unmet};
 pub use verdict::judge;
 
-use login::Candidate;
-
-/// So long sshd may take to come up when nothing else is under way.
+/// So long sshd may take to come up once the boot has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -44,31 +44,56 @@ pub static CHECK: Check = Check {
     kind: "ssh",
     proves: "sshd answers with host keys made in this boot, lets the schedule's users log in by key, with sudo where \
              granted, and lets nobody log in by password",
-    details: "`sshd -T` must accept its configuration; passwords and root's login must be as the schedule says. The \
-              keys of the schedule and of the server must be in the users' `authorized_keys`, with an owner and a \
-              mode that sshd accepts. The default user and the schedule's users with keys (the first four) actually \
-              log in over loopback, with a temporary key pair whose public half is a line in their `authorized_keys` \
-              for that time. If the image has no SSH client, no login is tried, and the observations say so.",
+    details: "`sshd -T` must accept its configuration. Passwords and root's login must be as the schedule says: for \
+              everybody, for root and for each of the schedule's users coming from any address, and, since `Match` \
+              makes exceptions, for a connection that meets the conditions of each of the first 16 `Match` blocks (on \
+              users, groups, addresses, host names, ports and routing domains). The host keys are those that `sshd -T` \
+              names and those in `/etc/ssh`; sshd must prove one of them in a key exchange, and the manager compares \
+              that one with those in the artifact. The keys of the schedule and of the server must be in a file where \
+              sshd looks for the users' keys (`AuthorizedKeysFile`), with an owner and a mode that sshd accepts. On the \
+              cloud `local` every server has a key of its own, whose private half is thrown away.\n\nThe default user \
+              and the schedule's users with keys (the first four) actually log in over loopback, with a temporary key \
+              pair whose public half is a line in that file for the time. An image without `ssh` and `ssh-keygen`, or \
+              with a file that cannot be added to, leaves it unknown whether they can: the check is inconclusive, and \
+              `login = false` leaves the login out. A server that does not answer in time is asked again, and is \
+              inconclusive in the end; one that refuses fails.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
     cost: "waits for cloud-init to finish; then a login for each user",
     repeatable: false,
-    keys: &[Key {
-        name: "root_login",
-        value: ValueType::Choice(&["prohibit", "no", "any"]),
-        default: "\"prohibit\"",
-        help: "root's login: `\"prohibit\"` never by password, `\"no\"` not at all, `\"any\"` in any way",
-    }],
+    keys: &[
+        Key {
+            name: "root_login",
+            value: ValueType::Choice(&["prohibit", "no", "any"]),
+            default: "\"prohibit\"",
+            help: "root's login: `\"prohibit\"` never by password, `\"no\"` not at all, `\"any\"` in any way",
+        },
+        Key {
+            name: "login",
+            value: ValueType::Flag,
+            default: "true",
+            help: "the users log in over loopback; false for an image that is to have no SSH client, whose users' keys \
+                   are then only looked at",
+        },
+    ],
     examine: Some(|asked| Box::pin(examine(asked))),
 };
 
 /// Its keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// What sshd may let root do.
     pub root_login: RootLogin,
+    /// Whether the users log in.
+    pub login: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { root_login: RootLogin::default(), login: true }
+    }
 }
 
 /// What sshd may let root do.
@@ -86,7 +111,7 @@ pub enum RootLogin {
 
 async fn examine(asked: Examination) -> Result<Judgement, BadSettings> {
     let settings = asked.settings()?;
-    let seen = observe(&asked.server, &asked.guest, asked.deadline).await;
+    let seen = observe(&settings, &asked.server, &asked.guest, asked.deadline).await;
     Ok(judge(&settings, &asked.server, &seen))
 }
 
@@ -100,19 +125,30 @@ pub struct Observation {
     /// Where an SSH server answers and what it calls itself.
     pub met: Option<(SocketAddr, String)>,
     /// Why none answers.
-    pub unmet: String,
+    pub unmet: Option<Unmet>,
     /// What systemd says of it. Empty: nothing, or it answers.
     pub unit: String,
     /// Its keys.
     pub(super) host_keys: Vec<HostKey>,
-    /// The key that it has proved to have, in base64; None: that was not tried.
-    pub proved: Option<Result<String, String>>,
+    /// What it is configured to do for some connections.
+    pub(super) exceptions: Vec<Asked>,
+    /// The blocks of `Match` for which no connection could be made up.
+    pub left_out: Vec<String>,
+    /// What came of a key exchange; None: that was not tried.
+    pub exchange: Option<Exchange>,
     /// Those who are to log in.
     pub users: Vec<UserSeen>,
-    /// cloud-init had not ended when the time was up.
+    /// The boot had not ended when the time was up.
     pub unsettled: bool,
     /// How long it was waited for.
     pub waited: Duration,
+}
+
+/// What sshd says that it would do for a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) connection: Connection,
+    pub(super) configuration: Configuration,
 }
 
 /// What was seen of a user.
@@ -124,6 +160,8 @@ pub struct UserSeen {
     pub exists: bool,
     /// Where its keys are looked for. Empty: sshd takes none from files.
     pub file: String,
+    /// sshd asks a program for keys, too.
+    pub command: bool,
     /// Fingerprints of keys that it must have and has not.
     pub missing: Vec<String>,
     /// What is wrong with owners and modes.
@@ -135,40 +173,57 @@ pub struct UserSeen {
 }
 
 /// Meets sshd, once it is up, and logs in.
-pub async fn observe(server: &ServerFacts, guest: &Guest, deadline: Instant) -> Observation {
+pub async fn observe(
+    settings: &Settings,
+    server: &ServerFacts,
+    guest: &Guest,
+    deadline: Instant,
+) -> Observation {
     let started = Instant::now();
+    let mut seen = come_up(guest, deadline).await;
+    if seen.met.is_none() {
+        seen.unit = server::unit(guest, deadline).await;
+    }
+    look(settings, server, guest, &mut seen, deadline).await;
+    if let Some((address, _)) = seen.met {
+        let kind = seen.host_keys.iter().find_map(|key| host_keys::kind_of(&key.key));
+        let kind = kind.or_else(|| seen.host_keys.iter().find_map(|key| kind_of(&key.name)));
+        let exchange = server::exchange(guest, address, kind.unwrap_or("ed25519"), deadline);
+        let logins = logins::log_in(guest, address, &mut seen.users, &seen.configuration, deadline);
+        (seen.exchange, ()) = tokio::join!(exchange, logins);
+    }
+    seen.waited = started.elapsed();
+    seen
+}
+
+/// Meets sshd once the boot has ended: cloud-init makes host keys and users, and what is started without it is started by
+/// then. It has some time to come up, and all that there is while nothing is known because something does not answer.
+async fn come_up(guest: &Guest, deadline: Instant) -> Observation {
     let mut seen =
         Observation { unsettled: !instance::settled(guest, deadline).await, ..Observation::default() };
     let sshd = program::find(guest, "sshd");
     seen.installed = sshd.is_some();
-    let last_look = deadline.min(Instant::now() + PATIENCE);
+    let latest = instance::last_look(deadline);
+    let end = latest.min(Instant::now() + PATIENCE);
     let mut wait = FIRST_PAUSE;
     loop {
         if let Some(sshd) = &sshd {
-            seen.configuration = server::configuration(sshd, deadline).await;
+            seen.configuration = sshd::ask(sshd, None, deadline).await;
         }
-        match server::meet(&seen.configuration, deadline).await {
-            Ok(met) => seen.met = Some(met),
-            Err(why) => (seen.met, seen.unmet) = (None, why),
-        }
+        (seen.met, seen.unmet) = match server::meet(&seen.configuration, deadline).await {
+            Ok(met) => (Some(met), None),
+            Err(unmet) => (None, Some(unmet)),
+        };
         // Users are kept out while the boot is on its way.
-        let up = seen.met.is_some() && seen.configuration.error.is_empty() && !guest.has("/run/nologin");
-        if up || sshd.is_none() || !pause(&mut wait, LONGEST_PAUSE, last_look).await {
-            break;
+        let known = sshd.is_none() || seen.configuration.is_known();
+        let up = seen.met.is_some() && known && !guest.has("/run/nologin");
+        let late =
+            !seen.configuration.unknown.is_empty() || seen.unmet.as_ref().is_some_and(|unmet| unmet.late);
+        let last_look = if late { latest } else { end };
+        if up || (sshd.is_none() && !late) || !pause(&mut wait, LONGEST_PAUSE, last_look).await {
+            return seen;
         }
     }
-    if seen.met.is_none() {
-        seen.unit = server::unit(guest, deadline).await;
-    }
-    look(server, guest, &mut seen).await;
-    if let Some((address, _)) = seen.met {
-        let kind = seen.host_keys.iter().find_map(|key| kind_of(&key.name));
-        let exchange = server::exchange(guest, address, kind.unwrap_or("ed25519"), deadline);
-        let logins = log_in(guest, address, &mut seen.users, &seen.configuration, deadline);
-        (seen.proved, ()) = tokio::join!(exchange, logins);
-    }
-    seen.waited = started.elapsed();
-    seen
 }
 
 /// `ed25519` of `ssh_host_ed25519_key`; others than these three need a word more.
@@ -177,51 +232,78 @@ fn kind_of(name: &str) -> Option<&str> {
     ["ecdsa", "ed25519", "rsa"].contains(&kind).then_some(kind)
 }
 
-/// Host keys, and the users with their keys.
-async fn look(server: &ServerFacts, guest: &Guest, seen: &mut Observation) {
-    let (guest, server) = (guest.clone(), server.clone());
-    let files = seen.configuration.value("authorizedkeysfile").to_owned();
-    let looked = spawn_blocking(move || {
-        let instance = Instance::read(&guest);
-        let accounts = Accounts::read(&guest).unwrap_or_default();
-        (host_keys::look(&guest), users(&server, &guest, &instance, &accounts, &files))
-    });
-    (seen.host_keys, seen.users) = looked.await.unwrap_or_default();
-}
-
-fn users(
+/// Host keys, the users with their keys, and what is for some connections only.
+async fn look(
+    settings: &Settings,
     server: &ServerFacts,
     guest: &Guest,
-    instance: &Instance,
-    accounts: &Accounts,
-    files: &str,
-) -> Vec<UserSeen> {
-    let default = instance.default_user(server);
+    seen: &mut Observation,
+    deadline: Instant,
+) {
+    let (same, facts) = (guest.clone(), server.clone());
+    let read = spawn_blocking(move || {
+        let accounts = Accounts::read(&same).unwrap_or_default();
+        (wanted(&facts, &Instance::read(&same)), accounts)
+    });
+    let (wanted, accounts) = read.await.unwrap_or_default();
+    let sshd = program::find(guest, "sshd");
+    let written = Written::find(guest).await;
+    let files = KeyFiles::of(sshd.as_deref(), &seen.configuration, &written);
+    for wanted in &wanted {
+        let mut user = UserSeen {
+            name: wanted.name.clone(),
+            sudo: wanted.sudo,
+            command: files.has_command(),
+            login: if settings.login { Login::Unknown } else { Login::LeftOut },
+            ..UserSeen::default()
+        };
+        if let Some(account) = accounts.find(&wanted.name) {
+            user.exists = true;
+            let files = files.authorized_keys(account, deadline).await;
+            keys_of(guest, account, wanted, &files, &mut user);
+        }
+        seen.users.push(user);
+    }
+    seen.host_keys = host_keys::look(guest, &files.host_keys());
+    let Some(sshd) = sshd.filter(|_| seen.configuration.is_known()) else { return };
+    let names: Vec<String> = wanted.into_iter().map(|wanted| wanted.name).collect();
+    let (connections, left_out) = sshd::connections(&written, &names, &accounts);
+    seen.left_out = left_out;
+    for connection in connections {
+        let configuration = sshd::ask(&sshd, Some(&connection), deadline).await;
+        seen.exceptions.push(Asked { connection, configuration });
+    }
+}
+
+/// Who is to log in, with which keys in base64.
+struct Wanted {
+    name: String,
+    keys: Vec<String>,
+    sudo: bool,
+}
+
+fn wanted(server: &ServerFacts, instance: &Instance) -> Vec<Wanted> {
+    let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
     let mut wanted = Vec::new();
+    let default = instance.default_user(server);
     if !default.is_empty() {
-        wanted.push((default, instance.default_user_keys(server), instance.default_user_sudo));
+        let (name, keys) = (default.to_owned(), owned(instance.default_user_keys(server)));
+        wanted.push(Wanted { name, keys, sudo: instance.default_user_sudo });
     }
     for user in server.users.iter().filter(|user| !user.ssh_authorized_keys.is_empty()) {
         let keys = user.ssh_authorized_keys.iter().filter_map(|line| public_keys::key_of(line)).collect();
-        wanted.push((&user.name, keys, user.sudo));
+        wanted.push(Wanted { name: user.name.clone(), keys: owned(keys), sudo: user.sudo });
     }
-    let look = |(name, keys, sudo): (&str, Vec<&str>, bool)| {
-        let mut user = UserSeen { name: name.to_owned(), sudo, ..UserSeen::default() };
-        if let Some(account) = accounts.find(name) {
-            user.exists = true;
-            keys_of(guest, account, &keys, files, &mut user);
-        }
-        user
-    };
-    wanted.into_iter().take(MOST_USERS).map(look).collect()
+    wanted.truncate(MOST_USERS);
+    wanted
 }
 
-fn keys_of(guest: &Guest, account: &User, wanted: &[&str], files: &str, user: &mut UserSeen) {
-    let files = files_of(account, files);
+fn keys_of(guest: &Guest, account: &User, wanted: &Wanted, files: &[String], user: &mut UserSeen) {
     let text = |file: &String| guest.read_plain(file).unwrap_or_default();
     let texts: Vec<String> = files.iter().map(text).collect();
     let has = |key: &str| texts.iter().any(|text| public_keys::keys(text).any(|(there, _)| there == key));
-    user.missing = wanted.iter().filter(|key| !has(key)).map(|key| public_keys::fingerprint(key)).collect();
+    user.missing =
+        wanted.keys.iter().filter(|key| !has(key)).map(|key| public_keys::fingerprint(key)).collect();
     user.file = files.iter().find(|file| guest.has(file)).or(files.first()).cloned().unwrap_or_default();
     let folder = user.file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let below_home = folder.starts_with(&account.home);
@@ -229,55 +311,6 @@ fn keys_of(guest: &Guest, account: &User, wanted: &[&str], files: &str, user: &m
     let mut strict =
         all.into_iter().filter(|path| below_home || *path == user.file).filter(|path| guest.has(path));
     user.exposed = strict.find_map(|path| account.others_write(guest, path));
-}
-
-/// The files in which sshd looks for a user's keys, by `AuthorizedKeysFile`.
-fn files_of(account: &User, configured: &str) -> Vec<String> {
-    let configured = if configured.is_empty() { AUTHORIZED_KEYS.join(" ") } else { configured.to_owned() };
-    let fill = |file: &str| file.replace("%h", &account.home).replace("%u", &account.name).replace("%%", "%");
-    configured
-        .split_whitespace()
-        .filter(|file| *file != "none")
-        .map(|file| account.at_home(&fill(file)))
-        .collect()
-}
-
-async fn log_in(
-    guest: &Guest,
-    address: SocketAddr,
-    seen: &mut [UserSeen],
-    configuration: &Configuration,
-    deadline: Instant,
-) {
-    for last in [false, true] {
-        let open = |user: &&mut UserSeen| matches!(user.login, Login::Unknown | Login::Refused(_));
-        let mut users: Vec<&mut UserSeen> = seen.iter_mut().filter(open).collect();
-        let candidate =
-            |user: &UserSeen| Candidate { name: user.name.clone(), file: user.file.clone(), sudo: user.sudo };
-        let (there, absent): (Vec<_>, Vec<_>) =
-            users.drain(..).partition(|user| !user.file.is_empty() && guest.has(&user.file));
-        for user in absent {
-            user.login = Login::NotTried(match user.file.as_str() {
-                "" => "there is no such user, or sshd reads no keys from files".to_owned(),
-                file => format!("there is no {file}, and no key that should be in it"),
-            });
-        }
-        let candidates: Vec<Candidate> = there.iter().map(|user| candidate(user)).collect();
-        if candidates.is_empty() {
-            return;
-        }
-        let logins = login::try_all(guest, address, candidates, configuration, deadline).await;
-        let mut refused = false;
-        for (user, login) in there.into_iter().zip(logins) {
-            refused |= matches!(login, Login::Refused(_));
-            user.login = login;
-        }
-        let mut wait = LONGEST_PAUSE;
-        // Once more, in case something was still on its way; not oftener, for sshd shuts out who fails too often.
-        if last || !refused || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Check `users`: those whom the schedule names are there and can do their work, and nobody else has more than that.
 //!
-//! What is for somebody who is not root is tried as such a user: by programs of the guest that run with its number.
+//! What is for somebody who is not root is tried as such a user: by programs of the guest that run with its number and
+//! groups.
 
 use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use image_manager_proto::v1::{CheckOutcome, ServerFacts};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::task::spawn_blocking;
@@ -16,17 +17,17 @@ use tokio::time::Instant;
 use super::accounts::{Accounts, Password, User};
 use super::descriptor::{BadSettings, Check, Examination, Key, Observer, Set, ValueType};
 use super::instance::{self, Instance};
-use super::public_keys::{self, AUTHORIZED_KEYS};
-use super::{Judgement, LONG_TIMEOUT, pause, program};
+use super::sshd::KeyFiles;
+use super::{Judgement, LONG_TIMEOUT, pause, program, public_keys};
 use crate::guest::Guest;
 use crate::text;
+
+mod tries;
 
 /// So long what is amiss may take to come right.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// For one program of the guest's.
-const PROGRAM: Duration = Duration::from_secs(30);
 /// Most faults that are told of.
 const MOST_FAULTS: usize = 16;
 /// Ordinary users have numbers from here on, to that of nobody.
@@ -39,9 +40,11 @@ pub static CHECK: Check = Check {
     proves: "the schedule's users exist with their keys, groups, shells and sudo, nobody has an empty password, root \
              is locked, and a user who is not root can work",
     details: "The default user (the schedule's, or the one that cloud-init is configured to make) and the schedule's \
-              users must have a home directory of their own and a shell that is installed. Only root has uid 0. `/`, \
-              `/tmp` and `/var/tmp` must have the owners and modes that everybody relies on, and `sudo` and `su` their \
-              setuid bits. sudo, and writing to `/tmp`, are tried with the uid of such a user.",
+              users must have a home directory of their own, a shell that is installed, and their keys in a file \
+              where sshd looks for them (`AuthorizedKeysFile`). Only root has uid 0. `/`, `/tmp` and `/var/tmp` must \
+              have the owners and modes that everybody relies on, and `sudo` and `su` their setuid bits on a file \
+              system that heeds them. sudo, writing to the home directory and writing to `/tmp` are tried as these \
+              users, with all their groups; `su`, which asks for a password, is only looked at.",
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
@@ -107,7 +110,9 @@ pub struct Observation {
     pub users: Vec<String>,
     /// Those who were made use of: what was tried, by whom.
     pub tried: Vec<String>,
-    /// cloud-init had not ended when the time was up.
+    /// What was tried, and had not ended when the time was up.
+    pub unknown: Vec<String>,
+    /// The boot had not ended when the time was up.
     pub unsettled: bool,
     /// How long it was waited for.
     pub waited: Duration,
@@ -118,12 +123,15 @@ pub struct Observation {
 struct Wanted {
     name: String,
     keys: Vec<String>,
+    /// Where sshd looks for the keys, and whether it asks a program for them, too.
+    files: Vec<String>,
+    has_command: bool,
     groups: Vec<String>,
     shell: String,
     sudo: bool,
 }
 
-/// Looks at the users, once cloud-init has made them, until all is well or the time is up.
+/// Looks at the users, once the boot has made them, until all is well or the time is up.
 pub async fn observe(
     settings: &Settings,
     server: &ServerFacts,
@@ -138,18 +146,32 @@ pub async fn observe(
         let mut seen = look(settings, server, guest, deadline).await;
         seen.unsettled = !settled;
         seen.waited = started.elapsed();
-        if seen.faults.is_empty() || !pause(&mut wait, LONGEST_PAUSE, last_look).await {
+        // A machine that is too slow for it has all the time that there is.
+        let last_look = if seen.unknown.is_empty() { last_look } else { instance::last_look(deadline) };
+        let well = seen.faults.is_empty() && seen.unknown.is_empty();
+        if well || !pause(&mut wait, LONGEST_PAUSE, last_look).await {
             return seen;
         }
     }
 }
 
 async fn look(settings: &Settings, server: &ServerFacts, guest: &Guest, deadline: Instant) -> Observation {
-    let (same, server, settings) = (guest.clone(), server.clone(), settings.clone());
+    let (same, server, own) = (guest.clone(), server.clone(), settings.clone());
+    let read =
+        spawn_blocking(move || Ok((wanted(&own, &server, &Instance::read(&same)), Accounts::read(&same)?)));
+    let (mut wanted, accounts) = match read.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(read) => read,
+        Err(error) => return Observation { error, ..Observation::default() },
+    };
+    let files = KeyFiles::find(guest, deadline).await;
+    for user in &mut wanted {
+        if let Some(account) = accounts.find(&user.name) {
+            user.files = files.authorized_keys(account, deadline).await;
+            user.has_command = files.has_command();
+        }
+    }
+    let (same, settings) = (guest.clone(), settings.clone());
     let looked = spawn_blocking(move || {
-        let instance = Instance::read(&same);
-        let accounts = Accounts::read(&same)?;
-        let wanted = wanted(&settings, &server, &instance);
         let mut faults = directories(&same);
         faults.extend(passwords(&settings, &accounts));
         for user in &wanted {
@@ -157,15 +179,14 @@ async fn look(settings: &Settings, server: &ServerFacts, guest: &Guest, deadline
         }
         faults.extend(homes(&same, &accounts));
         faults.extend(setuid(&same, wanted.iter().any(|user| user.sudo)));
-        Ok::<_, String>((accounts, wanted, faults))
+        (accounts, wanted, faults)
     });
     let (accounts, wanted, faults) = match looked.await {
-        Ok(Ok(looked)) => looked,
-        Ok(Err(error)) => return Observation { error, ..Observation::default() },
+        Ok(looked) => looked,
         Err(error) => return Observation { error: error.to_string(), ..Observation::default() },
     };
     let mut seen = Observation { faults, ..Observation::default() };
-    try_as_users(guest, &accounts, &wanted, deadline, &mut seen).await;
+    tries::try_as_users(guest, &accounts, &wanted, deadline, &mut seen).await;
     seen.users = wanted.into_iter().map(|user| user.name).collect();
     seen
 }
@@ -190,6 +211,7 @@ fn wanted(settings: &Settings, server: &ServerFacts, instance: &Instance) -> Vec
             groups: user.groups.clone(),
             shell: user.shell.clone(),
             sudo: user.sudo,
+            ..Wanted::default()
         }
     }));
     all
@@ -254,12 +276,18 @@ fn user_faults(guest: &Guest, accounts: &Accounts, user: &Wanted) -> Vec<String>
         faults.push(format!("{name} has no home directory {}", text::one_line(&account.home)));
         return faults;
     }
-    let text = |file: &&str| guest.read_plain(account.at_home(file)).unwrap_or_default();
-    let texts: Vec<String> = AUTHORIZED_KEYS.iter().map(text).collect();
+    let texts: Vec<String> =
+        user.files.iter().map(|file| guest.read_plain(file).unwrap_or_default()).collect();
     let has = |key: &String| texts.iter().any(|text| public_keys::keys(text).any(|(there, _)| there == key));
-    if let Some(key) = user.keys.iter().find(|key| !has(key)) {
-        let (file, key) = (account.at_home(".ssh/authorized_keys"), public_keys::fingerprint(key));
-        faults.push(format!("{name} does not have its key {key} in {}", text::one_line(&file)));
+    let Some(key) = user.keys.iter().find(|key| !has(key)) else { return faults };
+    let key = public_keys::fingerprint(key);
+    match user.files.first() {
+        Some(file) => faults.push(format!("{name} does not have its key {key} in {}", text::one_line(file))),
+        // What a program says is for a login to show.
+        None if user.has_command => {}
+        None => faults.push(format!(
+            "{name} does not have its key {key}: sshd reads no keys from files (AuthorizedKeysFile none)"
+        )),
     }
     faults
 }
@@ -284,7 +312,9 @@ fn homes(guest: &Guest, accounts: &Accounts) -> Vec<String> {
 fn setuid(guest: &Guest, sudo: bool) -> Vec<String> {
     let mut faults = Vec::new();
     for name in ["sudo", "su"] {
-        let Some(file) = program::find(guest, name).and_then(|path| fs::metadata(path).ok()) else {
+        let path = program::find(guest, name);
+        let Some((path, file)) = path.and_then(|path| fs::metadata(&path).ok().map(|file| (path, file)))
+        else {
             if sudo && name == "sudo" {
                 faults.push("sudo is not installed".to_owned());
             }
@@ -293,44 +323,13 @@ fn setuid(guest: &Guest, sudo: bool) -> Vec<String> {
         if file.mode() & 0o4000 == 0 || file.uid() != 0 {
             let mode = file.mode() & 0o7777;
             faults.push(format!("{name} has lost its setuid bit: mode {mode:04o}, owner uid {}", file.uid()));
+        } else if statvfs(&path).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOSUID)) {
+            faults.push(format!(
+                "{name} is on a file system mounted with nosuid: its setuid bit has no effect"
+            ));
         }
     }
     faults
-}
-
-/// What only a real user can say.
-async fn try_as_users(
-    guest: &Guest,
-    accounts: &Accounts,
-    wanted: &[Wanted],
-    deadline: Instant,
-    seen: &mut Observation,
-) {
-    let deadline = deadline.min(Instant::now() + PROGRAM);
-    let users: Vec<(&Wanted, &User)> =
-        wanted.iter().filter_map(|user| Some((user, accounts.find(&user.name)?))).collect();
-    let first = users.first().map(|(_, account)| *account).or_else(|| accounts.find("nobody"));
-    if let (Some(account), Some(shell)) = (first, program::program(guest, "sh")) {
-        let file =
-            guest.path(format!("/tmp/.image-manager-{:016x}", RandomState::new().build_hasher().finish()));
-        let arguments = ["-c", "set -C; echo x >\"$0\" && rm \"$0\"", file.to_str().unwrap_or_default()];
-        let ran = shell.with(arguments).user(account.uid, account.gid).run(deadline).await;
-        // Nothing, unless it was ended between the two.
-        let _ = fs::remove_file(&file);
-        seen.tried.push(format!("{} writes to /tmp", account.name));
-        if !ran.is_good() {
-            seen.faults.push(format!("{} cannot write to /tmp: {}", account.name, ran.complaint()));
-        }
-    }
-    let Some(sudo) = program::program(guest, "sudo") else { return };
-    for (user, account) in users.into_iter().filter(|(user, _)| user.sudo) {
-        let ran = sudo.clone().with(["-n", "true"]).user(account.uid, account.gid).run(deadline).await;
-        seen.tried.push(format!("{} uses sudo", user.name));
-        if !ran.is_good() {
-            let why = text::or(&ran.complaint(), "it says nothing").to_owned();
-            seen.faults.push(format!("{} cannot use sudo without a password: {why}", user.name));
-        }
-    }
 }
 
 /// What an observation means.
@@ -338,6 +337,7 @@ pub fn judge(seen: &Observation) -> Judgement {
     use CheckOutcome::{Fail, Inconclusive, Pass};
     let (outcome, summary) = match seen.faults.as_slice() {
         _ if !seen.error.is_empty() => (Inconclusive, seen.error.clone()),
+        [] if !seen.unknown.is_empty() => (Inconclusive, seen.unknown.join("; ")),
         [] => {
             let users = if seen.users.is_empty() {
                 "the schedule names no user".to_owned()
@@ -366,7 +366,8 @@ fn as_json(seen: &Observation) -> Json {
         "fault_count": seen.faults.len(),
         "users": seen.users,
         "tried": seen.tried,
-        "cloud_init_ended": !seen.unsettled,
+        "unknown": seen.unknown,
+        "boot_ended": !seen.unsettled,
         "waited_seconds": seen.waited.as_secs_f64(),
     })
 }

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -29,6 +30,8 @@ const MOUNT_POINT: &str = "/run/image-manager/drive";
 /// For one look at all devices. A device that hangs is left alone with its thread.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Looks at all block devices once, and reads this file of the drive.
 pub(super) async fn look(guest: &Guest, file: &'static str) -> Answer {
     let guest = guest.clone();
@@ -45,6 +48,8 @@ pub(super) async fn look(guest: &Guest, file: &'static str) -> Answer {
 }
 
 fn look_now(guest: &Guest, file: &str) -> Answer {
+    // Two checks may look at the same time: when one takes away the folder, the other's mount on it would go as well.
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(device) = devices(guest).into_iter().find(|device| is_config_drive(device)) else {
         return Answer::None("none".to_owned());
     };

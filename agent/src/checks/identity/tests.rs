@@ -39,7 +39,16 @@ fn good() -> (tempfile::TempDir, Guest) {
 fn seen(guest: &Guest) -> Observation {
     let server =
         ServerFacts { default_user_keys: vec![format!("ssh-ed25519 {KEY}")], ..ServerFacts::default() };
-    look(&Settings::default(), &server, guest)
+    look(
+        &Settings::default(),
+        &server,
+        guest,
+        &KeyFiles::of(None, &sshd::Configuration::default(), &written(guest)),
+    )
+}
+
+fn written(guest: &Guest) -> sshd::Written {
+    sshd::Written::read(guest)
 }
 
 fn judged(seen: &Observation) -> (CheckOutcome, String) {
@@ -107,7 +116,7 @@ fn the_host_name_is_the_clouds() {
     );
     fails(
         |guest| put(guest, HOST_NAME, "localhost\n"),
-        "this server has no host name (localhost): the cloud calls it server-1.novalocal",
+        "this server has no host name (localhost), but the cloud calls this server server-1.novalocal",
     );
     let (_root, guest) = good();
     put(&guest, HOST_NAME, "golden\n");
@@ -122,6 +131,75 @@ fn the_host_name_is_the_clouds() {
         ..Observation::default()
     };
     assert_eq!(judged(&long).0, CheckOutcome::Pass, "the kernel keeps no more");
+}
+
+const USER_DATA: &str = "/var/lib/cloud/instance/cloud-config.txt";
+
+#[test]
+fn the_user_data_may_name_the_server() {
+    for (asked, name) in [
+        ("hostname: web\n", "web"),
+        ("fqdn: db.example.org\n", "db"),
+        ("fqdn: db.example.org\nhostname: web\n", "db.example.org"),
+        ("preserve_hostname: true\n", "golden"),
+    ] {
+        let (_root, guest) = good();
+        put(&guest, USER_DATA, &format!("#cloud-config\n{asked}"));
+        put(&guest, HOST_NAME, &format!("{name}\n"));
+        assert_eq!(judged(&seen(&guest)).0, CheckOutcome::Pass, "{asked}");
+    }
+    fails(
+        |guest| put(guest, USER_DATA, "#cloud-config\nhostname: web\n"),
+        "the host name is server-1, but the server's user data calls it web",
+    );
+}
+
+#[test]
+fn keys_that_the_user_data_fetches_are_asked_for() {
+    let line = format!("ssh-ed25519 {FOREIGN} me@example # ssh-import-id gh:somebody\n");
+    let (_root, guest) = good();
+    put(&guest, "/home/debian/.ssh/authorized_keys", &format!("ssh-ed25519 {KEY}\n{line}"));
+    assert_eq!(judged(&seen(&guest)).0, CheckOutcome::Fail, "nobody asked for it");
+    put(&guest, USER_DATA, "#cloud-config\nssh_import_id: [gh:somebody]\n");
+    assert_eq!(judged(&seen(&guest)).0, CheckOutcome::Pass);
+    let key = public_keys::fingerprint(FOREIGN);
+    fails(
+        |guest| {
+            put(guest, USER_DATA, "#cloud-config\nssh_import_id: [gh:other]\n");
+            put(guest, "/root/.ssh/authorized_keys2", &line);
+        },
+        &format!(
+            "a key that nobody asked for is left in authorized_keys: {key} in /root/.ssh/authorized_keys2"
+        ),
+    );
+}
+
+#[test]
+fn keys_are_looked_for_wherever_sshd_does() {
+    let key = public_keys::fingerprint(FOREIGN);
+    for (configured, path) in [
+        ("AuthorizedKeysFile /etc/ssh/keys/%u\n", "/etc/ssh/keys/debian"),
+        ("AuthorizedKeysFile .ssh/authorized_keys %h/keys/%u\n", "/root/keys/root"),
+        ("AuthorizedKeysFile /etc/ssh/all\n", "/etc/ssh/all"),
+        ("Match User debian\nAuthorizedKeysFile /srv/%u/keys\n", "/srv/debian/keys"),
+        ("AuthorizedKeysFile keys\n", "/etc/skel/keys"),
+        ("AuthorizedKeysFile /etc/ssh/keys/%u\n", "/root/.ssh/authorized_keys2"),
+    ] {
+        fails(
+            |guest| {
+                put(guest, "/etc/ssh/sshd_config", configured);
+                put(guest, path, &format!("ssh-ed25519 {FOREIGN} builder\n"));
+            },
+            &format!("a key that nobody asked for is left in authorized_keys: {key} in {path}"),
+        );
+    }
+    fails(
+        |guest| {
+            put(guest, "/etc/ssh/sshd_config", "HostKey /etc/ssh/site_key\n");
+            bake(guest, "/etc/ssh/site_key", "x");
+        },
+        "host key site_key was made before this boot: it came with the image",
+    );
 }
 
 #[test]
@@ -181,7 +259,7 @@ fn what_the_builder_left_is_found_unless_it_is_meant() {
         let settings = Settings { keep: vec![path.to_owned()], ..Settings::default() };
         let server =
             ServerFacts { default_user_keys: vec![format!("ssh-ed25519 {KEY}")], ..ServerFacts::default() };
-        let seen = look(&settings, &server, &guest);
+        let seen = look(&settings, &server, &guest, &KeyFiles::default());
         assert_eq!(judge(&settings, &seen).outcome, CheckOutcome::Pass, "{path} is meant");
     }
     let (_root, guest) = good();

@@ -140,3 +140,12 @@ async fn the_service_is_compared_with_what_cloud_init_kept() {
     let seen = observe(&settings, &guest, other, &server, soon()).await;
     assert!(failure(&seen).starts_with("cloud-init's user data is not what the metadata service"));
 }
+
+#[test]
+fn the_servers_own_keys_are_told() {
+    let meta_data =
+        r#"{"public_keys": {"mine": "ssh-ed25519 AAAAx me@example\nssh-rsa AAAAy\n"}, "uuid": "u"}"#;
+    assert_eq!(keys_told(meta_data), ["AAAAx", "AAAAy"]);
+    assert_eq!(keys_told("{}"), [""; 0]);
+    assert_eq!(keys_told("no JSON"), [""; 0]);
+}

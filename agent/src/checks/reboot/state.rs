@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use crate::checks::host_keys;
 use crate::checks::identity::{HOST_NAME, MACHINE_ID};
 use crate::checks::network::global_addresses;
+use crate::checks::{host_keys, sshd};
 use crate::guest::Guest;
 
 /// How a server is.
@@ -34,7 +34,9 @@ pub(crate) struct State {
 impl State {
     /// Looks at the guest.
     pub(crate) async fn look(guest: &Guest, deadline: Instant) -> Self {
-        let keys = host_keys::look(guest).into_iter();
+        // By its files alone: what sshd itself says depends on whether it can start already.
+        let configured = sshd::Written::find(guest).await.all("hostkey");
+        let keys = host_keys::look(guest, &configured).into_iter();
         let host_keys = keys.map(|key| (key.name.clone(), key.fingerprint())).collect();
         let mut addresses: Vec<String> = global_addresses(guest, deadline)
             .await

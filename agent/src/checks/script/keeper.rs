@@ -104,6 +104,7 @@ pub(super) async fn run(script: &Script<'_>, end: Instant) -> Ended {
             }
         }
     };
+    let late = ended.is_none();
     let (code, broken) = match ended {
         Some(Ok(status)) if status.code().is_none() => (None, "it was killed".to_owned()),
         Some(Ok(status)) => (status.code(), String::new()),
@@ -111,7 +112,7 @@ pub(super) async fn run(script: &Script<'_>, end: Instant) -> Ended {
         None => (None, "it did not finish in time".to_owned()),
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended { code, out: text(&out), err: text(&err), broken }
+    Ended { code, out: text(&out), err: text(&err), broken, late }
 }
 
 /// This program once more, by what it was started from: its file may be gone.

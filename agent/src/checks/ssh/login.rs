@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::borrowed::Borrowed;
-use super::server::Configuration;
 use crate::checks::program::{self, Ended, Program};
+use crate::checks::sshd::Configuration;
 use crate::guest::Guest;
 use crate::text;
 
@@ -21,8 +21,12 @@ const FOLDER: &str = "/run/image-manager";
 const KEY: &str = "/run/image-manager/login-key";
 /// The files of the key pair in it.
 pub(crate) const KEYS: [&str; 2] = ["login-key", "login-key.pub"];
-/// For one login, with sudo.
+/// For the key pair, and for sshd's log.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// The part of the time for a login that the client may take until the keys are exchanged: one in so many.
+const CONNECTING: u32 = 3;
+/// The exit code of a client that was not let in, or did not get so far.
+const NOT_IN: i32 = 255;
 /// What sshd writes to its log of somebody whom it does not let in, and why.
 const REFUSALS: [&str; 6] = [
     "not allowed because",
@@ -40,10 +44,16 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// What came of logging in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Login {
-    /// Nothing, for this reason.
+    /// Nothing: the image lacks what it takes to try.
     NotTried(String),
+    /// Nothing: the user has no keys, and is to have none.
+    NoKeys(String),
+    /// Nothing: the schedule wants none.
+    LeftOut,
     /// sshd did not let the user in, or did no work for it.
     Refused(String),
+    /// There was no end of it in the time.
+    Late(String),
     /// It did. `sudo` is what came of that, where it was tried: empty, or why it did not work.
     In {
         /// What came of sudo.
@@ -68,12 +78,13 @@ pub(super) async fn try_all(
     address: SocketAddr,
     candidates: Vec<Candidate>,
     configuration: &Configuration,
-    deadline: Instant,
+    (patience, deadline): (Duration, Instant),
 ) -> Vec<Login> {
     let _alone = ONE_AT_A_TIME.lock().await;
     let nobody = |why: &str| candidates.iter().map(|_| Login::NotTried(why.to_owned())).collect();
-    let (Some(ssh), Some(keygen)) = (program::find(guest, "ssh"), program::find(guest, "ssh-keygen")) else {
-        return nobody("the image has no SSH client");
+    let Some(ssh) = program::find(guest, "ssh") else { return nobody("the image has no SSH client (ssh)") };
+    let Some(keygen) = program::find(guest, "ssh-keygen") else {
+        return nobody("the image has no ssh-keygen");
     };
     let key = match Key::generate(guest, &keygen, configuration, deadline).await {
         Ok(key) => key,
@@ -89,8 +100,9 @@ pub(super) async fn try_all(
             *login = Login::NotTried(text::one_line(&format!("no key can be added to {file}: {why}")));
             continue;
         }
-        let (guest, ssh, last) = (guest.clone(), ssh.clone(), deadline.min(Instant::now() + PATIENCE));
-        tasks.spawn(async move { (index, try_one(&guest, &ssh, address, &candidate, last).await) });
+        let (guest, ssh) = (guest.clone(), ssh.clone());
+        let login = async move { try_one(&guest, &ssh, address, &candidate, (patience, deadline)).await };
+        tasks.spawn(async move { (index, login.await) });
     }
     while let Some(ended) = tasks.join_next().await {
         if let Ok((index, login)) = ended
@@ -107,9 +119,10 @@ async fn try_one(
     ssh: &Path,
     address: SocketAddr,
     who: &Candidate,
-    deadline: Instant,
+    (patience, deadline): (Duration, Instant),
 ) -> Login {
     let (host, port, key) = (address.ip().to_string(), address.port().to_string(), guest.path(KEY));
+    let connect = format!("ConnectTimeout={}", (patience / CONNECTING).as_secs().max(1));
     let options = [
         "BatchMode=yes",
         "IdentitiesOnly=yes",
@@ -117,17 +130,17 @@ async fn try_one(
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
         "GlobalKnownHostsFile=/dev/null",
-        "ConnectTimeout=20",
+        &connect,
     ];
     let mut arguments = vec!["-T", "-F", "/dev/null", "-i", key.to_str().unwrap_or_default()];
     arguments.extend(options.iter().flat_map(|option| ["-o", *option]));
     let command = if who.sudo { "id -un && sudo -n id -un" } else { "id -un" };
     arguments.extend(["-l", &who.name, "-p", &port, &host, command]);
-    let ran = Program::at(ssh).with(arguments).run(deadline).await;
+    let ran = Program::at(ssh).with(arguments).run(deadline.min(Instant::now() + patience)).await;
     let login = outcome(who, &ran);
     match login {
         Login::Refused(said) => {
-            let reason = reason(guest, &who.name, deadline).await;
+            let reason = reason(guest, &who.name, deadline.min(Instant::now() + PATIENCE)).await;
             Login::Refused(if reason.is_empty() { said } else { format!("{said} ({reason})") })
         }
         other => other,
@@ -141,10 +154,20 @@ fn outcome(who: &Candidate, ran: &Ended) -> Login {
     let complaint = text::one_line(&complaint);
     let mut said = ran.out.lines().map(str::trim);
     if !said.any(|line| line == who.name) {
+        // As OpenSSH's client puts it.
+        if ran.code == Some(NOT_IN) && complaint.contains("timed out") {
+            return Login::Late(complaint);
+        }
+        if ran.late {
+            return Login::Late(text::one_line(&format!("{} {complaint}", ran.broken)));
+        }
         let otherwise = format!("`id -un` gave no answer: {}", ran.complaint());
         return Login::Refused(text::or(&complaint, &otherwise).to_owned());
     }
     let became_root = said.any(|line| line == "root");
+    if who.sudo && !became_root && ran.late {
+        return Login::Late(text::one_line(&format!("logged in, but sudo did not end in time: {complaint}")));
+    }
     let sudo = if became_root { "" } else { text::or(&complaint, "it gave no answer") };
     Login::In { sudo: who.sudo.then(|| sudo.to_owned()) }
 }
@@ -231,7 +254,7 @@ mod tests {
     use super::*;
 
     fn ran(code: i32, output: &str, error: &str) -> Ended {
-        Ended { code: Some(code), out: output.to_owned(), err: error.to_owned(), broken: String::new() }
+        Ended { code: Some(code), out: output.to_owned(), err: error.to_owned(), ..Ended::default() }
     }
 
     fn said(sudo: bool, code: i32, output: &str, error: &str) -> Login {
@@ -256,6 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn a_login_without_an_end_is_not_refused() {
+        let who = |sudo| Candidate { name: "debian".to_owned(), file: String::new(), sudo };
+        let late = |said: &str, sudo| {
+            let broken = "ssh did not finish in time".to_owned();
+            outcome(&who(sudo), &Ended { code: None, broken, late: true, ..ran(0, said, "") })
+        };
+        assert!(matches!(late("", false), Login::Late(why) if why.contains("in time")));
+        assert!(matches!(late("debian\n", true), Login::Late(why) if why.contains("sudo")));
+        assert_eq!(late("debian\nroot\n", true), Login::In { sudo: Some(String::new()) });
+        for client in [
+            "Connection timed out during banner exchange\nConnection to 127.0.0.1 port 22 timed out\n",
+            "ssh: connect to host 127.0.0.1 port 22: Connection timed out\n",
+        ] {
+            assert!(matches!(said(false, 255, "", client), Login::Late(_)), "{client}");
+        }
+        let closed = "kex_exchange_identification: Connection closed by remote host\n";
+        assert!(matches!(said(false, 255, "", closed), Login::Refused(_)));
+    }
+
+    #[test]
     fn the_log_has_the_reason() {
         let log = "Server listening on :: port 22.\nUser ops from 127.0.0.1 not allowed because not listed in AllowUsers\n\
                    User debian from 127.0.0.1 not allowed because not listed in AllowUsers\nConnection closed\n\
@@ -269,7 +312,7 @@ mod tests {
     fn a_kind_of_key_is_chosen_that_is_taken() {
         let with = |value: &str| Configuration {
             lines: vec![("pubkeyacceptedalgorithms".to_owned(), value.to_owned())],
-            error: String::new(),
+            ..Configuration::default()
         };
         assert_eq!(kind(&Configuration::default()), "ed25519");
         assert_eq!(kind(&with("rsa-sha2-256,ssh-ed25519")), "ed25519");

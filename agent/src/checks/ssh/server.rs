@@ -1,7 +1,6 @@
-//! The SSH server as it is met: what it is configured to do, whether it answers, and why not.
+//! The SSH server as it is met: whether it answers, which key it proves, and why not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,14 +8,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::checks::program::Program;
-use crate::checks::{program, public_keys};
+use crate::checks::sshd::{Configuration, PATIENCE};
+use crate::checks::{pause, program, public_keys};
 use crate::guest::Guest;
 use crate::text;
 
 /// Most addresses that are tried.
 const MOST_ADDRESSES: usize = 8;
-/// For one program, and for one answer.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long each try of a key exchange may take.
+const EXCHANGES: [Duration; 3] = [Duration::from_secs(15), Duration::from_secs(30), Duration::from_mins(1)];
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Longest line before the keys are exchanged, and most lines.
 const LONGEST_LINE: usize = 512;
 const MOST_LINES: usize = 16;
@@ -25,42 +27,17 @@ const KEXINIT: u8 = 20;
 const BANNER: &[u8] = b"SSH-2.0-ImageManager\r\n";
 const UNITS: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
 
-/// What `sshd -T` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Configuration {
-    /// Its lines, each a key in small letters and what it has.
-    pub lines: Vec<(String, String)>,
-    /// Why it is not valid. Empty: it is.
-    pub error: String,
-}
-
-impl Configuration {
-    /// What a key has; empty when sshd does not know it.
-    pub fn value(&self, key: &str) -> &str {
-        self.lines.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
-    }
-
-    /// Whether a password lets somebody in, in one way or the other.
-    pub(super) fn takes_passwords(&self) -> bool {
-        let has = |key| self.value(key) == "yes";
-        let asks_pam =
-            ["kbdinteractiveauthentication", "challengeresponseauthentication"].into_iter().any(has);
-        has("passwordauthentication") || (asks_pam && has("usepam"))
-    }
-
-    /// Where it may be met from the guest itself.
-    fn addresses(&self) -> Vec<SocketAddr> {
-        let listens = self.lines.iter().filter(|(key, _)| key == "listenaddress");
-        let mut all: Vec<SocketAddr> =
-            listens.filter_map(|(_, value)| value.parse().ok()).map(nearest).collect();
-        let port = self.value("port").parse().unwrap_or(22);
-        all.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        all.push(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
-        all.sort_by_key(SocketAddr::is_ipv6);
-        all.dedup();
-        all.truncate(MOST_ADDRESSES);
-        all
-    }
+/// Where it may be met from the guest itself.
+fn addresses(configuration: &Configuration) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> =
+        configuration.values("listenaddress").filter_map(|value| value.parse().ok()).map(nearest).collect();
+    let port = configuration.value("port").parse().unwrap_or(22);
+    all.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    all.push(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    all.sort_by_key(SocketAddr::is_ipv6);
+    all.dedup();
+    all.truncate(MOST_ADDRESSES);
+    all
 }
 
 /// An address that listens everywhere listens on loopback, too.
@@ -73,37 +50,34 @@ fn nearest(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Has sshd say what it is configured to do. `-T` makes all of the test that `-t` makes.
-pub(super) async fn configuration(sshd: &Path, deadline: Instant) -> Configuration {
-    let ran = Program::at(sshd).with(["-T"]).run(deadline.min(Instant::now() + PATIENCE)).await;
-    if !ran.is_good() {
-        return Configuration {
-            error: text::or(&ran.complaint(), "sshd -T failed").to_owned(),
-            ..Configuration::default()
-        };
-    }
-    let pair = |line: &str| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key.to_ascii_lowercase(), value.to_owned()))
-    };
-    Configuration { lines: ran.out.lines().filter_map(pair).collect(), error: String::new() }
+/// Why no SSH server was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// In words.
+    pub why: String,
+    /// Somebody may be there: there was no answer in the time.
+    pub late: bool,
 }
 
 /// Where an SSH server answers, with its name; or why none does.
 pub(super) async fn meet(
     configuration: &Configuration,
     deadline: Instant,
-) -> Result<(SocketAddr, String), String> {
-    let mut error = String::new();
-    for address in configuration.addresses() {
+) -> Result<(SocketAddr, String), Unmet> {
+    let mut unmet: Option<Unmet> = None;
+    for address in addresses(configuration) {
         let asked = timeout_at(deadline.min(Instant::now() + PATIENCE), greet(address)).await;
-        match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-            Ok(banner) => return Ok((address, banner)),
-            Err(why) if error.is_empty() => error = format!("{address}: {why}"),
-            Err(_) => {}
+        let found = match asked {
+            Ok(Ok(banner)) => return Ok((address, banner)),
+            Ok(Err(why)) => Unmet { why: format!("{address}: {why}"), late: false },
+            Err(_) => Unmet { why: format!("{address}: no answer in time"), late: true },
+        };
+        // Who may be there counts for more than who is not.
+        if unmet.as_ref().is_none_or(|unmet| found.late && !unmet.late) {
+            unmet = Some(found);
         }
     }
-    Err(error)
+    Err(unmet.unwrap_or_else(|| Unmet { why: String::new(), late: false }))
 }
 
 /// Goes as far as to the server's first packet of the key exchange.
@@ -172,49 +146,132 @@ pub(super) fn state_of(shown: &str) -> String {
     String::new()
 }
 
-/// The key that the server proves to have in a real key exchange, in base64. None: the guest has no program for it.
+/// What came of a real key exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// The key that the server has proved to have, in base64.
+    Proved(String),
+    /// The server ended it, for this reason.
+    Failed(String),
+    /// There was no end of it in the time.
+    Late(String),
+}
+
+/// Has the server prove its key in a real key exchange. None: the guest has no program for it.
 pub(super) async fn exchange(
     guest: &Guest,
     address: SocketAddr,
     kind: &str,
     deadline: Instant,
-) -> Option<Result<String, String>> {
+) -> Option<Exchange> {
     let keyscan = program::program(guest, "ssh-keyscan")?;
+    let mut came = Exchange::Late("there was no time for it".to_owned());
+    let mut wait = FIRST_PAUSE;
+    for patience in EXCHANGES {
+        came = exchange_once(&keyscan, address, kind, patience, deadline).await;
+        // Once more: others log in at the same time, and sshd shuts out some of too many; or the machine is slow.
+        if matches!(came, Exchange::Proved(_)) || !pause(&mut wait, LONGEST_PAUSE, deadline).await {
+            break;
+        }
+    }
+    Some(came)
+}
+
+async fn exchange_once(
+    keyscan: &Program,
+    address: SocketAddr,
+    kind: &str,
+    patience: Duration,
+    deadline: Instant,
+) -> Exchange {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let seconds = patience.as_secs().to_string();
     // One kind: newer servers shut out who comes too often without logging in.
-    let arguments = ["-T", "15", "-t", kind, "-p", &port, &host];
-    let ran = keyscan.with(arguments).run(deadline.min(Instant::now() + PATIENCE)).await;
-    let key = ran.out.lines().find_map(public_keys::key_of);
-    Some(key.map(str::to_owned).ok_or_else(|| text::or(&ran.complaint(), "no key came").to_owned()))
+    let arguments = ["-T", &seconds, "-t", kind, "-p", &port, &host];
+    let started = Instant::now();
+    // It keeps to its own time; the rest is for a machine that does not let it.
+    let ran = keyscan.clone().with(arguments).run(deadline.min(started + 2 * patience)).await;
+    if let Some(key) = ran.out.lines().find_map(public_keys::key_of) {
+        return Exchange::Proved(key.to_owned());
+    }
+    if ran.late {
+        return Exchange::Late(text::one_line(&ran.broken));
+    }
+    // It says nothing of a server that does not answer.
+    if started.elapsed() >= patience {
+        return Exchange::Late(format!("no key came within {}", text::seconds(patience)));
+    }
+    // Its comments name the server.
+    let said: Vec<&str> = ran.err.lines().filter(|line| !line.starts_with('#')).collect();
+    let said = text::one_line(&said.join(" "));
+    Exchange::Failed(text::or(text::or(&said, &ran.broken), "no key came").to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CONFIGURATION: &str = "port 2222\nlistenaddress [::]:2222\nlistenaddress 0.0.0.0:2222\nusepam yes\n\
-                                 passwordauthentication no\nkbdinteractiveauthentication no\n";
-
     fn configuration(text: &str) -> Configuration {
         let pair = |line: &str| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Configuration { lines: text.lines().filter_map(pair).collect(), error: String::new() }
+        Configuration { lines: text.lines().filter_map(pair).collect(), ..Configuration::default() }
     }
 
     #[test]
     fn loopback_comes_first() {
-        let addresses = configuration(CONFIGURATION).addresses();
-        let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let text = "port 2222\nlistenaddress [::]:2222\nlistenaddress 0.0.0.0:2222\n";
+        let all: Vec<String> = addresses(&configuration(text)).iter().map(ToString::to_string).collect();
         assert_eq!(all, ["127.0.0.1:2222", "[::1]:2222"]);
-        let one = configuration("port 22\nlistenaddress 192.0.2.7:22\n").addresses();
+        let one = addresses(&configuration("port 22\nlistenaddress 192.0.2.7:22\n"));
         assert_eq!(one.first().unwrap().to_string(), "192.0.2.7:22");
     }
 
-    #[test]
-    fn passwords_come_in_by_pam_too() {
-        assert!(!configuration(CONFIGURATION).takes_passwords());
-        assert!(configuration("passwordauthentication yes\n").takes_passwords());
-        assert!(configuration("usepam yes\nkbdinteractiveauthentication yes\n").takes_passwords());
-        assert!(!configuration("usepam no\nkbdinteractiveauthentication yes\n").takes_passwords());
+    #[tokio::test]
+    async fn a_key_that_does_not_come_in_time_is_not_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 22));
+        assert_eq!(exchange(&guest, address, "rsa", Instant::now()).await, None);
+        let once = async |script: &str| {
+            program::plant(&guest, "ssh-keyscan", script);
+            let keyscan = program::program(&guest, "ssh-keyscan").unwrap();
+            let (patience, deadline) = (Duration::from_secs(1), Instant::now() + Duration::from_secs(20));
+            exchange_once(&keyscan, address, "rsa", patience, deadline).await
+        };
+        // As the real one: it says nothing when its time is up.
+        let late = once("sleep 1; exit 1").await;
+        assert_eq!(late, Exchange::Late("no key came within 1.0 s".to_owned()));
+        assert!(matches!(once("exec sleep 60").await, Exchange::Late(why) if why.contains("in time")));
+        let refused =
+            once("echo '# 127.0.0.1:22 SSH-2.0-X'; echo '127.0.0.1: Connection closed' >&2; exit 1").await;
+        assert_eq!(refused, Exchange::Failed("127.0.0.1: Connection closed".to_owned()));
+        assert_eq!(once("exit 1").await, Exchange::Failed("no key came".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_key_exchange_is_tried_again() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = Guest::below(root.path());
+        let mark = guest.path("/mark");
+        let script = format!(
+            "[ -e {0} ] && echo '127.0.0.1 ssh-ed25519 AAAAx' && exit 0\n: >{0}\necho 'Connection closed' >&2; exit 1",
+            mark.display()
+        );
+        program::plant(&guest, "ssh-keyscan", &script);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 22));
+        let came = exchange(&guest, address, "ed25519", Instant::now() + Duration::from_mins(1)).await;
+        assert_eq!(came, Some(Exchange::Proved("AAAAx".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn somebody_who_does_not_answer_may_be_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let configuration = configuration(&format!("port {port}\n"));
+        let unmet = meet(&configuration, Instant::now() + Duration::from_millis(500)).await.unwrap_err();
+        assert_eq!((unmet.late, unmet.why), (true, format!("127.0.0.1:{port}: no answer in time")));
+        drop(listener);
+        let unmet = meet(&configuration, Instant::now() + Duration::from_secs(20)).await.unwrap_err();
+        assert!(!unmet.late && unmet.why.contains("refused"), "{unmet:?}");
     }
 
     #[test]

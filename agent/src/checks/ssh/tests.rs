@@ -11,6 +11,17 @@ use super::*;
 const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAINooEMMAMmLwDGf3porQ4DW+IHvcdizjwDD8G26p2bMC";
 const HOST: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIB1R1jP1KaP0M/h3QCE+F0bY72GxCKSbqPCcqVm1x63S";
 
+/// What sshd says of a connection of this user, as of all on a good Debian 12 but for these lines.
+fn asked(user: &str, lines: &str) -> Asked {
+    let good = "usepam yes\npermitrootlogin no\npasswordauthentication no\nkbdinteractiveauthentication no";
+    let pair = |line: &str| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let lines = lines.lines().chain(good.lines()).filter_map(pair).collect();
+    Asked {
+        connection: Connection::from_abroad(user).unwrap(),
+        configuration: Configuration { lines, ..Configuration::default() },
+    }
+}
+
 /// As a good Debian 12 is seen.
 fn good() -> Observation {
     let lines = [
@@ -36,11 +47,12 @@ fn good() -> Observation {
         installed: true,
         configuration: Configuration {
             lines: lines.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            error: String::new(),
+            ..Configuration::default()
         },
         met: Some(("127.0.0.1:22".parse().unwrap(), "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7".to_owned())),
         host_keys: vec![host_key],
-        proved: Some(Ok(HOST.to_owned())),
+        exchange: Some(Exchange::Proved(HOST.to_owned())),
+        exceptions: vec![asked("debian", ""), asked("root", "")],
         users: vec![user("debian"), user("ops")],
         ..Observation::default()
     }
@@ -70,14 +82,102 @@ fn a_good_server_passes() {
     let expected =
         "OpenSSH_9.2p1 Debian-2+deb12u7 answers with 1 host key of this boot, debian, ops logged in by key";
     assert_eq!(judged(&good()), (CheckOutcome::Pass, expected.to_owned()));
-    let mut without_client = good();
-    for user in &mut without_client.users {
-        user.login = Login::NotTried("the image has no SSH client".to_owned());
+    for (login, why) in [
+        (Login::LeftOut, "checks.ssh.login is false"),
+        (Login::NoKeys("there is no /home/debian/.ssh/authorized_keys".to_owned()), "there is no /home"),
+    ] {
+        let mut without = good();
+        for user in &mut without.users {
+            user.login = login.clone();
+        }
+        without.exchange = None;
+        let (outcome, summary) = judged(&without);
+        assert_eq!(outcome, CheckOutcome::Pass);
+        assert!(summary.contains(&format!("no login was tried: {why}")), "{summary}");
     }
-    without_client.proved = None;
-    let (outcome, summary) = judged(&without_client);
-    assert_eq!(outcome, CheckOutcome::Pass);
-    assert!(summary.ends_with("no login was tried: the image has no SSH client"), "{summary}");
+}
+
+fn is_unknown(change: impl Fn(&mut Observation), with: &str) {
+    let mut seen = good();
+    change(&mut seen);
+    assert_eq!(judged(&seen), (CheckOutcome::Inconclusive, with.to_owned()));
+}
+
+#[test]
+fn what_was_not_tried_or_did_not_answer_is_not_known() {
+    let login = |login: Login| move |seen: &mut Observation| seen.users[1].login = login.clone();
+    is_unknown(
+        login(Login::NotTried("the image has no SSH client (ssh)".to_owned())),
+        "ops's login could not be tried: the image has no SSH client (ssh); write `checks.ssh.login = false` if that is \
+         intended",
+    );
+    is_unknown(
+        login(Login::Late("ssh did not finish in time".to_owned())),
+        "whether ops can log in is not known: ssh did not finish in time",
+    );
+    is_unknown(
+        |seen| seen.exchange = Some(Exchange::Late("no key came within 60.0 s".to_owned())),
+        "whether sshd completes a key exchange is not known: no key came within 60.0 s",
+    );
+    let slow =
+        || Configuration { unknown: "sshd did not finish in time".to_owned(), ..Configuration::default() };
+    let unknown = "what sshd is configured to do is not known: sshd did not finish in time";
+    is_unknown(|seen| seen.configuration = slow(), unknown);
+    is_unknown(|seen| seen.exceptions[1].configuration = slow(), unknown);
+    is_unknown(
+        |seen| {
+            seen.met = None;
+            seen.unmet = Some(Unmet { why: "127.0.0.1:22: no answer in time".to_owned(), late: true });
+            seen.exchange = None;
+        },
+        "whether sshd runs is not known: 127.0.0.1:22: no answer in time",
+    );
+    // What is wrong for certain counts all the same.
+    fails(
+        |seen| {
+            login(Login::Late("x".to_owned()))(seen);
+            set(seen, "passwordauthentication", "yes");
+        },
+        "sshd accepts passwords, though image.ssh_password_authentication is false",
+    );
+}
+
+#[test]
+fn what_is_for_some_connections_only_counts() {
+    let exception = |user: &str, conditions: &str, lines: &str| {
+        let mut asked = asked(user, lines);
+        conditions.clone_into(&mut asked.connection.meets);
+        move |seen: &mut Observation| seen.exceptions.push(asked.clone())
+    };
+    fails(
+        exception("root", "Match User root", "permitrootlogin yes\npasswordauthentication yes"),
+        "sshd lets root log in by password (`Match User root`): PermitRootLogin is yes, and it accepts passwords",
+    );
+    fails(
+        exception("nobody", "Match Address 10.0.0.0/8", "passwordauthentication yes"),
+        "sshd accepts passwords from nobody (`Match Address 10.0.0.0/8`), though image.ssh_password_authentication is \
+         false",
+    );
+    let mut bad = asked("debian", "");
+    bad.configuration = Configuration { error: "line 9: bad".to_owned(), ..Configuration::default() };
+    fails(|seen| seen.exceptions.push(bad.clone()), "sshd rejects its configuration for debian: line 9: bad");
+    let with = |settings: &Settings, server: &ServerFacts, change: &dyn Fn(&mut Observation)| {
+        let mut seen = good();
+        change(&mut seen);
+        judge(settings, server, &seen).outcome
+    };
+    let none = ServerFacts::default();
+    let by_key =
+        exception("root", "Match User root", "permitrootlogin prohibit-password\npasswordauthentication yes");
+    assert_eq!(with(&Settings::default(), &none, &by_key), CheckOutcome::Pass, "root cannot make use of it");
+    let no = Settings { root_login: RootLogin::No, ..Settings::default() };
+    assert_eq!(with(&no, &none, &by_key), CheckOutcome::Fail);
+    let any = Settings { root_login: RootLogin::Any, ..Settings::default() };
+    let open = exception("root", "Match User root", "permitrootlogin yes\npasswordauthentication yes");
+    assert_eq!(with(&any, &none, &open), CheckOutcome::Pass);
+    let taking = ServerFacts { ssh_password_authentication: true, ..ServerFacts::default() };
+    let inside = exception("debian", "Match Address 10.0.0.0/8", "passwordauthentication yes");
+    assert_eq!(with(&Settings::default(), &taking, &inside), CheckOutcome::Pass, "somebody's is taken");
 }
 
 #[test]
@@ -85,9 +185,10 @@ fn a_server_that_does_not_run_fails_with_its_cause() {
     let down = |unit: &'static str, error: &'static str| {
         move |seen: &mut Observation| {
             seen.met = None;
-            seen.unmet = "127.0.0.1:22: Connection refused".to_owned();
+            seen.unmet = Some(Unmet { why: "127.0.0.1:22: Connection refused".to_owned(), late: false });
             unit.clone_into(&mut seen.unit);
             seen.configuration.lines.clear();
+            seen.exceptions.clear();
             error.clone_into(&mut seen.configuration.error);
         }
     };
@@ -139,12 +240,27 @@ fn host_keys_are_this_servers_own() {
         "host key x has mode 0644, not 0600",
     );
     fails(
-        |seen| seen.proved = Some(Ok("AAAAother".to_owned())),
-        "sshd answers with a host key that is not in /etc/ssh: it was not restarted",
+        |seen| seen.exchange = Some(Exchange::Proved("AAAAother".to_owned())),
+        "sshd answers with a host key that is in none of its files (ssh_host_ed25519_key): it was not restarted",
     );
     fails(
-        |seen| seen.proved = Some(Err("no matching key exchange method found".to_owned())),
+        |seen| seen.exchange = Some(Exchange::Failed("no matching key exchange method found".to_owned())),
         "sshd does not complete a key exchange: no matching key exchange method found",
+    );
+    let without = |seen: &mut Observation| {
+        seen.host_keys.clear();
+        set(seen, "hostkey", "/etc/ssh/site_key");
+    };
+    fails(
+        without,
+        "sshd answers, but none of its host keys is there to be examined (HostKey: /etc/ssh/site_key)",
+    );
+    is_unknown(
+        |seen| {
+            without(seen);
+            set(seen, "hostkeyagent", "/run/agent");
+        },
+        "sshd's host keys are held by a program (HostKeyAgent /run/agent): their age is not known",
     );
 }
 
@@ -159,17 +275,28 @@ fn passwords_and_root_are_as_the_schedule_says() {
     assert_eq!(judgement.outcome, CheckOutcome::Fail);
     assert!(judgement.summary.contains("accepts no passwords"), "{}", judgement.summary);
 
-    fails(|seen| set(seen, "permitrootlogin", "yes"), "sshd lets root log in: PermitRootLogin is yes");
-    let with = |root_login, value| {
+    let with = |root_login, value, taking: &ServerFacts| {
         let mut seen = good();
-        set(&mut seen, "permitrootlogin", value);
-        judge(&Settings { root_login }, &ServerFacts::default(), &seen).outcome
+        let passwords = if taking.ssh_password_authentication { "yes" } else { "no" };
+        set(&mut seen, "passwordauthentication", passwords);
+        let lines = format!("permitrootlogin {value}\npasswordauthentication {passwords}");
+        seen.exceptions[1] = asked("root", &lines);
+        judge(&Settings { root_login, ..Settings::default() }, taking, &seen)
     };
-    for value in ["prohibit-password", "without-password", "forced-commands-only", "no"] {
-        assert_eq!(with(RootLogin::Prohibit, value), CheckOutcome::Pass, "{value}");
+    let none = ServerFacts::default();
+    for value in ["yes", "prohibit-password", "without-password", "forced-commands-only", "no"] {
+        let judged = with(RootLogin::Prohibit, value, &none);
+        assert_eq!(judged.outcome, CheckOutcome::Pass, "never by password: {value}");
     }
-    assert_eq!(with(RootLogin::No, "prohibit-password"), CheckOutcome::Fail);
-    assert_eq!(with(RootLogin::Any, "yes"), CheckOutcome::Pass);
+    assert_eq!(with(RootLogin::Prohibit, "prohibit-password", &taking).outcome, CheckOutcome::Pass);
+    let judged = with(RootLogin::Prohibit, "yes", &taking);
+    assert_eq!(judged.outcome, CheckOutcome::Fail);
+    let why = "sshd lets root log in by password: PermitRootLogin is yes, and it accepts passwords";
+    assert_eq!(judged.summary, why);
+    let judged = with(RootLogin::No, "prohibit-password", &none);
+    let why = "sshd lets root log in: PermitRootLogin is prohibit-password";
+    assert_eq!((judged.outcome, judged.summary.as_str()), (CheckOutcome::Fail, why));
+    assert_eq!(with(RootLogin::Any, "yes", &taking).outcome, CheckOutcome::Pass);
 }
 
 #[test]
@@ -187,6 +314,13 @@ fn users_get_in() {
     fails(
         |seen| seen.users[0].exposed = Some("/home/debian is writable by others: mode 0777".to_owned()),
         "sshd does not accept debian's keys: /home/debian is writable by others: mode 0777",
+    );
+    fails(
+        |seen| {
+            seen.users[0].missing = vec!["SHA256:abc".to_owned()];
+            seen.users[0].file.clear();
+        },
+        "debian cannot log in by key: sshd reads no keys from files (AuthorizedKeysFile none), and asks no program for them",
     );
     fails(
         |seen| seen.users[0].login = Login::Refused("Permission denied (publickey).".to_owned()),
@@ -260,7 +394,7 @@ async fn a_server_is_met_and_nothing_is_left_in_it() {
     let (_root, guest) = guest(listener.local_addr().unwrap().port());
     let server = tokio::spawn(serve(listener));
     let deadline = Instant::now() + Duration::from_mins(2);
-    let seen = observe(&facts(KEY), &guest, deadline).await;
+    let seen = observe(&Settings::default(), &facts(KEY), &guest, deadline).await;
     assert_eq!(seen.users[0].login, Login::In { sudo: None }, "{seen:?}");
     assert_eq!(judge(&Settings::default(), &facts(KEY), &seen).outcome, CheckOutcome::Pass, "{seen:?}");
     let text = guest.read("/home/debian/.ssh/authorized_keys").unwrap();
@@ -273,7 +407,7 @@ async fn a_server_is_met_and_nothing_is_left_in_it() {
     fs::File::open(guest.path("/etc/ssh/ssh_host_ed25519_key")).unwrap().set_modified(old).unwrap();
     let file = guest.path("/home/debian/.ssh/authorized_keys");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    let seen = observe(&facts(HOST), &guest, deadline).await;
+    let seen = observe(&Settings::default(), &facts(HOST), &guest, deadline).await;
     assert!(seen.host_keys[0].baked);
     assert_eq!(seen.users[0].missing, [public_keys::fingerprint(HOST)]);
     let why = seen.users[0].exposed.as_ref().unwrap();
@@ -289,8 +423,8 @@ async fn a_login_that_is_given_up_leaves_nothing() {
     let here = guest.path("/here");
     put(&guest, "/usr/bin/ssh", &format!("#!/bin/sh\n: >{}\nexec sleep 60\n", here.display()), 0o755);
     let (facts, same) = (facts(KEY), guest.clone());
-    let task =
-        tokio::spawn(async move { observe(&facts, &same, Instant::now() + Duration::from_mins(2)).await });
+    let deadline = Instant::now() + Duration::from_mins(2);
+    let task = tokio::spawn(async move { observe(&Settings::default(), &facts, &same, deadline).await });
     for _ in 0..200 {
         if here.exists() {
             break;
@@ -303,4 +437,59 @@ async fn a_login_that_is_given_up_leaves_nothing() {
     assert_eq!(guest.read("/home/debian/.ssh/authorized_keys").unwrap(), format!("ssh-ed25519 {KEY} me\n"));
     assert_eq!(fs::read_dir(guest.path("/run/image-manager")).unwrap().count(), 0);
     server.abort();
+}
+
+/// sshd for `Match User debian`: it looks for that user's keys elsewhere, and takes its password.
+#[tokio::test]
+async fn sshd_is_asked_about_each_connection() {
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (_root, guest) = guest(port);
+    let server = tokio::spawn(serve(listener));
+    put(&guest, "/etc/ssh/sshd_config", "Match User debian\nPasswordAuthentication yes\n", 0o644);
+    put(&guest, "/etc/ssh/site_key", "private", 0o600);
+    put(&guest, "/etc/ssh/keys/debian", &format!("ssh-ed25519 {KEY} me\n"), 0o600);
+    fs::remove_file(guest.path("/home/debian/.ssh/authorized_keys")).unwrap();
+    let sshd = format!(
+        "#!/bin/sh\ncase \"$3\" in user=debian,*addr=198.51.100.7*) echo 'passwordauthentication yes'; \
+         echo 'authorizedkeysfile /etc/ssh/keys/%u' ;; esac\n\
+         echo 'port {port}'\necho 'permitrootlogin no'\necho 'hostkey /etc/ssh/site_key'\n"
+    );
+    put(&guest, "/usr/sbin/sshd", &sshd, 0o755);
+    fs::remove_file(guest.path("/usr/bin/ssh")).unwrap();
+    let deadline = Instant::now() + Duration::from_mins(2);
+    let seen = observe(&Settings::default(), &facts(KEY), &guest, deadline).await;
+    assert_eq!(seen.users[0].file, "/etc/ssh/keys/debian");
+    assert!(seen.users[0].missing.is_empty(), "{seen:?}");
+    let names: Vec<&str> = seen.host_keys.iter().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["site_key", "ssh_host_ed25519_key"]);
+    let asked: Vec<_> = seen.exceptions.iter().map(|asked| asked.connection.user.as_str()).collect();
+    assert_eq!(asked, ["debian", "nobody", "root", "debian"]);
+    let judgement = judge(&Settings::default(), &facts(KEY), &seen);
+    let why = "sshd accepts passwords from debian, though image.ssh_password_authentication is false";
+    assert_eq!((judgement.outcome, judgement.summary.as_str()), (CheckOutcome::Fail, why));
+    let taking = ServerFacts { ssh_password_authentication: true, ..facts(KEY) };
+    let without_client = judge(&Settings::default(), &taking, &seen);
+    assert_eq!(without_client.outcome, CheckOutcome::Inconclusive, "{without_client:?}");
+    let left_out = Settings { login: false, ..Settings::default() };
+    let seen = observe(&left_out, &taking, &guest, deadline).await;
+    assert_eq!(judge(&left_out, &taking, &seen).outcome, CheckOutcome::Pass, "{seen:?}");
+    server.abort();
+}
+
+/// Without cloud-init, too, a server may be at the beginning of its boot when it is looked at.
+#[tokio::test]
+async fn a_boot_that_is_under_way_is_no_bad_image() {
+    let (_root, guest) = guest(1);
+    fs::create_dir_all(guest.path("/run/systemd/system")).unwrap();
+    put(&guest, "/usr/bin/systemctl", "#!/bin/sh\necho starting\n", 0o755);
+    let deadline = Instant::now() + Duration::from_secs(4);
+    let seen = observe(&Settings::default(), &facts(KEY), &guest, deadline).await;
+    let judgement = judge(&Settings::default(), &facts(KEY), &seen);
+    assert_eq!(judgement.outcome, CheckOutcome::Inconclusive, "{judgement:?}");
+    assert!(judgement.summary.contains("sshd is not running"), "{judgement:?}");
+    assert!(judgement.summary.ends_with(instance::UNSETTLED), "{judgement:?}");
 }

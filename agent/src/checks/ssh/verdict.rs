@@ -5,7 +5,8 @@ use image_manager_proto::v1::{CheckOutcome, ServerFacts};
 use serde_json::{Value as Json, json};
 
 use super::login::Login;
-use super::{Observation, RootLogin, Settings, UserSeen};
+use super::{Asked, Exchange, Observation, RootLogin, Settings, UserSeen};
+use crate::checks::sshd::Connection;
 use crate::checks::{Judgement, host_keys, instance, public_keys};
 use crate::text;
 
@@ -18,21 +19,27 @@ pub fn judge(settings: &Settings, server: &ServerFacts, seen: &Observation) -> J
         .or_else(|| seen.users.iter().find_map(wrong_user));
     let (outcome, summary) = match failure {
         Some(why) if seen.unsettled => (Inconclusive, format!("{why}; {}", instance::UNSETTLED)),
+        Some(why) => (Fail, why),
         // An SSH server that is not OpenSSH: there is nobody to ask for its configuration.
         None if !seen.installed => {
             (Inconclusive, "an SSH server answers, but there is no sshd to ask".to_owned())
         }
-        Some(why) => (Fail, why),
-        None => (Pass, success(seen)),
+        None => unknown(seen).map_or_else(|| (Pass, success(seen)), |why| (Inconclusive, why)),
     };
     Judgement::new(outcome, summary, &as_json(server, seen))
 }
 
 fn unanswered(seen: &Observation) -> Option<String> {
     let error = &seen.configuration.error;
-    if seen.met.is_some() {
-        return (!error.is_empty()).then(|| format!("sshd rejects its configuration: {error}"));
-    }
+    // Without its unit running its directory is not there, which is no fault of the configuration.
+    let is_wrong = !error.is_empty() && !error.contains("privilege separation directory");
+    let unmet = match &seen.unmet {
+        None => return (!error.is_empty()).then(|| format!("sshd rejects its configuration: {error}")),
+        Some(unmet) if unmet.late => {
+            return is_wrong.then(|| format!("sshd rejects its configuration: {error}"));
+        }
+        Some(unmet) => unmet,
+    };
     if !seen.installed {
         return Some("no SSH server is installed; write `checks.ssh = false` if none is intended".to_owned());
     }
@@ -43,62 +50,143 @@ fn unanswered(seen: &Observation) -> Option<String> {
     if error.contains("no hostkeys available") {
         return Some(format!("sshd has no host keys and is not running: {error}"));
     }
-    // Without its unit running its directory is not there, which is no fault of the configuration.
-    if !error.is_empty() && !error.contains("privilege separation directory") {
+    if is_wrong {
         return Some(format!("sshd is not running, because it rejects its configuration: {error}"));
     }
     let unit = text::or(&seen.unit, "systemd knows no unit for it");
-    Some(format!("sshd is not running: {unit}; {}", seen.unmet))
+    Some(format!("sshd is not running: {unit}; {}", unmet.why))
 }
 
 fn wrong_keys(seen: &Observation) -> Option<String> {
-    let baked = host_keys::came_with_the_image(&seen.host_keys);
-    baked.or_else(|| seen.host_keys.iter().find_map(|key| key.exposed.clone())).or_else(|| {
-        match &seen.proved {
-            Some(Err(why)) => Some(format!("sshd does not complete a key exchange: {why}")),
-            Some(Ok(key)) => {
-                let known = seen.host_keys.iter().any(|host| host.key.is_empty() || host.key == *key);
-                let unknown = !known && !seen.host_keys.is_empty();
-                unknown.then(|| {
-                    "sshd answers with a host key that is not in /etc/ssh: it was not restarted".to_owned()
-                })
-            }
-            None => None,
+    if let Some(baked) = host_keys::came_with_the_image(&seen.host_keys) {
+        return Some(baked);
+    }
+    if let Some(exposed) = seen.host_keys.iter().find_map(|key| key.exposed.clone()) {
+        return Some(exposed);
+    }
+    // There is an sshd to say which it has, and it runs with some.
+    if seen.host_keys.is_empty() && seen.met.is_some() && seen.configuration.is_known() && !has_agent(seen) {
+        let named: Vec<String> = seen.configuration.values("hostkey").map(text::one_line).collect();
+        return Some(format!(
+            "sshd answers, but none of its host keys is there to be examined (HostKey: {})",
+            text::list(&named)
+        ));
+    }
+    match &seen.exchange {
+        Some(Exchange::Failed(why)) => Some(format!("sshd does not complete a key exchange: {why}")),
+        Some(Exchange::Proved(key)) => {
+            let known = seen.host_keys.iter().any(|host| host.key.is_empty() || host.key == *key);
+            let unknown = !known && !seen.host_keys.is_empty();
+            unknown.then(|| {
+                let files: Vec<String> = seen.host_keys.iter().map(|key| key.name.clone()).collect();
+                let files = text::list(&files);
+                format!("sshd answers with a host key that is in none of its files ({files}): it was not restarted")
+            })
         }
-    })
+        Some(Exchange::Late(_)) | None => None,
+    }
+}
+
+/// Its host keys are held by a program, and not in files.
+fn has_agent(seen: &Observation) -> bool {
+    !["", "none"].contains(&seen.configuration.value("hostkeyagent"))
 }
 
 fn wrong_configuration(settings: &Settings, server: &ServerFacts, seen: &Observation) -> Option<String> {
-    let configuration = &seen.configuration;
-    if configuration.lines.is_empty() {
+    if !seen.configuration.is_known() {
         return None;
     }
-    match (configuration.takes_passwords(), server.ssh_password_authentication) {
-        (true, false) => {
-            return Some(
-                "sshd accepts passwords, though image.ssh_password_authentication is false".to_owned(),
-            );
-        }
-        (false, true) => {
-            return Some(
-                "sshd accepts no passwords, though image.ssh_password_authentication is true".to_owned(),
-            );
-        }
-        _ => {}
+    let known = || seen.exceptions.iter().filter(|asked| asked.configuration.is_known());
+    let of_root = || known().filter(|asked| asked.connection.is_roots());
+    let invalid = seen.exceptions.iter().find(|asked| !asked.configuration.error.is_empty());
+    if let Some(Asked { connection, configuration }) = invalid {
+        let error = &configuration.error;
+        return Some(format!(
+            "sshd rejects its configuration for {}{}: {error}",
+            connection.user,
+            met(connection)
+        ));
     }
-    let root = configuration.value("permitrootlogin");
-    let wrong = match settings.root_login {
-        RootLogin::Prohibit => root == "yes",
-        RootLogin::No => root != "no",
-        RootLogin::Any => false,
+    let root = match settings.root_login {
+        RootLogin::Prohibit => of_root().find(|asked| asked.configuration.takes_roots_password()),
+        RootLogin::No => of_root().find(|asked| asked.configuration.value("permitrootlogin") != "no"),
+        RootLogin::Any => None,
     };
-    wrong.then(|| format!("sshd lets root log in: PermitRootLogin is {}", text::one_line(root)))
+    if let Some(Asked { connection, configuration }) = root {
+        let (value, met) = (text::one_line(configuration.value("permitrootlogin")), met(connection));
+        return Some(match settings.root_login {
+            RootLogin::No => format!("sshd lets root log in{met}: PermitRootLogin is {value}"),
+            _ => format!(
+                "sshd lets root log in by password{met}: PermitRootLogin is {value}, and it accepts passwords"
+            ),
+        });
+    }
+    let takes = known()
+        .filter(|asked| !asked.connection.is_roots())
+        .find(|asked| asked.configuration.takes_passwords());
+    match (seen.configuration.takes_passwords() || takes.is_some(), server.ssh_password_authentication) {
+        (true, false) => {
+            let exception = takes.filter(|_| !seen.configuration.takes_passwords());
+            let who =
+                exception.map(|asked| format!(" from {}{}", asked.connection.user, met(&asked.connection)));
+            let who = who.unwrap_or_default();
+            Some(format!("sshd accepts passwords{who}, though image.ssh_password_authentication is false"))
+        }
+        (false, true) if known().count() == seen.exceptions.len() => {
+            Some("sshd accepts no passwords, though image.ssh_password_authentication is true".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The conditions that a connection meets, in brackets.
+fn met(connection: &Connection) -> String {
+    let conditions = text::one_line(&connection.meets);
+    if conditions.is_empty() { String::new() } else { format!(" (`{conditions}`)") }
+}
+
+/// What is not known, where nothing is wrong with what is.
+fn unknown(seen: &Observation) -> Option<String> {
+    if let Some(unmet) = &seen.unmet {
+        return Some(format!("whether sshd runs is not known: {}", unmet.why));
+    }
+    let answers =
+        [&seen.configuration].into_iter().chain(seen.exceptions.iter().map(|asked| &asked.configuration));
+    if let Some(why) = answers.map(|asked| &asked.unknown).find(|why| !why.is_empty()) {
+        return Some(format!("what sshd is configured to do is not known: {why}"));
+    }
+    if seen.host_keys.is_empty() {
+        let agent = text::one_line(seen.configuration.value("hostkeyagent"));
+        return Some(format!(
+            "sshd's host keys are held by a program (HostKeyAgent {agent}): their age is not known"
+        ));
+    }
+    if let Some(Exchange::Late(why)) = &seen.exchange {
+        return Some(format!("whether sshd completes a key exchange is not known: {why}"));
+    }
+    let login = |user: &UserSeen| {
+        let name = text::one_line(&user.name);
+        match &user.login {
+            Login::NotTried(why) => Some(format!(
+                "{name}'s login could not be tried: {why}; write `checks.ssh.login = false` if that is intended"
+            )),
+            Login::Late(why) => Some(format!("whether {name} can log in is not known: {why}")),
+            Login::Unknown => Some(format!("{name}'s login was not tried: there was no time for it")),
+            _ => None,
+        }
+    };
+    seen.users.iter().find_map(login)
 }
 
 fn wrong_user(user: &UserSeen) -> Option<String> {
     let (name, file) = (text::one_line(&user.name), text::one_line(&user.file));
     if !user.exists {
         return Some(format!("{name} cannot log in: there is no such user"));
+    }
+    if file.is_empty() {
+        let none = "sshd reads no keys from files (AuthorizedKeysFile none), and asks no program for them";
+        let lost = !user.missing.is_empty() && !user.command;
+        return lost.then(|| format!("{name} cannot log in by key: {none}"));
     }
     if let Some(key) = user.missing.first() {
         return Some(format!("{name}'s key {key} is not in {file}: it was not injected"));
@@ -122,7 +210,8 @@ fn success(seen: &Observation) -> String {
     let logged_in: Vec<String> = seen.users.iter().filter(is_in).map(|user| user.name.clone()).collect();
     let logins = if logged_in.is_empty() {
         let why = seen.users.iter().find_map(|user| match &user.login {
-            Login::NotTried(why) => Some(why.as_str()),
+            Login::NoKeys(why) => Some(why.as_str()),
+            Login::LeftOut => Some("checks.ssh.login is false"),
             _ => None,
         });
         format!("no login was tried: {}", why.unwrap_or("no user is known"))
@@ -136,11 +225,22 @@ fn as_json(server: &ServerFacts, seen: &Observation) -> Json {
     let value = |key: &str| seen.configuration.value(key).to_owned();
     let login = |login: &Login| match login {
         Login::Unknown => "not tried".to_owned(),
-        Login::NotTried(why) => format!("not tried: {why}"),
+        Login::NotTried(why) | Login::NoKeys(why) => format!("not tried: {why}"),
+        Login::LeftOut => "not tried: checks.ssh.login is false".to_owned(),
+        Login::Late(why) => format!("no answer: {why}"),
         Login::Refused(why) => format!("refused: {why}"),
         Login::In { sudo: None } => "in".to_owned(),
         Login::In { sudo: Some(why) } if why.is_empty() => "in, with sudo".to_owned(),
         Login::In { sudo: Some(why) } => format!("in, without sudo: {why}"),
+    };
+    let connection = |Asked { connection, configuration }: &Asked| {
+        json!({
+            "user": connection.user,
+            "conditions": connection.meets,
+            "takes_passwords": configuration.takes_passwords(),
+            "permit_root_login": configuration.value("permitrootlogin"),
+            "error": text::or(&configuration.error, &configuration.unknown),
+        })
     };
     let user = |user: &UserSeen| {
         json!({
@@ -155,19 +255,22 @@ fn as_json(server: &ServerFacts, seen: &Observation) -> Json {
         "installed": seen.installed,
         "address": seen.met.as_ref().map(|(address, _)| address.to_string()),
         "banner": seen.met.as_ref().map(|(_, banner)| banner),
-        "error": seen.unmet,
+        "error": seen.unmet.as_ref().map(|unmet| &unmet.why),
         "unit": seen.unit,
         "configuration_error": seen.configuration.error,
+        "configuration_unknown": seen.configuration.unknown,
         "takes_passwords": seen.configuration.takes_passwords(),
         "takes_passwords_expected": server.ssh_password_authentication,
         "permit_root_login": value("permitrootlogin"),
         "host_keys": host_keys::as_json(&seen.host_keys),
-        "proved_host_key": seen.proved.as_ref().map(|proved| match proved {
-            Ok(key) => public_keys::fingerprint(key),
-            Err(why) => why.clone(),
+        "proved_host_key": seen.exchange.as_ref().map(|exchange| match exchange {
+            Exchange::Proved(key) => public_keys::fingerprint(key),
+            Exchange::Failed(why) | Exchange::Late(why) => why.clone(),
         }),
+        "connections": seen.exceptions.iter().map(connection).collect::<Vec<_>>(),
+        "match_blocks_left_out": seen.left_out,
         "users": seen.users.iter().map(user).collect::<Vec<_>>(),
-        "cloud_init_ended": !seen.unsettled,
+        "boot_ended": !seen.unsettled,
         "waited_seconds": seen.waited.as_secs_f64(),
     })
 }

@@ -30,6 +30,10 @@ fn good() -> Option<(tempfile::TempDir, Guest)> {
         return None;
     }
     let root = tempfile::tempdir().unwrap();
+    // There setuid bits have no effect.
+    if statvfs(root.path()).unwrap().flags().contains(FsFlags::ST_NOSUID) {
+        return None;
+    }
     let guest = Guest::below(root.path());
     folder(&guest, "/", 0o755, 0);
     folder(&guest, "/tmp", 0o1777, 0);
@@ -101,7 +105,14 @@ async fn a_good_guest_passes() {
     let seen = seen(&guest).await;
     assert_eq!(seen.faults, [""; 0]);
     assert_eq!(seen.users, ["debian", "ops"]);
-    assert_eq!(seen.tried, ["debian writes to /tmp", "debian uses sudo", "ops uses sudo"]);
+    let tried = [
+        "debian writes to /tmp",
+        "debian writes to its home directory /home/debian",
+        "ops writes to its home directory /home/ops",
+        "debian uses sudo",
+        "ops uses sudo",
+    ];
+    assert_eq!(seen.tried, tried);
     assert_eq!(judge(&seen).outcome, CheckOutcome::Pass);
     assert_eq!(fs::read_dir(guest.path("/tmp")).unwrap().count(), 0);
 }
@@ -162,6 +173,69 @@ async fn what_root_could_do_is_tried_as_somebody_else() {
     let faults = seen(&guest).await.faults;
     assert!(faults.iter().any(|fault| fault == "the root directory / has mode 0700, not 0755"), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.starts_with("debian cannot write to /tmp: ")), "{faults:?}");
+}
+
+/// `%adm ALL=(ALL) NOPASSWD: ALL`: sudo goes by the groups that the kernel knows of.
+#[tokio::test]
+async fn sudo_may_be_a_matter_of_groups() {
+    let Some((_root, guest)) = good() else { return };
+    put(
+        &guest,
+        "/usr/bin/sudo",
+        "#!/bin/sh\ncase \" $(id -G) \" in *' 4 '*) exit 0 ;; esac\nexit 1\n",
+        0o4755,
+        0,
+    );
+    mode("/usr/bin/sudo", 0o4755)(&guest);
+    let faults = seen(&guest).await.faults;
+    assert_eq!(faults, ["debian cannot use sudo without a password: exit code 1"], "ops is in adm");
+}
+
+#[tokio::test]
+async fn a_home_directory_is_written_to_as_its_user() {
+    let Some((_root, guest)) = good() else { return };
+    mode("/home/ops", 0o555)(&guest);
+    let faults = seen(&guest).await.faults;
+    assert!(
+        matches!(faults.as_slice(), [fault] if fault.starts_with("ops cannot write to its home directory /home/ops: ")),
+        "{faults:?}"
+    );
+    assert_eq!(fs::read_dir(guest.path("/home/debian")).unwrap().count(), 1, "nothing is left");
+}
+
+#[tokio::test]
+async fn keys_may_be_where_sshd_is_told_to_look() {
+    let Some((_root, guest)) = good() else { return };
+    for name in ["debian", "ops"] {
+        let keys = guest.read(format!("/home/{name}/.ssh/authorized_keys")).unwrap();
+        fs::remove_file(guest.path(format!("/home/{name}/.ssh/authorized_keys"))).unwrap();
+        put(&guest, &format!("/etc/ssh/keys/{name}"), &keys, 0o600, 0);
+    }
+    let key = public_keys::fingerprint(KEY);
+    let missing =
+        format!("debian does not have its key {key} in /home/debian/.ssh/authorized_keys (and 1 more)");
+    assert_eq!(judge(&seen(&guest).await).summary, missing);
+    put(&guest, "/etc/ssh/sshd_config", "AuthorizedKeysFile /etc/ssh/keys/%u\n", 0o644, 0);
+    assert_eq!(seen(&guest).await.faults, [""; 0]);
+    put(&guest, "/etc/ssh/sshd_config", "AuthorizedKeysFile none\n", 0o644, 0);
+    let none = format!(
+        "debian does not have its key {key}: sshd reads no keys from files (AuthorizedKeysFile none)"
+    );
+    assert_eq!(seen(&guest).await.faults.first(), Some(&none));
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_is_not_known() {
+    let Some((_root, guest)) = good() else { return };
+    put(&guest, "/usr/bin/sudo", "#!/bin/sh\nexec sleep 60\n", 0o4755, 0);
+    mode("/usr/bin/sudo", 0o4755)(&guest);
+    let deadline = Instant::now() + Duration::from_secs(3);
+    let seen = look(&Settings::default(), &facts(), &guest, deadline).await;
+    assert_eq!(seen.faults, [""; 0]);
+    let judgement = judge(&seen);
+    assert_eq!(judgement.outcome, CheckOutcome::Inconclusive);
+    let why = "whether debian can use sudo without a password is not known: sudo did not finish in time";
+    assert!(judgement.summary.starts_with(why), "{}", judgement.summary);
 }
 
 #[test]

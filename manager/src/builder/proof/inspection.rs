@@ -8,16 +8,16 @@ use image_manager_agent::checks::identity::known_files::{
     holds_credentials, proxy_of,
 };
 use image_manager_agent::checks::packages::rpm::Trouble;
-use image_manager_agent::checks::public_keys;
 use serde::{Deserialize, Serialize};
 
 use super::boot::{self, MissingMount};
 use super::names::Names;
+use super::own;
 use super::secrets::SecretKinds;
 use super::volume::{self, Files, Next, Volume};
 
 /// Most paths of each kind that are told of.
-const MOST: usize = 50;
+pub(super) const MOST: usize = 50;
 /// Most entries of a directory that are looked at.
 const MOST_ENTRIES: usize = 4096;
 /// Deepest directory below one that is measured.
@@ -49,6 +49,8 @@ pub struct Inspection {
     pub machine_id: Option<String>,
     /// D-Bus's own machine id, where that is no link: systemd takes it for a server that has none yet.
     pub dbus_machine_id: Option<String>,
+    /// There is a random seed of systemd's with something in it.
+    pub random_seed: bool,
     /// The public host keys of SSH's server.
     pub host_keys: Vec<HostKey>,
     /// The values of the build's secrets, each with a file that has it.
@@ -83,7 +85,7 @@ pub struct Leak {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostKey {
-    /// Name of the file with its private half, as the agent names it.
+    /// Name of the file with its private half, as the agent names it; outside of `/etc/ssh` its path.
     pub file: String,
     /// Its fingerprint, as OpenSSH prints it.
     pub fingerprint: String,
@@ -107,14 +109,7 @@ fn look(volume: &dyn Volume, of_disk: &Names) -> Inspection {
     for home in homes(volume) {
         at_home(volume, &home, &mut seen);
     }
-    for name in names(volume, "/etc/ssh") {
-        if name.starts_with("ssh_host_") && name.ends_with("_key") {
-            note_private_key(volume, format!("/etc/ssh/{name}"), &mut seen);
-        }
-        if let Some(file) = name.strip_suffix(".pub").filter(|file| file.starts_with("ssh_host_")) {
-            note_host_key(volume, file, &mut seen);
-        }
-    }
+    own::look(volume, &mut seen);
     for (folder, depth) in KEY_FOLDERS {
         private_keys(volume, folder, depth, &mut seen);
     }
@@ -220,17 +215,10 @@ fn note(list: &mut Vec<String>, path: String) {
     }
 }
 
-fn note_private_key(volume: &dyn Volume, path: String, seen: &mut Inspection) {
+pub(super) fn note_private_key(volume: &dyn Volume, path: String, seen: &mut Inspection) {
     // OpenSSH's own and those of PEM.
     if text(volume, &path).contains("PRIVATE KEY-----") {
         note(&mut seen.private_keys, path);
-    }
-}
-
-fn note_host_key(volume: &dyn Volume, file: &str, seen: &mut Inspection) {
-    let text = text(volume, &format!("/etc/ssh/{file}.pub"));
-    if let Some(key) = public_keys::key_of(&text).filter(|_| seen.host_keys.len() < MOST) {
-        seen.host_keys.push(HostKey { file: file.to_owned(), fingerprint: public_keys::fingerprint(key) });
     }
 }
 
@@ -248,7 +236,7 @@ fn is_unstable(line: &str) -> bool {
     ["sd", "vd", "xvd", "hd", "nvme", "mmcblk"].iter().any(|start| name.starts_with(start))
 }
 
-fn names(volume: &dyn Volume, directory: &str) -> Vec<String> {
+pub(super) fn names(volume: &dyn Volume, directory: &str) -> Vec<String> {
     let mut names = volume.names(directory).unwrap_or_default();
     names.retain(|name| name != "." && name != "..");
     names.truncate(MOST_ENTRIES);
@@ -261,7 +249,7 @@ fn below(volume: &dyn Volume, folder: &str) -> Vec<String> {
 }
 
 /// A text; empty when there is none, or it is too large to be one of people.
-fn text(volume: &dyn Volume, path: &str) -> String {
+pub(super) fn text(volume: &dyn Volume, path: &str) -> String {
     volume::text(volume, path, LARGEST_TEXT).unwrap_or_default()
 }
 

@@ -14,6 +14,7 @@ mod inspection;
 mod installed;
 mod kept;
 mod names;
+mod own;
 mod packages;
 mod partition;
 mod secrets;

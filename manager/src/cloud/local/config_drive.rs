@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use serde_json::json;
 
-use super::iso9660;
+use super::{iso9660, server_key};
 use crate::cloud::{CloudError, Trouble};
 
 /// The label by which cloud-init and the agent find it.
@@ -22,6 +22,8 @@ pub(super) struct Instance<'a> {
     pub(super) mac: &'a str,
     /// Instance metadata; holds the agent's token.
     pub(super) metadata: &'a BTreeMap<String, String>,
+    /// The line of the server's own public key.
+    pub(super) public_key: &'a str,
     /// For cloud-init, as it stands in the schedule.
     pub(super) user_data: Option<&'a str>,
 }
@@ -34,6 +36,8 @@ pub(super) fn image(instance: &Instance<'_>) -> Result<Vec<u8>, CloudError> {
         "hostname": hostname(instance.name),
         "availability_zone": "nova",
         "launch_index": 0,
+        "public_keys": { server_key::NAME: instance.public_key },
+        "keys": [{ "name": server_key::NAME, "type": "ssh", "data": instance.public_key }],
         "meta": instance.metadata,
     });
     let network_data = json!({
@@ -76,11 +80,16 @@ mod tests {
             name: "image-manager-1",
             mac: "fa:16:3e:00:00:01",
             metadata: &metadata,
+            public_key: "ssh-ed25519 AAAAx image-manager",
             user_data: Some("#cloud-config\n"),
         };
         let bytes = image(&instance).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains(r#""meta":{"image_manager_token":"s3\"cret"}"#));
+        // As Nova writes those of a key pair: cloud-init reads the first.
+        assert!(text.contains(r#""public_keys":{"image-manager":"ssh-ed25519 AAAAx image-manager"}"#));
+        let key = r#""data":"ssh-ed25519 AAAAx image-manager","name":"image-manager","type":"ssh""#;
+        assert!(text.contains(key), "{text}");
         assert!(text.contains(r#""ethernet_mac_address":"fa:16:3e:00:00:01""#));
         assert!(text.contains("#cloud-config\n"));
         assert!(text.contains("user_data") && text.contains("USER_DATA.;1"));

@@ -36,6 +36,7 @@ mod qmp;
 mod removal;
 mod room;
 mod save;
+mod server_key;
 mod servers;
 mod starting;
 mod storing;

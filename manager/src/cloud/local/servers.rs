@@ -34,7 +34,7 @@ use super::programs::Programs;
 use super::qemu;
 use super::qmp::Qmp;
 use super::starting::Start;
-use super::{blocking, io_error};
+use super::{blocking, io_error, server_key};
 use crate::cloud::{CloudError, NewServer, ServerStatus, Trouble};
 use crate::schedules::Format;
 
@@ -131,11 +131,13 @@ impl Servers {
             owner: owner.to_owned(),
             image: new.image.name.clone(),
         };
+        let public_key = server_key::new_public_line()?;
         let drive = config_drive::image(&Instance {
             uuid: &record.id,
             name: &new.name,
             mac: &qemu::mac(id),
             metadata: &new.metadata,
+            public_key: &public_key,
             user_data: new.spec.user_data.as_deref(),
         })?;
         let home = self.home(&new.name);

@@ -3,7 +3,8 @@
 //! The agent tells what came with the image by the dates of files, which a build can set as it likes. The artifact was read
 //! before any boot: what is the same in both is no server's own.
 
-use image_manager_agent::checks::identity;
+use image_manager_agent::checks::identity::{self, RANDOM_SEED};
+use image_manager_agent::checks::ssh;
 use image_manager_proto::v1::{self, CheckOutcome};
 use serde_json::{Value, json};
 
@@ -13,33 +14,38 @@ use crate::schedules::CheckSpec;
 
 /// Whether the schedule asks for the comparison.
 pub(super) fn is_asked_for(specs: &[CheckSpec]) -> bool {
-    specs.iter().any(|spec| *spec.check == identity::CHECK)
+    specs.iter().any(is_compared)
 }
 
-/// The results of the checks, where a server that has the artifact's identity fails.
+fn is_compared(spec: &CheckSpec) -> bool {
+    *spec.check == identity::CHECK || *spec.check == ssh::CHECK
+}
+
+/// The results of the checks, where a server that has the artifact's identity, or proves the artifact's host key, fails.
 pub(super) fn compare(
     specs: &[CheckSpec],
     mut checks: Vec<v1::Check>,
     artifact: &Result<Inspection, String>,
 ) -> Vec<v1::Check> {
     for check in &mut checks {
-        if specs.iter().any(|spec| spec.name == check.name && *spec.check == identity::CHECK) {
-            one(check, artifact);
+        if let Some(spec) = specs.iter().find(|spec| spec.name == check.name && is_compared(spec)) {
+            one(spec, check, artifact);
         }
     }
     checks
 }
 
-fn one(check: &mut v1::Check, artifact: &Result<Inspection, String>) {
+fn one(spec: &CheckSpec, check: &mut v1::Check, artifact: &Result<Inspection, String>) {
     let mut observed = check.observations.as_ref().map_or_else(|| json!({}), observations::to_json);
     let told = match artifact {
         Ok(artifact) => {
             let same = match check.outcome() {
                 // What the agent says of it is more: that the file was there before the boot.
                 CheckOutcome::Fail => None,
-                CheckOutcome::Pass => {
-                    machine_id(&observed, artifact).or_else(|| host_key(&observed, artifact))
-                }
+                CheckOutcome::Pass => machine_id(&observed, artifact)
+                    .or_else(|| host_key(&observed, artifact))
+                    .or_else(|| proved_key(&observed, artifact))
+                    .or_else(|| random_seed(spec, artifact)),
                 // cloud-init may still have been about to make other keys.
                 _ => machine_id(&observed, artifact),
             };
@@ -48,7 +54,7 @@ fn one(check: &mut v1::Check, artifact: &Result<Inspection, String>) {
                 check.summary = same;
             }
             json!({ "machine_id": artifact.machine_id, "dbus_machine_id": artifact.dbus_machine_id,
-                    "host_keys": artifact.host_keys })
+                    "host_keys": artifact.host_keys, "random_seed": artifact.random_seed })
         }
         Err(why) => json!({ "not_known": why }),
     };
@@ -73,8 +79,27 @@ fn host_key(observed: &Value, artifact: &Inspection) -> Option<String> {
     let mut known = fingerprints
         .filter(|own| !own.is_empty())
         .filter_map(|own| artifact.host_keys.iter().find(|key| key.fingerprint == own));
-    let HostKey { file, fingerprint } = known.next()?;
-    Some(format!("host key {file} ({fingerprint}) is the image's: all its servers have the same one"))
+    known.next().map(same_key)
+}
+
+/// What to say of the host key that the server has proved to have, when it is the artifact's.
+fn proved_key(observed: &Value, artifact: &Inspection) -> Option<String> {
+    let own = text(observed, "proved_host_key");
+    let known = artifact.host_keys.iter().find(|key| !own.is_empty() && key.fingerprint == own);
+    known.map(same_key)
+}
+
+fn same_key(HostKey { file, fingerprint }: &HostKey) -> String {
+    format!("host key {file} ({fingerprint}) is the image's: all its servers have the same one")
+}
+
+/// What to say of a random seed that the artifact has. The server writes another one in each boot, so there is nothing to
+/// compare: what counts is that all servers begin with this one.
+fn random_seed(spec: &CheckSpec, artifact: &Inspection) -> Option<String> {
+    let kept = spec.settings.get("keep").and_then(Value::as_array);
+    let is_meant = kept.into_iter().flatten().any(|path| path.as_str() == Some(RANDOM_SEED));
+    let counts = *spec.check == identity::CHECK && artifact.random_seed && !is_meant;
+    counts.then(|| format!("the random seed {RANDOM_SEED} is in the image: all its servers start with it"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -171,6 +196,32 @@ mod tests {
         let own = Inspection { machine_id: Some(String::new()), ..Inspection::default() };
         let blind = compared(&specs, result(CheckOutcome::Pass, &json!({})), Ok(own));
         assert_eq!(blind.outcome(), CheckOutcome::Pass);
+    }
+
+    #[test]
+    fn a_key_that_was_proved_and_a_seed_are_the_images_too() {
+        use CheckOutcome::{Fail, Pass};
+        let proved = json!({ "proved_host_key": "SHA256:abc" });
+        let check = compared(&[spec("mine", "ssh")], result(Pass, &proved), Ok(artifact_with("SHA256:abc")));
+        assert_eq!(check.outcome(), Fail);
+        assert!(check.summary.starts_with("host key ssh_host_ed25519_key (SHA256:abc) is the image's"));
+        let other = compared(&[spec("mine", "ssh")], result(Pass, &proved), Ok(artifact_with("SHA256:x")));
+        assert_eq!(other.outcome(), Pass);
+        let late = json!({ "proved_host_key": null });
+        let none = compared(&[spec("mine", "ssh")], result(Pass, &late), Ok(artifact_with("")));
+        assert_eq!(none.outcome(), Pass);
+
+        let seed = Inspection { random_seed: true, ..Inspection::default() };
+        let check = compared(&[spec("mine", "identity")], result(Pass, &server()), Ok(seed.clone()));
+        assert_eq!(check.outcome(), Fail);
+        let why =
+            "the random seed /var/lib/systemd/random-seed is in the image: all its servers start with it";
+        assert_eq!(check.summary, why);
+        let mut meant = spec("mine", "identity");
+        meant.settings.insert("keep".to_owned(), json!([RANDOM_SEED]));
+        assert_eq!(compared(&[meant], result(Pass, &server()), Ok(seed.clone())).outcome(), Pass);
+        let ssh = compared(&[spec("mine", "ssh")], result(Pass, &proved), Ok(seed));
+        assert_eq!(ssh.outcome(), Pass, "that is not what ssh is about");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use image_manager_agent::checks::public_keys;
+
 use super::*;
 
 /// Files by their paths.
