@@ -22,7 +22,8 @@ pub(super) async fn compare(specs: &[CheckSpec], mut checks: Vec<v1::Check>) -> 
     for check in &mut checks {
         let is_time = specs.iter().any(|spec| spec.name == check.name && *spec.check == time::CHECK);
         if is_time && is_disputed(check) {
-            let synchronised = time::is_synchronised(&Guest::below("/"), Instant::now() + PATIENCE).await;
+            let host = Guest::below("/");
+            let synchronised = Box::pin(time::is_synchronised(&host, Instant::now() + PATIENCE)).await;
             one(check, synchronised);
         }
     }

@@ -79,7 +79,8 @@ pub(super) async fn ask(
         let spec = asked.iter().find(|spec| spec.name == check.name);
         if check.outcome() == CheckOutcome::Fail
             && let Some(kind) = spec.and_then(NetworkCheck::of)
-            && let Some(opinion) = repeat(&kind, &check, &host, &trusted, PATIENCE).await
+            // What it asks with is large, and everything that waits for it would be.
+            && let Some(opinion) = Box::pin(repeat(&kind, &check, &host, &trusted, PATIENCE)).await
         {
             opinion.note(&mut check);
         }
