@@ -194,7 +194,7 @@ impl Trial {
         if self.state == TrialState::Booting {
             return self.with_server(image, booted).await;
         }
-        let verified = verify::run(self, booted.value).await?;
+        let verified = Box::pin(verify::run(self, booted.value)).await?;
         Ok((image, verified.detail))
     }
 
@@ -253,7 +253,7 @@ impl Trial {
 
     async fn with_server(&mut self, image: Image, booted: Done<Booted>) -> Result<(Image, String), Failure> {
         self.enter(TrialState::Verifying, booted.detail).await?;
-        let verified = verify::run(self, booted.value).await?;
+        let verified = Box::pin(verify::run(self, booted.value)).await?;
         Ok((image, verified.detail))
     }
 
