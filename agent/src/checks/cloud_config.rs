@@ -86,7 +86,9 @@ fn scalars(text: &str, take: &mut dyn FnMut(&[&str], &str)) {
             Event::StreamEnd => return,
             Event::Scalar(value, style, ..) => {
                 let is_null = style == TScalarStyle::Plain && ["", "~", "null"].contains(&value.as_str());
-                if !takes_key(&mut levels, &value) && !is_null {
+                // A text whose root is a list asks cloud-init for nothing.
+                let counts = levels.first().is_some_and(|root| root.is_mapping);
+                if !takes_key(&mut levels, &value) && counts && !is_null {
                     let path: Vec<&str> = levels
                         .iter()
                         .filter(|level| level.is_mapping)

@@ -84,6 +84,7 @@ fn what_answers_answers_over_ipv6_too_where_the_server_has_it() {
     // What does not answer at all says more.
     let mut none = dead;
     none.targets[0].error = "refused".to_owned();
+    none.targets[0].status = None;
     let judgement = judge(&Settings::default(), &none);
     assert!(judgement.summary.contains("refused"), "{}", judgement.summary);
     assert!(!all_answered(&judgement.observations));
