@@ -68,8 +68,6 @@ fn named(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::inspection::tests::Tree;
     use super::*;
 
@@ -82,7 +80,7 @@ mod tests {
 
     fn seen(files: &[(&'static str, &'static str)]) -> Inspection {
         let mut seen = Inspection::default();
-        look(&Tree(BTreeMap::from_iter(files.iter().copied())), &mut seen);
+        look(&Tree(files.iter().copied().collect()), &mut seen);
         seen
     }
 
