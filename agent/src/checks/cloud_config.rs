@@ -86,9 +86,9 @@ fn scalars(text: &str, take: &mut dyn FnMut(&[&str], &str)) {
             Event::StreamEnd => return,
             Event::Scalar(value, style, ..) => {
                 let is_null = style == TScalarStyle::Plain && ["", "~", "null"].contains(&value.as_str());
-                // A text whose root is a list asks cloud-init for nothing.
-                let counts = levels.first().is_some_and(|root| root.is_mapping);
-                if !takes_key(&mut levels, &value) && counts && !is_null {
+                // A list at the top is nothing to cloud-init.
+                let counts = levels.first().is_some_and(|level| level.is_mapping);
+                if !takes_key(&mut levels, &value) && !is_null && counts {
                     let path: Vec<&str> = levels
                         .iter()
                         .filter(|level| level.is_mapping)

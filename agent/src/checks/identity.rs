@@ -60,7 +60,7 @@ pub static CHECK: Check = Check {
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for cloud-init to finish; then under a second",
+    cost: "waits for the boot to finish; then under a second",
     repeatable: false,
     keys: &[
         Key {

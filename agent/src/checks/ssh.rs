@@ -60,7 +60,7 @@ pub static CHECK: Check = Check {
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for cloud-init to finish; then a login for each user",
+    cost: "waits for the boot to finish; then a login for each user",
     repeatable: false,
     keys: &[
         Key {
@@ -259,8 +259,10 @@ async fn look(
         };
         if let Some(account) = accounts.find(&wanted.name) {
             user.exists = true;
-            let files = files.authorized_keys(account, deadline).await;
-            keys_of(guest, account, wanted, &files, &mut user);
+            match files.authorized_keys(account, deadline).await {
+                Ok(files) => keys_of(guest, account, wanted, &files, &mut user),
+                Err(why) => user.login = Login::Late(why),
+            }
         }
         seen.users.push(user);
     }

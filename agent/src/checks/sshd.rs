@@ -137,19 +137,27 @@ impl KeyFiles {
         !["", "none"].contains(&self.general.value("authorizedkeyscommand"))
     }
 
-    /// The files in which sshd looks for a user's keys.
-    pub(super) async fn authorized_keys(&self, user: &User, deadline: Instant) -> Vec<String> {
+    /// The files in which sshd looks for a user's keys. The error says why that is not known: where they may be others for
+    /// this user than for the rest, only sshd can tell.
+    pub(super) async fn authorized_keys(
+        &self,
+        user: &User,
+        deadline: Instant,
+    ) -> Result<Vec<String>, String> {
         let of_user = Connection::from_abroad(&user.name).filter(|_| self.written.has_conditions());
         let said = match (&self.sshd, of_user) {
             (Some(sshd), Some(connection)) => ask(sshd, Some(&connection), deadline).await,
             _ => Configuration::default(),
         };
+        if !said.unknown.is_empty() {
+            return Err(said.unknown);
+        }
         let said = if said.is_known() { &said } else { &self.general };
         let value = match said.value("authorizedkeysfile") {
             "" => self.written.first("authorizedkeysfile").unwrap_or_default(),
             value => value.to_owned(),
         };
-        files_of(user, &value)
+        Ok(files_of(user, &value))
     }
 
     /// Whatever a user's keys may be looked for in, whether or not for this user: what sshd says, what is written for

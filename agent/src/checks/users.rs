@@ -48,7 +48,7 @@ pub static CHECK: Check = Check {
     set: Set::Cloud,
     observer: Observer::Agent,
     timeout: LONG_TIMEOUT,
-    cost: "waits for cloud-init to finish; then under a second",
+    cost: "waits for the boot to finish; then under a second",
     repeatable: false,
     keys: &[
         Key {
@@ -164,10 +164,16 @@ async fn look(settings: &Settings, server: &ServerFacts, guest: &Guest, deadline
         Err(error) => return Observation { error, ..Observation::default() },
     };
     let files = KeyFiles::find(guest, deadline).await;
+    let mut unknown = Vec::new();
     for user in &mut wanted {
-        if let Some(account) = accounts.find(&user.name) {
-            user.files = files.authorized_keys(account, deadline).await;
-            user.has_command = files.has_command();
+        let Some(account) = accounts.find(&user.name) else { continue };
+        user.has_command = files.has_command();
+        match files.authorized_keys(account, deadline).await {
+            Ok(files) => user.files = files,
+            Err(why) => {
+                unknown.push(format!("where the keys of {} must be is not known: {why}", user.name));
+                user.keys.clear();
+            }
         }
     }
     let (same, settings) = (guest.clone(), settings.clone());
@@ -185,7 +191,7 @@ async fn look(settings: &Settings, server: &ServerFacts, guest: &Guest, deadline
         Ok(looked) => looked,
         Err(error) => return Observation { error: error.to_string(), ..Observation::default() },
     };
-    let mut seen = Observation { faults, ..Observation::default() };
+    let mut seen = Observation { faults, unknown, ..Observation::default() };
     tries::try_as_users(guest, &accounts, &wanted, deadline, &mut seen).await;
     seen.users = wanted.into_iter().map(|user| user.name).collect();
     seen

@@ -88,7 +88,7 @@ pub(super) async fn try_all(
     };
     let key = match Key::generate(guest, &keygen, configuration, deadline).await {
         Ok(key) => key,
-        Err(why) => return nobody(&format!("no key could be made: {why}")),
+        Err(login) => return candidates.iter().map(|_| login.clone()).collect(),
     };
     let files: Vec<String> = candidates.iter().map(|candidate| candidate.file.clone()).collect();
     let (_borrowed, refused) = Borrowed::put(guest, &key.line, &files);
@@ -204,20 +204,24 @@ impl Key {
         keygen: &Path,
         configuration: &Configuration,
         deadline: Instant,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Login> {
         let mut key = Self { guest: guest.clone(), line: String::new() };
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(guest.path(FOLDER));
-        made.map_err(|error| format!("{FOLDER}: {error}"))?;
+        let none = |why: String| Login::NotTried(format!("no key could be made: {why}"));
+        made.map_err(|error| none(format!("{FOLDER}: {error}")))?;
         key.remove();
         let path = guest.path(KEY);
         let path = path.to_str().unwrap_or_default();
         let kind = kind(configuration);
         let arguments = ["-q", "-t", kind, "-N", "", "-C", "image-manager-check", "-f", path];
         let ran = Program::at(keygen).with(arguments).run(deadline.min(Instant::now() + PATIENCE)).await;
-        if !ran.is_good() {
-            return Err(ran.complaint());
+        if ran.late {
+            return Err(Login::Late(ran.broken));
         }
-        let public = guest.read(format!("{KEY}.pub")).map_err(|error| error.to_string())?;
+        if !ran.is_good() {
+            return Err(none(ran.complaint()));
+        }
+        let public = guest.read(format!("{KEY}.pub")).map_err(|error| none(error.to_string()))?;
         public.trim().clone_into(&mut key.line);
         Ok(key)
     }

@@ -30,7 +30,8 @@ pub(super) async fn log_in(
     }
     for (round, patience) in ROUNDS.into_iter().enumerate() {
         let is_open = |user: &&mut UserSeen| match user.login {
-            Login::Unknown | Login::Late(_) => true,
+            // Without a file it is not known where the key is to be.
+            Login::Unknown | Login::Late(_) => !user.file.is_empty(),
             // In case something was still on its way.
             Login::Refused(_) => round == 1,
             _ => false,

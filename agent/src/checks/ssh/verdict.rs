@@ -21,7 +21,7 @@ pub fn judge(settings: &Settings, server: &ServerFacts, seen: &Observation) -> J
         Some(why) if seen.unsettled => (Inconclusive, format!("{why}; {}", instance::UNSETTLED)),
         Some(why) => (Fail, why),
         // An SSH server that is not OpenSSH: there is nobody to ask for its configuration.
-        None if !seen.installed => {
+        None if !seen.installed && seen.met.is_some() => {
             (Inconclusive, "an SSH server answers, but there is no sshd to ask".to_owned())
         }
         None => unknown(seen).map_or_else(|| (Pass, success(seen)), |why| (Inconclusive, why)),

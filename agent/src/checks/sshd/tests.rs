@@ -76,13 +76,16 @@ async fn where_a_users_keys_are_is_asked_for_that_user() {
     let written = "HostKey /etc/ssh/written_key\nMatch User ops\nAuthorizedKeysFile /of-ops/%u\n";
     let (_root, with_match) = guest(answers, written);
     let files = KeyFiles::find(&with_match, soon()).await;
-    assert_eq!(files.authorized_keys(&ops(), soon()).await, ["/of-ops/ops"]);
+    assert_eq!(files.authorized_keys(&ops(), soon()).await.unwrap(), ["/of-ops/ops"]);
     assert_eq!(files.host_keys(), ["/etc/ssh/site_key", "/etc/ssh/written_key"]);
     let patterns = [".ssh/authorized_keys", ".ssh/authorized_keys2", "/of-all/%u", "/of-ops/%u"];
     assert_eq!(files.all_patterns(), patterns);
+    program::plant(&with_match, "sshd", "exec sleep 60");
+    let late = files.authorized_keys(&ops(), Instant::now() + Duration::from_millis(300)).await;
+    assert_eq!(late, Err("sshd did not finish in time".to_owned()), "those of others are not this user's");
     let (_root, without) = guest(answers, "");
     let files = KeyFiles::find(&without, soon()).await;
-    assert_eq!(files.authorized_keys(&ops(), soon()).await, ["/of-all/ops"], "one answer is enough");
+    assert_eq!(files.authorized_keys(&ops(), soon()).await.unwrap(), ["/of-all/ops"], "one answer is enough");
 }
 
 #[tokio::test]
@@ -90,7 +93,7 @@ async fn what_sshd_does_not_say_its_files_do() {
     for sshd in ["", "echo 'Missing privilege separation directory: /run/sshd' >&2; exit 255"] {
         let (_root, guest) = guest(sshd, "AuthorizedKeysFile /etc/ssh/keys/%u\nHostKey /etc/ssh/site_key\n");
         let files = KeyFiles::find(&guest, soon()).await;
-        assert_eq!(files.authorized_keys(&ops(), soon()).await, ["/etc/ssh/keys/ops"]);
+        assert_eq!(files.authorized_keys(&ops(), soon()).await.unwrap(), ["/etc/ssh/keys/ops"]);
         assert_eq!(files.host_keys(), ["/etc/ssh/site_key"]);
     }
 }
