@@ -5,6 +5,7 @@
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 
 mod disk_file;
+mod error;
 mod guest_agent;
 pub mod incidents;
 mod keeping;
@@ -12,6 +13,7 @@ mod kind;
 pub mod local;
 pub mod openstack;
 mod proof;
+mod publication;
 mod resource;
 
 use std::collections::BTreeMap;
@@ -22,13 +24,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::error::{CloudError, Trouble};
 pub use self::guest_agent::GuestAgent;
 pub use self::keeping::Older;
 pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
 pub use self::proof::Proof;
+pub use self::publication::{HandedOver, Held, NamedImage, Pruned, Publication, Published};
 pub use self::resource::ResourceKind;
 
-use crate::reason::Reason;
 use crate::schedules::{Arch, Firmware, Format, Publish, ServerSpec};
 
 /// What [`Cloud::save_disk`] may take: all of the disk is written anew.
@@ -171,88 +174,6 @@ pub enum Shutdown {
     Unknown,
 }
 
-/// Under which name an image is given out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publication {
-    /// The public name.
-    pub name: String,
-    /// How many older images stay beside the new one, whatever their age.
-    pub keep: u32,
-    /// How long older images stay, however many they are.
-    pub keep_for: Option<Duration>,
-    /// Visibility in Glance.
-    pub visibility: String,
-    /// SHA-512 of the older image that had the name last, as far as that is known.
-    pub last: Option<String>,
-}
-
-impl Publication {
-    /// As a schedule has it.
-    pub fn of(publish: &Publish) -> Self {
-        Self {
-            name: publish.name.clone(),
-            keep: publish.keep,
-            keep_for: publish.keep_for,
-            visibility: publish.visibility.clone(),
-            last: None,
-        }
-    }
-}
-
-/// An image that was given out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Its name now.
-    pub name: String,
-    /// Where a user finds it: a path on the local cloud, the image id elsewhere.
-    pub location: String,
-    /// Older images that were removed.
-    pub removed: Vec<String>,
-    /// Older images that should have been removed but are in use or protected.
-    pub held: Vec<String>,
-    /// True: the build's own image was given out and must stay. False: a copy was, and the build's own
-    /// image is taken away with the rest; or not all is done yet, and taking it away does the rest.
-    pub own_image: bool,
-}
-
-/// A published image that was given a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandedOver {
-    /// Where a user finds it: a path on the local cloud, the image id elsewhere.
-    pub location: String,
-    /// Whether it has no other name any more: an image of Glance has but one.
-    pub only_name: bool,
-}
-
-/// An older image that should have been removed, but is in use or protected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// SHA-512 of the file, lower-case hexadecimal; empty when that is not known.
-    pub sha512: String,
-    /// Which one, and why.
-    pub why: String,
-}
-
-/// What became of the older images of a name that nothing keeps any more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Those that were removed.
-    pub removed: Vec<String>,
-    /// Those that were not.
-    pub held: Vec<Held>,
-}
-
-/// An image that a cloud has under a public name, as the current one or as an older one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedImage {
-    /// SHA-512 of the file, lower-case hexadecimal.
-    pub sha512: String,
-    /// Where a user finds it.
-    pub location: String,
-    /// Why no server can be booted from it; `None`: one can.
-    pub unusable: Option<String>,
-}
-
 /// What came of a removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
@@ -385,62 +306,4 @@ pub(crate) fn is_own_address(address: IpAddr) -> bool {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
     };
     binds(address) && !binds(nobodys)
-}
-
-/// What kind of trouble a cloud has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// A setting, credential or missing program of ours: the user must change something.
-    Configuration,
-    /// Not reachable or not answering as it should; may work later.
-    Unavailable,
-    /// No room: quota, disk, memory.
-    NoRoom,
-    /// The cloud took the request and failed at it (Nova's fault, QEMU's exit).
-    Fault,
-    /// What came out differs from what went in (hash, size).
-    Corrupt,
-    /// It took longer than it may.
-    Timeout,
-}
-
-impl Trouble {
-    /// The reason of a build that ends by it.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::Configuration => Reason::CloudConfiguration,
-            Self::Unavailable => Reason::CloudUnavailable,
-            Self::NoRoom => Reason::CloudNoRoom,
-            Self::Fault => Reason::CloudFault,
-            Self::Corrupt => Reason::ImageCorrupt,
-            Self::Timeout => Reason::CloudTimeout,
-        }
-    }
-}
-
-/// An operation of a cloud failed. The text is a lower-case fragment that says what was tried, on what, and
-/// what to do when that is known.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct CloudError {
-    /// What kind of trouble it is.
-    pub trouble: Trouble,
-    /// What was tried, on what, what was answered.
-    pub message: String,
-    /// More that proves it, for the failure's evidence: QEMU's stderr, Nova's fault.
-    pub evidence: String,
-}
-
-impl CloudError {
-    /// An error without further evidence.
-    pub fn new(trouble: Trouble, message: impl Into<String>) -> Self {
-        Self { trouble, message: message.into(), evidence: String::new() }
-    }
-
-    /// The same error with evidence.
-    #[must_use]
-    pub fn with_evidence(mut self, evidence: impl Into<String>) -> Self {
-        self.evidence = evidence.into();
-        self
-    }
 }
