@@ -69,8 +69,10 @@ install-test:
 AGENT_SQLITE := -USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 -USQLITE_ENABLE_RTREE \
 	-USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_ENABLE_LOAD_EXTENSION -USQLITE_SOUNDEX \
 	-DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_JSON -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE
-# Nothing unwinds in it, for a panic ends it; and relocations in their short form take a tenth of the room.
-AGENT_RUSTFLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs $(PATHS)
+# Nothing unwinds in it, for a panic ends it: so it has no index of what could be; and relocations in their short form take a
+# tenth of the room.
+AGENT_RUSTFLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr \
+	-C link-arg=-Wl,-z,pack-relative-relocs $(PATHS)
 agent:
 ifeq ($(subst amd64,x86_64,$(subst arm64,aarch64,$(ARCH))),$(firstword $(subst -, ,$(HOST))))
 	RUSTFLAGS="$(AGENT_RUSTFLAGS)" CFLAGS="-fno-asynchronous-unwind-tables $(C_PATHS)" LIBSQLITE3_FLAGS="$(AGENT_SQLITE)" cargo build --profile agent --target $(HOST) -p image-manager-agent

@@ -55,6 +55,18 @@ fn each_of_pips_files_is_pinned_by_its_hash() {
     assert!(install.contains("--require-hashes"));
 }
 
+/// Bytes that the agent may take: it travels in every image.
+const AGENT: u64 = 5_000_000;
+
+#[test]
+fn the_agent_is_small() {
+    let program = Path::new(env!("CARGO_BIN_EXE_image-manager"));
+    let target = program.ancestors().nth(2).unwrap();
+    let agent = target.join("x86_64-unknown-linux-gnu/agent/image-manager-agent");
+    let size = std::fs::metadata(&agent).expect("the agent is made: run `make agent` first").len();
+    assert!(size < AGENT, "{} has {size} bytes, and may have {AGENT}", agent.display());
+}
+
 /// What it takes a compiler to make lies beside it; the sources here are none any more.
 #[test]
 fn the_installed_maker_of_control_images_needs_no_compiler() {
