@@ -246,8 +246,9 @@ async fn reach_all(settings: &Settings, guest: &Guest, deadline: Instant) -> Obs
         return seen;
     }
     // A router may be heard later than a lease is given.
-    boot::cloud_init_ended(guest, boot::before(deadline)).await;
-    seen.ipv6 = ipv6::has_ipv6(guest, deadline).await;
+    let settled = boot::cloud_init_ended(guest, boot::before(deadline)).await;
+    // A network that is still being set up is no dead one.
+    seen.ipv6 = settled && ipv6::has_ipv6(guest, deadline).await;
     if seen.ipv6 {
         let direct = seen.targets.iter().filter(|target| target.is_reached() && !target.by_proxy);
         let direct = direct.map(|target| target.target.clone()).collect();

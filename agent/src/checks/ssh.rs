@@ -186,8 +186,7 @@ pub async fn observe(
     }
     look(settings, server, guest, &mut seen, deadline).await;
     if let Some((address, _)) = seen.met {
-        let kind = seen.host_keys.iter().find_map(|key| host_keys::kind_of(&key.key));
-        let kind = kind.or_else(|| seen.host_keys.iter().find_map(|key| kind_of(&key.name)));
+        let kind = proved_kind(&seen.configuration, &seen.host_keys);
         let exchange = server::exchange(guest, address, kind.unwrap_or("ed25519"), deadline);
         let logins = logins::log_in(guest, address, &mut seen.users, &seen.configuration, deadline);
         (seen.exchange, ()) = tokio::join!(exchange, logins);
@@ -224,6 +223,28 @@ async fn come_up(guest: &Guest, deadline: Instant) -> Observation {
             return seen;
         }
     }
+}
+
+/// The kind of a key that sshd can prove to have: of those that it is told to use, and in an algorithm that it may use. The
+/// others are there because cloud-init makes one of each kind.
+fn proved_kind<'a>(configuration: &Configuration, keys: &'a [HostKey]) -> Option<&'a str> {
+    let named: Vec<&str> = configuration.values("hostkey").collect();
+    let algorithms = configuration.value("hostkeyalgorithms");
+    let is_named = |key: &HostKey| {
+        let file = |path: &&str| path.strip_prefix("/etc/ssh/").unwrap_or(path) == key.name;
+        named.is_empty() || named.iter().any(file)
+    };
+    let may_be_used = |kind: &&str| {
+        let name = match *kind {
+            "rsa" => "rsa-sha2-",
+            "ecdsa" => "ecdsa-sha2-",
+            _ => "ssh-ed25519",
+        };
+        algorithms.is_empty() || algorithms.contains(name)
+    };
+    let usable = || keys.iter().filter(|key| is_named(key));
+    let by_key = usable().filter_map(|key| host_keys::kind_of(&key.key)).find(may_be_used);
+    by_key.or_else(|| usable().filter_map(|key| kind_of(&key.name)).find(may_be_used))
 }
 
 /// `ed25519` of `ssh_host_ed25519_key`; others than these three need a word more.

@@ -94,7 +94,9 @@ pub fn proxy_of(line: &str, syntax: Syntax) -> Option<String> {
         }
         Syntax::Shell => {
             let (name, value) = small.strip_prefix("export ").unwrap_or(&small).trim().split_once('=')?;
-            (name.ends_with("_proxy") && name != "no_proxy").then_some(value)?;
+            // Not a pattern of `case`, as in `HTTP_PROXY=*)`.
+            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            (is_name && name.ends_with("_proxy") && name != "no_proxy").then_some(value)?;
             line.split_once('=')?.1
         }
         Syntax::Ini => {
@@ -107,7 +109,8 @@ pub fn proxy_of(line: &str, syntax: Syntax) -> Option<String> {
         || ["false", "direct", "none", "_none_"].contains(&value.to_ascii_lowercase().as_str());
     // Without what may be a password in it.
     let shown = value.rsplit('@').next().unwrap_or(value);
-    (!is_none && !value.starts_with('$')).then(|| text::one_line(shown))
+    let is_plain = value.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+    (!is_none && is_plain).then(|| text::one_line(shown))
 }
 
 #[cfg(test)]
@@ -135,6 +138,10 @@ mod tests {
         assert_eq!(shell("no_proxy=localhost"), None);
         assert_eq!(shell("http_proxy="), None);
         assert_eq!(shell("http_proxy=$other"), None);
+        // openSUSE's own /etc/profile.d/profile.sh and profile.csh.
+        for pattern in ["HTTP_PROXY=*)", "case HTTP_PROXY=*:", "case NO_PROXY=*:"] {
+            assert_eq!(shell(pattern), None, "{pattern}");
+        }
         assert_eq!(proxy_of("proxy = http://p.example", Syntax::Ini).as_deref(), Some("http://p.example"));
         assert_eq!(proxy_of("proxy=_none_", Syntax::Ini), None);
         assert_eq!(proxy_of("proxy_username=me", Syntax::Ini), None);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     ADDRESS_PATIENCE, FIRST_PAUSE, LONGEST_PAUSE, MOST_ADDRESSES, MOST_TARGETS, Means, Target, TargetSeen,
@@ -17,7 +17,7 @@ use crate::guest::Guest;
 use crate::{resolver, text};
 
 /// So long a target may take that has answered over IPv4 already.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Whether a host has IPv6 to everywhere: an address of the Internet, and a way for it.
 pub async fn has_ipv6(guest: &Guest, deadline: Instant) -> bool {
@@ -46,6 +46,10 @@ pub async fn observe_by_ipv6(targets: Vec<String>, guest: &Guest, deadline: Inst
 /// Asks targets by IPv6, side by side, in their order.
 pub(super) async fn ask(means: &Arc<Means>, targets: Vec<String>, deadline: Instant) -> Vec<TargetSeen> {
     let latest = deadline.min(Instant::now() + PATIENCE);
+    // Too little time to say that one does not answer.
+    if latest.saturating_duration_since(Instant::now()) < ADDRESS_PATIENCE {
+        return Vec::new();
+    }
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().take(MOST_TARGETS).enumerate() {
         let means = Arc::clone(means);
@@ -62,9 +66,14 @@ async fn reach(means: &Means, target: &str, latest: Instant) -> Option<TargetSee
     let mut seen = TargetSeen { target: target.to_string(), ..TargetSeen::default() };
     let mut wait = FIRST_PAUSE;
     loop {
-        let found = address::all(means.getent.as_deref(), &target, means.named).await;
-        let of_six: Vec<IpAddr> =
-            found.unwrap_or_default().into_iter().filter(|found| is_of_six(*found)).collect();
+        let found = address::all(means.getent.as_deref(), &target, means.named);
+        let of_six: Vec<IpAddr> = timeout_at(latest, found)
+            .await
+            .ok()?
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|found| is_of_six(*found))
+            .collect();
         // Names resolve by then: one that does not now is no matter of IPv6.
         if of_six.is_empty() {
             return None;
@@ -162,7 +171,7 @@ mod tests {
             format!("tcp://{}", four.local_addr().unwrap()),
             format!("tcp://localhost:{closed}"),
         ];
-        let seen = observe_by_ipv6(named.clone(), &guest, Instant::now() + Duration::from_secs(3)).await;
+        let seen = observe_by_ipv6(named.clone(), &guest, Instant::now() + Duration::from_secs(9)).await;
         let told: Vec<(&str, bool)> =
             seen.iter().map(|seen| (seen.target.as_str(), seen.error.is_empty())).collect();
         assert_eq!(told, [(named[0].as_str(), true), (named[2].as_str(), false)], "one has no IPv6 address");

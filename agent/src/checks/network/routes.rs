@@ -55,7 +55,7 @@ impl Network {
                 Err(_) => length.parse().ok().filter(|length| *length <= whole)?,
             },
         };
-        Some(Self { first, length })
+        Some(Self { first: masked(first, length), length })
     }
 
     /// Whether an address is in it.
@@ -75,6 +75,20 @@ impl Network {
     /// Whether it is all of a kind of addresses: a route to it is the default one.
     pub(super) fn is_everything(&self) -> bool {
         self.length == 0
+    }
+}
+
+/// The first address of the network that an address is in.
+fn masked(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+            Ipv6Addr::from(u128::from(address) & mask).into()
+        }
     }
 }
 
@@ -163,6 +177,10 @@ mod tests {
         assert_eq!(masked("198.51.100.0", "33"), None);
         assert_eq!(Network::parse("somewhere", None), None);
         assert_eq!(network("192.0.2.7").to_string(), "192.0.2.7/32");
+        // As a host route of Neutron's may be written.
+        assert_eq!(network("10.1.0.5/16").to_string(), "10.1.0.0/16");
+        assert_eq!(network("2001:db8::5/64").to_string(), "2001:db8::/64");
+        assert_eq!(network("192.0.2.7/0").to_string(), "0.0.0.0/0");
     }
 
     #[test]

@@ -147,20 +147,28 @@ pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
 /// Ends with the script's exit code. A script that was killed has none, nor has then the keeper.
 pub(super) fn keep_script(arguments: &[OsString]) -> u8 {
     let _ = set_child_subreaper(true);
-    let mut script = match start(arguments) {
-        Ok(script) => script,
-        Err(why) => return not_started(&why),
-    };
     let (tell, told) = mpsc::channel();
+    let (give, given) = mpsc::channel::<Child>();
     let tell_order = tell.clone();
-    // Neither can be waited for beside the other, and this process does nothing else.
-    thread::spawn(move || {
+    // Neither can be waited for beside the other, and this process does nothing else. Made before the script, which may
+    // leave no room for another thread.
+    let order = thread::Builder::new().spawn(move || {
         let _ = io::stdin().lock().read_to_end(&mut Vec::new());
         let _ = tell_order.send(None);
     });
-    thread::spawn(move || {
-        let _ = tell.send(script.wait().ok());
+    let wait = thread::Builder::new().spawn(move || {
+        if let Ok(mut script) = given.recv() {
+            let _ = tell.send(script.wait().ok());
+        }
     });
+    if let Err(error) = order.and(wait) {
+        return not_started(&format!("it cannot be watched over: {error}"));
+    }
+    match start(arguments) {
+        // Somebody takes it: the thread waits for it.
+        Ok(script) => drop(give.send(script)),
+        Err(why) => return not_started(&why),
+    }
     let status: Option<ExitStatus> = told.recv().ok().flatten();
     if status.is_some() {
         let latest = Steady::now() + LAST_WORDS;

@@ -131,17 +131,14 @@ fn files_of(guest: &Guest, path: &str) -> Vec<String> {
     names.into_iter().map(|name| format!("{folder}/{name}")).collect()
 }
 
-/// chrony.conf(5). A directory below `/run` is filled by a client of DHCP: who names one relies on the network for time
-/// servers, and this one may have none.
+/// chrony.conf(5). What a client of DHCP is told of time servers is in such a directory, too.
 fn chrony(directive: &str, words: &[&str]) -> Line {
     let all = |end: &str| {
         let paths = words.iter().map(|folder| format!("{}/*{end}", folder.trim_end_matches('/')));
         Line::Include(paths.collect())
     };
-    let is_of_dhcp = |folder: &&str| folder.starts_with("/run/") || folder.starts_with("/var/run/");
     match directive {
         "server" | "pool" | "peer" | "refclock" if !words.is_empty() => Line::Source,
-        "sourcedir" if words.iter().any(is_of_dhcp) => Line::Source,
         "sourcedir" => all(".sources"),
         "confdir" => all(".conf"),
         "include" => Line::Include(words.iter().take(1).map(|path| (*path).to_owned()).collect()),
@@ -223,7 +220,14 @@ mod tests {
             (vec![("/etc/chrony.conf", "server\nmakestep 1 3\n")], false),
             (vec![("/etc/chrony.conf", "Pool 2.pool.example iburst\n")], true),
             (vec![("/etc/chrony.conf", "refclock PHC /dev/ptp0 poll 2\n")], true),
-            (vec![("/etc/chrony.conf", "sourcedir /run/chrony-dhcp\n")], true),
+            (vec![("/etc/chrony.conf", "sourcedir /run/chrony-dhcp\n")], false),
+            (
+                vec![
+                    ("/etc/chrony.conf", "sourcedir /run/chrony-dhcp\n"),
+                    ("/run/chrony-dhcp/eth0.sources", "server 192.0.2.1 iburst\n"),
+                ],
+                true,
+            ),
             (
                 vec![
                     ("/etc/chrony/chrony.conf", debian),

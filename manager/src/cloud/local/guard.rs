@@ -40,14 +40,14 @@ pub(super) struct Ending {
     pub(super) text: String,
     /// QEMU failed or was killed; the guest did not ask for it.
     pub(super) fault: bool,
-    /// The guest powered itself off, and its kernel did not panic by that.
-    pub(super) in_order: bool,
+    /// The guest powered itself off, and its kernel did not panic by that. `None`: nobody heard why QEMU ended.
+    pub(super) in_order: Option<bool>,
 }
 
 impl Ending {
     /// Of a QEMU that failed.
     fn fault(text: String) -> Self {
-        Self { text, fault: true, in_order: false }
+        Self { text, fault: true, in_order: Some(false) }
     }
 }
 
@@ -138,7 +138,11 @@ fn ending(status: ExitStatus, reason: Option<&str>, panic: Option<&str>) -> Endi
         text.push_str("; its console says: ");
         text.push_str(panic);
     }
-    Ending { text, fault, in_order: reason == Some(GUEST_SHUTDOWN) && panic.is_none() }
+    let in_order = match (reason, panic) {
+        (None, None) if !fault => None,
+        _ => Some(reason == Some(GUEST_SHUTDOWN) && panic.is_none()),
+    };
+    Ending { text, fault, in_order }
 }
 
 /// The last line of a console that tells of a kernel panic.
@@ -167,9 +171,15 @@ mod tests {
         let (fine, failed, killed) =
             (ExitStatus::from_raw(0), ExitStatus::from_raw(1 << 8), ExitStatus::from_raw(9));
         assert_eq!(ending(fine, Some("guest-shutdown"), None).text, "the guest powered off");
-        assert!(ending(fine, Some("guest-shutdown"), None).in_order);
-        assert!(!ending(fine, Some("guest-shutdown"), Some("Kernel panic - not syncing: x")).in_order);
-        assert!(!ending(fine, Some("guest-reset"), None).in_order && !ending(killed, None, None).in_order);
+        let in_order = |status, reason, panic| ending(status, reason, panic).in_order;
+        assert_eq!(in_order(fine, Some("guest-shutdown"), None), Some(true));
+        assert_eq!(
+            in_order(fine, Some("guest-shutdown"), Some("Kernel panic - not syncing: x")),
+            Some(false)
+        );
+        assert_eq!(in_order(fine, Some("guest-reset"), None), Some(false));
+        assert_eq!(in_order(killed, None, None), Some(false));
+        assert_eq!(in_order(fine, None, None), None, "nobody heard why");
         assert!(ending(fine, Some("host-qmp-quit"), None).text.contains("from outside"));
         assert_eq!(ending(failed, None, None).text, "QEMU failed with exit code 1");
         assert_eq!(ending(killed, None, None).text, "QEMU was killed by signal 9");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::guard;
+use super::guard::{self, Ending};
 use super::network;
 use super::processes::{self, Process};
 use super::qemu::{ORDERS, SOCKETS};
@@ -113,7 +113,8 @@ impl Servers {
     /// How a server has ended whose power button was pressed.
     fn how_it_ended(&self, name: &str, console: &Path) -> Shutdown {
         match self.ending(name) {
-            Some(ending) if ending.in_order => Shutdown::InOrder,
+            Some(Ending { in_order: Some(true), .. }) => Shutdown::InOrder,
+            Some(Ending { in_order: None, .. }) => Shutdown::Unknown,
             Some(ending) => Shutdown::Otherwise { how: ending.text, by_guest: !ending.fault },
             // Another process has started it: only its console is left to be asked.
             None => match guard::panic_line(console) {
