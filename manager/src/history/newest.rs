@@ -205,5 +205,7 @@ mod tests {
         let found = history.needing_attention(vec!["web".to_owned()]).await.unwrap();
         let build = &found["web"][0];
         assert_eq!((build.failed_checks.as_slice(), build.trials.len()), (&["disk".to_owned()][..], 1));
+        let newest = history.newest_builds(vec!["web".to_owned()], 1).await.unwrap();
+        assert_eq!(newest["web"], found["web"], "the newest build has the same form");
     }
 }
