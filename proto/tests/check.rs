@@ -85,4 +85,6 @@ fn the_protos_are_never_compared_with_themselves() {
     assert!(shallow.check().contains("LEFT OUT"), "the commit before is not there");
     checkout.git(&["tag", "v0.1.0", "HEAD^1^1"]);
     assert_eq!(checkout.check(), "compared with one\n", "once there is a release with that");
+    checkout.git(&["tag", "v0.2.0", "HEAD"]);
+    assert_eq!(checkout.check(), "compared with one\n", "a release with the one before it");
 }

@@ -38,9 +38,10 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Whether it is still there: one that was killed has taken nothing back.
+    /// Whether it is still there: one that was killed has taken nothing back, and its process id may be another program's.
     pub(crate) fn is_alive(&self) -> bool {
-        Path::new("/proc").join(self.pid.to_string()).exists()
+        let program = |process: &str| fs::read(Path::new("/proc").join(process).join("comm")).ok();
+        program(&self.pid.to_string()).is_some_and(|name| Some(name) == program("self"))
     }
 }
 
@@ -317,6 +318,16 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
 mod tests {
     use super::*;
     use crate::schedules;
+
+    #[test]
+    fn a_holder_is_alive_while_its_process_id_is_that_of_this_program() {
+        let is_alive = |pid: u32| Holder { pid, operator: None, api_token_file: true }.is_alive();
+        assert!(is_alive(std::process::id()));
+        // cargo, or whatever else runs the tests.
+        assert!(!is_alive(std::os::unix::process::parent_id()), "another program has the process id");
+        // Above the largest that Linux gives.
+        assert!(!is_alive(u32::MAX), "no process has it");
+    }
 
     #[test]
     fn a_cloud_of_many_schedules_is_asked_once() {

@@ -36,10 +36,10 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     let host = arguments.followed.host.clone();
     let wanted = arguments.followed.schedule.clone();
     let named = match &arguments.verify {
-        Some(name) => images_named(&directory, name).await?,
-        None => Vec::new(),
+        Some(name) => images_named(&directory, name).await,
+        None => Ok(Vec::new()),
     };
-    let (verifies, rows) = (arguments.verify.is_some(), named.clone());
+    let (verifies, rows) = (arguments.verify.is_some(), named.as_ref().cloned().unwrap_or_default());
     // Reads files and runs a program.
     let loaded = tokio::task::spawn_blocking(move || {
         load_definition(&host, &|schedule: &Schedule| {
@@ -50,7 +50,7 @@ pub(crate) async fn run(mut arguments: RunArguments) -> Outcome {
     });
     let Loaded { schedules, .. } = loaded.await.map_err(Trouble::errored)??;
     if let Some(name) = &arguments.verify {
-        arguments.followed.schedule = meant(&schedules, &named, name)?;
+        arguments.followed.schedule = meant(&schedules, named, name)?;
     }
     if schedules.get(&arguments.followed.schedule).is_none() {
         let none = schedules.no_schedule(&arguments.followed.schedule);
@@ -83,9 +83,18 @@ async fn images_named(state: &Path, name: &str) -> Result<Vec<v1::Publication>, 
     Ok(page.publications)
 }
 
-/// The schedule of the image that is verified again.
-fn meant(schedules: &Schedules, named: &[v1::Publication], name: &str) -> Result<String, Trouble> {
-    match Meant::of(schedules, named, name) {
+/// The schedule of the image that is verified again. `named` matters for a name that the file does not explain: a history of
+/// an earlier version cannot be read yet, but whoever takes the lock brings it up to date.
+fn meant(
+    schedules: &Schedules,
+    named: Result<Vec<v1::Publication>, Trouble>,
+    name: &str,
+) -> Result<String, Trouble> {
+    let found = match Meant::of(schedules, &[], name) {
+        Err(TriggerError::NoSchedule(_)) => Meant::of(schedules, &named?, name),
+        found => found,
+    };
+    match found {
         Ok(Meant { schedule, .. }) => Ok(schedule),
         Err(TriggerError::NoSchedule(none)) => {
             Err(Trouble::usage(format!("{}: {none}", schedules.path.display())))
@@ -261,5 +270,30 @@ fn exit_of(build: &v1::Build) -> Exit {
         BuildState::Failed => Exit::Failed,
         BuildState::Cancelled => Exit::Cancelled,
         _ => Exit::Errored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedules;
+
+    #[test]
+    fn a_history_that_cannot_be_read_matters_only_for_names_that_the_file_does_not_explain() {
+        let text = "[schedule.web]\nimage.elements = [\"e\"]\ncloud = \"one\"\nserver.flavor = \"m\"\n\
+                    publish.name = \"shown\"\n";
+        let schedules = schedules::parse(Path::new("schedules.toml"), text).unwrap();
+        let unread = || Err(Trouble::errored("schema version 13"));
+        assert_eq!(meant(&schedules, unread(), "web").unwrap(), "web");
+        assert_eq!(meant(&schedules, unread(), "shown").unwrap(), "web");
+        assert_eq!(meant(&schedules, unread(), "stable").unwrap_err().message, "schema version 13");
+        let row = v1::Publication {
+            name: "stable".to_owned(),
+            schedule: "web".to_owned(),
+            state: v1::PublicationState::Current.into(),
+            ..v1::Publication::default()
+        };
+        assert_eq!(meant(&schedules, Ok(vec![row]), "stable").unwrap(), "web");
+        assert!(meant(&schedules, Ok(Vec::new()), "stable").unwrap_err().message.contains("no schedule"));
     }
 }

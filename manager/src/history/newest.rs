@@ -53,16 +53,18 @@ impl History {
     }
 
     /// The builds because of which each of these schedules needs attention, bare, those that failed first; a schedule
-    /// without one is absent. They are its newest build with a verdict, and its newest verification with a verdict since a
-    /// build passed: each only where it did not pass. What was cancelled or skipped has no verdict, and hides none.
+    /// without one is absent. They are its newest build with a verdict, where it did not pass, and its newest verification
+    /// that did not pass, if none of the same image passed since, and no build did or the image has a name still. What was
+    /// cancelled or skipped has no verdict, and hides none.
     pub async fn needing_attention(
         &self,
         schedules: Vec<String>,
     ) -> Result<BTreeMap<String, Vec<v1::Build>>, HistoryError> {
         self.read(move |connection| {
             let mut ids = Vec::new();
+            let mut of_names = bad_with_a_name(connection)?;
             for schedule in &schedules {
-                ids.extend(without_a_pass_since(connection, schedule)?);
+                ids.extend(without_a_pass_since(connection, schedule, of_names.remove(schedule))?);
             }
             let mut builds = queries::bare(connection, &ids)?;
             builds.sort_by_key(|build| build.state() != v1::BuildState::Failed);
@@ -76,12 +78,40 @@ impl History {
     }
 }
 
-/// The newest build and the newest verification of a schedule that did not pass, where none passed since.
+/// The newest verification of each schedule that did not pass an image which has a name, where that image was not passed
+/// since. Whatever else was built or verified since, users still get the image.
+fn bad_with_a_name(connection: &Connection) -> Result<BTreeMap<String, String>, HistoryError> {
+    // Read from the names to the verifications of their images (`CROSS JOIN`, `+`), which are few of all builds.
+    let mut statement = connection.prepare_cached(
+        "SELECT build.schedule, max(build.id) FILTER (WHERE build.state <> 'succeeded') AS bad,
+            max(build.id) FILTER (WHERE build.state = 'succeeded') AS good
+         FROM publication INDEXED BY publication_one_current
+         CROSS JOIN trial ON trial.image_of = publication.build_id AND trial.cloud = publication.cloud
+         CROSS JOIN build ON build.id = trial.build_id
+         WHERE publication.state = 'current' AND +build.state IN ('succeeded', 'failed', 'errored')
+         GROUP BY publication.build_id, build.schedule HAVING bad > coalesce(good, '')",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut found = BTreeMap::<String, String>::new();
+    for row in rows {
+        let (schedule, id) = row?;
+        let newest = found.entry(schedule).or_default();
+        if *newest < id {
+            *newest = id;
+        }
+    }
+    Ok(found)
+}
+
+/// The newest build and the newest verification of a schedule that did not pass, where none passed since; `of_name`: the
+/// newest bad verification of an image that has a name.
 fn without_a_pass_since(
     connection: &Connection,
     schedule: &str,
+    of_name: Option<String>,
 ) -> Result<impl Iterator<Item = String> + use<>, HistoryError> {
-    // A build that passed made another image, which was verified itself: what was said of the one before is over.
+    // A build that passed made another image, which was verified itself: what was said of the one before is over, unless
+    // that one has a name still.
     let passed: Option<String> = connection
         .prepare_cached(
             "SELECT id FROM build INDEXED BY build_by_schedule_state
@@ -111,18 +141,20 @@ fn without_a_pass_since(
         verification = verification.max(of_verification);
     }
     if let Some(id) = &verification {
-        // Since the last build that passed only verifications have.
+        // Since the last build that passed only verifications have. One of another image says nothing of this one.
         let again: bool = connection
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM build INDEXED BY build_by_schedule_state
-                    WHERE schedule = ?1 AND state = 'succeeded' AND id > ?2)",
+                    WHERE schedule = ?1 AND state = 'succeeded' AND id > ?2 AND EXISTS (SELECT 1
+                        FROM trial AS bad JOIN trial AS good ON good.image_of = bad.image_of
+                        WHERE bad.build_id = ?2 AND good.build_id = build.id))",
             )?
             .query_row([schedule, id], |row| row.get(0))?;
         if again {
             verification = None;
         }
     }
-    Ok(build.into_iter().chain(verification))
+    Ok(build.into_iter().chain(verification.max(of_name)))
 }
 
 #[cfg(test)]
@@ -130,14 +162,21 @@ mod tests {
     use image_manager_proto::v1::{BuildState, StageState, Verdict};
 
     use super::*;
+    use crate::history::Ending;
     use crate::history::tests::{new_build, open};
-    use crate::history::{Ending, NewBuild};
 
     /// Makes a build or a verification, and brings it to this end.
     async fn ended(history: &History, verifies: bool, end: BuildState) -> String {
+        ended_of(history, verifies.then_some("image"), end).await
+    }
+
+    /// Makes a build, or a verification of the image of another one, and brings it to this end.
+    async fn ended_of(history: &History, image_of: Option<&str>, end: BuildState) -> String {
         let id = uuid::Uuid::now_v7().to_string();
-        let verification = verifies.then(|| "digest".to_owned());
-        history.create_build(NewBuild { verification, ..new_build(&id, "web") }).await.unwrap();
+        let mut new = new_build(&id, "web");
+        new.verification = image_of.map(|_| "digest".to_owned());
+        new.trials[0].image = image_of.map(|of| (v1::Image::default(), of.to_owned()));
+        history.create_build(new).await.unwrap();
         let verdict = match end {
             BuildState::Succeeded => Verdict::Passed,
             BuildState::Failed => Verdict::Failed,
@@ -190,6 +229,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bad_image_that_has_a_name_needs_attention_until_it_passes() {
+        use BuildState::{Cancelled, Failed, Succeeded};
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        let old = ended(&history, false, Succeeded).await;
+        let new = ended(&history, false, Succeeded).await;
+        for (of, name) in [(&old, "stable"), (&new, "web")] {
+            let image = v1::Image { name: name.to_owned(), sha512: of.clone(), ..v1::Image::default() };
+            history.record_published(of, "local", image, "/there").await.unwrap();
+        }
+        let failed = ended_of(&history, Some(&old), Failed).await;
+        ended_of(&history, Some(&new), Succeeded).await;
+        assert!(need_attention(&history, &[&failed]).await, "another image passed");
+        ended(&history, false, Succeeded).await;
+        assert!(
+            need_attention(&history, &[&failed]).await,
+            "the image of a build that passed is another one"
+        );
+        let newer = ended_of(&history, Some(&new), Failed).await;
+        assert!(need_attention(&history, &[&newer]).await, "the newest one");
+        ended_of(&history, Some(&new), Succeeded).await;
+        ended_of(&history, Some(&old), Cancelled).await;
+        assert!(need_attention(&history, &[&failed]).await, "the other one has passed");
+        ended_of(&history, Some(&old), Succeeded).await;
+        assert!(need_attention(&history, &[]).await, "the image has passed");
+        let nameless = ended_of(&history, Some("gone"), Failed).await;
+        ended_of(&history, Some(&new), Succeeded).await;
+        assert!(need_attention(&history, &[&nameless]).await, "another image passed");
+        ended(&history, false, Succeeded).await;
+        assert!(need_attention(&history, &[]).await, "nobody gets that image");
+    }
+
+    #[tokio::test]
     async fn what_needs_attention_names_its_failed_checks_and_trials() {
         let directory = tempfile::tempdir().unwrap();
         let history = open(&directory);
@@ -205,5 +277,7 @@ mod tests {
         let found = history.needing_attention(vec!["web".to_owned()]).await.unwrap();
         let build = &found["web"][0];
         assert_eq!((build.failed_checks.as_slice(), build.trials.len()), (&["disk".to_owned()][..], 1));
+        let newest = history.newest_builds(vec!["web".to_owned()], 1).await.unwrap();
+        assert_eq!(newest["web"], found["web"], "the newest build has the same form");
     }
 }

@@ -72,6 +72,9 @@ impl History {
                 found.insert(schedule, builds);
             }
             parts::add_trials(connection, &mut found.values_mut().flatten().collect::<Vec<_>>())?;
+            for builds in found.values_mut() {
+                parts::add_failed_checks(connection, builds)?;
+            }
             Ok(found)
         })
         .await

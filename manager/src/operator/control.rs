@@ -311,6 +311,7 @@ fn message(
 ) -> v1::Schedule {
     let paused = state.is_some_and(|state| state.paused);
     let fires = if paused { Vec::new() } else { planner::next_fires(schedule, clock::now(), NEXT_FIRES) };
+    let newest = newest.into_iter().map(without_evidence).collect::<Vec<_>>();
     let last_ended_build = newest.iter().find(|build| state::is_end(build.state())).cloned();
     let last_build = newest.into_iter().next();
     v1::Schedule {
@@ -331,12 +332,22 @@ fn message(
         next_fires: fires.into_iter().map(timestamp_of).collect(),
         last_build,
         last_ended_build,
-        needs_attention,
+        needs_attention: needs_attention.into_iter().map(without_evidence).collect(),
         targets: schedule.targets.iter().map(target).collect(),
         reverify: schedule.reverify.as_ref().map(|cron| cron.source.clone()).unwrap_or_default(),
         rolls_back: schedule.on_failure == OnFailure::RollBack,
         next_reverify: planner::next_reverify(schedule, clock::now()).filter(|_| !paused).map(timestamp_of),
     }
+}
+
+/// A build without the evidence of its failures: with all of it, failed builds of many schedules are more than clients
+/// take in one message.
+fn without_evidence(mut build: v1::Build) -> v1::Build {
+    let of_trials = build.trials.iter_mut().filter_map(|trial| trial.failure.as_mut());
+    for failure in build.failure.iter_mut().chain(of_trials) {
+        failure.evidence.clear();
+    }
+    build
 }
 
 /// A target as the interface has it.
@@ -346,5 +357,39 @@ fn target(target: &Target) -> v1::Target {
         cloud: target.cloud.clone(),
         required: target.required,
         publish: target.publish,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::schedules;
+
+    #[test]
+    fn the_builds_of_a_schedule_are_without_evidence() {
+        let text = "[schedule.web]\nimage.elements = [\"e\"]\ncloud = \"one\"\nserver.flavor = \"m\"\n";
+        let schedules = schedules::parse(Path::new("schedules.toml"), text).unwrap();
+        let failure = v1::Failure {
+            message: "it failed".to_owned(),
+            evidence: "a console".to_owned(),
+            ..v1::Failure::default()
+        };
+        let build = v1::Build {
+            state: v1::BuildState::Failed.into(),
+            failure: Some(failure.clone()),
+            trials: vec![v1::Trial { failure: Some(failure), ..v1::Trial::default() }],
+            ..v1::Build::default()
+        };
+        let told = message(&schedules.schedules[0], None, vec![build.clone()], vec![build]);
+        let builds = told.last_build.iter().chain(&told.last_ended_build).chain(&told.needs_attention);
+        let failures: Vec<_> =
+            builds.flat_map(|build| [build.failure.as_ref(), build.trials[0].failure.as_ref()]).collect();
+        assert_eq!(failures.len(), 6);
+        for failure in failures {
+            let failure = failure.unwrap();
+            assert_eq!((failure.message.as_str(), failure.evidence.as_str()), ("it failed", ""));
+        }
     }
 }

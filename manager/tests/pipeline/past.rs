@@ -100,6 +100,16 @@ fn a_history_of_an_earlier_version_is_shown_as_it_was() {
 }
 
 #[test]
+fn a_history_of_an_earlier_version_is_not_needed_for_what_a_schedule_means() {
+    for dump in kept() {
+        let place = Place::tiny("");
+        load(&dump, &place.state());
+        let said = place.expect(&["verify", "tiny"], 64);
+        assert!(said.contains("it publishes nothing") && !said.contains("schema version"), "{said}");
+    }
+}
+
+#[test]
 fn what_differs_is_found() {
     let then = json!({"id": "x", "stages": [{"name": "building", "detail": "a"}], "agent": null});
     let said = |now: Json| {

@@ -113,7 +113,7 @@ impl Shown {
         html! {
             @if sections.list().is_empty() { (self.lines(whose, 1, self.outline.lines + 1)) }
             @for (index, section) in sections.list().iter().enumerate() {
-                details.part id={ "part-" (index) } open[self.open.contains(&index)]
+                details.part id={ "part-" (section.first) } open[self.open.contains(&index)]
                     data-failing[self.failing == Some(index)] {
                     summary {
                         h3 { (section.name) }
@@ -225,6 +225,9 @@ mod tests {
         let (shown, page) = page(Log::Build, BUILD, PLAIN);
         assert_eq!(sections(&page), (vec!["convert"], 12));
         assert!(shown.is_folded());
+        for section in shown.outline.sections.list() {
+            assert!(page.contains(&format!(" id=\"part-{}\"", section.first)), "{section:?}");
+        }
         let (number, line) =
             (1..).zip(BUILD.lines()).find(|(_, line)| line.contains("Building in /")).unwrap();
         let text = line.split_once(" | ").unwrap().1;

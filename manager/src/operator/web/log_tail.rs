@@ -36,7 +36,7 @@ pub(super) struct News {
 /// What came in one section.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct NewPart {
-    /// Its place among the sections.
+    /// The number of its first line. Its place among the sections depends on how much of a long log was read.
     id: usize,
     /// Empty where the log has no sections.
     name: String,
@@ -100,8 +100,9 @@ impl LogTail {
     fn parted(&self, before: usize, lines: Vec<Line>, total: usize) -> Vec<NewPart> {
         let part = |id, name: &str, told| NewPart { id, name: name.to_owned(), told, lines: Vec::new() };
         let each = self.sections.list().iter().enumerate().skip(before);
-        let mut parts: Vec<_> =
-            each.map(|(id, section)| part(id, &section.name, self.sections.told(id, total))).collect();
+        let mut parts: Vec<_> = each
+            .map(|(place, section)| part(section.first, &section.name, self.sections.told(place, total)))
+            .collect();
         if parts.is_empty() && self.file.log == Log::Agent {
             parts.push(part(0, "", String::new()));
         }
@@ -163,6 +164,24 @@ mod tests {
         assert_eq!(tail.news().unwrap(), None);
         assert_eq!(tail.from(), log.len() as u64);
         assert_eq!(follow(Log::Build, Path::new("/nowhere"), 7).news().unwrap(), None);
+    }
+
+    #[test]
+    fn a_section_is_the_same_however_much_of_the_log_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("build.log");
+        std::fs::write(&path, "2026-11-25 03:00:09.500 | Running hooks from /x/root.d\n").unwrap();
+        for (skipped, before) in [(0, 1), (90, 91), (100, 1)] {
+            let mut sections = Sections::new(Log::Build, skipped);
+            for number in skipped + 1..=100 {
+                sections.line(number, 0, b"2026-11-25 03:00:07.000 | diskimage-builder version 3");
+            }
+            let file = LogFile { log: Log::Build, path: path.clone(), zone: Tz::UTC };
+            let mut tail = LogTail { file, from: 0, lines: 100, begins: true, sections };
+            let parts = tail.news().unwrap().unwrap().parts;
+            let ids: Vec<_> = parts.iter().map(|part| (part.id, part.lines.len())).collect();
+            assert_eq!(ids, [(before, 0), (101, 1)], "{skipped} lines were not read");
+        }
     }
 
     #[test]
