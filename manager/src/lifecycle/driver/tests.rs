@@ -93,7 +93,7 @@ impl Bench {
             cloud: target.cloud.clone(),
             required: target.required,
             stages: words(&Stage::OF_TRIAL),
-            checks: Vec::new(),
+            checks: vec![("artifact".to_owned(), true)],
             image: None,
         };
         let new = NewBuild {
@@ -237,4 +237,23 @@ async fn how_long_trials_wait_does_not_count_for_publishing() {
     // There is no such image on this host.
     assert_eq!(failure.stage, Stage::Publishing.word(), "{failure:?}");
     assert_ne!(failure.reason, Reason::TotalTimeout.word(), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_check_of_the_image_that_has_failed_decides_though_the_server_was_lost() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "web").await;
+    let key = TrialKey { build_id: id.clone(), position: 0 };
+    let moves = (TrialState::Waiting, TrialState::Uploading);
+    bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+    let outcome = v1::CheckOutcome::Fail.into();
+    let check = v1::Check { name: "artifact".to_owned(), outcome, ..v1::Check::default() };
+    bench.history.record_checks(&key, vec![check]).await.unwrap();
+    let moves = (TrialState::Uploading, TrialState::Booting);
+    bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+    manager.recover().await.unwrap();
+    let build = bench.ended(&id).await;
+    assert_eq!((build.state(), build.trials[0].attempt), (BuildState::Failed, 1), "{build:?}");
+    assert_eq!(build.failure.unwrap().reason, Reason::CheckFailed.word());
 }

@@ -103,8 +103,5 @@ fn what_has_changed_is_named() {
     let changes: Vec<Change> = (0..8).map(change).collect();
     let text = said(&changes);
     assert!(text.starts_with("packages have changed: p0 2 would be new, p1 1 would be 2, "), "{text}");
-    assert!(
-        text.ends_with(", and 3 more") && said(&changes[7..]).ends_with("p7 would be removed"),
-        "{text}"
-    );
+    assert!(text.ends_with(", and 3 more") && said(&changes[7..]).ends_with("p7 would be removed"), "{text}");
 }
