@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image_manager_proto::v1::{TrialState, Trigger};
+use image_manager_proto::v1::{self, TrialState, Trigger};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -176,6 +176,8 @@ async fn a_stop_leaves_a_trial_that_waits_for_its_retry_to_the_next_manager() {
     let trial = &build.trials[0];
     assert_eq!((build.state(), trial.state(), trial.attempt), (BuildState::Trying, TrialState::Waiting, 2));
     assert!(build.finished_at.is_none() && trial.retry_at.is_some(), "{build:?}");
+    let resumed = bench.history.resume_build(&id).await.unwrap();
+    assert_eq!(resumed, 1, "a stop does not count as a resumption that came to nothing");
 
     let next = bench.manager().await;
     assert_eq!(next.recover().await.unwrap(), 1);
