@@ -13,6 +13,7 @@ use crate::cloud::local::{LocalCloud, LocalSettings};
 use crate::gateway::{Gateway, GatewaySettings};
 use crate::history::{ArtifactRecord, NewBuild, NewTrial, Principal};
 use crate::lifecycle::artifact::digest_of;
+use crate::lifecycle::settings::files;
 use crate::lifecycle::{Manager, Parts, TriggerOptions};
 use crate::schedules;
 
@@ -29,6 +30,9 @@ checks = {}
 [schedule.web]
 retry = 3
 [schedule.other]
+[schedule.strict]
+fail_fast = true
+checks = { artifact = {} }
 [schedule.late]
 timeouts.total = "1s"
 publish = { name = "late" }
@@ -258,4 +262,47 @@ async fn a_check_of_the_image_that_has_failed_decides_though_the_server_was_lost
     let build = bench.ended(&id).await;
     assert_eq!((build.state(), build.trials[0].attempt), (BuildState::Failed, 1), "{build:?}");
     assert_eq!(build.failure.unwrap().reason, Reason::CheckFailed.word());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_resumed_is_judged_first() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "strict").await;
+    let directory = files::directory(&bench.directory.path().join("state"), &id);
+    std::fs::create_dir_all(&directory).unwrap();
+    let seen = r#"{"Ok": {"private_keys": ["/root/.ssh/id_ed25519"]}}"#;
+    std::fs::write(directory.join(files::INSPECTION), seen).unwrap();
+    let key = TrialKey { build_id: id.clone(), position: 0 };
+    let moves = (TrialState::Waiting, TrialState::Uploading);
+    bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+    manager.recover().await.unwrap();
+    let failure = bench.ended(&id).await.failure.unwrap();
+    assert_eq!(failure.reason, Reason::CheckFailed.word());
+    assert!(failure.message.contains("fail_fast: it was not uploaded"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_stop_leaves_an_upload_to_the_next_manager() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "other").await;
+    // Whoever reads it waits.
+    let artifact = bench.directory.path().join("image");
+    nix::unistd::mkfifo(&artifact, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    manager.recover().await.unwrap();
+    let uploads = async {
+        while bench.build(&id).await.trials[0].state() != TrialState::Uploading {
+            tokio::time::sleep(SOON / 4).await;
+        }
+    };
+    timeout(LIMIT, uploads).await.unwrap();
+    manager.shut_down(LIMIT).await;
+    let after = bench.build(&id).await;
+    // Nobody may wait for ever.
+    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&artifact).unwrap();
+    std::fs::remove_file(&artifact).unwrap();
+    drop(writer);
+    assert_eq!(after.trials[0].state(), TrialState::Uploading, "{after:?}");
+    assert!(after.failure.is_none() && after.finished_at.is_none(), "{after:?}");
 }
