@@ -124,7 +124,7 @@ impl Trial {
     }
 
     /// Brings the trial to its end. One that errored is made again on the same artifact, as often as the schedule says.
-    /// `None`: the manager stops while it waits, and the next one goes on with it.
+    /// `None`: the manager stops while it waits or uploads, and the next one goes on with it.
     pub(super) async fn run(mut self, mut start: TrialStart) -> Option<Ended> {
         loop {
             if let TrialStart::Waiting { retry_at: Some(at) } = &start {
