@@ -71,27 +71,45 @@ pub(super) async fn change(
         text::remark(&left);
     }
     done.retain(|one| asked.was_begun_as(one));
-    let images = if done.is_empty() {
-        let by = Principal::this_process();
-        let changed = match asked {
-            Asked::RollBack(request) => publications.roll_back(request, by).await,
-            Asked::Promote(request) => publications.promote(request, by).await,
-            Asked::Revoke(request) => publications.revoke(request, by).await,
-        };
-        if changed.as_ref().is_err_and(ChangeError::is_begun) {
+    let finished =
+        if done.is_empty() { None } else { Some(publications.done(&done).await.map_err(Trouble::errored)?) };
+    let by = Principal::this_process();
+    let changed = match (asked, finished) {
+        (Asked::Revoke(request), finished) => revoke(&publications, request, finished).await,
+        (_, Some(finished)) => {
             text::remark(
-                "the next `image-manager serve`, `run`, or one of these verbs finishes what was begun",
+                "this change was begun earlier and was interrupted: it is finished now, and nothing else was done",
             );
+            Ok(finished)
         }
-        changed.map_err(trouble)?
-    } else {
-        text::remark(
-            "this change was begun earlier and was interrupted: it is finished now, and nothing else was done",
-        );
-        publications.done(&done).await.map_err(Trouble::errored)?
+        (Asked::RollBack(request), None) => publications.roll_back(request, by).await,
+        (Asked::Promote(request), None) => publications.promote(request, by).await,
     };
+    if changed.as_ref().is_err_and(ChangeError::is_begun) {
+        text::remark("the next `image-manager serve`, `run`, or one of these verbs finishes what was begun");
+    }
+    let images = changed.map_err(trouble)?;
     if history.notices_wanted().await.map_err(Trouble::errored)? {
         text::remark("the next `image-manager serve` that has a webhook notifies it");
+    }
+    Ok(images)
+}
+
+/// Revokes what is not revoked yet of a build's images. `finished`: what was begun earlier is done now, in some of the clouds;
+/// others may have the image still.
+async fn revoke(
+    publications: &Publications,
+    request: v1::RevokeBuildRequest,
+    finished: Option<Vec<v1::Publication>>,
+) -> Result<Vec<v1::Publication>, ChangeError> {
+    let changed = publications.revoke(request, Principal::this_process()).await;
+    let Some(mut images) = finished else { return changed };
+    text::remark("a part of this change was begun earlier and was interrupted: it is finished now");
+    match changed {
+        Ok(others) => images.extend(others),
+        // Nothing was left.
+        Err(ChangeError::NotPublished(_)) => {}
+        Err(error) => return Err(error),
     }
     Ok(images)
 }
@@ -125,7 +143,45 @@ fn trouble(error: ChangeError) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::NewHandover;
+    use crate::history::{NewBuild, NewHandover};
+
+    #[tokio::test]
+    async fn what_was_begun_in_one_cloud_is_not_all_of_a_revocation() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        for id in ["019a", "019b"] {
+            let new = NewBuild {
+                requested_by: Principal::Manager,
+                id: id.to_owned(),
+                schedule: format!("of-{id}"),
+                trigger: v1::Trigger::Cli,
+                stages: (vec!["building"], Vec::new()),
+                trials: Vec::new(),
+                fired_at: None,
+                retry_of: None,
+                forced: false,
+                verification: None,
+            };
+            history.create_build(new).await.unwrap();
+            let (name, sha512) = ("web".to_owned(), id.to_owned());
+            let image = v1::Image { id: id.to_owned(), name, sha512, ..v1::Image::default() };
+            history.record_published(id, "far", image, "/there").await.unwrap();
+        }
+        let publications = Publications::open(history, BTreeMap::new());
+        let request = |cloud: &str| v1::RevokeBuildRequest {
+            build: "019b".to_owned(),
+            reason: "leaked key".to_owned(),
+            cloud: cloud.to_owned(),
+        };
+        let finished =
+            || Some(vec![v1::Publication { cloud: "here".to_owned(), ..v1::Publication::default() }]);
+        let none = revoke(&publications, request("here"), None).await.unwrap_err();
+        assert!(matches!(none, ChangeError::NotPublished(_)), "{none}");
+        let all = revoke(&publications, request("here"), finished()).await.unwrap();
+        assert_eq!(all, finished().unwrap(), "nothing was left");
+        let error = revoke(&publications, request(""), finished()).await.unwrap_err();
+        assert!(error.to_string().contains("\"far\" is not configured"), "{error}");
+    }
 
     #[test]
     fn only_what_was_begun_is_not_done_again() {

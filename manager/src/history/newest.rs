@@ -14,6 +14,13 @@ const MOST: u32 = 100;
 /// Of so many the trials are read: the newest is under way or has ended, and the one before has ended in any case.
 const WITH_TRIALS: usize = 2;
 
+/// The newest build of the schedule ?1 that is in the state ?2, and newer than the build ?3.
+pub(super) const NEWEST_BUILD: &str = "SELECT id FROM build INDEXED BY build_by_schedule_state
+    WHERE schedule = ?1 AND state = ?2 AND id > ?3 AND verification IS NULL ORDER BY id DESC LIMIT 1";
+/// The same of verifications.
+pub(super) const NEWEST_VERIFICATION: &str = "SELECT id FROM build INDEXED BY build_by_verification
+    WHERE schedule = ?1 AND state = ?2 AND id > ?3 AND verification IS NOT NULL ORDER BY id DESC LIMIT 1";
+
 impl History {
     /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason and
     /// times only, and the trials of the newest two.
@@ -121,24 +128,14 @@ fn without_a_pass_since(
         .optional()?;
     let passed = passed.unwrap_or_default();
     let (mut build, mut verification) = (None::<String>, None::<String>);
-    let mut since = connection.prepare_cached(
-        "SELECT id, verification IS NOT NULL FROM build INDEXED BY build_by_schedule_state
-         WHERE schedule = ?1 AND state = ?2 AND id > ?3 ORDER BY id DESC",
-    )?;
+    let newest = |sql: &str, state: &str| -> Result<Option<String>, HistoryError> {
+        let mut since = connection.prepare_cached(sql)?;
+        Ok(since.query_row([schedule, state, passed.as_str()], |row| row.get(0)).optional()?)
+    };
     for state in ["failed", "errored"] {
-        let mut rows = since.query([schedule, state, passed.as_str()])?;
-        let (mut of_build, mut of_verification) = (None, None);
-        while (of_build.is_none() || of_verification.is_none())
-            && let Some(row) = rows.next()?
-        {
-            let newest = if row.get(1)? { &mut of_verification } else { &mut of_build };
-            if newest.is_none() {
-                *newest = Some(row.get(0)?);
-            }
-        }
         // Ids sort by time, and none is before all of them.
-        build = build.max(of_build);
-        verification = verification.max(of_verification);
+        build = build.max(newest(NEWEST_BUILD, state)?);
+        verification = verification.max(newest(NEWEST_VERIFICATION, state)?);
     }
     if let Some(id) = &verification {
         // Since the last build that passed only verifications have. One of another image says nothing of this one.

@@ -41,6 +41,21 @@ async fn what_is_looked_for_among_millions_is_found_by_an_index() {
     }
     let ends = plan(resolution::CONTAINS.to_owned()).await;
     assert!(ends.contains("build_by_last_part (") && ends.contains("build_by_end ("), "{ends}");
+    let promoted = plan(publications::promoted_question()).await;
+    for index in
+        ["publication_one_current", "audit_promoted (subject=? AND build_id=?)", "(name=? AND cloud=?)"]
+    {
+        assert!(promoted.contains(index), "{index}: {promoted}");
+    }
+    assert!(!promoted.contains("TEMP B-TREE"), "{promoted}");
+    for (sql, index) in [
+        (newest::NEWEST_BUILD, "build_by_schedule_state"),
+        (newest::NEWEST_VERIFICATION, "build_by_verification"),
+    ] {
+        let found = plan(sql.to_owned()).await;
+        assert!(found.contains(&format!("{index} (schedule=? AND state=? AND id>?)")), "{found}");
+        assert!(!found.contains("TEMP B-TREE"), "{found}");
+    }
     let audit = plan(audit::NEWEST.to_owned()).await;
     assert!(audit.contains("SEARCH") && !audit.contains("TEMP B-TREE"), "{audit}");
 }

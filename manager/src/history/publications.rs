@@ -3,7 +3,6 @@
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::audit::Action;
 use super::builds::signed;
 use super::names::Named as _;
 use super::{History, HistoryError, confirmed, now_ms, verified};
@@ -101,15 +100,8 @@ impl History {
     /// The current images of names that were only ever given by promoting: no build has published under them there.
     pub async fn promoted_names(&self) -> Result<Vec<v1::Publication>, HistoryError> {
         self.read(|connection| {
-            // How an image got its name last says nothing of how it got it first; the audit trail does.
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM publication WHERE state = 'current' AND (name, cloud) NOT IN
-                    (SELECT name, cloud FROM publication WHERE kind = 'published' OR (name, build_id) NOT IN
-                        (SELECT subject, build_id FROM audit WHERE action = ?1 AND build_id IS NOT NULL))
-                 ORDER BY name, cloud LIMIT ?2"
-            ))?;
-            let values = params![Action::ImagePromoted.word(), PublicationFilter::MOST];
-            Ok(statement.query_map(values, publication)?.collect::<Result<_, _>>()?)
+            let mut statement = connection.prepare_cached(&promoted_question())?;
+            Ok(statement.query_map([PublicationFilter::MOST], publication)?.collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -201,6 +193,18 @@ pub(super) fn page_question(filter: &PublicationFilter) -> String {
         "SELECT {COLUMNS} FROM publication INDEXED BY {index} WHERE {}
          ORDER BY name, cloud, state <> 'current', build_id DESC LIMIT ?4 OFFSET ?5",
         conditions.join(" AND ")
+    )
+}
+
+/// The current images of names that no build has published under; ?1: how many. How an image got its name last says nothing
+/// of how it got it first; the audit trail does. The action is said outright, as its index has it.
+pub(super) fn promoted_question() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM publication p INDEXED BY publication_one_current WHERE state = 'current' AND NOT EXISTS
+            (SELECT 1 FROM publication q WHERE q.name = p.name AND q.cloud = p.cloud AND (q.kind = 'published' OR NOT EXISTS
+                (SELECT 1 FROM audit a INDEXED BY audit_promoted
+                 WHERE a.action = 'image.promoted' AND a.subject = q.name AND a.build_id = q.build_id)))
+         ORDER BY name, cloud LIMIT ?1"
     )
 }
 

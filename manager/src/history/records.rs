@@ -163,6 +163,17 @@ impl History {
             })
             .await
     }
+
+    /// Commits that a build is left for another manager as it is. It may be resumed once more for that.
+    pub async fn leave_build(&self, id: &str) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer()?
+            .run("leave_build", move |tx| {
+                tx.execute("UPDATE build SET taken_up = max(taken_up - 1, 0) WHERE id = ?1", [id])?;
+                Ok(())
+            })
+            .await
+    }
 }
 
 /// As [`History::obeys`].

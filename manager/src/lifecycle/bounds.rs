@@ -30,6 +30,11 @@ impl Bounds {
         self.deadline = Some(Instant::now() + self.total);
     }
 
+    /// The time does not run until the next [`Self::begin`].
+    pub(super) fn pause(&mut self) {
+        self.deadline = None;
+    }
+
     /// What an attempt of a trial has: as much as is left of this now. Each attempt has that much anew.
     pub(super) fn rest(&self) -> Duration {
         self.time_left().unwrap_or(self.total)
@@ -95,5 +100,20 @@ impl Bounds {
             failure = self.interrupted() => Err(failure),
             () = std::future::ready(()) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn time_that_is_paused_does_not_run_out() {
+        let mut bounds = Bounds::new(Stop::default(), Duration::from_millis(1));
+        bounds.begin();
+        let failure = tokio::time::timeout(Duration::from_secs(20), bounds.interrupted()).await.unwrap();
+        assert_eq!(failure.reason, Reason::TotalTimeout);
+        bounds.pause();
+        assert!(tokio::time::timeout(Duration::from_millis(50), bounds.interrupted()).await.is_err());
     }
 }

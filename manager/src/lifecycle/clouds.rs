@@ -100,7 +100,8 @@ impl Clouds {
     }
 
     /// Asks each target's cloud whether it can take its trial, until one can. Fails when none can, with what the first
-    /// of them said: one cloud that is down never keeps another from being tried.
+    /// of them said that only lacks room, which it may have later, or else the first: one cloud that is down never keeps
+    /// another from being tried.
     pub(super) async fn preflight(
         &self,
         targets: &[Target],
@@ -141,7 +142,8 @@ impl Clouds {
                 }
             }
         }
-        refused.into_values().next().map_or(Ok(()), Err)
+        let first = refused.into_values().min_by_key(|(_, error)| error.trouble != Trouble::NoRoom);
+        first.map_or(Ok(()), Err)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one task that owns a build and moves it along its stages; its trials have tasks of their own in between.
 
 mod context;
+mod ending;
 #[cfg(test)]
 mod tests;
 
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use image_manager_proto::v1::{self, BuildState, StageState, Verdict};
+use image_manager_proto::v1::{BuildState, StageState, Verdict};
 use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) use self::context::BuildContext;
@@ -23,14 +24,14 @@ use super::publications::Publications;
 use super::resumption::{Resumed, Start, TrialStart};
 use super::room::{Reservation, Room};
 use super::settings::Settings;
-use super::skip::{self, Decision, Reading, Unchanged};
+use super::skip::{self, Decision, Reading};
 use super::stages::{build, publish};
-use super::state::{end_of, is_end, may_move};
+use super::state::may_move;
 use super::stop::Stop;
 use super::trial::{Shared, Trial};
 use super::uploads::Uploads;
 use crate::cloud::incidents::Incidents;
-use crate::history::{Ending, FollowUp, History, HistoryError, Named as _, TrialKey};
+use crate::history::{Ending, History, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
 use crate::schedules::{RetryPolicy, Schedule};
 use crate::stage::Stage;
@@ -110,10 +111,7 @@ impl Driver {
                 let incidents = self.incidents.clone();
                 let outcome = match incidents.watch(Box::pin(self.road(start, place))).await {
                     Ok(Some(outcome)) => outcome,
-                    Ok(None) => {
-                        tracing::info!(build = self.id, "left for the next start to go on with");
-                        return;
-                    }
+                    Ok(None) => return self.leave().await,
                     Err(failure) => Outcome::of(&failure, self.state.word()),
                 };
                 self.conclude(outcome).await;
@@ -281,90 +279,6 @@ impl Driver {
         self.state = to;
         tracing::info!(build = self.id, schedule = self.schedule.name, state = to.word());
         self.context.records.tell_build(&self.id).await;
-    }
-
-    /// Records the verdict, takes everything away, and ends the build.
-    async fn conclude(&mut self, outcome: Outcome) {
-        let stage = self.state.word();
-        let ended = if outcome.failed_in(stage) { StageState::Failed } else { StageState::Done };
-        if let Some(failure) = &outcome.failure {
-            let (reason, stage) = (&failure.reason, &failure.stage);
-            tracing::warn!(build = self.id, reason, stage, "{}", failure.message);
-        }
-        let detail = self.incidents.append_to(&outcome.detail);
-        let decided = Some((outcome.verdict, outcome.failure));
-        self.insist(BuildState::CleaningUp, decided, ended, detail).await;
-        let (ended, detail) = self.context.cleaner.clean_up(&self.id, None).await;
-        self.insist(end_of(outcome.verdict), None, ended, detail).await;
-        skip::drop_superseded(self).await;
-    }
-
-    /// Ends a build that need not be made, however often that takes.
-    async fn skip(&mut self, unchanged: &Unchanged) {
-        let Unchanged { since, sentence } = unchanged;
-        while let Err(error) = self.history().skip_build(&self.id, since, sentence).await {
-            tracing::error!(build = self.id, "cannot write the history: {error}");
-            if self.context.shutdown.is_ending() {
-                return;
-            }
-            tokio::time::sleep(INSIST).await;
-        }
-        self.arrived(BuildState::Skipped).await;
-        self.context.records.announce_end(&self.id, &self.schedule.name, FollowUp::default()).await;
-    }
-
-    /// Ends a build that never began: nothing was made.
-    async fn leave_queue(&mut self, failure: &Failure) {
-        let message = failure.to_message(BuildState::Queued.word());
-        let verdict = Some((failure.verdict(), Some(message)));
-        self.insist(end_of(failure.verdict()), verdict, StageState::Skipped, String::new()).await;
-    }
-
-    /// Commits a move towards the end, however often that takes: a history that cannot be written for a while
-    /// (a full disk) must not leave a build that nobody ends. Only a manager that is stopping gives up; then
-    /// the next start takes the build up.
-    async fn insist(
-        &mut self,
-        to: BuildState,
-        verdict: Option<(Verdict, Option<v1::Failure>)>,
-        ended: StageState,
-        detail: String,
-    ) {
-        loop {
-            let cancelled = matches!(verdict, Some((Verdict::Unspecified, _)));
-            let cancelled_by = if cancelled { self.bounds.stop().cancelled_by() } else { None };
-            let ending = Ending { state: ended, detail: detail.clone(), cancelled_by };
-            match self.move_towards_end(to, verdict.clone(), ending).await {
-                Ok(follow_up) => {
-                    self.arrived(to).await;
-                    if is_end(to) {
-                        self.context.records.announce_end(&self.id, &self.schedule.name, follow_up).await;
-                    }
-                    return;
-                }
-                Err(error) => tracing::error!(build = self.id, "cannot write the history: {error}"),
-            }
-            if self.context.shutdown.is_ending() {
-                return;
-            }
-            tokio::time::sleep(INSIST).await;
-        }
-    }
-
-    async fn move_towards_end(
-        &self,
-        to: BuildState,
-        verdict: Option<(Verdict, Option<v1::Failure>)>,
-        ending: Ending,
-    ) -> Result<FollowUp, HistoryError> {
-        let history = self.history();
-        if is_end(to) {
-            // By the file as it is now: nothing follows for a schedule that was taken out meanwhile.
-            let policy = self.context.schedules.policy(&self.schedule.name);
-            return history.finish(&self.id, (self.state, to), verdict, ending, policy).await;
-        }
-        history.conclude(&self.id, self.state, to, verdict, ending).await?;
-        Ok(FollowUp::default())
     }
 
     /// The history.

@@ -193,10 +193,13 @@ impl Resumption {
                 TrialStart::Waiting { retry_at: trial.retry_at.as_ref().map(milliseconds) }
             }
             TrialState::Uploading => TrialStart::Uploading,
-            TrialState::Booting => self
-                .resume_boot(key, trial, image.clone())
-                .await?
-                .unwrap_or_else(|why| TrialStart::Broken(interrupted(state, &why))),
+            TrialState::Booting => match self.resume_boot(key, trial, image.clone()).await? {
+                Ok(booting) => booting,
+                Err(why) => {
+                    let lost = interrupted(state, &why);
+                    TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
+                }
+            },
             TrialState::CleaningUp => {
                 TrialStart::CleaningUp(Ended::of_record(trial, target.publish, image.clone()))
             }
@@ -239,8 +242,9 @@ impl Resumption {
         Ok(Ok(TrialStart::Booting { image, server, agent, claim: record.claim }))
     }
 
-    /// A required check that had failed before the manager was gone decides. One of the network is repeated from here
-    /// first, by the schedule as it is now; it counts for nothing when the schedule asks for other checks.
+    /// A required check that had failed before the manager was gone decides: those of the image itself are known before
+    /// the upload. One of the network is repeated from here first, by the schedule as it is now; it counts for nothing
+    /// when the schedule asks for other checks.
     pub(super) async fn decided(
         &self,
         schedule: Option<&Schedule>,
@@ -248,9 +252,6 @@ impl Resumption {
         trial: &v1::Trial,
         interrupted: Failure,
     ) -> Result<Failure, HistoryError> {
-        if trial.state() != TrialState::Verifying {
-            return Ok(interrupted);
-        }
         let target =
             schedule.and_then(|schedule| schedule.targets.iter().find(|target| target.name == trial.target));
         let asked = schedule.zip(target);

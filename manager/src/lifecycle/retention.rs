@@ -1,7 +1,7 @@
 //! Taking away the logs of old builds. Their rows in the history stay.
 //!
 //! A build's directory goes as a whole: its logs and its list of packages. The list of packages of one whose image is
-//! published stays for as long as the image does. Only directories that are named by a
+//! published, and what was found in the image, stay for as long as the image does. Only directories that are named by a
 //! build of the history that has ended are touched.
 
 use std::path::{Path, PathBuf};
@@ -107,11 +107,13 @@ async fn take_away(
         }
         let path = files::directory(state, &build.to_string());
         let id = build.to_string();
-        // The last good build is compared with the next one by the one, and what a published image consists of is in the
-        // other, however old its logs are.
+        // The last good build is compared with the next one by the one, what a published image consists of is in the other,
+        // and what was found in it is asked for when it is verified again, however old its logs are.
         let compared = history.has_packages(&id).await?.then_some(unchanged::FILE);
-        let published = history.is_published(&id).await?.then_some(files::MANIFEST);
-        match remove(&path, &[compared, published]).await {
+        let published = history.is_published(&id).await?;
+        let [manifest, inspection] =
+            [files::MANIFEST, files::INSPECTION].map(|file| published.then_some(file));
+        match remove(&path, &[compared, manifest, inspection]).await {
             Ok(0) => {}
             Ok(left) => {
                 let bytes = bytes.min(left);
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_published_image_keeps_its_list_of_packages() {
+    async fn a_published_image_keeps_its_list_of_packages_and_what_was_found_in_it() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path();
         let (history, ids) = builds(state, 3).await;
@@ -280,10 +282,14 @@ mod tests {
         history.record_published(&ids[0], "local", image, "").await.unwrap();
         let manifest = files::directory(state, &ids[0]).join(files::MANIFEST);
         std::fs::write(&manifest, "[]").unwrap();
+        let inspection = manifest.with_file_name(files::INSPECTION);
+        std::fs::write(&inspection, "{}").unwrap();
         let none = Retention { age: None, room: Some(0) };
         let now = chrono::Utc::now().timestamp_millis();
         assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 2);
-        assert!(manifest.exists() && !manifest.with_file_name(files::BUILD_LOG).exists());
+        assert!(
+            inspection.exists() && manifest.exists() && !manifest.with_file_name(files::BUILD_LOG).exists()
+        );
         assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 0, "it is said once");
         assert_eq!(there(state, &ids), [true, false, true]);
     }

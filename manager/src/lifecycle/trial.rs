@@ -124,7 +124,7 @@ impl Trial {
     }
 
     /// Brings the trial to its end. One that errored is made again on the same artifact, as often as the schedule says.
-    /// `None`: the manager stops while it waits, and the next one goes on with it.
+    /// `None`: the manager stops while it waits or uploads, and the next one goes on with it.
     pub(super) async fn run(mut self, mut start: TrialStart) -> Option<Ended> {
         loop {
             if let TrialStart::Waiting { retry_at: Some(at) } = &start {
@@ -147,6 +147,9 @@ impl Trial {
                     self.bounds = self.bounds.of_attempt(self.shared.rest);
                     let incidents = self.incidents.clone();
                     let outcome = incidents.watch(Box::pin(self.attempt_with_control(start))).await;
+                    if self.is_cut_upload(&outcome) {
+                        return None;
+                    }
                     let ended = self.decide(outcome).await;
                     (ended, self.clean().await)
                 }
@@ -167,6 +170,12 @@ impl Trial {
     /// is left of an earlier one, such as the image, is in the ledger, and the next manager's.
     fn may_be_left(&self) -> bool {
         self.shared.resumable && self.bounds.stop().is_shutdown()
+    }
+
+    /// Whether the manager's stop has cut an upload off: the next one removes what came of it, and uploads again.
+    fn is_cut_upload(&self, outcome: &Result<(Image, String), Failure>) -> bool {
+        let cut = outcome.as_ref().is_err_and(|failure| failure.reason == Reason::Interrupted);
+        cut && self.state == TrialState::Uploading && self.may_be_left()
     }
 
     /// One attempt. An image that ends without a word is told from a target that does not work.
@@ -214,6 +223,8 @@ impl Trial {
                 self.with_image(image).await
             }
             TrialStart::Uploading => {
+                // Whoever was killed here may not have come to it.
+                self.judge_artifact().await?;
                 let image = upload::run(self).await?;
                 self.with_image(image).await
             }

@@ -8,3 +8,9 @@ CREATE INDEX build_by_end ON build (substr(id, -4));
 
 -- The images that are there still, in the order in which they are listed. Those that are gone are many times as many.
 CREATE INDEX publication_there ON publication (name, cloud, state <> 'current', build_id DESC) WHERE state <> 'removed';
+
+-- Whether an image was given a name by promoting is asked of all that happened.
+CREATE INDEX audit_promoted ON audit (subject, build_id) WHERE action = 'image.promoted';
+
+-- The newest verification that did not pass, among builds that are many times as many.
+CREATE INDEX build_by_verification ON build (schedule, state, id) WHERE verification IS NOT NULL;

@@ -213,10 +213,12 @@ async fn the_first_cloud_that_can_take_a_build_is_enough() {
 }
 
 #[tokio::test]
-async fn where_no_cloud_can_take_a_build_the_first_target_says_why() {
+async fn where_no_cloud_can_take_a_build_the_first_that_lacks_room_or_else_the_first_says_why() {
     let (clouds, _) = clouds(&[("hangs", Manner::Hangs), ("full", Manner::Refuses(Trouble::NoRoom))]);
-    let (cloud, error) = clouds.preflight(&targets(&["hangs", "full"]), PATIENCE).await.unwrap_err();
+    let (cloud, error) = clouds.preflight(&targets(&["hangs", "elsewhere"]), PATIENCE).await.unwrap_err();
     assert_eq!((cloud.as_str(), error.trouble), ("hangs", Trouble::Timeout));
+    let (cloud, error) = clouds.preflight(&targets(&["hangs", "full"]), PATIENCE).await.unwrap_err();
+    assert_eq!((cloud.as_str(), error.trouble), ("full", Trouble::NoRoom));
     let (cloud, error) = clouds.preflight(&targets(&["full", "elsewhere"]), PATIENCE).await.unwrap_err();
     assert_eq!((cloud.as_str(), error.trouble), ("full", Trouble::NoRoom));
     let found = clouds.found();

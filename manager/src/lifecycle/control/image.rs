@@ -45,7 +45,6 @@ pub(super) async fn find(trial: &Trial) -> Result<Control, Failure> {
     }
     let baked = format!("control-{}", trial.shared.id);
     let making = async {
-        let _alone = trial.control_images().0.lock().await;
         let scratch = trial
             .settings()
             .scratch_directory(&format!("{}--control-{}", trial.shared.id, trial.key.position));
@@ -53,7 +52,12 @@ pub(super) async fn find(trial: &Trial) -> Result<Control, Failure> {
         let owner = (trial.shared.id.as_str(), Some(trial.key.position));
         let row = trial.history().intend(owner, HOST, "scratch", &name).await?;
         trial.history().resource_created(row, &name).await?;
-        let image = match make(trial, &scratch, &baked).await {
+        let made = {
+            let _alone = trial.control_images().0.lock().await;
+            make(trial, &scratch, &baked).await
+        };
+        // Nobody waits for a cloud that is not their own.
+        let image = match made {
             Ok(file) => upload(trial, file).await,
             Err(failure) => Err(failure),
         };

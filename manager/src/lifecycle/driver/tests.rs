@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image_manager_proto::v1::{TrialState, Trigger};
+use image_manager_proto::v1::{self, TrialState, Trigger};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use crate::cloud::local::{LocalCloud, LocalSettings};
 use crate::gateway::{Gateway, GatewaySettings};
 use crate::history::{ArtifactRecord, NewBuild, NewTrial, Principal};
 use crate::lifecycle::artifact::digest_of;
+use crate::lifecycle::settings::files;
 use crate::lifecycle::{Manager, Parts, TriggerOptions};
 use crate::schedules;
 
@@ -29,6 +30,9 @@ checks = {}
 [schedule.web]
 retry = 3
 [schedule.other]
+[schedule.strict]
+fail_fast = true
+checks = { artifact = {} }
 [schedule.late]
 timeouts.total = "1s"
 publish = { name = "late" }
@@ -93,7 +97,7 @@ impl Bench {
             cloud: target.cloud.clone(),
             required: target.required,
             stages: words(&Stage::OF_TRIAL),
-            checks: Vec::new(),
+            checks: vec![("artifact".to_owned(), true)],
             image: None,
         };
         let new = NewBuild {
@@ -176,6 +180,8 @@ async fn a_stop_leaves_a_trial_that_waits_for_its_retry_to_the_next_manager() {
     let trial = &build.trials[0];
     assert_eq!((build.state(), trial.state(), trial.attempt), (BuildState::Trying, TrialState::Waiting, 2));
     assert!(build.finished_at.is_none() && trial.retry_at.is_some(), "{build:?}");
+    let resumed = bench.history.resume_build(&id).await.unwrap();
+    assert_eq!(resumed, 1, "a stop does not count as a resumption that came to nothing");
 
     let next = bench.manager().await;
     assert_eq!(next.recover().await.unwrap(), 1);
@@ -237,4 +243,66 @@ async fn how_long_trials_wait_does_not_count_for_publishing() {
     // There is no such image on this host.
     assert_eq!(failure.stage, Stage::Publishing.word(), "{failure:?}");
     assert_ne!(failure.reason, Reason::TotalTimeout.word(), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_check_of_the_image_that_has_failed_decides_though_the_server_was_lost() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "web").await;
+    let key = TrialKey { build_id: id.clone(), position: 0 };
+    let moves = (TrialState::Waiting, TrialState::Uploading);
+    bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+    let outcome = v1::CheckOutcome::Fail.into();
+    let check = v1::Check { name: "artifact".to_owned(), outcome, ..v1::Check::default() };
+    bench.history.record_checks(&key, vec![check]).await.unwrap();
+    let moves = (TrialState::Uploading, TrialState::Booting);
+    bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+    manager.recover().await.unwrap();
+    let build = bench.ended(&id).await;
+    assert_eq!((build.state(), build.trials[0].attempt), (BuildState::Failed, 1), "{build:?}");
+    assert_eq!(build.failure.unwrap().reason, Reason::CheckFailed.word());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_resumed_is_judged_first() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "strict").await;
+    let directory = files::directory(&bench.directory.path().join("state"), &id);
+    std::fs::create_dir_all(&directory).unwrap();
+    let seen = r#"{"Ok": {"private_keys": ["/root/.ssh/id_ed25519"]}}"#;
+    std::fs::write(directory.join(files::INSPECTION), seen).unwrap();
+    let key = TrialKey { build_id: id.clone(), position: 0 };
+    let moves = (TrialState::Waiting, TrialState::Uploading);
+    bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+    manager.recover().await.unwrap();
+    let failure = bench.ended(&id).await.failure.unwrap();
+    assert_eq!(failure.reason, Reason::CheckFailed.word());
+    assert!(failure.message.contains("fail_fast: it was not uploaded"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_stop_leaves_an_upload_to_the_next_manager() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "other").await;
+    // Whoever reads it waits.
+    let artifact = bench.directory.path().join("image");
+    nix::unistd::mkfifo(&artifact, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    manager.recover().await.unwrap();
+    let uploads = async {
+        while bench.build(&id).await.trials[0].state() != TrialState::Uploading {
+            tokio::time::sleep(SOON / 4).await;
+        }
+    };
+    timeout(LIMIT, uploads).await.unwrap();
+    manager.shut_down(LIMIT).await;
+    let after = bench.build(&id).await;
+    // Nobody may wait for ever.
+    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&artifact).unwrap();
+    std::fs::remove_file(&artifact).unwrap();
+    drop(writer);
+    assert_eq!(after.trials[0].state(), TrialState::Uploading, "{after:?}");
+    assert!(after.failure.is_none() && after.finished_at.is_none(), "{after:?}");
 }

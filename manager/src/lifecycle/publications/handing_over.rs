@@ -81,9 +81,17 @@ impl Publications {
         self.hand_over_alone(handover).await
     }
 
-    /// One step: the cloud, then the history.
+    /// One step; one that could not be begun is not tried again.
     pub(super) async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let id = handover.id;
+        let done = self.try_step(handover.id).await;
+        if let Err(ChangeError::Cloud { begun: false, .. }) = &done {
+            self.history.drop_handover(handover.id).await?;
+        }
+        done
+    }
+
+    /// One step: the cloud, then the history.
+    pub(super) async fn try_step(&self, id: i64) -> Result<(), ChangeError> {
         // The second time for another image, where the first one cannot have the name any more.
         for last in [false, true] {
             let Some(handover) = self.history.handover(id).await? else { return Ok(()) };
@@ -96,9 +104,6 @@ impl Publications {
             let begun = !matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
             if !begun && !last && self.redirect(&handover).await? {
                 continue;
-            }
-            if !begun {
-                self.history.drop_handover(id).await?;
             }
             return Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun });
         }

@@ -27,7 +27,8 @@ const FIRST: Duration = Duration::from_mins(2);
 
 impl Publications {
     /// How a build is about to publish in a cloud whose names are its own: it says which image had the name last, and has
-    /// revoked by then what is to be revoked there.
+    /// revoked by then what is to be revoked there. Where that could not be done every image stays: one that is not marked
+    /// yet would be kept instead of a good one.
     pub(in crate::lifecycle) async fn before_publishing(
         &self,
         publish: &Publish,
@@ -37,7 +38,15 @@ impl Publications {
         self.revoke_what_is_left(&publish.name, cloud).await?;
         let images = self.images_of(&publish.name, cloud).await?;
         let last = had_it_last(&images, Some(build)).map(|row| row.sha512.clone());
-        Ok(Publication { last, ..Publication::of(publish) })
+        let publication = Publication { last, ..Publication::of(publish) };
+        let keep = if self.is_changing(&publish.name, cloud).await? { u32::MAX } else { publication.keep };
+        Ok(Publication { keep, ..publication })
+    }
+
+    /// Whether something is still to be done with a name in a cloud.
+    async fn is_changing(&self, name: &str, cloud: &str) -> Result<bool, HistoryError> {
+        let open = self.history.open_handovers().await?;
+        Ok(open.iter().any(|open| open.what.name == name && open.what.cloud == cloud))
     }
 
     /// Looks for older images whose time has come, every hour until `stop`.
@@ -119,8 +128,7 @@ impl Publications {
         }
         // The image that the name is about to go to stays, and one that is to be revoked is not marked yet.
         let name = publication.name.as_str();
-        let open = self.history.open_handovers().await?;
-        if open.iter().any(|open| open.what.name == name && open.what.cloud == cloud_name) {
+        if self.is_changing(name, cloud_name).await? {
             return Ok(());
         }
         let images = self.images_of(name, cloud_name).await?;

@@ -136,15 +136,16 @@ impl Publications {
     }
 
     /// Finishes what was to be revoked of a name, before a build publishes: an image that is not marked yet would be taken for
-    /// a good one, and could keep one that is from staying. The names of the cloud are the caller's.
+    /// a good one, and could keep one that is from staying. What has no other image to give the name to is left for when the
+    /// build's own has it. The names of the cloud are the caller's.
     pub(super) async fn revoke_what_is_left(&self, name: &str, cloud: &str) -> Result<(), HistoryError> {
         for handover in self.history.open_handovers().await? {
             let what = &handover.what;
             if what.revoked.is_none() || what.name != name || what.cloud != cloud {
                 continue;
             }
-            if let Err(error) = self.hand_over_alone(&handover).await {
-                tracing::warn!(name, cloud, "not revoked yet: {error}");
+            if let Err(error) = self.try_step(handover.id).await {
+                tracing::warn!(name, cloud, "not revoked yet: {}", error.begun());
             }
         }
         Ok(())

@@ -173,6 +173,14 @@ async fn an_image_is_revoked_in_one_cloud_alone() {
     assert_eq!(bench.states("web", "far").await, "01b current, 01a previous");
 }
 
+/// How builds publish that keep one older image.
+fn keeps_one() -> schedules::Publish {
+    let text =
+        "[schedule.debian]\nimage.elements = [\"debian-minimal\"]\npublish = { name = \"web\", keep = 1 }\n";
+    let schedules = schedules::parse(Path::new("schedules.toml"), text).unwrap();
+    schedules.schedules[0].publish.clone().unwrap()
+}
+
 /// A build may publish and remove older images before what was begun is finished.
 #[tokio::test]
 async fn what_was_to_be_revoked_and_is_gone_does_not_keep_its_name_busy() {
@@ -255,15 +263,33 @@ async fn a_build_publishes_after_what_is_to_be_revoked_is_marked() {
     bench.roll_back().await.unwrap();
     bench.set_down("here", true);
     assert!(bench.revoke("01c", "").await.unwrap_err().is_begun());
+    let publish = keeps_one();
+    let publication = bench.publications.before_publishing(&publish, "here", "01d").await.unwrap();
+    assert_eq!(publication.keep, u32::MAX, "what is not marked yet may push out no good image");
     bench.set_down("here", false);
-    let text =
-        "[schedule.debian]\nimage.elements = [\"debian-minimal\"]\npublish = { name = \"web\", keep = 1 }\n";
-    let schedules = schedules::parse(Path::new("schedules.toml"), text).unwrap();
-    let publish = schedules.schedules[0].publish.clone().unwrap();
     let publication = bench.publications.before_publishing(&publish, "here", "01d").await.unwrap();
     assert_eq!((publication.keep, publication.last.as_deref()), (1, Some("01b")));
     assert_eq!(bench.asked("here"), ["web to 01b", "revoke 01c"]);
     assert_eq!(bench.open().await, []);
+}
+
+#[tokio::test]
+async fn what_had_no_other_image_to_give_its_name_to_is_revoked_once_a_build_has_published() {
+    let bench = Bench::of(&["here"]);
+    for build in ["01a", "01b"] {
+        bench.publish(build, &["here"]).await;
+    }
+    bench.set_down("here", true);
+    assert!(bench.revoke("01b", "").await.unwrap_err().is_begun());
+    bench.set_down("here", false);
+    bench.clouds["here"].is.lock().unwrap().images.remove("01a");
+    let publication = bench.publications.before_publishing(&keeps_one(), "here", "01c").await.unwrap();
+    assert_eq!((publication.keep, bench.open().await.len()), (u32::MAX, 1));
+    bench.publish("01c", &["here"]).await;
+    let (done, left) = bench.publications.finish_handovers().await;
+    assert_eq!((done.len(), left), (1, Vec::<String>::new()));
+    assert_eq!(bench.states("web", "here").await, "01c current, 01b revoked, 01a removed");
+    assert_eq!(bench.asked("here"), ["revoke 01b"]);
 }
 
 #[tokio::test]

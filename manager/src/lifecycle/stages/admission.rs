@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::cloud::Trouble;
+use crate::cloud::{CloudError, Trouble};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::room::{Lack, Reservation};
@@ -19,6 +19,8 @@ use crate::stage::Stage;
 
 /// How long the cloud may take to say whether it can take the build.
 const PREFLIGHT: Duration = Duration::from_mins(5);
+/// How long the build keeps its place meanwhile.
+const WITH_PLACE: Duration = Duration::from_secs(20);
 /// So that the cloud is told from the clock.
 const SLACK: Duration = Duration::from_secs(5);
 /// How long a build waits for what others may give back, and how often it looks.
@@ -32,7 +34,7 @@ pub(super) async fn wait(
 ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
     let mut patience = Patience::from(Instant::now());
     loop {
-        let lack = match look(driver).await? {
+        let lack = match look(driver, &mut place).await? {
             Ok(reservation) => {
                 // A build has one.
                 let _ = driver.reservation.set(reservation);
@@ -45,34 +47,72 @@ pub(super) async fn wait(
             tracing::info!(build = driver.id, "{detail}");
             driver.events().progress(&driver.id, "", Stage::Building.word(), 0.0, &detail);
         }
+        driver.bounds.pause();
         drop(place.take());
         tokio::select! {
             failure = driver.bounds.interrupted() => return Err(failure),
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
-        let stops = "the manager was told to stop while the build was waiting for room";
-        place = driver.place().await.unwrap_or_else(|| Err(Failure::new(Reason::Interrupted, stops)))?;
-        driver.bounds.begin();
+        place = place_again(driver).await?;
     }
 }
 
-/// Whether the build may begin now.
-async fn look(driver: &Driver) -> Result<Result<Reservation, Lack>, Failure> {
+/// Waits for another place.
+async fn place_again(driver: &mut Driver) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    driver.bounds.pause();
+    let stops = "the manager was told to stop while the build was waiting for room";
+    let place = driver.place().await.unwrap_or_else(|| Err(Failure::new(Reason::Interrupted, stops)))?;
+    driver.bounds.begin();
+    Ok(place)
+}
+
+/// Whether the build may begin now; then it has its place.
+async fn look(
+    driver: &mut Driver,
+    place: &mut Option<OwnedSemaphorePermit>,
+) -> Result<Result<Reservation, Lack>, Failure> {
     let settings = driver.settings();
     let scratch = settings.scratch_directory(&driver.id);
     let made = tokio::fs::create_dir_all(&settings.scratch).await;
     made.map_err(|error| Failure::new(Reason::State, format!("{}: {error}", settings.scratch.display())))?;
-    let targets = &driver.schedule.targets;
-    let late =
-        async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
-    let asked = async { Ok(driver.clouds().preflight(targets, PREFLIGHT).await) };
-    if let Err((_, error)) = driver.bounds.run(PREFLIGHT + SLACK, late, asked).await? {
+    if let Err((_, error)) = ask(driver, place).await? {
         let others = error.trouble == Trouble::NoRoom && driver.room().has_others(&scratch);
         return Ok(Err(Lack { failure: Failure::from(error), others }));
     }
-    let clouds = targets.iter().filter_map(|target| driver.clouds().get(&target.cloud).ok());
+    if place.is_none() {
+        *place = place_again(driver).await?;
+    }
+    let clouds = driver.schedule.targets.iter().filter_map(|target| driver.clouds().get(&target.cloud).ok());
     let images = clouds.collect::<Vec<Arc<_>>>().iter().find_map(|cloud| cloud.image_directory());
     driver.room().admit(&driver.schedule, &scratch, images).await
+}
+
+/// Asks the clouds whether they can take the build. While one hangs, others can make their images.
+async fn ask(
+    driver: &Driver,
+    place: &mut Option<OwnedSemaphorePermit>,
+) -> Result<Result<(), (String, CloudError)>, Failure> {
+    let late =
+        async { Failure::new(Reason::CloudTimeout, "the cloud does not say whether it can take the build") };
+    let asked = async {
+        let answer = driver.clouds().preflight(&driver.schedule.targets, PREFLIGHT);
+        Ok(let_go_after(WITH_PLACE, place, answer).await)
+    };
+    driver.bounds.run(PREFLIGHT + SLACK, late, asked).await
+}
+
+/// Waits for the work, and keeps the place only for as long as this.
+async fn let_go_after<T>(
+    patience: Duration,
+    place: &mut Option<OwnedSemaphorePermit>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = timeout(patience, work.as_mut()).await {
+        return done;
+    }
+    drop(place.take());
+    work.await
 }
 
 /// How long a build waits for what others may give back.
@@ -97,7 +137,22 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Semaphore;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_takes_long_does_not_keep_the_place() {
+        let places = Arc::new(Semaphore::new(1));
+        let mut place = Some(Arc::clone(&places).acquire_owned().await.unwrap());
+        let soon = Duration::from_millis(20);
+        assert_eq!(let_go_after(soon, &mut place, async { 1 }).await, 1);
+        assert!(place.is_some());
+        let until_another_has_it = async { places.acquire().await.map(drop).is_ok() };
+        let done = let_go_after(soon, &mut place, until_another_has_it);
+        assert!(timeout(Duration::from_secs(20), done).await.unwrap());
+        assert!(place.is_none());
+    }
 
     #[test]
     fn what_others_may_give_back_is_waited_for_and_not_for_ever() {
