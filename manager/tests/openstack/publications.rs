@@ -239,24 +239,28 @@ fn a_name_goes_to_other_images_and_is_never_without_one() {
         "that which has another name has this one no more"
     );
     drop(serving);
-    // Nothing is kept; but an older image that a server of the project was made from stays, and is told.
+    what_is_in_use_stays(&lab, &name, &second, [&third, &fourth]);
+    lab.assert_nothing_left();
+}
+
+/// Nothing is kept; but an older image that a server of the project was made from stays, and is told.
+fn what_is_in_use_stays(lab: &Lab, name: &str, used: &Json, others: [&Json; 2]) {
     let more = format!("publish = {{ name = \"{name}\", keep = 0 }}\nchecks = {{}}");
     lab.reschedule(&tiny_schedule("tiny", "lab", &more));
-    make_server(&lab, &image(&lab, &second));
+    make_server(lab, &image(lab, used));
     lab.expect(&["run", "tiny"], 0);
-    let fifth = lab.latest();
-    assert!(has(&fifth, &name));
-    let told = detail_of(&fifth, "publishing");
+    let newest = lab.latest();
+    assert_eq!(image(lab, &newest)["name"], name);
+    let told = detail_of(&newest, "publishing");
     assert!(told.contains("is in use by server im-test-user"), "{told}");
-    assert_eq!(image(&lab, &second)["status"], "active");
-    for build in [&third, &fourth] {
-        assert_eq!(lab.admin.images_of(&id(build)), Vec::<Json>::new(), "it is gone");
+    assert_eq!(image(lab, used)["status"], "active");
+    for build in others {
+        assert_eq!(lab.admin.images_of(build["id"].as_str().unwrap()), Vec::<Json>::new(), "it is gone");
     }
-    let listed = lab.command(&["images", &name, "--format", "json"]).output().unwrap();
+    let listed = lab.command(&["images", name, "--format", "json"]).output().unwrap();
     let listed: Vec<Json> = serde_json::from_slice(&listed.stdout).unwrap();
-    let row = listed.iter().find(|row| row["build_id"] == second["id"]).unwrap();
+    let row = listed.iter().find(|row| row["build_id"] == used["id"]).unwrap();
     assert_eq!(row["state"], "previous", "{row}");
-    lab.assert_nothing_left();
 }
 
 /// A user's server from an image, removed with the lab's other things.

@@ -18,8 +18,8 @@ fn serve<'a>(place: &'a Place, more: &[(&str, &str)]) -> Serving<'a> {
 fn dated(place: &Place) -> Vec<PathBuf> {
     let published = fs::read_dir(place.state().join("images/published")).unwrap().flatten();
     let older = |path: &PathBuf| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        name.starts_with("tiny.") && name.ends_with(".qcow2") && name != "tiny.qcow2"
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        path.extension() == Some("qcow2".as_ref()) && name.starts_with("tiny.")
     };
     let mut dated: Vec<PathBuf> = published.map(|entry| entry.path()).filter(older).collect();
     dated.sort();

@@ -63,6 +63,18 @@ fn stage<'a>(build: &'a Json, name: &str) -> &'a Json {
     build["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == name).unwrap()
 }
 
+/// By another name of an image, that is the one that may be lost.
+fn verify_by_another_name(place: &Place, build: &str) {
+    place.expect(&["promote", build, "--as", "stable"], 0);
+    place.expect(&["verify", "stable"], 1);
+    let failed = place.latest();
+    assert_eq!(failed["trials"][0]["image_of"], build, "{failed}");
+    let told = stage(&failed, "publishing")["detail"].as_str().unwrap();
+    assert!(told.contains("stable on local did not go back"), "{told}");
+    let said = place.expect(&["verify", "stabel"], 64);
+    assert!(said.contains("no schedule \"stabel\""), "{said}");
+}
+
 #[test]
 fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
     let place = Place::tiny(PUBLISH);
@@ -128,15 +140,7 @@ fn a_published_image_is_verified_again_and_keeps_or_loses_its_name() {
     let failed = place.latest();
     let told = stage(&failed, "publishing")["detail"].as_str().unwrap();
     assert!(told.contains("no good image to go back to"), "{told}");
-    // By another name of an image, that is the one that may be lost.
-    place.expect(&["promote", &old, "--as", "stable"], 0);
-    place.expect(&["verify", "stable"], 1);
-    let failed = place.latest();
-    assert_eq!(failed["trials"][0]["image_of"], old.as_str(), "{failed}");
-    let told = stage(&failed, "publishing")["detail"].as_str().unwrap();
-    assert!(told.contains("stable on local did not go back"), "{told}");
-    let said = place.expect(&["verify", "stabel"], 64);
-    assert!(said.contains("no schedule \"stabel\""), "{said}");
+    verify_by_another_name(&place, &old);
     assert_eq!(serving.terminate(), Some(0));
     // Reports are about builds.
     let report = place.run(&["report", "--format", "json"]);
