@@ -169,7 +169,8 @@ impl History {
         let id = id.to_owned();
         self.writer()?
             .run("leave_build", move |tx| {
-                tx.execute("UPDATE build SET taken_up = max(taken_up - 1, 0) WHERE id = ?1", [id])?;
+                // Also of one that was never resumed: being resumed for this brings it back to 0.
+                tx.execute("UPDATE build SET taken_up = taken_up - 1 WHERE id = ?1", [id])?;
                 Ok(())
             })
             .await

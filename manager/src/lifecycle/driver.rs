@@ -2,8 +2,6 @@
 
 mod context;
 mod ending;
-#[cfg(test)]
-mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -95,7 +93,12 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let makes_image = matches!(self.start, Start::Queue);
         // `None`: it waits on, in the history, for the next start.
-        let Some(place) = self.context.place(&self.bounds, makes_image).await else { return };
+        let Some(place) = self.context.place(&self.bounds, makes_image).await else {
+            if self.state != BuildState::Queued {
+                self.leave().await;
+            }
+            return;
+        };
         match place.and_then(|place| self.still_wanted().map(|()| place)) {
             Ok(place) => {
                 self.bounds.begin();
@@ -321,3 +324,6 @@ impl Driver {
         self.settings().build_directory(&self.id)
     }
 }
+
+#[cfg(test)]
+mod tests;

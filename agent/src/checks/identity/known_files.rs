@@ -93,7 +93,9 @@ pub fn proxy_of(line: &str, syntax: Syntax) -> Option<String> {
             (rest.starts_with([' ', '\t', ':', '"'])).then(|| rest.split('"').nth(1))??
         }
         Syntax::Shell => {
-            let (name, value) = small.strip_prefix("export ").unwrap_or(&small).trim().split_once('=')?;
+            let (name, value) = small.split_once('=')?;
+            // `export`, `declare -x` or a condition may stand before it.
+            let name = name.rsplit([' ', '\t', ';', '&', '|', '{']).next()?;
             // Not a pattern of `case`, as in `HTTP_PROXY=*)`.
             let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             (is_name && name.ends_with("_proxy") && name != "no_proxy").then_some(value)?;
@@ -138,6 +140,14 @@ mod tests {
         assert_eq!(shell("no_proxy=localhost"), None);
         assert_eq!(shell("http_proxy="), None);
         assert_eq!(shell("http_proxy=$other"), None);
+        for line in [
+            "declare -x http_proxy=http://p.example:1",
+            "readonly https_proxy='http://p.example:1'",
+            "export\thttp_proxy=http://p.example:1",
+            "[ -n \"$X\" ] || export https_proxy=http://p.example:1",
+        ] {
+            assert_eq!(shell(line).as_deref(), Some("http://p.example:1"), "{line}");
+        }
         // openSUSE's own /etc/profile.d/profile.sh and profile.csh.
         for pattern in ["HTTP_PROXY=*)", "case HTTP_PROXY=*:", "case NO_PROXY=*:"] {
             assert_eq!(shell(pattern), None, "{pattern}");

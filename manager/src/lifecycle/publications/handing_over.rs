@@ -81,13 +81,20 @@ impl Publications {
         self.hand_over_alone(handover).await
     }
 
-    /// One step; one that could not be begun is not tried again.
+    /// One step; one that could not be begun is not tried again. But a revocation is, while a build is under way: it may be
+    /// about to give the name to its image.
     pub(super) async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
         let done = self.try_step(handover.id).await;
-        if let Err(ChangeError::Cloud { begun: false, .. }) = &done {
-            self.history.drop_handover(handover.id).await?;
+        match done {
+            Err(ChangeError::Cloud { cloud, error, begun: false }) => {
+                let waits = handover.what.revoked.is_some() && !self.history.unfinished().await?.is_empty();
+                if !waits {
+                    self.history.drop_handover(handover.id).await?;
+                }
+                Err(ChangeError::Cloud { cloud, error, begun: waits })
+            }
+            done => done,
         }
-        done
     }
 
     /// One step: the cloud, then the history.

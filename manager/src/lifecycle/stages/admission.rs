@@ -32,7 +32,8 @@ pub(super) async fn wait(
     driver: &mut Driver,
     mut place: Option<OwnedSemaphorePermit>,
 ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-    let mut patience = Patience::from(Instant::now());
+    // From the first lack on: a slow cloud uses nothing of it up.
+    let mut patience = None;
     loop {
         let lack = match look(driver, &mut place).await? {
             Ok(reservation) => {
@@ -42,7 +43,8 @@ pub(super) async fn wait(
             }
             Err(lack) => lack,
         };
-        if let Some(missing) = patience.after(lack, Instant::now())? {
+        let now = Instant::now();
+        if let Some(missing) = patience.get_or_insert_with(|| Patience::from(now)).after(lack, now)? {
             let detail = format!("waiting for other builds to give room back: {missing}");
             tracing::info!(build = driver.id, "{detail}");
             driver.events().progress(&driver.id, "", Stage::Building.word(), 0.0, &detail);

@@ -69,6 +69,11 @@ impl Sections {
         new
     }
 
+    /// How many lines before the first that was read.
+    pub(super) fn skipped(&self) -> usize {
+        self.skipped
+    }
+
     /// In their order; none of a log that has no lines, and of what the agent said.
     pub(super) fn list(&self) -> &[Section] {
         &self.list

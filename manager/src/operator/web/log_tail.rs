@@ -100,8 +100,16 @@ impl LogTail {
     fn parted(&self, before: usize, lines: Vec<Line>, total: usize) -> Vec<NewPart> {
         let part = |id, name: &str, told| NewPart { id, name: name.to_owned(), told, lines: Vec::new() };
         let each = self.sections.list().iter().enumerate().skip(before);
+        // A section that began in what was not read is that which the page has last.
+        let unread = self.sections.skipped();
         let mut parts: Vec<_> = each
-            .map(|(place, section)| part(section.first, &section.name, self.sections.told(place, total)))
+            .map(|(place, section)| {
+                if section.first <= unread {
+                    part(0, &section.name, String::new())
+                } else {
+                    part(section.first, &section.name, self.sections.told(place, total))
+                }
+            })
             .collect();
         if parts.is_empty() && self.file.log == Log::Agent {
             parts.push(part(0, "", String::new()));
@@ -171,7 +179,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("build.log");
         std::fs::write(&path, "2026-11-25 03:00:09.500 | Running hooks from /x/root.d\n").unwrap();
-        for (skipped, before) in [(0, 1), (90, 91), (100, 1)] {
+        for (skipped, before) in [(0, 1), (90, 91), (100, 0)] {
             let mut sections = Sections::new(Log::Build, skipped);
             for number in skipped + 1..=100 {
                 sections.line(number, 0, b"2026-11-25 03:00:07.000 | diskimage-builder version 3");

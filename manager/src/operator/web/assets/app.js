@@ -311,7 +311,8 @@ function lineOf({ n, at, text, bad }) {
 function sectionOf({ id, name }) {
   const log = $("#log-lines");
   if (!name) return log;
-  const there = $(`#part-${id}`);
+  // Without an id it is the one that was last when the stream was lost.
+  const there = id ? $(`#part-${id}`) : $$(".part", log).at(-1);
   if (there) return there;
   const section = element("details", "part");
   section.id = `part-${id}`;
