@@ -21,7 +21,7 @@ use crate::text;
 
 /// Where programs are looked for, in this order.
 const PLACES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Most bytes that are kept of what a program writes to one of its streams. More is read and dropped.
 const MOST_OUTPUT: usize = 1 << 20;
 /// So long what it wrote may take to come after its end. Something that it left behind may hold the pipe.
@@ -223,7 +223,7 @@ impl Drop for Group {
 }
 
 /// Reads to the end, and keeps what is not too much.
-async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+pub(super) async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut stream) = stream else { return };
     let mut piece = vec![0; 8 << 10];
     while let Ok(count) = stream.read(&mut piece).await {
@@ -235,7 +235,7 @@ async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     }
 }
 
-fn as_text(bytes: &[u8]) -> String {
+pub(super) fn as_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -22,21 +22,17 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 #[cfg(not(test))]
 use tokio::process::Command;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{CLEARING, MARK};
-use crate::checks::program::Ended;
+use crate::checks::program::{Ended, SEARCH_PATH, as_text, keep};
 
 /// The agent's first argument that makes it a keeper; after it come user, mark and script.
 pub(crate) const FLAG: &str = "--keep-script";
 /// In place of a user with its groups, as in `1000:1000,4`: those of the agent.
 const OWN: &str = "-";
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Most bytes that are kept of what a script writes to one of its streams. More is read and dropped.
-const MOST_OUTPUT: usize = 1 << 20;
 /// So long what a script left behind may go on after its end: a `tee` of its output has something to write yet.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// So long killing may take. What the kernel does not end by then it may never end.
@@ -111,8 +107,7 @@ pub(super) async fn run(script: &Script<'_>, end: Instant) -> Ended {
         Some(Err(error)) => (None, format!("its end is not known: {error}")),
         None => (None, "it did not finish in time".to_owned()),
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended { code, out: text(&out), err: text(&err), broken, late }
+    Ended { code, out: as_text(&out), err: as_text(&err), broken, late }
 }
 
 /// This program once more, by what it was started from: its file may be gone.
@@ -125,19 +120,6 @@ fn keeper(arguments: &[&str], script: &Path) -> Command {
 
 #[cfg(test)]
 use super::tests::keeper;
-
-/// Reads to the end, and keeps what is not too much.
-async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut stream) = stream else { return };
-    let mut piece = vec![0; 8 << 10];
-    while let Ok(count) = stream.read(&mut piece).await {
-        if count == 0 {
-            return;
-        }
-        let room = MOST_OUTPUT.saturating_sub(kept.len()).min(count);
-        kept.extend(piece.iter().take(room));
-    }
-}
 
 /// The keeper, from its arguments to its exit code.
 pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
