@@ -158,6 +158,18 @@ fn pretty_name(os_release: &str) -> String {
     crate::text::one_line(value.unwrap_or_default().trim().trim_matches(['"', '\'']))
 }
 
+/// A guest with these files, below a directory that lasts as long as the first.
+#[cfg(test)]
+pub(crate) fn made_of(files: &[(&str, &str)]) -> (tempfile::TempDir, Guest) {
+    let root = tempfile::tempdir().unwrap();
+    let guest = Guest::below(root.path());
+    for (path, text) in files {
+        std::fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
+        std::fs::write(guest.path(path), text).unwrap();
+    }
+    (root, guest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

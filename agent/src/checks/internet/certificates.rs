@@ -128,16 +128,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    fn guest(files: &[(&str, &str)]) -> (tempfile::TempDir, Guest) {
-        let root = tempfile::tempdir().unwrap();
-        let guest = Guest::below(root.path());
-        for (path, text) in files {
-            fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
-            fs::write(guest.path(path), text).unwrap();
-        }
-        (root, guest)
-    }
+    use crate::guest::made_of as guest;
 
     /// A certificate authority's certificate, as text.
     fn authority() -> String {

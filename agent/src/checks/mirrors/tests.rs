@@ -1,15 +1,5 @@
 use super::*;
-
-/// A guest with these files.
-fn guest(files: &[(&str, &str)]) -> (tempfile::TempDir, Guest) {
-    let root = tempfile::tempdir().unwrap();
-    let guest = Guest::below(root.path());
-    for (path, text) in files {
-        fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
-        fs::write(guest.path(path), text).unwrap();
-    }
-    (root, guest)
-}
+use crate::guest::made_of as guest;
 
 fn of(files: &[(&str, &str)]) -> Mirrors {
     let (_root, guest) = guest(files);

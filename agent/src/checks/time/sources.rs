@@ -173,16 +173,7 @@ mod tests {
 
     use super::*;
     use crate::checks::program::plant;
-
-    fn guest(files: &[(&str, &str)]) -> (tempfile::TempDir, Guest) {
-        let root = tempfile::tempdir().unwrap();
-        let guest = Guest::below(root.path());
-        for (path, text) in files {
-            fs::create_dir_all(guest.path(path).parent().unwrap()).unwrap();
-            fs::write(guest.path(path), text).unwrap();
-        }
-        (root, guest)
-    }
+    use crate::guest::made_of as guest;
 
     async fn servers(service: &str, guest: &Guest) -> Option<Vec<String>> {
         of(guest, &format!("{service}.service"), Instant::now() + Duration::from_secs(10)).await
