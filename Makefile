@@ -1,8 +1,8 @@
 # make demo    installs what is missing, then builds, boots and verifies a real image on this machine
 # make test    installs what is missing, then runs the tests, including those on an OpenStack that it starts on this machine;
 #              the slowest tests are run by the targets below
-# make test-openstack   runs the tests on OpenStack only, including one that make test leaves out: a real Debian that is
-#              tried there and on this host at once
+# make test-openstack   runs the tests on OpenStack only, including two that make test leaves out: a real Debian that is
+#              tried there and on this host at once, and names that go to other images while clients ask for them
 # make test-distributions   builds, boots and checks each distribution that can be had here, and prints a table; then runs the
 #              builds of a real Debian that make test leaves out: some that fail, and one from a repository with a password
 # make test-api   has schemathesis make up requests to /api/v1 for an hour, or API_SECONDS; make test asks the fixed cases
