@@ -15,6 +15,8 @@
 # make bench   measures with a history of a million builds: how fast each verb, RPC and page answers, what an idle manager takes,
 #              and how long an old history takes to be opened. BENCH_BASELINE=PATH compares with another image-manager
 # make bench-road   runs the whole life cycle and the script that teams write in turn, on the testbed's OpenStack, and compares
+# make bench-agent   measures the agent in a real Debian: its file, its memory, and its processor time as instructions that QEMU
+#              counts, beside their limits
 # make fuzz    runs each fuzz target for FUZZ_SECONDS (60)
 # make screenshots   takes a picture of every page at three widths, light and dark, in target/tmp, and renews docs/images
 # make check   runs what every commit must pass: format, lints, unit tests, documents, protos, alerts, elements
@@ -36,7 +38,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions test-api test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions test-api test-package test-reproducible canaries torture life bench bench-road bench-agent fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -137,6 +139,10 @@ bench:
 bench-road: agent build
 	testbed/bench/road $(BENCH_ARGUMENTS)
 
+# Some minutes where the canaries' image has to be built, and a quarter of an hour.
+bench-agent: agent build
+	testbed/agent/measure $(BENCH_ARGUMENTS)
+
 check: lint
 	cargo $(TESTER) --workspace --lib --test documentation
 
@@ -150,6 +156,7 @@ lint: clippy
 	monitoring/check
 	elements/check
 	testbed/canaries/run --test
+	testbed/agent/measure --test
 	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements proto monitoring | xargs -n 1 bash -n
 
 # The OpenStack takes some minutes to be installed once, and 6 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
