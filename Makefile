@@ -117,9 +117,13 @@ install:
 		testbed/tiny-image/build -M -m arm64 -o $(SHARE)/image-manager/control-image/made; \
 	fi
 	$(PROGRAM) man $(SHARE)/man/man1
-	mkdir -p $(SHARE)/bash-completion/completions
-	$(PROGRAM) completions bash | sed 's|$(dir $(abspath $(PROGRAM)))|$(PREFIX)/bin/|' \
-		> $(SHARE)/bash-completion/completions/image-manager
+	for completions in bash:bash-completion/completions/image-manager zsh:zsh/site-functions/_image-manager \
+		fish:fish/vendor_completions.d/image-manager.fish; do \
+		script=$(SHARE)/$${completions#*:}; \
+		mkdir -p $${script%/*} && $(PROGRAM) completions $${completions%%:*} > $$script && \
+		sed -i 's|$(realpath $(PROGRAM))|$(PREFIX)/bin/image-manager|' $$script && \
+		grep -q '$(PREFIX)/bin/image-manager' $$script || exit; \
+	done
 	mkdir -p $(DESTDIR)/etc/systemd/system
 	install -D -m 644 packaging/image-manager.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/image-manager.conf
 	test -n "$(DESTDIR)" || getent passwd image-manager-qemu >/dev/null || \

@@ -113,11 +113,27 @@ fn lintian_finds_no_error_in_the_debian_package() {
         "/usr/bin/image-manager",
         "/usr/lib/image-manager/image-manager-agent",
         "/etc/image-manager/config.env",
+        "/usr/share/man/man1/image-manager.1.gz",
+        "/usr/share/bash-completion/completions/image-manager",
+        "/usr/share/zsh/vendor-completions/_image-manager",
+        "/usr/share/fish/vendor_completions.d/image-manager.fish",
     ] {
         assert!(
             listed.lines().any(|line| line.ends_with(&format!(".{path}"))),
             "{path} is not in it: {listed}"
         );
+    }
+    // Completions ask the program where the package has it, not where it was built.
+    let unpacked = folder.path().join("unpacked");
+    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked));
+    for script in [
+        "bash-completion/completions/image-manager",
+        "zsh/vendor-completions/_image-manager",
+        "fish/vendor_completions.d/image-manager.fish",
+    ] {
+        let script = std::fs::read_to_string(unpacked.join("usr/share").join(script)).unwrap();
+        let asked = script.contains("/usr/bin/image-manager");
+        assert!(asked && !script.contains(folder.path().to_str().unwrap()), "{script}");
     }
     run(Command::new("lintian").args(["--fail-on", "error", "--info", package]));
 }
