@@ -7,6 +7,7 @@
 #              builds of a real Debian that make test leaves out: some that fail, and one from a repository with a password
 # make test-api   has schemathesis make up requests to /api/v1 for an hour, or API_SECONDS; make test asks the fixed cases
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it, and runs lintian
+# make test-readme   does in a fresh Debian what README.md says, word by word
 # make test-reproducible   builds again in another directory: the programs and the package must be identical, byte for byte
 # make canaries   tries real images with one fault each, and good ones; counts false passes, false failures and wrong reasons
 # make torture kills the manager at every commit of builds and of changes to published images, on this host and, where it
@@ -36,7 +37,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions test-api test-package test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions test-api test-package test-readme test-reproducible canaries torture life bench bench-road fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -154,6 +155,7 @@ lint: clippy
 	monitoring/check
 	elements/check
 	testbed/canaries/run --test
+	testbed/readme/walk --list >/dev/null
 	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements proto monitoring | xargs -n 1 bash -n
 
 # The OpenStack takes some minutes to be installed once, and 6 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
@@ -178,6 +180,10 @@ test-api: install-test agent
 # Some minutes, and those of a release build.
 test-package: install-test agent build
 	testbed/debian-package/run
+
+# An hour where QEMU emulates, and 15 GiB. README_ARGUMENTS are those of the program: --target-directory keeps what is compiled.
+test-readme: install-test
+	testbed/readme/run $(README_ARGUMENTS)
 
 # A whole release build more, and 3 GiB. REPRODUCIBLE_DIRECTORY is kept, and the next run goes on in it.
 test-reproducible: agent build
