@@ -138,6 +138,25 @@ fn lintian_finds_no_error_in_the_debian_package() {
     run(Command::new("lintian").args(["--fail-on", "error", "--info", package]));
 }
 
+#[test]
+fn the_bill_of_materials_has_what_is_compiled_into_the_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let bill = folder.path().join("bill.json");
+    // From whatever directory.
+    run(Command::new(file("packaging/sbom")).arg(&bill).current_dir(folder.path()));
+    let bill: serde_json::Value = serde_json::from_slice(&std::fs::read(&bill).unwrap()).unwrap();
+    let components = bill["components"].as_array().unwrap();
+    let is_in_it = |name: &str| components.iter().any(|component| component["name"] == name);
+    for name in ["image-manager", "image-manager-agent", "image-manager-proto", "rusqlite", "serde", "tokio"]
+    {
+        assert!(is_in_it(name), "{name} is not in it");
+    }
+    // A macro, what only macros need, and what only tests need.
+    for name in ["serde_derive", "syn", "proptest"] {
+        assert!(!is_in_it(name), "{name} is in it");
+    }
+}
+
 /// What a program of `setup/install test` prints when it succeeds.
 fn run(command: &mut Command) -> String {
     let output = command.env("LC_ALL", "C.UTF-8").output().expect("setup/install test has installed it");
