@@ -7,6 +7,7 @@
 #              builds of a real Debian that make test leaves out: some that fail, and one from a repository with a password
 # make test-api   has schemathesis make up requests to /api/v1 for an hour, or API_SECONDS; make test asks the fixed cases
 # make test-package   installs the Debian package in a fresh Debian, uses, upgrades and purges it, and runs lintian
+# make test-readme   does in a fresh Debian what README.md says, word by word
 # make test-reproducible   builds again in another directory: the programs and the package must be identical, byte for byte
 # make canaries   tries real images with one fault each, and good ones; counts false passes, false failures and wrong reasons
 # make torture kills the manager at every commit of builds and of changes to published images, on this host and, where it
@@ -38,7 +39,7 @@ PREFIX ?= /usr/local
 # With nextest each test has a process and a deadline of its own; cargo's own runner does without them.
 TESTER := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 
-.PHONY: help demo test test-openstack test-distributions test-api test-package test-reproducible canaries torture life bench bench-road bench-agent fuzz check lint clippy docs screenshots install deb agent build install-build install-test
+.PHONY: help demo test test-openstack test-distributions test-api test-package test-readme test-reproducible canaries torture life bench bench-road bench-agent fuzz check lint clippy docs screenshots install deb agent build install-build install-test
 
 help:
 	@sed -n '/^#$$/q; s/^# //p' Makefile
@@ -119,9 +120,13 @@ install:
 		testbed/tiny-image/build -M -m arm64 -o $(SHARE)/image-manager/control-image/made; \
 	fi
 	$(PROGRAM) man $(SHARE)/man/man1
-	mkdir -p $(SHARE)/bash-completion/completions
-	$(PROGRAM) completions bash | sed 's|$(dir $(abspath $(PROGRAM)))|$(PREFIX)/bin/|' \
-		> $(SHARE)/bash-completion/completions/image-manager
+	for completions in bash:bash-completion/completions/image-manager zsh:zsh/site-functions/_image-manager \
+		fish:fish/vendor_completions.d/image-manager.fish; do \
+		script=$(SHARE)/$${completions#*:}; \
+		mkdir -p $${script%/*} && $(PROGRAM) completions $${completions%%:*} > $$script && \
+		sed -i 's|$(realpath $(PROGRAM))|$(PREFIX)/bin/image-manager|' $$script && \
+		grep -q '$(PREFIX)/bin/image-manager' $$script || exit; \
+	done
 	mkdir -p $(DESTDIR)/etc/systemd/system
 	install -D -m 644 packaging/image-manager.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/image-manager.conf
 	test -n "$(DESTDIR)" || getent passwd image-manager-qemu >/dev/null || \
@@ -157,6 +162,7 @@ lint: clippy
 	elements/check
 	testbed/canaries/run --test
 	testbed/agent/measure --test
+	testbed/readme/walk --list >/dev/null
 	grep -rlIE '^#!/bin/bash' setup testbed fuzz manager/src elements proto monitoring | xargs -n 1 bash -n
 
 # The OpenStack takes some minutes to be installed once, and 6 GiB of memory; IMAGE_MANAGER_TEST_OPENSTACK=0 leaves it out.
@@ -181,6 +187,10 @@ test-api: install-test agent
 # Some minutes, and those of a release build.
 test-package: install-test agent build
 	testbed/debian-package/run
+
+# An hour where QEMU emulates, and 15 GiB. README_ARGUMENTS are those of the program: --target-directory keeps what is compiled.
+test-readme: install-test
+	testbed/readme/run $(README_ARGUMENTS)
 
 # A whole release build more, and 3 GiB. REPRODUCIBLE_DIRECTORY is kept, and the next run goes on in it.
 test-reproducible: agent build

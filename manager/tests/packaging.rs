@@ -113,13 +113,48 @@ fn lintian_finds_no_error_in_the_debian_package() {
         "/usr/bin/image-manager",
         "/usr/lib/image-manager/image-manager-agent",
         "/etc/image-manager/config.env",
+        "/usr/share/man/man1/image-manager.1.gz",
+        "/usr/share/bash-completion/completions/image-manager",
+        "/usr/share/zsh/vendor-completions/_image-manager",
+        "/usr/share/fish/vendor_completions.d/image-manager.fish",
     ] {
         assert!(
             listed.lines().any(|line| line.ends_with(&format!(".{path}"))),
             "{path} is not in it: {listed}"
         );
     }
+    // Completions ask the program where the package has it, not where it was built.
+    let unpacked = folder.path().join("unpacked");
+    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked));
+    for script in [
+        "bash-completion/completions/image-manager",
+        "zsh/vendor-completions/_image-manager",
+        "fish/vendor_completions.d/image-manager.fish",
+    ] {
+        let script = std::fs::read_to_string(unpacked.join("usr/share").join(script)).unwrap();
+        let asked = script.contains("/usr/bin/image-manager");
+        assert!(asked && !script.contains(folder.path().to_str().unwrap()), "{script}");
+    }
     run(Command::new("lintian").args(["--fail-on", "error", "--info", package]));
+}
+
+#[test]
+fn the_bill_of_materials_has_what_is_compiled_into_the_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let bill = folder.path().join("bill.json");
+    // From whatever directory.
+    run(Command::new(file("packaging/sbom")).arg(&bill).current_dir(folder.path()));
+    let bill: serde_json::Value = serde_json::from_slice(&std::fs::read(&bill).unwrap()).unwrap();
+    let components = bill["components"].as_array().unwrap();
+    let is_in_it = |name: &str| components.iter().any(|component| component["name"] == name);
+    for name in ["image-manager", "image-manager-agent", "image-manager-proto", "rusqlite", "serde", "tokio"]
+    {
+        assert!(is_in_it(name), "{name} is not in it");
+    }
+    // A macro, what only macros need, and what only tests need.
+    for name in ["serde_derive", "syn", "proptest"] {
+        assert!(!is_in_it(name), "{name} is in it");
+    }
 }
 
 /// What a program of `setup/install test` prints when it succeeds.

@@ -1,4 +1,7 @@
-//! What can be given on the command line. Every flag has an environment variable of the same name.
+//! What can be given on the command line: a further flag is a field here, or in a file below.
+//!
+//! A flag that an installation sets once has an environment variable of the same name, which config.env.example must
+//! have, too.
 
 mod access;
 mod images;

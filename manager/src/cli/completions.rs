@@ -22,6 +22,13 @@ use crate::untrusted::Untrusted;
 const ASKS: &str = "IMAGE_MANAGER_COMPLETE";
 /// The program's name.
 const PROGRAM: &str = "image-manager";
+/// A file of zsh's `fpath` is run as a function of its own name when it is needed for the first time (zshcompsys(1),
+/// "Autoloaded files"). By then the script has only registered its function: without this nothing is offered that time.
+const FIRST_IN_ZSH: &str = r#"
+if [[ $funcstack[1] == _image-manager ]]; then
+    $_comps[image-manager] "$@"
+fi
+"#;
 /// Builds that are offered, newest first.
 const BUILDS: u32 = 20;
 
@@ -42,6 +49,9 @@ pub(crate) fn run(arguments: &CompletionsArguments) -> Outcome {
         .map_or_else(|_| PROGRAM.to_owned(), |path| path.to_string_lossy().into_owned());
     let mut script = Vec::new();
     shell.write_registration(ASKS, PROGRAM, PROGRAM, &program, &mut script).map_err(Trouble::errored)?;
+    if arguments.shell == Shell::Zsh {
+        script.extend_from_slice(FIRST_IN_ZSH.as_bytes());
+    }
     text::print_document(&String::from_utf8_lossy(&script));
     Ok(Exit::Done)
 }

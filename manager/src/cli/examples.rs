@@ -137,7 +137,9 @@ Rows are kept forever, and cannot be changed or removed.";
 /// For `completions`.
 pub(super) const COMPLETIONS: &str = "\
 Example:
-  source <(image-manager completions bash)";
+  source <(image-manager completions bash)
+
+`make install` and the Debian package put those of bash, zsh and fish where these shells look for them.";
 
 /// For `man`.
 pub(super) const MAN: &str = "\

@@ -1,4 +1,7 @@
 //! The command line, one file a verb.
+//!
+//! A further verb is a file here with its `run`, its arguments and its variant of `Verb` in `arguments`, an arm in
+//! `dispatch`, and the end of its help in `examples`. It prints by `text` only, which escapes what others said.
 
 mod arguments;
 mod audit;

@@ -4,6 +4,9 @@
 //! token talks to that session and to nothing else. The gateway keeps the protocol (order of messages,
 //! heartbeats, bounds); what the messages mean for the build is for the reader of the session's events.
 //! The gateway knows nothing of stages.
+//!
+//! A further message is a field of `agent.proto`, taken in its order by `conversation` here and by `session` in the
+//! agent.
 
 mod attach;
 mod certificate;

@@ -3,6 +3,10 @@
 //! One thread owns the one writing connection; everybody else sends it work through a bounded channel and
 //! waits for the commit. Reads run on read-only connections of their own and never wait for the writer
 //! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
+//!
+//! A further column or table is a file in `migrations/` with the next number, and its line in `schema`; a migration
+//! that has been released is never changed. A further write goes through `Writer::run` with a name of its own, at which
+//! the tests kill the manager; what people do leaves a row in `audit` in the same commit.
 
 mod audit;
 mod builds;

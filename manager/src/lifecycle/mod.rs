@@ -4,6 +4,10 @@
 //! its parts what it is asked. The `queue` takes triggers; one `driver` task then owns a build and moves it along its
 //! `stages`, and one `trial` task each of its trials. Each move is committed to the history before the work it names starts.
 //! Everybody else only reads: the history, or the [`events`].
+//!
+//! What the checks of a trial mean is decided in `stages/judgement`, what its trials mean for a build in `outcome`.
+//! What a new manager does with a build that was cut off is decided in `recovery` and `resumption`: a further state
+//! needs an answer there.
 
 mod agent_log;
 mod agent_program;

@@ -3,6 +3,8 @@
 //! All of it comes from the messages' descriptors: a field that is added to one is here, too.
 //!
 //! It asks the control service itself, so that limits and mistakes are the same.
+//!
+//! A further path is an `Endpoint` in `ENDPOINTS`, the function that answers it, and a line in `ROUTES` of `web`.
 
 mod document;
 mod parameters;

@@ -11,6 +11,9 @@
 //! that apt has for its downloads, never as root, with a deadline and bounds.
 //!
 //! Whatever is not known for certain is a [`Doubt`], and who doubts builds.
+//!
+//! Only apt is asked: a further package manager is a directory beside `apt`, and the arm of its [`Family`] in
+//! [`would_change`].
 
 mod apt;
 mod doubt;

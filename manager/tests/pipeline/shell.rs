@@ -37,6 +37,35 @@ fn bash_completes_verbs_schedules_and_builds() {
     assert!(builds.contains("latest") && builds.contains(&id), "{builds}");
 }
 
+/// They are asked with the variable that names the shell, by the path of the program.
+#[test]
+fn zsh_and_fish_ask_the_program_too() {
+    let place = Place::new("");
+    // As the program knows itself, wherever the directory of the build is a link to.
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_image-manager")).unwrap();
+    let program = program.to_str().unwrap();
+    let zsh = place.expect(&["completions", "zsh"], 0);
+    // By its first line zsh knows, in a directory of `fpath`, what the file completes.
+    assert_eq!(zsh.lines().next(), Some("#compdef image-manager"));
+    assert!(zsh.contains("IMAGE_MANAGER_COMPLETE=\"zsh\"") && zsh.contains(program), "{zsh}");
+    // There, the file is the function that is to complete the first time; one that is sourced is not.
+    let first = "\nif [[ $funcstack[1] == _image-manager ]]; then\n    $_comps[image-manager] \"$@\"\nfi\n";
+    assert!(zsh.ends_with(first), "{zsh}");
+    let fish = place.expect(&["completions", "fish"], 0);
+    assert!(fish.starts_with("complete ") && fish.contains("--command image-manager"), "{fish}");
+    assert!(fish.contains("IMAGE_MANAGER_COMPLETE=fish") && fish.contains(program), "{fish}");
+
+    let asked = |shell: &str| {
+        let mut ask = place.command(&["--", "image-manager", "hist"]);
+        let output =
+            ask.env("IMAGE_MANAGER_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "1").output().unwrap();
+        assert!(output.status.success(), "{shell}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(asked("zsh").starts_with("history:"), "{}", asked("zsh"));
+    assert!(asked("fish").starts_with("history\t"), "{}", asked("fish"));
+}
+
 #[test]
 fn every_verb_has_a_manual_page() {
     let place = Place::new("");

@@ -7,6 +7,9 @@
 //! The image is unpacked to a sparse raw file beside it and read by a library, one for ext4 and one for XFS: no mount and
 //! no loop device, which could be left behind, and nothing of a foreign file system in the kernel. Some seconds for a
 //! Debian. An image that cannot be compared is no error, but its build says so aloud: [`Proof::warning`].
+//!
+//! A further file system is a file beside `xfs` that gives a `Volume`, and an arm where the kinds are told apart; a
+//! further database of packages has its place in `packages`.
 
 mod boot;
 mod ext4;

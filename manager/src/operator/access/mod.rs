@@ -4,6 +4,8 @@
 //! and, on loopback, what the kernel says of the connection's other end ([`socket_owner`]): root and the account
 //! that the manager runs as need nothing else, unless the manager was started with `--api-token-file`, which asks
 //! everybody. Whoever is none of them is refused before a byte of their request's body is read.
+//!
+//! What each page and RPC asks for is in one table, `operator/rules.rs`.
 
 mod caller;
 mod keyring;

@@ -4,6 +4,9 @@
 //! page again when something happened, compares it with what it was told before, and changes what differs. By
 //! `data-part` it knows a row again that has moved; what is below `data-keep` it leaves alone. So there is one
 //! renderer, and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_tail`).
+//!
+//! A further page is a file here and a line in `ROUTES` with the role that it asks for; the browser tests look at
+//! each page in `manager/tests/browser/pages.rs`.
 
 mod actions;
 mod address;
