@@ -209,6 +209,9 @@ impl Trial {
 
     /// The stages, from where they are to be gone on with. Each is entered, in the history, before its work starts.
     async fn attempt(&mut self, start: TrialStart) -> Result<(Image, String), Failure> {
+        if !matches!(start, TrialStart::Broken(_)) {
+            self.make_directory().await?;
+        }
         match start {
             TrialStart::Waiting { .. } if self.image_of.is_some() => {
                 self.enter(TrialState::Booting, String::new()).await?;
@@ -237,6 +240,14 @@ impl Trial {
                 Err(Failure::new(Reason::State, "a trial that has its verdict was started again"))
             }
         }
+    }
+
+    /// Makes the directory of this trial's logs. Nobody else does: a build makes its own one only, a verification does not
+    /// build, and not every cloud has a file of its own to put there.
+    async fn make_directory(&self) -> Result<(), Failure> {
+        let directory = self.directory();
+        let made = tokio::fs::create_dir_all(&directory).await;
+        made.map_err(|error| Failure::new(Reason::State, format!("{}: {error}", directory.display())))
     }
 
     /// The image as it was made is judged before any cloud has it. Other checks are heard all the same, unless the

@@ -66,7 +66,11 @@ fn a_published_image_is_booted_from_glance_and_keeps_or_loses_its_name() {
     assert!(!kinds.iter().any(|kind| kind == "image" || kind == "scratch"), "{kinds:?}");
     assert!(lab.admin.images_of(id(&again)).is_empty(), "no image of its own");
     assert_eq!(images(&lab, &[&old, &new]), before);
-    assert!(!lab.directory_of(&again).join("build.log").exists(), "disk-image-builder did not run");
+    let directory = lab.directory_of(&again);
+    assert!(!directory.join("build.log").exists(), "disk-image-builder did not run");
+    for log in ["console.log", "agent.jsonl"] {
+        assert!(fs::metadata(directory.join(log)).unwrap().len() > 0, "{log}");
+    }
     let told = row(&lab, &name, &new);
     assert_eq!((&told["verified_verdict"], &told["verified_by"]), (&"passed".into(), &again["id"]), "{told}");
     lab.assert_nothing_left();

@@ -33,6 +33,8 @@ retry = 3
 [schedule.strict]
 fail_fast = true
 checks = { artifact = {} }
+[schedule.pair]
+targets = [{ name = "small" }, { name = "large" }]
 [schedule.late]
 timeouts.total = "1s"
 publish = { name = "late" }
@@ -280,6 +282,21 @@ async fn an_upload_that_is_resumed_is_judged_first() {
     let failure = bench.ended(&id).await.failure.unwrap();
     assert_eq!(failure.reason, Reason::CheckFailed.word());
     assert!(failure.message.contains("fail_fast: it was not uploaded"), "{failure:?}");
+}
+
+/// Whatever the cloud: without one a console and what the agent says have no file.
+#[tokio::test]
+async fn each_trial_has_a_directory_for_its_logs() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "pair").await;
+    manager.recover().await.unwrap();
+    let build = bench.ended(&id).await;
+    assert_eq!(build.trials.len(), 2);
+    for trial in &build.trials {
+        let directory = files::of_trial(&bench.directory.path().join("state"), &id, &trial.target, false);
+        assert!(directory.is_dir(), "{}: {build:?}", directory.display());
+    }
 }
 
 #[tokio::test]
