@@ -5,7 +5,7 @@
 //! The agent starts early in the boot: the network may not be up and the root file system not grown.
 //! So an observation that would fail is made again until the check's deadline.
 //!
-//! A further kind of check is a file here with its `CHECK`, `observe` and `judge`, and a line in [`registry`]:
+//! A new kind of check is a file here with its `CHECK`, `observe` and `judge`, and a line in [`registry`]:
 //! `schedules.toml`, the wire form, `image-manager checks` and docs/checks.md come from `CHECK`.
 
 mod accounts;

@@ -5,7 +5,7 @@
 //! What time it is, what the stages are called, where a program is, how a refusal is logged and how connections are bounded, all of them may ask; what others said they show
 //! through `untrusted`.
 //!
-//! A further part of the program is a module here, in its place in that order; `ARCHITECTURE.md` says what is
+//! A new part of the program is a module here, in its place in that order; `ARCHITECTURE.md` says what is
 //! where, and `CONTRIBUTING.md` what belongs to a new check, cloud, distribution, verb, column or reason.
 
 pub mod builder;

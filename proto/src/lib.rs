@@ -1,6 +1,6 @@
 //! The gRPC interfaces of Image Manager, generated from `proto/image_manager/v1/*.proto`.
 //!
-//! A further message or field belongs in those files, with a comment: `make docs` writes docs/protocol.md from them. One
+//! A new message or field belongs in those files, with a comment: `make docs` writes docs/protocol.md from them. One
 //! that is taken away leaves its number `reserved`.
 
 use std::fmt::{Display, Write as _};

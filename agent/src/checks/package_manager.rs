@@ -3,7 +3,7 @@
 //! Its indexes are fetched into a directory of the check's own, which goes with it, so the image's stay as they are. What
 //! a mirror or the way to it does is not the image's fault: wrong keys, sources and packages are.
 //!
-//! A further package manager is a file beside `apt` with its `look` and `install`, and an arm wherever a manager is
+//! A new package manager is a file beside `apt` with its `look` and `install`, and an arm wherever a manager is
 //! chosen by its name below. `mirrors` reads its sources.
 
 use std::os::unix::fs::DirBuilderExt as _;

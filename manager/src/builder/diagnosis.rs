@@ -1,6 +1,6 @@
 //! What went wrong, from the way DIB ended and from what it said last. Pure.
 //!
-//! A further way in which a tool fails is a line of its own words in `signs`, as `testbed/misbehaving/record` has
+//! A new way in which a tool fails is a line of its own words in `signs`, as `testbed/misbehaving/record` has
 //! recorded them.
 
 use self::signs::{Cause, SIGNS};

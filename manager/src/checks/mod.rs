@@ -1,6 +1,6 @@
 //! The checks that a schedule can ask for: those that the agent runs, and those that the manager looks after itself.
 //!
-//! A further kind that the manager looks after is a file here with its `CHECK` (`examine: None`) and `judge`, a
+//! A new kind that the manager looks after is a file here with its `CHECK` (`examine: None`) and `judge`, a
 //! place in `OF_THE_MANAGER`, and an arm of `one` in `lifecycle/stages/observed.rs`, which gathers what it judges.
 //! Kinds that the agent runs are in the agent's `checks`.
 

@@ -1,4 +1,4 @@
-//! What can be given on the command line: a further flag is a field here, or in a file below.
+//! What can be given on the command line: a new flag is a field here, or in a file below.
 //!
 //! A flag that an installation sets once has an environment variable of the same name, which config.env.example must
 //! have, too.

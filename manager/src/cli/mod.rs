@@ -1,6 +1,6 @@
 //! The command line, one file a verb.
 //!
-//! A further verb is a file here with its `run`, its arguments and its variant of `Verb` in `arguments`, an arm in
+//! A new verb is a file here with its `run`, its arguments and its variant of `Verb` in `arguments`, an arm in
 //! `dispatch`, and the end of its help in `examples`. It prints by `text` only, which escapes what others said.
 
 mod arguments;

@@ -4,8 +4,8 @@
 //! any of clouds.yaml; [`CloudKind`] is what is true of all clouds of a kind, and opens them. A cloud knows nothing of builds and their stages: it is handed names, files and metadata. Whatever it makes it
 //! first writes down through [`Ledger`], so that it is found and removed even when the answer is lost.
 //!
-//! A further kind of cloud is a directory here with a type that is a [`Cloud`] and a `KIND` that describes it, and
-//! is named twice in `kind`: in `CloudKind::ALL` and `CloudKind::of`. A further kind of thing that a cloud makes is
+//! A new kind of cloud is a directory here with a type that is a [`Cloud`] and a `KIND` that describes it, and
+//! is named twice in `kind`: in `CloudKind::ALL` and `CloudKind::of`. A new kind of thing that a cloud makes is
 //! a [`ResourceKind`].
 
 mod disk_file;

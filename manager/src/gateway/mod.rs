@@ -5,7 +5,7 @@
 //! heartbeats, bounds); what the messages mean for the build is for the reader of the session's events.
 //! The gateway knows nothing of stages.
 //!
-//! A further message is a field of `agent.proto`, taken in its order by `conversation` here and by `session` in the
+//! A new message is a field of `agent.proto`, taken in its order by `conversation` here and by `session` in the
 //! agent.
 
 mod attach;

@@ -4,8 +4,8 @@
 //! waits for the commit. Reads run on read-only connections of their own and never wait for the writer
 //! (write-ahead log). `history` knows nothing of clouds: it keeps words and ids.
 //!
-//! A further column or table is a file in `migrations/` with the next number, and its line in `schema`; a migration
-//! that has been released is never changed. A further write goes through `Writer::run` with a name of its own, at which
+//! A new column or table is a file in `migrations/` with the next number, and its line in `schema`; a migration
+//! that has been released is never changed. A new write goes through `Writer::run` with a name of its own, at which
 //! the tests kill the manager; what people do leaves a row in `audit` in the same commit.
 
 mod audit;

@@ -6,7 +6,7 @@
 //! Everybody else only reads: the history, or the [`events`].
 //!
 //! What the checks of a trial mean is decided in `stages/judgement`, what its trials mean for a build in `outcome`.
-//! What a new manager does with a build that was cut off is decided in `recovery` and `resumption`: a further state
+//! What a new manager does with a build that was cut off is decided in `recovery` and `resumption`: a new state
 //! needs an answer there.
 
 mod agent_log;

@@ -4,7 +4,7 @@
 //!
 //! It asks the control service itself, so that limits and mistakes are the same.
 //!
-//! A further path is an `Endpoint` in `ENDPOINTS`, the function that answers it, and a line in `ROUTES` of `web`.
+//! A new path is an `Endpoint` in `ENDPOINTS`, the function that answers it, and a line in `ROUTES` of `web`.
 
 mod document;
 mod parameters;

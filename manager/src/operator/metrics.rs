@@ -1,7 +1,7 @@
 //! `/metrics`: what Prometheus scrapes. Every set of labels is bounded; `monitoring/` has a dashboard and alerts
 //! made of these names.
 //!
-//! A further metric is a family written here, from the history or from what `lifecycle/metrics.rs` counts while the
+//! A new metric is a family written here, from the history or from what `lifecycle/metrics.rs` counts while the
 //! manager runs; docs/operations.md tells of it.
 
 mod images;

@@ -1,7 +1,7 @@
 //! What people and their programs use: the control gRPC service with reflection and health, and the web pages, all
 //! on one port.
 //!
-//! A further RPC is a method of `control.proto` and `control`, with the role that it asks for in `rules`; one that
+//! A new RPC is a method of `control.proto` and `control`, with the role that it asks for in `rules`; one that
 //! only reads has a path in `api`, too. Pages are in `web`, metrics in `metrics`.
 
 mod access;

@@ -14,7 +14,7 @@
 //! A mistake in the definition refuses the file (exit code 64). What the host lacks is a [`Finding`] with the command
 //! that mends it: the file is right, and builds will end ERRORED until it is there.
 //!
-//! What a further element calls on this host is a row of `needs`; a further distribution is a row of
+//! What a new element calls on this host is a row of `needs`; a new distribution is a row of
 //! `distribution/known.rs`.
 
 mod definition;

@@ -3,7 +3,7 @@
 //! [`Reason`] is written once, in `table.rs`: failures carry it, the history and the interfaces have its word, and
 //! documentation, pages, JSON and command line show its sentences.
 //!
-//! A further reason is a row of that table, in the section of its verdict. Its word does not change once it has been
+//! A new reason is a row of that table, in the section of its verdict. Its word does not change once it has been
 //! released; `make docs` writes the page.
 
 mod table;

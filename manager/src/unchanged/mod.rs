@@ -12,7 +12,7 @@
 //!
 //! Whatever is not known for certain is a [`Doubt`], and who doubts builds.
 //!
-//! Only apt is asked: a further package manager is a directory beside `apt`, and the arm of its [`Family`] in
+//! Only apt is asked: a new package manager is a directory beside `apt`, and the arm of its [`Family`] in
 //! [`would_change`].
 
 mod apt;

@@ -17,7 +17,7 @@
 //!
 //! `tests.rs` looks for ways around them in the sources, `clippy.toml` for others.
 //!
-//! A further sink is a file here and a row of the table.
+//! A new sink is a file here and a row of the table.
 
 mod chat;
 pub(crate) mod csv;

@@ -5,7 +5,7 @@
 //! them, and one task sends what lies there. So a notice outlives a restart; it may come twice (its id is the
 //! same then), and out of order.
 //!
-//! A further event is an `OutboxKind` (`history/outbox.rs`), left in the commit that it tells of, with its form in
+//! A new event is an `OutboxKind` (`history/outbox.rs`), left in the commit that it tells of, with its form in
 //! `body` and `chat`.
 
 mod body;

@@ -8,8 +8,8 @@
 //! no loop device, which could be left behind, and nothing of a foreign file system in the kernel. Some seconds for a
 //! Debian. An image that cannot be compared is no error, but its build says so aloud: [`Proof::warning`].
 //!
-//! A further file system is a file beside `xfs` that gives a `Volume`, and an arm where the kinds are told apart; a
-//! further database of packages has its place in `packages`.
+//! A new file system is a file beside `xfs` that gives a `Volume`, and an arm where the kinds are told apart; a
+//! new database of packages has its place in `packages`.
 
 mod boot;
 mod ext4;

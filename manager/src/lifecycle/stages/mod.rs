@@ -1,6 +1,6 @@
 //! The stages of builds and trials, one file each. A stage returns what the next one needs, or why the build ends.
 //!
-//! A further stage is a file here, a value of [`crate::stage::Stage`] with the state in which it is under way
+//! A new stage is a file here, a value of [`crate::stage::Stage`] with the state in which it is under way
 //! (`lifecycle/state`), and its turn in `driver`, for a build, or in `trial`.
 
 mod admission;

@@ -15,7 +15,7 @@
 //! - TRYING leads to CLEANING_UP directly too, when nothing is published.
 //! - QUEUED leads to TRYING directly when a published image is verified again: nothing is built.
 //!
-//! A further state is a value of `BuildState` (or `TrialState`) in `control.proto`, its word in `history/names.rs`,
+//! A new state is a value of `BuildState` (or `TrialState`) in `control.proto`, its word in `history/names.rs`,
 //! its moves in [`may_move`], and what `lifecycle/recovery.rs` and `lifecycle/resumption.rs` do with a build that
 //! was cut off in it.
 

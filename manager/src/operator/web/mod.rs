@@ -5,7 +5,7 @@
 //! `data-part` it knows a row again that has moved; what is below `data-keep` it leaves alone. So there is one
 //! renderer, and nothing that a browser must be told twice. Logs come over the same stream, line by line (`log_tail`).
 //!
-//! A further page is a file here and a line in `ROUTES` with the role that it asks for; the browser tests look at
+//! A new page is a file here and a line in `ROUTES` with the role that it asks for; the browser tests look at
 //! each page in `manager/tests/browser/pages.rs`.
 
 mod actions;
