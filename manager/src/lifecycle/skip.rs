@@ -24,10 +24,12 @@ use crate::clock;
 use crate::history::{Before, Defined, DefinitionPart, HistoryError};
 use crate::reason::Reason;
 use crate::schedules::{Schedule, Skip};
-use crate::unchanged::{self, Answer, Change, Kept, Origins, Question, would_change};
+use crate::unchanged::{self, Answer, Change, Family, Kept, Origins, Question, would_change};
 
-/// How long the mirrors may take to answer, and how long the whole may take.
+/// How long the mirrors may take to answer, and how long the whole may take. The indexes of rpm distributions are many
+/// times as large as apt's, and are read anew each time.
 const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_WITH_RPM: Duration = Duration::from_secs(90);
 const LIMIT: Duration = Duration::from_mins(2);
 /// Changes that are named.
 const NAMED: usize = 5;
@@ -107,7 +109,10 @@ async fn unchanged(
         kept: &kept,
         origins: &origins(&driver.schedule),
         cache: &answers(driver),
-        patience: PATIENCE,
+        patience: match kept.family() {
+            Family::Dpkg => PATIENCE,
+            Family::Rpm => PATIENCE_WITH_RPM,
+        },
     };
     match would_change(question).await.map_err(|doubt| doubt.to_string())? {
         Answer::Changes(changes) => Err(said(&changes)),

@@ -7,8 +7,8 @@
 //! What is kept was written by an image, and what the mirrors say by others: neither is trusted. A private root of the
 //! package manager is made in which nothing is the host's own and nothing is the image's as it stands: sources, pins and
 //! settings are read here and written anew, from what is known to be harmless. Only the mirrors that whoever runs the
-//! manager knows are asked ([`Origins`]): an image does not choose whom this host calls. The programs run as the account
-//! that apt has for its downloads, never as root, with a deadline and bounds.
+//! manager knows are asked ([`Origins`]), and with dnf those to which these lead: an image does not choose whom this host
+//! calls. The programs run as the account that apt has for its downloads, never as root, with a deadline and bounds.
 //!
 //! Whatever is not known for certain is a [`Doubt`], and who doubts builds.
 //!
@@ -16,9 +16,11 @@
 //! [`would_change`].
 
 mod apt;
+mod dnf;
 mod doubt;
 mod kept;
 mod origins;
+mod place;
 mod program;
 mod status;
 #[cfg(test)]
@@ -40,8 +42,8 @@ pub struct Question<'a> {
     pub kept: &'a Kept,
     /// Who may be asked.
     pub origins: &'a Origins,
-    /// A directory for what the mirrors said, so that it is asked for once; made when it is not there. Nothing in it is
-    /// believed that is not as it was written.
+    /// A directory for what the mirrors of apt said, so that it is asked for once; made when it is not there. Nothing in
+    /// it is believed that is not as it was written.
     pub cache: &'a Path,
     /// How long the answer may take.
     pub patience: Duration,
@@ -77,6 +79,6 @@ pub struct Change {
 pub async fn would_change(question: Question<'_>) -> Result<Answer, Doubt> {
     match question.kept.family() {
         Family::Dpkg => apt::would_change(question).await,
-        Family::Rpm => Err(Doubt::Unknown("the mirrors of rpm distributions are not asked".to_owned())),
+        Family::Rpm => dnf::would_change(question).await,
     }
 }

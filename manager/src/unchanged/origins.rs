@@ -4,9 +4,15 @@ use std::collections::BTreeSet;
 
 use reqwest::Url;
 
-/// The distributions' own archives.
-const DISTRIBUTIONS: [(&str, [&str; 3]); 2] =
-    [("debian.org", ["deb", "security", "ftp"]), ("ubuntu.com", ["archive", "security", "ports"])];
+/// The distributions' own archives, and lists of their mirrors.
+const DISTRIBUTIONS: [(&str, &[&str]); 6] = [
+    ("debian.org", &["deb", "security", "ftp"]),
+    ("ubuntu.com", &["archive", "security", "ports"]),
+    ("almalinux.org", &["mirrors", "repo"]),
+    ("centos.org", &["mirrors", "mirror.stream"]),
+    ("fedoraproject.org", &["mirrors", "dl"]),
+    ("rockylinux.org", &["mirrors", "dl"]),
+];
 
 /// Scheme, host, port.
 type Origin = (String, String, u16);
@@ -17,11 +23,11 @@ type Origin = (String, String, u16);
 pub struct Origins(BTreeSet<Origin>);
 
 impl Origins {
-    /// The distributions' own archives.
+    /// The distributions' own.
     pub fn of_distributions() -> Self {
         let hosts = DISTRIBUTIONS
             .into_iter()
-            .flat_map(|(domain, servers)| servers.map(|server| format!("{server}.{domain}")));
+            .flat_map(|(domain, servers)| servers.iter().map(move |server| format!("{server}.{domain}")));
         let both = |host: String| {
             [("http", 80), ("https", 443)].map(|(scheme, port)| (scheme.to_owned(), host.clone(), port))
         };

@@ -81,7 +81,7 @@ impl Drop for Group {
     }
 }
 
-/// Runs a program that is found by its name to its end.
+/// Runs a program that is found by its name, or is at this path, to its end.
 pub(super) async fn run(
     name: &str,
     arguments: &[impl AsRef<OsStr>],

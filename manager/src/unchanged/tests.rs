@@ -1,5 +1,6 @@
-//! A real apt, and repositories on loopback that change, lie, or say nothing.
+//! A real apt, and repositories on loopback that change, lie, or say nothing; with a real dnf in `dnf.rs`.
 
+mod dnf;
 mod repository;
 
 use std::net::TcpListener;
@@ -287,13 +288,4 @@ async fn a_key_ring_or_a_list_full_of_rubbish_is_a_doubt() {
     let mut image = Image::of(&repository);
     image.files.retain(|file| file.path != "/k.asc");
     assert!(matches!(image.ask().await, Err(Doubt::NotAsked(_))));
-}
-
-#[tokio::test]
-async fn rpms_mirrors_are_not_asked() {
-    let kept = Kept::new(Family::Rpm, Vec::new(), Vec::new()).unwrap();
-    let cache = tempfile::tempdir().unwrap();
-    let origins = Origins::of_distributions();
-    let question = Question { kept: &kept, origins: &origins, cache: cache.path(), patience: ENOUGH };
-    assert!(matches!(would_change(question).await, Err(Doubt::Unknown(_))));
 }

@@ -1,8 +1,9 @@
 //! `skip = { unchanged = true }`: a second run makes nothing when nothing has changed, and builds when anything has. A
-//! real apt asks a repository on loopback; the images are tiny ones with a package list in them.
+//! real apt asks a repository on loopback, and a real dnf; the images are tiny ones with a package list in them.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -18,6 +19,9 @@ mod repository;
 use repository::{Listed, Repository, stanza};
 
 const PACKAGES: [Listed<'static>; 2] = [("dpkg", "1.21", ""), ("tool", "1.0", "")];
+/// Of an image of dnf.
+const RPMS: [Listed<'static>; 3] =
+    [("dnf", "4.14-1", ""), ("tool", "1.0-1", "Requires: library\n"), ("library", "2.0-1", "")];
 const ELEMENT: &str = "own/tiny/install.d/50-tiny";
 /// The key of the schedule's own repository.
 const KEY: &str = "ours.asc";
@@ -41,6 +45,31 @@ fn site(repository: &Repository) -> Place {
     let source = format!("deb [signed-by=/k.asc] {} stable main\n", repository.address);
     write(at, "image/etc/apt/sources.list", source);
     write(at, "image/k.asc", repository.key());
+    write(at, ELEMENT, "true\n");
+    write(at, KEY, repository.key());
+    schedule(&place, repository, "");
+    place
+}
+
+/// The same with packages of rpm, which rpm itself installs.
+fn site_of_rpm(repository: &Repository) -> Place {
+    let place = Place::new("");
+    let at = place.path();
+    let signed = "repo_gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/k.asc\n";
+    let repo = format!("[ours]\nbaseurl={}/rpm\n{signed}", repository.address);
+    write(at, "image/etc/yum.repos.d/ours.repo", repo);
+    write(at, "image/etc/pki/rpm-gpg/k.asc", repository.key());
+    write(at, "image/etc/dnf/dnf.conf", "[main]\ngpgcheck=1\nbest=True\n");
+    write(at, "image/usr/lib/os-release", "ID=centos\nVERSION_ID=\"9\"\nPLATFORM_ID=\"platform:el9\"\n");
+    let rpms = fs::read_dir(repository.rpms().join("x86_64")).unwrap();
+    let installed = Command::new("rpm")
+        .arg("--root")
+        .arg(at.join("image"))
+        .args(["--dbpath", "/usr/lib/sysimage/rpm", "-i", "--nodeps", "--noscripts", "--ignorearch"])
+        .args(rpms.map(|entry| entry.unwrap().path()))
+        .output()
+        .unwrap();
+    assert!(installed.status.success(), "{}", text(&installed.stderr));
     write(at, ELEMENT, "true\n");
     write(at, KEY, repository.key());
     schedule(&place, repository, "");
@@ -156,6 +185,19 @@ fn a_second_run_makes_nothing_unless_something_has_changed() {
         (again().duration_since(before).unwrap().as_secs() >= 1).then_some(())
     });
     builds(&place, &[], "packages have changed: tool 1.0 would be 1.1");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn an_image_of_dnf_is_left_out_unless_its_packages_have_changed() {
+    let repository = Repository::new();
+    repository.publish_rpms(&RPMS, "ours");
+    let place = site_of_rpm(&repository);
+    let first = builds(&place, &[], "has not been built before");
+    skips(&place, &first);
+    let [dnf, tool, _] = RPMS;
+    repository.publish_rpms(&[dnf, tool, ("library", "2.0-2", "")], "ours");
+    builds(&place, &[], "packages have changed: library.x86_64 2.0-1 would be 2.0-2");
     place.assert_nothing_left();
 }
 

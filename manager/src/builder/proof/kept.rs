@@ -24,9 +24,29 @@ const OF_DPKG: [&str; 5] = [
 const DIRECTORIES_OF_DPKG: [&str; 4] =
     ["/etc/apt/sources.list.d", "/etc/apt/preferences.d", "/etc/apt/apt.conf.d", "/etc/apt/trusted.gpg.d"];
 /// The same of dnf's.
-const OF_RPM: [&str; 3] = ["/etc/dnf/dnf.conf", "/etc/yum.conf", "/etc/os-release"];
-const DIRECTORIES_OF_RPM: [&str; 4] =
-    ["/etc/yum.repos.d", "/etc/dnf/vars", "/etc/yum/vars", "/etc/pki/rpm-gpg"];
+const OF_RPM: [&str; 6] = [
+    "/etc/dnf/dnf.conf",
+    "/etc/dnf/versionlock.toml",
+    "/etc/yum.conf",
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    "/usr/lib/sysimage/libdnf5/modules.toml",
+];
+const DIRECTORIES_OF_RPM: [&str; 13] = [
+    "/etc/distro.repos.d",
+    "/etc/dnf/libdnf5.conf.d",
+    "/etc/dnf/modules.d",
+    "/etc/dnf/repos.override.d",
+    "/etc/dnf/vars",
+    "/etc/pki/rpm-gpg",
+    "/etc/yum.repos.d",
+    "/etc/yum/repos.d",
+    "/etc/yum/vars",
+    "/usr/share/dnf5/libdnf.conf.d",
+    "/usr/share/dnf5/repos.d",
+    "/usr/share/dnf5/repos.override.d",
+    "/usr/share/dnf5/vars.d",
+];
 /// Whoever has passwords in these asks with them. They are not kept.
 const PASSWORDS: [&str; 2] = ["/etc/apt/auth.conf", "/etc/apt/auth.conf.d"];
 
@@ -127,7 +147,7 @@ impl Files<'_> {
 
     /// What has a password in it is not kept at all: without it nothing could be asked.
     fn refuse_passwords(&self) -> Result<(), String> {
-        for file in self.found.iter().filter(|file| file.path != STATUS && file.path.starts_with("/etc/")) {
+        for file in self.found.iter().filter(|file| !file.path.starts_with("/var/")) {
             let text = String::from_utf8_lossy(&file.content).to_lowercase();
             let in_an_address = text
                 .split("://")

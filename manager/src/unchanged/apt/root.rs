@@ -1,14 +1,13 @@
 //! The private root of apt: a directory of its own that is removed with it.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use image_manager_proto::hex;
 use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
 
 use super::sources::{self, Keys, Source};
+use crate::unchanged::place::Place;
 use crate::unchanged::program::Account;
 use crate::unchanged::{Doubt, Kept};
 
@@ -71,10 +70,7 @@ impl Definition<'_> {
 }
 
 /// The root; gone when it is dropped.
-pub(super) struct Root {
-    directory: TempDir,
-    account: Option<Account>,
-}
+pub(super) struct Root(Place);
 
 impl Root {
     pub(super) fn make(
@@ -82,14 +78,8 @@ impl Root {
         kept: &Kept,
         account: Option<Account>,
     ) -> Result<Self, Doubt> {
-        // Where apt's account gets to; others do not get into it.
-        let root =
-            Self { directory: tempfile::Builder::new().prefix("image-manager-apt-").tempdir()?, account };
-        let path = root.directory.path().to_str().filter(|path| !path.contains(['"', ' ', '\n', '\\']));
-        let path = path.ok_or_else(|| {
-            Doubt::NotHere("the directory for temporary files has an unusable name".to_owned())
-        })?;
-        root.own(Path::new(path))?;
+        let root = Self(Place::make("image-manager-apt-", account)?);
+        let place = &root.0;
         let directories = [
             "etc",
             "etc/sources.list.d",
@@ -102,50 +92,38 @@ impl Root {
             "cache",
         ];
         for directory in directories.into_iter().chain(["cache/archives", "cache/archives/partial", "tmp"]) {
-            let directory = root.path(directory);
-            std::fs::create_dir(&directory)?;
-            root.own(&directory)?;
+            place.directory(directory)?;
         }
-        root.write("apt.conf", definition.configuration(path).as_bytes())?;
-        root.write("etc/preferences", definition.pins.as_bytes())?;
-        root.write("state/status", definition.status)?;
-        root.write("state/extended_states", definition.automatic)?;
+        place.write("apt.conf", definition.configuration(place.text()?).as_bytes())?;
+        place.write("etc/preferences", definition.pins.as_bytes())?;
+        place.write("state/status", definition.status)?;
+        place.write("state/extended_states", definition.automatic)?;
         root.write_trusted(kept)?;
         let keys =
             definition.sources.iter().enumerate().map(|(place, source)| root.write_keys(place, source, kept));
         let keys: Result<Vec<_>, Doubt> = keys.collect();
         let sources = sources::written(definition.sources, &keys?);
-        root.write("etc/sources.list.d/image.sources", sources.as_bytes())?;
+        place.write("etc/sources.list.d/image.sources", sources.as_bytes())?;
         Ok(root)
     }
 
     pub(super) fn account(&self) -> Option<Account> {
-        self.account
+        self.0.account()
     }
 
     /// Where the mirrors' answers are.
     pub(super) fn lists(&self) -> PathBuf {
-        self.path("state/lists")
+        self.0.path("state/lists")
     }
 
     /// Where apt finds the root.
     pub(super) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let places = [("HOME", ""), ("TMPDIR", "tmp"), ("APT_CONFIG", "apt.conf")];
-        places.map(|(name, place)| (name, self.path(place))).into()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        places.map(|(name, place)| (name, self.0.path(place))).into()
     }
 
     pub(super) fn own(&self, path: &Path) -> std::io::Result<()> {
-        self.account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> std::io::Result<()> {
-        let path = self.path(name);
-        std::fs::write(&path, content)?;
-        self.own(&path)
+        self.0.own(path)
     }
 
     /// The keys for sources that name none.
@@ -155,7 +133,7 @@ impl Root {
             Some((extension, content))
         });
         for (place, (extension, content)) in files.enumerate() {
-            self.write(&format!("etc/trusted.gpg.d/{place}.{extension}"), content)?;
+            self.0.write(&format!("etc/trusted.gpg.d/{place}.{extension}"), content)?;
         }
         Ok(())
     }
@@ -165,8 +143,8 @@ impl Root {
         let mut written = Vec::new();
         let mut write = |extension: &str, content: &[u8]| {
             let name = format!("keys/{place}-{}.{extension}", written.len());
-            self.write(&name, content)?;
-            written.push(self.path(&name).display().to_string());
+            self.0.write(&name, content)?;
+            written.push(self.0.path(&name).display().to_string());
             Ok::<_, Doubt>(())
         };
         match &source.keys {

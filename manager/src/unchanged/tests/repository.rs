@@ -1,4 +1,4 @@
-//! A signed apt repository on loopback, as a real server would give it out.
+//! Signed repositories of apt and of dnf on loopback, as a real server would give them out.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -63,6 +63,11 @@ impl Repository {
         fs::read(self.directory.path().join("ours/key.asc")).unwrap()
     }
 
+    /// Another one, with which nothing is signed unless a test says so.
+    pub(super) fn other_key(&self) -> Vec<u8> {
+        fs::read(self.directory.path().join("others/key.asc")).unwrap()
+    }
+
     pub(super) fn release(&self) -> PathBuf {
         self.directory.path().join("www/dists/stable/InRelease")
     }
@@ -98,6 +103,70 @@ impl Repository {
         fs::write(self.release(), signed).unwrap();
     }
 
+    /// Where the rpms are, and `repodata` with their index.
+    pub(super) fn rpms(&self) -> PathBuf {
+        self.directory.path().join("www/rpm")
+    }
+
+    /// Puts packages into the repository of dnf at `/rpm`, whole, their index signed with a key: versions are
+    /// `epoch:version-release`, and further fields are those of rpm's spec files.
+    pub(super) fn publish_rpms(&self, packages: &[Listed<'_>], who: &str) {
+        let mut spec = "Name: all
+Version: 1
+Release: 1
+Summary: all
+License: none
+%description
+all
+"
+        .to_owned();
+        let mut files = "%install
+mkdir -p %{buildroot}/usr/share
+"
+        .to_owned();
+        for (name, version, more) in packages {
+            let (epoch, version) = version.split_once(':').unwrap_or(("0", version));
+            let (version, release) = version.split_once('-').unwrap();
+            writeln!(
+                spec,
+                "%package -n {name}
+Epoch: {epoch}
+Version: {version}
+Release: {release}
+Summary: ours
+{more}                 AutoReqProv: no
+%description -n {name}
+ours
+%files -n {name}
+/usr/share/{name}"
+            )
+            .unwrap();
+            writeln!(files, "echo {version} >%{{buildroot}}/usr/share/{name}").unwrap();
+        }
+        let at = |name: &str| self.directory.path().join(name);
+        fs::write(at("all.spec"), spec + &files).unwrap();
+        let _ = fs::remove_dir_all(self.rpms());
+        fs::create_dir_all(self.rpms()).unwrap();
+        let defined = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
+        run(Command::new("rpmbuild")
+            .env("HOME", self.directory.path())
+            .args(["-bb", "--quiet", "--target", "x86_64"])
+            .args(defined("_topdir", &at("top").display().to_string()))
+            .args(defined("_rpmdir", &self.rpms().display().to_string()))
+            .args(defined("debug_package", "%{nil}"))
+            .arg(at("all.spec")));
+        run(Command::new("createrepo_c").arg("--quiet").arg(self.rpms()));
+        self.sign_index(who);
+    }
+
+    /// Signs the index of the repository of dnf as it is.
+    pub(super) fn sign_index(&self, who: &str) {
+        let index = self.rpms().join("repodata/repomd.xml");
+        let arguments = ["--output", "-", "--armor", "--detach-sign", index.to_str().unwrap()];
+        let signature = gpg(&self.directory.path().join(who), &arguments);
+        fs::write(index.with_extension("xml.asc"), signature).unwrap();
+    }
+
     /// The paths that were asked for since the last time.
     pub(super) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut *self.requests.lock().unwrap())
@@ -109,6 +178,11 @@ pub(super) fn stanza(name: &str, version: &str, more: &str) -> String {
     format!(
         "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Us <us@example.org>\n{more}Description: ours\n"
     )
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn gpg(home: &Path, arguments: &[&str]) -> Vec<u8> {

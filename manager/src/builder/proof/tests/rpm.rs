@@ -151,6 +151,35 @@ async fn an_image_of_rpm_is_verified_as_rpm_verifies_it() {
 }
 
 #[tokio::test]
+async fn what_dnf_would_ask_its_mirrors_with_is_kept() {
+    let image = installed();
+    let files = [
+        "etc/dnf/dnf.conf",
+        "etc/dnf/modules.d/perl.module",
+        "etc/dnf/vars/stream",
+        "etc/pki/rpm-gpg/ours",
+        "etc/yum.repos.d/ours.repo",
+        "usr/lib/os-release",
+        "usr/share/dnf5/repos.override.d/x.repo",
+    ];
+    for file in files {
+        image.put(file, file);
+    }
+    let kept = |verified: Result<Verified, BuilderError>| verified.unwrap().kept;
+    let proven = prove(&image.convert(), Format::Qcow2, &[], &CancellationToken::new()).await;
+    let proven = kept(proven).unwrap();
+    assert_eq!(proven.family(), crate::unchanged::Family::Rpm);
+    assert_eq!(proven.packages().len(), 1);
+    for file in files {
+        assert_eq!(proven.file(&format!("/{file}")), Some(file.as_bytes()), "{file}");
+    }
+    image.put("usr/share/dnf5/repos.d/x.repo", "[x]\nbaseurl=https://me:secret@mirror.example/\n");
+    let proven = prove(&image.convert(), Format::Qcow2, &[], &CancellationToken::new()).await;
+    let why = kept(proven).unwrap_err();
+    assert!(why.contains("password") && !why.contains("secret"), "{why}");
+}
+
+#[tokio::test]
 async fn what_elements_do_to_an_image_of_rpm_is_no_damage() {
     let image = installed();
     image.put("etc/tool.conf", "x=2\n");
