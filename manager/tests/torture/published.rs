@@ -1,5 +1,5 @@
 //! What is done with published images, killed at every commit of it: a name that goes back, an image that is given another
-//! name or is revoked, and the published image verified again.
+//! name, which takes a copy on OpenStack while it is current, or is revoked, and the published image verified again.
 //!
 //! Each worker has a place with two published images. The commits of each deed are recorded in it; then the deed is asked
 //! for again and again, the manager killed at one of them and another one started. Between the two, and at the end, the
@@ -33,17 +33,20 @@ pub(crate) type Named = Box<dyn Fn(&Place, &str) -> Vec<(String, Vec<String>)> +
 enum Deed {
     RollBack,
     Promote,
+    /// Of the image that has the name.
+    PromoteCurrent,
     Revoke,
     Verify,
 }
 
 impl Deed {
-    const ALL: [Self; 4] = [Self::RollBack, Self::Promote, Self::Revoke, Self::Verify];
+    const ALL: [Self; 5] = [Self::RollBack, Self::Promote, Self::PromoteCurrent, Self::Revoke, Self::Verify];
 
     fn word(self) -> &'static str {
         match self {
             Self::RollBack => "rollback",
             Self::Promote => "promote",
+            Self::PromoteCurrent => "promote-current",
             Self::Revoke => "revoke",
             Self::Verify => "verify",
         }
@@ -53,7 +56,7 @@ impl Deed {
     fn action(self) -> Option<&'static str> {
         match self {
             Self::RollBack => Some("image.rolled_back"),
-            Self::Promote => Some("image.promoted"),
+            Self::Promote | Self::PromoteCurrent => Some("image.promoted"),
             Self::Revoke => Some("image.revoked"),
             Self::Verify => None,
         }
@@ -221,10 +224,11 @@ impl<'a> Images<'a> {
         match deed {
             Deed::RollBack => vec!["rollback".to_owned(), name],
             Deed::Verify => vec!["verify".to_owned(), "tiny".to_owned()],
-            Deed::Promote => {
+            Deed::Promote | Deed::PromoteCurrent => {
                 self.promoted += 1;
                 let stable = format!("{name}-{}", self.promoted);
-                vec!["promote".to_owned(), self.older().unwrap(), "--as".to_owned(), stable]
+                let build = if deed == Deed::Promote { self.older() } else { self.newest(&["current"]) };
+                vec!["promote".to_owned(), build.unwrap(), "--as".to_owned(), stable]
             }
             Deed::Revoke => {
                 let current = self.newest(&["current"]).unwrap();
@@ -295,9 +299,10 @@ impl<'a> Images<'a> {
             self.served(Self::settle);
             return None;
         }
-        let mut wrong = self.unverified("between two managers");
+        let name = self.name.clone();
+        let mut wrong = self.unverified("between two managers", &name);
         self.served(Self::settle);
-        wrong.extend(self.unverified("at the end"));
+        wrong.extend(self.unverified("at the end", &name));
         let commits = lines(&file);
         let begun = |commit: &str| commits.iter().any(|line| line == commit);
         let after = builds(&self.place);
@@ -325,6 +330,11 @@ impl<'a> Images<'a> {
             if (self.rows() != before) != (expected > 0) {
                 wrong.push(format!("{before:?} became {:?}", self.rows()));
             }
+            if expected > 0
+                && let Some(further) = arguments.iter().skip_while(|word| *word != "--as").nth(1)
+            {
+                wrong.extend(self.unverified("at the end", further));
+            }
             if expected > 0 { "done" } else { "never begun" }.to_owned()
         };
         wrong.extend(kills::leaks(&self.place, self.means));
@@ -346,8 +356,8 @@ impl<'a> Images<'a> {
         all.matches(&format!("\"{action}\"")).count()
     }
 
-    /// Clouds where the name is not that of one verified image, or of another one than the history says when it should.
-    fn unverified(&self, when: &str) -> Vec<String> {
+    /// Clouds where a name is not that of one verified image, or of another one than the history says when it should.
+    fn unverified(&self, when: &str, name: &str) -> Vec<String> {
         let good: BTreeSet<String> = self
             .place
             .history()
@@ -357,12 +367,12 @@ impl<'a> Images<'a> {
             .filter_map(|trial| trial["image"]["sha512"].as_str().map(str::to_owned))
             .collect();
         let mut wrong = Vec::new();
-        for (cloud, hashes) in (self.named)(&self.place, &self.name) {
+        for (cloud, hashes) in (self.named)(&self.place, name) {
             if hashes.is_empty() || !hashes.iter().all(|hash| good.contains(hash)) {
-                wrong.push(format!("{when} {} on {cloud} is {hashes:?}", self.name));
+                wrong.push(format!("{when} {name} on {cloud} is {hashes:?}"));
             }
             if when == "at the end" && hashes.len() != 1 {
-                wrong.push(format!("{when} {} images are {} on {cloud}", hashes.len(), self.name));
+                wrong.push(format!("{when} {} images are {name} on {cloud}", hashes.len()));
             }
         }
         wrong
