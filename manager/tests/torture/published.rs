@@ -207,12 +207,15 @@ impl<'a> Images<'a> {
         rows.iter().map(|row| &row.build).filter(|build| older(build)).max().cloned()
     }
 
-    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud.
-    fn make_ready(&self) {
-        if self.older().is_none() {
+    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud. One that
+    /// is to be revoked has no further name: no other image could have that.
+    fn make_ready(&self, deed: Deed) {
+        let newest = self.newest(&["current", "previous"]);
+        let further = |row: &Row| row.name != self.name && Some(&row.build) == newest.as_ref();
+        if self.older().is_none() || (deed == Deed::Revoke && self.rows().iter().any(further)) {
             return self.build();
         }
-        let newest = self.newest(&["current", "previous"]).unwrap();
+        let newest = newest.unwrap();
         if self.newest(&["current"]).as_ref() != Some(&newest) {
             self.served(|images| drop(images.succeed(&["rollback", &images.name, "--to", &newest])));
         }
@@ -240,7 +243,7 @@ impl<'a> Images<'a> {
     /// The commits of a deed, from when it is asked for.
     fn record(&mut self, deed: Deed) -> Vec<String> {
         for _ in 0..kills::TRIES {
-            self.make_ready();
+            self.make_ready(deed);
             let file = self.place.path().join("recorded");
             // There are none the first time.
             let _ = fs::remove_file(&file);
@@ -277,7 +280,7 @@ impl<'a> Images<'a> {
     /// Asks for a deed, kills the manager at a commit of it, and starts another one. Returns how it ended and what is wrong;
     /// `None` when it did not come to the point.
     fn kill(&mut self, deed: Deed, point: &str) -> Option<(String, Vec<String>)> {
-        self.make_ready();
+        self.make_ready(deed);
         let file = self.place.path().join("points");
         // There are none the first time.
         let _ = fs::remove_file(&file);
