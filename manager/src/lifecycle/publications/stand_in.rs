@@ -32,8 +32,8 @@ pub(super) struct Is {
     /// Whether an image has one name.
     pub(super) one_name: bool,
     pub(super) down: bool,
-    /// Whether it gives no further names.
-    pub(super) refuses: bool,
+    /// Why it gives no further names.
+    pub(super) refuses: Option<Trouble>,
     /// Copies by their ids.
     pub(super) copies: BTreeMap<String, Copied>,
     /// How many were made.
@@ -87,8 +87,8 @@ impl Cloud for StandIn {
         if !is.images.contains(&image.sha512) {
             return Err(CloudError::new(Trouble::Fault, "it no longer exists"));
         }
-        if is.refuses {
-            return Err(CloudError::new(Trouble::Configuration, "it refuses"));
+        if let Some(trouble) = is.refuses {
+            return Err(CloudError::new(trouble, "it refuses"));
         }
         let copy = is.one_name && from != name && is.current.get(from) == Some(&image.sha512);
         Ok(if copy { Handing::Copy } else { Handing::Itself })

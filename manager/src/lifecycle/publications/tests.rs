@@ -236,7 +236,7 @@ async fn a_revoked_image_does_not_keep_its_name_because_the_next_one_is_gone() {
 async fn what_one_cloud_refuses_is_done_in_none() {
     let bench = Bench::of(&["here", "lab"]);
     bench.publish("01a", &["here", "lab"]).await;
-    bench.clouds["lab"].is.lock().unwrap().refuses = true;
+    bench.clouds["lab"].is.lock().unwrap().refuses = Some(Trouble::Configuration);
     let error = bench.promote("01a").await.unwrap_err();
     assert!(error.to_string().contains("it refuses; nothing was changed there"), "{error}");
     assert_eq!((bench.open().await, bench.asked("here")), (vec![], vec![]));
