@@ -96,7 +96,7 @@ async fn say_when_copied(state: &Path, name: &str) -> Infallible {
         let Ok(history) = open_history(state) else { break };
         let Ok(open) = history.open_handovers().await else { break };
         if let Some(copy) = open.iter().find(|open| is_copied_for(open, Some(name))) {
-            let how = "The manager goes on with it if you do not wait; `image-manager images` and its log tell how far it is";
+            let how = "The manager goes on if you do not wait: `image-manager images` says when it is done, its log how far it is";
             text::remark(&format!("{}. {how}", copied(copy)));
             break;
         }
