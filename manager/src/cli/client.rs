@@ -22,6 +22,9 @@ const ANSWER_TO_TRIGGER: Duration = PREFLIGHT.saturating_add(ANSWER);
 /// The same where a cloud gives names to other images, which may come after a build that publishes.
 const ANSWER_TO_CHANGE: Duration = Duration::from_mins(15);
 
+/// The same where it may have to copy an image first, in several clouds at once.
+const ANSWER_TO_PROMOTION: Duration = Duration::from_hours(7);
+
 /// A connection to a manager; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -139,7 +142,7 @@ impl Client {
         message: v1::PromoteBuildRequest,
     ) -> Result<Vec<v1::Publication>, Trouble> {
         let mut request = self.request(message);
-        request.set_timeout(ANSWER_TO_CHANGE);
+        request.set_timeout(ANSWER_TO_PROMOTION);
         self.inner.promote_build(request).await.map(|answer| answer.into_inner().images).map_err(trouble)
     }
 

@@ -181,8 +181,9 @@ Examples:
   image-manager promote 019a21b0 --as debian-12-stable
   image-manager promote 019a21b0 --as debian-12-stable --cloud local
 
-On OpenStack an image has one name: an image that is current cannot get another one. The manager that serves the \
-state directory does this; if there is none, this process does.";
+On OpenStack an image has one name: of an image that is current under another name a copy gets this one, which takes as \
+long as to download and to upload it. The manager that serves the state directory does this; if there is none, this \
+process does.";
 
 /// For `revoke`.
 pub(super) const REVOKE: &str = "\

@@ -66,7 +66,7 @@ pub(super) async fn change(
         ));
     }
     let publications = open(history.clone(), &lock).await?;
-    let (mut done, left) = publications.finish_handovers().await;
+    let (mut done, left) = publications.finish_handovers(|open| asked.was_begun_as(open)).await;
     for left in left {
         text::remark(&left);
     }
@@ -132,7 +132,8 @@ async fn open(history: History, lock: &StateLock) -> Result<Publications, Troubl
             Err(error) => text::remark(&format!("the cloud {name:?} cannot be used: {error}")),
         }
     }
-    Ok(Publications::open(history, clouds))
+    let tell = Arc::new(|line: &str| text::remark(line));
+    Ok(Publications::open(lock.directory(), history, clouds, tell))
 }
 
 /// With the words and the exit code that a manager that serves would have it.
@@ -167,7 +168,8 @@ mod tests {
             let image = v1::Image { id: id.to_owned(), name, sha512, ..v1::Image::default() };
             history.record_published(id, "far", image, "/there").await.unwrap();
         }
-        let publications = Publications::open(history, BTreeMap::new());
+        let publications =
+            Publications::open(directory.path(), history, BTreeMap::new(), Arc::new(|_: &str| {}));
         let request = |cloud: &str| v1::RevokeBuildRequest {
             build: "019b".to_owned(),
             reason: "leaked key".to_owned(),
@@ -194,8 +196,12 @@ mod tests {
                 to_build: to.map(str::to_owned),
                 revoked: revoked.map(str::to_owned),
                 why: String::new(),
+                copied: false,
             },
             principal: "root".to_owned(),
+            copy: None,
+            giving: false,
+            at_ms: 0,
         };
         let back = |name: &str, to: &str, cloud: &str| {
             let (name, to, cloud) = (name.to_owned(), to.to_owned(), cloud.to_owned());

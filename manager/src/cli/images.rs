@@ -1,5 +1,9 @@
 //! `image-manager images`, `rollback`, `promote` and `revoke`: what has which public name.
 
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
 use image_manager_proto::v1;
 
 use super::arguments::{
@@ -12,8 +16,11 @@ use super::table::{self, Column};
 use super::text::{self, Painted, Screen, Style};
 use super::{Exit, Outcome, Trouble, json, when};
 use crate::builder::bytes;
-use crate::history::{Named as _, PublicationFilter};
+use crate::history::{Handover, Named as _, PublicationFilter};
 use crate::operator::publication_state;
+
+/// How long it is waited between two looks at what is under way.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// `images`.
 pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
@@ -25,7 +32,10 @@ pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
         ..PublicationFilter::default()
     };
     let page = history.publications(filter).await.map_err(Trouble::errored)?;
-    if let Some(name) = arguments.name.filter(|_| page.publications.is_empty()) {
+    let mut copies = history.open_handovers().await.map_err(Trouble::errored)?;
+    copies.retain(|open| is_copied_for(open, arguments.name.as_deref()));
+    let nothing = page.publications.is_empty() && copies.is_empty();
+    if let Some(name) = arguments.name.filter(|_| nothing) {
         let more = if arguments.removed { "" } else { ", with --removed also those of images that are gone" };
         return Err(Trouble::usage(format!(
             "no image is published as {name:?}: `image-manager images` lists the names{more}"
@@ -36,6 +46,9 @@ pub(crate) async fn list(arguments: ImagesArguments) -> Outcome {
             text::print(&table(&page.publications, Style::of_stdout()));
             if page.next.is_some() {
                 text::remark("there are more: raise --limit");
+            }
+            for copy in &copies {
+                text::remark(&copied(copy));
             }
         }
         OneFormat::Json => text::print_document(&json::messages("Publication", &page.publications)),
@@ -65,10 +78,44 @@ pub(crate) async fn promote(arguments: PromoteArguments) -> Outcome {
         cloud: arguments.cloud.unwrap_or_default(),
         why: arguments.reason,
     };
+    let (state, name) = (arguments.serving.state.state.clone(), request.name.clone());
     Ok(told(&match answering(&arguments.serving).await? {
-        Answering::Manager { mut client, .. } => client.promote(request).await?,
+        Answering::Manager { mut client, .. } => tokio::select! {
+            promoted = client.promote(request) => promoted?,
+            never = say_when_copied(&state, &name) => match never {},
+        },
         Answering::History(history, lock) => change(history, lock, Asked::Promote(request)).await?,
     }))
+}
+
+/// Says it once if an image is copied for a name, which takes minutes. Never comes back.
+async fn say_when_copied(state: &Path, name: &str) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // Whoever may not read the history waits without a word.
+        let Ok(history) = open_history(state) else { break };
+        let Ok(open) = history.open_handovers().await else { break };
+        if let Some(copy) = open.iter().find(|open| is_copied_for(open, Some(name))) {
+            let how = "The manager goes on if you do not wait: `image-manager images` says when it is done, its log how far it is";
+            text::remark(&format!("{}. {how}", copied(copy)));
+            break;
+        }
+    }
+    std::future::pending().await
+}
+
+fn is_copied_for(open: &Handover, name: Option<&str>) -> bool {
+    open.what.copied && name.is_none_or(|name| name == open.what.name)
+}
+
+/// What is under way with a name that goes to a copy.
+fn copied(Handover { what, .. }: &Handover) -> String {
+    format!(
+        "the image of build {} is being copied to be {} on {}, where an image has one name",
+        what.to_build.as_deref().unwrap_or_default(),
+        what.name,
+        what.cloud
+    )
 }
 
 /// `revoke`.
@@ -156,6 +203,27 @@ fn table(images: &[v1::Publication], style: Style) -> Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::{Change, NewHandover};
+
+    #[test]
+    fn what_is_copied_is_told_by_its_name() {
+        let what = NewHandover {
+            name: "stable".to_owned(),
+            cloud: "lab".to_owned(),
+            change: Change::Promoted,
+            to_build: Some("019a".to_owned()),
+            revoked: None,
+            why: String::new(),
+            copied: true,
+        };
+        let mut open =
+            Handover { id: 1, what, principal: "root".to_owned(), copy: None, giving: false, at_ms: 0 };
+        assert!(is_copied_for(&open, None) && is_copied_for(&open, Some("stable")));
+        assert!(!is_copied_for(&open, Some("web")));
+        assert!(copied(&open).starts_with("the image of build 019a is being copied to be stable on lab"));
+        open.what.copied = false;
+        assert!(!is_copied_for(&open, None), "it gets the name itself");
+    }
 
     #[test]
     fn the_images_fit_the_terminal() {

@@ -145,17 +145,19 @@ fn line(resource: &Resource) -> String {
     format!("{:<14} {}  {id}", resource.kind.as_str(), resource.name)
 }
 
-/// What carries our mark and belongs to no unfinished build.
+/// What carries our mark and belongs to no unfinished build, nor to a name that is about to go to it.
 async fn leaks(place: &SweptCloud, history: &History) -> Result<Vec<Resource>, Trouble> {
     let found = place.inventory().await.map_err(told)?;
     // Asked after the cloud was: a build that began meanwhile has made nothing that was found.
     let live = history.unfinished().await.map_err(Trouble::errored)?;
+    let copies = history.copies_under_way().await.map_err(Trouble::errored)?;
     let mut leaks = Vec::new();
     for resource in found {
         let lives = live.iter().any(|(id, _)| *id == resource.build_id);
         // Key pairs carry no owner: only those of builds that we know are ours.
         let ours = resource.kind != ResourceKind::KeyPair || history.build(&resource.build_id).await.is_ok();
-        if ours && !lives {
+        let copied = copies.iter().any(|row| row.name == resource.name);
+        if ours && !lives && !copied {
             leaks.push(resource);
         }
     }

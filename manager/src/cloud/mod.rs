@@ -33,7 +33,7 @@ pub use self::guest_agent::GuestAgent;
 pub use self::keeping::Older;
 pub use self::kind::{CloudKind, Foreign, Open, Opening, Required};
 pub use self::proof::Proof;
-pub use self::publication::{HandedOver, Held, NamedImage, Pruned, Publication, Published};
+pub use self::publication::{HandedOver, Handing, Held, NamedImage, Pruned, Publication, Published};
 pub use self::resource::ResourceKind;
 
 use crate::schedules::{Arch, Firmware, Format, Publish, ServerSpec};
@@ -272,11 +272,30 @@ pub trait Cloud: Send + Sync {
     /// The images that it has under a public name, the revoked ones too.
     async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError>;
 
-    /// Whether [`Cloud::hand_over`] would be refused as things are; changes nothing. The errors are the same.
-    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError>;
+    /// How [`Cloud::hand_over`] can be done as things are: whether with the image itself, or with a copy of it. Changes
+    /// nothing. The errors are those that it would have.
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<Handing, CloudError>;
+
+    /// Makes a copy of a published image under a name that carries the build's id: with the same data and properties, complete,
+    /// but hidden and without a public name. Only where [`Handing::Copy`] is answered.
+    async fn copy(
+        &self,
+        image: &Image,
+        _name: &str,
+        _ledger: &dyn Ledger,
+        _progress: ProgressSink<'_>,
+    ) -> Result<Image, CloudError> {
+        let message = format!("image {} has several names where it is: none is copied there", image.id);
+        Err(CloudError::new(Trouble::Configuration, message))
+    }
+
+    /// Whether what has this id is such a copy of an image, and complete.
+    async fn is_whole_copy(&self, _image: &Image, _id: &str) -> Result<bool, CloudError> {
+        Ok(false)
+    }
 
     /// Gives a public name to an image that was published before under the name `from`, which may be the same one: it has
-    /// the name before another one loses it. Doing it again ends in the same place; with
+    /// the name before another one loses it; as may a copy, whose `from` is the name itself. Doing it again ends in the same place; with
     /// [`Trouble::Configuration`], [`Trouble::Fault`] or [`Trouble::Corrupt`] nothing was done.
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError>;
 

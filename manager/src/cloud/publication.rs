@@ -48,6 +48,15 @@ pub struct Published {
     pub own_image: bool,
 }
 
+/// How a published image can be given a further name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handing {
+    /// It gets the name itself.
+    Itself,
+    /// A copy of it gets the name: an image has one name there, and must keep the one that it has.
+    Copy,
+}
+
 /// A published image that was given a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandedOver {

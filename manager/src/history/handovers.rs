@@ -8,7 +8,7 @@ use super::{History, HistoryError, Principal, now_ms};
 
 /// Most that may be under way.
 const MOST: u32 = 1000;
-const COLUMNS: &str = "id, name, cloud, kind, to_build, revoked, why, principal";
+const COLUMNS: &str = "id, name, cloud, kind, to_build, revoked, why, principal, copied, copy, giving, at";
 
 /// Why a name goes to another image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct NewHandover {
     pub revoked: Option<String>,
     /// Why, in the words of whoever asked.
     pub why: String,
+    /// Whether a copy of the image gets the name: the image itself has another one, and must keep it.
+    pub copied: bool,
 }
 
 /// One that is under way.
@@ -76,6 +78,23 @@ pub struct Handover {
     pub what: NewHandover,
     /// Who asked for it.
     pub principal: String,
+    /// The row of its copy in the ledger, once that was about to be asked for.
+    pub copy: Option<i64>,
+    /// Whether the copy may have the name already.
+    pub giving: bool,
+    /// When it was begun, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// The image that a cloud has given a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The cloud's id of it: a build may have several images in a cloud, the copies of one.
+    pub image_id: String,
+    /// Where a user finds it.
+    pub location: String,
+    /// Whether it has no other name any more.
+    pub only_name: bool,
 }
 
 impl History {
@@ -114,9 +133,8 @@ impl History {
     /// The cloud has done it: the publications say so, with who did it and why in the audit trail and for the webhook, in
     /// one commit. Does nothing for one that is done, or was overtaken by a build that published.
     ///
-    /// `given`: where a user finds the image that has the name now, and whether it has no other name any more; `None` when
-    /// the name stays where it is.
-    pub async fn finish_handover(&self, id: i64, given: Option<(String, bool)>) -> Result<(), HistoryError> {
+    /// `given`: the image that has the name now; `None` when the name stays where it is.
+    pub async fn finish_handover(&self, id: i64, given: Option<Given>) -> Result<(), HistoryError> {
         self.writer()?.run("handover:done", move |tx| finish(tx, id, given)).await
     }
 
@@ -143,9 +161,10 @@ impl History {
 }
 
 fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover, HistoryError> {
+    let at_ms = now_ms();
     let inserted = tx.execute(
-        "INSERT INTO handover (name, cloud, kind, to_build, revoked, why, principal, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO handover (name, cloud, kind, to_build, revoked, why, principal, at, copied)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             what.name,
             what.cloud,
@@ -154,7 +173,8 @@ fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover
             what.revoked,
             what.why,
             who,
-            now_ms()
+            at_ms,
+            what.copied
         ],
     );
     match inserted {
@@ -164,16 +184,21 @@ fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover
         }
         Err(error) => return Err(error.into()),
     }
-    Ok(Handover { id: tx.last_insert_rowid(), what: what.clone(), principal: who.to_owned() })
+    let (id, principal) = (tx.last_insert_rowid(), who.to_owned());
+    Ok(Handover { id, what: what.clone(), principal, copy: None, giving: false, at_ms })
 }
 
-fn finish(tx: &Transaction<'_>, id: i64, given: Option<(String, bool)>) -> Result<(), HistoryError> {
-    let Some(Handover { what, principal, .. }) = under_way(tx, id)? else { return Ok(()) };
-    if let (Some(build), Some((location, only_name))) = (&what.to_build, given) {
-        if only_name {
-            take_other_names(tx, &what, build)?;
+fn finish(tx: &Transaction<'_>, id: i64, given: Option<Given>) -> Result<(), HistoryError> {
+    let Some(Handover { what, principal, copy, .. }) = under_way(tx, id)? else { return Ok(()) };
+    if let (Some(build), Some(given)) = (&what.to_build, given) {
+        if given.only_name {
+            take_other_names(tx, &what, build, &given.image_id)?;
         }
-        give(tx, &what, build, &principal, &location)?;
+        give(tx, &what, build, &principal, &given)?;
+        tx.execute(
+            "UPDATE resource SET state = 'published', note = ?2, updated_at = ?3 WHERE id = ?1",
+            params![copy, given.location, now_ms()],
+        )?;
     }
     if let Some(build) = &what.revoked {
         tx.execute(
@@ -214,7 +239,7 @@ fn give(
     what: &NewHandover,
     build: &str,
     principal: &str,
-    location: &str,
+    given: &Given,
 ) -> Result<(), HistoryError> {
     tx.execute(
         "UPDATE publication SET state = 'previous' WHERE name = ?1 AND cloud = ?2 AND state = 'current'",
@@ -223,35 +248,41 @@ fn give(
     tx.execute(
         "INSERT INTO publication (name, cloud, schedule, build_id, image_id, location, sha512, size_bytes, kind, why,
             published_at, published_by, state)
-         SELECT ?1, cloud, schedule, build_id, image_id, ?4, sha512, size_bytes, ?5, ?6, ?7, ?8, 'current'
+         SELECT ?1, cloud, schedule, build_id, ?9, ?4, sha512, size_bytes, ?5, ?6, ?7, ?8, 'current'
             FROM publication WHERE cloud = ?2 AND build_id = ?3 ORDER BY name <> ?1 LIMIT 1
          ON CONFLICT (name, cloud, build_id) DO UPDATE SET state = 'current', kind = excluded.kind, why = excluded.why,
-            location = excluded.location, published_at = excluded.published_at, published_by = excluded.published_by",
+            image_id = excluded.image_id, location = excluded.location, published_at = excluded.published_at, published_by = excluded.published_by",
         params![
             what.name,
             what.cloud,
             build,
-            location,
+            given.location,
             what.change.kind(),
             what.why,
             now_ms(),
-            principal
+            principal,
+            given.image_id
         ],
     )?;
     Ok(())
 }
 
-/// Nobody finds the image of `build` under another name any more.
-fn take_other_names(tx: &Transaction<'_>, what: &NewHandover, build: &str) -> Result<(), HistoryError> {
+/// Nobody finds this image of `build` under another name any more.
+fn take_other_names(
+    tx: &Transaction<'_>,
+    what: &NewHandover,
+    build: &str,
+    image: &str,
+) -> Result<(), HistoryError> {
     tx.execute(
         "UPDATE publication SET state = 'removed', location = '', held = ''
-         WHERE cloud = ?1 AND build_id = ?2 AND name <> ?3 AND state <> 'revoked'",
-        params![what.cloud, build, what.name],
+         WHERE cloud = ?1 AND build_id = ?2 AND name <> ?3 AND image_id = ?4 AND state <> 'revoked'",
+        params![what.cloud, build, what.name, image],
     )?;
     Ok(())
 }
 
-fn under_way(connection: &Connection, id: i64) -> rusqlite::Result<Option<Handover>> {
+pub(super) fn under_way(connection: &Connection, id: i64) -> rusqlite::Result<Option<Handover>> {
     let query = format!("SELECT {COLUMNS} FROM handover WHERE id = ?1");
     connection.query_row(&query, [id], handover).optional()
 }
@@ -267,6 +298,14 @@ fn handover(row: &Row<'_>) -> rusqlite::Result<Handover> {
         to_build: row.get(4)?,
         revoked: row.get(5)?,
         why: row.get(6)?,
+        copied: row.get(8)?,
     };
-    Ok(Handover { id: row.get(0)?, what, principal: row.get(7)? })
+    Ok(Handover {
+        id: row.get(0)?,
+        what,
+        principal: row.get(7)?,
+        copy: row.get(9)?,
+        giving: row.get(10)?,
+        at_ms: row.get(11)?,
+    })
 }

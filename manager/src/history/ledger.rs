@@ -11,6 +11,10 @@ use super::{History, HistoryError, now_ms};
 /// Longer than any build: its file allows it a week.
 const LONGEST_BUILD_MS: i64 = 8 * 24 * 3600 * 1000;
 
+/// The columns of the table `resource`, as `r`, that [`ledger_row`] reads.
+pub(super) const ROW: &str =
+    "r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial, r.created_at";
+
 /// What is known of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResourceState {
@@ -133,28 +137,29 @@ impl History {
             .await
     }
 
-    /// What a build must still take away, newest first.
+    /// What a build must still take away, newest first. Not copies of its image that were made for further names.
     pub async fn open_resources(&self, build_id: &str) -> Result<Vec<LedgerRow>, HistoryError> {
         let build_id = build_id.to_owned();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, build_id, cloud, kind, name, external_id, trial, created_at FROM resource
-                 WHERE build_id = ?1 AND state NOT IN ('gone', 'published') ORDER BY id DESC",
+                 WHERE build_id = ?1 AND state NOT IN ('gone', 'published') AND copy = 0 ORDER BY id DESC",
             )?;
             Ok(statement.query_map([build_id], ledger_row)?.collect::<Result<_, _>>()?)
         })
         .await
     }
 
-    /// What builds that have ended must still take away: their clean-up did not come to its end. At most
-    /// 1,000 rows.
+    /// What builds that have ended must still take away: their clean-up did not come to its end. Not the copies that are on
+    /// their way to a further name. At most 1,000 rows.
     pub async fn leftover_resources(&self) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(|connection| {
             // From the few open rows to their builds: left to itself, SQLite begins with the million that ended.
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial, r.created_at
+                "SELECT {ROW}
                  FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state NOT IN ('gone', 'published')
+                 AND r.id NOT IN (SELECT copy FROM handover WHERE copy IS NOT NULL)
                  AND b.state IN {ENDS} ORDER BY r.id DESC LIMIT 1000",
             ))?;
             Ok(statement.query_map([], ledger_row)?.collect::<Result<_, _>>()?)
@@ -185,17 +190,18 @@ impl History {
         .await
     }
 
-    /// Of builds that ended in this span of time (milliseconds since the epoch): what was closed without ever having been
-    /// seen, because the answer to the request for it was lost, or it never left. Not what has the name of something that
+    /// Of builds that ended in this span of time (milliseconds since the epoch), and of copies that were given up in it: what
+    /// was closed without ever having been seen, because the answer to the request for it was lost, or it never left. Not what has the name of something that
     /// is still there. At most 1,000 rows.
     pub async fn unseen_resources(&self, ended: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(move |connection| {
             // From the few rows that nobody saw to their builds: left to itself, SQLite begins with the million that ended.
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT r.id, r.build_id, r.cloud, r.kind, r.name, r.external_id, r.trial, r.created_at
+                "SELECT {ROW}
                  FROM resource r INDEXED BY resource_unseen CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state = 'gone' AND r.external_id IS NULL AND r.updated_at >= ?1
-                 AND b.state IN {ENDS} AND b.finished_at >= ?2 AND b.finished_at < ?3
+                 AND b.state IN {ENDS} AND iif(r.copy, r.updated_at, b.finished_at) >= ?2
+                 AND iif(r.copy, r.updated_at, b.finished_at) < ?3
                  AND NOT EXISTS (SELECT 1 FROM resource l WHERE l.build_id = r.build_id AND l.cloud = r.cloud
                     AND l.kind = r.kind AND l.name = r.name AND l.state != 'gone')
                  ORDER BY r.id DESC LIMIT 1000",
@@ -208,7 +214,8 @@ impl History {
     }
 }
 
-fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+/// Reads a row of [`ROW`].
+pub(super) fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     Ok(LedgerRow {
         id: row.get(0)?,
         build_id: row.get(1)?,

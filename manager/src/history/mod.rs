@@ -12,6 +12,9 @@ mod audit;
 mod builds;
 mod confirmed;
 mod controls;
+mod copies;
+#[cfg(test)]
+mod copies_tests;
 mod definition;
 mod follow_up;
 mod handovers;
@@ -58,7 +61,7 @@ pub use builds::{Ending, NewBuild};
 pub use controls::{ControlAnswer, ControlRecord, NewControl};
 pub use definition::{Defined, DefinitionPart, DefinitionPast};
 pub use follow_up::{FollowUp, OwedRetry};
-pub use handovers::{Change, Handover, NewHandover};
+pub use handovers::{Change, Given, Handover, NewHandover};
 pub use ledger::{LedgerRow, ResourceState, StuckResource};
 pub use names::{Named, build_has_ended, trial_has_ended};
 pub use outbox::{ImageChange, OutboxEntry, OutboxKind};
@@ -177,6 +180,17 @@ pub enum HistoryError {
     /// Somebody changes what has the name.
     #[error("the name {name} on {cloud} is being changed: wait until that is done")]
     NameBusy {
+        /// The name.
+        name: String,
+        /// The cloud.
+        cloud: String,
+    },
+    /// A change of a name is under way no more.
+    #[error(
+        "{name} on {cloud} has not got the image: meanwhile a build has published under the name, the name was rolled back, \
+         an image was revoked, or the copy failed; the manager's log says which"
+    )]
+    Overtaken {
         /// The name.
         name: String,
         /// The cloud.

@@ -34,11 +34,17 @@ fn to(build: &str, change: Change) -> NewHandover {
         to_build: Some(build.to_owned()),
         revoked,
         why: "because".to_owned(),
+        copied: false,
     }
 }
 
-fn given(location: &str, only_name: bool) -> (String, bool) {
-    (location.to_owned(), only_name)
+/// The image that the build `01a` has published itself.
+fn given(location: &str, only_name: bool) -> Given {
+    given_of("01a", location, only_name)
+}
+
+fn given_of(build: &str, location: &str, only_name: bool) -> Given {
+    Given { image_id: format!("image of {build}"), location: location.to_owned(), only_name }
 }
 
 fn somebody() -> Principal {
@@ -194,7 +200,7 @@ async fn a_name_that_was_only_promoted_is_told_from_one_that_builds_get() {
     let change = async |name: &str, build: &str, change| {
         let new = NewHandover { name: name.to_owned(), ..to(build, change) };
         let begun = history.begin_handovers(somebody(), vec![new]).await.unwrap();
-        history.finish_handover(begun[0].id, Some(given("/there", false))).await.unwrap();
+        history.finish_handover(begun[0].id, Some(given_of(build, "/there", false))).await.unwrap();
     };
     let names = async || {
         let all = history.promoted_names().await.unwrap().into_iter();

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0019_held_skipped.sql"),
     include_str!("migrations/0020_controls.sql"),
     include_str!("migrations/0021_lookups.sql"),
+    include_str!("migrations/0022_copies.sql"),
 ];
 
 /// The version that brought the sums of days; they are made from the builds that are there.

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::StageState;
@@ -12,7 +11,7 @@ use super::clouds::Clouds;
 use super::ledger::HOST;
 use super::publications::Publications;
 use super::records::Records;
-use super::settings::{Settings, files};
+use super::settings::files;
 use crate::clock;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Removal, Resource, ResourceKind};
@@ -37,14 +36,15 @@ const TRIES: u32 = 3;
 /// Takes resources away; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Cleaner {
-    settings: Arc<Settings>,
+    /// The state directory.
+    state: PathBuf,
     history: History,
     clouds: Clouds,
 }
 
 impl Cleaner {
-    pub(super) fn new(settings: Arc<Settings>, history: History, clouds: Clouds) -> Self {
-        Self { settings, history, clouds }
+    pub(super) fn new(state: PathBuf, history: History, clouds: Clouds) -> Self {
+        Self { state, history, clouds }
     }
 
     /// Takes away all that a build, or one trial of it, made; says how that went.
@@ -109,7 +109,7 @@ impl Cleaner {
 
     /// Where the private half of a key pair lies: with the logs of the trial that it belongs to.
     async fn private_key(&self, row: &LedgerRow) -> Result<PathBuf, String> {
-        let state = &self.settings.state;
+        let state = &self.state;
         let build = match self.history.build(&row.build_id).await {
             Ok(build) => build,
             // Its files went before its row did.
@@ -199,7 +199,7 @@ impl Reconciler {
             Ok(rows) => rows,
             Err(error) => return vec![error.to_string()],
         };
-        let (_, mut left) = self.publications.finish_handovers().await;
+        let mut left = self.publications.finish_handovers_in_time().await;
         for row in rows {
             self.records.metrics().leak(row.id);
             match self.cleaner.take_away(&row).await {

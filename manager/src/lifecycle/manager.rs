@@ -82,8 +82,8 @@ impl Manager {
         let Parts { settings, history, owner, gateway, gateway_address, fingerprint, clouds, .. } = parts;
         let (settings, records) = (Arc::new(settings), Records::new(history.clone()));
         let (clouds, schedules) = (Clouds::new(clouds), CurrentSchedules::new(parts.schedules, parts.serves));
-        let publications = Publications::new(history.clone(), clouds.clone());
-        let cleaner = Cleaner::new(Arc::clone(&settings), history.clone(), clouds.clone());
+        let cleaner = Cleaner::new(settings.state.clone(), history.clone(), clouds.clone());
+        let publications = Publications::new(history.clone(), clouds.clone(), cleaner.clone());
         let reconciler = Reconciler::new(records.clone(), cleaner.clone(), publications.clone());
         let resumption = Resumption::new(history.clone(), clouds.clone(), fingerprint.clone());
         let shutdown = Shutdown::default();

@@ -14,10 +14,16 @@ pub(super) struct Naming {
 impl Naming {
     /// Waits until nobody else changes the names of this cloud. There are as many locks as clouds.
     pub(super) async fn alone(&self, cloud: &str) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut clouds = self.clouds.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(clouds.entry(cloud.to_owned()).or_default())
-        };
-        lock.lock_owned().await
+        self.lock(cloud).lock_owned().await
+    }
+
+    /// The same if nobody else does now.
+    pub(super) fn try_alone(&self, cloud: &str) -> Option<OwnedMutexGuard<()>> {
+        self.lock(cloud).try_lock_owned().ok()
+    }
+
+    fn lock(&self, cloud: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut clouds = self.clouds.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(clouds.entry(cloud.to_owned()).or_default())
     }
 }

@@ -4,9 +4,11 @@
 //! where the image has the name before another one loses it; then the publications say so, with who and why, in one commit
 //! (`handover:done`). Between the two a name has the one verified image or the other. Whoever is killed there leaves the
 //! rest to the next start, and a cloud that does not answer is asked again by the reconciler; every step can be repeated.
-//! From before an image is chosen until its name is changed, nobody else changes the names of that cloud.
+//! From before an image is chosen until its name is changed, nobody else changes the names of that cloud; but for the time in
+//! which an image is copied ([`copying`]).
 
 mod choosing;
+mod copying;
 mod handing_over;
 mod pruning;
 mod published;
@@ -17,22 +19,24 @@ mod stand_in;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub use self::published::Meant;
 pub(super) use self::published::Standing;
 
-use self::choosing::{asked_for, by_cloud, handover, last_good};
+use self::choosing::{asked_for, by_cloud, handover, in_order_of_use, last_good};
 use self::revoking::Later;
 use super::TriggerError;
+use super::cleaner::Cleaner;
 use super::clouds::Clouds;
 use super::naming::Naming;
-use crate::cloud::{Cloud, CloudError, Image, Trouble};
-use crate::history::{Change, History, HistoryError, Principal, PublicationFilter};
+use crate::cloud::{Cloud, CloudError, Handing, Image, Trouble};
+use crate::history::{Change, Handover, History, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
 /// How long a cloud has for one step.
@@ -134,22 +138,48 @@ fn not_all(errors: &[ChangeError], done: &[String]) -> String {
     if done.is_empty() { errors } else { format!("{errors}. It is done for {}", done.join(", ")) }
 }
 
+/// Is told how far what takes long has come, a line each.
+type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// Who changes public names and looks at them; cheap to clone.
 #[derive(Clone)]
 pub struct Publications {
     history: History,
     clouds: Clouds,
+    cleaner: Cleaner,
     naming: Arc<Naming>,
+    /// Who copies an image for a name in a cloud.
+    copying: Arc<Naming>,
+    /// Places of those who do.
+    places: Arc<Semaphore>,
+    tell: Tell,
 }
 
 impl Publications {
-    pub(super) fn new(history: History, clouds: Clouds) -> Self {
-        Self { history, clouds, naming: Arc::default() }
+    pub(super) fn new(history: History, clouds: Clouds, cleaner: Cleaner) -> Self {
+        let (naming, copying, places) =
+            (Arc::default(), Arc::default(), Arc::new(Semaphore::new(copying::AT_ONCE)));
+        Self {
+            history,
+            clouds,
+            cleaner,
+            naming,
+            copying,
+            places,
+            tell: Arc::new(|line: &str| tracing::info!("{line}")),
+        }
     }
 
-    /// Without a manager: for a process that changes names and then ends.
-    pub fn open(history: History, clouds: BTreeMap<String, Arc<dyn Cloud>>) -> Self {
-        Self::new(history, Clouds::new(clouds))
+    /// Without a manager: for a process that changes names in this state directory and then ends.
+    pub fn open(
+        state: &Path,
+        history: History,
+        clouds: BTreeMap<String, Arc<dyn Cloud>>,
+        tell: Tell,
+    ) -> Self {
+        let clouds = Clouds::new(clouds);
+        let cleaner = Cleaner::new(state.to_owned(), history.clone(), clouds.clone());
+        Self { tell, ..Self::new(history, clouds, cleaner) }
     }
 
     /// Waits until nobody else changes the names of this cloud, which lasts as long as the guard.
@@ -199,10 +229,17 @@ impl Publications {
             };
             new.push(handover(target, &name, Change::RolledBack, &why));
         }
+        // Nobody waits for minutes for a better image.
+        let in_the_way =
+            |what: &NewHandover| new.iter().any(|new| new.name == what.name && new.cloud == what.cloud);
+        if let Some(busy) = self.end_copies(in_the_way, |_| false).await?.pop() {
+            return Err(busy);
+        }
         self.change(new, by, alone, Later::default()).await
     }
 
-    /// Gives a published image of a build another name besides.
+    /// Gives a published image of a build another name besides; a copy of it where it can have but the one that it has. To
+    /// copy takes minutes, in which the names of the clouds are not the caller's.
     pub async fn promote(
         &self,
         request: v1::PromoteBuildRequest,
@@ -218,6 +255,7 @@ impl Publications {
         let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
         let mut new = Vec::new();
         let (of_clouds, alone) = self.alone_with(filter).await?;
+        let open = self.history.open_handovers().await?;
         for (cloud, rows) in of_clouds {
             let not = |why| ChangeError::NotGood {
                 build: build.clone(),
@@ -225,19 +263,26 @@ impl Publications {
                 cloud: cloud.clone(),
                 why,
             };
-            if rows.iter().any(|row| row.state() == PublicationState::Revoked) {
+            let revoked =
+                |open: &Handover| open.what.cloud == cloud && open.what.revoked.as_ref() == Some(&build);
+            if rows.iter().any(|row| row.state() == PublicationState::Revoked) || open.iter().any(revoked) {
                 return Err(not("it was revoked"));
             }
             if rows.iter().any(|row| row.name == name && row.state() == PublicationState::Current) {
                 return Err(not("it already is"));
             }
-            let Some(row) = rows.first() else { continue };
-            if !self.there(&cloud, &row.name).await?.contains(&row.sha512) {
-                return Err(not("it no longer exists"));
+            let mut there = None;
+            for row in in_order_of_use(&rows, &name) {
+                if self.there(&cloud, &row.name).await?.contains(&row.sha512) {
+                    there = Some(row);
+                    break;
+                }
             }
+            let row = there.ok_or_else(|| not("it no longer exists"))?;
             // What a cloud would refuse is known before any other cloud has done its part.
-            self.check(&cloud, row, &name).await?;
-            new.push(handover(row, &name, Change::Promoted, &why));
+            let handing = self.check(&cloud, row, &name).await?;
+            let copied = handing == Handing::Copy;
+            new.push(NewHandover { copied, ..handover(row, &name, Change::Promoted, &why) });
         }
         if new.is_empty() {
             return Err(ChangeError::NotPublished(build));
@@ -267,8 +312,8 @@ impl Publications {
         Ok((rows, alone))
     }
 
-    /// Whether a cloud would give another name to a published image.
-    async fn check(&self, cloud: &str, row: &v1::Publication, name: &str) -> Result<(), ChangeError> {
+    /// How a cloud would give another name to a published image.
+    async fn check(&self, cloud: &str, row: &v1::Publication, name: &str) -> Result<Handing, ChangeError> {
         let asked = self.clouds.get(cloud)?;
         let checked = within(asked.check_hand_over(&image_of(row), &row.name, name)).await;
         checked.map_err(|error| ChangeError::Cloud { cloud: cloud.to_owned(), error, begun: false })

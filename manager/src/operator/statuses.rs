@@ -78,7 +78,7 @@ pub(super) fn history_status(error: HistoryError) -> Status {
     match error {
         HistoryError::NoBuild(_) | HistoryError::NoToken(_) => Status::not_found(text),
         HistoryError::Ambiguous { .. } => Status::invalid_argument(text),
-        HistoryError::NameBusy { .. } => Status::aborted(text),
+        HistoryError::NameBusy { .. } | HistoryError::Overtaken { .. } => Status::aborted(text),
         HistoryError::Unfinished(_) | HistoryError::TokenThere(_) => Status::already_exists(text),
         HistoryError::TooMuch { .. } | HistoryError::TooManyTokens { .. } => Status::resource_exhausted(text),
         _ => Status::internal(text),

@@ -1,5 +1,5 @@
 //! What is done with published images, killed at every commit of it: a name that goes back, an image that is given another
-//! name or is revoked, and the published image verified again.
+//! name, which takes a copy on OpenStack while it is current, or is revoked, and the published image verified again.
 //!
 //! Each worker has a place with two published images. The commits of each deed are recorded in it; then the deed is asked
 //! for again and again, the manager killed at one of them and another one started. Between the two, and at the end, the
@@ -33,17 +33,20 @@ pub(crate) type Named = Box<dyn Fn(&Place, &str) -> Vec<(String, Vec<String>)> +
 enum Deed {
     RollBack,
     Promote,
+    /// Of the image that has the name.
+    PromoteCurrent,
     Revoke,
     Verify,
 }
 
 impl Deed {
-    const ALL: [Self; 4] = [Self::RollBack, Self::Promote, Self::Revoke, Self::Verify];
+    const ALL: [Self; 5] = [Self::RollBack, Self::Promote, Self::PromoteCurrent, Self::Revoke, Self::Verify];
 
     fn word(self) -> &'static str {
         match self {
             Self::RollBack => "rollback",
             Self::Promote => "promote",
+            Self::PromoteCurrent => "promote-current",
             Self::Revoke => "revoke",
             Self::Verify => "verify",
         }
@@ -53,7 +56,7 @@ impl Deed {
     fn action(self) -> Option<&'static str> {
         match self {
             Self::RollBack => Some("image.rolled_back"),
-            Self::Promote => Some("image.promoted"),
+            Self::Promote | Self::PromoteCurrent => Some("image.promoted"),
             Self::Revoke => Some("image.revoked"),
             Self::Verify => None,
         }
@@ -204,12 +207,15 @@ impl<'a> Images<'a> {
         rows.iter().map(|row| &row.build).filter(|build| older(build)).max().cloned()
     }
 
-    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud.
-    fn make_ready(&self) {
-        if self.older().is_none() {
+    /// Sees to it that the newest image has the name, and that there is an older one that can have it in each cloud. One that
+    /// is to be revoked has no further name: no other image could have that.
+    fn make_ready(&self, deed: Deed) {
+        let newest = self.newest(&["current", "previous"]);
+        let further = |row: &Row| row.name != self.name && Some(&row.build) == newest.as_ref();
+        if self.older().is_none() || (deed == Deed::Revoke && self.rows().iter().any(further)) {
             return self.build();
         }
-        let newest = self.newest(&["current", "previous"]).unwrap();
+        let newest = newest.unwrap();
         if self.newest(&["current"]).as_ref() != Some(&newest) {
             self.served(|images| drop(images.succeed(&["rollback", &images.name, "--to", &newest])));
         }
@@ -221,10 +227,11 @@ impl<'a> Images<'a> {
         match deed {
             Deed::RollBack => vec!["rollback".to_owned(), name],
             Deed::Verify => vec!["verify".to_owned(), "tiny".to_owned()],
-            Deed::Promote => {
+            Deed::Promote | Deed::PromoteCurrent => {
                 self.promoted += 1;
                 let stable = format!("{name}-{}", self.promoted);
-                vec!["promote".to_owned(), self.older().unwrap(), "--as".to_owned(), stable]
+                let build = if deed == Deed::Promote { self.older() } else { self.newest(&["current"]) };
+                vec!["promote".to_owned(), build.unwrap(), "--as".to_owned(), stable]
             }
             Deed::Revoke => {
                 let current = self.newest(&["current"]).unwrap();
@@ -236,7 +243,7 @@ impl<'a> Images<'a> {
     /// The commits of a deed, from when it is asked for.
     fn record(&mut self, deed: Deed) -> Vec<String> {
         for _ in 0..kills::TRIES {
-            self.make_ready();
+            self.make_ready(deed);
             let file = self.place.path().join("recorded");
             // There are none the first time.
             let _ = fs::remove_file(&file);
@@ -273,7 +280,7 @@ impl<'a> Images<'a> {
     /// Asks for a deed, kills the manager at a commit of it, and starts another one. Returns how it ended and what is wrong;
     /// `None` when it did not come to the point.
     fn kill(&mut self, deed: Deed, point: &str) -> Option<(String, Vec<String>)> {
-        self.make_ready();
+        self.make_ready(deed);
         let file = self.place.path().join("points");
         // There are none the first time.
         let _ = fs::remove_file(&file);
@@ -295,9 +302,10 @@ impl<'a> Images<'a> {
             self.served(Self::settle);
             return None;
         }
-        let mut wrong = self.unverified("between two managers");
+        let name = self.name.clone();
+        let mut wrong = self.unverified("between two managers", &name);
         self.served(Self::settle);
-        wrong.extend(self.unverified("at the end"));
+        wrong.extend(self.unverified("at the end", &name));
         let commits = lines(&file);
         let begun = |commit: &str| commits.iter().any(|line| line == commit);
         let after = builds(&self.place);
@@ -325,6 +333,11 @@ impl<'a> Images<'a> {
             if (self.rows() != before) != (expected > 0) {
                 wrong.push(format!("{before:?} became {:?}", self.rows()));
             }
+            if expected > 0
+                && let Some(further) = arguments.iter().skip_while(|word| *word != "--as").nth(1)
+            {
+                wrong.extend(self.unverified("at the end", further));
+            }
             if expected > 0 { "done" } else { "never begun" }.to_owned()
         };
         wrong.extend(kills::leaks(&self.place, self.means));
@@ -346,8 +359,8 @@ impl<'a> Images<'a> {
         all.matches(&format!("\"{action}\"")).count()
     }
 
-    /// Clouds where the name is not that of one verified image, or of another one than the history says when it should.
-    fn unverified(&self, when: &str) -> Vec<String> {
+    /// Clouds where a name is not that of one verified image, or of another one than the history says when it should.
+    fn unverified(&self, when: &str, name: &str) -> Vec<String> {
         let good: BTreeSet<String> = self
             .place
             .history()
@@ -357,12 +370,12 @@ impl<'a> Images<'a> {
             .filter_map(|trial| trial["image"]["sha512"].as_str().map(str::to_owned))
             .collect();
         let mut wrong = Vec::new();
-        for (cloud, hashes) in (self.named)(&self.place, &self.name) {
+        for (cloud, hashes) in (self.named)(&self.place, name) {
             if hashes.is_empty() || !hashes.iter().all(|hash| good.contains(hash)) {
-                wrong.push(format!("{when} {} on {cloud} is {hashes:?}", self.name));
+                wrong.push(format!("{when} {name} on {cloud} is {hashes:?}"));
             }
             if when == "at the end" && hashes.len() != 1 {
-                wrong.push(format!("{when} {} images are {} on {cloud}", hashes.len(), self.name));
+                wrong.push(format!("{when} {} images are {name} on {cloud}", hashes.len()));
             }
         }
         wrong

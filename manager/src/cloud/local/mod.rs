@@ -59,8 +59,8 @@ use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, CloudKind, GuestAgent, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer,
-    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
+    Cloud, CloudError, CloudKind, GuestAgent, HandedOver, Handing, Image, Ledger, NamedImage, NewImage,
+    NewServer, ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
     ServerStatus, Shutdown, Trouble, disk_file,
 };
 use crate::clock;
@@ -290,10 +290,10 @@ impl Cloud for LocalCloud {
         blocking(move || handing::named(&store, &name)).await
     }
 
-    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError> {
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<Handing, CloudError> {
         let (store, image) = (self.store.clone(), image.clone());
         let (from, name) = (from.to_owned(), name.to_owned());
-        blocking(move || handing::check(&store, &image, &from, &name)).await
+        blocking(move || handing::check(&store, &image, &from, &name)).await.map(|()| Handing::Itself)
     }
 
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::OpenStackCloud;
 use super::answers::text;
 use super::images::{PUBLISHED, REVOKED};
-use crate::cloud::{CloudError, Image, NamedImage, Trouble};
+use crate::cloud::{CloudError, Handing, Image, NamedImage, Trouble};
 
 /// Longest value of a property, in characters.
 const VALUE: usize = 255;
@@ -25,32 +25,18 @@ impl OpenStackCloud {
         Ok(ours.map(named).collect())
     }
 
-    /// The image that was published as `from`, when it can be given `name`. Changes nothing.
+    /// The image that was published as `from`, and how it can be given `name`: an image has one name, and `from` is not to be
+    /// left without one. Changes nothing.
     pub(super) async fn may_be_named(
         &self,
         image: &Image,
         from: &str,
         name: &str,
-    ) -> Result<Value, CloudError> {
-        let tried = giving(image, name);
-        let there = self.image(&image.id).await.map_err(|error| error.when(&tried))?;
-        let there = there
-            .filter(|there| self.is_ours(there))
-            .ok_or_else(|| CloudError::new(Trouble::Fault, format!("{tried}: it no longer exists")))?;
-        let hash = text(&there, "os_hash_value");
-        if text(&there, "os_hash_algo") == "sha512" && !hash.eq_ignore_ascii_case(&image.sha512) {
-            let message = format!("{tried}: it is not the one that was verified");
-            return Err(CloudError::new(Trouble::Corrupt, message));
-        }
-        if from != name && text(&there, "name") == from {
-            let message = format!(
-                "{tried}: an image has one name in this cloud, so {from} would be left without an image. Promote it \
-                 once a newer image is {from}, which a build of its schedule makes, or promote an older one of \
-                 `image-manager images {from}`"
-            );
-            return Err(CloudError::new(Trouble::Configuration, message));
-        }
-        Ok(there)
+    ) -> Result<(Value, Handing), CloudError> {
+        let there = self.as_verified(image, &giving(image, name)).await?;
+        let handing =
+            if from != name && text(&there, "name") == from { Handing::Copy } else { Handing::Itself };
+        Ok((there, handing))
     }
 
     /// Gives `name` to an image that was published as `from`. Returns its id.
@@ -61,7 +47,15 @@ impl OpenStackCloud {
         name: &str,
     ) -> Result<String, CloudError> {
         let _alone = self.publishing.lock().await;
-        let there = self.may_be_named(image, from, name).await?;
+        let (there, handing) = self.may_be_named(image, from, name).await?;
+        if handing == Handing::Copy {
+            let message = format!(
+                "{}: an image has one name in this cloud, and this one is {from} by now: promote it again, and a copy of \
+                 it is {name}",
+                giving(image, name)
+            );
+            return Err(CloudError::new(Trouble::Configuration, message));
+        }
         let mut patch = vec![
             json!({"op": "replace", "path": "/name", "value": name}),
             json!({"op": "add", "path": format!("/{PUBLISHED}"), "value": name}),
@@ -127,10 +121,13 @@ mod tests {
             virtual_size_bytes: 1,
         };
         let (cloud, current) = (stage.cloud(), image("c", "ab"));
-        cloud.check_hand_over(&current, "web", "web").await.unwrap();
-        let error = cloud.check_hand_over(&current, "web", "stable").await.unwrap_err();
+        assert_eq!(cloud.check_hand_over(&current, "web", "web").await.unwrap(), Handing::Itself);
+        assert_eq!(cloud.check_hand_over(&current, "other", "stable").await.unwrap(), Handing::Itself);
+        let handing = cloud.check_hand_over(&current, "web", "stable").await.unwrap();
+        assert_eq!(handing, Handing::Copy, "web would be left without an image");
+        let error = cloud.hand_over(&current, "web", "stable").await.unwrap_err();
         assert_eq!(error.trouble, Trouble::Configuration);
-        assert!(error.message.contains("web would be left without an image"), "{error}");
+        assert!(error.message.contains("promote it again, and a copy of it is stable"), "{error}");
         for (image, trouble) in [(image("gone", "ab"), Trouble::Fault), (image("c", "cd"), Trouble::Corrupt)]
         {
             assert_eq!(cloud.check_hand_over(&image, "web", "stable").await.unwrap_err().trouble, trouble);

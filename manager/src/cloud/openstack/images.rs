@@ -12,7 +12,7 @@ use super::answers::{ApiError, note_refusal, text};
 use super::by_name::remove_each;
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
-use super::upload::Sums;
+use super::upload::{Content, Sums};
 use crate::clock;
 use crate::cloud::{
     CloudError, EntryId, Image, Ledger, NewImage, ProgressSink, Removal, Resource, ResourceKind, Trouble,
@@ -32,7 +32,7 @@ pub(super) const BUILD_DATE: &str = "image_build_date";
 
 /// The image's own id. Nova copies properties into the snapshots of a server, Cinder into images of its volumes: where
 /// this is another's id, or a server is named, the image is its user's.
-const ITSELF: &str = "image_manager_image";
+pub(super) const ITSELF: &str = "image_manager_image";
 const OF_A_SERVER: [&str; 3] = ["base_image_ref", "instance_uuid", "image_type"];
 
 /// How long a whole upload may take to become an image.
@@ -58,7 +58,7 @@ impl OpenStackCloud {
         let described = description(&id, new, virtual_size_bytes, Utc::now());
         self.describe(&id, described, (ledger, entry)).await?;
         ledger.created(entry, &id).await?;
-        let sums = self.fill(&id, &new.file, progress).await?;
+        let sums = self.fill(&id, Content::File(&new.file), progress).await?;
         progress(1.0, "waiting until the cloud has it");
         let image = self.wait_until_active(&id).await?;
         compare(&image, &sums)?;
@@ -67,7 +67,7 @@ impl OpenStackCloud {
         Ok(Image { id, name, sha512: sums.sha512, size_bytes: sums.size, virtual_size_bytes })
     }
 
-    async fn describe(
+    pub(super) async fn describe(
         &self,
         id: &str,
         mut description: Value,
@@ -130,7 +130,7 @@ impl OpenStackCloud {
     }
 
     /// Waits until Glance has taken an image over.
-    async fn wait_until_active(&self, id: &str) -> Result<Value, CloudError> {
+    pub(super) async fn wait_until_active(&self, id: &str) -> Result<Value, CloudError> {
         let deadline = Instant::now() + ACTIVATION;
         loop {
             let image =
@@ -164,7 +164,7 @@ impl OpenStackCloud {
 
     /// Notes the hashes as openstacksdk does, so that its users' tools know the image again: it compares all
     /// that it has, the MD5 too.
-    async fn note_sums(&self, id: &str, name: &str, sums: &Sums) {
+    pub(super) async fn note_sums(&self, id: &str, name: &str, sums: &Sums) {
         let patch = json!([
             {"op": "add", "path": "/owner_specified.openstack.md5", "value": sums.md5},
             {"op": "add", "path": "/owner_specified.openstack.sha256", "value": sums.sha256},
@@ -284,7 +284,7 @@ fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) 
 }
 
 /// What came out against what went in.
-fn compare(image: &Value, sums: &Sums) -> Result<(), CloudError> {
+pub(super) fn compare(image: &Value, sums: &Sums) -> Result<(), CloudError> {
     let id = text(image, "id");
     let corrupt = |what: &str, theirs: &str, ours: &str| {
         let message =

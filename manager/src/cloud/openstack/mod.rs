@@ -7,7 +7,7 @@
 //! listing      lists, read to their end
 //! lookups      questions of the crate `openstack`
 //! by_name      what is found by its name where its id was not seen
-//! images, upload, publishing   Glance
+//! images, upload, publishing, handing, copying   Glance
 //! servers, console, keys       Nova
 //! network, ports               Neutron
 //! volumes                      Cinder, for servers that boot from a volume
@@ -26,6 +26,7 @@ mod answers;
 mod by_name;
 mod config;
 mod console;
+mod copying;
 mod diagnosis;
 mod flavors_and_networks;
 mod handing;
@@ -66,9 +67,9 @@ pub(in crate::cloud) use self::kind::KIND;
 use self::config::{CloudConfig, Surroundings};
 use self::session::{RequestTimeouts, Session};
 use super::{
-    Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
-    Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server, ServerStatus, Shutdown,
-    Trouble,
+    Cloud, CloudError, CloudKind, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer,
+    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
+    ServerStatus, Shutdown, Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -226,8 +227,22 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.named_images(name)).await
     }
 
-    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError> {
-        Box::pin(self.may_be_named(image, from, name)).await.map(drop)
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<Handing, CloudError> {
+        Box::pin(self.may_be_named(image, from, name)).await.map(|(_, handing)| handing)
+    }
+
+    async fn copy(
+        &self,
+        image: &Image,
+        name: &str,
+        ledger: &dyn Ledger,
+        progress: ProgressSink<'_>,
+    ) -> Result<Image, CloudError> {
+        Box::pin(self.copy_image(image, name, ledger, progress)).await
+    }
+
+    async fn is_whole_copy(&self, image: &Image, id: &str) -> Result<bool, CloudError> {
+        Box::pin(self.whole_copy(image, id)).await
     }
 
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {

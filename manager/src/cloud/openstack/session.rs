@@ -209,8 +209,14 @@ impl Session {
         self.send(request.timeout(call.timeouts.each)).await
     }
 
-    /// Sends a request with our token. One that is refused for it makes the session forget the token.
+    /// Sends a request with our token, and reads the answer.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, ApiError> {
+        parse(&read(self.answer(request).await?).await?)
+    }
+
+    /// Sends a request with our token. One that is refused for it makes the session forget the token. The answer's body is
+    /// still to be read.
+    pub(super) async fn answer(&self, request: RequestBuilder) -> Result<Response, ApiError> {
         self.pace.turn().await;
         let token = self.keystone.token().await?;
         let request = request.header("x-auth-token", token.header.clone());
@@ -219,10 +225,7 @@ impl Session {
         if status == 401 {
             self.keystone.forget(&token).await;
         }
-        if response.status().is_success() {
-            return parse(&read(response).await?);
-        }
-        Err(refusal(response).await)
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
     /// Something to be sent to a service by the caller's own rules, without any time limit.

@@ -118,6 +118,19 @@ impl Stage {
         serde_json::from_slice(body).unwrap()
     }
 
+    /// What was sent with a request.
+    pub(super) fn bytes_of(&self, request: &str) -> Vec<u8> {
+        let bodies = self.bodies.lock().unwrap();
+        let (_, body) = bodies.iter().find(|(line, _)| line == request).unwrap();
+        body.clone()
+    }
+
+    /// What was sent last, in JSON.
+    pub(super) fn last_body(&self) -> serde_json::Value {
+        let bodies = self.bodies.lock().unwrap();
+        serde_json::from_slice(&bodies.last().unwrap().1).unwrap()
+    }
+
     /// First lines of what came, without Keystone's.
     pub(super) fn requests(&self) -> Vec<String> {
         let heads = self.heads.lock().unwrap();

@@ -1,4 +1,4 @@
-//! Filling an image: the file as a stream of chunks, at constant memory, hashed on the way.
+//! Filling an image from a file or from another image: a stream of chunks, at constant memory, hashed on the way.
 
 use std::io;
 use std::path::Path;
@@ -9,17 +9,17 @@ use std::time::Duration;
 use image_manager_proto::hex;
 use md5::Md5;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Body, Method};
+use reqwest::{Body, Method, Response};
 use sha2::{Digest, Sha256, Sha512};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::OpenStackCloud;
-use super::answers::{ApiError, text};
+use super::answers::{ApiError, text, with_reasons};
 use super::pace::back_off;
 use super::services::Service;
 use crate::cloud::{CloudError, ProgressSink, Trouble, incidents};
@@ -48,18 +48,29 @@ pub(super) struct Sums {
     pub(super) size: u64,
 }
 
+/// What an image is filled with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    File(&'a Path),
+    /// The data of another image, which has so many bytes.
+    Image {
+        id: &'a str,
+        size: u64,
+    },
+}
+
 impl OpenStackCloud {
-    /// Sends a file into a queued image; again when the way was cut and Glance has put the image back.
+    /// Sends data into a queued image; again when the way was cut and Glance has put the image back.
     pub(super) async fn fill(
         &self,
         id: &str,
-        file: &Path,
+        content: Content<'_>,
         progress: ProgressSink<'_>,
     ) -> Result<Sums, CloudError> {
         let tried = format!("uploading image {id}");
         let mut number = 0;
         loop {
-            let error = match self.send_file(id, file, progress).await {
+            let error = match self.send_content(id, content, progress).await {
                 Ok(sums) => return Ok(sums),
                 Err(error) => error,
             };
@@ -98,11 +109,21 @@ impl OpenStackCloud {
         }
     }
 
-    async fn send_file(&self, id: &str, file: &Path, progress: ProgressSink<'_>) -> Result<Sums, ApiError> {
-        let open = File::open(file).await.map_err(|error| local(file, &error))?;
-        let length = open.metadata().await.map_err(|error| local(file, &error))?.len();
+    async fn send_content(
+        &self,
+        id: &str,
+        content: Content<'_>,
+        progress: ProgressSink<'_>,
+    ) -> Result<Sums, ApiError> {
         let sent = Arc::new(AtomicU64::new(0));
-        let (stream, reading) = read(open, Arc::clone(&sent));
+        let (length, (stream, reading)) = match content {
+            Content::File(file) => {
+                let open = File::open(file).await.map_err(|error| local(file, &error))?;
+                let length = open.metadata().await.map_err(|error| local(file, &error))?.len();
+                (length, read(open, Arc::clone(&sent)))
+            }
+            Content::Image { id, size } => (size, read(self.data_of(id).await?, Arc::clone(&sent))),
+        };
         let request = self.session.request(Method::PUT, Service::Image, &format!("images/{id}/file")).await?;
         let request = request
             .header(CONTENT_TYPE, "application/octet-stream")
@@ -115,25 +136,82 @@ impl OpenStackCloud {
         let sums = reading
             .await
             .map_err(|error| ApiError::Lost(error.to_string()))?
-            .map_err(|error| local(file, &error))?;
-        if sums.size == length {
-            return Ok(sums);
+            .map_err(|error| content.broken(&error))?;
+        if sums.size == length { Ok(sums) } else { Err(content.has_changed(sums.size)) }
+    }
+
+    /// The data of an image, from its beginning.
+    async fn data_of(&self, id: &str) -> Result<Response, ApiError> {
+        let request = self.session.request(Method::GET, Service::Image, &format!("images/{id}/file")).await?;
+        let late = |_| ApiError::Lost(format!("no data of image {id} came for {} s", STALLED.as_secs()));
+        match timeout(STALLED, self.session.answer(request)).await.map_err(late)? {
+            // It is not tried again, and not about the image that is filled.
+            Err(error @ ApiError::Refused { status, .. })
+                if status < 500 && ![401, 408, 429].contains(&status) =>
+            {
+                Err(error.when(&format!("reading image {id}")).into())
+            }
+            answer => answer,
         }
-        let message = format!("{} changed while it was being uploaded", file.display());
-        Err(CloudError::new(Trouble::Corrupt, message).into())
+    }
+}
+
+impl Content<'_> {
+    /// It could not be read to its end.
+    fn broken(self, error: &io::Error) -> ApiError {
+        match self {
+            Self::File(file) => local(file, error),
+            Self::Image { id, .. } => ApiError::Lost(format!("reading image {id}: {error}")),
+        }
+    }
+
+    /// It had so many bytes, and not as many as before.
+    fn has_changed(self, size: u64) -> ApiError {
+        let message = match self {
+            Self::File(file) => format!("{} changed while it was being uploaded", file.display()),
+            Self::Image { id, size: expected } => {
+                format!("image {id} has {expected} bytes, but its data has {size}")
+            }
+        };
+        CloudError::new(Trouble::Corrupt, message).into()
+    }
+}
+
+/// What is read in pieces.
+trait Pieces: Send + 'static {
+    /// The next one; empty at the end.
+    fn next(&mut self) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+}
+
+impl Pieces for File {
+    async fn next(&mut self) -> io::Result<Vec<u8>> {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        self.take(CHUNK as u64).read_to_end(&mut chunk).await?;
+        Ok(chunk)
+    }
+}
+
+impl Pieces for Response {
+    async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            match self.chunk().await.map_err(|error| io::Error::other(with_reasons(&error)))? {
+                Some(chunk) if chunk.is_empty() => {}
+                Some(chunk) => return Ok(chunk.to_vec()),
+                None => return Ok(Vec::new()),
+            }
+        }
     }
 }
 
 type Chunks = ReceiverStream<Result<Vec<u8>, io::Error>>;
 
-/// Reads a file into chunks and hashes them. The task ends with the stream.
-fn read(mut file: File, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<Sums>>) {
+/// Reads something into chunks and hashes them. The task ends with the stream.
+fn read(mut content: impl Pieces, sent: Arc<AtomicU64>) -> (Chunks, JoinHandle<io::Result<Sums>>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let reading = tokio::spawn(async move {
         let (mut sha512, mut sha256, mut md5, mut size) = (Sha512::new(), Sha256::new(), Md5::new(), 0);
         loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            (&mut file).take(CHUNK as u64).read_to_end(&mut chunk).await?;
+            let chunk = content.next().await?;
             if chunk.is_empty() {
                 break;
             }
@@ -202,7 +280,7 @@ mod tests {
             stage::json(&serde_json::json!({"id": "i", "status": status}))
         })
         .await;
-        let sums = stage.cloud().fill("i", &path, &|_, _| {}).await.unwrap();
+        let sums = stage.cloud().fill("i", Content::File(&path), &|_, _| {}).await.unwrap();
         assert_eq!(sums.size, 9 * CHUNK as u64);
         assert_eq!(
             stage.requests(),
@@ -223,7 +301,7 @@ mod tests {
             }
         })
         .await;
-        let error = stage.cloud().fill("i", &path, &|_, _| {}).await.unwrap_err();
+        let error = stage.cloud().fill("i", Content::File(&path), &|_, _| {}).await.unwrap_err();
         assert_eq!(error.trouble, Trouble::Unavailable);
         assert_eq!(stage.requests().len(), 2);
     }

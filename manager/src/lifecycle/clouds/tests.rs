@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::cloud::{
-    CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof, Pruned,
-    Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown,
+    CloudKind, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
+    Pruned, Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -112,7 +112,7 @@ impl Cloud for Asked {
         not_asked()
     }
 
-    async fn check_hand_over(&self, _: &Image, _: &str, _: &str) -> Result<(), CloudError> {
+    async fn check_hand_over(&self, _: &Image, _: &str, _: &str) -> Result<Handing, CloudError> {
         not_asked()
     }
 

@@ -73,6 +73,14 @@ pub(super) fn asked_for<'a>(
     Err(ChangeError::NotGood { build, name, cloud, why })
 }
 
+/// A build's images in a cloud, in the order in which they are taken for a name: one that had it before, or else the one that
+/// has another name and keeps it, before one that would lose the name that it had.
+pub(super) fn in_order_of_use<'a>(rows: &'a [v1::Publication], name: &str) -> Vec<&'a v1::Publication> {
+    let mut rows: Vec<_> = rows.iter().filter(|row| row.state() != PublicationState::Removed).collect();
+    rows.sort_by_key(|row| (row.name != name, row.state() != PublicationState::Current));
+    rows
+}
+
 /// What is written down for an image that gets a name.
 pub(super) fn handover(row: &v1::Publication, name: &str, change: Change, why: &str) -> NewHandover {
     NewHandover {
@@ -82,6 +90,7 @@ pub(super) fn handover(row: &v1::Publication, name: &str, change: Change, why: &
         to_build: Some(row.build_id.clone()),
         revoked: None,
         why: why.to_owned(),
+        copied: false,
     }
 }
 
@@ -118,6 +127,19 @@ mod tests {
                 assert_eq!(chosen(&rows, Some("3"), &all, else_any), None, "{state:?}");
             }
         }
+    }
+
+    #[test]
+    fn of_a_builds_images_the_one_that_had_the_name_is_taken_and_then_the_one_that_keeps_its_own() {
+        use PublicationState::{Current, Previous, Removed};
+        let named = |name: &str, state| v1::Publication { name: name.to_owned(), ..row("1", state) };
+        let order = |rows: &[v1::Publication]| {
+            in_order_of_use(rows, "stable").iter().map(|row| row.name.clone()).collect::<Vec<_>>()
+        };
+        let mut rows = vec![named("old", Previous), named("stable", Removed), named("web", Current)];
+        assert_eq!(order(&rows), ["web", "old"]);
+        rows.push(named("stable", Previous));
+        assert_eq!(order(&rows), ["stable", "web", "old"]);
     }
 
     #[test]

@@ -6,33 +6,58 @@ use tokio::sync::OwnedMutexGuard;
 use super::revoking::{Later, not_configured};
 use super::{ChangeError, Publications, image_of, rows, within};
 use crate::cloud::{Cloud, CloudError, HandedOver, Trouble};
-use crate::history::{Handover, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::history::{Given, Handover, HistoryError, NewHandover, Principal, PublicationFilter};
 
 impl Publications {
-    /// Finishes what an earlier manager, or a cloud that did not answer, has left. Returns what is done now, and what was not
-    /// done, for people.
-    pub async fn finish_handovers(&self) -> (Vec<Handover>, Vec<String>) {
-        let open = match self.history.open_handovers().await {
-            Ok(open) => open,
-            Err(error) => return (Vec::new(), vec![error.to_string()]),
-        };
-        let (mut done, mut left) = (Vec::new(), Vec::new());
-        for handover in open {
-            let what = format!("{} on {}", handover.what.name, handover.what.cloud);
-            match self.hand_over(&handover).await {
-                Ok(()) => {
-                    tracing::info!("{what} was handed over");
-                    done.push(handover);
-                }
-                Err(error) => left.push(format!("handing over {what}: {error}")),
+    /// Finishes what an earlier manager, or a cloud that did not answer, has left; what takes a copy only if it is `wanted`: that
+    /// takes minutes. Returns what is done now, and what was not done, for people.
+    pub async fn finish_handovers(
+        &self,
+        wanted: impl Fn(&Handover) -> bool + Send,
+    ) -> (Vec<Handover>, Vec<String>) {
+        let (mut done, mut left, mut copied) = self.finish_all_but_copies().await;
+        copied.retain(wanted);
+        for handover in copied {
+            match self.copy_and_name(&handover).await {
+                Ok(()) => done.push(handover),
+                Err(error) => left.push(not_done(&handover, &error)),
             }
         }
         (done, left)
     }
 
+    /// The same of all, but images are copied in tasks of their own. Returns what was not done.
+    pub(in crate::lifecycle) async fn finish_handovers_in_time(&self) -> Vec<String> {
+        let (_, left, copied) = self.finish_all_but_copies().await;
+        for handover in copied {
+            self.copy_in_background(handover);
+        }
+        left
+    }
+
+    /// Returns what is done now, what was not done, and what takes a copy.
+    async fn finish_all_but_copies(&self) -> (Vec<Handover>, Vec<String>, Vec<Handover>) {
+        let open = match self.history.open_handovers().await {
+            Ok(open) => open,
+            Err(error) => return (Vec::new(), vec![error.to_string()], Vec::new()),
+        };
+        let (copied, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| open.what.copied);
+        let (mut done, mut left) = (Vec::new(), Vec::new());
+        for handover in open {
+            match self.hand_over(&handover).await {
+                Ok(()) => {
+                    tracing::info!("{} on {} was handed over", handover.what.name, handover.what.cloud);
+                    done.push(handover);
+                }
+                Err(error) => left.push(not_done(&handover, &error)),
+            }
+        }
+        (done, left, copied)
+    }
+
     /// Does it, in a task of its own: it goes on when whoever asked goes away. `alone`: nobody else changes the names of
-    /// these clouds, from before the images were chosen until it is done. `later`: what is not tried before the next look at
-    /// what is left.
+    /// these clouds, from before the images were chosen until it is done or an image is to be copied. `later`: what is not tried
+    /// before the next look at what is left.
     pub(super) async fn change(
         &self,
         new: Vec<NewHandover>,
@@ -42,12 +67,20 @@ impl Publications {
     ) -> Result<Vec<v1::Publication>, ChangeError> {
         let publications = self.clone();
         let work = async move {
-            let _alone = alone;
             let begun = publications.history.begin_handovers(by, new).await?;
+            let (copied, begun): (Vec<_>, Vec<_>) = begun.into_iter().partition(|begun| begun.what.copied);
             let Later { clouds, mut errors } = later;
             let mut done = Vec::new();
             for handover in begun.into_iter().filter(|begun| !clouds.contains(&begun.what.cloud)) {
                 match publications.hand_over_alone(&handover).await {
+                    Ok(()) => done.push(handover),
+                    Err(error) => errors.push(error),
+                }
+            }
+            // Builds are not to wait for a copy before they publish.
+            drop(alone);
+            for (handover, copied) in publications.copy_each(copied).await {
+                match copied {
                     Ok(()) => done.push(handover),
                     Err(error) => errors.push(error),
                 }
@@ -117,13 +150,13 @@ impl Publications {
         Ok(())
     }
 
-    async fn finish(
+    pub(super) async fn finish(
         &self,
         cloud: &dyn Cloud,
-        Handover { id, what, principal }: &Handover,
-        given: Option<HandedOver>,
+        Handover { id, what, principal, .. }: &Handover,
+        given: Option<Given>,
     ) -> Result<(), ChangeError> {
-        self.history.finish_handover(*id, given.map(|given| (given.location, given.only_name))).await?;
+        self.history.finish_handover(*id, given).await?;
         tracing::info!(name = what.name, cloud = what.cloud, by = principal, "{}", what.change.word());
         if let Err(error) = self.look_at_name(cloud, &what.name).await {
             tracing::warn!(name = what.name, cloud = what.cloud, "cannot list the images: {error}");
@@ -135,7 +168,7 @@ impl Publications {
         &self,
         cloud: &dyn Cloud,
         what: &NewHandover,
-    ) -> Result<Result<Option<HandedOver>, CloudError>, ChangeError> {
+    ) -> Result<Result<Option<Given>, CloudError>, ChangeError> {
         let mut given = None;
         if let Some(build) = &what.to_build {
             let Some(row) = self.row_of(what, build).await? else {
@@ -143,7 +176,9 @@ impl Publications {
                 return Ok(Err(CloudError::new(Trouble::Fault, unknown)));
             };
             match within(cloud.hand_over(&image_of(&row), &row.name, &what.name)).await {
-                Ok(image) => given = Some(image),
+                Ok(HandedOver { location, only_name }) => {
+                    given = Some(Given { image_id: row.image_id, location, only_name });
+                }
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -185,4 +220,9 @@ impl Publications {
         let there = named.into_iter().map(|image| (image.sha512, image.location)).collect();
         Ok(self.history.record_there(name, cloud.name(), there).await?)
     }
+}
+
+/// What is left to do, for people.
+pub(super) fn not_done(Handover { what, .. }: &Handover, error: &ChangeError) -> String {
+    format!("handing over {} on {}: {error}", what.name, what.cloud)
 }

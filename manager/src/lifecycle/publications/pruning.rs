@@ -16,7 +16,7 @@ use super::choosing::had_it_last;
 use super::{ChangeError, Publications, within};
 use crate::clock;
 use crate::cloud::{Cloud, Held, Pruned, Publication};
-use crate::history::HistoryError;
+use crate::history::{HistoryError, NewHandover};
 use crate::lifecycle::current_schedules::CurrentSchedules;
 use crate::schedules::{Publish, Schedule, Schedules};
 
@@ -36,17 +36,27 @@ impl Publications {
         build: &str,
     ) -> Result<Publication, HistoryError> {
         self.revoke_what_is_left(&publish.name, cloud).await?;
+        self.name_what_is_left(&publish.name, cloud).await?;
         let images = self.images_of(&publish.name, cloud).await?;
         let last = had_it_last(&images, Some(build)).map(|row| row.sha512.clone());
         let publication = Publication { last, ..Publication::of(publish) };
-        let keep = if self.is_changing(&publish.name, cloud).await? { u32::MAX } else { publication.keep };
+        let keep =
+            if self.is_changing(&publish.name, cloud, &images).await? { u32::MAX } else { publication.keep };
         Ok(Publication { keep, ..publication })
     }
 
-    /// Whether something is still to be done with a name in a cloud.
-    async fn is_changing(&self, name: &str, cloud: &str) -> Result<bool, HistoryError> {
+    /// Whether something is still to be done with a name in a cloud, or one of its images is being copied.
+    async fn is_changing(
+        &self,
+        name: &str,
+        cloud: &str,
+        images: &[v1::Publication],
+    ) -> Result<bool, HistoryError> {
         let open = self.history.open_handovers().await?;
-        Ok(open.iter().any(|open| open.what.name == name && open.what.cloud == cloud))
+        let of_it =
+            |what: &NewHandover| images.iter().any(|row| what.to_build.as_ref() == Some(&row.build_id));
+        let mut here = open.iter().map(|open| &open.what).filter(|what| what.cloud == cloud);
+        Ok(here.any(|what| what.name == name || (what.copied && of_it(what))))
     }
 
     /// Looks for older images whose time has come, every hour until `stop`.
@@ -128,10 +138,10 @@ impl Publications {
         }
         // The image that the name is about to go to stays, and one that is to be revoked is not marked yet.
         let name = publication.name.as_str();
-        if self.is_changing(name, cloud_name).await? {
+        let images = self.images_of(name, cloud_name).await?;
+        if self.is_changing(name, cloud_name, &images).await? {
             return Ok(());
         }
-        let images = self.images_of(name, cloud_name).await?;
         let last = had_it_last(&images, None).map(|row| row.sha512.clone());
         let publication = &Publication { last, ..publication.clone() };
         let failed = |error| ChangeError::Cloud { cloud: cloud_name.to_owned(), error, begun: true };

@@ -40,13 +40,23 @@ impl Publications {
         }
         let build = self.published_build(&build).await?;
         let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
-        let (of_clouds, alone) = self.alone_with(filter).await?;
-        let mut images: Vec<v1::Publication> = of_clouds.into_values().flatten().collect();
+        let (of_clouds, alone) = self.alone_with(filter.clone()).await?;
+        let has = |cloud: &str| of_clouds.contains_key(cloud);
+        let in_the_way = |what: &NewHandover| {
+            let named =
+                of_clouds.get(&what.cloud).is_some_and(|rows| rows.iter().any(|row| row.name == what.name));
+            let of_it = what.to_build.as_ref() == Some(&build);
+            filter.cloud.as_ref().is_none_or(|cloud| *cloud == what.cloud) && (named || of_it)
+        };
+        let errors = self.end_copies(in_the_way, has).await?;
+        // A copy that had its name already is among them now.
+        let mut images = self.history.publications(filter.clone()).await?.publications;
+        images.retain(|row| of_clouds.contains_key(&row.cloud));
         images.retain(|row| row.state() != PublicationState::Revoked);
         if images.is_empty() {
             return Err(ChangeError::NotPublished(build));
         }
-        let mut later = Later::default();
+        let mut later = Later { errors, ..Later::default() };
         let busy = self.history.open_handovers().await?;
         images.retain(|row| {
             let is_busy = busy.iter().any(|open| open.what.is_of(row));
@@ -67,6 +77,7 @@ impl Publications {
                 to_build: None,
                 revoked: Some(build.clone()),
                 why: reason.clone(),
+                copied: false,
             };
             if let Some(answer) = there.remove(&place) {
                 step.to_build = Some(self.next_good(&build, place, answer, &mut later).await?);

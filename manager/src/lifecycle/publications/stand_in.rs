@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::cloud::{
-    Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
-    Proof, Pruned, Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown, Trouble,
+    Cloud, CloudError, CloudKind, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer,
+    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
+    ServerStatus, Shutdown, Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -30,9 +32,27 @@ pub(super) struct Is {
     /// Whether an image has one name.
     pub(super) one_name: bool,
     pub(super) down: bool,
+    /// Why it gives no further names.
+    pub(super) refuses: Option<Trouble>,
+    /// Copies by their ids.
+    pub(super) copies: BTreeMap<String, Copied>,
+    /// How many were made.
+    pub(super) made: u32,
+    /// Whether copies get no further than having been made.
+    pub(super) holds: bool,
+    /// What every copy fails of once it has been made.
+    pub(super) fails: Option<Trouble>,
     /// What was asked for, but questions.
     pub(super) asked: Vec<String>,
     pub(super) pruned: Vec<Publication>,
+}
+
+/// A copy of an image.
+pub(super) struct Copied {
+    pub(super) name: String,
+    pub(super) sha512: String,
+    /// Whether it has its data.
+    pub(super) whole: bool,
 }
 
 impl StandIn {
@@ -62,28 +82,73 @@ impl Cloud for StandIn {
         Ok(is.images.iter().map(named).collect())
     }
 
-    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<(), CloudError> {
+    async fn check_hand_over(&self, image: &Image, from: &str, name: &str) -> Result<Handing, CloudError> {
         let is = self.answer()?;
         if !is.images.contains(&image.sha512) {
             return Err(CloudError::new(Trouble::Fault, "it no longer exists"));
         }
-        if is.one_name && from != name && is.current.get(from) == Some(&image.sha512) {
-            return Err(CloudError::new(Trouble::Configuration, "an image has one name"));
+        if let Some(trouble) = is.refuses {
+            return Err(CloudError::new(trouble, "it refuses"));
         }
-        Ok(())
+        let copy = is.one_name && from != name && is.current.get(from) == Some(&image.sha512);
+        Ok(if copy { Handing::Copy } else { Handing::Itself })
+    }
+
+    async fn copy(
+        &self,
+        image: &Image,
+        name: &str,
+        ledger: &dyn Ledger,
+        _: ProgressSink<'_>,
+    ) -> Result<Image, CloudError> {
+        drop(self.answer()?);
+        let entry = ledger.intend(ResourceKind::Image, name).await?;
+        let id = {
+            let mut is = self.answer()?;
+            is.made += 1;
+            let id = format!("copy {}", is.made);
+            let sha512 = image.sha512.clone();
+            is.copies.insert(id.clone(), Copied { name: name.to_owned(), sha512, whole: false });
+            id
+        };
+        ledger.created(entry, &id).await?;
+        loop {
+            {
+                let mut is = self.answer()?;
+                if let Some(trouble) = is.fails {
+                    return Err(CloudError::new(trouble, "it fails"));
+                }
+                if !is.holds {
+                    if let Some(copy) = is.copies.get_mut(&id) {
+                        copy.whole = true;
+                    }
+                    return Ok(Image { id, ..image.clone() });
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn is_whole_copy(&self, image: &Image, id: &str) -> Result<bool, CloudError> {
+        let is = self.answer()?;
+        Ok(is.copies.get(id).is_some_and(|copy| copy.whole && copy.sha512 == image.sha512))
     }
 
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError> {
-        self.check_hand_over(image, from, name).await?;
+        assert_eq!(self.check_hand_over(image, from, name).await?, Handing::Itself);
         let mut is = self.answer()?;
-        is.asked.push(format!("{name} to {}", image.sha512));
+        let which = if is.copies.contains_key(&image.id) { &image.id } else { &image.sha512 };
+        let line = format!("{name} to {which}");
+        is.asked.push(line);
         is.current.insert(name.to_owned(), image.sha512.clone());
         Ok(HandedOver { location: format!("/{name}"), only_name: is.one_name })
     }
 
     async fn revoke(&self, image: &Image, _: &str, _: &str) -> Result<(), CloudError> {
         let mut is = self.answer()?;
-        is.asked.push(format!("revoke {}", image.sha512));
+        let which = if is.copies.contains_key(&image.id) { &image.id } else { &image.sha512 };
+        let line = format!("revoke {which}");
+        is.asked.push(line);
         is.revoked.insert(image.sha512.clone());
         Ok(())
     }
@@ -133,8 +198,17 @@ impl Cloud for StandIn {
         unreachable!()
     }
 
-    async fn remove(&self, _: &Resource) -> Result<Removal, CloudError> {
-        unreachable!()
+    async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        let mut is = self.answer()?;
+        let before = is.copies.len();
+        is.copies.retain(|id, copy| {
+            resource.external_id.as_ref().map_or(copy.name != resource.name, |external| external != id)
+        });
+        Ok(if is.copies.len() < before || resource.external_id.is_some() {
+            Removal::Gone
+        } else {
+            Removal::Unseen
+        })
     }
 
     async fn inventory(&self) -> Result<Vec<Resource>, CloudError> {

@@ -1,5 +1,7 @@
 //! Names in several clouds, some of which do not answer, against a real history.
 
+mod copying;
+
 use std::path::Path;
 
 use image_manager_proto::v1::{BuildState, StageState, Trigger};
@@ -26,7 +28,8 @@ impl Bench {
         };
         let clouds: BTreeMap<_, _> = clouds.iter().map(cloud).collect();
         let all = clouds.iter().map(|(name, cloud)| (name.clone(), Arc::clone(cloud) as Arc<dyn Cloud>));
-        let publications = Publications::open(history.clone(), all.collect());
+        let tell = Arc::new(|_: &str| {});
+        let publications = Publications::open(directory.path(), history.clone(), all.collect(), tell);
         Self { _directory: directory, history, clouds, publications }
     }
 
@@ -145,7 +148,7 @@ async fn an_image_is_revoked_where_it_can_be_and_elsewhere_later() {
     assert!(said.contains("web on far is being changed") && said.contains("web on gone"), "{said}");
 
     bench.set_down("far", false);
-    let (done, left) = bench.publications.finish_handovers().await;
+    let (done, left) = bench.publications.finish_handovers(|_| true).await;
     assert_eq!((done.len(), left.len()), (1, 1), "{left:?}");
     assert!(left[0].contains("\"gone\" is not configured"), "{left:?}");
     assert_eq!(bench.states("web", "far").await, "01a current, 01b revoked");
@@ -194,7 +197,7 @@ async fn what_was_to_be_revoked_and_is_gone_does_not_keep_its_name_busy() {
     bench.clouds["far"].is.lock().unwrap().images.remove("01a");
     let there = ["01b", "01c"].map(|build| (build.to_owned(), String::new()));
     bench.history.record_there("web", "far", there.into()).await.unwrap();
-    let (done, left) = bench.publications.finish_handovers().await;
+    let (done, left) = bench.publications.finish_handovers(|_| true).await;
     assert_eq!((done.len(), left), (1, Vec::<String>::new()));
     assert_eq!(bench.open().await, []);
     assert_eq!(bench.revoked_in_the_audit_trail().await, 1);
@@ -219,7 +222,7 @@ async fn a_revoked_image_does_not_keep_its_name_because_the_next_one_is_gone() {
             .unwrap()
             .images
             .retain(|image| image == "01c" || (left && image == "01a"));
-        let (done, told) = bench.publications.finish_handovers().await;
+        let (done, told) = bench.publications.finish_handovers(|_| true).await;
         assert_eq!(bench.open().await, [], "the name is not busy for ever");
         if left {
             assert_eq!((done.len(), bench.states("web", "far").await.as_str()), (1, expected));
@@ -233,9 +236,9 @@ async fn a_revoked_image_does_not_keep_its_name_because_the_next_one_is_gone() {
 async fn what_one_cloud_refuses_is_done_in_none() {
     let bench = Bench::of(&["here", "lab"]);
     bench.publish("01a", &["here", "lab"]).await;
-    bench.clouds["lab"].is.lock().unwrap().one_name = true;
+    bench.clouds["lab"].is.lock().unwrap().refuses = Some(Trouble::Configuration);
     let error = bench.promote("01a").await.unwrap_err();
-    assert!(error.to_string().contains("an image has one name; nothing was changed there"), "{error}");
+    assert!(error.to_string().contains("it refuses; nothing was changed there"), "{error}");
     assert_eq!((bench.open().await, bench.asked("here")), (vec![], vec![]));
     assert_eq!(bench.states("stable", "here").await, "");
 }
@@ -286,7 +289,7 @@ async fn what_had_no_other_image_to_give_its_name_to_is_revoked_once_a_build_has
     let publication = bench.publications.before_publishing(&keeps_one(), "here", "01c").await.unwrap();
     assert_eq!((publication.keep, bench.open().await.len()), (u32::MAX, 1));
     bench.publish("01c", &["here"]).await;
-    let (done, left) = bench.publications.finish_handovers().await;
+    let (done, left) = bench.publications.finish_handovers(|_| true).await;
     assert_eq!((done.len(), left), (1, Vec::<String>::new()));
     assert_eq!(bench.states("web", "here").await, "01c current, 01b revoked, 01a removed");
     assert_eq!(bench.asked("here"), ["revoke 01b"]);
