@@ -12,7 +12,7 @@
 //!
 //! Whatever is not known for certain is a [`Doubt`], and who doubts builds.
 //!
-//! Only apt is asked: a new package manager is a directory beside `apt`, and the arm of its [`Family`] in
+//! apt and dnf are asked: a new package manager is a directory beside theirs, and the arm of its [`Family`] in
 //! [`would_change`].
 
 mod apt;

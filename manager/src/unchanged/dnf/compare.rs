@@ -37,7 +37,8 @@ pub(super) fn answer(said: &Said, installed: &[Installed]) -> Result<Answer, Dou
     if !said.status.success() {
         return Err(strange());
     }
-    match serde_json::from_str(&said.out).map_err(|_| strange())? {
+    let printed: Printed = serde_json::from_str(&said.out).map_err(|_| strange())?;
+    match printed {
         Printed::Doubt(kind, why) => Err(match kind {
             Kind::Here => Doubt::NotHere(short(&why)),
             Kind::Reached => Doubt::NotReached(short(&why)),

@@ -272,6 +272,7 @@ mod tests {
             ("https://mirror.example/x", "https://mirror.example/$other"),
             ("https://mirror.example/x", ""),
             ("enabled=1", "enabled=perhaps"),
+            ("enabled=1", "Enabled=0"),
             ("enabled=1", "sslverify=0"),
             ("enabled=1", "proxy=http://mirror.example:3128"),
             ("enabled=1", "excludepkgs=kernel"),

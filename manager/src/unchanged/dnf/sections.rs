@@ -5,7 +5,7 @@ use crate::unchanged::Doubt;
 /// Most sections of one file.
 const MOST: usize = 128;
 
-/// A section with its options, by their names in lower case.
+/// A section with its options. Their names are read as dnf does: another case is another option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) name: String,
@@ -58,7 +58,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Vec<Section>, Doubt> {
             value.push_str(line.trim());
         } else {
             let (name, value) = line.split_once('=').ok_or_else(strange)?;
-            options.push((name.trim().to_lowercase(), value.trim().to_owned()));
+            options.push((name.trim().to_owned(), value.trim().to_owned()));
         }
     }
     Ok(sections)
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn sections_are_read_and_strange_lines_are_doubted() {
-        let text = "# x\n; y\n[main]\nBest = True\n[a]\nbaseurl=http://a.example/\n\thttp://b.example/\nenabled=0\nenabled=1\n";
+        let text = "# x\n; y\n[main]\nbest = True\n[a]\nbaseurl=http://a.example/\n\thttp://b.example/\nenabled=0\nenabled=1\n";
         let sections = parse("x", text).unwrap();
         assert_eq!(sections.iter().map(|section| section.name.as_str()).collect::<Vec<_>>(), ["main", "a"]);
         assert_eq!(sections[0].flag("best", false), Ok(true));

@@ -25,8 +25,8 @@ pub(super) fn of(kept: &Kept, arch: &str) -> Result<Variables, Doubt> {
         for (name, _) in kept.directory(directory) {
             let path = format!("{directory}/{name}");
             let value = text(kept, &path)?.lines().next().unwrap_or_default().trim();
-            if !is_plain(name, "_") || !(value.is_empty() || is_plain(value.trim_start_matches('-'), "-._~/"))
-            {
+            let is_known = value.is_empty() || is_plain(value.trim_start_matches('-'), "-._~/");
+            if !is_known || !is_plain(name, "_") {
                 return Err(Doubt::NotAsked(format!("{path}: the value {value:?} is not understood")));
             }
             if ["arch", "basearch", "releasever"].contains(&name) {
@@ -67,12 +67,11 @@ impl Variables {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
             filled.push_str(before);
-            let (name, left) = match after.strip_prefix('{') {
-                Some(inner) => inner.split_once('}').unwrap_or_default(),
-                None => {
-                    let end = after.find(|one: char| !one.is_ascii_alphanumeric() && one != '_');
-                    after.split_at_checked(end.unwrap_or(after.len())).unwrap_or((after, ""))
-                }
+            let (name, left) = if let Some(inner) = after.strip_prefix('{') {
+                inner.split_once('}').unwrap_or_default()
+            } else {
+                let end = after.find(|one: char| !one.is_ascii_alphanumeric() && one != '_');
+                after.split_at_checked(end.unwrap_or(after.len())).unwrap_or((after, ""))
             };
             let value = self.values.get(name);
             let unknown =

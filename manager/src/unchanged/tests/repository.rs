@@ -111,34 +111,16 @@ impl Repository {
     /// Puts packages into the repository of dnf at `/rpm`, whole, their index signed with a key: versions are
     /// `epoch:version-release`, and further fields are those of rpm's spec files.
     pub(super) fn publish_rpms(&self, packages: &[Listed<'_>], who: &str) {
-        let mut spec = "Name: all
-Version: 1
-Release: 1
-Summary: all
-License: none
-%description
-all
-"
-        .to_owned();
-        let mut files = "%install
-mkdir -p %{buildroot}/usr/share
-"
-        .to_owned();
+        let mut spec =
+            "Name: all\nVersion: 1\nRelease: 1\nSummary: all\nLicense: none\n%description\nall\n".to_owned();
+        let mut files = "%install\nmkdir -p %{buildroot}/usr/share\n".to_owned();
         for (name, version, more) in packages {
             let (epoch, version) = version.split_once(':').unwrap_or(("0", version));
             let (version, release) = version.split_once('-').unwrap();
             writeln!(
                 spec,
-                "%package -n {name}
-Epoch: {epoch}
-Version: {version}
-Release: {release}
-Summary: ours
-{more}                 AutoReqProv: no
-%description -n {name}
-ours
-%files -n {name}
-/usr/share/{name}"
+                "%package -n {name}\nEpoch: {epoch}\nVersion: {version}\nRelease: {release}\nSummary: ours\n{more}\
+                 AutoReqProv: no\n%description -n {name}\nours\n%files -n {name}\n/usr/share/{name}"
             )
             .unwrap();
             writeln!(files, "echo {version} >%{{buildroot}}/usr/share/{name}").unwrap();
