@@ -120,7 +120,12 @@ pub(super) async fn run(
         // Without its reader it ends; with it, it has ended already.
         Ok::<_, std::io::Error>(Said { out: out?, err: err?, status: child.wait().await? })
     };
-    let said = timeout_at(deadline.at, work).await.map_err(|_| deadline.missed())?;
+    let Ok(said) = timeout_at(deadline.at, work).await else {
+        drop(group);
+        // The directory that it writes to is removed next.
+        let _ = child.wait().await;
+        return Err(deadline.missed());
+    };
     // Reaped: its number may be another's.
     if said.is_ok() {
         group.0 = None;

@@ -5,6 +5,7 @@ installed, and `replaced` pairs a package that another one obsoletes with that o
 no result. No configuration, plugin or repository of this host is read, and nothing of the image but what the question says.
 """
 
+import hashlib
 import http.client
 import json
 import logging
@@ -89,13 +90,14 @@ def listed(url, signed):
 
 
 def addresses(urls, signed):
-    """Those that are asked: where the index is not signed, servers that give it out themselves or lead to one like them."""
+    """Those that are asked, and the indexes that they gave out: where the index is not signed, servers that give it out
+    themselves or lead to one like them."""
     if signed:
-        return urls[:MOST_TRIED]
-    found, doubt = [], None
+        return urls[:MOST_TRIED], []
+    found, indexes, doubt = [], [], None
     for url in urls[:MOST_TRIED]:
         try:
-            fetch(url.rstrip("/") + "/repodata/repomd.xml")
+            indexes.append(fetch(url.rstrip("/") + "/repodata/repomd.xml"))
             found.append(url)
         except Doubt as other:
             doubt = other
@@ -103,7 +105,7 @@ def addresses(urls, signed):
             break
     if not found:
         raise doubt
-    return found
+    return found, indexes
 
 
 class Warnings(logging.Handler):
@@ -125,15 +127,23 @@ class Keys:
 
 
 def add(dnf, base, repository):
+    """Adds it; says of an index whether it is one that can be believed, apart from a signature."""
     repo = dnf.repo.Repo(repository["id"], base.conf)
     signed = repository["signed"]
     if repository["metalink"]:
-        fetch(repository["metalink"])
+        sums = fetch(repository["metalink"]).decode("ascii", "replace").lower()
         repo.metalink = repository["metalink"]
-    elif repository["mirrorlist"]:
-        repo.baseurl = addresses(listed(repository["mirrorlist"], signed), signed)
+
+        def is_believed(index):
+            return any(hashlib.new(kind, index).hexdigest() in sums for kind in ("sha256", "sha512"))
     else:
-        repo.baseurl = addresses(repository["baseurls"], signed)
+        urls = repository["baseurls"]
+        if repository["mirrorlist"]:
+            urls = listed(repository["mirrorlist"], signed)
+        repo.baseurl, indexes = addresses(urls, signed)
+
+        def is_believed(index):
+            return index in indexes
     repo.priority = repository["priority"]
     repo.repo_gpgcheck = signed
     repo.gpgkey = ["file://" + key for key in repository["keys"]]
@@ -143,6 +153,24 @@ def add(dnf, base, repository):
     repo.metadata_expire = 0
     repo._set_key_import(Keys())
     base.repos.add(repo)
+    return is_believed
+
+
+def verify(repo, is_believed):
+    """dnf asks again, and a server may then lead elsewhere: the index that it got has to be one that was proved."""
+    with open(repo._repo.getCachedir() + "/repodata/repomd.xml", "rb") as file:
+        if not is_believed(file.read()):
+            raise Doubt("trusted", f"dnf got another index of the repository {repo.id} than came by https")
+
+
+def doubt_streams(base):
+    """A stream that is enabled stays, and a build may get the one that has become the default meanwhile."""
+    modules = base._moduleContainer
+    for module in modules.getModulePackages():
+        name, stream = module.getName(), module.getStream()
+        default = modules.getDefaultStream(name)
+        if default and default != stream and modules.isEnabled(name, stream):
+            raise Doubt("unknown", f"the stream {stream} of the module {name} is enabled, and {default} is its default")
 
 
 def described(package):
@@ -151,9 +179,14 @@ def described(package):
 
 
 def ask(dnf, hawkey, question):
+    # Where whoever is not root has locks: it would stay in /var/tmp.
+    dnf.yum.misc.getCacheDir = lambda: question["root"] + "/cache"
     base = dnf.Base(configuration(dnf, question))
+    unsigned = []
     for repository in question["repositories"]:
-        add(dnf, base, repository)
+        is_believed = add(dnf, base, repository)
+        if not repository["signed"]:
+            unsigned.append((base.repos[repository["id"]], is_believed))
     warnings = Warnings()
     logging.getLogger("dnf").addHandler(warnings)
     logging.getLogger("dnf").propagate = False
@@ -163,6 +196,9 @@ def ask(dnf, hawkey, question):
         said = [line for line in warnings.said if line.startswith("  - ")] + [str(error)]
         wrong = [line for line in said if any(word in line for word in NOT_TRUSTED)]
         raise Doubt("trusted" if wrong else "reached", (wrong or said)[0].removeprefix("  - "))
+    for repo, is_believed in unsigned:
+        verify(repo, is_believed)
+    doubt_streams(base)
     for name, arch in sorted({(name, arch) for name, _, arch in question["packages"]}):
         if not base.sack.query().available().filter(name=name, arch=arch):
             raise Doubt("unknown", f"no package source has {name}.{arch}")
@@ -174,7 +210,8 @@ def ask(dnf, hawkey, question):
     except dnf.exceptions.DepsolveError as error:
         raise Doubt("unknown", f"dnf cannot install the packages of the image: {error}")
     chosen = list(base.transaction.install_set)
-    return {"result": {"packages": [described(package) for package in chosen], "replaced": replaced(base, chosen)}}
+    others = replaced(base, chosen) + moved(base, chosen, question["arch"])
+    return {"result": {"packages": [described(package) for package in chosen], "replaced": others}}
 
 
 def replaced(base, chosen):
@@ -189,6 +226,22 @@ def replaced(base, chosen):
     for package in chosen:
         of_it = available.filter(pkg=others).filter(obsoletes=available.filter(pkg=[package]))
         found += [[described(package), described(other)] for other in of_it if other.name != package.name]
+    return found
+
+
+def moved(base, chosen, arch):
+    """Packages that a build would take from another architecture, with these: newer ones, to or from `noarch`."""
+    available = base.sack.query().available()
+    found = []
+    for package in chosen:
+        elsewhere = {"noarch": arch, arch: "noarch"}.get(package.arch)
+        if elsewhere is None:
+            continue
+        priority = base.repos[package.reponame].priority
+        for other in available.filter(name=package.name, arch=elsewhere):
+            its_priority = base.repos[other.reponame].priority
+            if its_priority < priority or (its_priority == priority and other.evr_cmp(package) > 0):
+                found.append([described(package), described(other)])
     return found
 
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -12,6 +13,8 @@ const PACKAGES: [Listed<'static>; 3] = [
     ("library", "2.0-1", ""),
 ];
 const EXTRA: Listed<'static> = ("extra", "1-1", "");
+/// Of a package for any architecture.
+const NOARCH: &str = "BuildArch: noarch\n";
 const CONF: &str = "/etc/dnf/dnf.conf";
 const REPO: &str = "/etc/yum.repos.d/ours.repo";
 const KEY: &str = "/etc/pki/rpm-gpg/ours";
@@ -49,10 +52,10 @@ async fn ask(image: &Image) -> Result<Answer, Doubt> {
 }
 
 async fn ask_of(image: &Image, packages: &[Listed<'_>]) -> Result<Answer, Doubt> {
-    let package = |(name, version, _): &Listed<'_>| Package {
+    let package = |(name, version, more): &Listed<'_>| Package {
         name: (*name).to_owned(),
         version: (*version).to_owned(),
-        arch: "x86_64".to_owned(),
+        arch: if more.contains(NOARCH) { "noarch" } else { "x86_64" }.to_owned(),
     };
     let key = Package { name: "gpg-pubkey".to_owned(), version: "1-1".to_owned(), arch: String::new() };
     let packages = packages.iter().map(package).chain([key]).collect();
@@ -105,6 +108,25 @@ async fn what_would_be_replaced_or_removed_is_a_change() {
     let [dnf, tool, library] = PACKAGES;
     let two = ask_of(&image, &[dnf, tool, library, ("library", "1.9-1", "")]).await;
     assert_eq!(two, Ok(Answer::Changes(vec![change("library.x86_64", Some("1.9-1"), None)])));
+}
+
+/// dnf takes the newest by the name, not by name and architecture.
+#[tokio::test]
+async fn a_newer_one_of_another_architecture_is_a_change() {
+    let repository = Repository::new();
+    let [dnf, tool, _] = PACKAGES;
+    let old = all(("library", "2.0-1", NOARCH), &[]);
+    repository.publish_rpms(&old, "ours");
+    std::fs::rename(repository.rpms(), repository.rpms().with_file_name("old")).unwrap();
+    repository.publish_rpms(&[dnf, tool], "ours");
+    let mut image = of(&repository);
+    let more = format!("[old]\nbaseurl={}/old\nrepo_gpgcheck=1\ngpgkey=file://{KEY}\n", repository.address);
+    image.put("/etc/yum.repos.d/old.repo", more);
+    assert_eq!(ask_of(&image, &old).await, Ok(nothing()));
+    repository.publish_rpms(&all(("library", "2.0-2", ""), &[]), "ours");
+    let expected =
+        [change("library.noarch", Some("2.0-1"), None), change("library.x86_64", None, Some("2.0-2"))];
+    assert_eq!(ask_of(&image, &old).await, Ok(Answer::Changes(expected.into())));
 }
 
 #[tokio::test]
@@ -211,11 +233,15 @@ async fn hostile_images_run_nothing_and_ask_nobody() {
     assert!(ask(&image).await.is_err(), "a key that is none");
 }
 
-/// gpg leaves agents behind, in sessions of their own; they end with the directory that they are for.
+/// gpg leaves agents behind, in sessions of their own; they end with the directory that they are for. dnf leaves
+/// directories for the locks of whoever is not root.
 #[tokio::test]
-async fn nothing_goes_on_afterwards() {
+async fn nothing_goes_on_or_is_left_afterwards() {
     let (_repository, image) = published();
+    let locks = || Command::new("sh").args(["-c", "ls -d /var/tmp/dnf-*/locks/*"]).output().unwrap().stdout;
+    let before = locks();
     assert_eq!(ask(&image).await, Ok(nothing()));
+    assert_eq!(locks(), before, "directories are left");
     let agents = || {
         let found = Command::new("pgrep").args(["-f", "^gpg-agent.*image-manager-dnf-"]).output().unwrap();
         String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
@@ -242,22 +268,51 @@ fn a_server_with_https_may_not_lead_to_one_without() {
         }
         _ => None,
     });
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/unchanged/dnf");
-    let calls = "import sys; sys.path.insert(0, sys.argv[1]); import ask\n\
-                 print(ask.listed(sys.argv[2] + '/list', False))\n\
+    let calls = "print(ask.listed(sys.argv[2] + '/list', False))\n\
                  print(ask.listed(sys.argv[2] + '/list', True))\n\
                  for call in (lambda: ask.fetch(sys.argv[2] + '/away'), lambda: ask.addresses([sys.argv[2] + '/no'], False)):\n\
                  \x20   try: call()\n\
                  \x20   except ask.Doubt as doubt: print(doubt.kind)\n";
+    let expected =
+        "['https://c.example/z']\n['http://a.example/x', 'https://c.example/z']\ntrusted\nreached\n";
+    assert_eq!(python(calls, &repository.address, Path::new("/nonexistent")), expected);
+}
+
+/// dnf asks for the index anew, and may be led elsewhere than whoever proved who he is.
+#[test]
+fn an_index_that_is_another_than_the_proved_one_is_not_believed() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let repository = Repository::saying(|path| {
+        let is_first = path.ends_with("/repomd.xml") && ASKED.fetch_add(1, Ordering::Relaxed) == 0;
+        is_first.then(|| "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<x/>".to_owned())
+    });
+    repository.publish_rpms(&PACKAGES, "ours");
+    let calls = "import dnf, hawkey\n\
+                 ours = {'id': 'ours', 'priority': 99, 'metalink': None, 'mirrorlist': None, 'signed': False, 'keys': []}\n\
+                 ours['baseurls'] = [sys.argv[2] + '/rpm']\n\
+                 asked = {'root': sys.argv[3], 'arch': 'x86_64', 'platform': 'platform:el9', 'repositories': [ours]}\n\
+                 asked['packages'] = [['tool', '2:1.0-1', 'x86_64']]\n\
+                 try: print(len(ask.ask(dnf, hawkey, asked)['result']['packages']))\n\
+                 except ask.Doubt as doubt: print(doubt.kind)\n";
+    for expected in ["trusted\n", "2\n"] {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["root", "log"] {
+            std::fs::create_dir(root.path().join(directory)).unwrap();
+        }
+        assert_eq!(python(calls, &repository.address, root.path()), expected);
+    }
+}
+
+/// What Python prints that has imported the script; it gets an address and a directory.
+fn python(calls: &str, address: &str, directory: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/unchanged/dnf");
+    let calls = format!("import sys; sys.path.insert(0, sys.argv[1]); import ask\n{calls}");
     let output = Command::new("/usr/bin/python3")
-        .args(["-I", "-B", "-c", calls])
-        .args([script.as_os_str(), repository.address.as_ref()])
+        .args(["-I", "-B", "-c", calls.as_str()])
+        .args([script.as_path(), Path::new(address), directory])
         .output()
         .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "['https://c.example/z']\n['http://a.example/x', 'https://c.example/z']\ntrusted\nreached\n",
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
 }
