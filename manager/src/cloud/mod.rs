@@ -294,9 +294,9 @@ pub trait Cloud: Send + Sync {
         Ok(false)
     }
 
-    /// Gives a public name to an image that was published before under the name `from`, which may be the same one: it has
-    /// the name before another one loses it; as may a copy, whose `from` is the name itself. Doing it again ends in the same place; with
-    /// [`Trouble::Configuration`], [`Trouble::Fault`] or [`Trouble::Corrupt`] nothing was done.
+    /// Gives a public name to an image that was published before under the name `from`, which may be the same one, or to a
+    /// copy of one, whose `from` is the name itself: it has the name before another one loses it. Doing it again ends in the
+    /// same place; with [`Trouble::Configuration`], [`Trouble::Fault`] or [`Trouble::Corrupt`] nothing was done.
     async fn hand_over(&self, image: &Image, from: &str, name: &str) -> Result<HandedOver, CloudError>;
 
     /// Marks an image that was published under a name as revoked, and hides it where that is possible. One that is not

@@ -113,17 +113,35 @@ async fn a_build_has_two_images_in_one_cloud_each_with_its_name() {
     assert_eq!(images().await, ["other is the copy", "web is image of 01a"]);
 }
 
-#[tokio::test]
-async fn a_copy_that_nobody_saw_is_looked_for_once_more() {
-    let directory = tempfile::tempdir().unwrap();
-    let history = open(&directory);
-    published(&history, "01a").await;
-    // The build ended an hour ago.
+/// As if all builds had ended an hour ago.
+async fn an_hour_later(history: &History) {
     let earlier = history.writer().unwrap().run("earlier", |tx| {
         tx.execute("UPDATE build SET finished_at = finished_at - 3600000", [])?;
         Ok(())
     });
     earlier.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_removed_is_left_since_it_was_made_and_not_since_its_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    published(&history, "01a").await;
+    an_hour_later(&history).await;
+    let before = now_ms();
+    let row = history.intend_copy(&begin(&history, "01a").await, "copy").await.unwrap();
+    history.resource_state(row, ResourceState::Deleting, "HTTP 409").await.unwrap();
+    let stuck = history.stuck_resources().await.unwrap();
+    assert_eq!(stuck.len(), 1);
+    assert!(stuck[0].since_ms >= before, "{} and {before}", stuck[0].since_ms);
+}
+
+#[tokio::test]
+async fn a_copy_that_nobody_saw_is_looked_for_once_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = open(&directory);
+    published(&history, "01a").await;
+    an_hour_later(&history).await;
     let row = history.intend_copy(&begin(&history, "01a").await, "copy").await.unwrap();
     history.resource_state(row, ResourceState::Gone, "").await.unwrap();
     let now = now_ms();

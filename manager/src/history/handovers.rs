@@ -251,7 +251,8 @@ fn give(
          SELECT ?1, cloud, schedule, build_id, ?9, ?4, sha512, size_bytes, ?5, ?6, ?7, ?8, 'current'
             FROM publication WHERE cloud = ?2 AND build_id = ?3 ORDER BY name <> ?1 LIMIT 1
          ON CONFLICT (name, cloud, build_id) DO UPDATE SET state = 'current', kind = excluded.kind, why = excluded.why,
-            image_id = excluded.image_id, location = excluded.location, published_at = excluded.published_at, published_by = excluded.published_by",
+            image_id = excluded.image_id, location = excluded.location, published_at = excluded.published_at,
+            published_by = excluded.published_by",
         params![
             what.name,
             what.cloud,

@@ -75,7 +75,7 @@ pub struct StuckResource {
     pub name: String,
     /// Why it was not removed the last time.
     pub note: String,
-    /// When its build ended, in milliseconds since the epoch.
+    /// When its build ended, in milliseconds since the epoch; of a copy for a further name, when it was asked for.
     pub since_ms: i64,
 }
 
@@ -171,7 +171,8 @@ impl History {
     pub async fn stuck_resources(&self) -> Result<Vec<StuckResource>, HistoryError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT r.kind, r.cloud, r.name, r.note, coalesce(b.finished_at, r.updated_at)
+                "SELECT r.kind, r.cloud, r.name, r.note,
+                    iif(r.copy, r.created_at, coalesce(b.finished_at, r.updated_at))
                  FROM resource r INDEXED BY resource_open CROSS JOIN build b ON b.id = r.build_id
                  WHERE r.state NOT IN ('gone', 'published') AND r.note <> ''
                  AND b.state IN {ENDS} ORDER BY r.id DESC LIMIT 1000",
@@ -190,9 +191,9 @@ impl History {
         .await
     }
 
-    /// Of builds that ended in this span of time (milliseconds since the epoch), and of copies that were given up in it: what
-    /// was closed without ever having been seen, because the answer to the request for it was lost, or it never left. Not what has the name of something that
-    /// is still there. At most 1,000 rows.
+    /// Of builds that ended in this span of time (milliseconds since the epoch), and of copies that were given up in it:
+    /// what was closed without ever having been seen, because the answer to the request for it was lost, or it never left.
+    /// Not what has the name of something that is still there. At most 1,000 rows.
     pub async fn unseen_resources(&self, ended: Range<i64>) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(move |connection| {
             // From the few rows that nobody saw to their builds: left to itself, SQLite begins with the million that ended.

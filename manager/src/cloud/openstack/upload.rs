@@ -193,12 +193,19 @@ impl Pieces for File {
 
 impl Pieces for Response {
     async fn next(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            match self.chunk().await.map_err(|error| io::Error::other(with_reasons(&error)))? {
-                Some(chunk) if chunk.is_empty() => {}
-                Some(chunk) => return Ok(chunk.to_vec()),
-                None => return Ok(Vec::new()),
-            }
+        received(self, STALLED).await
+    }
+}
+
+/// What comes next of an answer. Nobody waits longer than this: whoever reads would not see that the upload was given up.
+async fn received(answer: &mut Response, patience: Duration) -> io::Result<Vec<u8>> {
+    loop {
+        let late = |_| io::Error::other(format!("nothing came for {} s", patience.as_secs()));
+        let chunk = timeout(patience, answer.chunk()).await.map_err(late)?;
+        match chunk.map_err(|error| io::Error::other(with_reasons(&error)))? {
+            Some(chunk) if chunk.is_empty() => {}
+            Some(chunk) => return Ok(chunk.to_vec()),
+            None => return Ok(Vec::new()),
         }
     }
 }
@@ -320,6 +327,16 @@ mod tests {
         assert_eq!(sums.sha256, hex(&Sha256::digest(std::fs::read(&path).unwrap())));
         assert_eq!(sums.sha512, hex(&Sha512::digest(std::fs::read(&path).unwrap())));
         assert_eq!(sums.md5, hex(&Md5::digest(std::fs::read(&path).unwrap())));
+    }
+
+    /// Another image whose service says nothing any more.
+    #[tokio::test]
+    async fn whoever_reads_what_does_not_come_ends() {
+        let body = tokio_stream::iter([Ok::<_, io::Error>("abc")]).chain(tokio_stream::pending());
+        let mut answer = Response::from(axum::http::Response::new(Body::wrap_stream(body)));
+        assert_eq!(received(&mut answer, Duration::from_secs(10)).await.unwrap(), b"abc");
+        let error = received(&mut answer, Duration::from_millis(20)).await.unwrap_err();
+        assert!(error.to_string().contains("nothing came"), "{error}");
     }
 
     #[tokio::test]
