@@ -58,7 +58,8 @@ def judge(canary, build, seconds=0.0):
     if verdict == "passed":
         worth = RIGHT if canary.good else FALSE_PASS
         said = ""
-    elif verdict != "failed":
+    # Some reasons that an image must be given are no verdict on it: it comes to no boot.
+    elif verdict != "failed" and (canary.good or build.get("reason") != canary.reason):
         worth = ERRORED
     elif canary.good:
         worth = FALSE_FAIL
@@ -112,6 +113,9 @@ def test():
     good = Canary("good", good=True)
     fault = Canary("fault", check="ssh users", says="mask(ed)?")
     silent = Canary("silent", reason="image_at_fault", says="control")
+    blank = Canary("blank", reason="image_damaged", says="damaged")
+    damaged = build("errored", "image_damaged")
+    damaged["failure"]["message"] = "the image is damaged"
     told = build("failed", "image_at_fault")
     told["failure"]["message"] = "the control passes: it is the image"
     for canary, seen, worth in [
@@ -130,6 +134,11 @@ def test():
         (silent, told, RIGHT),
         (silent, build("errored", "agent_silent"), ERRORED),
         (silent, build("failed", "check_failed", ("dns", "control")), WRONG_REASON),
+        (blank, damaged, RIGHT),
+        (blank, build("errored", "image_damaged"), WRONG_REASON),
+        (blank, build("errored", "scratch_full"), ERRORED),
+        (good, damaged, ERRORED),
+        (silent, damaged, ERRORED),
     ]:
         judged = judge(canary, seen)
         if judged.worth != worth:

@@ -196,6 +196,10 @@ fn verdict(settings: &Settings, seen: &Observation) -> (CheckOutcome, String) {
         };
         return (Fail, why);
     };
+    // It is the cause of what goes wrong in the later ones.
+    if let Some((stage, later)) = status.passed_over() {
+        return (Fail, format!("cloud-init's stage {stage} never started, though {later} did"));
+    }
     let errors = status.all_errors();
     if let Some((stage, first)) = errors.first() {
         let more = match errors.len() {

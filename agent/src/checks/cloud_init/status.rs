@@ -99,6 +99,10 @@ impl Status {
         self.stages.iter().any(|stage| stage.name == name && stage.finished.is_some())
     }
 
+    fn has_started(&self, name: &str) -> bool {
+        self.stages.iter().any(|stage| stage.name == name && stage.start.is_some())
+    }
+
     /// The first of the stages that has not both started and finished, and what it has not done.
     pub fn incomplete(&self) -> Option<(&'static str, &'static str)> {
         ORDER.iter().find_map(|name| {
@@ -111,14 +115,22 @@ impl Status {
         })
     }
 
+    /// The first of the stages that never started though a later one has, and the last one that has.
+    pub fn passed_over(&self) -> Option<(&'static str, &'static str)> {
+        let last = ORDER.iter().rposition(|name| self.has_started(name))?;
+        let passed_over = ORDER.into_iter().take(last).find(|name| !self.has_started(name))?;
+        Some((passed_over, *ORDER.get(last)?))
+    }
+
     /// Where it stands, for people.
     pub fn progress(&self) -> String {
         if !self.stage.is_empty() {
             return format!("it is in {}", self.stage);
         }
-        match self.stages.iter().rev().find(|stage| stage.finished.is_some()) {
-            Some(stage) => format!("it has finished {} and is waiting", stage.name),
-            None => "no stage has run".to_owned(),
+        match self.incomplete() {
+            Some((name, _)) if self.has_started(name) => format!("{name} has not finished"),
+            Some((name, _)) => format!("{name} has not started"),
+            None => "all stages have finished".to_owned(),
         }
     }
 

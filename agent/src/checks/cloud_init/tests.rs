@@ -98,7 +98,32 @@ fn the_end_must_come() {
     assert_eq!(outcome, CheckOutcome::Fail);
     assert_eq!(summary, "cloud-init has not finished after 42.0 s: it is in modules-final");
     let text = status(r#"{"errors": [], "finished": null, "start": null}"#, "null");
-    assert!(judged(&Settings::default(), &seen(&text, false)).1.ends_with("modules-config and is waiting"));
+    let waited = "cloud-init has not finished after 42.0 s";
+    let summary = judged(&Settings::default(), &seen(&text, false)).1;
+    assert_eq!(summary, format!("{waited}: modules-final has not started"));
+    // The stage that comes next, and not the last one.
+    let text = format!(r#"{{"v1": {{{DATASOURCE}, {LOCAL}, "stage": null}}}}"#);
+    let summary = judged(&Settings::default(), &seen(&text, false)).1;
+    assert_eq!(summary, format!("{waited}: init has not started"));
+    let text = status(r#"{"errors": [], "finished": null, "start": 4}"#, "null");
+    let summary = judged(&Settings::default(), &seen(&text, false)).1;
+    assert_eq!(summary, format!("{waited}: modules-final has not finished"));
+}
+
+/// The users that `init` makes are missed later, which is an error of a stage that is not the cause.
+#[test]
+fn a_stage_that_was_passed_over_comes_before_the_errors_of_later_ones() {
+    let text = status(
+        r#"{"errors": ["('ssh_authkey_fingerprints', KeyError(\"name not found: 'debian'\"))"], "finished": 5, "start": 4}"#,
+        "null",
+    );
+    let mut whole: Json = serde_json::from_str(&text).unwrap();
+    whole["v1"]["init"] = json!({"errors": [], "start": null, "finished": null});
+    for finished in [true, false] {
+        let (outcome, summary) = judged(&Settings::default(), &seen(&whole.to_string(), finished));
+        assert_eq!(outcome, CheckOutcome::Fail);
+        assert_eq!(summary, "cloud-init's stage init never started, though modules-final did");
+    }
 }
 
 #[test]

@@ -158,6 +158,35 @@ fn what_is_for_some_connections_only_counts() {
         "sshd accepts passwords from nobody (`Match Address 10.0.0.0/8`), though image.ssh_password_authentication is \
          false",
     );
+    // Who meets a block does so without being asked about it, too; it is told all the same.
+    let open = "permitrootlogin yes\npasswordauthentication yes";
+    let by_block = exception("root", "Match User root", open);
+    fails(
+        |seen| {
+            seen.exceptions[1] = asked("root", open);
+            by_block(seen);
+        },
+        "sshd lets root log in by password (`Match User root`): PermitRootLogin is yes, and it accepts passwords",
+    );
+    let by_block = exception("debian", "Match User debian", "passwordauthentication yes");
+    fails(
+        |seen| {
+            seen.exceptions[0] = asked("debian", "passwordauthentication yes");
+            by_block(seen);
+        },
+        "sshd accepts passwords from debian (`Match User debian`), though image.ssh_password_authentication is false",
+    );
+    // Where it is so for all, no block is to blame.
+    let by_block = exception("root", "Match User root", open);
+    fails(
+        |seen| {
+            set(seen, "permitrootlogin", "yes");
+            set(seen, "passwordauthentication", "yes");
+            seen.exceptions[1] = asked("root", open);
+            by_block(seen);
+        },
+        "sshd lets root log in by password: PermitRootLogin is yes, and it accepts passwords",
+    );
     let mut bad = asked("debian", "");
     bad.configuration = Configuration { error: "line 9: bad".to_owned(), ..Configuration::default() };
     fails(|seen| seen.exceptions.push(bad.clone()), "sshd rejects its configuration for debian: line 9: bad");
@@ -469,7 +498,8 @@ async fn sshd_is_asked_about_each_connection() {
     let asked: Vec<_> = seen.exceptions.iter().map(|asked| asked.connection.user.as_str()).collect();
     assert_eq!(asked, ["debian", "nobody", "root", "debian"]);
     let judgement = judge(&Settings::default(), &facts(KEY), &seen);
-    let why = "sshd accepts passwords from debian, though image.ssh_password_authentication is false";
+    let why = "sshd accepts passwords from debian (`Match User debian`), though image.ssh_password_authentication is \
+               false";
     assert_eq!((judgement.outcome, judgement.summary.as_str()), (CheckOutcome::Fail, why));
     let taking = ServerFacts { ssh_password_authentication: true, ..facts(KEY) };
     let without_client = judge(&Settings::default(), &taking, &seen);

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::login::Login;
 use super::{Asked, Exchange, Observation, RootLogin, Settings, UserSeen};
-use crate::checks::sshd::Connection;
+use crate::checks::sshd::{Configuration, Connection};
 use crate::checks::{Judgement, host_keys, instance, public_keys};
 use crate::text;
 
@@ -107,11 +107,15 @@ fn wrong_configuration(settings: &Settings, server: &ServerFacts, seen: &Observa
             met(connection)
         ));
     }
-    let root = match settings.root_login {
-        RootLogin::Prohibit => of_root().find(|asked| asked.configuration.takes_roots_password()),
-        RootLogin::No => of_root().find(|asked| asked.configuration.value("permitrootlogin") != "no"),
-        RootLogin::Any => None,
+    let lets_root_in = |configuration: &Configuration| match settings.root_login {
+        RootLogin::Prohibit => configuration.takes_roots_password(),
+        RootLogin::No => configuration.value("permitrootlogin") != "no",
+        RootLogin::Any => false,
     };
+    let root = to_tell_of(
+        of_root().filter(|asked| lets_root_in(&asked.configuration)),
+        lets_root_in(&seen.configuration),
+    );
     if let Some(Asked { connection, configuration }) = root {
         let (value, met) = (text::one_line(configuration.value("permitrootlogin")), met(connection));
         return Some(match settings.root_login {
@@ -121,9 +125,10 @@ fn wrong_configuration(settings: &Settings, server: &ServerFacts, seen: &Observa
             ),
         });
     }
-    let takes = known()
-        .filter(|asked| !asked.connection.is_roots())
-        .find(|asked| asked.configuration.takes_passwords());
+    let takes = to_tell_of(
+        known().filter(|asked| !asked.connection.is_roots() && asked.configuration.takes_passwords()),
+        seen.configuration.takes_passwords(),
+    );
     match (seen.configuration.takes_passwords() || takes.is_some(), server.ssh_password_authentication) {
         (true, false) => {
             let exception = takes.filter(|_| !seen.configuration.takes_passwords());
@@ -137,6 +142,14 @@ fn wrong_configuration(settings: &Settings, server: &ServerFacts, seen: &Observa
         }
         _ => None,
     }
+}
+
+/// The one of these answers to tell of. sshd applies a block of `Match` to whoever meets it, also where nothing but the
+/// user was asked about: unless the configuration is so without any block, too, it is the block that must be named.
+fn to_tell_of<'a>(asked: impl Iterator<Item = &'a Asked>, without_blocks: bool) -> Option<&'a Asked> {
+    let all: Vec<&Asked> = asked.collect();
+    let by_block = all.iter().find(|asked| !without_blocks && !asked.connection.meets.is_empty());
+    by_block.or(all.first()).copied()
 }
 
 /// The conditions that a connection meets, in brackets.
