@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use crate::cloud::Console;
 use crate::untrusted::log_file::plain_line;
 
 /// Most that is read at once, in bytes.
@@ -60,17 +61,31 @@ async fn read_from(path: &Path, offset: u64, most: u64) -> std::io::Result<Vec<u
     Ok(bytes)
 }
 
-/// The last `lines` lines of a console, for evidence.
-pub(super) async fn last_lines(path: &Path, lines: usize) -> String {
+/// The last `lines` lines of a console, for evidence. `given`: what came of bringing its log up to date; `Err`: that failed.
+pub(super) async fn evidence(given: &Result<Console, String>, path: &Path, lines: usize) -> String {
+    let last = last_lines(path, lines).await;
+    let missing = match given {
+        Ok(Console::Given) if last.is_empty() => "(the console is empty)".to_owned(),
+        Ok(Console::Given) => String::new(),
+        Ok(Console::Never(why)) => format!("(the cloud gives no console: {})", plain_line(why)),
+        Ok(Console::NotNow(why)) => format!("(the cloud did not give the console: {})", plain_line(why)),
+        Err(why) => format!("(the console could not be fetched: {})", plain_line(why)),
+    };
+    let separator = if last.is_empty() || missing.is_empty() { "" } else { "\n" };
+    format!("last lines of the console:\n{last}{separator}{missing}")
+}
+
+/// Empty where the console is.
+async fn last_lines(path: &Path, lines: usize) -> String {
     let Ok(length) = tokio::fs::metadata(path).await.map(|metadata| metadata.len()) else {
-        return "(the console is empty)".to_owned();
+        return String::new();
     };
     let bytes = read_from(path, length.saturating_sub(TAIL), TAIL).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let mut kept: Vec<String> =
         text.lines().map(plain_line).filter(|line| !line.is_empty()).rev().take(lines).collect();
     kept.reverse();
-    if kept.is_empty() { "(the console is empty)".to_owned() } else { kept.join("\n") }
+    kept.join("\n")
 }
 
 #[cfg(test)]
@@ -89,6 +104,27 @@ mod tests {
         assert_eq!(tail.new_lines().await, ["two", "three"]);
         assert_eq!(last_lines(&path, 2).await, "two\nthree");
     }
+
+    #[tokio::test]
+    async fn the_evidence_says_why_there_is_no_console() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        let never = Ok(Console::Never("not supported".to_owned()));
+        let failed = Err("403 Forbidden".to_owned());
+        let told = evidence(&never, &path, 9).await;
+        assert_eq!(told, "last lines of the console:\n(the cloud gives no console: not supported)");
+        let told = evidence(&Ok(Console::Given), &path, 9).await;
+        assert_eq!(told, "last lines of the console:\n(the console is empty)");
+        std::fs::write(&path, "one\n").unwrap();
+        let told = evidence(&Ok(Console::Given), &path, 9).await;
+        assert_eq!(told, "last lines of the console:\none");
+        let told = evidence(&failed, &path, 9).await;
+        assert_eq!(
+            told,
+            "last lines of the console:\none\n(the console could not be fetched: 403 Forbidden)"
+        );
+    }
+
     #[tokio::test]
     async fn a_line_without_an_end_takes_no_more_memory_than_is_told_of_it() {
         let directory = tempfile::tempdir().unwrap();

@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use crate::cloud::{
-    Cloud, CloudError, CloudKind, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
-    Proof, Pruned, Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown, Trouble,
+    Cloud, CloudError, CloudKind, Console, HandedOver, Image, Ledger, NamedImage, NewImage, NewServer,
+    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown,
+    Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -117,7 +118,7 @@ impl Cloud for StandIn {
         unreachable!()
     }
 
-    async fn save_console(&self, _: &Server) -> Result<(), CloudError> {
+    async fn save_console(&self, _: &Server) -> Result<Console, CloudError> {
         unreachable!()
     }
 

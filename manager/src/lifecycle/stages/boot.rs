@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::claim;
 use crate::checks;
-use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
+use crate::cloud::{Console, Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
 use crate::history::{Claim, Introduction, ReportQuery};
 use crate::lifecycle::console::{self, ConsoleTail};
@@ -236,20 +236,21 @@ pub(in crate::lifecycle) async fn still_runs(trial: &Trial, server: &Server) -> 
     Err(Failure::new(reason, message).with_evidence(evidence))
 }
 
-/// Brings the console's log up to date, as far as the cloud gives it in time.
-pub(super) async fn fetch_console(trial: &Trial, server: &Server) {
-    match timeout(EVIDENCE, trial.cloud.save_console(server)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(build = trial.shared.id, "cannot fetch the console: {error}"),
-        Err(_) => tracing::warn!(build = trial.shared.id, "the cloud did not return the console in time"),
-    }
+/// Brings the console's log up to date, as far as the cloud gives it in time. `Err`: why that failed.
+pub(super) async fn fetch_console(trial: &Trial, server: &Server) -> Result<Console, String> {
+    let why = match timeout(EVIDENCE, trial.cloud.save_console(server)).await {
+        Ok(Ok(console)) => return Ok(console),
+        Ok(Err(error)) => error.message,
+        Err(_) => "the cloud did not return the console in time".to_owned(),
+    };
+    tracing::warn!(build = trial.shared.id, "cannot fetch the console: {why}");
+    Err(why)
 }
 
 /// The console's last lines, brought up to date first.
 pub(in crate::lifecycle) async fn console_evidence(trial: &Trial, server: &Server) -> String {
-    fetch_console(trial, server).await;
-    let lines = console::last_lines(&server.console_log, CONSOLE_LINES).await;
-    format!("last lines of the console:\n{lines}")
+    let given = fetch_console(trial, server).await;
+    console::evidence(&given, &server.console_log, CONSOLE_LINES).await
 }
 
 /// No agent came.
