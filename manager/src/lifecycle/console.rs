@@ -1,12 +1,14 @@
 //! Reading a serial console's log while it grows, and its end as evidence.
 
-use std::io::SeekFrom;
+use std::io::{ErrorKind, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::failure::Failure;
 use crate::cloud::Console;
+use crate::reason::Reason;
 use crate::untrusted::log_file::plain_line;
 
 /// Most that is read at once, in bytes.
@@ -16,8 +18,28 @@ const WHOLE: u64 = 2 << 20;
 /// Most of the end that is looked at for evidence, in bytes.
 const TAIL: u64 = 16 * 1024;
 
+/// So many logs of earlier servers are kept beside the newest; one more replaces the last of them.
+const EARLIER: u32 = 4;
+
 /// Most that is told of a line, in bytes: a console may go on for ever without ending one.
 const LINE: usize = 8 * 1024;
+
+/// Moves the log of an earlier server's console away, so that nothing of it is taken for what the next server says:
+/// `console.log` becomes `console.1.log`, the next one `console.2.log`.
+pub(super) async fn set_aside(path: &Path) -> Result<(), Failure> {
+    let earlier = |number: u32| path.with_extension(format!("{number}.log"));
+    let mut number = 1;
+    while number < EARLIER && tokio::fs::try_exists(earlier(number)).await.unwrap_or(false) {
+        number += 1;
+    }
+    match tokio::fs::rename(path, earlier(number)).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let message = format!("cannot move an earlier console away: {}: {error}", path.display());
+            Err(Failure::new(Reason::State, message))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// All of a console, as far as it is looked at.
 pub(super) async fn whole(path: &Path) -> String {
@@ -103,6 +125,22 @@ mod tests {
         std::fs::write(&path, "one\ntwo\n\nthree\n").unwrap();
         assert_eq!(tail.new_lines().await, ["two", "three"]);
         assert_eq!(last_lines(&path, 2).await, "two\nthree");
+    }
+
+    #[tokio::test]
+    async fn each_server_begins_a_log_and_some_of_the_earlier_ones_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        set_aside(&path).await.unwrap();
+        for server in 1..=6 {
+            std::fs::write(&path, format!("server {server}\n")).unwrap();
+            set_aside(&path).await.unwrap();
+            assert!(!path.exists());
+        }
+        let kept = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(kept("console.1.log"), "server 1\n");
+        assert_eq!(kept("console.4.log"), "server 6\n", "the newest is kept");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
     }
 
     #[tokio::test]

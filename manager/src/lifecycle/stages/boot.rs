@@ -64,6 +64,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
         fingerprint: trial.gateway().fingerprint.clone(),
     };
     trial.history().record_introduction(&trial.key, introduction.clone()).await?;
+    console::set_aside(&trial.console_log()).await?;
     let session = trial.gateway().gateway.open(token.hash(), trial.made_by(), requests(trial)?, None);
     let began = Instant::now();
 
