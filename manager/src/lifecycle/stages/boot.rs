@@ -43,6 +43,8 @@ pub(in crate::lifecycle) struct Booted {
     pub(in crate::lifecycle) console: ConsoleTail,
     /// From the server's creation, or its being resumed, until the agent came.
     pub(super) took: Duration,
+    /// The server is an earlier manager's: its agent may have come later than it could have.
+    pub(super) resumed: bool,
 }
 
 /// An agent that has come, and waits to be taken in.
@@ -122,7 +124,11 @@ pub(in crate::lifecycle) async fn resume(
     let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not report the server's state") };
     let asked = async { Ok(trial.cloud.server_status(&server).await?) };
     match trial.bounds.run(limit, late, asked).await? {
-        ServerStatus::Building | ServerStatus::Active => attach(trial, server, session, (began, &here)).await,
+        ServerStatus::Building | ServerStatus::Active => {
+            let mut booted = attach(trial, server, session, (began, &here)).await?;
+            booted.value.resumed = true;
+            Ok(booted)
+        }
         ServerStatus::Missing => Err(cut("its server no longer exists".to_owned())),
         ServerStatus::Stopped(why) | ServerStatus::Error(why) => {
             Err(cut(format!("its server is no longer running: {why}")))
@@ -155,7 +161,8 @@ async fn attach(
         seconds(hello.uptime.as_ref()),
         if hello.operating_system.is_empty() { &hello.kernel_release } else { &hello.operating_system },
     );
-    Ok(Done { value: Booted { server, session, hello, stream, console, took: began.elapsed() }, detail })
+    let took = began.elapsed();
+    Ok(Done { value: Booted { server, session, hello, stream, console, took, resumed: false }, detail })
 }
 
 async fn wait_for_agent(

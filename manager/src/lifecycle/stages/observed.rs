@@ -150,6 +150,7 @@ async fn times(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> boot_t
         starting: seen("services", "starting_seconds"),
         booting: Some(booted.took.as_secs_f64()),
         usual: usual(trial).await,
+        resumed: booted.resumed,
     }
 }
 
