@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Judged;
+use crate::cloud::Console;
 
 /// Most lines that are told of.
 const TOLD: usize = 10;
@@ -46,7 +47,7 @@ pub(crate) static CHECK: Check = Check {
     proves: "the serial console shows the kernel's boot, asks for a login, and has no complaints",
     details: "The console is all that is left to look at when a server cannot be reached. Complaints are a panic, an \
               oops, a segmentation fault, file system errors, units that failed, and emergency mode. The check waits \
-              for the login prompt.",
+              for the login prompt. On a cloud that gives no console, the check passes; the result says so.",
     set: Set::Cloud,
     observer: Observer::Manager,
     timeout: Duration::from_mins(2),
@@ -104,21 +105,31 @@ enum Fault {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) judged: Judged,
-    /// It fails for want of a login prompt alone, which comes last: it may turn to a pass while the server still starts.
-    pub(crate) lacks_only_login: bool,
+    /// It may turn to a pass: it fails for want of a login prompt alone, which comes last while the server still starts, or
+    /// the console could not be fetched.
+    pub(crate) may_pass_later: bool,
 }
 
-/// What a console's text means.
-pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text: &str) -> Reading {
+/// What a console's text means. `given`: what came of fetching it; `Err`: it could not be fetched.
+pub(crate) fn judge(
+    settings: &serde_json::Map<String, serde_json::Value>,
+    given: &Result<Console, String>,
+    text: &str,
+) -> Reading {
     let settings: Settings = match super::typed(settings) {
         Ok(settings) => settings,
-        Err(judged) => return Reading { judged, lacks_only_login: false },
+        Err(judged) => return Reading { judged, may_pass_later: false },
     };
     let kernel = text.lines().any(|line| kernel_time(line).is_some());
     let login = text.lines().any(asks_for_a_login);
     let complaints: Vec<&str> = complaints(text)
         .filter(|line| !settings.allowed.iter().any(|part| line.contains(part.as_str())))
         .collect();
+    if complaints.is_empty()
+        && let Some(reading) = not_given(given, text)
+    {
+        return reading;
+    }
     let fault = if !complaints.is_empty() {
         Some(Fault::Complains)
     } else if text.trim().is_empty() {
@@ -144,7 +155,24 @@ pub(crate) fn judge(settings: &serde_json::Map<String, serde_json::Value>, text:
     let listed: Vec<&str> = complaints.iter().take(TOLD).copied().collect();
     let observations = json!({ "kernel": kernel, "login_prompt": login, "lines": text.lines().count(), "complaints": listed });
     let judged = Judged { outcome, summary, observations };
-    Reading { judged, lacks_only_login: fault == Some(Fault::LacksLogin) }
+    Reading { judged, may_pass_later: fault == Some(Fault::LacksLogin) }
+}
+
+/// What there is to say when the cloud has not given all of the console. That is no fault of the image.
+fn not_given(given: &Result<Console, String>, text: &str) -> Option<Reading> {
+    let (outcome, summary, may_pass_later) = match given {
+        Ok(Console::Never(why)) if text.trim().is_empty() => {
+            let summary = format!("this cloud gives no serial console, so it was not looked at: {why}");
+            (CheckOutcome::Pass, summary, false)
+        }
+        Ok(Console::Given | Console::Never(_)) => return None,
+        Ok(Console::NotNow(why)) | Err(why) => {
+            let summary = format!("the serial console could not be fetched: {why}");
+            (CheckOutcome::Inconclusive, summary, true)
+        }
+    };
+    let judged = Judged { outcome, summary, observations: json!({}) };
+    Some(Reading { judged, may_pass_later })
 }
 
 fn told(fault: Fault, complaints: &[&str]) -> String {
@@ -215,7 +243,7 @@ mod tests {
 
     fn judged(text: &str, settings: &serde_json::Value) -> (CheckOutcome, String) {
         let settings: Map<_, _> = settings.as_object().cloned().unwrap();
-        let judged = judge(&settings, text).judged;
+        let judged = judge(&settings, &Ok(Console::Given), text).judged;
         (judged.outcome, judged.summary)
     }
 
@@ -233,7 +261,7 @@ mod tests {
     #[test]
     fn only_a_login_prompt_is_waited_for() {
         let lacks_only_login = |text: &str, settings: serde_json::Value| {
-            judge(settings.as_object().unwrap(), text).lacks_only_login
+            judge(settings.as_object().unwrap(), &Ok(Console::Given), text).may_pass_later
         };
         let without_login = GOOD.replace("server login: ", "");
         assert!(lacks_only_login(&without_login, json!({})));
@@ -243,6 +271,31 @@ mod tests {
         for worse in ["", "SeaBIOS\n", "[    1.0] Kernel panic - not syncing\n"] {
             assert!(!lacks_only_login(worse, json!({})), "{worse}");
         }
+    }
+
+    #[test]
+    fn a_console_that_the_cloud_does_not_give_is_no_fault_of_the_image() {
+        use CheckOutcome::{Fail, Inconclusive, Pass};
+        let judged = |given: &Result<Console, String>, text: &str| {
+            let reading = judge(&Map::new(), given, text);
+            (reading.judged.outcome, reading.may_pass_later, reading.judged.summary)
+        };
+        let never = Ok(Console::Never("not supported".to_owned()));
+        let (outcome, again, summary) = judged(&never, "");
+        assert_eq!((outcome, again), (Pass, false), "{summary}");
+        assert!(
+            summary.contains("gives no serial console") && summary.contains("not supported"),
+            "{summary}"
+        );
+        assert_eq!(judged(&never, "SeaBIOS\n").0, Fail, "what it gave earlier counts");
+        for given in [Ok(Console::NotNow("not ready".to_owned())), Err("403".to_owned())] {
+            for text in ["", GOOD] {
+                let (outcome, again, summary) = judged(&given, text);
+                assert_eq!((outcome, again), (Inconclusive, true), "{given:?}: {summary}");
+            }
+            assert_eq!(judged(&given, "[    1.0] Kernel panic - not syncing\n").0, Fail, "{given:?}");
+        }
+        assert_eq!(judged(&Ok(Console::Given), "").0, Fail);
     }
 
     #[test]

@@ -29,15 +29,21 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
     };
     let build = history.build(&id).await.map_err(Trouble::errored)?;
     let path = directory(&arguments, &build, file)?.join(file);
-    let mut offset = 0;
     let lines = if file == files::AGENT_LOG { Lines::Json } else { Lines::Text };
-    let mut out = if arguments.raw { LogOutput::Raw } else { LogOutput::Shown(ShownLog::new(lines)) };
+    let begin = || if arguments.raw { LogOutput::Raw } else { LogOutput::Shown(ShownLog::new(lines)) };
+    let (mut out, mut offset, mut found) = (begin(), 0, false);
     loop {
         // Asked before the file is read: what was written before the end is printed.
         let build = history.build(&id).await.map_err(Trouble::errored)?;
         let ended = state::is_end(build.state());
+        if is_shorter(&path, offset).await.map_err(Trouble::errored)? {
+            // The next server of a trial has a console of its own.
+            out.finish();
+            (out, offset) = (begin(), 0);
+        }
         while let Some(chunk) = read(&path, offset).await.map_err(Trouble::errored)? {
             offset += chunk.len() as u64;
+            found = true;
             out.take(&chunk);
         }
         if ended || !arguments.follow {
@@ -46,7 +52,7 @@ pub(crate) async fn run(arguments: LogsArguments) -> Outcome {
         tokio::time::sleep(LOOK).await;
     }
     out.finish();
-    if offset == 0 && !path.exists() {
+    if !found && !path.exists() {
         let why = if files::directory(&arguments.state.state, &id).exists() {
             "it did not get that far"
         } else {
@@ -102,6 +108,15 @@ impl LogOutput {
     }
 }
 
+/// Whether the log ends before this offset, or is not there: another one takes its place.
+async fn is_shorter(path: &std::path::Path, offset: u64) -> std::io::Result<bool> {
+    match tokio::fs::metadata(path).await {
+        Ok(metadata) => Ok(metadata.len() < offset),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(offset > 0),
+        Err(error) => Err(error),
+    }
+}
+
 async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec<u8>>> {
     use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
     let mut file = match tokio::fs::File::open(path).await {
@@ -113,4 +128,22 @@ async fn read(path: &std::path::Path, offset: u64) -> std::io::Result<Option<Vec
     let mut chunk = Vec::new();
     file.take(CHUNK).read_to_end(&mut chunk).await?;
     Ok((!chunk.is_empty()).then_some(chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_begins_anew_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        assert!(!is_shorter(&path, 0).await.unwrap(), "it is not there yet");
+        std::fs::write(&path, "first server\n").unwrap();
+        assert!(!is_shorter(&path, 13).await.unwrap());
+        std::fs::write(&path, "second\n").unwrap();
+        assert!(is_shorter(&path, 13).await.unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert!(is_shorter(&path, 13).await.unwrap());
+    }
 }

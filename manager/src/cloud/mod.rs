@@ -8,6 +8,7 @@
 //! is named twice in `kind`: in `CloudKind::ALL` and `CloudKind::of`. A new kind of thing that a cloud makes is
 //! a [`ResourceKind`].
 
+mod console;
 mod disk_file;
 mod error;
 mod guest_agent;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::console::Console;
 pub use self::error::{CloudError, Trouble};
 pub use self::guest_agent::GuestAgent;
 pub use self::keeping::Older;
@@ -244,8 +246,9 @@ pub trait Cloud: Send + Sync {
         Ok(None)
     }
 
-    /// Brings `server.console_log` up to date. Where the console is live already this does nothing.
-    async fn save_console(&self, server: &Server) -> Result<(), CloudError>;
+    /// Brings `server.console_log` up to date, as far as the cloud gives the console. Where it is live already this does
+    /// nothing.
+    async fn save_console(&self, server: &Server) -> Result<Console, CloudError>;
 
     /// From here on the server may start again by itself: a reboot is no end of it.
     async fn allow_reboot(&self, server: &Server) -> Result<(), CloudError>;

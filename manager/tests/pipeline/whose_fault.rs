@@ -91,6 +91,10 @@ fn an_image_whose_kernel_panics_is_at_fault_and_the_next_one_within_the_hour_too
     let evidence = text(&build["failure"], "evidence");
     assert_eq!(evidence.matches("the server stopped by itself").count(), 2, "{evidence}");
     assert!(evidence.contains("the first boot:") && evidence.contains("the second boot:"), "{evidence}");
+    for log in ["console.1.log", "console.log"] {
+        let log = place.state().join("builds").join(text(&build, "id")).join(log);
+        assert!(fs::read_to_string(log).unwrap().contains("Kernel panic"), "each boot has its console");
+    }
     let asked = control(&build);
     assert_eq!((text(asked, "because"), text(asked, "outcome")), ("server_stopped", "passed"), "{asked}");
     assert_eq!((text(asked, "image_of"), text(asked, "again")), ("", "server_stopped"), "{asked}");

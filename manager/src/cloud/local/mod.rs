@@ -59,9 +59,9 @@ use self::images::Store;
 use self::programs::Programs;
 use self::servers::Servers;
 use super::{
-    Cloud, CloudError, CloudKind, GuestAgent, HandedOver, Handing, Image, Ledger, NamedImage, NewImage,
-    NewServer, ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
-    ServerStatus, Shutdown, Trouble, disk_file,
+    Cloud, CloudError, CloudKind, Console, GuestAgent, HandedOver, Handing, Image, Ledger, NamedImage,
+    NewImage, NewServer, ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource,
+    ResourceKind, Server, ServerStatus, Shutdown, Trouble, disk_file,
 };
 use crate::clock;
 use crate::schedules::{Publish, ServerSpec};
@@ -238,9 +238,9 @@ impl Cloud for LocalCloud {
         self.servers.status(&server.name, &server.console_log).await
     }
 
-    async fn save_console(&self, _server: &Server) -> Result<(), CloudError> {
+    async fn save_console(&self, _server: &Server) -> Result<Console, CloudError> {
         // QEMU writes it as it comes.
-        Ok(())
+        Ok(Console::Given)
     }
 
     async fn allow_reboot(&self, server: &Server) -> Result<(), CloudError> {

@@ -10,7 +10,7 @@ use super::OpenStackCloud;
 use super::answers::ApiError;
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
-use crate::cloud::{CloudError, Server, Trouble};
+use crate::cloud::{CloudError, Console, Server, ServerStatus, Trouble};
 
 /// Most of a log that is compared with what comes, in bytes.
 const COMPARED: usize = 4096;
@@ -20,8 +20,8 @@ const LONGEST: usize = 16 << 20;
 pub(super) const IN_PASSING: Duration = Duration::from_secs(5);
 
 impl OpenStackCloud {
-    /// Brings the server's console log up to date.
-    pub(super) async fn fetch_console(&self, server: &Server) -> Result<(), CloudError> {
+    /// Brings the server's console log up to date, where Nova gives the console.
+    pub(super) async fn fetch_console(&self, server: &Server) -> Result<Console, CloudError> {
         let tried = format!("fetching the console of server {}", server.id);
         let call = Call::post(
             Service::Compute,
@@ -30,15 +30,23 @@ impl OpenStackCloud {
         );
         let answer = match self.session.call(&call.timeouts(RequestTimeouts::SHORT)).await {
             Ok(answer) => answer,
-            // Not started yet, gone already, or a hypervisor without consoles.
-            Err(ApiError::Refused { status: 404 | 409 | 501, .. }) => return Ok(()),
+            // Nova's driver of this hypervisor cannot read consoles.
+            Err(ApiError::Refused { status: 501, message, .. }) => return Ok(Console::Never(message)),
+            // Of a server that runs: ConsoleNotAvailable. Of another one: not started yet, or gone already.
+            Err(ApiError::Refused { status: 404, message, .. }) => {
+                let runs = self.ask_status(&server.id, RequestTimeouts::SHORT).await? == ServerStatus::Active;
+                return Ok(if runs { Console::Never(message) } else { Console::NotNow(message) });
+            }
+            // InstanceNotReady: no host has it yet.
+            Err(ApiError::Refused { status: 409, message, .. }) => return Ok(Console::NotNow(message)),
             Err(error) => return Err(error.when(&tried)),
         };
         let output = answer.get("output").and_then(Value::as_str).unwrap_or_default();
         append_new(&server.console_log, output).await.map_err(|error| {
             let message = format!("{tried}: cannot write {}: {error}", server.console_log.display());
             CloudError::new(Trouble::Fault, message)
-        })
+        })?;
+        Ok(Console::Given)
     }
 }
 
@@ -76,6 +84,47 @@ fn new_part(known: &[u8], output: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::openstack::stage::{self, Stage};
+
+    #[tokio::test]
+    async fn a_cloud_without_consoles_is_told_from_a_server_that_does_not_run() {
+        let refused = |status: u16| {
+            let body = r#"{"itemNotFound": {"message": "Guest does not have a console available."}}"#;
+            format!("HTTP/1.1 {status} No\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        };
+        for (status, server, never) in [
+            (501, "ACTIVE", true),
+            (404, "ACTIVE", true),
+            (404, "BUILD", false),
+            (404, "SHUTOFF", false),
+            (409, "ACTIVE", false),
+        ] {
+            let stage = Stage::with(move |request| match request {
+                "POST /servers/s/action" => refused(status),
+                "GET /servers/s" => stage::json(&json!({"server": {"status": server}})),
+                _ => stage::json(&json!({})),
+            })
+            .await;
+            let folder = tempfile::tempdir().unwrap();
+            let server = Server {
+                id: "s".to_owned(),
+                name: "image-manager-b".to_owned(),
+                flavor: String::new(),
+                console_log: folder.path().join("console.log"),
+            };
+            let given = stage.cloud().fetch_console(&server).await.unwrap();
+            assert_eq!(matches!(given, Console::Never(_)), never, "{status}: {given:?}");
+            assert_eq!(matches!(given, Console::NotNow(_)), !never, "{status}: {given:?}");
+        }
+        let stage = Stage::with(move |_| refused(403)).await;
+        let server = Server {
+            id: "s".to_owned(),
+            name: "image-manager-b".to_owned(),
+            flavor: String::new(),
+            console_log: "console.log".into(),
+        };
+        assert!(stage.cloud().fetch_console(&server).await.is_err());
+    }
 
     #[test]
     fn only_what_is_new_is_appended() {

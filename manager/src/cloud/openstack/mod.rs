@@ -67,8 +67,8 @@ pub(in crate::cloud) use self::kind::KIND;
 use self::config::{CloudConfig, Surroundings};
 use self::session::{RequestTimeouts, Session};
 use super::{
-    Cloud, CloudError, CloudKind, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer,
-    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
+    Cloud, CloudError, CloudKind, Console, HandedOver, Handing, Image, Ledger, NamedImage, NewImage,
+    NewServer, ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
     ServerStatus, Shutdown, Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
@@ -197,7 +197,7 @@ impl Cloud for OpenStackCloud {
         Box::pin(self.why_stranger(server, peer)).await
     }
 
-    async fn save_console(&self, server: &Server) -> Result<(), CloudError> {
+    async fn save_console(&self, server: &Server) -> Result<Console, CloudError> {
         Box::pin(self.fetch_console(server)).await
     }
 

@@ -130,6 +130,10 @@ impl OpenStackCloud {
 
     /// Shuts a server down; Nova does it by force when the guest does not.
     pub(super) async fn stop_server(&self, id: &str) -> Result<Shutdown, CloudError> {
+        if let ServerStatus::Stopped(why) = self.ask_status(id, RequestTimeouts::LONG).await? {
+            let how = format!("it was off before the button was pressed: {why}");
+            return Ok(Shutdown::Otherwise { how, by_guest: true });
+        }
         let began = Instant::now();
         let tried = format!("stopping server {id}");
         let call = Call::post(Service::Compute, format!("servers/{id}/action"), json!({"os-stop": null}));

@@ -196,3 +196,28 @@ async fn a_server_is_gone_when_nova_does_not_know_it_any_more() {
     assert_eq!(requests_until_gone(&stage).await, (1, 3));
     assert_eq!(stage.body_of("POST /servers/s/action"), json!({"forceDelete": null}));
 }
+
+#[tokio::test]
+async fn a_server_that_was_off_before_was_not_stopped_by_its_power_button() {
+    for (statuses, in_order) in [(["SHUTOFF", "SHUTOFF"], false), (["ACTIVE", "SHUTOFF"], true)] {
+        let mut statuses = statuses.into_iter();
+        let stage = Stage::with(move |request| match request {
+            "POST /servers/s/action" if in_order => {
+                "HTTP/1.1 202 Yes\r\ncontent-length: 0\r\n\r\n".to_owned()
+            }
+            "POST /servers/s/action" => "HTTP/1.1 409 No\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
+            "GET /servers/s" => {
+                stage::json(&json!({"server": {"status": statuses.next().unwrap_or("SHUTOFF")}}))
+            }
+            _ => stage::json(&json!({})),
+        })
+        .await;
+        match stage.cloud().stop_server("s").await.unwrap() {
+            Shutdown::Otherwise { how, by_guest: true } if !in_order => {
+                assert!(how.contains("off before"), "{how}");
+            }
+            Shutdown::InOrder if in_order => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

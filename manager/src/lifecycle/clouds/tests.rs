@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::cloud::{
-    CloudKind, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink, Proof,
-    Pruned, Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown,
+    CloudKind, Console, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer, ProgressSink,
+    Proof, Pruned, Publication, Published, Removal, Resource, Server, ServerStatus, Shutdown,
 };
 use crate::schedules::{Publish, ServerSpec};
 
@@ -84,7 +84,7 @@ impl Cloud for Asked {
         not_asked()
     }
 
-    async fn save_console(&self, _: &Server) -> Result<(), CloudError> {
+    async fn save_console(&self, _: &Server) -> Result<Console, CloudError> {
         not_asked()
     }
 

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::cloud::{NewServer, Server, ServerStatus, Trouble};
 use crate::gateway::{AgentEvent, Session, Token};
 use crate::history::{ControlAnswer, Introduction};
+use crate::lifecycle::console;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
 use crate::lifecycle::stages::boot::{console_evidence, endpoint, metadata, request, still_runs};
@@ -106,6 +107,8 @@ async fn with_server(
         endpoint: endpoint(trial).await?,
         fingerprint: trial.gateway().fingerprint.clone(),
     };
+    let console_log = trial.directory().join(files::CONTROL_LOG);
+    console::set_aside(&console_log).await?;
     let mut session = trial.gateway().gateway.open(token.hash(), &control.baked, requests.clone(), None);
     let began = Instant::now();
     let new = NewServer {
@@ -114,7 +117,7 @@ async fn with_server(
         image: control.image.clone(),
         spec: trial.target.server.clone(),
         metadata: metadata(trial, &control.baked, &token, introduction),
-        console_log: trial.directory().join(files::CONTROL_LOG),
+        console_log,
         private_key: trial.directory().join(files::PRIVATE_KEY),
     };
     let limit = trial.shared.schedule.timeouts.boot;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::cloud::{
-    Cloud, CloudError, CloudKind, HandedOver, Handing, Image, Ledger, NamedImage, NewImage, NewServer,
-    ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
+    Cloud, CloudError, CloudKind, Console, HandedOver, Handing, Image, Ledger, NamedImage, NewImage,
+    NewServer, ProgressSink, Proof, Pruned, Publication, Published, Removal, Resource, ResourceKind, Server,
     ServerStatus, Shutdown, Trouble,
 };
 use crate::schedules::{Publish, ServerSpec};
@@ -182,7 +182,7 @@ impl Cloud for StandIn {
         unreachable!()
     }
 
-    async fn save_console(&self, _: &Server) -> Result<(), CloudError> {
+    async fn save_console(&self, _: &Server) -> Result<Console, CloudError> {
         unreachable!()
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::claim;
 use crate::checks;
-use crate::cloud::{Image, NewServer, Server, ServerStatus, incidents};
+use crate::cloud::{Console, Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
 use crate::history::{Claim, Introduction, ReportQuery};
 use crate::lifecycle::console::{self, ConsoleTail};
@@ -43,6 +43,8 @@ pub(in crate::lifecycle) struct Booted {
     pub(in crate::lifecycle) console: ConsoleTail,
     /// From the server's creation, or its being resumed, until the agent came.
     pub(super) took: Duration,
+    /// The server is an earlier manager's: its agent may have come later than it could have.
+    pub(super) resumed: bool,
 }
 
 /// An agent that has come, and waits to be taken in.
@@ -64,6 +66,7 @@ pub(in crate::lifecycle) async fn run(trial: &Trial, image: &Image) -> Result<Do
         fingerprint: trial.gateway().fingerprint.clone(),
     };
     trial.history().record_introduction(&trial.key, introduction.clone()).await?;
+    console::set_aside(&trial.console_log()).await?;
     let session = trial.gateway().gateway.open(token.hash(), trial.made_by(), requests(trial)?, None);
     let began = Instant::now();
 
@@ -121,7 +124,11 @@ pub(in crate::lifecycle) async fn resume(
     let late = async { Failure::new(Reason::CloudTimeout, "the cloud does not report the server's state") };
     let asked = async { Ok(trial.cloud.server_status(&server).await?) };
     match trial.bounds.run(limit, late, asked).await? {
-        ServerStatus::Building | ServerStatus::Active => attach(trial, server, session, (began, &here)).await,
+        ServerStatus::Building | ServerStatus::Active => {
+            let mut booted = attach(trial, server, session, (began, &here)).await?;
+            booted.value.resumed = true;
+            Ok(booted)
+        }
         ServerStatus::Missing => Err(cut("its server no longer exists".to_owned())),
         ServerStatus::Stopped(why) | ServerStatus::Error(why) => {
             Err(cut(format!("its server is no longer running: {why}")))
@@ -154,7 +161,8 @@ async fn attach(
         seconds(hello.uptime.as_ref()),
         if hello.operating_system.is_empty() { &hello.kernel_release } else { &hello.operating_system },
     );
-    Ok(Done { value: Booted { server, session, hello, stream, console, took: began.elapsed() }, detail })
+    let took = began.elapsed();
+    Ok(Done { value: Booted { server, session, hello, stream, console, took, resumed: false }, detail })
 }
 
 async fn wait_for_agent(
@@ -236,20 +244,21 @@ pub(in crate::lifecycle) async fn still_runs(trial: &Trial, server: &Server) -> 
     Err(Failure::new(reason, message).with_evidence(evidence))
 }
 
-/// Brings the console's log up to date, as far as the cloud gives it in time.
-pub(super) async fn fetch_console(trial: &Trial, server: &Server) {
-    match timeout(EVIDENCE, trial.cloud.save_console(server)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(build = trial.shared.id, "cannot fetch the console: {error}"),
-        Err(_) => tracing::warn!(build = trial.shared.id, "the cloud did not return the console in time"),
-    }
+/// Brings the console's log up to date, as far as the cloud gives it in time. `Err`: why that failed.
+pub(super) async fn fetch_console(trial: &Trial, server: &Server) -> Result<Console, String> {
+    let why = match timeout(EVIDENCE, trial.cloud.save_console(server)).await {
+        Ok(Ok(console)) => return Ok(console),
+        Ok(Err(error)) => error.message,
+        Err(_) => "the cloud did not return the console in time".to_owned(),
+    };
+    tracing::warn!(build = trial.shared.id, "cannot fetch the console: {why}");
+    Err(why)
 }
 
 /// The console's last lines, brought up to date first.
 pub(in crate::lifecycle) async fn console_evidence(trial: &Trial, server: &Server) -> String {
-    fetch_console(trial, server).await;
-    let lines = console::last_lines(&server.console_log, CONSOLE_LINES).await;
-    format!("last lines of the console:\n{lines}")
+    let given = fetch_console(trial, server).await;
+    console::evidence(&given, &server.console_log, CONSOLE_LINES).await
 }
 
 /// No agent came.

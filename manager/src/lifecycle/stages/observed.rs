@@ -96,13 +96,15 @@ async fn one(
 }
 
 /// Looks at the console until it asks for a login, or the check's time is nearly up: what the kernel had to say it has said.
+/// One that cannot be fetched is asked for again.
 async fn console(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
     let deadline = Instant::now() + spec.timeout.mul_f64(0.9);
     loop {
-        fetch_console(trial, &booted.server).await;
+        let given = timeout_at(deadline, fetch_console(trial, &booted.server)).await;
+        let given = given.unwrap_or_else(|_| Err("no answer within the check's timeout".to_owned()));
         let text = console_log::whole(&trial.console_log()).await;
-        let reading = console::judge(&spec.settings, &text);
-        if !reading.lacks_only_login || Instant::now() + LOOK >= deadline {
+        let reading = console::judge(&spec.settings, &given, &text);
+        if !reading.may_pass_later || Instant::now() + LOOK >= deadline {
             return reading.judged;
         }
         sleep(LOOK).await;
@@ -148,6 +150,7 @@ async fn times(trial: &Trial, booted: &Booted, reported: &[v1::Check]) -> boot_t
         starting: seen("services", "starting_seconds"),
         booting: Some(booted.took.as_secs_f64()),
         usual: usual(trial).await,
+        resumed: booted.resumed,
     }
 }
 

@@ -105,7 +105,8 @@ async fn conclude(
     report: Option<v1::Report>,
     removal: Option<v1::RemovalReport>,
 ) -> Result<Done<()>, Failure> {
-    fetch_console(trial, &booted.server).await;
+    // For people; the check of the console fetches it itself.
+    let _ = fetch_console(trial, &booted.server).await;
     let (Some(report), Some(removal)) = (report, removal) else {
         return Err(Failure::new(
             Reason::AgentLost,
@@ -320,7 +321,8 @@ async fn settled(trial: &Trial, verification: &Verification) -> Result<Option<Fa
 
 /// The end of a trial with the first required check that failed. Its server goes, and with it the agent.
 async fn end_early(trial: &Trial, booted: &Booted, failure: Failure) -> Failure {
-    fetch_console(trial, &booted.server).await;
+    // For people; the check of the console fetches it itself.
+    let _ = fetch_console(trial, &booted.server).await;
     let kept = keep_disk(trial, booted).await;
     if let Err(contested) = claim::uncontested(&booted.session) {
         return contested;
