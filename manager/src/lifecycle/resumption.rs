@@ -188,7 +188,10 @@ impl Resumption {
         };
         let start = match state {
             // Its image had ended without a word, and another one was asked: that is not gone on with.
-            _ if let Some(asked) = &asked => TrialStart::Broken(control::conclusion::of_record(asked)),
+            _ if let Some(asked) = &asked => {
+                let lost = control::conclusion::of_record(asked);
+                TrialStart::Broken(self.decided(Some(schedule), key, trial, lost).await?)
+            }
             TrialState::Waiting => {
                 TrialStart::Waiting { retry_at: trial.retry_at.as_ref().map(milliseconds) }
             }
@@ -258,7 +261,7 @@ impl Resumption {
         let asked = asked.map(|(schedule, target)| (schedule, target.checks.as_slice()));
         let checks = second_opinion::settle(asked, trial.checks.clone(), LAST_OPINION).await;
         self.history.record_checks(key, checks.clone()).await?;
-        Ok(judgement::outweigh(interrupted, &checks))
+        Ok(judgement::outweigh_lost(interrupted, &checks))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::cloud::Cloud;
 use crate::cloud::local::{LocalCloud, LocalSettings};
 use crate::gateway::{Gateway, GatewaySettings};
-use crate::history::{ArtifactRecord, NewBuild, NewTrial, Principal};
+use crate::history::{ArtifactRecord, ControlAnswer, NewBuild, NewControl, NewTrial, Principal};
 use crate::lifecycle::artifact::digest_of;
 use crate::lifecycle::settings::files;
 use crate::lifecycle::{Manager, Parts, TriggerOptions};
@@ -264,6 +264,48 @@ async fn a_check_of_the_image_that_has_failed_decides_though_the_server_was_lost
     let build = bench.ended(&id).await;
     assert_eq!((build.state(), build.trials[0].attempt), (BuildState::Failed, 1), "{build:?}");
     assert_eq!(build.failure.unwrap().reason, Reason::CheckFailed.word());
+}
+
+/// Its manager was killed while the image was booted for the second time, after a control image had worked.
+#[tokio::test]
+async fn a_check_that_has_failed_at_the_second_boot_decides() {
+    for first in [Reason::AgentSilent, Reason::CheckInconclusive] {
+        let bench = Bench::new();
+        let manager = bench.manager().await;
+        let id = bench.trying(&manager, "web").await;
+        let key = TrialKey { build_id: id.clone(), position: 0 };
+        for moves in [
+            (TrialState::Waiting, TrialState::Uploading),
+            (TrialState::Uploading, TrialState::Booting),
+            (TrialState::Booting, TrialState::Verifying),
+        ] {
+            bench.history.advance_trial(&key, moves, None, done()).await.unwrap();
+        }
+        let asked = NewControl {
+            schedule: "web".to_owned(),
+            target: "local".to_owned(),
+            attempt: 1,
+            first: Failure::new(first, "the first boot").to_message("booting"),
+            earlier: None,
+        };
+        let asked = bench.history.begin_control(&key, asked).await.unwrap();
+        let answer = ControlAnswer {
+            outcome: v1::ControlOutcome::Passed,
+            detail: "the control image worked".to_owned(),
+            evidence: String::new(),
+            image_of: None,
+            asked_by: id.clone(),
+            at_ms: clock::now().timestamp_millis(),
+        };
+        bench.history.end_control(asked, answer).await.unwrap();
+        let outcome = v1::CheckOutcome::Fail.into();
+        let check = v1::Check { name: "artifact".to_owned(), outcome, ..v1::Check::default() };
+        bench.history.record_checks(&key, vec![check]).await.unwrap();
+        manager.recover().await.unwrap();
+        let build = bench.ended(&id).await;
+        assert_eq!((build.state(), build.trials[0].attempt), (BuildState::Failed, 1), "{first}: {build:?}");
+        assert_eq!(build.failure.unwrap().reason, Reason::CheckFailed.word(), "{first}");
+    }
 }
 
 #[tokio::test]

@@ -79,9 +79,17 @@ pub(in crate::lifecycle) fn known_failure(checks: &[v1::Check]) -> Option<Failur
 /// The end of a build that came before the agent's last word: a required check that is known to have failed decides.
 /// Not when somebody cancelled the build, and not when the results may be another image's or another agent's.
 pub(in crate::lifecycle) fn outweigh(later: Failure, checks: &[v1::Check]) -> Failure {
-    if !may_be_outweighed(&later) {
-        return later;
-    }
+    if may_be_outweighed(&later) { by_what_failed(later, checks) } else { later }
+}
+
+/// The same of a trial whose manager is gone. Here what was inconclusive is a first boot, which was judged already and had
+/// no required check that failed: one that is recorded is of the second boot, and counts as that of any boot.
+pub(in crate::lifecycle) fn outweigh_lost(lost: Failure, checks: &[v1::Check]) -> Failure {
+    let may_be = may_be_outweighed(&lost) || lost.reason == INCONCLUSIVE;
+    if may_be { by_what_failed(lost, checks) } else { lost }
+}
+
+fn by_what_failed(later: Failure, checks: &[v1::Check]) -> Failure {
     let Some(mut known) = known_failure(checks) else { return later };
     known.message = format!("{}; then {}: {}", known.message, later.reason, later.message);
     let all = [later.evidence, known.evidence.clone()].join("\n\n");

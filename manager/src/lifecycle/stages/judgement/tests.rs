@@ -105,6 +105,12 @@ fn a_known_failure_decides() {
     for reason in [Reason::WrongImage, Reason::AgentContested, INCONCLUSIVE] {
         assert_eq!(outweigh(Failure::new(reason, ""), &checks).reason, reason);
     }
+    // The manager was killed at the second boot of an image whose first one was inconclusive.
+    let lost = |reason| outweigh_lost(Failure::new(reason, ""), &checks).reason;
+    assert_eq!(lost(INCONCLUSIVE), Reason::CheckFailed);
+    assert_eq!(lost(Reason::Interrupted), Reason::CheckFailed);
+    assert_eq!(lost(Reason::WrongImage), Reason::WrongImage);
+    assert_eq!(lost(Reason::ImageAtFault), Reason::ImageAtFault);
     let optional = [one("disk", CheckOutcome::Fail, false)];
     assert_eq!(outweigh(Failure::new(Reason::AgentLost, ""), &optional).reason, Reason::AgentLost);
 }
