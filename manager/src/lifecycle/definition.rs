@@ -106,6 +106,18 @@ fn said(image: &ImageSpec) -> String {
     format!("{image:?}")
 }
 
+/// The part for what the schedule says of the image.
+fn settings(said: &str) -> DefinitionPart {
+    part("settings", "image", &hex(&Sha256::digest(said)), "")
+}
+
+/// Whether these are the parts of a build that was asked for something else than the schedule says of the image now; not
+/// where they are not known.
+pub(super) fn is_of_another(parts: &[v1::DefinitionPart], image: &ImageSpec) -> bool {
+    let now = settings(&said(image));
+    parts.iter().any(|part| part.kind == now.kind && part.name == now.name && part.value != now.value)
+}
+
 /// A part.
 pub(super) fn part(kind: &str, name: &str, value: &str, source: &str) -> DefinitionPart {
     let [kind, name, value, source] = [kind, name, value, source].map(str::to_owned);
@@ -122,7 +134,7 @@ fn read(
     let mut plain = vec![
         part(PROGRAM, "image-manager", env!("CARGO_PKG_VERSION"), ""),
         part("agent", "image-manager-agent", &elements::digest_of(agent)?, ""),
-        part("settings", "image", &hex(&Sha256::digest(image)), ""),
+        settings(image),
     ];
     plain.extend(own);
     let elements = match before.filter(|before| before.are_as_they_were(directories)) {
@@ -141,6 +153,21 @@ mod tests {
     fn expanded(elements: &[&str]) -> Expanded {
         let elements = elements.iter().map(|name| (*name).to_owned()).collect();
         Expanded { version: "3.43.0".to_owned(), elements }
+    }
+
+    #[test]
+    fn a_build_was_asked_for_another_image_where_its_settings_say_so() {
+        let text = "[schedule.a.image]\nelements = [\"debian-minimal\"]\n";
+        let parsed = crate::schedules::parse(Path::new("schedules.toml"), text).unwrap();
+        let image = &parsed.schedules[0].image;
+        let recorded = |said: &ImageSpec| {
+            let DefinitionPart { kind, name, value, source } = settings(&super::said(said));
+            [v1::DefinitionPart { kind, name, value, source }]
+        };
+        assert!(!is_of_another(&recorded(image), image));
+        let other = ImageSpec { ssh_password_authentication: true, ..image.clone() };
+        assert!(is_of_another(&recorded(&other), image));
+        assert!(!is_of_another(&[], image), "it is not known");
     }
 
     #[test]

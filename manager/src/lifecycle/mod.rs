@@ -9,6 +9,7 @@
 //! What a new manager does with a build that was cut off is decided in `recovery` and `resumption`: a new state
 //! needs an answer there.
 
+mod accounts;
 mod agent_log;
 mod agent_program;
 mod artifact;

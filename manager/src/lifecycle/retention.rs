@@ -1,8 +1,8 @@
 //! Taking away the logs of old builds. Their rows in the history stay.
 //!
 //! A build's directory goes as a whole: its logs and its list of packages. The list of packages of one whose image is
-//! published, and what was found in the image, stay for as long as the image does. Only directories that are named by a
-//! build of the history that has ended are touched.
+//! published, what was found in the image, and who may log in to it, stay for as long as the image does. Only directories
+//! that are named by a build of the history that has ended are touched.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -108,12 +108,12 @@ async fn take_away(
         let path = files::directory(state, &build.to_string());
         let id = build.to_string();
         // The last good build is compared with the next one by the one, what a published image consists of is in the other,
-        // and what was found in it is asked for when it is verified again, however old its logs are.
+        // and what was found in it and who may log in is asked for when it is verified again, however old its logs are.
         let compared = history.has_packages(&id).await?.then_some(unchanged::FILE);
         let published = history.is_published(&id).await?;
-        let [manifest, inspection] =
-            [files::MANIFEST, files::INSPECTION].map(|file| published.then_some(file));
-        match remove(&path, &[compared, manifest, inspection]).await {
+        let [manifest, inspection, accounts] =
+            [files::MANIFEST, files::INSPECTION, files::ACCOUNTS].map(|file| published.then_some(file));
+        match remove(&path, &[compared, manifest, inspection, accounts]).await {
             Ok(0) => {}
             Ok(left) => {
                 let bytes = bytes.min(left);
@@ -284,11 +284,16 @@ mod tests {
         std::fs::write(&manifest, "[]").unwrap();
         let inspection = manifest.with_file_name(files::INSPECTION);
         std::fs::write(&inspection, "{}").unwrap();
+        let accounts = manifest.with_file_name(files::ACCOUNTS);
+        std::fs::write(&accounts, "{}").unwrap();
         let none = Retention { age: None, room: Some(0) };
         let now = chrono::Utc::now().timestamp_millis();
         assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 2);
         assert!(
-            inspection.exists() && manifest.exists() && !manifest.with_file_name(files::BUILD_LOG).exists()
+            inspection.exists()
+                && accounts.exists()
+                && manifest.exists()
+                && !manifest.with_file_name(files::BUILD_LOG).exists()
         );
         assert_eq!(take_away(&history, state, none, now).await.unwrap().builds, 0, "it is said once");
         assert_eq!(there(state, &ids), [true, false, true]);

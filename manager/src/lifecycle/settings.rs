@@ -108,6 +108,8 @@ pub mod files {
     pub const PRIVATE_KEY: &str = "ssh_key";
     /// What of its build was seen in the finished image.
     pub const INSPECTION: &str = "inspection.json";
+    /// What of the schedule's `image` its checks compare with what they see.
+    pub const ACCOUNTS: &str = "accounts.json";
     /// The image's packages.
     pub const MANIFEST: &str = "manifest.json";
 }

@@ -244,7 +244,7 @@ impl ImageSpec {
 }
 
 /// A user that cloud-init makes at first boot. Serializes to one entry of `IMAGE_MANAGER_USERS`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct User {
     /// Name by useradd's rule.
     pub name: String,

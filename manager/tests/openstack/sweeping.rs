@@ -5,8 +5,9 @@ use serde_json::{Value as Json, json};
 
 use super::lab::{Lab, wait_for};
 
-/// What a manager of this owner would have made for a build, and forgotten; service and path of each.
-fn plant(lab: &Lab, owner: &str, build: &str, image: &str) -> Vec<(&'static str, String)> {
+/// What a manager of this owner would have made for a build, and forgotten; service and path of each. `image`: its id, and
+/// the build whose id is in it.
+fn plant(lab: &Lab, owner: &str, build: &str, (image, baked): (&str, &str)) -> Vec<(&'static str, String)> {
     let name = format!("image-manager-{build}");
     let mut paths = Vec::new();
     let mut add = |service, path: &str, made: &Json| {
@@ -27,7 +28,7 @@ fn plant(lab: &Lab, owner: &str, build: &str, image: &str) -> Vec<(&'static str,
     let networks = lab.tenant.list("network", "v2.0/networks?name=lab-net", "networks");
     let body = json!({"server": {"name": name, "imageRef": image, "flavorRef": flavor["id"],
         "networks": [{"uuid": networks[0]["id"]}], "security_groups": [{"name": group["id"]}],
-        "metadata": {"image_manager_owner": owner, "image_manager_build": build}}});
+        "metadata": {"image_manager_owner": owner, "image_manager_build": baked}}});
     add("compute", "servers", &lab.tenant.make("compute", "servers", "server", body));
     // As Nova would have forgotten it: of a server that is no more, in the build's group.
     let body = json!({"port": {"network_id": networks[0]["id"], "security_groups": [group["id"]],
@@ -64,9 +65,10 @@ fn what_carries_our_mark_goes_and_nothing_else() {
         "nothing yet"
     );
 
-    let ours = plant(&lab, owner, &nobodys(1), id);
+    // Its server booted the image of a build that is under way, as one of a control boot may: it is another's all the same.
+    let ours = plant(&lab, owner, &nobodys(1), (id, build["id"].as_str().unwrap()));
     // Of another manager in the same project, whose name begins like ours.
-    let theirs = plant(&lab, &format!("{owner}x"), &nobodys(2), id);
+    let theirs = plant(&lab, &format!("{owner}x"), &nobodys(2), (id, &nobodys(2)));
     // A key pair has no place for an owner: of builds that we know nothing of, it is not ours.
     let name = format!("image-manager-{}", nobodys(3));
     lab.tenant.make("compute", "os-keypairs", "keypair", json!({"keypair": {"name": name}}));

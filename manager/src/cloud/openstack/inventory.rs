@@ -21,7 +21,7 @@ impl OpenStackCloud {
         let groups = self.security_groups().await?;
         let servers = self.servers_like(PREFIX).await?;
         for server in &servers {
-            found.push(resource(ResourceKind::Server, server, build_of(server)));
+            found.push(resource(ResourceKind::Server, server, build_with(server)));
         }
         for (port, group) in self.orphaned_ports(&groups, &servers).await? {
             let name = text(group, "name").to_owned();
@@ -61,6 +61,13 @@ fn build_named(name: &str) -> &str {
     }
 }
 
+/// The build that a server belongs to. The metadata is for the agent: in a verification and a control boot it has the id in
+/// the image, which is another's. It counts only where the name has no build.
+fn build_with(server: &Value) -> &str {
+    let named = build_named(text(server, "name"));
+    if uuid::Uuid::parse_str(named).is_ok() { named } else { build_of(server) }
+}
+
 /// The build in a group's description.
 fn build_in(group: &Value) -> &str {
     text(group, "description").rsplit_once("build=").map_or("", |(_, build)| build)
@@ -77,7 +84,39 @@ fn resource(kind: ResourceKind, json: &Value, build: &str) -> Resource {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::cloud::Cloud as _;
+    use crate::cloud::openstack::stage::{self, Stage};
+
+    #[tokio::test]
+    async fn a_server_belongs_to_the_build_in_its_name_whatever_image_it_booted() {
+        let build = "0199aaaa-0000-7000-8000-000000000001";
+        let (before, control) = ("0199aaaa-0000-7000-8000-000000000000", format!("control-{build}"));
+        let server = |name: &str, known: &str| {
+            json!({"id": name, "name": format!("image-manager-{name}"),
+                "metadata": {"image_manager_owner": "me", "image_manager_build": known}})
+        };
+        let listed = [
+            server(build, before),
+            server(&format!("{build}-small"), before),
+            server(&format!("{build}--again"), before),
+            server(&format!("{build}--control-small"), &control),
+            server("web", "b"),
+        ];
+        let stage = Stage::with(move |request| {
+            if request.starts_with("GET /servers/detail") {
+                stage::json(&json!({"servers": listed}))
+            } else {
+                stage::nothing()
+            }
+        })
+        .await;
+        let found = stage.cloud().inventory().await.unwrap();
+        let builds: Vec<_> = found.iter().map(|server| server.build_id.as_str()).collect();
+        assert_eq!(builds, [build, build, build, build, "b"], "{found:?}");
+    }
 
     #[test]
     fn a_name_tells_its_build_with_and_without_a_target() {

@@ -328,7 +328,7 @@ fn fault_of(server: &Value) -> String {
     }
 }
 
-/// The metadata by which servers are known as ours; the caller gives them.
+/// The build in a server's metadata, which the caller gives: of the image that it booted.
 pub(super) fn build_of(server: &Value) -> &str {
     server.pointer(&format!("/metadata/{BUILD}")).and_then(Value::as_str).unwrap_or_default()
 }

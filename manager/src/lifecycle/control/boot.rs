@@ -16,7 +16,7 @@ use crate::history::{ControlAnswer, Introduction};
 use crate::lifecycle::console;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::files;
-use crate::lifecycle::stages::boot::{console_evidence, endpoint, metadata, request, still_runs};
+use crate::lifecycle::stages::boot::{console_evidence, endpoint, facts, metadata, request, still_runs};
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
 use crate::schedules::CheckSpec;
@@ -236,7 +236,8 @@ async fn requests(trial: &Trial, first: &Failure) -> Result<Vec<v1::CheckRequest
     if first.reason != Reason::CheckInconclusive {
         return Ok(Vec::new());
     }
-    open_network_checks(trial).await?.into_iter().map(|spec| request(spec, trial)).collect()
+    let facts = facts(trial);
+    open_network_checks(trial).await?.into_iter().map(|spec| request(spec, &facts)).collect()
 }
 
 /// The required network checks of the trial that were inconclusive: of others no other image can say anything.

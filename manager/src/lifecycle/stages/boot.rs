@@ -14,6 +14,7 @@ use crate::checks;
 use crate::cloud::{Console, Image, NewServer, Server, ServerStatus, incidents};
 use crate::gateway::{AgentEvent, Claimant, Session, Token, TokenHash};
 use crate::history::{Claim, Introduction, ReportQuery};
+use crate::lifecycle::accounts::{self, Accounts};
 use crate::lifecycle::console::{self, ConsoleTail};
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
@@ -21,7 +22,7 @@ use crate::lifecycle::files;
 use crate::lifecycle::served_gateway::ServedGateway;
 use crate::lifecycle::trial::Trial;
 use crate::reason::Reason;
-use crate::schedules::{CheckSpec, ImageSpec, ServerSpec, SshKey, User};
+use crate::schedules::{CheckSpec, ServerSpec, SshKey, User};
 use crate::stage::Stage;
 
 /// How often the server's state and console are looked at.
@@ -327,32 +328,37 @@ pub(in crate::lifecycle) fn metadata(
 /// What the agent is asked for.
 fn requests(trial: &Trial) -> Result<Vec<v1::CheckRequest>, Failure> {
     let by_agent = trial.target.checks.iter().filter(|check| check.check.observer == Observer::Agent);
-    by_agent.map(|check| request(check, trial)).collect()
+    let facts = facts(trial);
+    by_agent.map(|check| request(check, &facts)).collect()
 }
 
 /// One check, as the agent is asked for it.
-pub(in crate::lifecycle) fn request(check: &CheckSpec, trial: &Trial) -> Result<v1::CheckRequest, Failure> {
-    checks::request(check, &facts(trial)).map_err(|why| Failure::new(Reason::InputUnusable, why))
+pub(in crate::lifecycle) fn request(
+    check: &CheckSpec,
+    facts: &v1::ServerFacts,
+) -> Result<v1::CheckRequest, Failure> {
+    checks::request(check, facts).map_err(|why| Failure::new(Reason::InputUnusable, why))
 }
 
 /// What checks may compare with what they see, but for the server's id and name: those the session has once it is there.
-fn facts(trial: &Trial) -> v1::ServerFacts {
+pub(in crate::lifecycle) fn facts(trial: &Trial) -> v1::ServerFacts {
     let image = &trial.shared.schedule.image;
+    let accounts = accounts::that_count(&trial.settings().state, trial.image_of.as_deref(), image);
     v1::ServerFacts {
         // Where the flavor says how large the disk is, the guest sees its device.
         disk_size_bytes: if trial.target.kind().sizes_servers { trial.target.server.disk } else { 0 },
-        default_user: image.default_user.clone().unwrap_or_default(),
-        default_user_keys: default_user_keys(image, &trial.target.server),
-        users: image.users.iter().map(user).collect(),
-        ssh_password_authentication: image.ssh_password_authentication,
+        default_user_keys: default_user_keys(&accounts, &trial.target.server),
+        users: accounts.users.iter().map(user).collect(),
+        default_user: accounts.default_user.unwrap_or_default(),
+        ssh_password_authentication: accounts.ssh_password_authentication,
         ..v1::ServerFacts::default()
     }
 }
 
 /// The image's own keys and the server's, where the schedule has it. One that Nova makes or has, the guest finds in its
 /// metadata.
-fn default_user_keys(image: &ImageSpec, server: &ServerSpec) -> Vec<String> {
-    let mut keys = image.ssh_authorized_keys.clone();
+fn default_user_keys(accounts: &Accounts, server: &ServerSpec) -> Vec<String> {
+    let mut keys = accounts.ssh_authorized_keys.clone();
     if let Some(SshKey::Public(key)) = &server.ssh_key {
         keys.push(key.clone());
     }

@@ -21,7 +21,7 @@ use crate::lifecycle::driver::{Done, Driver};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::inputs::{self, OwnInputs};
 use crate::lifecycle::ledger::HOST;
-use crate::lifecycle::{files, inspection, manifest, room, second_build, skip};
+use crate::lifecycle::{accounts, files, inspection, manifest, room, second_build, skip};
 use crate::reason::Reason;
 use crate::schedules::{Compression, Format, ImageSpec};
 use crate::stage::Stage;
@@ -91,6 +91,7 @@ async fn make(driver: &Driver, agent: PathBuf) -> Result<Done<HashedFile>, Failu
 async fn note_hash(driver: &Driver, artifact: Artifact) -> Result<HashedFile, Failure> {
     let Artifact { file, sha512, kept, inspection: seen, .. } = artifact;
     inspection::keep(&driver.directory(), &seen).await;
+    accounts::keep(&driver.directory(), &driver.schedule.image).await;
     let packages_sha256 = skip::keep(driver, kept).await;
     let record = ArtifactRecord {
         file: file.clone(),

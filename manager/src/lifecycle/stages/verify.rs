@@ -18,7 +18,7 @@ use crate::lifecycle::agent_log::AgentLog;
 use crate::lifecycle::driver::Done;
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::trial::Trial;
-use crate::lifecycle::{files, inspection};
+use crate::lifecycle::{accounts, files, inspection};
 use crate::reason::Reason;
 use crate::schedules::CheckSpec;
 
@@ -44,6 +44,8 @@ struct Verification {
     removal: Option<v1::RemovalReport>,
     /// When the agent's stream broke, and why.
     lost: Option<(Instant, String)>,
+    /// Whether the schedule's `image` is not known to be what the image was built with.
+    image_changed: bool,
 }
 
 impl Verification {
@@ -70,8 +72,18 @@ impl Verification {
 pub(in crate::lifecycle) async fn run(trial: &Trial, booted: Booted) -> Result<Done<()>, Failure> {
     let limit = trial.shared.schedule.timeouts.verify;
     let log = AgentLog::new(trial.directory().join(files::AGENT_LOG));
-    let mut verification =
-        Verification { booted, log, results: Vec::new(), report: None, removal: None, lost: None };
+    let (state, image) = (&trial.settings().state, &trial.shared.schedule.image);
+    let image_changed =
+        accounts::have_changed(state, trial.history(), trial.image_of.as_deref(), image).await;
+    let mut verification = Verification {
+        booted,
+        log,
+        results: Vec::new(),
+        report: None,
+        removal: None,
+        lost: None,
+        image_changed,
+    };
     note_hello(trial, &mut verification.log, &verification.booted.hello).await;
     let late = async {
         Failure::new(
@@ -198,9 +210,12 @@ async fn follow(trial: &Trial, verification: &mut Verification) -> Result<Heard,
         tokio::select! {
             why = patience => return Err(lost(trial, verification, &why, limit).await),
             event = verification.booted.session.next() => {
-                let Some(event) = event else {
+                let Some(mut event) = event else {
                     return Err(Failure::new(Reason::Gateway, "the gateway closed the session"));
                 };
+                if verification.image_changed {
+                    doubt(trial, &mut event);
+                }
                 match hear(trial, verification, event).await? {
                     Heard::More => {}
                     heard => return Ok(heard),
@@ -212,6 +227,16 @@ async fn follow(trial: &Trial, verification: &mut Verification) -> Result<Heard,
             }
         }
     }
+}
+
+/// Takes no failure for the image's that goes by what the schedule says of another one.
+fn doubt(trial: &Trial, event: &mut AgentEvent) {
+    let results = match event {
+        AgentEvent::Result(result) => std::slice::from_mut(result),
+        AgentEvent::Report { report, .. } => report.results.as_mut_slice(),
+        _ => return,
+    };
+    accounts::doubt(&trial.target.checks, results);
 }
 
 /// Takes up one event.
