@@ -1,10 +1,10 @@
 //! Taking away what the ledger lists: at the end of a build or a trial, and whatever was left then.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image_manager_proto::v1::StageState;
+use image_manager_proto::v1::{self, StageState};
 use tokio::time::Instant;
 
 use super::clouds::Clouds;
@@ -14,13 +14,15 @@ use super::records::Records;
 use super::settings::files;
 use crate::clock;
 use crate::cloud::incidents::Incidents;
-use crate::cloud::{Removal, Resource, ResourceKind};
+use crate::cloud::{Removal, Resource, ResourceKind, Server};
 use crate::history::{History, HistoryError, LedgerRow, ResourceState};
 
 /// How long the whole clean-up of a build or a trial may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
 /// How long the removal of one resource may take.
 const REMOVAL: Duration = Duration::from_mins(3);
+/// How long a cloud may take to give the console of a server that is about to go.
+const CONSOLE: Duration = Duration::from_secs(10);
 /// How long what was asked for and never seen is looked for, and how long after the first look.
 const LOOKED_FOR: Duration = Duration::from_mins(20);
 const AGAIN: Duration = Duration::from_secs(30);
@@ -92,6 +94,7 @@ impl Cleaner {
 
     /// Takes one thing away; its row says so before and after.
     pub(super) async fn take_away(&self, row: &LedgerRow) -> Result<(), String> {
+        self.save_console(row).await;
         if let Err(error) = self.history.resource_state(row.id, ResourceState::Deleting, "").await {
             // A full disk, say. Taking things away may be what mends it, and can be repeated.
             tracing::warn!(build = row.build_id, "cannot write the history: {error}");
@@ -105,6 +108,25 @@ impl Cleaner {
         };
         self.history.resource_state(row.id, state, note).await.map_err(|error| error.to_string())?;
         removal
+    }
+
+    /// Keeps the console of a server that is about to go, as far as its cloud gives it: nobody else has asked for that of a
+    /// trial that was cancelled or interrupted.
+    async fn save_console(&self, row: &LedgerRow) {
+        if ResourceKind::parse(&row.kind) != Some(ResourceKind::Server) {
+            return;
+        }
+        let Ok(cloud) = self.clouds.get(&row.cloud) else { return };
+        if cloud.kind().on_this_host {
+            return;
+        }
+        let Ok(build) = self.history.build(&row.build_id).await else { return };
+        let Some(server) = newest_server(row, &build, &self.state) else { return };
+        match tokio::time::timeout(CONSOLE, cloud.save_console(&server)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(build = row.build_id, "cannot keep the console: {error}"),
+            Err(_) => tracing::warn!(build = row.build_id, "cannot keep the console: no answer"),
+        }
     }
 
     /// Where the private half of a key pair lies: with the logs of the trial that it belongs to.
@@ -141,7 +163,7 @@ impl Cleaner {
     /// Whether it is gone for good; otherwise it may come to be yet.
     async fn remove(&self, row: &LedgerRow) -> Result<bool, String> {
         if row.cloud == HOST {
-            let scratch = std::path::Path::new(&row.name);
+            let scratch = Path::new(&row.name);
             return crate::builder::clean(scratch, &row.build_id)
                 .await
                 .map(|_| true)
@@ -177,6 +199,19 @@ impl Cleaner {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// The server of a row, when it is its trial's newest one: the log of the console is that one's.
+fn newest_server(row: &LedgerRow, build: &v1::Build, state: &Path) -> Option<Server> {
+    let trial = build.trials.get(usize::try_from(row.trial?).ok()?)?;
+    let server = trial.server.as_ref().filter(|server| row.external_id.as_ref() == Some(&server.id))?;
+    let directory = files::of_trial(state, &row.build_id, &trial.target, build.trials.len() <= 1);
+    Some(Server {
+        id: server.id.clone(),
+        name: server.name.clone(),
+        flavor: server.flavor.clone(),
+        console_log: directory.join(files::CONSOLE_LOG),
+    })
 }
 
 /// Finishes, now and then, what could not be finished in its time; cheap to clone.
@@ -225,6 +260,47 @@ impl Reconciler {
                 Ok(Err(why)) => tracing::warn!("looking for the {} {} once more: {why}", row.kind, row.name),
                 Err(_) => tracing::warn!("looking for the {} {} once more: no answer", row.kind, row.name),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_server_of_a_trial_writes_its_console() {
+        let row = |id: Option<&str>, trial| LedgerRow {
+            id: 1,
+            build_id: "b".to_owned(),
+            trial,
+            cloud: "lab".to_owned(),
+            kind: "server".to_owned(),
+            name: "image-manager-b-two".to_owned(),
+            external_id: id.map(str::to_owned),
+            asked_at_ms: 0,
+        };
+        let trial = |target: &str, server: Option<&str>| v1::Trial {
+            target: target.to_owned(),
+            server: server.map(|id| v1::Server { id: id.to_owned(), ..v1::Server::default() }),
+            ..v1::Trial::default()
+        };
+        let build = v1::Build {
+            trials: vec![trial("one", None), trial("two", Some("second"))],
+            ..v1::Build::default()
+        };
+        let log = |id, trial| {
+            newest_server(&row(id, trial), &build, Path::new("s")).map(|server| server.console_log)
+        };
+        assert_eq!(log(Some("second"), Some(1)), Some("s/builds/b/two/console.log".into()));
+        for (id, trial) in [
+            (Some("first"), Some(1)),
+            (None, Some(1)),
+            (Some("second"), Some(0)),
+            (Some("second"), Some(2)),
+            (Some("second"), None),
+        ] {
+            assert_eq!(log(id, trial), None, "{id:?} {trial:?}");
         }
     }
 }
