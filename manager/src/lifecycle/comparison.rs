@@ -6,7 +6,7 @@ use std::time::Duration;
 use image_manager_proto::v1;
 
 use super::manifest::{Packages, packages};
-use super::trials::several;
+use super::trials::{made_by, several};
 use crate::history::{History, HistoryError};
 use crate::stage::Stage;
 
@@ -22,16 +22,18 @@ pub async fn compare(
     if a.schedule != b.schedule {
         notes.push(format!("the builds are of different schedules, {:?} and {:?}", a.schedule, b.schedule));
     }
-    let list_a = noted(packages(state, &a.id).await, &mut notes);
-    let list_b = noted(packages(state, &b.id).await, &mut notes);
+    let (made_a, made_b) = (made(history, state, &a).await?, made(history, state, &b).await?);
+    let list_a = noted(made_a.packages, &mut notes);
+    let list_b = noted(made_b.packages, &mut notes);
     let changes = match (&list_a, &list_b) {
         (Some(a), Some(b)) => package_changes(a, b),
         _ => Vec::new(),
     };
-    let known = !a.definition.is_empty() && !b.definition.is_empty();
-    let definition = if known { definition_changes(&a, &b) } else { Vec::new() };
-    for build in [&a, &b].into_iter().filter(|build| build.definition.is_empty()) {
-        notes.push(format!("the definition of build {} is not known", build.id));
+    let (made_a, made_b) = (made_a.by, made_b.by);
+    let known = !made_a.definition.is_empty() && !made_b.definition.is_empty();
+    let definition = if known { definition_changes(&made_a, &made_b) } else { Vec::new() };
+    for build in [&made_a, &made_b].into_iter().filter(|build| build.definition.is_empty()) {
+        note(format!("the definition of build {} is not known", build.id), &mut notes);
     }
     let parts = |build: &v1::Build| {
         (!build.definition.is_empty()).then(|| u32::try_from(build.definition.len()).unwrap_or(u32::MAX))
@@ -44,8 +46,8 @@ pub async fn compare(
         packages_a: count(list_a),
         packages_b: count(list_b),
         definition,
-        definition_a: parts(&a),
-        definition_b: parts(&b),
+        definition_a: parts(&made_a),
+        definition_b: parts(&made_b),
         notes,
         stages,
         trials,
@@ -57,7 +59,41 @@ pub async fn compare(
 }
 
 fn noted<T>(result: Result<T, String>, notes: &mut Vec<String>) -> Option<T> {
-    result.map_err(|why| notes.push(why)).ok()
+    result.map_err(|why| note(why, notes)).ok()
+}
+
+/// Says it once: a build and a verification of its image lack the same.
+fn note(why: String, notes: &mut Vec<String>) {
+    if !notes.contains(&why) {
+        notes.push(why);
+    }
+}
+
+/// Where a build's image comes from.
+struct Made {
+    /// The build that made it: of a verification another one, of which only the id is known once it is no longer there.
+    by: v1::Build,
+    packages: Result<Packages, String>,
+}
+
+async fn made(history: &History, state: &Path, build: &v1::Build) -> Result<Made, HistoryError> {
+    let by = match made_by(build).as_slice() {
+        [] | [""] => build.clone(),
+        [of] => match history.build(of).await {
+            Err(HistoryError::NoBuild(_)) => v1::Build { id: (*of).to_owned(), ..v1::Build::default() },
+            found => found?,
+        },
+        of => {
+            let why = format!(
+                "build {} verified images of several builds: compare these, {}, to see their packages",
+                build.id,
+                of.join(" and ")
+            );
+            return Ok(Made { by: build.clone(), packages: Err(why) });
+        }
+    };
+    let packages = packages(state, &by.id).await;
+    Ok(Made { by, packages })
 }
 
 fn package_changes(a: &Packages, b: &Packages) -> Vec<v1::PackageChange> {
@@ -205,6 +241,80 @@ fn difference(from: &prost_types::Timestamp, to: &prost_types::Timestamp) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::{Defined, DefinitionPart, NewBuild, NewTrial, Principal};
+    use crate::lifecycle::files;
+
+    /// A build, or a verification of these builds' images, a target each.
+    async fn made_build(history: &History, of: &[&str]) -> String {
+        let id = uuid::Uuid::now_v7().to_string();
+        let trial = |of: &&str| NewTrial {
+            target: format!("on-{of}"),
+            cloud: "local".into(),
+            required: true,
+            stages: Vec::new(),
+            checks: Vec::new(),
+            image: Some((v1::Image::default(), (*of).to_owned())),
+        };
+        let new = NewBuild {
+            id: id.clone(),
+            // A schedule has one build at a time that has not ended.
+            schedule: id.clone(),
+            trigger: v1::Trigger::Cli,
+            requested_by: Principal::Manager,
+            stages: (Vec::new(), Vec::new()),
+            trials: of.iter().map(trial).collect(),
+            fired_at: None,
+            retry_of: None,
+            forced: false,
+            verification: (!of.is_empty()).then(|| "digest".into()),
+        };
+        history.create_build(new).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn a_verification_has_the_packages_and_the_definition_of_the_build_whose_image_it_is_about() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let history = History::open(&state.join("image-manager.db")).unwrap();
+        let mut builds = Vec::new();
+        for version in ["1", "2"] {
+            let id = made_build(&history, &[]).await;
+            let place = files::directory(state, &id);
+            std::fs::create_dir_all(&place).unwrap();
+            let list = format!(r#"{{"packages": [{{"package": "web", "version": "{version}"}}]}}"#);
+            std::fs::write(place.join(files::MANIFEST), list).unwrap();
+            let part = DefinitionPart {
+                kind: "element".into(),
+                name: "web".into(),
+                value: version.into(),
+                source: "own".into(),
+            };
+            let defined = Defined { digest: version.into(), parts: vec![part] };
+            history.record_definition(&id, &defined, None).await.unwrap();
+            builds.push(id);
+        }
+        let [old, new] = &builds[..] else { panic!("{builds:?}") };
+        let again = made_build(&history, &[new]).await;
+        let found = compare(&history, state, old, &again).await.unwrap();
+        let [note] = &found.notes[..] else { panic!("{:?}", found.notes) };
+        assert!(note.contains("of different schedules"), "{note}");
+        assert_eq!((found.packages_b, found.definition_b), (Some(1), Some(1)));
+        let versions = (found.packages[0].version_a.as_str(), found.packages[0].version_b.as_str());
+        assert_eq!((versions, found.definition.len()), (("1", "2"), 1));
+        assert_eq!(found.b.unwrap().id, again);
+
+        let both = made_build(&history, &[old, new]).await;
+        let notes = compare(&history, state, old, &both).await.unwrap().notes;
+        let several = format!(
+            "build {both} verified images of several builds: compare these, {old} and {new}, to see their packages"
+        );
+        assert!(notes.contains(&several), "{notes:?}");
+        let nobodys = made_build(&history, &["gone"]).await;
+        let notes = compare(&history, state, &nobodys, &nobodys).await.unwrap().notes;
+        assert_eq!(notes.len(), 2, "each is said once: {notes:?}");
+        assert!(notes.iter().all(|note| note.contains("of build gone")), "{notes:?}");
+    }
 
     fn list(packages: &[(&str, &str, &str)]) -> Packages {
         let key = |name: &str, arch: &str| (name.to_owned(), arch.to_owned());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::OpenStackCloud;
 use super::answers::text;
-use super::images::{PUBLISHED, REVOKED};
+use super::images::{PUBLISHED, REVOKED, noting_sha512, sha512_of};
 use crate::cloud::{CloudError, Handing, Image, NamedImage, Trouble};
 
 /// Longest value of a property, in characters.
@@ -18,7 +18,7 @@ impl OpenStackCloud {
         let images = self.images_with(&[(PUBLISHED, name)]).await?;
         let ours = images.iter().filter(|image| self.is_ours(image));
         let named = |image: &Value| NamedImage {
-            sha512: text(image, "os_hash_value").to_ascii_lowercase(),
+            sha512: sha512_of(image),
             location: text(image, "id").to_owned(),
             unusable: Some(text(image, "status")).filter(|status| *status != "active").map(str::to_owned),
         };
@@ -60,6 +60,7 @@ impl OpenStackCloud {
             json!({"op": "replace", "path": "/name", "value": name}),
             json!({"op": "add", "path": format!("/{PUBLISHED}"), "value": name}),
         ];
+        patch.extend(noting_sha512(image, &there));
         if there.get("os_hidden").and_then(Value::as_bool) == Some(true) {
             patch.push(json!({"op": "replace", "path": "/os_hidden", "value": false}));
         }

@@ -27,6 +27,8 @@ pub(super) const BUILD: &str = "image_manager_build";
 pub(super) const PUBLISHED: &str = "image_manager_published";
 /// Why it is not to be used.
 pub(super) const REVOKED: &str = "image_manager_revoked";
+/// Its SHA-512, where Glance keeps another hash or none; set with the name itself.
+const SHA512: &str = "image_manager_sha512";
 /// When it was built, to the second.
 pub(super) const BUILD_DATE: &str = "image_build_date";
 
@@ -281,6 +283,18 @@ fn description(id: &str, new: &NewImage, virtual_size: u64, now: DateTime<Utc>) 
         ),
     ]);
     Value::Object(properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+/// The SHA-512 of an image, in lower case; empty where nobody knows it. Glance's administrator chooses which hash it keeps.
+pub(super) fn sha512_of(image: &Value) -> String {
+    let has_it = text(image, "os_hash_algo") == "sha512";
+    text(image, if has_it { "os_hash_value" } else { SHA512 }).to_ascii_lowercase()
+}
+
+/// What notes the SHA-512 of a verified image in Glance, where that would not know it.
+pub(super) fn noting_sha512(image: &Image, there: &Value) -> Option<Value> {
+    let lacks_it = text(there, "os_hash_algo") != "sha512";
+    lacks_it.then(|| json!({"op": "add", "path": format!("/{SHA512}"), "value": image.sha512}))
 }
 
 /// What came out against what went in.

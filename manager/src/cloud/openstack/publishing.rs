@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::OpenStackCloud;
 use super::answers::{ApiError, text};
-use super::images::{BUILD, BUILD_DATE, OWNER, PUBLISHED, REVOKED};
+use super::images::{BUILD, BUILD_DATE, OWNER, PUBLISHED, REVOKED, noting_sha512, sha512_of};
 use super::services::Service;
 use super::session::Call;
 use crate::clock;
@@ -41,7 +41,7 @@ impl OpenStackCloud {
                 format!("{tried}: it is not the one that was verified"),
             ));
         }
-        self.give_name(&image.id, publication, &there).await.map_err(|error| error.when(&tried))?;
+        self.give_name(image, publication, &there).await.map_err(|error| error.when(&tried))?;
         // The image has its name from here on, and nothing makes that untrue.
         let settled = self.settle(&image.id, &publication.name).await;
         let own_image = settled.is_ok();
@@ -56,18 +56,24 @@ impl OpenStackCloud {
         Ok(Published { name: publication.name.clone(), location: image.id.clone(), removed, held, own_image })
     }
 
-    async fn give_name(&self, id: &str, publication: &Publication, there: &Value) -> Result<(), ApiError> {
+    async fn give_name(
+        &self,
+        image: &Image,
+        publication: &Publication,
+        there: &Value,
+    ) -> Result<(), ApiError> {
         let mut patch = vec![
             json!({"op": "replace", "path": "/name", "value": publication.name}),
             json!({"op": "add", "path": format!("/{PUBLISHED}"), "value": publication.name}),
         ];
+        patch.extend(noting_sha512(image, there));
         if there.get("os_hidden").and_then(Value::as_bool) == Some(true) {
             patch.push(json!({"op": "replace", "path": "/os_hidden", "value": false}));
         }
         if text(there, "visibility") != publication.visibility {
             patch.push(json!({"op": "replace", "path": "/visibility", "value": publication.visibility}));
         }
-        self.patch_image(id, Value::Array(patch)).await
+        self.patch_image(&image.id, Value::Array(patch)).await
     }
 
     pub(super) async fn patch_image(&self, id: &str, patch: Value) -> Result<(), ApiError> {
@@ -145,8 +151,7 @@ impl OpenStackCloud {
         let filters = [(PUBLISHED, publication.name.as_str()), (OWNER, self.owner.as_str())];
         let mut older = self.images_with(&filters).await?;
         older.retain(|image| self.is_ours(image) && text(image, "name") != publication.name);
-        let hashes: Vec<String> =
-            older.iter().map(|image| text(image, "os_hash_value").to_ascii_lowercase()).collect();
+        let hashes: Vec<String> = older.iter().map(sha512_of).collect();
         let known = older.iter().zip(&hashes).map(|(image, sha512)| Older {
             sha512,
             built: built(image),

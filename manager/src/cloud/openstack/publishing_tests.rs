@@ -90,6 +90,45 @@ async fn the_new_image_has_the_name_before_the_old_one_loses_it() {
     assert_eq!(stage.cloud().publish(&other, &publication).await.unwrap_err().trouble, Trouble::Corrupt);
 }
 
+/// Glance's administrator may have it keep a SHA-256, and old images have no hash at all.
+#[tokio::test]
+async fn an_image_is_known_by_its_sha512_whatever_hash_glance_keeps() {
+    for hash in [json!({"os_hash_algo": "sha256", "os_hash_value": "ff"}), json!({})] {
+        let (kept, noted) = (hash.clone(), "/image_manager_sha512");
+        let stage = Stage::with(move |request| {
+            let mut there = image("n", "image-manager-b", "2026-11-04", false);
+            let older = image("o1", "pub (2026-11-01)", "2026-11-01", true);
+            for key in ["os_hash_algo", "os_hash_value"] {
+                there[key] = kept.get(key).cloned().unwrap_or_default();
+            }
+            match request.split('?').next().unwrap() {
+                "GET /v2/images/n" => stage::json(&there),
+                "GET /v2/images" if request.contains("os_hidden=false") => {
+                    there["name"] = json!("pub");
+                    there["image_manager_published"] = json!("pub");
+                    there["image_manager_sha512"] = json!("AB");
+                    stage::json(&json!({"images": [there]}))
+                }
+                "GET /v2/images" => stage::json(&json!({"images": [older]})),
+                _ => stage::json(&json!({})),
+            }
+        })
+        .await;
+        let ((new, publication), cloud) = (new_image(), stage.cloud());
+        cloud.publish(&new, &publication).await.unwrap();
+        let patch = stage.body_of("PATCH /v2/images/n");
+        let written = patch.as_array().unwrap().iter().find(|change| change["path"] == noted);
+        assert_eq!(written.unwrap()["value"], "AB", "{hash}: {patch}");
+        let named = cloud.named("pub").await.unwrap();
+        let known: Vec<_> = named.iter().map(|image| (&*image.location, &*image.sha512)).collect();
+        assert_eq!(known, [("n", "ab"), ("o1", "ab")], "{hash}");
+    }
+    let (stage, (new, publication)) = (glance().await, new_image());
+    stage.cloud().publish(&new, &publication).await.unwrap();
+    let patch = stage.body_of("PATCH /v2/images/n").to_string();
+    assert!(!patch.contains("sha512"), "Glance has it: {patch}");
+}
+
 #[tokio::test]
 async fn an_older_image_stays_while_it_is_young_enough() {
     let stage = glance().await;
