@@ -323,16 +323,15 @@ impl Trial {
         Ok(())
     }
 
-    /// Commits a move towards the end, however often that takes. Only a manager that is stopping gives up; then the next
-    /// start takes the trial up.
+    /// Commits a move towards the end, however often that takes. A manager that is stopping gives up; then the next start
+    /// takes the trial up. So does one that finds the trial elsewhere, or not at all: the end of its build ends it.
     async fn insist(&mut self, to: TrialState, decided: Option<Decided>, ending: Ending) {
         loop {
             let moves = (self.state, to);
-            match self.history().advance_trial(&self.key, moves, decided.clone(), ending.clone()).await {
-                Ok(()) => return self.arrived(to).await,
-                Err(error) => tracing::error!(build = self.shared.id, "cannot write the history: {error}"),
-            }
-            if self.shared.context.shutdown.is_ending() {
+            let moved = self.history().advance_trial(&self.key, moves, decided.clone(), ending.clone());
+            let Err(error) = moved.await else { return self.arrived(to).await };
+            tracing::error!(build = self.shared.id, "cannot write the history: {error}");
+            if error.is_illegal_move() || self.shared.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;
