@@ -1,6 +1,6 @@
 //! Writing what happens to a build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -64,6 +64,42 @@ impl History {
     /// when it is to be a retry that is not owed any more.
     pub async fn create_build(&self, build: NewBuild) -> Result<(), HistoryError> {
         self.writer()?.run("create_build", move |tx| insert_build(tx, &build)).await
+    }
+
+    /// Gives a build that waits in the queue other stages and trials than it was queued with, all pending; of a
+    /// verification also the digest of the schedule by which it does.
+    ///
+    /// # Errors
+    /// [`HistoryError::IllegalMove`] when the build is not in the queue any more.
+    pub async fn requeue_build(
+        &self,
+        id: &str,
+        stages: (Vec<&'static str>, Vec<&'static str>),
+        trials: Vec<NewTrial>,
+        verification: Option<String>,
+    ) -> Result<(), HistoryError> {
+        let id = id.to_owned();
+        self.writer()?
+            .run("requeue_build", move |tx| {
+                let queued = v1::BuildState::Queued.word();
+                let changed = tx.execute(
+                    "UPDATE build SET cloud = ?2, verification = ?3 WHERE id = ?1 AND state = ?4",
+                    params![id, cloud_of(&trials), verification, queued],
+                )?;
+                if changed == 0 {
+                    let (from, to) = (queued.to_owned(), queued.to_owned());
+                    return Err(HistoryError::IllegalMove { build: id, from, to });
+                }
+                for old in [
+                    "DELETE FROM stage WHERE build_id = ?1",
+                    "DELETE FROM check_result WHERE build_id = ?1",
+                    "DELETE FROM trial WHERE build_id = ?1",
+                ] {
+                    tx.execute(old, [&id])?;
+                }
+                insert_parts(tx, &id, &stages, &trials, verification.is_some())
+            })
+            .await
     }
 
     /// Moves a build from one state to another, ends the stage of the first and begins the stage of the
@@ -195,8 +231,6 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     let verifies = build.verification.is_some();
     // A verification makes no retry needless.
     let attempt = if verifies { 1 } else { take_retry(tx, &build.schedule, build.retry_of.as_deref())? };
-    let clouds: BTreeSet<&str> = build.trials.iter().map(|trial| trial.cloud.as_str()).collect();
-    let cloud = if let [one] = Vec::from_iter(&clouds).as_slice() { **one } else { "" };
     tx.execute(
         "INSERT INTO build (id, schedule, cloud, state, trigger, created_at, retry_of, attempt, requested_by,
             forced, verification)
@@ -204,7 +238,7 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
         params![
             build.id,
             build.schedule,
-            cloud,
+            cloud_of(&build.trials),
             build.trigger.word(),
             now_ms(),
             build.retry_of,
@@ -221,13 +255,7 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
     };
     let about = About { detail: &how, ..About::build(&build.schedule, &build.id) };
     audit::append(tx, &build.requested_by, Action::BuildTriggered, about)?;
-    let (before, after) = &build.stages;
-    let place = insert_stages(tx, &build.id, before, 0)?;
-    let place = trials::insert(tx, &build.id, &build.trials, place)?;
-    insert_stages(tx, &build.id, after, place)?;
-    if verifies {
-        skip_what_makes_images(tx, &build.id)?;
-    }
+    insert_parts(tx, &build.id, &build.stages, &build.trials, verifies)?;
     if let Some(fired_at) = build.fired_at {
         let passed = if verifies {
             "UPDATE schedule_state SET reverify_since = max(reverify_since, ?2) WHERE schedule = ?1"
@@ -235,6 +263,30 @@ fn insert_build(tx: &Transaction<'_>, build: &NewBuild) -> Result<(), HistoryErr
             "UPDATE schedule_state SET since = max(since, ?2) WHERE schedule = ?1"
         };
         tx.execute(passed, params![build.schedule, fired_at])?;
+    }
+    Ok(())
+}
+
+/// The cloud of all trials; empty when they are on several.
+fn cloud_of(trials: &[NewTrial]) -> &str {
+    let mut clouds = trials.iter().map(|trial| trial.cloud.as_str());
+    let first = clouds.next().unwrap_or_default();
+    if clouds.all(|cloud| cloud == first) { first } else { "" }
+}
+
+/// Inserts a build's own stages and its trials, all pending.
+fn insert_parts(
+    tx: &Transaction<'_>,
+    id: &str,
+    (before, after): &(Vec<&'static str>, Vec<&'static str>),
+    trials: &[NewTrial],
+    verifies: bool,
+) -> Result<(), HistoryError> {
+    let place = insert_stages(tx, id, before, 0)?;
+    let place = trials::insert(tx, id, trials, place)?;
+    insert_stages(tx, id, after, place)?;
+    if verifies {
+        skip_what_makes_images(tx, id)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use image_manager_proto::v1;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::names::Named as _;
+use super::trials::forget_server;
 use super::{History, HistoryError, TrialKey, now_ms};
 use crate::clock::timestamp;
 
@@ -91,6 +92,25 @@ impl History {
     /// Commits how the other image ended.
     pub async fn end_control(&self, id: i64, answer: ControlAnswer) -> Result<(), HistoryError> {
         self.writer()?.run("control:answer", move |tx| set_answer(tx, id, &answer)).await
+    }
+
+    /// Commits that the trial's own image is to be booted once more, before anything is done for that: nothing of the first
+    /// boot is the second's, and these checks are pending again.
+    pub async fn begin_second_boot(&self, key: &TrialKey, checks: Vec<String>) -> Result<(), HistoryError> {
+        let key = key.clone();
+        self.writer()?
+            .run("control:second_boot", move |tx| {
+                forget_server(tx, &key)?;
+                for name in &checks {
+                    tx.execute(
+                        "UPDATE check_result SET outcome = NULL, duration_ms = NULL, summary = '', observations = '{}'
+                         WHERE build_id = ?1 AND trial = ?2 AND name = ?3",
+                        params![key.build_id, key.position, name],
+                    )?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Commits how the trial's own image ended when it was booted once more: a reason, or "passed".
@@ -193,6 +213,7 @@ pub(super) fn row_of_build(row: &Row<'_>) -> rusqlite::Result<(usize, u32, v1::C
 mod tests {
     use v1::ControlOutcome as Outcome;
 
+    use super::super::Claim;
     use super::super::tests::{new_build, open};
     use super::*;
 
@@ -238,5 +259,36 @@ mod tests {
         assert_eq!((told.outcome(), told.answer_of.as_str()), (Outcome::Failed, "01b"));
         assert_eq!((told.because.as_str(), told.again.as_str()), ("agent_silent", ""));
         assert!(history.control(&key, 2).await.unwrap().is_none(), "another attempt has asked nobody");
+    }
+
+    #[tokio::test]
+    async fn a_second_boot_has_nothing_of_the_first_but_what_was_seen_in_the_artifact() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        let key = TrialKey { build_id: "01a".to_owned(), position: 0 };
+        let mut build = new_build("01a", "web");
+        build.trials[0].checks.push(("artifact".to_owned(), true));
+        history.create_build(build).await.unwrap();
+        let server = v1::Server { id: "1".to_owned(), ..v1::Server::default() };
+        history.record_server(&key, server).await.unwrap();
+        let claim =
+            Claim { key: String::new(), address: String::new(), boot_id: "first".to_owned(), at_ms: 1 };
+        history.record_agent(&key, "0.1.0", claim).await.unwrap();
+        history.record_removal(&key, v1::Removal { complete: true, paths: Vec::new() }).await.unwrap();
+        let passed = |name: &str| v1::Check {
+            name: name.to_owned(),
+            outcome: v1::CheckOutcome::Pass.into(),
+            summary: "of the first boot".to_owned(),
+            ..v1::Check::default()
+        };
+        history.record_checks(&key, vec![passed("disk"), passed("artifact")]).await.unwrap();
+        history.begin_second_boot(&key, vec!["disk".to_owned()]).await.unwrap();
+        let trial = history.build("01a").await.unwrap().trials.remove(0);
+        assert!(trial.server.is_none() && trial.agent.is_none(), "{trial:?}");
+        assert_eq!((trial.state(), trial.attempt), (v1::TrialState::Waiting, 1), "it stays where it is");
+        let outcomes: Vec<_> = trial.checks.iter().map(v1::Check::outcome).collect();
+        assert_eq!(outcomes, [v1::CheckOutcome::Unspecified, v1::CheckOutcome::Pass]);
+        assert_eq!(trial.checks[0].summary, "");
+        assert_eq!(history.trial_record(&key).await.unwrap().claim, None);
     }
 }

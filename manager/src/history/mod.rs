@@ -204,6 +204,13 @@ pub enum HistoryError {
     Closed,
 }
 
+impl HistoryError {
+    /// Whether what was to be moved is not where it was to be moved from: it does not come there by waiting.
+    pub fn is_illegal_move(&self) -> bool {
+        matches!(self, Self::IllegalMove { .. })
+    }
+}
+
 impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {

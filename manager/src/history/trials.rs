@@ -68,24 +68,20 @@ impl History {
         self.writer()?
             .run("trial:retry", move |tx| {
                 let changed = tx.execute(
-                    "UPDATE trial SET state = 'waiting', verdict = NULL, attempt = attempt + 1, retry_at = ?3,
-                        server_id = NULL, server_name = NULL, server_flavor = NULL,
-                        agent_token_hash = NULL, agent_endpoint = NULL, agent_fingerprint = NULL,
-                        agent_version = NULL, agent_boot_id = NULL, agent_attached_at = NULL, agent_key = NULL,
-                        agent_address = NULL, removal_complete = NULL
+                    "UPDATE trial SET state = 'waiting', verdict = NULL, attempt = attempt + 1, retry_at = ?3
                      WHERE build_id = ?1 AND position = ?2 AND state = 'cleaning_up'",
                     params![key.build_id, key.position, retry_at],
                 )?;
                 if changed == 0 {
                     return Err(illegal(&key, v1::TrialState::CleaningUp.word(), v1::TrialState::Waiting.word()));
                 }
+                forget_server(tx, &key)?;
                 for reset in [
                     // What a verification skips stays skipped.
                     "UPDATE stage SET state = 'pending', started_at = NULL, finished_at = NULL, detail = ''
                      WHERE build_id = ?1 AND trial = ?2 AND (state <> 'skipped' OR detail = '')",
                     "UPDATE check_result SET outcome = NULL, duration_ms = NULL, summary = '', observations = '{}'
                      WHERE build_id = ?1 AND trial = ?2",
-                    "DELETE FROM removed_path WHERE build_id = ?1 AND trial = ?2",
                 ] {
                     tx.execute(reset, params![key.build_id, key.position])?;
                 }
@@ -250,6 +246,23 @@ pub(super) fn insert(
         }
     }
     Ok(place)
+}
+
+/// Forgets a trial's server, its agent and what that removed: there is to be another one.
+pub(super) fn forget_server(tx: &Transaction<'_>, key: &TrialKey) -> Result<(), HistoryError> {
+    tx.execute(
+        "UPDATE trial SET server_id = NULL, server_name = NULL, server_flavor = NULL,
+            agent_token_hash = NULL, agent_endpoint = NULL, agent_fingerprint = NULL,
+            agent_version = NULL, agent_boot_id = NULL, agent_attached_at = NULL, agent_key = NULL,
+            agent_address = NULL, removal_complete = NULL
+         WHERE build_id = ?1 AND position = ?2",
+        params![key.build_id, key.position],
+    )?;
+    tx.execute(
+        "DELETE FROM removed_path WHERE build_id = ?1 AND trial = ?2",
+        params![key.build_id, key.position],
+    )?;
+    Ok(())
 }
 
 /// Brings trials that have not ended to their end, in the commit that ends their build: what was not begun is skipped.

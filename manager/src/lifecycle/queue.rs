@@ -125,6 +125,37 @@ impl Queue {
         Ok(build)
     }
 
+    /// Queues again what an earlier manager had queued. Nothing of it has begun, so it has the trials of its schedule as that
+    /// is now. False: it is a verification, and a target of it is gone.
+    pub(super) async fn start_again(
+        &self,
+        build: &v1::Build,
+        schedule: Schedule,
+    ) -> Result<bool, HistoryError> {
+        let Some(mut start) = Start::of_queued(&schedule, build) else { return Ok(false) };
+        let published = build
+            .trials
+            .iter()
+            .filter_map(|trial| Some((trial.cloud.clone(), (trial.image.clone()?, trial.image_of.clone()))));
+        let images: BTreeMap<String, (v1::Image, String)> = published.collect();
+        let mut targets = schedule.targets.clone();
+        targets.retain(|target| !build.verification || images.contains_key(&target.cloud));
+        let trials: Vec<NewTrial> =
+            targets.iter().map(|target| new_trial(target, images.get(&target.cloud))).collect();
+        let verification = build.verification.then(|| digest_of(&schedule));
+        let known = self.history.verification(&build.id).await?;
+        if !are_same(&trials, &build.trials) || verification != known {
+            let stages = (words(&Stage::BEFORE_TRIALS), words(&Stage::AFTER_TRIALS));
+            self.history.requeue_build(&build.id, stages, trials, verification).await?;
+            tracing::info!(build = build.id, "its schedule has since changed: it is made by it as it is now");
+            let build = self.history.build(&build.id).await?;
+            let Some(changed) = Start::of_queued(&schedule, &build) else { return Ok(false) };
+            start = changed;
+        }
+        self.start(build.id.clone(), schedule, start, None);
+        Ok(true)
+    }
+
     #[cfg(test)]
     pub(super) fn builds(&self) -> &BuildContext {
         &self.builds
@@ -141,6 +172,19 @@ impl Queue {
 
 fn words(stages: &[Stage]) -> Vec<&'static str> {
     stages.iter().map(|stage| stage.word()).collect()
+}
+
+/// Whether trials are those that a build has already, with the same checks.
+fn are_same(new: &[NewTrial], known: &[v1::Trial]) -> bool {
+    let same = |(new, known): (&NewTrial, &v1::Trial)| {
+        let asked = new.checks.iter().map(|(name, required)| (name.as_str(), *required));
+        let checks = known.checks.iter().map(|check| (check.name.as_str(), check.required));
+        new.target == known.target
+            && new.cloud == known.cloud
+            && new.required == known.required
+            && asked.eq(checks)
+    };
+    new.len() == known.len() && new.iter().zip(known).all(same)
 }
 
 fn new_trial(target: &Target, image: Option<&(v1::Image, String)>) -> NewTrial {

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::outcome::{Ended, Outcome, sum_up};
 use super::queue::Queue;
 use super::records::Records;
-use super::resumption::{self, Resumption, Start};
+use super::resumption::{self, Resumption};
 use super::running::RunningBuilds;
 use super::state::{end_of, is_end, trial as trial_state};
 use crate::history::{Ending, HistoryError, Named as _, TrialKey};
@@ -126,10 +126,9 @@ impl Recovery {
         let build = self.records.history().build(id).await?;
         match self.schedules.get(&build.schedule) {
             Ok(schedule) => {
-                let Some(start) = Start::of_queued(&schedule, &build) else {
+                if !self.queue.start_again(&build, schedule).await? {
                     return self.end_unstarted(id, "its schedule has since changed").await;
-                };
-                self.queue.start(id.to_owned(), schedule, start, None);
+                }
                 tracing::info!(build = id, "queued again");
                 Ok(())
             }
@@ -229,6 +228,9 @@ impl Recovery {
             let _cleaning = cleaning;
             while let Err(error) = recovery.clean_up_after(&id, state).await {
                 tracing::error!(build = id, "cannot write the history: {error}");
+                if error.is_illegal_move() {
+                    return;
+                }
                 tokio::time::sleep(INSIST).await;
             }
         });

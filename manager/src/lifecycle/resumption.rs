@@ -7,7 +7,8 @@
 //! | BOOTING | the server runs, and its agent dials this gateway and expects this certificate |
 //! | CLEANING_UP | always |
 //!
-//! A build that was PUBLISHING goes on always: every step of it can be repeated. Anywhere else a trial ends ERRORED
+//! A build that was QUEUED begins with the trials of its schedule as that is now. One that was PUBLISHING goes on always:
+//! every step of it can be repeated. Anywhere else a trial ends ERRORED
 //! `interrupted`, and is made again when the schedule says so; a build ends so when its schedule has changed since. A
 //! build is resumed a few times only: one that brings its manager down must not do so for ever.
 

@@ -26,6 +26,7 @@ use super::state::trial::{end_of, may_move};
 use super::stop::Shutdown;
 use super::uploads::Uploads;
 use super::verification;
+use crate::checks::artifact;
 use crate::clock;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Cloud, Image};
@@ -192,12 +193,18 @@ impl Trial {
         }
     }
 
-    /// The image is booted and asked once more, in the state in which its first boot has ended.
+    /// The image is booted and asked once more, in the state in which its first boot has ended. Whatever that has shown is
+    /// forgotten first, so that none of it is taken for the second's: a required check that is known to have failed ended the
+    /// trial. What was seen in the artifact stays, for it is of the image and not of a boot.
     pub(super) async fn attempt_again(&mut self) -> Result<(Image, String), Failure> {
         let there = self.shared.uploads.enter(&self.target.cloud).await;
         let image = there.and_then(|upload| upload.image.clone());
         let unknown = || Failure::new(Reason::State, "the image is no longer known".to_owned());
         let image = image.ok_or_else(unknown)?;
+        let of_boots = self.target.checks.iter().filter(|spec| spec.check.kind != artifact::CHECK.kind);
+        let of_boots: Vec<String> = of_boots.map(|spec| spec.name.clone()).collect();
+        self.history().begin_second_boot(&self.key, of_boots).await?;
+        self.tell().await;
         self.again = true;
         let booted = boot::run(self, &image).await?;
         if self.state == TrialState::Booting {
@@ -323,16 +330,15 @@ impl Trial {
         Ok(())
     }
 
-    /// Commits a move towards the end, however often that takes. Only a manager that is stopping gives up; then the next
-    /// start takes the trial up.
+    /// Commits a move towards the end, however often that takes. A manager that is stopping gives up; then the next start
+    /// takes the trial up. So does one that finds the trial elsewhere, or not at all: the end of its build ends it.
     async fn insist(&mut self, to: TrialState, decided: Option<Decided>, ending: Ending) {
         loop {
             let moves = (self.state, to);
-            match self.history().advance_trial(&self.key, moves, decided.clone(), ending.clone()).await {
-                Ok(()) => return self.arrived(to).await,
-                Err(error) => tracing::error!(build = self.shared.id, "cannot write the history: {error}"),
-            }
-            if self.shared.context.shutdown.is_ending() {
+            let moved = self.history().advance_trial(&self.key, moves, decided.clone(), ending.clone());
+            let Err(error) = moved.await else { return self.arrived(to).await };
+            tracing::error!(build = self.shared.id, "cannot write the history: {error}");
+            if error.is_illegal_move() || self.shared.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;

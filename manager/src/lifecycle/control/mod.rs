@@ -8,7 +8,7 @@
 //!        │ yes                                             │  control:answer
 //!        v                                                 v
 //!      failed: ERRORED cloud_at_fault    passed: the image is booted once more    unknown: ERRORED as it was
-//!                                                          │  control:again
+//!                                                          │  control:second_boot, control:again
 //!                                                          v
 //!                             the same end: FAILED image_at_fault; another one: that one
 //! ```

@@ -31,7 +31,7 @@ impl Driver {
         let Unchanged { since, sentence } = unchanged;
         while let Err(error) = self.history().skip_build(&self.id, since, sentence).await {
             tracing::error!(build = self.id, "cannot write the history: {error}");
-            if self.context.shutdown.is_ending() {
+            if error.is_illegal_move() || self.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;
@@ -56,8 +56,8 @@ impl Driver {
     }
 
     /// Commits a move towards the end, however often that takes: a history that cannot be written for a while
-    /// (a full disk) must not leave a build that nobody ends. Only a manager that is stopping gives up; then
-    /// the next start takes the build up.
+    /// (a full disk) must not leave a build that nobody ends. A manager that is stopping gives up; then the next
+    /// start takes the build up. So does one that finds the build elsewhere: it does not come back by waiting.
     async fn insist(
         &mut self,
         to: BuildState,
@@ -69,7 +69,7 @@ impl Driver {
             let cancelled = matches!(verdict, Some((Verdict::Unspecified, _)));
             let cancelled_by = if cancelled { self.bounds.stop().cancelled_by() } else { None };
             let ending = Ending { state: ended, detail: detail.clone(), cancelled_by };
-            match self.move_towards_end(to, verdict.clone(), ending).await {
+            let error = match self.move_towards_end(to, verdict.clone(), ending).await {
                 Ok(follow_up) => {
                     self.arrived(to).await;
                     if is_end(to) {
@@ -77,9 +77,10 @@ impl Driver {
                     }
                     return;
                 }
-                Err(error) => tracing::error!(build = self.id, "cannot write the history: {error}"),
-            }
-            if self.context.shutdown.is_ending() {
+                Err(error) => error,
+            };
+            tracing::error!(build = self.id, "cannot write the history: {error}");
+            if error.is_illegal_move() || self.context.shutdown.is_ending() {
                 return;
             }
             tokio::time::sleep(INSIST).await;

@@ -17,6 +17,8 @@ use crate::lifecycle::settings::files;
 use crate::lifecycle::{Manager, Parts, TriggerOptions};
 use crate::schedules;
 
+mod queued;
+
 const HOUR: Duration = Duration::from_hours(1);
 const SOON: Duration = Duration::from_millis(200);
 /// What something may take that does not wait for anything.
@@ -56,6 +58,11 @@ impl Bench {
 
     /// A manager that serves, with one place for builds.
     async fn manager(&self) -> Manager {
+        self.manager_with(SCHEDULES).await
+    }
+
+    /// The same with other schedules.
+    async fn manager_with(&self, text: &str) -> Manager {
         let at = |name: &str| self.directory.path().join(name);
         let local = LocalCloud::new(LocalSettings::new(at("state"), "owner".to_owned())).unwrap();
         let gateway = GatewaySettings::default();
@@ -82,16 +89,15 @@ impl Bench {
             gateway_address: "127.0.0.1:50051".parse().unwrap(),
             fingerprint: String::new(),
             clouds: BTreeMap::from([("local".to_owned(), Arc::new(local) as Arc<dyn Cloud>)]),
-            schedules: schedules::parse(Path::new("schedules.toml"), SCHEDULES).unwrap(),
+            schedules: schedules::parse(Path::new("schedules.toml"), text).unwrap(),
             serves: true,
         });
         manager.remember_schedules().await.unwrap();
         manager
     }
 
-    /// A build whose image is made, and whose trials have not begun; the file is gone.
-    async fn trying(&self, manager: &Manager, schedule: &str) -> String {
-        let (history, schedule) = (&self.history, manager.schedule(schedule).unwrap());
+    /// A build that waits in the queue; with an image, a verification of it.
+    async fn queued(&self, schedule: &Schedule, published: Option<&(v1::Image, String)>) -> String {
         let id = Uuid::now_v7().to_string();
         let words = |stages: &[Stage]| stages.iter().map(|stage| stage.word()).collect();
         let trial = |target: &crate::schedules::Target| NewTrial {
@@ -100,7 +106,7 @@ impl Bench {
             required: target.required,
             stages: words(&Stage::OF_TRIAL),
             checks: vec![("artifact".to_owned(), true)],
-            image: None,
+            image: published.cloned(),
         };
         let new = NewBuild {
             id: id.clone(),
@@ -112,9 +118,16 @@ impl Bench {
             fired_at: None,
             retry_of: None,
             forced: false,
-            verification: None,
+            verification: published.is_some().then(|| digest_of(schedule)),
         };
-        history.create_build(new).await.unwrap();
+        self.history.create_build(new).await.unwrap();
+        id
+    }
+
+    /// A build whose image is made, and whose trials have not begun; the file is gone.
+    async fn trying(&self, manager: &Manager, schedule: &str) -> String {
+        let (history, schedule) = (&self.history, manager.schedule(schedule).unwrap());
+        let id = self.queued(&schedule, None).await;
         history.advance(&id, BuildState::Queued, BuildState::Building, done()).await.unwrap();
         let artifact = ArtifactRecord {
             file: self.directory.path().join("image"),
