@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::OpenStackCloud;
 use super::answers::text;
-use super::images::{ITSELF, PUBLISHED, REVOKED, compare};
+use super::images::{ITSELF, PUBLISHED, REVOKED, SHA512, compare, noting_sha512, sha512_of};
 use super::upload::Content;
 use crate::cloud::{CloudError, Image, Ledger, ProgressSink, ResourceKind, Trouble};
 
 /// What Glance says of an image itself, and what is each image's own.
-const OWN: [&str; 25] = [
+const OWN: [&str; 26] = [
     "checksum",
     "created_at",
     "deleted",
@@ -40,6 +40,7 @@ const OWN: [&str; 25] = [
     ITSELF,
     PUBLISHED,
     REVOKED,
+    SHA512,
 ];
 /// Beginnings of properties that only Glance sets, and of those that are noted anew once the data is there.
 const OWN_PREFIXES: [&str; 2] = ["os_glance_", "owner_specified.openstack."];
@@ -73,6 +74,9 @@ impl OpenStackCloud {
         progress(1.0, "waiting until the cloud has it");
         let copy = self.wait_until_active(&id).await?;
         compare(&copy, &sums)?;
+        if let Some(note) = noting_sha512(source, &copy) {
+            self.patch_image(&id, json!([note])).await.map_err(|error| error.when(&tried))?;
+        }
         self.note_sums(&id, name, &sums).await;
         self.share(&there, &copy).await?;
         Ok(Image { id, name: name.to_owned(), ..source.clone() })
@@ -84,8 +88,7 @@ impl OpenStackCloud {
         let whole = |copy: &Value| {
             self.is_ours(copy)
                 && text(copy, "status") == "active"
-                && text(copy, "os_hash_algo") == "sha512"
-                && text(copy, "os_hash_value").eq_ignore_ascii_case(&source.sha512)
+                && sha512_of(copy).eq_ignore_ascii_case(&source.sha512)
         };
         let Some(copy) = copy.filter(whole) else { return Ok(false) };
         let there = self.as_verified(source, &format!("copying image {}", source.id)).await?;

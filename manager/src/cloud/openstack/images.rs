@@ -28,7 +28,7 @@ pub(super) const PUBLISHED: &str = "image_manager_published";
 /// Why it is not to be used.
 pub(super) const REVOKED: &str = "image_manager_revoked";
 /// Its SHA-512, where Glance keeps another hash or none; set with the name itself.
-const SHA512: &str = "image_manager_sha512";
+pub(super) const SHA512: &str = "image_manager_sha512";
 /// When it was built, to the second.
 pub(super) const BUILD_DATE: &str = "image_build_date";
 

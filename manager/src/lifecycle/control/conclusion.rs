@@ -18,6 +18,10 @@ const SILENCE: [Reason; 5] = [
     Reason::CheckInconclusive,
 ];
 
+/// How a second boot ended in which no check of the network was inconclusive any more, but others were: not as the first
+/// boot did.
+pub(super) const INCONCLUSIVE_OTHERWISE: &str = "check_inconclusive, of other checks";
+
 /// For how long it counts, in milliseconds, that a target worked: it may have broken since, and the image must not be
 /// blamed for that. That it did not work counts for as long as nobody is asked again.
 const WORKED: i64 = 15 * MINUTE;
@@ -203,5 +207,15 @@ mod tests {
         assert_eq!(reason(record(passed(), None)), Reason::AgentSilent);
         assert_eq!(reason(record(passed(), Some("server_stopped"))), Reason::AgentSilent);
         assert_eq!(reason(record(passed(), Some("agent_silent"))), Reason::ImageAtFault);
+
+        let first = Failure::new(Reason::CheckInconclusive, "internet").to_message("verifying");
+        let record = |again: &str| ControlRecord {
+            first: v1::Failure { ..first.clone() },
+            answer: passed(),
+            again: Some(again.to_owned()),
+        };
+        let reason = |again| of_record(&record(again)).reason;
+        assert_eq!(reason("check_inconclusive"), Reason::ImageAtFault);
+        assert_eq!(reason(INCONCLUSIVE_OTHERWISE), Reason::CheckInconclusive);
     }
 }

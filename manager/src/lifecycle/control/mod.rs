@@ -116,6 +116,14 @@ async fn boot_again(
             Ok((image, detail))
         }
         Err(second) if trial.bounds.is_told_to_stop() => Err(second),
+        // What the other image was asked is known this time: what is left says nothing of whose fault it is.
+        Err(second)
+            if second.reason == Reason::CheckInconclusive
+                && boot::open_network_checks(trial).await?.is_empty() =>
+        {
+            trial.history().end_second_boot(id, conclusion::INCONCLUSIVE_OTHERWISE).await?;
+            Err(second)
+        }
         Err(second) => {
             trial.history().end_second_boot(id, second.reason.word()).await?;
             Err(conclusion::after_second_boot(&first, &answer, second))

@@ -21,13 +21,15 @@ pub(super) struct LogTail {
     lines: usize,
     /// A line begins there.
     begins: bool,
+    /// What was told is not there any more: a file that comes is another one.
+    gone: bool,
     sections: Sections,
 }
 
 /// What came; `assets/app.js` puts it on the page.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct News {
-    /// The log became shorter: it begins again.
+    /// The log became shorter, or is another one: it begins again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     again: bool,
     parts: Vec<NewPart>,
@@ -49,7 +51,7 @@ impl LogTail {
     pub(super) fn open(file: LogFile, from: u64) -> io::Result<Self> {
         let outline = file.outline(Reach { until: from, ended: false, wanted: 0 })?;
         let begins = outline.end == from && outline.whole == outline.lines;
-        Ok(Self { file, from, lines: outline.whole, begins, sections: outline.sections })
+        Ok(Self { file, from, lines: outline.whole, begins, gone: false, sections: outline.sections })
     }
 
     /// How far it has been told, in bytes.
@@ -59,13 +61,17 @@ impl LogTail {
 
     /// What came since the last time, at most one chunk.
     pub(super) fn news(&mut self) -> io::Result<Option<News>> {
-        let Some(length) = length(&self.file.path)?.filter(|length| *length != self.from) else {
+        let Some(length) = length(&self.file.path)? else {
+            self.gone = self.from > 0;
             return Ok(None);
         };
-        let again = length < self.from;
+        let again = self.gone || length < self.from;
         if again {
             let sections = Sections::new(self.file.log, 0);
             (self.from, self.lines, self.begins, self.sections) = (0, 0, true, sections);
+            self.gone = false;
+        } else if length == self.from {
+            return Ok(None);
         }
         let mut bytes = bytes(&self.file.path, self.from, CHUNK)?;
         let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
@@ -185,7 +191,7 @@ mod tests {
                 sections.line(number, 0, b"2026-11-25 03:00:07.000 | diskimage-builder version 3");
             }
             let file = LogFile { log: Log::Build, path: path.clone(), zone: Tz::UTC };
-            let mut tail = LogTail { file, from: 0, lines: 100, begins: true, sections };
+            let mut tail = LogTail { file, from: 0, lines: 100, begins: true, gone: false, sections };
             let parts = tail.news().unwrap().unwrap().parts;
             let ids: Vec<_> = parts.iter().map(|part| (part.id, part.lines.len())).collect();
             assert_eq!(ids, [(before, 0), (101, 1)], "{skipped} lines were not read");
@@ -216,5 +222,22 @@ mod tests {
         let news = tail.news().unwrap().unwrap();
         assert!(news.again);
         assert_eq!(told(Some(news)), [part("", "", &[(1, "", "goodbye")])]);
+    }
+
+    /// A second server's console has the name of the first one's, which was set aside.
+    #[test]
+    fn another_file_of_the_name_is_told_from_its_beginning_however_long_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        let mut tail = follow(Log::Console, &path, 8);
+        std::fs::rename(&path, directory.path().join("console.1.log")).unwrap();
+        assert_eq!(tail.news().unwrap(), None);
+        std::fs::write(&path, "ten\nsix\n").unwrap();
+        let news = tail.news().unwrap().unwrap();
+        assert!(news.again);
+        let lines: Vec<_> = told(Some(news)).into_iter().flat_map(|(.., lines)| lines).collect();
+        assert_eq!(lines, [(1, String::new(), "ten".to_owned()), (2, String::new(), "six".to_owned())]);
+        assert_eq!(tail.news().unwrap(), None);
     }
 }
