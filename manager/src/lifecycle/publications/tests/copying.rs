@@ -239,3 +239,33 @@ async fn a_copy_that_may_have_the_name_is_finished_before_anything_else_is_done_
         assert_eq!(bench.open().await, []);
     }
 }
+
+#[tokio::test]
+async fn a_copy_of_what_was_revoked_meanwhile_does_not_keep_a_name() {
+    for has_it in [false, true] {
+        let bench = lab(&["01a"]).await;
+        bench.promote("01a").await.unwrap();
+        bench.publish("01b", &["lab"]).await;
+        let left = bench.leave_copy("01b", true).await;
+        bench.history.give_copy(&left).await.unwrap();
+        if has_it {
+            bench.set(|is| drop(is.current.insert("stable".to_owned(), "01b".to_owned())));
+        }
+        bench.set_down("lab", true);
+        let said = bench.revoke("01b", "").await.unwrap_err().to_string();
+        assert!(said.contains("stable on lab is being changed"), "{said}");
+        bench.set_down("lab", false);
+        bench.asked("lab");
+        bench.publications.finish_handovers(|_| true).await;
+        assert_eq!(bench.open().await, []);
+        assert_eq!(bench.states("web", "lab").await, "01a current, 01b revoked");
+        let (states, asked): (_, &[&str]) = if has_it {
+            ("01a current, 01b revoked", &["stable to left", "stable to copy 1", "revoke left"])
+        } else {
+            ("01a current", &[])
+        };
+        assert_eq!(bench.states("stable", "lab").await, states);
+        assert_eq!(bench.asked("lab")[2..], *asked, "after web to 01a, and revoke 01b");
+        assert_eq!(bench.copies().contains(&"left".to_owned()), has_it);
+    }
+}
