@@ -86,7 +86,9 @@ pub(super) async fn change(
         (Asked::Promote(request), None) => publications.promote(request, by).await,
     };
     if changed.as_ref().is_err_and(ChangeError::is_begun) {
-        text::remark("the next `image-manager serve`, `run`, or one of these verbs finishes what was begun");
+        text::remark(
+            "the next `image-manager serve` finishes what was begun, and so does the same command again",
+        );
     }
     let images = changed.map_err(trouble)?;
     if history.notices_wanted().await.map_err(Trouble::errored)? {

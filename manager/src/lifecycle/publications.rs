@@ -216,7 +216,10 @@ impl Publications {
             return Err(ChangeError::NoName(name));
         }
         let mut new = Vec::new();
-        for (cloud, rows) in of_clouds {
+        for cloud in of_clouds.into_keys() {
+            // A copy that may have the name already has it first: else the name is busy until somebody goes on with that.
+            self.name_what_is_left(&name, &cloud).await?;
+            let rows = self.images_of(&name, &cloud).await?;
             let current = rows.iter().find(|row| row.state() == PublicationState::Current);
             if from.is_some_and(|from| current.is_none_or(|row| row.build_id != from)) {
                 continue;

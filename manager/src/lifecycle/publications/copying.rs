@@ -21,7 +21,7 @@ use super::handing_over::not_done;
 use super::revoking::not_configured;
 use super::{ChangeError, Publications, image_of, rows, within};
 use crate::clock;
-use crate::cloud::{Cloud, CloudError, EntryId, HandedOver, Image, Ledger, ResourceKind, Trouble};
+use crate::cloud::{Cloud, CloudError, EntryId, HandedOver, Handing, Image, Ledger, ResourceKind, Trouble};
 use crate::history::{
     Given, Handover, History, HistoryError, LedgerRow, NewHandover, PublicationFilter, ResourceState,
 };
@@ -150,7 +150,8 @@ impl Publications {
         copying.await.unwrap_or_else(late).map(drop).map_err(wrong)
     }
 
-    /// Gives the name to the copy that a change has. The names of the cloud are the caller's.
+    /// Gives the name to the copy that a change has. The names of the cloud are the caller's. A copy of what was revoked
+    /// meanwhile is given up, or, where it has the name already, revoked too: then the error is [`ChangeError::NotGood`].
     pub(super) async fn name_copy(&self, cloud: &dyn Cloud, handover: &Handover) -> Result<(), ChangeError> {
         let Some(handover) = self.history.still_open(handover).await? else {
             return Err(overtaken(handover).into());
@@ -160,18 +161,34 @@ impl Publications {
             Some(row) => self.history.copy(row).await?,
             None => None,
         };
-        let Some((LedgerRow { external_id: Some(id), .. }, _)) = copy else {
+        let Some((LedgerRow { external_id: Some(id), name: unnamed, .. }, _)) = copy else {
             return Err(failed(&handover, CloudError::new(Trouble::Unavailable, "there is no copy yet")));
         };
+        let (source, build) = self.source(what).await?;
+        let image = Image { id: id.clone(), name: what.name.clone(), ..source };
+        let revoked = self.why_revoked(&build, &what.cloud).await?;
+        if revoked.is_some() {
+            // What has the name could have another one only by a copy.
+            let has_it = handover.giving
+                && within(cloud.check_hand_over(&image, &what.name, &unnamed))
+                    .await
+                    .map_err(|error| failed(&handover, error))?
+                    == Handing::Copy;
+            if !has_it {
+                self.history.give_up_copy(&handover).await?;
+                return Err(was_revoked(what, build));
+            }
+        }
         if !handover.giving {
             self.history.give_copy(&handover).await?;
         }
         let handover = Handover { giving: true, ..handover.clone() };
-        let (source, _) = self.source(what).await?;
-        let image = Image { id: id.clone(), name: what.name.clone(), ..source };
         let given = within(cloud.hand_over(&image, &what.name, &what.name)).await;
         let HandedOver { location, only_name } = given.map_err(|error| failed(&handover, error))?;
-        self.finish(cloud, &handover, Some(Given { image_id: id, location, only_name })).await
+        self.finish(cloud, &handover, Some(Given { image_id: id, location, only_name })).await?;
+        let Some(why) = revoked else { return Ok(()) };
+        Box::pin(self.revoke_as_well(&build, what, why)).await?;
+        Err(was_revoked(what, build))
     }
 
     /// The image that is copied, and its build: one that has a name before one that has lost it.
@@ -267,7 +284,7 @@ impl Publications {
         Ok(())
     }
 
-    /// Whether it is done.
+    /// Whether it is under way no more.
     async fn name_left(&self, open: &Handover) -> bool {
         let named = match self.clouds.get(&open.what.cloud) {
             Ok(cloud) => self.name_copy(&*cloud, open).await,
@@ -276,7 +293,11 @@ impl Publications {
         if let Err(error) = &named {
             tracing::warn!("not done yet: {}", not_done(open, error));
         }
-        named.is_ok()
+        let given_up = matches!(named, Err(ChangeError::NotGood { .. }));
+        if given_up {
+            self.remove_abandoned(&open.what).await;
+        }
+        given_up || named.is_ok()
     }
 }
 
@@ -287,6 +308,11 @@ fn place(what: &NewHandover) -> String {
 
 fn overtaken(Handover { what, .. }: &Handover) -> HistoryError {
     HistoryError::Overtaken { name: what.name.clone(), cloud: what.cloud.clone() }
+}
+
+fn was_revoked(what: &NewHandover, build: String) -> ChangeError {
+    let (name, cloud) = (what.name.clone(), what.cloud.clone());
+    ChangeError::NotGood { build, name, cloud, why: "it was revoked" }
 }
 
 /// What a cloud did not do; it is tried again, but not for ever.

@@ -53,7 +53,7 @@ impl Publications {
         let mut images = self.history.publications(filter.clone()).await?.publications;
         images.retain(|row| of_clouds.contains_key(&row.cloud));
         images.retain(|row| row.state() != PublicationState::Revoked);
-        if images.is_empty() {
+        if images.is_empty() && errors.is_empty() {
             return Err(ChangeError::NotPublished(build));
         }
         let mut later = Later { errors, ..Later::default() };
@@ -85,6 +85,46 @@ impl Publications {
             new.push(step);
         }
         self.change(new, by, alone, later).await
+    }
+
+    /// Why the images of a build are revoked in a cloud, or are about to be; `None` where they are not.
+    pub(super) async fn why_revoked(&self, build: &str, cloud: &str) -> Result<Option<String>, HistoryError> {
+        let mut open = self.history.open_handovers().await?;
+        open.retain(|open| open.what.cloud == cloud && open.what.revoked.as_deref() == Some(build));
+        if let Some(open) = open.pop() {
+            return Ok(Some(open.what.why));
+        }
+        let (build_id, cloud) = (Some(build.to_owned()), Some(cloud.to_owned()));
+        let filter = PublicationFilter { build_id, cloud, ..rows() };
+        let mut images = self.history.publications(filter).await?.publications;
+        images.retain(|row| row.state() == PublicationState::Revoked);
+        Ok(images.pop().map(|row| row.revoked_reason))
+    }
+
+    /// Revokes the image of a build that got a name while the build's others were revoked. The names of the cloud are the
+    /// caller's.
+    pub(super) async fn revoke_as_well(
+        &self,
+        build: &str,
+        given: &NewHandover,
+        why: String,
+    ) -> Result<(), ChangeError> {
+        let (name, cloud) = (given.name.clone(), given.cloud.clone());
+        let there = self.there(&cloud, &name).await;
+        let mut later = Later::default();
+        let to_build = match self.next_good(build, (cloud.clone(), name.clone()), there, &mut later).await {
+            Ok(next) => Some(next),
+            // No good image had the name before.
+            Err(ChangeError::NoGoodOne { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let revoked = Some(build.to_owned());
+        let step =
+            NewHandover { name, cloud, change: Change::Revoked, to_build, revoked, why, copied: false };
+        for begun in self.history.begin_handovers(Principal::Manager, vec![step]).await? {
+            self.hand_over_alone(&begun).await?;
+        }
+        Ok(())
     }
 
     /// The build whose image gets a name that is taken from a revoked one. Where the cloud does not say which images are

@@ -239,3 +239,49 @@ async fn a_copy_that_may_have_the_name_is_finished_before_anything_else_is_done_
         assert_eq!(bench.open().await, []);
     }
 }
+
+#[tokio::test]
+async fn a_copy_of_what_was_revoked_meanwhile_does_not_keep_a_name() {
+    for has_it in [false, true] {
+        let bench = lab(&["01a"]).await;
+        bench.promote("01a").await.unwrap();
+        bench.publish("01b", &["lab"]).await;
+        let left = bench.leave_copy("01b", true).await;
+        bench.history.give_copy(&left).await.unwrap();
+        if has_it {
+            bench.set(|is| drop(is.current.insert("stable".to_owned(), "01b".to_owned())));
+        }
+        bench.set_down("lab", true);
+        let said = bench.revoke("01b", "").await.unwrap_err().to_string();
+        assert!(said.contains("stable on lab is being changed"), "{said}");
+        bench.set_down("lab", false);
+        bench.asked("lab");
+        bench.publications.finish_handovers(|_| true).await;
+        assert_eq!(bench.open().await, []);
+        assert_eq!(bench.states("web", "lab").await, "01a current, 01b revoked");
+        let (states, asked) = (bench.states("stable", "lab").await, bench.asked("lab"));
+        assert_eq!(asked[..2], ["web to 01a", "revoke 01b"]);
+        if has_it {
+            assert_eq!(states, "01a current, 01b revoked");
+            assert_eq!(asked[2..], ["stable to left", "stable to copy 1", "revoke left"]);
+        } else {
+            assert_eq!((states.as_str(), asked.len()), ("01a current", 2));
+        }
+        assert_eq!(bench.copies().contains(&"left".to_owned()), has_it);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_a_copy_may_have_already_is_rolled_back() {
+    let bench = lab(&["01a"]).await;
+    bench.promote("01a").await.unwrap();
+    bench.publish("01b", &["lab"]).await;
+    let left = bench.leave_copy("01b", true).await;
+    bench.history.give_copy(&left).await.unwrap();
+    bench.asked("lab");
+    let request = v1::RollBackRequest { name: "stable".to_owned(), ..v1::RollBackRequest::default() };
+    bench.publications.roll_back(request, Principal::Manager).await.unwrap();
+    assert_eq!(bench.asked("lab"), ["stable to left", "stable to copy 1"]);
+    assert_eq!(bench.states("stable", "lab").await, "01a current, 01b previous");
+    assert_eq!(bench.open().await, []);
+}
