@@ -95,7 +95,7 @@ impl Publications {
             return Ok(Some(open.what.why));
         }
         let (build_id, cloud) = (Some(build.to_owned()), Some(cloud.to_owned()));
-        let filter = PublicationFilter { build_id, cloud, ..rows() };
+        let filter = PublicationFilter { cloud, build_id, ..rows() };
         let mut images = self.history.publications(filter).await?.publications;
         images.retain(|row| row.state() == PublicationState::Revoked);
         Ok(images.pop().map(|row| row.revoked_reason))
