@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use image_manager_proto::v1::{self, PublicationState};
+use image_manager_proto::v1::PublicationState;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -191,16 +191,16 @@ impl Publications {
         Err(was_revoked(what, build))
     }
 
-    /// The image that is copied, and its build: one that has a name before one that has lost it.
-    async fn source(&self, what: &NewHandover) -> Result<(Image, String), ChangeError> {
+    /// The image that is copied, and its build: one that has a name before one that has lost it, and one that is there.
+    pub(super) async fn source(&self, what: &NewHandover) -> Result<(Image, String), ChangeError> {
         let build = what.to_build.clone().unwrap_or_default();
         let (build_id, cloud) = (Some(build.clone()), Some(what.cloud.clone()));
         let filter = PublicationFilter { build_id, cloud, removed: true, ..rows() };
-        let all = self.history.publications(filter).await?.publications;
-        let order = |row: &v1::Publication| {
+        let mut all = self.history.publications(filter).await?.publications;
+        all.sort_by_key(|row| {
             (row.state() == PublicationState::Removed, row.state() != PublicationState::Current)
-        };
-        match all.into_iter().min_by_key(order) {
+        });
+        match self.first_there(what, all).await {
             Some(row) => Ok((image_of(&row), build)),
             None => Err(ChangeError::NotPublished(build)),
         }

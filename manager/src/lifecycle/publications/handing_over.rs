@@ -6,7 +6,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::revoking::{Later, not_configured};
 use super::{ChangeError, Publications, image_of, rows, within};
 use crate::cloud::{Cloud, CloudError, HandedOver, Trouble};
-use crate::history::{Given, Handover, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::history::{Change, Given, Handover, HistoryError, NewHandover, Principal, PublicationFilter};
 
 impl Publications {
     /// Finishes what an earlier manager, or a cloud that did not answer, has left; what takes a copy only if it is `wanted`: that
@@ -196,13 +196,48 @@ impl Publications {
     }
 
     /// A build's publication in a cloud: one whose image is there before others, that under the name before others. An image
-    /// may have gone since the step was begun: then the cloud says so.
-    async fn row_of(&self, what: &NewHandover, build: &str) -> Result<Option<v1::Publication>, HistoryError> {
+    /// may have gone since the step was begun: then the cloud says so. A name is not given to one that was removed by hand.
+    pub(super) async fn row_of(
+        &self,
+        what: &NewHandover,
+        build: &str,
+    ) -> Result<Option<v1::Publication>, HistoryError> {
         let (build_id, cloud) = (Some(build.to_owned()), Some(what.cloud.clone()));
         let filter = PublicationFilter { build_id, cloud, removed: true, ..rows() };
-        let all = self.history.publications(filter).await?.publications;
-        let order = |row: &v1::Publication| (row.state() == PublicationState::Removed, row.name != what.name);
-        Ok(all.into_iter().min_by_key(order))
+        let mut all = self.history.publications(filter).await?.publications;
+        let promoted = what.change == Change::Promoted;
+        all.sort_by_key(|row| {
+            let loses_its_name = promoted && row.state() != PublicationState::Current;
+            (row.state() == PublicationState::Removed, row.name != what.name, loses_its_name)
+        });
+        Ok(if promoted { self.first_there(what, all).await } else { all.into_iter().next() })
+    }
+
+    /// The first of a build's publications in a cloud whose image is there; the first one at all where none is, or the cloud
+    /// does not say.
+    pub(super) async fn first_there(
+        &self,
+        what: &NewHandover,
+        all: Vec<v1::Publication>,
+    ) -> Option<v1::Publication> {
+        if all.len() > 1
+            && let Ok(cloud) = self.clouds.get(&what.cloud)
+        {
+            // Whoever was killed may have given the name to one of them: it is not under its old one any more.
+            let given = within(cloud.named(&what.name)).await.unwrap_or_default();
+            let is_given = |row: &&v1::Publication| given.iter().any(|image| image.location == row.image_id);
+            if let Some(row) = all.iter().find(is_given) {
+                return Some(row.clone());
+            }
+            for row in &all {
+                match self.there(&what.cloud, &row.name).await {
+                    Ok(there) if there.contains(&row.sha512) => return Some(row.clone()),
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        all.into_iter().next()
     }
 
     /// Brings the history up to date about which images of a name are there.

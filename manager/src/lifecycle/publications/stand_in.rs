@@ -26,6 +26,8 @@ pub(super) struct StandIn {
 pub(super) struct Is {
     /// Hashes of the images that are there.
     pub(super) images: BTreeSet<String>,
+    /// Names under which none of them is.
+    pub(super) empty: BTreeSet<String>,
     /// The image that has each name.
     pub(super) current: BTreeMap<String, String>,
     pub(super) revoked: BTreeSet<String>,
@@ -72,8 +74,11 @@ impl Cloud for StandIn {
         CloudKind::of(&self.name)
     }
 
-    async fn named(&self, _: &str) -> Result<Vec<NamedImage>, CloudError> {
+    async fn named(&self, name: &str) -> Result<Vec<NamedImage>, CloudError> {
         let is = self.answer()?;
+        if is.empty.contains(name) {
+            return Ok(Vec::new());
+        }
         let named = |sha512: &String| NamedImage {
             sha512: sha512.clone(),
             location: format!("/{sha512}"),

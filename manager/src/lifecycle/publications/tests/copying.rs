@@ -285,3 +285,19 @@ async fn a_name_that_a_copy_may_have_already_is_rolled_back() {
     assert_eq!(bench.states("stable", "lab").await, "01a current, 01b previous");
     assert_eq!(bench.open().await, []);
 }
+
+#[tokio::test]
+async fn of_the_images_of_a_build_one_that_is_there_is_promoted() {
+    let bench = lab(&["01a"]).await;
+    bench.promote("01a").await.unwrap();
+    let begun = bench.leave("01a").await;
+    let what = NewHandover { name: "third".to_owned(), ..begun.what };
+    for (gone, left) in [("web", "copy 1"), ("stable", "01a")] {
+        bench.set(|is| is.empty = [gone.to_owned()].into());
+        let (source, _) = bench.publications.source(&what).await.unwrap();
+        let row = bench.publications.row_of(&what, "01a").await.unwrap().unwrap();
+        assert_eq!((source.id.as_str(), row.image_id.as_str()), (left, left), "{gone} is gone");
+    }
+    bench.set_down("lab", true);
+    bench.publications.source(&what).await.unwrap();
+}
