@@ -60,7 +60,7 @@ fn site_of_rpm(repository: &Repository) -> Place {
     write(at, "image/etc/yum.repos.d/ours.repo", repo);
     write(at, "image/etc/pki/rpm-gpg/k.asc", repository.key());
     write(at, "image/etc/dnf/dnf.conf", "[main]\ngpgcheck=1\nbest=True\n");
-    write(at, "image/usr/lib/os-release", "ID=centos\nVERSION_ID=\"9\"\nPLATFORM_ID=\"platform:el9\"\n");
+    write(at, "image/etc/os-release", "ID=centos\nVERSION_ID=\"9\"\nPLATFORM_ID=\"platform:el9\"\n");
     let rpms = fs::read_dir(repository.rpms().join("x86_64")).unwrap();
     let installed = Command::new("rpm")
         .arg("--root")
