@@ -135,6 +135,22 @@ fn lintian_finds_no_error_in_the_debian_package() {
         let asked = script.contains("/usr/bin/image-manager");
         assert!(asked && !script.contains(folder.path().to_str().unwrap()), "{script}");
     }
+    // Links between its documents lead somewhere, but for those to what concerns the sources alone.
+    let documents = unpacked.join("usr/share/doc/image-manager");
+    let of_sources = ["ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE", "rust-toolchain.toml"];
+    for page in ["README.md", "docs/operations.md", "docs/distributions.md", "docs/schedules.md"] {
+        let page = documents.join(page);
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap();
+            let elsewhere = path.is_empty() || path.contains("://") || of_sources.contains(&path);
+            assert!(
+                elsewhere || page.parent().unwrap().join(path).exists(),
+                "{} links to {target}",
+                page.display()
+            );
+        }
+    }
     run(Command::new("lintian").args(["--fail-on", "error", "--info", package]));
 }
 

@@ -18,6 +18,7 @@ keys of a check or adds one, and `checks.KIND = false` removes one. A schedule t
 checks that it names, and one with `checks = {}` has none. Several checks of one kind have names of their own:
 
 ```toml
+[schedule.web]
 checks.set = \"cloud\"
 checks.disk = { min_free = \"500 MiB\" }
 checks.internal-dns = { kind = \"dns\", names = [\"manager.internal\"] }

@@ -85,7 +85,7 @@ Examples:
 /// For `backup`.
 pub(super) const BACKUP: &str = "\
 Example:
-  image-manager backup /var/backups/image-manager.db --state /var/lib/image-manager
+  image-manager backup /var/backups/image-manager-$(date +%F).db --state /var/lib/image-manager
 
 docs/operations.md says how to restore it.";
 

@@ -166,6 +166,10 @@ fn the_unit_is_sound() {
         let (name, _) = line.split_once('=').unwrap();
         assert!(example.contains(&format!("#{name}=")), "{name} is not in config.env.example");
     }
+    // With these set, the service would not look beside schedules.toml, and a verb in a shell would.
+    for name in ["IMAGE_MANAGER_ELEMENTS", "IMAGE_MANAGER_AGENT"] {
+        assert!(!unit.contains(&format!("Environment={name}=")), "{name} is set");
+    }
     assert!(unit.contains("RestartPreventExitStatus=64"));
     let path = repository().join("packaging/image-manager.service");
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
