@@ -57,6 +57,7 @@ use crate::unchanged::Kept;
 
 pub use artifact::sha512_of;
 pub(crate) use command::marked;
+pub(crate) use containment::CLEANING;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
 pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
@@ -46,9 +46,9 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, u64), Trouble> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&partial)(error)),
         _ => {}
     }
+    make_private(&partial).map_err(failed(&partial))?;
     let made = History::back_up(from, &partial).map_err(Trouble::errored).and_then(|builds| {
         let file = fs::File::open(&partial).map_err(failed(&partial))?;
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed(&partial))?;
         file.sync_all().map_err(failed(&partial))?;
         let size = file.metadata().map_err(failed(&partial))?.len();
         // A link, unlike a rename, never replaces what has the name.
@@ -62,6 +62,11 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, u64), Trouble> {
     made
 }
 
+/// Makes the empty file that the copy goes into, which nobody else may read at any time.
+fn make_private(path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
+}
+
 fn partial(to: &Path) -> Result<PathBuf, Trouble> {
     let Some(name) = to.file_name() else {
         return Err(Trouble::usage(format!("{} is not a file name; name the file to write", to.display())));
@@ -69,4 +74,29 @@ fn partial(to: &Path) -> Result<PathBuf, Trouble> {
     let mut partial = name.to_owned();
     partial.push(".partial");
     Ok(to.with_file_name(partial))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_reads_a_copy_while_it_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mode = |name: &str| at(name).metadata().unwrap().permissions().mode() & 0o777;
+        drop(History::open(&at("image-manager.db")).unwrap());
+        make_private(&at("im.db.partial")).unwrap();
+        assert_eq!(mode("im.db.partial"), 0o600);
+        assert!(make_private(&at("im.db.partial")).is_err(), "the file of another");
+        assert_eq!(History::back_up(&at("image-manager.db"), &at("im.db.partial")).unwrap(), 0);
+        assert_eq!(mode("im.db.partial"), 0o600);
+        fs::remove_file(at("im.db.partial")).unwrap();
+
+        assert_eq!(copy(&at("image-manager.db"), &at("im.db")).unwrap().0, 0);
+        assert_eq!(mode("im.db"), 0o600);
+        assert!(!at("im.db.partial").exists());
+    }
 }

@@ -21,6 +21,7 @@ use crate::history::{History, HistoryError};
 use crate::lifecycle::{Manager, Parts};
 use crate::schedules::{Schedule, Schedules};
 use crate::trust;
+use crate::unchanged::remove_left;
 
 /// The agents' port.
 pub(crate) const GATEWAY_PORT: u16 = 50051;
@@ -202,9 +203,14 @@ impl Instance {
         let settings = settings(host, &lock.directory, concurrent_builds);
         close_to_readers(&lock.directory)?;
         let gateway_address = listener.local_addr().map_err(Trouble::errored)?;
-        let database = settings.database();
+        let (database, asking) = (settings.database(), settings.asking());
         // Looks the file through, which takes seconds for a large one.
-        let history = tokio::task::spawn_blocking(move || History::open(&database)).await;
+        let history = tokio::task::spawn_blocking(move || {
+            // Who has the lock asks nobody yet.
+            remove_left(&asking);
+            History::open(&database)
+        });
+        let history = history.await;
         let history = history.map_err(Trouble::errored)?.map_err(Trouble::errored)?;
         let owner = history.owner().await.map_err(Trouble::errored)?;
         let certificate = Certificate::load_or_make(&lock.directory.join("tls")).map_err(Trouble::errored)?;

@@ -149,8 +149,10 @@ async fn here(arguments: &RunArguments, lock: &StateLock, schedules: Schedules) 
 /// Cleans up after an earlier manager, then builds. What other schedules have in the queue waits on for a
 /// manager that serves.
 async fn build_here(arguments: &RunArguments, manager: &Manager) -> Result<Followed, Trouble> {
-    manager.recover().await.map_err(Trouble::errored)?;
-    manager.end_waiting(&arguments.followed.schedule).await.map_err(Trouble::errored)?;
+    let schedule = &arguments.followed.schedule;
+    let tell = |line: &str| text::print_document(&format!("{line}\n"));
+    manager.recover_for(schedule, &tell).await.map_err(Trouble::errored)?;
+    manager.end_waiting(schedule).await.map_err(Trouble::errored)?;
     let mut options = TriggerOptions {
         keep_disk: arguments
             .keep_disk

@@ -64,6 +64,7 @@ pub use follow_up::{FollowUp, OwedRetry};
 pub use handovers::{Change, Given, Handover, NewHandover};
 pub use ledger::{LedgerRow, ResourceState, StuckResource};
 pub use names::{Named, build_has_ended, trial_has_ended};
+pub use newest::BadName;
 pub use outbox::{ImageChange, OutboxEntry, OutboxKind};
 pub use principal::Principal;
 pub use publications::{PublicationFilter, PublicationPage};

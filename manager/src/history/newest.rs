@@ -21,6 +21,17 @@ pub(super) const NEWEST_BUILD: &str = "SELECT id FROM build INDEXED BY build_by_
 pub(super) const NEWEST_VERIFICATION: &str = "SELECT id FROM build INDEXED BY build_by_verification
     WHERE schedule = ?1 AND state = ?2 AND id > ?3 AND verification IS NOT NULL ORDER BY id DESC LIMIT 1";
 
+/// A verification that did not pass an image which has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadName {
+    /// The name.
+    pub name: String,
+    /// The verification's schedule.
+    pub schedule: String,
+    /// The verification.
+    pub build_id: String,
+}
+
 impl History {
     /// The newest builds of each of these schedules, newest first, at most `each`: id, state, reason and
     /// times only, and the trials of the newest two.
@@ -71,7 +82,8 @@ impl History {
             let mut ids = Vec::new();
             let mut of_names = bad_with_a_name(connection)?;
             for schedule in &schedules {
-                ids.extend(without_a_pass_since(connection, schedule, of_names.remove(schedule))?);
+                let of_name = of_names.remove(schedule).map(|bad| bad.build_id);
+                ids.extend(without_a_pass_since(connection, schedule, of_name)?);
             }
             let mut builds = queries::bare(connection, &ids)?;
             builds.sort_by_key(|build| build.state() != v1::BuildState::Failed);
@@ -83,28 +95,45 @@ impl History {
         })
         .await
     }
+
+    /// The newest verification of each other schedule than these that did not pass an image which has a name still: nobody
+    /// is told of it with its schedule.
+    pub async fn bad_names_of_others(&self, schedules: Vec<String>) -> Result<Vec<BadName>, HistoryError> {
+        self.read(move |connection| {
+            let mut bad = bad_with_a_name(connection)?;
+            for schedule in &schedules {
+                bad.remove(schedule);
+            }
+            Ok(bad.into_values().collect())
+        })
+        .await
+    }
 }
 
 /// The newest verification of each schedule that did not pass an image which has a name, where that image was not passed
-/// since. Whatever else was built or verified since, users still get the image.
-fn bad_with_a_name(connection: &Connection) -> Result<BTreeMap<String, String>, HistoryError> {
+/// since, whatever its schedule is called now. Whatever else was built or verified since, users still get the image.
+fn bad_with_a_name(connection: &Connection) -> Result<BTreeMap<String, BadName>, HistoryError> {
     // Read from the names to the verifications of their images (`CROSS JOIN`, `+`), which are few of all builds.
     let mut statement = connection.prepare_cached(
-        "SELECT build.schedule, max(build.id) FILTER (WHERE build.state <> 'succeeded') AS bad,
-            max(build.id) FILTER (WHERE build.state = 'succeeded') AS good
-         FROM publication INDEXED BY publication_one_current
-         CROSS JOIN trial ON trial.image_of = publication.build_id AND trial.cloud = publication.cloud
-         CROSS JOIN build ON build.id = trial.build_id
-         WHERE publication.state = 'current' AND +build.state IN ('succeeded', 'failed', 'errored')
-         GROUP BY publication.build_id, build.schedule HAVING bad > coalesce(good, '')",
+        "SELECT newest.schedule, image.bad, image.name FROM (
+            SELECT min(publication.name) AS name,
+                max(build.id) FILTER (WHERE build.state <> 'succeeded') AS bad,
+                max(build.id) FILTER (WHERE build.state = 'succeeded') AS good
+            FROM publication INDEXED BY publication_one_current
+            CROSS JOIN trial ON trial.image_of = publication.build_id AND trial.cloud = publication.cloud
+            CROSS JOIN build ON build.id = trial.build_id
+            WHERE publication.state = 'current' AND +build.state IN ('succeeded', 'failed', 'errored')
+            GROUP BY publication.build_id HAVING bad > coalesce(good, '')
+         ) AS image CROSS JOIN build AS newest ON newest.id = image.bad",
     )?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let mut found = BTreeMap::<String, String>::new();
+    let rows = statement.query_map([], |row| {
+        Ok(BadName { schedule: row.get(0)?, build_id: row.get(1)?, name: row.get(2)? })
+    })?;
+    let mut found = BTreeMap::<String, BadName>::new();
     for row in rows {
-        let (schedule, id) = row?;
-        let newest = found.entry(schedule).or_default();
-        if *newest < id {
-            *newest = id;
+        let bad = row?;
+        if found.get(&bad.schedule).is_none_or(|known| known.build_id < bad.build_id) {
+            found.insert(bad.schedule.clone(), bad);
         }
     }
     Ok(found)
@@ -169,8 +198,18 @@ mod tests {
 
     /// Makes a build, or a verification of the image of another one, and brings it to this end.
     async fn ended_of(history: &History, image_of: Option<&str>, end: BuildState) -> String {
+        verified_by(history, "web", image_of, end).await
+    }
+
+    /// The same of any schedule.
+    async fn verified_by(
+        history: &History,
+        schedule: &str,
+        image_of: Option<&str>,
+        end: BuildState,
+    ) -> String {
         let id = uuid::Uuid::now_v7().to_string();
-        let mut new = new_build(&id, "web");
+        let mut new = new_build(&id, schedule);
         new.verification = image_of.map(|_| "digest".to_owned());
         new.trials[0].image = image_of.map(|of| (v1::Image::default(), of.to_owned()));
         history.create_build(new).await.unwrap();
@@ -256,6 +295,25 @@ mod tests {
         assert!(need_attention(&history, &[&nameless]).await, "another image passed");
         ended(&history, false, Succeeded).await;
         assert!(need_attention(&history, &[]).await, "nobody gets that image");
+    }
+
+    #[tokio::test]
+    async fn a_bad_image_whose_schedule_has_another_name_now_is_not_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = open(&directory);
+        let image = ended(&history, false, BuildState::Succeeded).await;
+        let named = v1::Image { name: "stable".to_owned(), sha512: "1".to_owned(), ..v1::Image::default() };
+        history.record_published(&image, "local", named, "/there").await.unwrap();
+        let build_id = ended_of(&history, Some(&image), BuildState::Failed).await;
+        let bad = BadName { name: "stable".to_owned(), schedule: "web".to_owned(), build_id };
+        let others =
+            async |schedule: &str| history.bad_names_of_others(vec![schedule.to_owned()]).await.unwrap();
+        assert_eq!(others("www").await, [bad]);
+        assert!(others("web").await.is_empty());
+
+        // Its schedule is called so now, and has passed the image.
+        verified_by(&history, "www", Some(&image), BuildState::Succeeded).await;
+        assert!(others("www").await.is_empty());
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use super::ledger::HOST;
 use super::publications::Publications;
 use super::records::Records;
 use super::settings::files;
+use crate::builder::CLEANING;
 use crate::clock;
 use crate::cloud::incidents::Incidents;
 use crate::cloud::{Removal, Resource, ResourceKind, Server};
@@ -21,6 +22,9 @@ use crate::history::{History, HistoryError, LedgerRow, ResourceState};
 const CLEAN_UP: Duration = Duration::from_mins(15);
 /// How long the removal of one resource may take.
 const REMOVAL: Duration = Duration::from_mins(3);
+/// The same of what a build has on this host: a removal that is given up goes on, and the next one would be at the same
+/// files.
+const REMOVAL_HERE: Duration = CLEANING.saturating_add(Duration::from_mins(1));
 /// How long a cloud may take to give the console of a server that is about to go.
 const CONSOLE: Duration = Duration::from_secs(10);
 /// How long what was asked for and never seen is looked for, and how long after the first look.
@@ -99,9 +103,10 @@ impl Cleaner {
             // A full disk, say. Taking things away may be what mends it, and can be repeated.
             tracing::warn!(build = row.build_id, "cannot write the history: {error}");
         }
-        let removal = tokio::time::timeout(REMOVAL, self.remove_for_good(row))
+        let limit = limit(&row.cloud);
+        let removal = tokio::time::timeout(limit, self.remove_for_good(row))
             .await
-            .unwrap_or_else(|_| Err(format!("not gone after {} s", REMOVAL.as_secs())));
+            .unwrap_or_else(|_| Err(format!("not gone after {} s", limit.as_secs())));
         let (state, note) = match &removal {
             Ok(()) => (ResourceState::Gone, ""),
             Err(why) => (ResourceState::Deleting, why.as_str()),
@@ -201,6 +206,11 @@ impl Cleaner {
     }
 }
 
+/// How long the removal of one resource in this cloud may take.
+fn limit(cloud: &str) -> Duration {
+    if cloud == HOST { REMOVAL_HERE } else { REMOVAL }
+}
+
 /// The server of a row, when it is its trial's newest one: the log of the console is that one's.
 fn newest_server(row: &LedgerRow, build: &v1::Build, state: &Path) -> Option<Server> {
     let trial = build.trials.get(usize::try_from(row.trial?).ok()?)?;
@@ -267,6 +277,12 @@ impl Reconciler {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_removal_on_this_host_is_given_up_before_it_gives_up_itself() {
+        assert!(limit(HOST) > CLEANING && limit(HOST) < CLEAN_UP);
+        assert_eq!(limit("lab"), REMOVAL);
+    }
 
     #[test]
     fn only_the_newest_server_of_a_trial_writes_its_console() {

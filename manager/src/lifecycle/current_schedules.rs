@@ -39,8 +39,13 @@ impl CurrentSchedules {
     /// What follows the end of a schedule's build; nothing where it is in the file no more. In the foreground nothing
     /// but the second build of one whose failure is unexplained.
     pub(super) fn policy(&self, name: &str) -> Option<RetryPolicy> {
-        let schedule = self.get(name).ok()?;
-        Some(if self.serves { schedule.retry } else { RetryPolicy::FOREGROUND })
+        let own = self.own_policy(name)?;
+        Some(if self.serves { own } else { RetryPolicy::FOREGROUND })
+    }
+
+    /// The same of a build that an earlier manager began: as the schedule has it, whoever ends the build.
+    pub(super) fn own_policy(&self, name: &str) -> Option<RetryPolicy> {
+        self.get(name).ok().map(|schedule| schedule.retry)
     }
 
     /// From now on these count, in place of the others; tells which have changed.

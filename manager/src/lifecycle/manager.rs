@@ -33,6 +33,9 @@ use crate::gateway::Gateway;
 use crate::history::{History, HistoryError, Principal};
 use crate::schedules::{Schedule, Schedules};
 
+/// How long the removal of what others left may hold up a build in the foreground.
+const CLEANING: Duration = Duration::from_mins(1);
+
 /// The means that a manager is put together from.
 pub struct Parts {
     /// About the host.
@@ -243,10 +246,19 @@ impl Manager {
         &self.inner.owner
     }
 
-    /// Sees to what an earlier manager left; must run before the first trigger. Returns how many unfinished builds it
-    /// found.
+    /// Sees to what an earlier manager left, for one that serves; must run before the first trigger. Returns how many
+    /// unfinished builds it found.
     pub async fn recover(&self) -> Result<usize, HistoryError> {
         self.inner.recovery.recover().await
+    }
+
+    /// The same before a build of this schedule in the foreground. `tell` gets lines for people.
+    pub async fn recover_for(
+        &self,
+        schedule: &str,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), HistoryError> {
+        self.inner.recovery.recover_for(schedule, CLEANING, tell).await
     }
 
     /// Ends the builds of a schedule that only waited, so that a new one can begin.
@@ -267,6 +279,11 @@ impl Manager {
     /// Looks for older images whose time has come, until `stop` is cancelled.
     pub fn start_pruning(&self, stop: CancellationToken) {
         self.inner.publications.clone().start_pruning(self.inner.schedules.clone(), stop);
+    }
+
+    #[cfg(test)]
+    pub(super) fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
     }
 
     #[cfg(test)]

@@ -11,7 +11,7 @@ use super::ledger::HOST;
 use super::{Manager, cloud_watch};
 use crate::builder::check_room;
 use crate::clock;
-use crate::history::{HistoryError, StuckResource};
+use crate::history::{BadName, HistoryError, StuckResource};
 
 /// Things that resist whose reasons are told; the others are counted.
 const TOLD: usize = 5;
@@ -26,6 +26,8 @@ pub mod kind {
     pub const ROOM: &str = "room";
     /// What ended builds left behind cannot be taken away.
     pub const LEFTOVERS: &str = "leftovers";
+    /// An image that has a name did not pass, and its schedule is not in the file.
+    pub const IMAGE: &str = "image";
 }
 
 impl Manager {
@@ -47,6 +49,8 @@ impl Manager {
         let mut all: Vec<_> = file.into_iter().chain(clouds).collect();
         all.extend(room(&self.settings().scratch, self.settings().room));
         all.extend(leftovers(&stuck));
+        let names = self.schedules().schedules.iter().map(|schedule| schedule.name.clone()).collect();
+        all.extend(self.history().bad_names_of_others(names).await?.into_iter().map(bad_name));
         Ok(all)
     }
 }
@@ -59,6 +63,21 @@ fn schedules(path: &Path, why: String) -> v1::Problem {
         detail: why,
         hint: format!("fix it; `image-manager check {}` says whether it is right", path.display()),
         since: None,
+    }
+}
+
+fn bad_name(bad: BadName) -> v1::Problem {
+    let BadName { name, schedule, build_id } = bad;
+    v1::Problem {
+        kind: kind::IMAGE.to_owned(),
+        message: format!(
+            "the image {name} did not pass when it was last verified, and the schedule {schedule} is not in the file \
+             any more"
+        ),
+        about: name,
+        detail: String::new(),
+        hint: format!("`image-manager show {build_id}` says why; publish another image, or revoke this one"),
+        since: clock::began(&build_id).map(|began| clock::timestamp(began.timestamp_millis())),
     }
 }
 
@@ -116,6 +135,17 @@ mod tests {
             |text: &str| text.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
         assert_eq!(words(&problem.message), words(&doctor));
         assert_eq!(problem.kind, kind::ROOM);
+    }
+
+    #[test]
+    fn a_bad_image_without_a_schedule_is_told_with_its_name() {
+        let build_id = uuid::Uuid::now_v7().to_string();
+        let bad =
+            BadName { name: "stable".to_owned(), schedule: "web".to_owned(), build_id: build_id.clone() };
+        let problem = bad_name(bad);
+        assert_eq!((problem.kind.as_str(), problem.about.as_str()), (kind::IMAGE, "stable"));
+        assert!(problem.message.contains("the image stable did not pass"), "{}", problem.message);
+        assert!(problem.hint.contains(&build_id) && problem.since.is_some());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
 
@@ -18,6 +19,10 @@ use super::running::RunningBuilds;
 use super::state::{end_of, is_end, trial as trial_state};
 use crate::history::{Ending, HistoryError, Named as _, TrialKey};
 use crate::reason::Reason;
+
+/// What whoever builds in the foreground is told.
+const REMOVING: &str = "removing what an earlier manager left";
+const NOT_ALL: &str = "not everything could be removed within 1 minute; the next manager removes the rest";
 
 /// Schedules whose last build is still being cleaned up for an earlier manager; cheap to clone.
 #[derive(Clone, Default)]
@@ -77,38 +82,75 @@ impl Recovery {
         Self { records, schedules, cleaner, reconciler, resumption, queue, running, recovering }
     }
 
-    /// Sees to every unfinished build. A manager that serves goes on with what can be gone on with, and queues
-    /// again what had only waited; otherwise that waits on for the next one that does. All others are brought
-    /// to their end, of a manager that serves in the background: a cloud that does not answer must hold up no
-    /// other's builds. Must run before the first trigger. Returns how many builds it found.
+    /// Sees to every unfinished build, for a manager that serves: goes on with what can be gone on with, and queues
+    /// again what had only waited. All others are brought to their end in the background: a cloud that does not
+    /// answer must hold up no other's builds. Must run before the first trigger. Returns how many builds it found.
     pub(super) async fn recover(&self) -> Result<usize, HistoryError> {
-        let unfinished = self.records.history().unfinished().await?;
-        let mut interrupted = Vec::new();
-        for (id, state) in &unfinished {
-            if *state == BuildState::Queued {
-                if self.schedules.serves() {
-                    self.queue_again(id).await?;
-                }
-            } else if *state == BuildState::CleaningUp {
-                interrupted.push((id, *state));
-            } else if let Err(why) = self.resume_build(id, *state).await? {
-                self.interrupt(id, *state, &why).await?;
-                interrupted.push((id, *state));
-            }
-        }
-        if self.schedules.serves() {
-            for (id, state) in interrupted {
-                self.clean_up_in_background(id, state).await?;
-            }
-            return Ok(unfinished.len());
-        }
+        let (found, interrupted) = self.take_up().await?;
         for (id, state) in interrupted {
-            self.clean_up_after(id, state).await?;
+            self.clean_up_in_background(&id, state).await?;
+        }
+        Ok(found)
+    }
+
+    /// The same before a build of this schedule in the foreground. What waits in the queue waits on for the next manager
+    /// that serves. The schedule's own build is brought to its end; all else is removed for so long at most, and what is
+    /// left then is in the ledger for the next manager. `tell` gets lines for people.
+    pub(super) async fn recover_for(
+        &self,
+        schedule: &str,
+        limit: Duration,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), HistoryError> {
+        let (_, interrupted) = self.take_up().await?;
+        let history = self.records.history();
+        if !interrupted.is_empty() || !history.leftover_resources().await?.is_empty() {
+            tell(REMOVING);
+        }
+        let mut others = Vec::new();
+        for (id, state) in interrupted {
+            if history.build(&id).await?.schedule == schedule {
+                self.clean_up_after(&id, state).await?;
+            } else {
+                others.push((id, state));
+            }
+        }
+        let all_else = Box::pin(self.remove_all_else(others));
+        tokio::time::timeout(limit, all_else).await.unwrap_or_else(|_| {
+            tell(NOT_ALL);
+            Ok(())
+        })
+    }
+
+    async fn remove_all_else(&self, interrupted: Vec<(String, BuildState)>) -> Result<(), HistoryError> {
+        for (id, state) in interrupted {
+            self.clean_up_after(&id, state).await?;
         }
         for left in self.reconciler.reconcile().await {
             tracing::warn!("not removed yet: {left}");
         }
-        Ok(unfinished.len())
+        Ok(())
+    }
+
+    /// Goes on with unfinished builds, or decides about them. Returns how many there are, and those whose clean-up is to
+    /// bring them to their end.
+    async fn take_up(&self) -> Result<(usize, Vec<(String, BuildState)>), HistoryError> {
+        let unfinished = self.records.history().unfinished().await?;
+        let found = unfinished.len();
+        let mut interrupted = Vec::new();
+        for (id, state) in unfinished {
+            if state == BuildState::Queued {
+                if self.schedules.serves() {
+                    self.queue_again(&id).await?;
+                }
+            } else if state == BuildState::CleaningUp {
+                interrupted.push((id, state));
+            } else if let Err(why) = self.resume_build(&id, state).await? {
+                self.interrupt(&id, state, &why).await?;
+                interrupted.push((id, state));
+            }
+        }
+        Ok((found, interrupted))
     }
 
     /// Ends the builds of a schedule that only waited, so that a new one can begin.
@@ -161,8 +203,11 @@ impl Recovery {
         let ending = Ending::new(StageState::Skipped, "");
         let verdict = Some((failure.verdict(), Some(failure.to_message("queued"))));
         let moves = (BuildState::Queued, BuildState::Errored);
-        self.records.history().finish(id, moves, verdict, ending, None).await?;
-        self.records.metrics().ended(&self.records.history().build(id).await?);
+        let history = self.records.history();
+        let schedule = history.build(id).await?.schedule;
+        let policy = self.schedules.own_policy(&schedule);
+        let follow_up = history.finish(id, moves, verdict, ending, policy).await?;
+        self.records.announce_end(id, &schedule, follow_up).await;
         Ok(())
     }
 
@@ -244,7 +289,7 @@ impl Recovery {
         let (ended, detail) = self.cleaner.clean_up(id, None).await;
         tracing::warn!(build = id, state = state.word(), "ended an interrupted build: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
-        let policy = self.schedules.policy(&build.schedule);
+        let policy = self.schedules.own_policy(&build.schedule);
         let follow_up =
             self.records.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
         self.records.announce_end(id, &build.schedule, follow_up).await;

@@ -72,6 +72,11 @@ impl Settings {
         self.state.join("cache")
     }
 
+    /// Where the directories are named in which package managers are asked.
+    pub fn asking(&self) -> PathBuf {
+        self.state.join("asking")
+    }
+
     /// The kept bases.
     pub fn bases(&self) -> PathBuf {
         self.state.join("bases")

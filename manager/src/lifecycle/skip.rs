@@ -109,6 +109,7 @@ async fn unchanged(
         kept: &kept,
         origins: &origins(&driver.schedule),
         cache: &answers(driver),
+        places: &driver.settings().asking(),
         patience: match kept.family() {
             Family::Dpkg => PATIENCE,
             Family::Rpm => PATIENCE_WITH_RPM,

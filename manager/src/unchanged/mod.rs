@@ -34,6 +34,7 @@ pub use kept::{FILE, Family, Kept, KeptFile, MOST_FILES, Package};
 pub use origins::Origins;
 
 pub(crate) use apt::keyrings_named;
+pub(crate) use place::remove_left;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,9 @@ pub struct Question<'a> {
     /// A directory for what the mirrors of apt said, so that it is asked for once; made when it is not there. Nothing in
     /// it is believed that is not as it was written.
     pub cache: &'a Path,
+    /// A directory in which the directories of the package managers that are asked are named while they are there; made
+    /// when it is not there.
+    pub places: &'a Path,
     /// How long the answer may take.
     pub patience: Duration,
 }

@@ -92,8 +92,12 @@ pub(super) async fn run(
     let missing = |name: &str| Doubt::NotHere(format!("{name} is not installed"));
     let program = programs::find(name).ok_or_else(|| missing(name))?;
     let limits = programs::find("prlimit").ok_or_else(|| missing("prlimit"))?;
-    let mut command = Command::new(limits);
+    let bound = programs::find("setpriv").ok_or_else(|| missing("setpriv"))?;
+    let mut command = Command::new(bound);
     command
+        // With a manager that is killed it ends, too.
+        .args(["--pdeathsig=KILL", "--"])
+        .arg(limits)
         .args([format!("--fsize={LARGEST_FILE}"), format!("--cpu={MOST_CPU}"), "--core=0".to_owned()])
         .arg("--")
         .arg(program)
@@ -166,5 +170,38 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&left.stdout), "", "what it started is left");
         let none = run("no-such-program", &[""; 0], &[], account, deadline).await.unwrap_err();
         assert!(none.to_string().contains("not installed"), "{none}");
+    }
+
+    #[test]
+    fn it_ends_with_whoever_started_it() {
+        let running = || {
+            let found = std::process::Command::new("pgrep").args(["-f", "^sleep 57.32"]).output().unwrap();
+            !found.stdout.is_empty()
+        };
+        let wait_until = |wanted: bool| {
+            let end = std::time::Instant::now() + Duration::from_secs(10);
+            while running() != wanted {
+                assert!(std::time::Instant::now() < end, "it is running: {}", !wanted);
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+        };
+        let (seen, ends) = std::sync::mpsc::channel::<()>();
+        let starter = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let deadline = Deadline::after(Duration::from_secs(50));
+            let mut work =
+                Box::pin(async move { run("sleep", &["57.32"], &[], None, deadline).await.map(|_| ()) });
+            runtime.block_on(async {
+                let _ = tokio::time::timeout(Duration::from_millis(200), &mut work).await;
+            });
+            ends.recv().unwrap();
+            // As in a manager that is killed: nothing is dropped, and nobody signals.
+            std::mem::forget(work);
+            std::mem::forget(runtime);
+        });
+        wait_until(true);
+        seen.send(()).unwrap();
+        starter.join().unwrap();
+        wait_until(false);
     }
 }

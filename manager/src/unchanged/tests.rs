@@ -63,7 +63,8 @@ impl Image {
         let kept = Kept::new(Family::Dpkg, self.files.clone(), Vec::new()).unwrap();
         let origins = Origins::of_distributions().and(&self.address);
         let (cache, patience) = (&self.cache.path().join("answers"), self.patience);
-        would_change(Question { kept: &kept, origins: &origins, cache, patience }).await
+        let places = &self.cache.path().join("places");
+        would_change(Question { kept: &kept, origins: &origins, cache, places, patience }).await
     }
 }
 

@@ -192,7 +192,7 @@ impl Place {
                 leaks.push(format!("loop device {} on {file}", entry.file_name().display()));
             }
         }
-        for directory in ["servers", "scratch"] {
+        for directory in ["asking", "servers", "scratch"] {
             for entry in fs::read_dir(self.state().join(directory)).into_iter().flatten().flatten() {
                 leaks.push(format!("{}", entry.path().display()));
             }

@@ -17,7 +17,8 @@ use super::harness::{Place, wait_for};
 pub(crate) const SUCCEEDED: &str = "succeeded";
 const ENDS: [&str; 5] = [SUCCEEDED, "failed", "errored", "cancelled", "skipped"];
 /// Everything that may be in a state directory when no build is under way, but for published images.
-const STATE: [&str; 15] = [
+const STATE: [&str; 16] = [
+    "asking",
     "bases",
     "image-manager.db",
     "image-manager.db-wal",

@@ -31,6 +31,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(150);
 /// How long unmounting and removing files may take.
 const TREE_PATIENCE: Duration = Duration::from_mins(10);
+/// How long [`clean`] may take where nothing is mounted. Whoever gives up before leaves a thread at work on the files.
+pub(crate) const CLEANING: Duration = TREE_PATIENCE.saturating_add(PATIENCE.saturating_mul(2));
 
 /// What was taken away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

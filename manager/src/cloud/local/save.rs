@@ -1,6 +1,7 @@
 //! A stopped server's disk as one file, for the user. Until it is whole it is in the server's own directory, which
 //! the server's row in the ledger stands for, so that a killed manager leaves nothing; where the user's file is
-//! on another file system it is beside that one. Whatever ends the work early takes the half file with it.
+//! on another file system it is beside that one, with the server's name in its own. Whatever ends the work early takes the
+//! half file with it; beside the user's, the end of a manager that is killed does not.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,7 +25,7 @@ pub(super) async fn disk(
     image: (&Path, Format),
     to: &Path,
 ) -> Result<(), CloudError> {
-    let partial = PartialFile(place(home, to).map_err(|error| io_error("cannot write", to, &error))?);
+    let partial = place(home, to).map_err(|error| io_error("cannot write", to, &error))?;
     let disk = home.join(DISK);
     disk_file::refuse_data_file(&disk)
         .map_err(|refusal| images::corrupt(format!("disk {} {refusal}", disk.display())))?;
@@ -33,21 +34,26 @@ pub(super) async fn disk(
 }
 
 /// Where to write until it is whole. It is tried, for a rename does not cross mounts of one device either.
-fn place(home: &Path, to: &Path) -> io::Result<PathBuf> {
-    let (inside, beside) = (home.join(KEPT), images::part(to));
-    let empty = PartialFile(inside.clone());
-    File::create(&inside)?;
-    match fs::rename(&inside, &beside) {
-        Ok(()) => {
-            fs::remove_file(&beside)?;
-            Ok(inside)
-        }
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            drop(empty);
-            Ok(beside)
-        }
+fn place(home: &Path, to: &Path) -> io::Result<PartialFile> {
+    let inside = PartialFile(home.join(KEPT));
+    File::create(&inside.0)?;
+    let path = beside(home, to);
+    // Whatever has the name already is another's, and stays.
+    File::create_new(&path)?;
+    let beside = PartialFile(path);
+    match fs::rename(&inside.0, &beside.0) {
+        Ok(()) => Ok(inside),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(beside),
         Err(error) => Err(error),
     }
+}
+
+/// A file beside the user's that nobody else makes: the server's name has the build's id in it.
+fn beside(home: &Path, to: &Path) -> PathBuf {
+    let mut name = to.as_os_str().to_owned();
+    name.push(".");
+    name.push(home.file_name().unwrap_or_default());
+    images::part(Path::new(&name))
 }
 
 /// A file that goes with this value. Once it has been renamed there is none.
@@ -116,6 +122,24 @@ mod tests {
             let (cloud, server, home) = bench(state.path(), "exit 0");
             cloud.save_disk(&server, &place.path().join("disk")).await.unwrap();
             assert_eq!(names(place.path()), ["disk"], "{which}");
+            assert_eq!(names(&home), [""; 0], "{which}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_beside_the_file_already_stays() {
+        for (which, place) in places() {
+            let state = tempfile::tempdir().unwrap();
+            let (cloud, server, home) = bench(state.path(), "exit 0");
+            let (disk, theirs) = (place.path().join("disk"), place.path().join("disk.part"));
+            fs::write(&theirs, "theirs").unwrap();
+            cloud.save_disk(&server, &disk).await.unwrap();
+            assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs", "{which}");
+
+            let taken = beside(&home, &disk);
+            fs::write(&taken, "taken").unwrap();
+            assert!(cloud.save_disk(&server, &disk).await.is_err(), "{which}");
+            assert_eq!(fs::read_to_string(&taken).unwrap(), "taken", "{which}");
             assert_eq!(names(&home), [""; 0], "{which}");
         }
     }

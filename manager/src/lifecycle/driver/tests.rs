@@ -17,6 +17,7 @@ use crate::lifecycle::settings::files;
 use crate::lifecycle::{Manager, Parts, TriggerOptions};
 use crate::schedules;
 
+mod foreground;
 mod queued;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -63,6 +64,11 @@ impl Bench {
 
     /// The same with other schedules.
     async fn manager_with(&self, text: &str) -> Manager {
+        self.manager_that(text, true).await
+    }
+
+    /// The same, which serves or not.
+    async fn manager_that(&self, text: &str, serves: bool) -> Manager {
         let at = |name: &str| self.directory.path().join(name);
         let local = LocalCloud::new(LocalSettings::new(at("state"), "owner".to_owned())).unwrap();
         let gateway = GatewaySettings::default();
@@ -90,7 +96,7 @@ impl Bench {
             fingerprint: String::new(),
             clouds: BTreeMap::from([("local".to_owned(), Arc::new(local) as Arc<dyn Cloud>)]),
             schedules: schedules::parse(Path::new("schedules.toml"), text).unwrap(),
-            serves: true,
+            serves,
         });
         manager.remember_schedules().await.unwrap();
         manager

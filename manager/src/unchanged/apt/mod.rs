@@ -41,7 +41,7 @@ pub(super) async fn would_change(question: Question<'_>) -> Result<Answer, Doubt
         automatic: kept.file(AUTOMATIC).unwrap_or_default(),
     };
     let key = definition.key();
-    let root = Root::make(&definition, kept, Account::choose()?)?;
+    let root = Root::make(&definition, kept, Account::choose()?, question.places)?;
     cache::fetch(question.cache, &key, &root)?;
     let updated = ask(&root, "apt-get", &["-q", "update"], deadline).await?;
     said::updated(&updated)?;

@@ -77,8 +77,9 @@ impl Root {
         definition: &Definition<'_>,
         kept: &Kept,
         account: Option<Account>,
+        links: &Path,
     ) -> Result<Self, Doubt> {
-        let root = Self(Place::make("image-manager-apt-", account)?);
+        let root = Self(Place::make(links, "image-manager-apt-", account)?);
         let place = &root.0;
         let directories = [
             "etc",

@@ -67,7 +67,7 @@ pub(super) async fn would_change(question: Question<'_>) -> Result<Answer, Doubt
     let arch = packages::architecture(&installed)?;
     let variables = variables::of(kept, arch)?;
     let repositories = repositories::of(kept, &variables, question.origins)?;
-    let place = Place::make("image-manager-dnf-", Account::choose()?)?;
+    let place = Place::make(question.places, "image-manager-dnf-", Account::choose()?)?;
     let root = ["root", "root/etc", "root/etc/dnf", "root/etc/dnf/modules.d"];
     for directory in root.into_iter().chain(["keys", "cache", "persist", "log", "none", "tmp"]) {
         place.directory(directory)?;

@@ -62,7 +62,8 @@ async fn ask_of(image: &Image, packages: &[Listed<'_>]) -> Result<Answer, Doubt>
     let kept = Kept::new(Family::Rpm, image.files.clone(), packages).unwrap();
     let origins = Origins::of_distributions().and(&image.address);
     let (cache, patience) = (&image.cache.path().join("answers"), image.patience);
-    would_change(Question { kept: &kept, origins: &origins, cache, patience }).await
+    let places = &image.cache.path().join("places");
+    would_change(Question { kept: &kept, origins: &origins, cache, places, patience }).await
 }
 
 #[tokio::test]
