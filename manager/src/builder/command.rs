@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{BuilderError, Order, bases, containers, inputs, view};
+use super::{BuilderError, Order, bases, containers, inputs, proxies, view};
 use crate::reason::Reason;
 
 /// The first process in the build's namespaces.
@@ -20,9 +20,6 @@ pub(super) const MARKER: &str = "image-manager-build=";
 
 /// Where DIB's tools are looked for, after DIB's own directory.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// All that a build may see of the manager's environment.
-const PASSED_ON: [&str; 6] =
-    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// Where things are in a scratch directory.
 #[derive(Debug, Clone)]
@@ -143,7 +140,7 @@ pub(crate) fn marked(build_id: &str, program: &Path) -> Command {
         .arg(program)
         .env_clear()
         .env("PATH", SYSTEM_PATH)
-        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(proxies::PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .process_group(0)
         .kill_on_drop(true);
     command
@@ -181,7 +178,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
     // Later ones win: first what a schedule may change, then the schedule, then what it may not.
     let set = |name: &str, value: &OsStr| (OsString::from(name), value.to_owned());
     let mut variables: Vec<_> =
-        PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+        proxies::PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
     variables.push(set("LANG", "C.UTF-8".as_ref()));
     variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
     // Without the archive's key debootstrap would only warn, and take whatever a mirror gives it.

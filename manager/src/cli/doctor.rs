@@ -9,6 +9,7 @@ use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
 use super::host::settings;
 use super::text::{self, Screen, Style, line};
+use crate::builder::remark_on_passwords;
 use crate::cloud::CloudKind;
 use crate::lifecycle::Settings;
 use crate::readiness::{self, Definition, Finding};
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     let style = Style::of_stdout();
     let mut out = Screen::default();
     show(&mut out, &findings.iter().collect::<Vec<_>>(), style);
-    for remark in CloudKind::ALL.iter().filter_map(|kind| (kind.remark)()) {
+    for remark in CloudKind::ALL.iter().filter_map(|kind| (kind.remark)()).chain(remark_on_passwords()) {
         line!(out, "  ", style.dim("i"), " ", remark);
     }
     out.blank();
