@@ -19,8 +19,7 @@ pub(super) fn keep_logs(text: &str) -> Result<KeepLogs, String> {
         return Ok(KeepLogs(None));
     }
     let time = humantime::parse_duration(text);
-    time.map(|time| KeepLogs(Some(time)))
-        .map_err(|_| "expected a time such as 90d, or forever".to_owned())
+    time.map(|time| KeepLogs(Some(time))).map_err(|_| "expected a time such as 90d, or forever".to_owned())
 }
 
 pub(super) fn logs_room(text: &str) -> Result<LogsRoom, String> {
