@@ -71,3 +71,16 @@ pub(super) fn patience(text: &str) -> Result<Duration, String> {
         Err(_) => Err("expected a time such as 30s or 2m".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_time_is_answered_with_what_is_one() {
+        assert_eq!(grace("forever").unwrap_err(), "expected a time such as 90s or 2h, or 0");
+        assert_eq!(lifetime("never").unwrap_err(), "expected a time such as 90d or 12h");
+        assert_eq!(patience("soon").unwrap_err(), "expected a time such as 30s or 2m");
+        assert_eq!(keep_logs("always").unwrap_err(), "expected a time such as 90d, or forever");
+    }
+}
