@@ -102,8 +102,9 @@ fn missing_program(program: &Path) -> String {
     let home = program.ancestors().nth(2).filter(|home| home.is_absolute() && home.parent().is_some());
     let home = home.unwrap_or(Path::new("/opt/image-manager/dib")).display();
     format!(
-        "disk-image-builder is not installed: {} cannot be executed. Install it with `setup/install build` (of the package: \
-         `/usr/share/image-manager/setup/install build`), or with: python3 -m venv {home} && {home}/bin/pip install diskimage-builder setuptools; or name it with --dib",
+        "disk-image-builder is not installed: {} cannot be executed. Install it with `setup/install build` (of the \
+         package: `/usr/share/image-manager/setup/install build`), or with: python3 -m venv {home} && \
+         {home}/bin/pip install diskimage-builder setuptools; or name it with --dib",
         program.display()
     )
 }

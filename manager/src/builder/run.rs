@@ -183,6 +183,8 @@ impl<'a> Build<'a> {
         events: &'a (dyn Fn(Event) + Send + Sync),
     ) -> Self {
         let now = Instant::now();
+        let proxies = proxies::secrets();
+        let masked: Vec<_> = order.inputs.secrets.iter().chain(&proxies).cloned().collect();
         Self {
             order,
             limits,
@@ -192,7 +194,7 @@ impl<'a> Build<'a> {
             layout,
             room: Watch::start(&layout.root),
             log,
-            lines: Lines::masked(Masks::of(&[order.inputs.secrets.as_slice(), &proxies::secrets()].concat())),
+            lines: Lines::masked(Masks::of(&masked)),
             tail: Tail::default(),
             reader: LogReader::new(&order.phase_weights).with_elements_path(&order.elements_path),
             shown: (-1.0, String::new()),

@@ -111,7 +111,8 @@ it after a history was lost, or restored from an older copy.";
 pub(super) const TOKEN: &str = "\
 Examples:
   image-manager token create ci --role operator --expires 90d --state /var/lib/image-manager
-  umask 077; image-manager token create prometheus --role viewer --state /var/lib/image-manager > token
+  umask 077
+  image-manager token create prometheus --role viewer --state /var/lib/image-manager > token
   image-manager token list
   image-manager token revoke ci
 
