@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use image_manager_proto::counted;
 use prost_types::Timestamp;
 
 /// The variable that makes time go faster.
@@ -17,6 +18,13 @@ const VARIABLE: &str = "IMAGE_MANAGER_TEST_CLOCK";
 const FASTEST: u32 = 86_400;
 /// What is done again and again is not done more often than this.
 const SHORTEST: Duration = Duration::from_millis(250);
+
+/// In seconds.
+pub(crate) const MINUTE: u64 = 60;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const DAY: u64 = 24 * HOUR;
+/// From where on a duration is told in days.
+pub(crate) const TWO_DAYS: u64 = 2 * DAY;
 
 /// A clock that goes faster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +46,17 @@ impl Fast {
         TimeDelta::try_milliseconds(passed)
             .and_then(|passed| self.start.checked_add_signed(passed))
             .unwrap_or(real)
+    }
+}
+
+/// Seconds in the unit that suits them, which is that in which `operator::when::took` begins.
+pub(crate) fn about(seconds: i64) -> String {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    match seconds {
+        0..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => format!("{} min", seconds / MINUTE),
+        HOUR..TWO_DAYS => format!("{} h", seconds / HOUR),
+        _ => counted(seconds / DAY, "day"),
     }
 }
 

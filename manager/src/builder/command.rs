@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{BuilderError, Order, bases, containers, inputs, view};
+use super::{BuilderError, Order, bases, containers, inputs, proxies, view};
 use crate::reason::Reason;
 
 /// The first process in the build's namespaces.
@@ -20,9 +20,6 @@ pub(super) const MARKER: &str = "image-manager-build=";
 
 /// Where DIB's tools are looked for, after DIB's own directory.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// All that a build may see of the manager's environment.
-const PASSED_ON: [&str; 6] =
-    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// Where things are in a scratch directory.
 #[derive(Debug, Clone)]
@@ -105,8 +102,9 @@ fn missing_program(program: &Path) -> String {
     let home = program.ancestors().nth(2).filter(|home| home.is_absolute() && home.parent().is_some());
     let home = home.unwrap_or(Path::new("/opt/image-manager/dib")).display();
     format!(
-        "disk-image-builder is not installed: {} cannot be executed. Install it with setup/install, or with: \
-         python3 -m venv {home} && {home}/bin/pip install diskimage-builder setuptools; or name it with --dib",
+        "disk-image-builder is not installed: {} cannot be executed. Install it with `setup/install build` (of the \
+         package: `/usr/share/image-manager/setup/install build`), or with: python3 -m venv {home} && \
+         {home}/bin/pip install diskimage-builder setuptools; or name it with --dib",
         program.display()
     )
 }
@@ -143,7 +141,7 @@ pub(crate) fn marked(build_id: &str, program: &Path) -> Command {
         .arg(program)
         .env_clear()
         .env("PATH", SYSTEM_PATH)
-        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(proxies::PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .process_group(0)
         .kill_on_drop(true);
     command
@@ -181,7 +179,7 @@ fn environment(order: &Order, layout: &Layout) -> std::io::Result<Vec<(OsString,
     // Later ones win: first what a schedule may change, then the schedule, then what it may not.
     let set = |name: &str, value: &OsStr| (OsString::from(name), value.to_owned());
     let mut variables: Vec<_> =
-        PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+        proxies::PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
     variables.push(set("LANG", "C.UTF-8".as_ref()));
     variables.push(set("DIB_DEBUG_TRACE", "0".as_ref()));
     // Without the archive's key debootstrap would only warn, and take whatever a mirror gives it.

@@ -16,7 +16,7 @@ use super::log_reader::LogReader;
 use super::masking::Masks;
 use super::output::{BuildLog, Lines, LogError, Tail};
 use super::room::Watch;
-use super::{Artifact, BuilderError, Event, Order, bases, command, containers, inputs};
+use super::{Artifact, BuilderError, Event, Order, bases, command, containers, inputs, proxies};
 use crate::reason::Reason;
 
 mod ending;
@@ -183,6 +183,8 @@ impl<'a> Build<'a> {
         events: &'a (dyn Fn(Event) + Send + Sync),
     ) -> Self {
         let now = Instant::now();
+        let proxies = proxies::secrets();
+        let masked: Vec<_> = order.inputs.secrets.iter().chain(&proxies).cloned().collect();
         Self {
             order,
             limits,
@@ -192,7 +194,7 @@ impl<'a> Build<'a> {
             layout,
             room: Watch::start(&layout.root),
             log,
-            lines: Lines::masked(Masks::of(&order.inputs.secrets)),
+            lines: Lines::masked(Masks::of(&masked)),
             tail: Tail::default(),
             reader: LogReader::new(&order.phase_weights).with_elements_path(&order.elements_path),
             shown: (-1.0, String::new()),

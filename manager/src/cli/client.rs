@@ -25,6 +25,9 @@ const ANSWER_TO_CHANGE: Duration = Duration::from_mins(15);
 /// The same where it may have to copy an image first, in several clouds at once.
 const ANSWER_TO_PROMOTION: Duration = Duration::from_hours(7);
 
+/// Longest answer, in bytes: a long list of builds with their evidence is more than the 4 MiB that are taken by default.
+const ANSWER_LIMIT: usize = 64 << 20;
+
 /// A connection to a manager; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -48,7 +51,8 @@ impl Client {
         let channel = endpoint.connect().await.map_err(|error| {
             Trouble::errored(format!("the manager at {operator} does not answer: {error}"))
         })?;
-        Ok(Self { inner: ImageManagerClient::new(channel), bearer })
+        let inner = ImageManagerClient::new(channel).max_decoding_message_size(ANSWER_LIMIT);
+        Ok(Self { inner, bearer })
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

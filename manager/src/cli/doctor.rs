@@ -9,6 +9,7 @@ use super::Exit;
 use super::arguments::{DoctorArguments, HostArguments};
 use super::host::settings;
 use super::text::{self, Screen, Style, line};
+use crate::builder::remark_on_passwords;
 use crate::cloud::CloudKind;
 use crate::lifecycle::Settings;
 use crate::readiness::{self, Definition, Finding};
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
     let style = Style::of_stdout();
     let mut out = Screen::default();
     show(&mut out, &findings.iter().collect::<Vec<_>>(), style);
-    for remark in CloudKind::ALL.iter().filter_map(|kind| (kind.remark)()) {
+    for remark in CloudKind::ALL.iter().filter_map(|kind| (kind.remark)()).chain(remark_on_passwords()) {
         line!(out, "  ", style.dim("i"), " ", remark);
     }
     out.blank();
@@ -37,8 +38,8 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Exit {
         line!(
             out,
             format_args!(
-                "{lacks} of {} {are} missing or wrong; in a checkout, `setup/install build` installs what every \
-                 build needs",
+                "{lacks} of {} {are} missing or wrong; `setup/install build` in a checkout, or \
+                 `/usr/share/image-manager/setup/install build` of the package, installs what every build needs",
                 findings.len()
             )
         );
@@ -62,7 +63,10 @@ fn findings(host: &HostArguments, settings: &Settings) -> Vec<Finding> {
                 readiness::findings(&Schedules::none(path), &Definition::default(), settings, &everything);
             findings.push(match error.reason {
                 LoadErrorReason::Invalid { .. } => unusable("has mistakes"),
-                LoadErrorReason::Unreadable(error) => unusable(&format!("cannot read it: {error}")),
+                LoadErrorReason::Unreadable(error) => {
+                    let mend = "name it with --schedules FILE or IMAGE_MANAGER_SCHEDULES".to_owned();
+                    Finding::bad(path.display().to_string(), format!("cannot read it: {error}"), mend)
+                }
                 reason => unusable(&reason.to_string()),
             });
             return findings;

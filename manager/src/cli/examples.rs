@@ -6,7 +6,7 @@ Examples:
   image-manager serve
   image-manager serve --operator 192.0.2.10:8080 --api-token-file /etc/image-manager/token
 
-SIGHUP reads the schedules again; SIGTERM stops the manager cleanly. Every flag has an environment variable: see
+SIGHUP reads the schedules again; SIGTERM stops the manager cleanly. Every flag has an environment variable: see \
 config.env.example. docs/operations.md describes a systemd unit, backups, upgrades and first aid.";
 
 /// For `run`.
@@ -17,7 +17,7 @@ Examples:
 
 A build that would make what the last one made is skipped if the schedule says so (`skip`); --force builds it.
 
-Exit code: 0 passed or skipped, 1 the image failed, 2 errored or something prevents the build, 64 wrong usage or
+Exit code: 0 passed or skipped, 1 the image failed, 2 errored or something prevents the build, 64 wrong usage or \
 configuration, 130 cancelled. docs/exit-codes.md says more.";
 
 /// For `check`.
@@ -64,7 +64,7 @@ Examples:
   image-manager report --since 7d
   image-manager report --schedule debian --since 365d --format html > debian.html
 
-A cancelled build counts neither for nor against an image, and an errored one says nothing about it: the success
+A cancelled build counts neither for nor against an image, and an errored one says nothing about it: the success \
 rate is passed / (passed + failed). docs/json.md has every key of the JSON.";
 
 /// For `compare`.
@@ -104,14 +104,15 @@ Examples:
   image-manager sweep --cloud mycloud
   image-manager sweep --cloud local
 
-A manager removes by itself what is in its history. This verb finds the rest by the owner that it is marked with: use
+A manager removes by itself what is in its history. This verb finds the rest by the owner that it is marked with: use \
 it after a history was lost, or restored from an older copy.";
 
 /// For `token`.
 pub(super) const TOKEN: &str = "\
 Examples:
-  image-manager token create ci --role operator --expires 90d
-  image-manager token create prometheus --role viewer > /etc/prometheus/image-manager-token
+  image-manager token create ci --role operator --expires 90d --state /var/lib/image-manager
+  umask 077
+  image-manager token create prometheus --role viewer --state /var/lib/image-manager > token
   image-manager token list
   image-manager token revoke ci
 
@@ -123,7 +124,7 @@ Examples:
   image-manager login
   image-manager login --role viewer
 
-Root's own browser on this host needs no link. A browser that runs as another user, or that reaches this host through
+Root's own browser on this host needs no link. A browser that runs as another user, or that reaches this host through \
 a tunnel, does. docs/operations.md says more.";
 
 /// For `audit`.
@@ -162,8 +163,8 @@ Examples:
   image-manager verify debian-12-stable
   image-manager images
 
-Nothing is built, and the image is only read. A failure takes the name from it
-only if the schedule says on_failure = \"rollback\". `images` says when each
+Nothing is built, and the image is only read. A failure takes the name from it \
+only if the schedule says on_failure = \"rollback\". `images` says when each \
 image was last verified. Exit codes are those of `run`.";
 
 /// For `rollback`.

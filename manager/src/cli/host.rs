@@ -94,7 +94,8 @@ fn find_agent() -> PathBuf {
     let name = "image-manager-agent";
     let installed = above_program(2).map(|prefix| prefix.join("lib/image-manager").join(name));
     // Before what lies beside a debug build, which is a dynamic agent.
-    let checkout = above_program(2).map(|target| target.join("x86_64-unknown-linux-gnu/agent").join(name));
+    let directory = format!("{}-unknown-linux-gnu/agent", std::env::consts::ARCH);
+    let checkout = above_program(2).map(|target| target.join(directory).join(name));
     let beside = above_program(1).map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
     [installed, checkout].into_iter().flatten().find(|path| path.exists()).unwrap_or(beside)
 }

@@ -11,7 +11,8 @@ use crate::operator::Role;
 pub(crate) async fn run(arguments: LoginArguments) -> Outcome {
     let Answering::Manager { mut client, url } = find(&arguments.serving, false).await? else {
         return Err(Trouble::usage(format!(
-            "no manager serves the state directory {}: start `image-manager serve` first",
+            "no manager serves the state directory {}: start `image-manager serve` first, or name another one with \
+             --state",
             arguments.serving.state.state.display()
         )));
     };

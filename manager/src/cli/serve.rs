@@ -20,6 +20,7 @@ use super::logging::LogFormat;
 use super::reload::Reloader;
 use super::signals::Signals;
 use super::{Exit, Outcome, Trouble, logging, text, webhook};
+use crate::builder::remark_on_passwords;
 use crate::clock;
 use crate::history::HistoryError;
 use crate::lifecycle::{Manager, Retention, start_retention};
@@ -63,6 +64,9 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     tell_where(arguments, operator);
     for lack in lacks {
         tracing::error!("{lack}");
+    }
+    if let Some(remark) = remark_on_passwords() {
+        tracing::warn!("{remark}");
     }
     let builds = Builds::Served(usize::from(arguments.concurrent_builds));
     let instance = Instance::open(&arguments.host, &lock, schedules, &|_| true, gateway, builds).await?;

@@ -25,7 +25,8 @@ pub(super) async fn manager(arguments: &ServingArguments) -> Result<(Client, Str
     match find(arguments, false).await? {
         Answering::Manager { client, url } => Ok((client, url)),
         Answering::History(..) => Err(Trouble::errored(format!(
-            "no manager serves the state directory {}: start `image-manager serve`",
+            "no manager serves the state directory {}: start `image-manager serve`, or name another one \
+             with --state",
             arguments.state.state.display()
         ))),
     }
@@ -37,7 +38,8 @@ pub(super) async fn find(arguments: &ServingArguments, make: bool) -> Result<Ans
     let path = directory.join("image-manager.db");
     if !make && !directory.is_dir() {
         return Err(Trouble::usage(format!(
-            "there is no state directory {}: name it with --state, or start `image-manager serve` first",
+            "there is no state directory {}: name that of the manager with --state or IMAGE_MANAGER_STATE (the \
+             service's is /var/lib/image-manager), or start `image-manager serve` first",
             directory.display()
         )));
     }

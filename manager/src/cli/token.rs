@@ -1,5 +1,7 @@
 //! `image-manager token`: the tokens that operators bring.
 
+use std::ffi::OsString;
+
 use image_manager_proto::v1;
 
 use super::arguments::{
@@ -24,7 +26,9 @@ pub(crate) async fn run(arguments: TokenArguments) -> Outcome {
 
 async fn create(arguments: CreateTokenArguments) -> Outcome {
     let role = Role::from(arguments.role);
-    let text = match find(&arguments.serving, true).await? {
+    // A directory that nobody named would be no manager's, and so would be the token.
+    let named = std::env::var_os("IMAGE_MANAGER_STATE").is_some() || is_named(std::env::args_os());
+    let text = match find(&arguments.serving, named).await? {
         Answering::Manager { mut client, .. } => {
             let lifetime = arguments.expires.map(prost_types::Duration::try_from).transpose();
             let request = v1::CreateTokenRequest {
@@ -46,6 +50,11 @@ async fn create(arguments: CreateTokenArguments) -> Outcome {
         arguments.name
     ));
     Ok(Exit::Done)
+}
+
+/// Whether one of these arguments of the program names a state directory.
+fn is_named(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.any(|argument| argument == "--state" || argument.as_encoded_bytes().starts_with(b"--state="))
 }
 
 async fn revoke(arguments: RevokeTokenArguments) -> Outcome {
@@ -137,6 +146,15 @@ fn separated(tokens: &[v1::Token]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_state_directory_that_was_named_is_made() {
+        let named = |arguments: &[&str]| is_named(arguments.iter().map(OsString::from));
+        for arguments in [["create", "--state", "state"].as_slice(), &["create", "--state=state"]] {
+            assert!(named(arguments), "{arguments:?}");
+        }
+        assert!(!named(&["create", "--role", "viewer", "state"]));
+    }
 
     #[test]
     fn the_token_of_the_file_is_listed_while_a_manager_takes_it() {

@@ -3,9 +3,12 @@
 use std::time::SystemTime;
 
 use image_manager_proto::v1::{
-    AgentMessage, CheckOutcome, CheckRequest, Heartbeat, Hello, ManagerMessage, RebootAllowed, Report,
-    ReportAccepted, Welcome, agent_message, manager_message,
+    AgentMessage, CheckOutcome, CheckRequest, CheckResult, Heartbeat, Hello, ManagerMessage, RebootAllowed,
+    Report, ReportAccepted, Welcome, agent_message, manager_message,
 };
+use prost::Message as _;
+use prost_types::value::Kind as Seen;
+use prost_types::{Struct, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tonic::{Status, Streaming};
@@ -17,6 +20,11 @@ use super::{AgentEvent, Claimant, Gateway, GatewaySettings, TokenHash};
 const TEXT: usize = 1024;
 /// Most paths of a removal that are kept.
 const PATHS: usize = 64;
+/// Largest observations of one check as they are sent, in bytes. An honest agent keeps them to 12 KiB before they are
+/// encoded (`agent/src/checks/observations.rs`), which is less than 18 KiB afterwards.
+const OBSERVATIONS: usize = 32 << 10;
+/// Most values in them: each takes far more memory here than on its way. An honest agent sends some 1500.
+const VALUES: usize = 2048;
 
 type Outgoing = mpsc::Sender<Result<ManagerMessage, Status>>;
 
@@ -168,10 +176,8 @@ impl Conversation {
         match kind {
             Some(Kind::Heartbeat(_)) => Ok(()),
             Some(Kind::CheckResult(mut result)) => {
+                self.check_result(&result)?;
                 clean(&mut result.summary);
-                if !self.was_requested(&result.name) {
-                    return refuse(format!("a result for the check {:?} that nobody asked for", result.name));
-                }
                 self.tell(AgentEvent::Result(result)).await
             }
             Some(Kind::Report(mut report)) => {
@@ -211,21 +217,33 @@ impl Conversation {
         self.slot.expectation.checks.iter().any(|check| check.name == name)
     }
 
-    /// A report speaks for every requested check, with an outcome.
+    /// A result is that of a requested check, with observations that an honest agent may have.
+    fn check_result(&self, result: &CheckResult) -> Result<(), End> {
+        if !self.was_requested(&result.name) {
+            return refuse(format!("a result for the check {:?} that nobody asked for", result.name));
+        }
+        match &result.observations {
+            Some(seen) if seen.encoded_len() > OBSERVATIONS || values(seen) > VALUES => {
+                refuse(format!("a result for the check {:?} with more observations than may be", result.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A report speaks for every requested check once, with an outcome, and for nothing else.
     fn check_report(&self, report: &Report) -> Result<(), End> {
+        report.results.iter().try_for_each(|result| self.check_result(result))?;
         for check in &self.slot.expectation.checks {
-            let spoken = report
-                .results
-                .iter()
-                .any(|result| result.name == check.name && result.outcome() != CheckOutcome::Unspecified);
-            if !spoken {
-                return refuse(format!("a report without a result for the check {:?}", check.name));
+            let spoken: Vec<_> = report.results.iter().filter(|result| result.name == check.name).collect();
+            match spoken.as_slice() {
+                [one] if one.outcome() != CheckOutcome::Unspecified => {}
+                [] | [_] => {
+                    return refuse(format!("a report without a result for the check {:?}", check.name));
+                }
+                _ => return refuse(format!("a report with several results for the check {:?}", check.name)),
             }
         }
-        match report.results.iter().find(|result| !self.was_requested(&result.name)) {
-            Some(extra) => refuse(format!("a report on the check {:?} that nobody asked for", extra.name)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn tell(&self, event: AgentEvent) -> Result<(), End> {
@@ -257,7 +275,22 @@ pub(super) fn message(kind: manager_message::Kind) -> ManagerMessage {
     ManagerMessage { kind: Some(kind) }
 }
 
-fn refuse(what: String) -> Result<(), End> {
+/// How many values an object has, at any depth.
+fn values(object: &Struct) -> usize {
+    object.fields.values().map(values_in).sum()
+}
+
+fn values_in(value: &Value) -> usize {
+    match &value.kind {
+        Some(Seen::StructValue(object)) => 1 + values(object),
+        Some(Seen::ListValue(list)) => 1 + list.values.iter().map(values_in).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// What is refused may quote the agent.
+fn refuse(mut what: String) -> Result<(), End> {
+    clean(&mut what);
     Err(End::Refused(Status::invalid_argument(what)))
 }
 

@@ -33,9 +33,10 @@ pub use certificate::{Certificate, CertificateError};
 pub use claim::{Claimant, Conflict, Contest};
 pub use token::{Token, TokenHash};
 
-/// Events of one session that may wait for their reader.
-const EVENTS: usize = 64;
-/// Longest message that an agent may send, in bytes.
+/// Events of one session that may wait for their reader. Each may be a report of the longest kind.
+const EVENTS: usize = 8;
+/// Longest message that an agent may send, in bytes: a report on 64 checks, each with all the observations that an
+/// honest agent sends.
 pub const MESSAGE_LIMIT: usize = 1 << 20;
 
 /// Most messages of one session, heartbeats not counted. An honest agent sends some thirty, and repeats them
@@ -91,7 +92,7 @@ pub enum AgentEvent {
     Result(v1::CheckResult),
     /// Its last word. The agent hears ReportAccepted when `accept` is fired, after the commit.
     Report {
-        /// The report; it has a result for each requested check.
+        /// The report; it has one result for each requested check.
         report: v1::Report,
         /// To be fired once the report is committed.
         accept: oneshot::Sender<()>,

@@ -33,7 +33,13 @@ impl CurrentSchedules {
     /// The schedule with this name.
     pub(super) fn get(&self, name: &str) -> Result<Schedule, TriggerError> {
         let schedules = self.all();
-        schedules.get(name).cloned().ok_or_else(|| TriggerError::NoSchedule(schedules.no_schedule(name)))
+        schedules.get(name).cloned().ok_or_else(|| {
+            let mut why = schedules.no_schedule(name);
+            if self.refused().is_some() {
+                why += " (the file has changed and is not in use: `image-manager status` says why)";
+            }
+            TriggerError::NoSchedule(why)
+        })
     }
 
     /// What follows the end of a schedule's build; nothing where it is in the file no more. In the foreground nothing
@@ -78,5 +84,19 @@ impl CurrentSchedules {
     /// Says whether the file as it is now is used.
     pub(super) fn refuse(&self, why: Option<String>) {
         *self.refused.write().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_is_missing_may_be_in_a_file_that_is_not_in_use() {
+        let schedules = CurrentSchedules::new(Schedules::none("schedules.toml".as_ref()), true);
+        let said = || schedules.get("new").unwrap_err().to_string();
+        assert_eq!(said(), "no schedule \"new\": there are none");
+        schedules.refuse(Some("it has mistakes".to_owned()));
+        assert!(said().contains("the file has changed and is not in use"), "{}", said());
     }
 }

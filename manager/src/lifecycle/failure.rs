@@ -9,6 +9,9 @@ use crate::reason::Reason;
 
 /// Longest evidence that is kept, in bytes; of a longer one the end stays, where the reason is.
 const EVIDENCE_LIMIT: usize = 32 * 1024;
+/// Longest message that is kept, in bytes; of a longer one the beginning stays. It may quote a guest or a cloud, and
+/// is in every list of builds.
+const MESSAGE_LIMIT: usize = 8 * 1024;
 
 /// A build did not pass: why, and what proves it.
 #[derive(Debug, Clone)]
@@ -22,9 +25,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure without evidence.
+    /// A failure without evidence, and with the first 8 KiB of the message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), evidence: String::new() }
+        Self { reason, message: beginning_of(message.into()), evidence: String::new() }
     }
 
     /// Somebody ended the build.
@@ -57,11 +60,17 @@ impl Failure {
         v1::Failure {
             reason: self.reason.word().to_owned(),
             stage: stage.to_owned(),
-            message: self.message.clone(),
+            // It may have got longer since.
+            message: beginning_of(self.message.clone()),
             evidence: self.evidence.clone(),
             hint: self.reason.hint().to_owned(),
         }
     }
+}
+
+fn beginning_of(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));
+    message
 }
 
 /// The last bytes of a text, at most so many.
@@ -101,5 +110,16 @@ mod tests {
         let failure = Failure::new(Reason::AgentLost, "y").with_evidence(long);
         assert!(failure.evidence.len() <= EVIDENCE_LIMIT);
         assert!(failure.evidence.ends_with("the reason"));
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_message_stays() {
+        let long = format!("the reason: x{}", "é".repeat(MESSAGE_LIMIT));
+        let mut failure = Failure::new(Reason::AgentLost, long.clone());
+        assert!(failure.message.len() <= MESSAGE_LIMIT, "{}", failure.message.len());
+        failure.message += &long;
+        let message = failure.to_message("verifying").message;
+        assert!(message.len() <= MESSAGE_LIMIT, "{}", message.len());
+        assert!(message.starts_with("the reason: xé"), "{message}");
     }
 }

@@ -6,14 +6,9 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 use image_manager_proto::counted;
 use prost_types::Timestamp;
 
-use crate::clock;
+use crate::clock::{self, DAY, HOUR, MINUTE, TWO_DAYS};
 
-/// In seconds.
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
-/// From where on a duration is told in days, and without its hours.
-const TWO_DAYS: u64 = 2 * DAY;
+/// From where on a duration is told without its hours.
 const TEN_DAYS: u64 = 10 * DAY;
 
 /// "2026-11-23 08:19:24Z", or "-".
@@ -25,24 +20,13 @@ pub(crate) fn exact(time: Option<&Timestamp>) -> String {
 /// "3 h ago", or empty.
 pub(crate) fn ago(time: Option<&Timestamp>) -> String {
     let Some(time) = time.and_then(clock::utc) else { return String::new() };
-    format!("{} ago", about((clock::now() - time).num_seconds()))
+    format!("{} ago", clock::about((clock::now() - time).num_seconds()))
 }
 
 /// "in 3 h", or empty.
 pub(crate) fn until(time: Option<&Timestamp>) -> String {
     let Some(time) = time.and_then(clock::utc) else { return String::new() };
-    format!("in {}", about((time - clock::now()).num_seconds()))
-}
-
-/// Seconds in the unit that suits them, which is that in which [`took`] begins.
-fn about(seconds: i64) -> String {
-    let seconds = u64::try_from(seconds).unwrap_or(0);
-    match seconds {
-        0..MINUTE => format!("{seconds} s"),
-        MINUTE..HOUR => format!("{} min", seconds / MINUTE),
-        HOUR..TWO_DAYS => format!("{} h", seconds / HOUR),
-        _ => counted(seconds / DAY, "day"),
-    }
+    format!("in {}", clock::about((time - clock::now()).num_seconds()))
 }
 
 /// "2026-11-23 08:19:24Z (3 h ago)", or "-".

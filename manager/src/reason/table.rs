@@ -78,8 +78,8 @@ reasons! {
     Host {
         DibMissing = "dib_missing",
             "A program or a key that the build needs is not installed on this host.",
-            "Install it as the message says, or with `setup/install build`. `image-manager doctor` lists what is \
-             missing.";
+            "Install it as the message says, or with `setup/install build` (of the package: \
+             `/usr/share/image-manager/setup/install build`). `image-manager doctor` lists what is missing.";
         DibHookUnexplained = "dib_hook_unexplained",
             "A script of an element failed for no known cause, though nothing in the definition has changed since a build \
              passed.",

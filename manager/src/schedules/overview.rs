@@ -1,12 +1,12 @@
 //! What `image-manager check` shows of a file without mistakes.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::planner::{next_fires, next_reverify};
 use super::values::{Schedule, Schedules};
+use crate::clock;
 
 /// Fire times that are shown of each schedule.
 const FIRES_SHOWN: usize = 3;
@@ -50,7 +50,7 @@ fn rows_of(schedule: &Schedule, now: DateTime<Utc>) -> Vec<[String; 5]> {
     };
     let told = |fire: DateTime<Utc>| {
         let local = fire.with_timezone(&schedule.timezone).format("%a %Y-%m-%d %H:%M:%S %Z");
-        format!("{local} ({})", relative(fire, now))
+        format!("{local} (in {})", clock::about((fire - now).num_seconds()))
     };
     let mut fires = next_fires(schedule, now, FIRES_SHOWN).into_iter().map(told);
     let mut rows = vec![[
@@ -67,12 +67,4 @@ fn rows_of(schedule: &Schedule, now: DateTime<Utc>) -> Vec<[String; 5]> {
         rows.push([String::new(), String::new(), entry, String::new(), next]);
     }
     rows
-}
-
-/// `in 2h 5m`; the two largest units will do.
-fn relative(fire: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let minutes = (fire - now).to_std().unwrap_or_default().as_secs().div_ceil(60);
-    let shown = humantime::format_duration(Duration::from_mins(minutes)).to_string();
-    let largest: Vec<&str> = shown.split(' ').take(2).collect();
-    format!("in {}", largest.join(" "))
 }

@@ -117,7 +117,7 @@ async fn what_cannot_be_ordered_is_refused_before_anything_is_made() {
     let program = std::mem::replace(&mut bench.order.program, nowhere);
     let error = bench.run_to_end().await.unwrap_err();
     assert_eq!(error.reason, Reason::DibMissing);
-    assert!(error.message.contains("setup/install, or"), "{error}");
+    assert!(error.message.contains("`setup/install build`"), "{error}");
     assert!(error.message.contains("-m venv /opt/no/dib && /opt/no/dib/bin/pip install"), "{error}");
     bench.order.program = program;
 

@@ -69,7 +69,7 @@ fn nobody_on_this_host_needs_a_token_and_root_needs_none() {
 #[test]
 fn roles_bound_what_a_token_may_do_and_the_trail_knows_who_did_it() {
     let place = Place::tiny("image.environment = { TINY_BUILD_SECONDS = \"300\" }");
-    let before = token(&place, "reader", "viewer", &[]);
+    let before = token(&place, "reader", "viewer", &["--state=state"]);
     let serving = place.serve();
     let operator = token(&place, "ci", "operator", &["--expires", "90d"]);
     let said = place.expect(&["token", "create", "ci", "--role", "admin"], 64);
@@ -272,7 +272,9 @@ fn elsewhere_than_on_loopback_some_token_is_enough() {
     let place = Place::tiny("");
     let said = place.expect(&["serve", "--operator", "0.0.0.0:0", "--gateway", "127.0.0.1:0"], 64);
     assert!(said.contains("image-manager token create"), "{said}");
-    let text = token(&place, "ci", "viewer", &[]);
+    let unnamed = place.expect(&["token", "create", "ci", "--role", "viewer"], 64);
+    assert!(unnamed.contains("there is no state directory") && unnamed.contains("--state"), "{unnamed}");
+    let text = token(&place, "ci", "viewer", &["--state=state"]);
     let serving = place.serve_with(&["--operator", "0.0.0.0:0"]);
     assert_eq!(curl(true, &serving, "/metrics", &[]).0, 401);
     assert_eq!(curl(true, &serving, "/metrics", &["-H", &bearer(&text)]).0, 200);

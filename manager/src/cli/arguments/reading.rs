@@ -12,7 +12,7 @@ use crate::cli::completions;
 pub(crate) enum ListFormat {
     /// For people
     Table,
-    /// A JSON list of builds
+    /// A JSON list
     Json,
     /// Comma-separated, with a header
     Csv,
@@ -45,7 +45,7 @@ pub(crate) struct HistoryArguments {
 pub(crate) enum OneFormat {
     /// For people
     Text,
-    /// One JSON object
+    /// For programs
     Json,
 }
 

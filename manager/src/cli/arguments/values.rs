@@ -19,8 +19,7 @@ pub(super) fn keep_logs(text: &str) -> Result<KeepLogs, String> {
         return Ok(KeepLogs(None));
     }
     let time = humantime::parse_duration(text);
-    time.map(|time| KeepLogs(Some(time)))
-        .map_err(|error| format!("{error}; expected a time such as 90d, or forever"))
+    time.map(|time| KeepLogs(Some(time))).map_err(|_| "expected a time such as 90d, or forever".to_owned())
 }
 
 pub(super) fn logs_room(text: &str) -> Result<LogsRoom, String> {
@@ -38,13 +37,13 @@ pub(super) fn grace(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time <= Duration::from_hours(24) => Ok(time),
         Ok(_) => Err("expected at most 24h".to_owned()),
-        Err(error) => Err(format!("{error}; expected a time such as 90s or 2h, or 0")),
+        Err(_) => Err("expected a time such as 90s or 2h, or 0".to_owned()),
     }
 }
 
 /// How long something is good for.
 pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; expected a time such as 90d or 12h"))
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 90d or 12h".to_owned())
 }
 
 /// A number within a range. clap's own says of a word only that it has an "invalid digit".
@@ -69,6 +68,19 @@ pub(super) fn patience(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if range.contains(&time) => Ok(time),
         Ok(_) => Err("expected 1s to 1h".to_owned()),
-        Err(error) => Err(format!("{error}; expected a time such as 30s or 2m")),
+        Err(_) => Err("expected a time such as 30s or 2m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_time_is_answered_with_what_is_one() {
+        assert_eq!(grace("forever").unwrap_err(), "expected a time such as 90s or 2h, or 0");
+        assert_eq!(lifetime("never").unwrap_err(), "expected a time such as 90d or 12h");
+        assert_eq!(patience("soon").unwrap_err(), "expected a time such as 30s or 2m");
+        assert_eq!(keep_logs("always").unwrap_err(), "expected a time such as 90d, or forever");
     }
 }

@@ -1,6 +1,8 @@
 //! Messages that are none, or too long; and what stands in those of the manager.
 
 use prost::bytes::BufMut as _;
+use prost_types::value::Kind as Seen;
+use prost_types::{ListValue, Struct, Value};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use super::super::MESSAGE_LIMIT;
@@ -87,6 +89,51 @@ async fn malformed_and_oversized_messages_end_their_own_stream_only() {
     honest.finish(&mut session).await;
     place.stop.cancel();
     place.wait_for_log("again: refused an agent: it did not send Hello times=2").await;
+}
+
+/// A result with these observations in a list.
+fn observed(seen: Vec<Seen>) -> CheckResult {
+    let values = seen.into_iter().map(|kind| Value { kind: Some(kind) }).collect();
+    let list = Value { kind: Some(Seen::ListValue(ListValue { values })) };
+    let observations = Struct { fields: [("seen".to_owned(), list)].into() };
+    CheckResult { observations: Some(observations), ..passed("disk") }
+}
+
+#[tokio::test]
+async fn results_that_no_honest_agent_has_end_its_stream() {
+    use agent_message::Kind::{CheckResult, Report};
+    let place = TestGateway::new(|_| {}).await;
+    let long = || observed(vec![Seen::StringValue("x".repeat(33 << 10))]);
+    let many = || observed(vec![Seen::NullValue(0); 2100]);
+    let report = |results: Vec<v1::CheckResult>| Report(v1::Report { results });
+    let endless = passed(&"x".repeat(1 << 19));
+    for (said, wrong) in [
+        (CheckResult(long()), "more observations"),
+        (CheckResult(many()), "more observations"),
+        (CheckResult(endless), "a result for the check"),
+        (report(vec![long()]), "more observations"),
+        (report(vec![many()]), "more observations"),
+        (report(vec![passed("disk"), passed("disk")]), "several results for the check \"disk\""),
+        (report(vec![passed("disk"), passed("dns")]), "\"dns\" that nobody asked for"),
+        (report(vec![]), "without a result for the check \"disk\""),
+    ] {
+        let (token, mut session) = place.session(vec![check("disk")]);
+        let agent = place.attach(token.expose(), "boot-1").await.unwrap();
+        admit(&mut session).await;
+        agent.say(said).await;
+        let AgentEvent::Detached { why, .. } = next(&mut session).await else { panic!("taken: {wrong}") };
+        assert!(why.contains("violated the protocol") && why.contains(wrong), "{wrong}: {why}");
+        assert!(why.len() < 2048, "{} bytes", why.len());
+    }
+    // As much as an honest agent may send of one check.
+    let (token, mut session) = place.session(vec![check("disk")]);
+    let agent = place.attach(token.expose(), "boot-1").await.unwrap();
+    admit(&mut session).await;
+    for most in [vec![Seen::StringValue("x".repeat(18 << 10))], vec![Seen::NumberValue(0.5); 1536]] {
+        agent.say(CheckResult(observed(most.clone()))).await;
+        let AgentEvent::Result(result) = next(&mut session).await else { panic!("not taken") };
+        assert_eq!(result, observed(most));
+    }
 }
 
 /// The agent is there before the cloud has told the server's id.

@@ -21,8 +21,8 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub enum AccessError {
     /// Not on loopback and without a token.
     #[error(
-        "--operator {0} is not a loopback address: give --api-token-file FILE too, first create a token with \
-         `image-manager token create NAME --role ROLE`, or use 127.0.0.1"
+        "--operator {0} is not a loopback address: create a token first with `image-manager token create NAME \
+         --role ROLE`, give --api-token-file FILE, or use 127.0.0.1"
     )]
     Open(SocketAddr),
     /// The token file cannot be read.

@@ -123,6 +123,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
     errored(&["run", "tiny", "--agent", "/nowhere/agent"], "agent_missing", "/nowhere/agent", "make agent"),
     errored(&["run", "tiny", "--dib", "/nowhere/dib"], "dib_missing", "/nowhere/dib", "--dib"),
     errored(
+        &["doctor", "--schedules", "nowhere.toml"],
+        "cannot read it",
+        "nowhere.toml",
+        "name it with --schedules FILE or IMAGE_MANAGER_SCHEDULES",
+    ),
+    errored(
         &["doctor", "--agent", "/nowhere/agent"],
         "✘ agent binary",
         "/nowhere/agent",
@@ -256,7 +262,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     wrong(
         &["status", "--state=nowhere"],
         "there is no state directory",
-        "nowhere",
+        "nowhere: name that of the manager",
         "start `image-manager serve` first",
     ),
     wrong(&["login", STATE], "no manager serves", "history", "start `image-manager serve` first"),

@@ -123,7 +123,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "a time such as 90d",
     ),
     wrong(
-        &["token", "create", "a b", "--role", "viewer"],
+        &["token", "create", "a b", "--role", "viewer", "--state=history"],
         "is not a name for a token",
         "\"a b\"",
         "characters a-z",
