@@ -111,6 +111,12 @@ impl ConsoleTail {
 
     /// The whole lines that came since the last call, without colours and empty lines.
     pub(super) async fn new_lines(&mut self) -> Vec<String> {
+        let length = tokio::fs::metadata(&self.path).await.map_or(0, |metadata| metadata.len());
+        if length < self.offset {
+            // Its middle was left out: what is new is at its end.
+            self.offset = length.saturating_sub(CHUNK);
+            self.partial.clear();
+        }
         let Ok(bytes) = read_from(&self.path, self.offset, CHUNK).await else { return Vec::new() };
         self.offset += bytes.len() as u64;
         self.partial.push_str(&String::from_utf8_lossy(&bytes));
@@ -175,6 +181,18 @@ mod tests {
         std::fs::write(&path, "one\ntwo\n\nthree\n").unwrap();
         assert_eq!(tail.new_lines().await, ["two", "three"]);
         assert_eq!(last_lines(&path, 2).await, "two\nthree");
+    }
+
+    #[tokio::test]
+    async fn a_console_that_became_shorter_is_followed_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        let mut tail = ConsoleTail::new(&path);
+        std::fs::write(&path, "a longer line\n").unwrap();
+        assert_eq!(tail.new_lines().await, ["a longer line"]);
+        std::fs::write(&path, "a\npanic\n").unwrap();
+        assert_eq!(tail.new_lines().await, ["a", "panic"]);
+        assert!(tail.new_lines().await.is_empty());
     }
 
     #[tokio::test]
