@@ -53,8 +53,16 @@ pub(super) enum Next {
 pub(super) fn after_answer(first: &Failure, answer: &ControlAnswer, now_ms: i64) -> Next {
     let ago = now_ms.saturating_sub(answer.at_ms);
     match answer.outcome {
-        ControlOutcome::Passed if ago <= WORKED => Next::Again,
+        ControlOutcome::Passed if (0..=WORKED).contains(&ago) => Next::Again,
         ControlOutcome::Failed => Next::End(cloud_at_fault(first, answer)),
+        ControlOutcome::Passed if ago < 0 => Next::End(noted(
+            first,
+            &format!(
+                "{}; but the clock has been set back since, so it is not known how long ago that was, and the image is \
+                 not blamed",
+                answer.detail
+            ),
+        )),
         ControlOutcome::Passed => Next::End(noted(
             first,
             &format!(
@@ -167,6 +175,9 @@ mod tests {
             late.message.contains("15 minutes ago") && late.message.contains("45 minutes from now"),
             "{late:?}"
         );
+        let back = end(&silent(""), &passed, -1);
+        assert_eq!(back.reason, Reason::AgentSilent);
+        assert!(back.message.contains("the clock has been set back"), "{back:?}");
     }
 
     #[test]

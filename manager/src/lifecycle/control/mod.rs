@@ -72,8 +72,9 @@ pub(super) async fn ask(trial: &mut Trial, first: Failure) -> Result<(Image, Str
 /// The answer of the last hour, else a new one; it is in the history with this handle.
 async fn question(trial: &Trial, first: &Failure) -> Result<(i64, ControlAnswer), Failure> {
     let (schedule, target) = (&trial.shared.schedule.name, &trial.target.name);
-    let since = clock::now().timestamp_millis().saturating_sub(HOUR_MS);
-    let mut earlier = trial.history().last_control(schedule, target, since).await?;
+    let now = clock::now().timestamp_millis();
+    let hour = now.saturating_sub(HOUR_MS)..=now;
+    let mut earlier = trial.history().last_control(schedule, target, hour).await?;
     if let Some(unknown) = earlier.as_mut().filter(|it| it.outcome == ControlOutcome::Unspecified) {
         unknown.outcome = ControlOutcome::Unknown;
         "another image was booted within the last hour, and its manager was killed before there was an answer"
