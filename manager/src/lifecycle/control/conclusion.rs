@@ -89,6 +89,19 @@ pub(super) fn after_second_boot(first: &Failure, answer: &ControlAnswer, second:
         .with_both([("the first boot", &first.evidence), ("the second boot", &second.evidence)])
 }
 
+/// What is written down when the one who asks is ended meanwhile: on request, that nothing came of it, so that the next one
+/// may ask at once. `None`: the manager stops, and the next manager ends the trial by what is known.
+pub(super) fn of_ended(failure: &Failure, asked_by: &str, at_ms: i64) -> Option<ControlAnswer> {
+    (failure.reason == Reason::Cancelled).then(|| ControlAnswer {
+        outcome: ControlOutcome::Unknown,
+        detail: "the build was cancelled before there was an answer".to_owned(),
+        evidence: String::new(),
+        image_of: None,
+        asked_by: asked_by.to_owned(),
+        at_ms,
+    })
+}
+
 /// How a trial ends whose manager was killed while another image was asked, by what is known.
 pub(in crate::lifecycle) fn of_record(record: &ControlRecord) -> Failure {
     let first = first_of(record);
@@ -188,6 +201,15 @@ mod tests {
         assert!(twice.evidence.contains("first") && twice.evidence.contains("second"), "{twice:?}");
         let other = Failure::new(Reason::ServerStopped, "stopped");
         assert_eq!(after_second_boot(&silent(""), &passed, other).reason, Reason::ServerStopped);
+    }
+
+    #[test]
+    fn a_question_that_is_cancelled_keeps_nobody_from_asking() {
+        let none = of_ended(&Failure::cancelled(), "b", 1).unwrap();
+        assert_eq!((none.outcome, none.asked_by.as_str(), none.at_ms), (ControlOutcome::Unknown, "b", 1));
+        assert!(none.detail.contains("cancelled"), "{none:?}");
+        let stops = Failure::new(Reason::Interrupted, "the manager was told to stop");
+        assert_eq!(of_ended(&stops, "b", 1), None);
     }
 
     #[test]

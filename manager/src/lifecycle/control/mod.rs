@@ -93,7 +93,18 @@ async fn question(trial: &Trial, first: &Failure) -> Result<(i64, ControlAnswer)
         return Ok((id, earlier));
     }
     tracing::info!(build = trial.shared.id, target, reason = first.reason.word(), "starting a control boot");
-    let answer = boot::ask(trial, first).await?;
+    let at_ms = clock::now().timestamp_millis();
+    let answer = match boot::ask(trial, first).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if let Some(none) = conclusion::of_ended(&failure, &trial.shared.id, at_ms)
+                && let Err(error) = trial.history().end_control(id, none).await
+            {
+                tracing::error!(build = trial.shared.id, "cannot write the history: {error}");
+            }
+            return Err(failure);
+        }
+    };
     trial.history().end_control(id, answer.clone()).await?;
     trial.tell().await;
     tracing::info!(build = trial.shared.id, target, "{}", answer.detail);
