@@ -85,7 +85,16 @@ pub(super) fn after_second_boot(first: &Failure, answer: &ControlAnswer, second:
         return second;
     }
     let message = format!("twice {}: {}; in between {}", first.reason, second.message, answer.detail);
-    Failure::new(Reason::ImageAtFault, message)
+    // The agent of another build's image may say anything of the network; that it came is seen.
+    let is_hearsay = first.reason == Reason::CheckInconclusive && answer.image_of.is_some();
+    let (reason, message) = if is_hearsay {
+        let why = "that is only that image's own word, and the manager's host did not see it work either: this image is \
+                   not blamed";
+        (first.reason, format!("{message}; {why}"))
+    } else {
+        (Reason::ImageAtFault, message)
+    };
+    Failure::new(reason, message)
         .with_both([("the first boot", &first.evidence), ("the second boot", &second.evidence)])
 }
 
@@ -199,8 +208,27 @@ mod tests {
         let twice = after_second_boot(&silent("first"), &passed, silent("second"));
         assert_eq!(twice.reason, Reason::ImageAtFault);
         assert!(twice.evidence.contains("first") && twice.evidence.contains("second"), "{twice:?}");
+        let another = ControlAnswer { image_of: Some("good".to_owned()), ..passed.clone() };
+        let twice = after_second_boot(&silent("first"), &another, silent("second"));
+        assert_eq!(twice.reason, Reason::ImageAtFault, "that its agent came is seen");
         let other = Failure::new(Reason::ServerStopped, "stopped");
         assert_eq!(after_second_boot(&silent(""), &passed, other).reason, Reason::ServerStopped);
+    }
+
+    #[test]
+    fn what_another_builds_image_says_of_the_network_blames_no_image() {
+        let unreached = |evidence: &str| {
+            Failure::new(Reason::CheckInconclusive, "internet: nor from the manager's host")
+                .with_evidence(evidence)
+        };
+        let made_here = answer(ControlOutcome::Passed);
+        let twice = after_second_boot(&unreached("first"), &made_here, unreached("second"));
+        assert_eq!(twice.reason, Reason::ImageAtFault);
+        let published = ControlAnswer { image_of: Some("liar".to_owned()), ..made_here };
+        let twice = after_second_boot(&unreached("first"), &published, unreached("second"));
+        assert_eq!(twice.verdict(), v1::Verdict::Errored);
+        assert!(twice.message.contains("only that image's own word"), "{twice:?}");
+        assert_eq!(twice.evidence, "the first boot:\nfirst\n\nthe second boot:\nsecond");
     }
 
     #[test]

@@ -13,6 +13,9 @@
 //!                             the same end: FAILED image_at_fault; another one: that one
 //! ```
 //!
+//! What the agent of another build's image says of the network is that image's word: where the manager's host does not see
+//! it work either, no image is blamed by it.
+//!
 //! The trial stays in the state in which its image ended. A manager that is killed meanwhile has all that it knew in the
 //! history; the next one does not go on with it, but ends the trial by what is known ([`conclusion::of_record`]).
 
