@@ -55,6 +55,7 @@ use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
 use crate::unchanged::Kept;
 
+pub(crate) use artifact::HASH_DEADLINE;
 pub use artifact::sha512_of;
 pub(crate) use command::marked;
 pub use containment::{CleanError, CleanReport, Leftovers, MarkedProcess, clean, leftovers};
