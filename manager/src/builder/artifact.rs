@@ -18,7 +18,7 @@ use crate::schedules::Format;
 /// How long `qemu-img check` may take.
 const CHECK_DEADLINE: Duration = Duration::from_mins(5);
 /// How long the image may be read for its hash.
-const HASH_DEADLINE: Duration = Duration::from_mins(10);
+pub(crate) const HASH_DEADLINE: Duration = Duration::from_mins(10);
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 

@@ -131,13 +131,13 @@ pub(super) fn command(order: &Order, layout: &Layout, output: PipeWriter) -> std
     Ok(command)
 }
 
-/// A program that is not disk-image-builder, with its own standard output and error: in a process namespace that counts as
-/// the build's, so that [`super::clean`] ends it.
-pub(crate) fn marked(build_id: &str, program: &Path) -> Command {
+/// A program that is not disk-image-builder, with its own standard output and error: in a process namespace that is marked
+/// with the name of the scratch directory that it works in, so that [`super::clean`] of that directory ends it.
+pub(crate) fn marked(name: &str, program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command
         .args(["--pid", "--fork", "--kill-child=KILL", "bash", "-c", "shift; exec \"$@\"", CONTAIN_NAME])
-        .arg(format!("{MARKER}{build_id}"))
+        .arg(format!("{MARKER}{name}"))
         .arg(program)
         .env_clear()
         .env("PATH", SYSTEM_PATH)

@@ -56,6 +56,7 @@ use crate::reason::Reason;
 use crate::schedules::{Arch, Format};
 use crate::unchanged::Kept;
 
+pub(crate) use artifact::HASH_DEADLINE;
 pub use artifact::sha512_of;
 pub(crate) use command::marked;
 pub(crate) use containment::CLEANING;

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Judged;
-use crate::cloud::Console;
+use crate::cloud::{CUT, Console};
 
-/// Most lines that are told of.
+/// Most lines that are told of, and the most of each, in bytes.
 const TOLD: usize = 10;
+const LONGEST: usize = 8 * 1024;
 
 /// What a console says of a system that is not well. Not what a host that is busy or paused brings about (soft lockups,
 /// stalls, hung tasks, clocks that are not trusted): that says nothing about the image.
@@ -110,58 +111,113 @@ pub(crate) struct Reading {
     pub(crate) may_pass_later: bool,
 }
 
-/// What a console's text means. `given`: what came of fetching it; `Err`: it could not be fetched.
-pub(crate) fn judge(
-    settings: &serde_json::Map<String, serde_json::Value>,
-    given: &Result<Console, String>,
-    text: &str,
-) -> Reading {
-    let settings: Settings = match super::typed(settings) {
-        Ok(settings) => settings,
-        Err(judged) => return Reading { judged, may_pass_later: false },
-    };
-    let kernel = text.lines().any(|line| kernel_time(line).is_some());
-    let login = text.lines().any(asks_for_a_login);
-    let complaints: Vec<&str> = complaints(text)
-        .filter(|line| !settings.allowed.iter().any(|part| line.contains(part.as_str())))
-        .collect();
-    if complaints.is_empty()
-        && let Some(reading) = not_given(given, text)
-    {
-        return reading;
+/// What a console has shown so far, line by line. It may be long: only what counts is kept of it.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own that was seen")]
+pub(crate) struct Seen {
+    settings: Settings,
+    lines: usize,
+    /// Anything at all.
+    shows: bool,
+    kernel: bool,
+    login: bool,
+    /// A part of it was not kept.
+    cut: bool,
+    /// The server has begun to go down for its reboot.
+    goes_down: bool,
+    complains: usize,
+    /// The first complaints.
+    complaints: Vec<String>,
+}
+
+impl Seen {
+    /// Nothing yet. `Err`: the check's settings cannot be read.
+    pub(crate) fn nothing(settings: &serde_json::Map<String, serde_json::Value>) -> Result<Self, Judged> {
+        Ok(Self { settings: super::typed(settings)?, ..Self::default() })
     }
-    let fault = if !complaints.is_empty() {
-        Some(Fault::Complains)
-    } else if text.trim().is_empty() {
-        Some(Fault::IsEmpty)
-    } else if settings.kernel && !kernel {
-        Some(Fault::LacksKernel)
-    } else if settings.login && !login {
-        Some(Fault::LacksLogin)
-    } else {
-        None
-    };
-    let outcome = if fault.is_some() { CheckOutcome::Fail } else { CheckOutcome::Pass };
-    let summary = match fault {
-        Some(fault) => told(fault, &complaints),
-        None => match (kernel, login) {
-            (true, true) => "the serial console shows the kernel's messages and a login prompt",
-            (true, false) => "the serial console shows the kernel's messages",
-            (false, true) => "the serial console shows a login prompt",
-            (false, false) => "the serial console shows something",
+
+    /// Takes the next line.
+    pub(crate) fn take(&mut self, line: &str) {
+        let line = line.trim();
+        self.lines += 1;
+        self.shows |= !line.is_empty();
+        self.kernel |= kernel_time(line).is_some();
+        self.login |= asks_for_a_login(line);
+        self.cut |= line == CUT;
+        let is_complaint = self.is_complaint(line);
+        if is_complaint && !self.settings.allowed.iter().any(|part| line.contains(part.as_str())) {
+            self.complains += 1;
+            if self.complaints.len() < TOLD {
+                self.complaints
+                    .push(line.get(..line.floor_char_boundary(LONGEST)).unwrap_or_default().to_owned());
+            }
         }
-        .to_owned(),
-    };
-    let listed: Vec<&str> = complaints.iter().take(TOLD).copied().collect();
-    let observations = json!({ "kernel": kernel, "login_prompt": login, "lines": text.lines().count(), "complaints": listed });
-    let judged = Judged { outcome, summary, observations };
-    Reading { judged, may_pass_later: fault == Some(Fault::LacksLogin) }
+    }
+
+    /// What systemd cannot stop or unmount while a server goes down for its reboot is no fault of the boot.
+    fn is_complaint(&mut self, line: &str) -> bool {
+        if GOING_DOWN.iter().any(|mark| line.contains(mark)) {
+            self.goes_down = true;
+        } else if line.contains("] Linux version ") {
+            self.goes_down = false;
+        }
+        let is_of_a_unit = OF_UNITS.iter().any(|mark| line.contains(mark));
+        complains(line) && !(self.goes_down && is_of_a_unit)
+    }
+
+    /// What that means. `given`: what came of fetching the console; `Err`: it could not be fetched.
+    pub(crate) fn judge(&self, given: &Result<Console, String>) -> Reading {
+        let (kernel, login) = (self.kernel, self.login);
+        if self.complains == 0
+            && let Some(reading) = not_given(given, self.shows)
+        {
+            return reading;
+        }
+        let fault = if self.complains > 0 {
+            Some(Fault::Complains)
+        } else if !self.shows {
+            Some(Fault::IsEmpty)
+        } else if self.settings.kernel && !kernel {
+            Some(Fault::LacksKernel)
+        } else if self.settings.login && !login {
+            Some(Fault::LacksLogin)
+        } else {
+            None
+        };
+        let unknown = self.cut && matches!(fault, Some(Fault::LacksKernel | Fault::LacksLogin));
+        let outcome = match fault {
+            Some(_) if unknown => CheckOutcome::Inconclusive,
+            Some(_) => CheckOutcome::Fail,
+            None => CheckOutcome::Pass,
+        };
+        let mut summary = match fault {
+            Some(fault) => told(fault, self.complaints.first().map_or("", String::as_str), self.complains),
+            None => match (kernel, login) {
+                (true, true) => "the serial console shows the kernel's messages and a login prompt",
+                (true, false) => "the serial console shows the kernel's messages",
+                (false, true) => "the serial console shows a login prompt",
+                (false, false) => "the serial console shows something",
+            }
+            .to_owned(),
+        };
+        if unknown {
+            summary.push_str("; but the console is longer than what is kept of it, and the rest may have it");
+        }
+        let observations = json!({
+            "kernel": kernel,
+            "login_prompt": login,
+            "lines": self.lines,
+            "complaints": self.complaints,
+        });
+        let judged = Judged { outcome, summary, observations };
+        Reading { judged, may_pass_later: fault == Some(Fault::LacksLogin) }
+    }
 }
 
 /// What there is to say when the cloud has not given all of the console. That is no fault of the image.
-fn not_given(given: &Result<Console, String>, text: &str) -> Option<Reading> {
+fn not_given(given: &Result<Console, String>, shows: bool) -> Option<Reading> {
     let (outcome, summary, may_pass_later) = match given {
-        Ok(Console::Never(why)) if text.trim().is_empty() => {
+        Ok(Console::Never(why)) if !shows => {
             let summary = format!("this cloud gives no serial console, so it was not looked at: {why}");
             (CheckOutcome::Pass, summary, false)
         }
@@ -175,11 +231,11 @@ fn not_given(given: &Result<Console, String>, text: &str) -> Option<Reading> {
     Some(Reading { judged, may_pass_later })
 }
 
-fn told(fault: Fault, complaints: &[&str]) -> String {
+/// `first`: the first complaint of `complains`.
+fn told(fault: Fault, first: &str, complains: usize) -> String {
     match fault {
         Fault::Complains => {
-            let first = complaints.first().copied().unwrap_or_default();
-            let more = complaints.len().saturating_sub(1);
+            let more = complains.saturating_sub(1);
             let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
             format!("the console complains: {first}{more}")
         }
@@ -210,21 +266,6 @@ pub(crate) fn asks_for_a_login(line: &str) -> bool {
     host.is_some_and(|host| !host.contains(char::is_whitespace))
 }
 
-/// The lines of a console that complain. What systemd cannot stop or unmount while a server goes down for its reboot is
-/// no fault of the boot.
-fn complaints(text: &str) -> impl Iterator<Item = &str> {
-    let mut goes_down = false;
-    text.lines().map(str::trim).filter(move |line| {
-        if GOING_DOWN.iter().any(|mark| line.contains(mark)) {
-            goes_down = true;
-        } else if line.contains("] Linux version ") {
-            goes_down = false;
-        }
-        let is_of_a_unit = OF_UNITS.iter().any(|mark| line.contains(mark));
-        complains(line) && !(goes_down && is_of_a_unit)
-    })
-}
-
 fn complains(line: &str) -> bool {
     COMPLAINTS.iter().any(|complaint| match *complaint {
         "XFS (" => line.contains("XFS (") && OF_XFS.iter().any(|part| line.contains(part)),
@@ -240,6 +281,20 @@ mod tests {
 
     const GOOD: &str = "SeaBIOS\n[    0.000000] Linux version 6.1.0-30-amd64\n[  OK  ] Started ssh.service\n\
                         [    9.1] systemd[1]: Hostname set\n\nDebian GNU/Linux 12 server ttyS0\n\nserver login: ";
+
+    fn judge(
+        settings: &Map<String, serde_json::Value>,
+        given: &Result<Console, String>,
+        text: &str,
+    ) -> Reading {
+        match Seen::nothing(settings) {
+            Ok(mut seen) => {
+                text.lines().for_each(|line| seen.take(line));
+                seen.judge(given)
+            }
+            Err(judged) => Reading { judged, may_pass_later: false },
+        }
+    }
 
     fn judged(text: &str, settings: &serde_json::Value) -> (CheckOutcome, String) {
         let settings: Map<_, _> = settings.as_object().cloned().unwrap();
@@ -271,6 +326,23 @@ mod tests {
         for worse in ["", "SeaBIOS\n", "[    1.0] Kernel panic - not syncing\n"] {
             assert!(!lacks_only_login(worse, json!({})), "{worse}");
         }
+    }
+
+    #[test]
+    fn what_was_cut_off_may_have_had_what_is_missing() {
+        use CheckOutcome::{Fail, Inconclusive, Pass};
+        let cut = |text: &str| judged(&format!("[    0.1] x\n{CUT}\n{text}"), &json!({}));
+        let (outcome, why) = cut("more\n");
+        assert!(outcome == Inconclusive && why.contains("longer than what is kept"), "{why}");
+        assert_eq!(cut("server login: ").0, Pass);
+        assert_eq!(cut("[    9.0] Oops: 0002 [#1]").0, Fail);
+    }
+
+    #[test]
+    fn many_complaints_are_counted_and_the_first_are_told() {
+        let seen = judge(&Map::new(), &Ok(Console::Given), &"[FAILED] x\n".repeat(30));
+        assert!(seen.judged.summary.ends_with("[FAILED] x (and 29 more)"), "{}", seen.judged.summary);
+        assert_eq!(seen.judged.observations["complaints"].as_array().unwrap().len(), TOLD);
     }
 
     #[test]

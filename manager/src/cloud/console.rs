@@ -10,3 +10,6 @@ pub enum Console {
     /// The cloud gives no console of a server that runs. The text says what it answered.
     Never(String),
 }
+
+/// Stands in a log, on a line of its own, for what was not kept of a console that is too long.
+pub(crate) const CUT: &str = "[... cut ...]";

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub(crate) use self::console::CUT;
 pub use self::console::Console;
 pub use self::error::{CloudError, Trouble};
 pub use self::guest_agent::GuestAgent;

@@ -1,5 +1,7 @@
 //! What another image said of a trial's target, after the trial's own had ended there without a word.
 
+use std::ops::RangeInclusive;
+
 use image_manager_proto::v1;
 use rusqlite::{OptionalExtension as _, Row, params};
 
@@ -124,22 +126,25 @@ impl History {
             .await
     }
 
-    /// The last answer on a target since an instant, in milliseconds since the epoch. One that nobody knows, because its
-    /// manager was killed, is there without an outcome; what could not be booted counts for nothing.
+    /// The last answer on a target in a time, in milliseconds since the epoch: one of the future was given before the clock
+    /// was set back, nobody knows when. One that nobody knows, because its manager was killed, is there without an outcome;
+    /// what could not be booted counts for nothing.
     pub async fn last_control(
         &self,
         schedule: &str,
         target: &str,
-        since_ms: i64,
+        during: RangeInclusive<i64>,
     ) -> Result<Option<ControlAnswer>, HistoryError> {
         let (schedule, target) = (schedule.to_owned(), target.to_owned());
+        let (since, until) = during.into_inner();
         self.read(move |connection| {
             let sql = format!(
-                "SELECT {ANSWER} FROM control WHERE schedule = ?1 AND target = ?2 AND started_at >= ?3
+                "SELECT {ANSWER} FROM control WHERE schedule = ?1 AND target = ?2 AND started_at BETWEEN ?3 AND ?4
                     AND answer_of IS NULL AND outcome IS NOT 'unknown'
                  ORDER BY started_at DESC, id DESC LIMIT 1"
             );
-            let found = connection.query_row(&sql, params![schedule, target, since_ms], |row| answer(row, 0));
+            let found =
+                connection.query_row(&sql, params![schedule, target, since, until], |row| answer(row, 0));
             Ok(found.optional()?)
         })
         .await
@@ -239,7 +244,8 @@ mod tests {
         let history = open(&directory);
         let key = TrialKey { build_id: "01a".to_owned(), position: 0 };
         history.create_build(new_build("01a", "web")).await.unwrap();
-        let last = async |since| history.last_control("web", "local", since).await.unwrap();
+        let within = async |during| history.last_control("web", "local", during).await.unwrap();
+        let last = async |since| within(since..=i64::MAX).await;
         assert_eq!(last(0).await, None);
         // One that is under way, or whose manager was killed.
         let begun = history.begin_control(&key, asks(None)).await.unwrap();
@@ -250,6 +256,9 @@ mod tests {
         let known = last(0).await.unwrap();
         assert_eq!((known.outcome, known.image_of.as_deref()), (Outcome::Passed, Some("good")));
         assert_eq!(last(now_ms() + 1).await, None, "that was before");
+        assert_eq!(within(0..=known.at_ms).await.as_ref(), Some(&known));
+        let earlier = known.at_ms - 1;
+        assert_eq!(within(0..=earlier).await, None, "the clock was set back since");
         // What could not be booted says nothing, and an answer that was taken over is no new one.
         let unknown = history.begin_control(&key, asks(None)).await.unwrap();
         history.end_control(unknown, answer(Outcome::Unknown, "01a")).await.unwrap();

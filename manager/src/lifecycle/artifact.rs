@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use image_manager_proto::hex;
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
-use crate::builder::sha512_of;
+use crate::builder::{HASH_DEADLINE, sha512_of};
 use crate::schedules::{OnFailure, RetryPolicy, Schedule};
 
 /// The image file in the scratch directory, with the hash that it had when it was made.
@@ -18,9 +19,14 @@ pub(super) struct HashedFile {
 }
 
 impl HashedFile {
-    /// Whether the file is there and is still what it was.
+    /// Whether the file is there and is still what it was; one that cannot be read in time is not.
     pub(super) async fn is_whole(&self) -> bool {
-        sha512_of(&self.file).await.is_ok_and(|found| found == self.sha512)
+        self.is_whole_within(HASH_DEADLINE).await
+    }
+
+    async fn is_whole_within(&self, limit: Duration) -> bool {
+        let read = timeout(limit, sha512_of(&self.file)).await;
+        matches!(read, Ok(Ok(found)) if found == self.sha512)
     }
 }
 
@@ -59,5 +65,16 @@ mod tests {
         assert!(!hashed.is_whole().await, "it was cut short");
         std::fs::remove_file(&file).unwrap();
         assert!(!hashed.is_whole().await);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_in_time_is_not_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("image.qcow2");
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+        let hashed = HashedFile { file: file.clone(), sha512: String::new() };
+        assert!(!hashed.is_whole_within(Duration::from_millis(50)).await);
+        // Waits for the reader and lets it go: the test's end waits for it.
+        drop(std::fs::OpenOptions::new().write(true).open(file).unwrap());
     }
 }

@@ -7,14 +7,15 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::failure::Failure;
+use crate::checks::console::Seen;
 use crate::cloud::Console;
 use crate::reason::Reason;
 use crate::untrusted::log_file::plain_line;
 
 /// Most that is read at once, in bytes.
 const CHUNK: u64 = 256 * 1024;
-/// Most of a whole console, in bytes.
-const WHOLE: u64 = 2 << 20;
+/// Longest line that is looked at as one, in bytes.
+const LONGEST_LINE: usize = 64 * 1024;
 /// Most of the end that is looked at for evidence, in bytes.
 const TAIL: u64 = 16 * 1024;
 
@@ -41,11 +42,58 @@ pub(super) async fn set_aside(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// All of a console, as far as it is looked at.
-pub(super) async fn whole(path: &Path) -> String {
-    let bytes = read_from(path, 0, WHOLE).await.unwrap_or_default();
-    // Colours and the like go, line by line.
-    String::from_utf8_lossy(&bytes).lines().map(plain_line).collect::<Vec<_>>().join("\n")
+/// Looks at a console that grows, from its beginning to its end, each time from where the last look ended.
+pub(super) struct ConsoleScan {
+    path: PathBuf,
+    offset: u64,
+    /// The line that is not whole yet.
+    partial: Vec<u8>,
+    nothing: Seen,
+    seen: Seen,
+}
+
+impl ConsoleScan {
+    /// Of the file; `nothing` is what is seen in an empty one.
+    pub(super) fn new(path: &Path, nothing: Seen) -> Self {
+        Self { path: path.to_owned(), offset: 0, partial: Vec::new(), seen: nothing.clone(), nothing }
+    }
+
+    /// All that was seen by now, also in a last line without an end.
+    pub(super) async fn look(&mut self) -> Seen {
+        let length = tokio::fs::metadata(&self.path).await.map_or(0, |metadata| metadata.len());
+        if length < self.offset {
+            // It was cut, or is another one.
+            self.offset = 0;
+            self.partial.clear();
+            self.seen = self.nothing.clone();
+        }
+        // No further than it is long by now: it may grow as fast as it is read.
+        while self.offset < length {
+            let most = CHUNK.min(length - self.offset);
+            let bytes = read_from(&self.path, self.offset, most).await.unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            self.offset += bytes.len() as u64;
+            self.take(&bytes);
+        }
+        let mut seen = self.seen.clone();
+        if !self.partial.is_empty() {
+            seen.take(&plain_line(&String::from_utf8_lossy(&self.partial)));
+        }
+        seen
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.partial.len() > LONGEST_LINE {
+                // Colours and the like go.
+                self.seen.take(&plain_line(&String::from_utf8_lossy(&self.partial)));
+                self.partial.clear();
+            }
+        }
+    }
 }
 
 /// Follows a file that grows.
@@ -63,6 +111,12 @@ impl ConsoleTail {
 
     /// The whole lines that came since the last call, without colours and empty lines.
     pub(super) async fn new_lines(&mut self) -> Vec<String> {
+        let length = tokio::fs::metadata(&self.path).await.map_or(0, |metadata| metadata.len());
+        if length < self.offset {
+            // Its middle was left out: what is new is at its end.
+            self.offset = length.saturating_sub(CHUNK);
+            self.partial.clear();
+        }
         let Ok(bytes) = read_from(&self.path, self.offset, CHUNK).await else { return Vec::new() };
         self.offset += bytes.len() as u64;
         self.partial.push_str(&String::from_utf8_lossy(&bytes));
@@ -112,6 +166,8 @@ async fn last_lines(path: &Path, lines: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use image_manager_proto::v1::CheckOutcome;
+
     use super::*;
 
     #[tokio::test]
@@ -125,6 +181,53 @@ mod tests {
         std::fs::write(&path, "one\ntwo\n\nthree\n").unwrap();
         assert_eq!(tail.new_lines().await, ["two", "three"]);
         assert_eq!(last_lines(&path, 2).await, "two\nthree");
+    }
+
+    #[tokio::test]
+    async fn a_console_that_became_shorter_is_followed_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        let mut tail = ConsoleTail::new(&path);
+        std::fs::write(&path, "a longer line\n").unwrap();
+        assert_eq!(tail.new_lines().await, ["a longer line"]);
+        std::fs::write(&path, "a\npanic\n").unwrap();
+        assert_eq!(tail.new_lines().await, ["a", "panic"]);
+        assert!(tail.new_lines().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_console_is_looked_at_to_its_end_and_nothing_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("console.log");
+        let nothing = Seen::nothing(&serde_json::Map::new()).unwrap();
+        let mut scan = ConsoleScan::new(&path, nothing);
+        let judged = async |scan: &mut ConsoleScan| scan.look().await.judge(&Ok(Console::Given)).judged;
+        assert!(judged(&mut scan).await.summary.starts_with("nothing appeared"));
+        // More than one look once took in, and no line ends where a chunk does.
+        let mut said = "[    1.0] a line of the kernel\n".repeat(100_000);
+        said.push_str("\nserver lo");
+        std::fs::write(&path, &said).unwrap();
+        let early = judged(&mut scan).await;
+        assert_eq!(early.outcome, CheckOutcome::Fail);
+        assert_eq!(early.observations["lines"], 100_002);
+        said.push_str("gin: ");
+        std::fs::write(&path, &said).unwrap();
+        let asks = judged(&mut scan).await;
+        assert_eq!(asks.outcome, CheckOutcome::Pass);
+        assert_eq!(asks.observations["lines"], 100_002);
+        said.push_str("\n[    9.0] Oops: 0002 [#1]\n");
+        std::fs::write(&path, &said).unwrap();
+        let oops = judged(&mut scan).await;
+        assert_eq!(oops.outcome, CheckOutcome::Fail);
+        assert_eq!(oops.observations["lines"], 100_003);
+        assert!(oops.summary.contains("Oops"), "{}", oops.summary);
+        std::fs::write(&path, "[    1.0] another boot\nserver login: ").unwrap();
+        let other = judged(&mut scan).await;
+        assert_eq!(other.outcome, CheckOutcome::Pass);
+        assert_eq!(other.observations["lines"], 2);
+        std::fs::write(&path, "x".repeat(10 * LONGEST_LINE)).unwrap();
+        judged(&mut scan).await;
+        assert!(scan.partial.len() <= LONGEST_LINE, "{}", scan.partial.len());
     }
 
     #[tokio::test]

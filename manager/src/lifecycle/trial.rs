@@ -361,7 +361,18 @@ impl Trial {
             return None;
         }
         let pause = self.shared.retry.pause_after_attempt(self.attempt)?;
-        self.shared.uploads.can_be_tried(&self.target.cloud).await.then_some(pause)
+        // The artifact is read for that. Who cancels does not wait; for the next manager's sake it is read to its end.
+        let cancelled = async {
+            self.bounds.stop().requested().await;
+            if self.may_be_left() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancelled => None,
+            can = self.shared.uploads.can_be_tried(&self.target.cloud) => can.then_some(pause),
+        }
     }
 
     /// Commits that the trial is made again later. False when that cannot be written: then it ends.

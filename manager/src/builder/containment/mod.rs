@@ -11,6 +11,7 @@ mod mounts;
 mod processes;
 mod tree;
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -79,15 +80,16 @@ pub struct Leftovers {
     pub mounts: Vec<PathBuf>,
 }
 
-/// Takes away everything of a build. May be repeated, and may be called for a build that is still running:
-/// it is killed.
+/// Takes away everything that works or lies in a scratch directory of a build. May be repeated, and may be called for a
+/// build that is still running: it is killed. What works in another directory of the build goes on.
 pub async fn clean(scratch: &Path, build_id: &str) -> Result<CleanReport, CleanError> {
+    let marker = marker_of(scratch, build_id);
     let mut report = CleanReport::default();
     let mut left = Vec::new();
     match resolve(scratch) {
         Err(refusal) => left.push(refusal),
         Ok(scratch) => {
-            kill(build_id, &mut report, &mut left).await;
+            kill(marker, &mut report, &mut left).await;
             if left.is_empty() {
                 unmount(&scratch, &mut report, &mut left).await;
             }
@@ -98,11 +100,19 @@ pub async fn clean(scratch: &Path, build_id: &str) -> Result<CleanReport, CleanE
                 remove(&scratch, &mut report, &mut left).await;
             }
             if left.is_empty() {
-                left = remains(&scratch, build_id).await;
+                left = remains(&scratch, marker).await;
             }
         }
     }
     if left.is_empty() { Ok(report) } else { Err(CleanError { build_id: build_id.to_owned(), left, report }) }
+}
+
+/// What marks the processes that work in a scratch directory: the build's id, or the directory's own name where more
+/// follows the id in it, as in `<id>--control-0`. The trials of a build make their control images at the same time.
+fn marker_of<'a>(scratch: &'a Path, build_id: &'a str) -> &'a str {
+    let name = scratch.file_name().and_then(OsStr::to_str);
+    let has_more = |name: &&str| name.strip_prefix(build_id).is_some_and(|more| more.starts_with("--"));
+    name.filter(has_more).unwrap_or(build_id)
 }
 
 /// What is there of builds whose scratch directories are made in `scratch_root`. Blocks for some milliseconds.
@@ -150,12 +160,12 @@ fn resolve(scratch: &Path) -> Result<PathBuf, String> {
 }
 
 /// Kills the first process of the build's namespaces, and with it all others, and waits until they are gone.
-async fn kill(build_id: &str, report: &mut CleanReport, left: &mut Vec<String>) {
+async fn kill(marker: &str, report: &mut CleanReport, left: &mut Vec<String>) {
     let end = Instant::now() + PATIENCE;
     let mut quiet_since = Instant::now();
     let mut dying: Vec<MarkedProcess> = Vec::new();
     loop {
-        let found = match processes::marked(Some(build_id)) {
+        let found = match processes::marked(Some(marker)) {
             Ok(found) => found,
             Err(error) => return left.push(format!("cannot list the processes: {error}")),
         };
@@ -246,11 +256,11 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 /// What is left after all, as a check of the steps.
-async fn remains(scratch: &Path, build_id: &str) -> Vec<String> {
+async fn remains(scratch: &Path, marker: &str) -> Vec<String> {
     let mut left = Vec::new();
-    match processes::marked(Some(build_id)) {
+    match processes::marked(Some(marker)) {
         Ok(found) => {
-            left.extend(found.iter().map(|process| format!("process {} ({MARKER}{build_id})", process.pid)));
+            left.extend(found.iter().map(|process| format!("process {} ({MARKER}{marker})", process.pid)));
         }
         Err(error) => left.push(format!("cannot list the processes: {error}")),
     }
@@ -271,6 +281,9 @@ async fn remains(scratch: &Path, build_id: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use crate::builder::command::CONTAIN_NAME;
 
     #[test]
     fn what_can_be_no_scratch_directory_is_refused() {
@@ -285,6 +298,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let report = clean(&directory.path().join("none"), "no-such-build").await.unwrap();
         assert!(report.is_empty(), "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn only_what_works_in_the_directory_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let build = format!("cleaned-{}", std::process::id());
+        let worker = |name: &str| {
+            tokio::process::Command::new("sh")
+                .args(["-c", "read -r line", CONTAIN_NAME])
+                .arg(format!("{MARKER}{name}"))
+                .stdin(std::process::Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap()
+        };
+        let controls = [format!("{build}--control-1"), format!("{build}--control-11")];
+        let mut building = worker(&build);
+        let [mut first, mut other] = controls.each_ref().map(|name| worker(name));
+        clean(&directory.path().join(&controls[0]), &build).await.unwrap();
+        assert_eq!(first.wait().await.unwrap().signal(), Some(9));
+        assert!(building.try_wait().unwrap().is_none() && other.try_wait().unwrap().is_none());
+        clean(&directory.path().join(&build), &build).await.unwrap();
+        assert_eq!(building.wait().await.unwrap().signal(), Some(9));
+        assert!(other.try_wait().unwrap().is_none(), "a control image is made in a directory of its own");
     }
 
     #[tokio::test]

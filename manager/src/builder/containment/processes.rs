@@ -15,7 +15,7 @@ use crate::builder::command::{CONTAIN_NAME, MARKER};
 pub struct MarkedProcess {
     /// Its number.
     pub pid: i32,
-    /// The build that its command line names.
+    /// The build that its command line names, or the scratch directory that it works in.
     pub build_id: String,
     /// When it was started, in the kernel's ticks: another process of the same number has another one.
     started: u64,
@@ -37,8 +37,8 @@ impl MarkedProcess {
     }
 }
 
-/// The processes that contain this build, or any.
-pub(super) fn marked(build_id: Option<&str>) -> io::Result<Vec<MarkedProcess>> {
+/// The processes that have exactly this marker, or any.
+pub(super) fn marked(marker: Option<&str>) -> io::Result<Vec<MarkedProcess>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -46,7 +46,7 @@ pub(super) fn marked(build_id: Option<&str>) -> io::Result<Vec<MarkedProcess>> {
         // Gone meanwhile, or a kernel thread.
         let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let Some(marked_by) = build_of(&line) else { continue };
-        if build_id.is_some_and(|wanted| wanted != marked_by) {
+        if marker.is_some_and(|wanted| wanted != marked_by) {
             continue;
         }
         if let Some((_, started)) = stat(pid) {

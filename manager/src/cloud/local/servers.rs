@@ -48,6 +48,15 @@ const RECORD: &str = "server.json";
 /// The key of a server's metadata under which its agent finds whom to dial.
 const ENDPOINT: &str = "image_manager_endpoint";
 
+/// What QEMU says where it, or the kernel, has no seccomp (its `system/vl.c` and `system/qemu-seccomp.c`; the last two are
+/// of old versions).
+const NO_SANDBOX: [&str; 4] = [
+    "-sandbox support is not enabled in this QEMU binary",
+    "failed to install seccomp syscall filter in the kernel",
+    "seccomp support is disabled",
+    "There is no option group 'sandbox'",
+];
+
 /// What is known of a server, in its directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -174,13 +183,14 @@ impl Servers {
             sandbox,
         };
         let Err(failure) = self.try_start(start(sandbox)).await else { return Ok(()) };
-        let evidence = failure.evidence.to_ascii_lowercase();
-        if !sandbox || !(evidence.contains("sandbox") || evidence.contains("seccomp")) {
+        if !sandbox || !lacks_sandbox(&failure.evidence) {
             return Err(failure);
         }
+        self.try_start(start(false)).await?;
+        // Only now it is known that nothing else was wrong.
         tracing::warn!(server = new.name, "this QEMU has no seccomp; servers run without its sandbox");
         self.sandbox.store(false, Ordering::Relaxed);
-        self.try_start(start(false)).await
+        Ok(())
     }
 
     async fn try_start(&self, start: Start) -> Result<(), CloudError> {
@@ -340,9 +350,32 @@ pub(super) fn check_disk(disk: u64, image: u64) -> Result<(), CloudError> {
     ))
 }
 
+/// Whether QEMU did not start for want of its sandbox. The word alone may be a part of any path.
+fn lacks_sandbox(said: &str) -> bool {
+    NO_SANDBOX.iter().any(|words| said.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_qemu_says_of_its_sandbox_switches_it_off() {
+        for said in [
+            "qemu-system-x86_64: -sandbox on,obsolete=deny: seccomp support is disabled",
+            "qemu-system-x86_64: -sandbox support is not enabled in this QEMU binary\n",
+            "qemu-system-x86_64: -sandbox on: failed to install seccomp syscall filter in the kernel",
+        ] {
+            assert!(lacks_sandbox(said), "{said}");
+        }
+        for said in [
+            "",
+            "qemu-system-x86_64: Could not open '/srv/sandbox/images/seccomp.qcow2': Permission denied",
+            "audit: seccomp: killed",
+        ] {
+            assert!(!lacks_sandbox(said), "{said}");
+        }
+    }
 
     #[test]
     fn a_small_disk_is_refused_with_both_sizes() {

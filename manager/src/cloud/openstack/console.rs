@@ -10,12 +10,14 @@ use super::OpenStackCloud;
 use super::answers::ApiError;
 use super::services::Service;
 use super::session::{Call, RequestTimeouts};
-use crate::cloud::{CloudError, Console, Server, ServerStatus, Trouble};
+use crate::cloud::{CUT, CloudError, Console, Server, ServerStatus, Trouble};
 
 /// Most of a log that is compared with what comes, in bytes.
 const COMPARED: usize = 4096;
-/// Longest log that is kept, in bytes.
+/// Longest log that is kept, in bytes; of a longer one the beginning and the newest part.
 const LONGEST: usize = 16 << 20;
+const BEGINNING: usize = 4 << 20;
+const NEWEST: usize = 8 << 20;
 /// How long one fetch may take that nobody waits for.
 pub(super) const IN_PASSING: Duration = Duration::from_secs(5);
 
@@ -57,12 +59,30 @@ async fn append_new(log: &Path, output: &str) -> std::io::Result<()> {
         Err(error) => return Err(error),
     };
     let news = new_part(&known, output.as_bytes());
-    if news.is_empty() || known.len() + news.len() > LONGEST {
+    if news.is_empty() {
         return Ok(());
+    }
+    if known.len() + news.len() > LONGEST {
+        // Whole at every instant: whoever reads it sees that it has become shorter.
+        let shorter = log.with_extension("log.shorter");
+        tokio::fs::write(&shorter, shortened(&[known, news].concat())).await?;
+        return tokio::fs::rename(&shorter, log).await;
     }
     let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(log).await?;
     file.write_all(&news).await?;
     file.flush().await
+}
+
+/// A log that is too long, without its middle: a panic comes last. What was left out before is part of that.
+fn shortened(log: &[u8]) -> Vec<u8> {
+    let gap = format!("\n{CUT}\n");
+    let beginning = log.get(..BEGINNING).unwrap_or(log);
+    let earlier = beginning.windows(gap.len()).position(|window| window == gap.as_bytes());
+    let end = earlier.or_else(|| beginning.iter().rposition(|byte| *byte == b'\n'));
+    let beginning = end.and_then(|end| beginning.get(..end)).unwrap_or(beginning);
+    let newest = log.get(log.len().saturating_sub(NEWEST)..).unwrap_or(log);
+    let line = newest.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    [beginning, gap.as_bytes(), newest.get(line..).unwrap_or(newest)].concat()
 }
 
 /// What of `output` comes after `known`. Nova keeps the end of long consoles: where nothing fits together any
@@ -145,5 +165,26 @@ mod tests {
             append_new(&log, output).await.unwrap();
         }
         assert_eq!(std::fs::read_to_string(log).unwrap(), "a\nb\n");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_too_long_keeps_its_beginning_and_what_came_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("console.log");
+        append_new(&log, "the first line\n").await.unwrap();
+        for round in 0..3 {
+            let known = std::fs::read_to_string(&log).unwrap();
+            // Longer than the line that tells of the gap.
+            let line = format!("{round} something that the kernel says\n");
+            let filler = line.repeat((LONGEST - known.len()) / line.len());
+            append_new(&log, &format!("{known}{filler}")).await.unwrap();
+            let panic = format!("Kernel panic - not syncing: something is wrong in round {round}\n");
+            append_new(&log, &format!("{known}{filler}{panic}")).await.unwrap();
+            let kept = std::fs::read_to_string(&log).unwrap();
+            assert!(kept.starts_with("the first line\n") && kept.ends_with(&panic), "{round}");
+            assert_eq!(kept.lines().filter(|line| *line == CUT).count(), 1, "{round}");
+            assert!(kept.len() < LONGEST && kept.lines().all(|line| line.len() < 60), "{round}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -53,8 +53,16 @@ pub(super) enum Next {
 pub(super) fn after_answer(first: &Failure, answer: &ControlAnswer, now_ms: i64) -> Next {
     let ago = now_ms.saturating_sub(answer.at_ms);
     match answer.outcome {
-        ControlOutcome::Passed if ago <= WORKED => Next::Again,
+        ControlOutcome::Passed if (0..=WORKED).contains(&ago) => Next::Again,
         ControlOutcome::Failed => Next::End(cloud_at_fault(first, answer)),
+        ControlOutcome::Passed if ago < 0 => Next::End(noted(
+            first,
+            &format!(
+                "{}; but the clock has been set back since, so it is not known how long ago that was, and the image is \
+                 not blamed",
+                answer.detail
+            ),
+        )),
         ControlOutcome::Passed => Next::End(noted(
             first,
             &format!(
@@ -77,8 +85,30 @@ pub(super) fn after_second_boot(first: &Failure, answer: &ControlAnswer, second:
         return second;
     }
     let message = format!("twice {}: {}; in between {}", first.reason, second.message, answer.detail);
-    Failure::new(Reason::ImageAtFault, message)
+    // The agent of another build's image may say anything of the network; that it came is seen.
+    let is_hearsay = first.reason == Reason::CheckInconclusive && answer.image_of.is_some();
+    let (reason, message) = if is_hearsay {
+        let why = "that is only that image's own word, and the manager's host did not see it work either: this image is \
+                   not blamed";
+        (first.reason, format!("{message}; {why}"))
+    } else {
+        (Reason::ImageAtFault, message)
+    };
+    Failure::new(reason, message)
         .with_both([("the first boot", &first.evidence), ("the second boot", &second.evidence)])
+}
+
+/// What is written down when the one who asks is ended meanwhile: on request, that nothing came of it, so that the next one
+/// may ask at once. `None`: the manager stops, and the next manager ends the trial by what is known.
+pub(super) fn of_ended(failure: &Failure, asked_by: &str, at_ms: i64) -> Option<ControlAnswer> {
+    (failure.reason == Reason::Cancelled).then(|| ControlAnswer {
+        outcome: ControlOutcome::Unknown,
+        detail: "the build was cancelled before there was an answer".to_owned(),
+        evidence: String::new(),
+        image_of: None,
+        asked_by: asked_by.to_owned(),
+        at_ms,
+    })
 }
 
 /// How a trial ends whose manager was killed while another image was asked, by what is known.
@@ -167,6 +197,9 @@ mod tests {
             late.message.contains("15 minutes ago") && late.message.contains("45 minutes from now"),
             "{late:?}"
         );
+        let back = end(&silent(""), &passed, -1);
+        assert_eq!(back.reason, Reason::AgentSilent);
+        assert!(back.message.contains("the clock has been set back"), "{back:?}");
     }
 
     #[test]
@@ -175,8 +208,36 @@ mod tests {
         let twice = after_second_boot(&silent("first"), &passed, silent("second"));
         assert_eq!(twice.reason, Reason::ImageAtFault);
         assert!(twice.evidence.contains("first") && twice.evidence.contains("second"), "{twice:?}");
+        let another = ControlAnswer { image_of: Some("good".to_owned()), ..passed.clone() };
+        let twice = after_second_boot(&silent("first"), &another, silent("second"));
+        assert_eq!(twice.reason, Reason::ImageAtFault, "that its agent came is seen");
         let other = Failure::new(Reason::ServerStopped, "stopped");
         assert_eq!(after_second_boot(&silent(""), &passed, other).reason, Reason::ServerStopped);
+    }
+
+    #[test]
+    fn what_another_builds_image_says_of_the_network_blames_no_image() {
+        let unreached = |evidence: &str| {
+            Failure::new(Reason::CheckInconclusive, "internet: nor from the manager's host")
+                .with_evidence(evidence)
+        };
+        let made_here = answer(ControlOutcome::Passed);
+        let twice = after_second_boot(&unreached("first"), &made_here, unreached("second"));
+        assert_eq!(twice.reason, Reason::ImageAtFault);
+        let published = ControlAnswer { image_of: Some("liar".to_owned()), ..made_here };
+        let twice = after_second_boot(&unreached("first"), &published, unreached("second"));
+        assert_eq!(twice.verdict(), v1::Verdict::Errored);
+        assert!(twice.message.contains("only that image's own word"), "{twice:?}");
+        assert_eq!(twice.evidence, "the first boot:\nfirst\n\nthe second boot:\nsecond");
+    }
+
+    #[test]
+    fn a_question_that_is_cancelled_keeps_nobody_from_asking() {
+        let none = of_ended(&Failure::cancelled(), "b", 1).unwrap();
+        assert_eq!((none.outcome, none.asked_by.as_str(), none.at_ms), (ControlOutcome::Unknown, "b", 1));
+        assert!(none.detail.contains("cancelled"), "{none:?}");
+        let stops = Failure::new(Reason::Interrupted, "the manager was told to stop");
+        assert_eq!(of_ended(&stops, "b", 1), None);
     }
 
     #[test]

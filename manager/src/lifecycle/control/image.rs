@@ -45,9 +45,7 @@ pub(super) async fn find(trial: &Trial) -> Result<Control, Failure> {
     }
     let baked = format!("control-{}", trial.shared.id);
     let making = async {
-        let scratch = trial
-            .settings()
-            .scratch_directory(&format!("{}--control-{}", trial.shared.id, trial.key.position));
+        let scratch = trial.settings().scratch_directory(&scratch_name(trial));
         let name = scratch.display().to_string();
         let owner = (trial.shared.id.as_str(), Some(trial.key.position));
         let row = trial.history().intend(owner, HOST, "scratch", &name).await?;
@@ -104,6 +102,11 @@ async fn published(trial: &Trial) -> Result<Option<Control>, Failure> {
     }))
 }
 
+/// The trial's own, and what its maker is marked with: the clean-up of the build's other trials leaves it alone.
+fn scratch_name(trial: &Trial) -> String {
+    format!("{}--control-{}", trial.shared.id, trial.key.position)
+}
+
 /// Makes the image in a scratch directory.
 async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Failure> {
     let none = |why: String| Failure::new(Reason::State, format!("no control image could be made: {why}"));
@@ -123,7 +126,7 @@ async fn make(trial: &Trial, scratch: &Path, baked: &str) -> Result<PathBuf, Fai
     made.map_err(|error| none(format!("{}: {error}", scratch.display())))?;
     let format = trial.shared.schedule.image.format;
     let file = scratch.join(format!("control.{format}"));
-    let mut command = builder::marked(&trial.shared.id, program);
+    let mut command = builder::marked(&scratch_name(trial), program);
     command
         .args(["-m", arch.as_str(), "-t", format.as_str()])
         .args(by_firmware)

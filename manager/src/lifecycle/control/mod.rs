@@ -13,6 +13,9 @@
 //!                             the same end: FAILED image_at_fault; another one: that one
 //! ```
 //!
+//! What the agent of another build's image says of the network is that image's word: where the manager's host does not see
+//! it work either, no image is blamed by it.
+//!
 //! The trial stays in the state in which its image ended. A manager that is killed meanwhile has all that it knew in the
 //! history; the next one does not go on with it, but ends the trial by what is known ([`conclusion::of_record`]).
 
@@ -72,8 +75,9 @@ pub(super) async fn ask(trial: &mut Trial, first: Failure) -> Result<(Image, Str
 /// The answer of the last hour, else a new one; it is in the history with this handle.
 async fn question(trial: &Trial, first: &Failure) -> Result<(i64, ControlAnswer), Failure> {
     let (schedule, target) = (&trial.shared.schedule.name, &trial.target.name);
-    let since = clock::now().timestamp_millis().saturating_sub(HOUR_MS);
-    let mut earlier = trial.history().last_control(schedule, target, since).await?;
+    let now = clock::now().timestamp_millis();
+    let hour = now.saturating_sub(HOUR_MS)..=now;
+    let mut earlier = trial.history().last_control(schedule, target, hour).await?;
     if let Some(unknown) = earlier.as_mut().filter(|it| it.outcome == ControlOutcome::Unspecified) {
         unknown.outcome = ControlOutcome::Unknown;
         "another image was booted within the last hour, and its manager was killed before there was an answer"
@@ -92,7 +96,18 @@ async fn question(trial: &Trial, first: &Failure) -> Result<(i64, ControlAnswer)
         return Ok((id, earlier));
     }
     tracing::info!(build = trial.shared.id, target, reason = first.reason.word(), "starting a control boot");
-    let answer = boot::ask(trial, first).await?;
+    let at_ms = clock::now().timestamp_millis();
+    let answer = match boot::ask(trial, first).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if let Some(none) = conclusion::of_ended(&failure, &trial.shared.id, at_ms)
+                && let Err(error) = trial.history().end_control(id, none).await
+            {
+                tracing::error!(build = trial.shared.id, "cannot write the history: {error}");
+            }
+            return Err(failure);
+        }
+    };
     trial.history().end_control(id, answer.clone()).await?;
     trial.tell().await;
     tracing::info!(build = trial.shared.id, target, "{}", answer.detail);

@@ -13,8 +13,9 @@ use crate::builder::Inspection;
 use crate::checks::{Judged, artifact, boot_time, console, guest_agent, poweroff};
 use crate::cloud::GuestAgent;
 use crate::history::observations;
+use crate::lifecycle::console::ConsoleScan;
+use crate::lifecycle::inspection;
 use crate::lifecycle::trial::Trial;
-use crate::lifecycle::{console as console_log, inspection};
 use crate::schedules::CheckSpec;
 
 /// How often the console is looked at again.
@@ -98,12 +99,16 @@ async fn one(
 /// Looks at the console until it asks for a login, or the check's time is nearly up: what the kernel had to say it has said.
 /// One that cannot be fetched is asked for again.
 async fn console(trial: &Trial, booted: &Booted, spec: &CheckSpec) -> Judged {
+    let nothing = match console::Seen::nothing(&spec.settings) {
+        Ok(nothing) => nothing,
+        Err(judged) => return judged,
+    };
+    let mut scan = ConsoleScan::new(&trial.console_log(), nothing);
     let deadline = Instant::now() + spec.timeout.mul_f64(0.9);
     loop {
         let given = timeout_at(deadline, fetch_console(trial, &booted.server)).await;
         let given = given.unwrap_or_else(|_| Err("no answer within the check's timeout".to_owned()));
-        let text = console_log::whole(&trial.console_log()).await;
-        let reading = console::judge(&spec.settings, &given, &text);
+        let reading = scan.look().await.judge(&given);
         if !reading.may_pass_later || Instant::now() + LOOK >= deadline {
             return reading.judged;
         }
