@@ -117,12 +117,12 @@ impl Publications {
     /// One step; one that could not be begun is not tried again. But a revocation is, while a build is under way: it may be
     /// about to give the name to its image.
     pub(super) async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let done = self.try_step(handover.id).await;
+        let done = self.try_step(handover).await;
         match done {
             Err(ChangeError::Cloud { cloud, error, begun: false }) => {
                 let waits = handover.what.revoked.is_some() && !self.history.unfinished().await?.is_empty();
                 if !waits {
-                    self.history.drop_handover(handover.id).await?;
+                    self.history.drop_handover(handover).await?;
                 }
                 Err(ChangeError::Cloud { cloud, error, begun: waits })
             }
@@ -130,11 +130,12 @@ impl Publications {
         }
     }
 
-    /// One step: the cloud, then the history.
-    pub(super) async fn try_step(&self, id: i64) -> Result<(), ChangeError> {
+    /// One step: the cloud, then the history. Nothing for one that is over, whose number another one may have by now. The names
+    /// of the cloud are the caller's.
+    pub(super) async fn try_step(&self, begun: &Handover) -> Result<(), ChangeError> {
         // The second time for another image, where the first one cannot have the name any more.
         for last in [false, true] {
-            let Some(handover) = self.history.handover(id).await? else { return Ok(()) };
+            let Some(handover) = self.history.still_open(begun).await? else { return Ok(()) };
             let what = &handover.what;
             let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
             let error = match self.in_cloud(&*cloud, what).await? {

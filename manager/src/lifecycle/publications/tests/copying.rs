@@ -170,6 +170,30 @@ async fn nobody_who_takes_an_image_out_of_use_waits_for_a_copy() {
     assert_eq!((bench.copies(), bench.open().await), (vec![], vec![]));
 }
 
+/// Numbers of changes are used again.
+#[tokio::test]
+async fn a_change_that_is_over_is_not_taken_for_the_one_that_has_its_number_now() {
+    let bench = lab(&["01a", "01b"]).await;
+    let what = NewHandover {
+        name: "web".to_owned(),
+        cloud: "lab".to_owned(),
+        change: Change::RolledBack,
+        to_build: Some("01a".to_owned()),
+        revoked: None,
+        why: String::new(),
+        copied: false,
+    };
+    let over = bench.history.begin_handovers(Principal::Manager, vec![what]).await.unwrap().remove(0);
+    bench.history.drop_handover(&over).await.unwrap();
+    bench.later().await;
+    let begun = bench.leave("01b").await;
+    assert_eq!(begun.id, over.id);
+    bench.set(|is| is.refuses = Some(Trouble::Configuration));
+    bench.publications.hand_over_alone(&over).await.unwrap();
+    bench.history.drop_handover(&over).await.unwrap();
+    assert_eq!((bench.open().await, bench.asked("lab")), (vec![begun], vec![]));
+}
+
 #[tokio::test]
 async fn what_a_cloud_refuses_is_given_up_and_what_it_does_not_answer_is_tried_again() {
     let bench = lab(&["01a"]).await;
