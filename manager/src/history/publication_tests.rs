@@ -342,7 +342,8 @@ async fn it_is_known_until_when_a_build_would_have_made_the_same_image() {
     assert_eq!(confirmed("web").await, (id(0), began(0)), "by its own build");
     for number in [2, 3] {
         history.create_build(new_build(&id(number), "web")).await.unwrap();
-        history.skip_build(&id(number), &id(0), "nothing has changed").await.unwrap();
+        let published = [("local".to_owned(), "web".to_owned(), v1::PublicationState::Current)];
+        assert!(history.skip_build(&id(number), &id(0), &published, "nothing has changed").await.unwrap());
     }
     let ended = history.build(&id(3)).await.unwrap().finished_at;
     assert!(ended.is_some());
