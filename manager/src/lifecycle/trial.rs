@@ -14,7 +14,7 @@ use super::control;
 use super::driver::{Done, INSIST};
 use super::failure::Failure;
 use super::outcome::Ended;
-use super::places::TrialPlaces;
+use super::places::Places;
 use super::publications::Publications;
 use super::records::Records;
 use super::resumption::TrialStart;
@@ -44,7 +44,7 @@ pub(super) struct TrialContext {
     /// This installation's id.
     owner: String,
     /// For trials under way.
-    places: TrialPlaces,
+    places: Places,
     /// For targets on which an image said nothing.
     control_images: control::Maker,
     shutdown: Shutdown,
@@ -58,7 +58,7 @@ impl TrialContext {
         owner: String,
         shutdown: Shutdown,
     ) -> Self {
-        let places = TrialPlaces::new(settings.concurrent_trials);
+        let places = Places::new(settings.concurrent_trials);
         let control_images = control::Maker::default();
         Self { settings, records, publications, cleaner, gateway, owner, places, control_images, shutdown }
     }

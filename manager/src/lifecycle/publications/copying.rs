@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use image_manager_proto::v1::PublicationState;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -27,7 +27,7 @@ use crate::history::{
 };
 use crate::lifecycle::settings::resource_name;
 
-/// How many images are copied at once.
+/// How many images are copied at once in each cloud.
 pub(super) const AT_ONCE: usize = 2;
 /// How long a copy may take.
 const COPY: Duration = Duration::from_hours(6);
@@ -127,8 +127,7 @@ impl Publications {
             let unremoved = |why| failed(&handover, CloudError::new(Trouble::Unavailable, why));
             self.cleaner.take_away(&row).await.map_err(unremoved)?;
         }
-        // It is not closed.
-        let _place = self.places.acquire().await;
+        let _place = self.copy_place(what).await;
         let ledger = CopyLedger { history: self.history.clone(), handover: handover.clone() };
         // No two have one name: what was asked for and never seen is found by it.
         let name = format!("{}-copy-{}", resource_name(&build), uuid::Uuid::new_v4().simple());
@@ -148,6 +147,16 @@ impl Publications {
             Err(CloudError::new(Trouble::Timeout, message))
         };
         copying.await.unwrap_or_else(late).map(drop).map_err(wrong)
+    }
+
+    /// A place among those who copy in a cloud; whoever has to wait for one says so.
+    async fn copy_place(&self, what: &NewHandover) -> Option<OwnedSemaphorePermit> {
+        let free = self.places.try_enter(&what.cloud);
+        if free.is_some() {
+            return free;
+        }
+        (self.tell)(&format!("{} on {}: waits for another copy on {}", what.name, what.cloud, what.cloud));
+        self.places.enter(&what.cloud).await
     }
 
     /// Gives the name to the copy that a change has. The names of the cloud are the caller's. A copy of what was revoked

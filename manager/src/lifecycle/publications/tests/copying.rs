@@ -131,6 +131,37 @@ async fn while_an_image_is_copied_the_names_of_its_cloud_are_anybodys_and_it_sta
 }
 
 #[tokio::test]
+async fn copies_that_hang_in_one_cloud_do_not_hold_up_those_of_another() {
+    let bench = Bench::of(&["far", "lab"]);
+    for cloud in bench.clouds.values() {
+        cloud.is.lock().unwrap().one_name = true;
+    }
+    bench.publish("01a", &["far", "lab"]).await;
+    bench.clouds["far"].is.lock().unwrap().holds = true;
+    let said = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let heard = Arc::clone(&said);
+    let tell: Tell = Arc::new(move |line: &str| heard.lock().unwrap().push(line.to_owned()));
+    let publications = Publications { tell, ..bench.publications.clone() };
+    let promote = |cloud: &str, name: &str| {
+        let (build, name, cloud) = ("01a".to_owned(), name.to_owned(), cloud.to_owned());
+        let request = v1::PromoteBuildRequest { build, name, cloud, ..Default::default() };
+        let publications = publications.clone();
+        tokio::spawn(async move { publications.promote(request, Principal::Manager).await })
+    };
+    let hanging = ["one", "two", "three"].map(|name| promote("far", name));
+    let waits = |line: &String| line.ends_with(" on far: waits for another copy on far");
+    bench.until("one of them waits", |_| said.lock().unwrap().iter().any(waits)).await;
+    let other = tokio::time::timeout(Duration::from_secs(20), promote("lab", "stable")).await;
+    other.expect("it does not wait for the other cloud").unwrap().unwrap();
+    assert_eq!(bench.states("stable", "lab").await, "01a current");
+    bench.clouds["far"].is.lock().unwrap().holds = false;
+    for promoting in hanging {
+        promoting.await.unwrap().unwrap();
+    }
+    assert_eq!(said.lock().unwrap().iter().filter(|line| waits(line)).count(), 1);
+}
+
+#[tokio::test]
 async fn a_copy_that_nobody_wants_any_more_is_removed() {
     let bench = lab(&["01a", "01b"]).await;
     let promoting = bench.begin("01b").await;
