@@ -248,6 +248,27 @@ async fn what_a_cloud_refuses_is_given_up_and_what_it_does_not_answer_is_tried_a
 }
 
 #[tokio::test]
+async fn no_copy_is_begun_a_day_after_somebody_asked_for_it_but_one_that_may_have_the_name_gets_it() {
+    let bench = lab(&["01a"]).await;
+    bench.leave_copy("01a", true).await;
+    bench.a_day_later();
+    let (_, left) = bench.publications.finish_handovers(|_| true).await;
+    assert!(left[0].contains("over 24 h ago"), "{left:?}");
+    assert_eq!((bench.open().await, bench.copies(), bench.asked("lab")), (vec![], vec![], vec![]));
+    // Nor is it waited for in a cloud that is not configured.
+    let left = NewHandover { cloud: "gone".to_owned(), ..bench.leave("01a").await.what };
+    bench.history.begin_handovers(Principal::Manager, vec![left]).await.unwrap();
+    bench.a_day_later();
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.1.len(), 2);
+    assert_eq!(bench.open().await, []);
+    let left = bench.leave_copy("01a", true).await;
+    bench.history.give_copy(&left).await.unwrap();
+    bench.a_day_later();
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.0.len(), 1);
+    assert_eq!(bench.asked("lab"), ["stable to left"]);
+}
+
+#[tokio::test]
 async fn the_next_manager_goes_on_with_a_whole_copy_and_makes_any_other_anew() {
     for (whole, copy) in [(true, "left"), (false, "copy 1")] {
         let bench = lab(&["01a"]).await;
