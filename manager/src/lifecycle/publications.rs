@@ -10,6 +10,7 @@
 mod choosing;
 mod copying;
 mod handing_over;
+mod pauses;
 mod pruning;
 mod published;
 mod revoking;
@@ -30,6 +31,7 @@ pub use self::published::Meant;
 pub(super) use self::published::Standing;
 
 use self::choosing::{asked_for, by_cloud, handover, in_order_of_use, last_good};
+use self::pauses::Pauses;
 use self::revoking::Later;
 use super::TriggerError;
 use super::cleaner::Cleaner;
@@ -153,6 +155,8 @@ pub struct Publications {
     copying: Arc<Naming>,
     /// Places of those who do.
     places: Arc<Places>,
+    /// When copies that failed are made again.
+    pauses: Arc<Pauses>,
     tell: Tell,
 }
 
@@ -167,6 +171,7 @@ impl Publications {
             naming,
             copying,
             places,
+            pauses: Arc::default(),
             tell: Arc::new(|line: &str| tracing::info!("{line}")),
         }
     }

@@ -59,6 +59,7 @@ impl Publications {
         let publications = self.clone();
         tokio::spawn(async move {
             if let Err(error) = publications.copy_alone(&handover, only).await {
+                publications.pauses.failed(&handover);
                 tracing::warn!("not done yet: {}", not_done(&handover, &error));
             }
         });

@@ -248,6 +248,19 @@ async fn what_a_cloud_refuses_is_given_up_and_what_it_does_not_answer_is_tried_a
 }
 
 #[tokio::test]
+async fn a_copy_that_has_failed_is_not_made_again_at_the_next_look() {
+    let bench = lab(&["01a"]).await;
+    let begun = bench.leave("01a").await;
+    bench.set(|is| is.fails = Some(Trouble::Unavailable));
+    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    let waits = |bench: &Bench| bench.publications.pauses.due(vec![begun.clone()]).is_empty();
+    bench.until("it has failed", waits).await;
+    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    assert!(bench.publications.copying.try_alone("lab stable").is_some(), "nobody makes it");
+    assert_eq!(bench.clouds["lab"].is.lock().unwrap().made, 1);
+}
+
+#[tokio::test]
 async fn no_copy_is_begun_a_day_after_somebody_asked_for_it_but_one_that_may_have_the_name_gets_it() {
     let bench = lab(&["01a"]).await;
     bench.leave_copy("01a", true).await;
