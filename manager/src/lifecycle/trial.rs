@@ -381,10 +381,28 @@ impl Trial {
 
     /// Waits for the instant, in milliseconds since the epoch, or until somebody ends the build.
     async fn wait_until(&self, at: i64) {
-        let left = u64::try_from(at.saturating_sub(clock::now().timestamp_millis())).unwrap_or_default();
+        let left = left_until(at, clock::now().timestamp_millis());
         tokio::select! {
             _ = self.bounds.stop().requested() => {}
-            () = tokio::time::sleep(clock::pause(Duration::from_millis(left))) => {}
+            () = tokio::time::sleep(clock::pause(left)) => {}
         }
+    }
+}
+
+/// How long it is until an attempt is due. One further ahead than any pause was planned under a wrong clock.
+fn left_until(at: i64, now: i64) -> Duration {
+    let left = u64::try_from(at.saturating_sub(now)).unwrap_or_default();
+    Duration::from_millis(left).min(RetryPolicy::LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attempt_waits_longer_than_the_longest_pause() {
+        let left = |at| left_until(at, 1000);
+        assert_eq!([left(0), left(1000), left(1007)].map(|left| left.as_millis()), [0, 0, 7]);
+        assert_eq!([left(1 << 50), left(i64::MAX)], [RetryPolicy::LONGEST_PAUSE; 2]);
     }
 }
