@@ -78,7 +78,7 @@ async fn a_name_has_one_current_image() {
     let changes: Vec<_> = rows.iter().filter(|row| row.action == "image.rolled_back").collect();
     let [row] = changes.as_slice() else { panic!("it is said once: {rows:?}") };
     assert_eq!((row.principal.as_str(), row.build_id.as_str()), ("token ci", "01a"));
-    let [notice] = &history.due_notices(i64::MAX, 10).await.unwrap()[..] else { panic!("one notice") };
+    let [notice] = &history.due_notices(i64::MAX, 0, 10).await.unwrap()[..] else { panic!("one notice") };
     let OutboxKind::ImageChanged(change) = &notice.kind else { panic!("{notice:?}") };
     assert_eq!((change.event.as_str(), change.why.as_str()), ("image.rolled_back", "because"));
     assert!(history.open_handovers().await.unwrap().is_empty());
