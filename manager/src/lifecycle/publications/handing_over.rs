@@ -27,7 +27,8 @@ impl Publications {
         (done, left)
     }
 
-    /// The same of all, but images are copied in tasks of their own, and less and less often where that fails. Returns what was not done.
+    /// The same of all, but images are copied in tasks of their own, and less and less often where that fails. Returns what
+    /// was not done.
     pub(in crate::lifecycle) async fn finish_handovers_in_time(&self) -> Vec<String> {
         let (_, left, copied) = self.finish_all_but_copies().await;
         for handover in self.pauses.due(copied) {
