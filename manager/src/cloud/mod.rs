@@ -311,6 +311,12 @@ pub trait Cloud: Send + Sync {
     /// nothing was found.
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError>;
 
+    /// The same by whoever knows the ids of the images that have public names there now (`current`): an image that turns out
+    /// to be published is not removed, and of several that share its name such a one keeps it.
+    async fn remove_beside(&self, resource: &Resource, _current: &[String]) -> Result<Removal, CloudError> {
+        self.remove(resource).await
+    }
+
     /// All that this installation made there and did not publish, whether or not a ledger knows of it, in the order in which
     /// it can be removed. Key pairs carry no owner: whoever asks must tell by the build in their name whether they are ours.
     async fn inventory(&self) -> Result<Vec<Resource>, CloudError>;

@@ -104,6 +104,10 @@ async fn a_build_has_two_images_in_one_cloud_each_with_its_name() {
         rows.map(|row| format!("{} is {}", row.name, row.image_id)).collect::<Vec<_>>()
     };
     assert_eq!(images().await, ["stable is the copy", "web is image of 01a"]);
+    let mut current = history.current_images("lab").await.unwrap();
+    current.sort();
+    assert_eq!(current, ["image of 01a", "the copy"]);
+    assert_eq!(history.current_images("local").await.unwrap(), [""; 0]);
     let build = history.build("01a").await.unwrap();
     assert_eq!(build.resources.iter().map(|row| row.state.as_str()).collect::<Vec<_>>(), ["published"]);
     // The copy loses its name to another one of its own; the other image keeps its.

@@ -81,6 +81,24 @@ impl History {
     }
 }
 
+/// A build that has passed and whose image has a name was verified just now: a verification that has come due while it was
+/// under way is needless.
+fn verified_anew(
+    tx: &Transaction<'_>,
+    schedule: &str,
+    id: &str,
+    end: v1::BuildState,
+) -> Result<(), HistoryError> {
+    if end == v1::BuildState::Succeeded {
+        tx.execute(
+            "UPDATE schedule_state SET reverify_since = max(reverify_since, ?2) WHERE schedule = ?1
+                AND EXISTS (SELECT 1 FROM publication WHERE build_id = ?3 AND state = 'current')",
+            params![schedule, now_ms(), id],
+        )?;
+    }
+    Ok(())
+}
+
 fn follow_up(
     tx: &Transaction<'_>,
     id: &str,
@@ -100,6 +118,7 @@ fn follow_up(
             [id, UNEXPLAINED],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
         )?;
+    verified_anew(tx, &schedule, id, end)?;
     let reason = reason.unwrap_or_default();
     let bad = matches!(end, v1::BuildState::Failed | v1::BuildState::Errored);
     // It is the second one that tells; a third there is not.
@@ -371,5 +390,21 @@ mod tests {
         bench.queue("4", Some("3")).await.unwrap();
         let failed = bench.end_by("4", S::Failed, "dib_hook_failed", none).await;
         assert!(failed.retry_at.is_none() && failed.paused.is_some(), "{failed:?}");
+    }
+
+    #[tokio::test]
+    async fn only_a_build_that_has_published_makes_a_verification_needless() {
+        let bench = Bench::new().await;
+        let since = async || bench.history.schedule_states().await.unwrap()["web"].reverify_since;
+        let before = since().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        bench.queue("1", None).await.unwrap();
+        bench.end("1", S::Succeeded, "").await;
+        assert_eq!(since().await, before);
+        bench.queue("2", None).await.unwrap();
+        let image = v1::Image { name: "web".to_owned(), ..v1::Image::default() };
+        bench.history.record_published("2", "local", image, "/web").await.unwrap();
+        bench.end("2", S::Succeeded, "").await;
+        assert!(since().await > before);
     }
 }

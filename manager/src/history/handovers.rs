@@ -125,11 +125,6 @@ impl History {
         .await
     }
 
-    /// One that is under way; `None` when it is done, or was overtaken by a build that published.
-    pub async fn handover(&self, id: i64) -> Result<Option<Handover>, HistoryError> {
-        self.read(move |connection| Ok(under_way(connection, id)?)).await
-    }
-
     /// The cloud has done it: the publications say so, with who did it and why in the audit trail and for the webhook, in
     /// one commit. Does nothing for one that is done, or was overtaken by a build that published.
     ///
@@ -149,11 +144,12 @@ impl History {
             .await
     }
 
-    /// Nothing was done of it, and nothing will be.
-    pub async fn drop_handover(&self, id: i64) -> Result<(), HistoryError> {
+    /// Nothing was done of it, and nothing will be. Another one that has its number by now stays.
+    pub async fn drop_handover(&self, handover: &Handover) -> Result<(), HistoryError> {
+        let (id, at_ms) = (handover.id, handover.at_ms);
         self.writer()?
             .run("handover:dropped", move |tx| {
-                tx.execute("DELETE FROM handover WHERE id = ?1", [id])?;
+                tx.execute("DELETE FROM handover WHERE id = ?1 AND at = ?2", [id, at_ms])?;
                 Ok(())
             })
             .await

@@ -90,15 +90,22 @@ impl History {
         .await
     }
 
-    /// Notices that are to be sent now, oldest first, at most `limit`.
-    pub async fn due_notices(&self, now: i64, limit: u32) -> Result<Vec<OutboxEntry>, HistoryError> {
+    /// Notices that are to be sent now, oldest first, at most `limit`. One that is due later than the `longest` pause from now,
+    /// in milliseconds, was written down under a wrong clock.
+    pub async fn due_notices(
+        &self,
+        now: i64,
+        longest: i64,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, HistoryError> {
+        let ahead = now.saturating_add(longest);
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, schedule, build_id, reason, created_at, tries, publication
                  FROM outbox
-                 WHERE due_at <= ?1 ORDER BY id LIMIT ?2",
+                 WHERE due_at <= ?1 OR due_at > ?3 ORDER BY id LIMIT ?2",
             )?;
-            Ok(statement.query_map(params![now, limit], notice)?.collect::<Result<_, _>>()?)
+            Ok(statement.query_map(params![now, limit, ahead], notice)?.collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -196,4 +203,24 @@ fn notice(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         created_at: row.get(4)?,
         tries: row.get(5)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_notice_of_a_wrong_clock_does_not_wait_until_that_time_comes() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        history.want_notices(true).await.unwrap();
+        let paused = history.writer().unwrap().run("paused", |tx| of_pause(tx, "web", "it failed"));
+        paused.await.unwrap();
+        let due = async |now: i64| history.due_notices(now, 600_000, 10).await.unwrap();
+        let notice = due(i64::MAX).await.remove(0);
+        for (after, sent) in [(-1, false), (0, true), (-600_000, false), (-600_001, true)] {
+            let found = due(notice.created_at + after).await;
+            assert_eq!(!found.is_empty(), sent, "{after} ms");
+        }
+    }
 }

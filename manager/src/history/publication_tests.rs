@@ -78,7 +78,7 @@ async fn a_name_has_one_current_image() {
     let changes: Vec<_> = rows.iter().filter(|row| row.action == "image.rolled_back").collect();
     let [row] = changes.as_slice() else { panic!("it is said once: {rows:?}") };
     assert_eq!((row.principal.as_str(), row.build_id.as_str()), ("token ci", "01a"));
-    let [notice] = &history.due_notices(i64::MAX, 10).await.unwrap()[..] else { panic!("one notice") };
+    let [notice] = &history.due_notices(i64::MAX, 0, 10).await.unwrap()[..] else { panic!("one notice") };
     let OutboxKind::ImageChanged(change) = &notice.kind else { panic!("{notice:?}") };
     assert_eq!((change.event.as_str(), change.why.as_str()), ("image.rolled_back", "because"));
     assert!(history.open_handovers().await.unwrap().is_empty());
@@ -342,7 +342,8 @@ async fn it_is_known_until_when_a_build_would_have_made_the_same_image() {
     assert_eq!(confirmed("web").await, (id(0), began(0)), "by its own build");
     for number in [2, 3] {
         history.create_build(new_build(&id(number), "web")).await.unwrap();
-        history.skip_build(&id(number), &id(0), "nothing has changed").await.unwrap();
+        let published = [("local".to_owned(), "web".to_owned(), v1::PublicationState::Current)];
+        assert!(history.skip_build(&id(number), &id(0), &published, "nothing has changed").await.unwrap());
     }
     let ended = history.build(&id(3)).await.unwrap().finished_at;
     assert!(ended.is_some());

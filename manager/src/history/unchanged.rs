@@ -44,21 +44,34 @@ impl History {
         self.read(move |connection| before(connection, &id)).await
     }
 
-    /// Ends a build of the queue because nothing has changed since another, and says so in the stage that is left out.
+    /// Ends a build of the queue because nothing has changed since another, and says so in the stage that is left out. False,
+    /// and nothing is done, where the other's public names are not those that were `published` when it was asked, or one is
+    /// about to go: its image may have been revoked or rolled back meanwhile.
     ///
     /// # Errors
     /// [`HistoryError::IllegalMove`] when the build is not in the queue any more.
-    pub async fn skip_build(&self, id: &str, since: &str, detail: &str) -> Result<(), HistoryError> {
+    pub async fn skip_build(
+        &self,
+        id: &str,
+        since: &str,
+        published: &[(String, String, v1::PublicationState)],
+        detail: &str,
+    ) -> Result<bool, HistoryError> {
         let (id, since, detail) = (id.to_owned(), since.to_owned(), detail.to_owned());
+        let then = published.to_vec();
         let (from, to) = (v1::BuildState::Queued, v1::BuildState::Skipped);
         self.writer()?
             .run(Point::Of("advance", to.word().to_owned()), move |tx| {
+                if published_names(tx, &since)? != then || loses_a_name(tx, &since)? {
+                    return Ok(false);
+                }
                 tx.execute("UPDATE build SET unchanged_since = ?2 WHERE id = ?1", params![id, since])?;
                 tx.execute(
                     "UPDATE stage SET detail = ?3 WHERE build_id = ?1 AND trial IS NULL AND name = ?2",
                     params![id, v1::BuildState::Building.word(), detail],
                 )?;
-                advance(tx, &id, from, to, &Ending::new(v1::StageState::Skipped, ""))
+                advance(tx, &id, from, to, &Ending::new(v1::StageState::Skipped, ""))?;
+                Ok(true)
             })
             .await
     }
@@ -131,14 +144,31 @@ fn before(connection: &Connection, id: &str) -> Result<Option<Before>, HistoryEr
     )?;
     let trials = trials.query_map([&before.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     before.trials = trials.collect::<Result<_, _>>()?;
-    let mut published =
-        connection.prepare_cached("SELECT cloud, name, state FROM publication WHERE build_id = ?1")?;
-    let published = published.query_map([&before.id], |row| {
+    before.published = published_names(connection, &before.id)?;
+    Ok(Some(before))
+}
+
+/// The public names that a build's image has, or had: cloud, name, and what has become of that.
+fn published_names(
+    connection: &Connection,
+    id: &str,
+) -> Result<Vec<(String, String, v1::PublicationState)>, HistoryError> {
+    let mut published = connection.prepare_cached(
+        "SELECT cloud, name, state FROM publication WHERE build_id = ?1 ORDER BY cloud, name",
+    )?;
+    let published = published.query_map([id], |row| {
         let state = v1::PublicationState::from_word(&row.get::<_, String>(2)?).unwrap_or_default();
         Ok((row.get(0)?, row.get(1)?, state))
     })?;
-    before.published = published.collect::<Result<_, _>>()?;
-    Ok(Some(before))
+    Ok(published.collect::<Result<_, _>>()?)
+}
+
+/// Whether a name that a build's image has is about to go to another one, or the image is about to be revoked.
+fn loses_a_name(connection: &Connection, id: &str) -> Result<bool, HistoryError> {
+    let query =
+        "SELECT EXISTS (SELECT 1 FROM handover h JOIN publication p ON p.name = h.name AND p.cloud = h.cloud
+         WHERE p.build_id = ?1 AND (h.revoked = ?1 OR (p.state = 'current' AND h.to_build IS NOT ?1)))";
+    Ok(connection.prepare_cached(query)?.query_row([id], |row| row.get(0))?)
 }
 
 #[cfg(test)]
@@ -146,7 +176,7 @@ mod tests {
     use image_manager_proto::v1::{BuildState as S, StageState, Trigger, Verdict};
 
     use super::*;
-    use crate::history::{ArtifactRecord, NewBuild, NewTrial, Principal};
+    use crate::history::{ArtifactRecord, Change, NewBuild, NewHandover, NewTrial, Principal};
 
     async fn queue(history: &History, id: &str) {
         let trial = NewTrial {
@@ -193,7 +223,7 @@ mod tests {
         let history = History::open(&directory.path().join("image-manager.db")).unwrap();
         queue(&history, "1").await;
         assert_eq!(history.before("1").await.unwrap(), None);
-        history.skip_build("1", "0", "nothing has changed").await.unwrap();
+        assert!(history.skip_build("1", "0", &[], "nothing has changed").await.unwrap());
         let skipped = history.build("1").await.unwrap();
         assert_eq!((skipped.state(), skipped.verdict()), (S::Skipped, Verdict::Unspecified));
         assert_eq!(
@@ -204,7 +234,7 @@ mod tests {
         assert!(skipped.stages.iter().all(|stage| stage.state() == StageState::Skipped));
         assert_eq!(skipped.trials[0].state(), v1::TrialState::Skipped);
         assert!(history.unfinished().await.unwrap().is_empty());
-        let twice = history.skip_build("1", "0", "").await.unwrap_err();
+        let twice = history.skip_build("1", "0", &[], "").await.unwrap_err();
         assert!(matches!(twice, HistoryError::IllegalMove { .. }), "{twice}");
         let fresh = history.last_successes(vec!["web".to_owned()]).await.unwrap();
         assert!(fresh.contains_key("web"), "as fresh as a new one");
@@ -225,10 +255,10 @@ mod tests {
         queue(&history, "5").await;
         let before = history.before("5").await.unwrap().unwrap();
         assert_eq!((before.id.as_str(), before.passed), ("3", false), "cancelled says nothing, failed does");
-        history.skip_build("5", "2", "").await.unwrap();
+        assert!(history.skip_build("5", "2", &[], "").await.unwrap());
         build(&history, "6", S::Succeeded).await;
         queue(&history, "7").await;
-        history.skip_build("7", "6", "").await.unwrap();
+        assert!(history.skip_build("7", "6", &[], "").await.unwrap());
         queue(&history, "8").await;
         let before = history.before("8").await.unwrap().unwrap();
         assert_eq!(
@@ -238,5 +268,34 @@ mod tests {
         assert_eq!(before.fingerprint.as_deref(), Some("certificate of 6"));
         assert_eq!(before.trials, [("local".to_owned(), "local".to_owned(), false)]);
         assert_eq!(before.published, []);
+    }
+
+    #[tokio::test]
+    async fn a_build_is_not_left_out_where_the_earlier_image_was_revoked_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        build(&history, "1", S::Succeeded).await;
+        let image = v1::Image { name: "web".to_owned(), ..v1::Image::default() };
+        history.record_published("1", "local", image, "/web").await.unwrap();
+        queue(&history, "2").await;
+        let before = history.before("2").await.unwrap().unwrap();
+        assert_eq!(before.published.len(), 1);
+        let what = NewHandover {
+            name: "web".to_owned(),
+            cloud: "local".to_owned(),
+            change: Change::Revoked,
+            to_build: None,
+            revoked: Some("1".to_owned()),
+            why: "leaked key".to_owned(),
+            copied: false,
+        };
+        let begun = history.begin_handovers(Principal::Manager, vec![what]).await.unwrap().remove(0);
+        let skip = async || history.skip_build("2", "1", &before.published, "").await.unwrap();
+        assert!(!skip().await, "it is about to be revoked");
+        history.finish_handover(begun.id, None).await.unwrap();
+        assert!(!skip().await, "it was revoked");
+        assert_eq!(history.build("2").await.unwrap().state(), S::Queued);
+        let now = history.before("2").await.unwrap().unwrap().published;
+        assert!(history.skip_build("2", "1", &now, "").await.unwrap(), "as it was when it was asked");
     }
 }

@@ -195,7 +195,12 @@ impl Cleaner {
             external_id: row.external_id.clone(),
             build_id: row.build_id.clone(),
         };
-        let answer = cloud.remove(&resource).await;
+        // An image may turn out to be published; without this its cloud goes by dates.
+        let current = match kind {
+            ResourceKind::Image => self.history.current_images(&row.cloud).await.unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let answer = cloud.remove_beside(&resource, &current).await;
         self.clouds.note(&*cloud, &answer);
         match answer {
             Ok(Removal::Gone) => Ok(true),

@@ -107,7 +107,10 @@ impl Driver {
                 if matches!(start, Start::Queue) {
                     match skip::decide(&self).await {
                         Ok(Decision::Build(reading)) => self.reading = reading,
-                        Ok(Decision::Skip(unchanged)) => return self.skip(&unchanged).await,
+                        Ok(Decision::Skip(unchanged)) => {
+                            let Some(reading) = self.skip(&unchanged).await else { return };
+                            self.reading = reading;
+                        }
                         Err(failure) => return self.leave_queue(&failure).await,
                     }
                 }

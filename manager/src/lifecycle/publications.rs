@@ -10,6 +10,7 @@
 mod choosing;
 mod copying;
 mod handing_over;
+mod pauses;
 mod pruning;
 mod published;
 mod revoking;
@@ -24,17 +25,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState};
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::OwnedMutexGuard;
 
 pub use self::published::Meant;
 pub(super) use self::published::Standing;
 
 use self::choosing::{asked_for, by_cloud, handover, in_order_of_use, last_good};
+use self::pauses::Pauses;
 use self::revoking::Later;
 use super::TriggerError;
 use super::cleaner::Cleaner;
 use super::clouds::Clouds;
 use super::naming::Naming;
+use super::places::Places;
 use crate::cloud::{Cloud, CloudError, Handing, Image, Trouble};
 use crate::history::{Change, Handover, History, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
@@ -151,14 +154,16 @@ pub struct Publications {
     /// Who copies an image for a name in a cloud.
     copying: Arc<Naming>,
     /// Places of those who do.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// When copies that failed are made again.
+    pauses: Arc<Pauses>,
     tell: Tell,
 }
 
 impl Publications {
     pub(super) fn new(history: History, clouds: Clouds, cleaner: Cleaner) -> Self {
         let (naming, copying, places) =
-            (Arc::default(), Arc::default(), Arc::new(Semaphore::new(copying::AT_ONCE)));
+            (Arc::default(), Arc::default(), Arc::new(Places::new(copying::AT_ONCE)));
         Self {
             history,
             clouds,
@@ -166,6 +171,7 @@ impl Publications {
             naming,
             copying,
             places,
+            pauses: Arc::default(),
             tell: Arc::new(|line: &str| tracing::info!("{line}")),
         }
     }

@@ -108,6 +108,10 @@ impl Queue {
         }
         let (id, name) = (new.id.clone(), schedule.name.clone());
         let verifies = new.verification.is_some();
+        // Before the commit: from then on nothing may come between the row and its driver.
+        let start = Start::of_queued(&schedule, &to_begin(&new)).ok_or_else(|| {
+            TriggerError::NotPublished { schedule: name.clone(), why: "its targets have changed".to_owned() }
+        })?;
         match self.history.create_build(new).await {
             Ok(()) => {}
             Err(HistoryError::Unfinished(build_id)) => {
@@ -116,13 +120,10 @@ impl Queue {
             Err(error) => return Err(error.into()),
         }
         tracing::info!(build = id, schedule = name, verifies, "queued");
-        let build = self.history.build(&id).await?;
-        let start = Start::of_queued(&schedule, &build);
-        let changed =
-            || TriggerError::NotPublished { schedule: name, why: "its targets have changed".to_owned() };
-        let start = start.ok_or_else(changed)?;
+        // As it is in the queue; whoever asked may not get to see it, but it is made.
+        let build = self.history.build(&id).await;
         self.start(id, schedule, start, keep_disk);
-        Ok(build)
+        Ok(build?)
     }
 
     /// Queues again what an earlier manager had queued. Nothing of it has begun, so it has the trials of its schedule as that
@@ -167,6 +168,26 @@ impl Queue {
         let driver =
             Driver::new(Arc::clone(&self.builds), id.clone(), schedule, stop.clone(), start, keep_disk);
         self.running.start(id, &stop, driver.run());
+    }
+}
+
+/// Of a build that is about to be queued, what says where it begins.
+fn to_begin(new: &NewBuild) -> v1::Build {
+    let trial = |trial: &NewTrial| {
+        let (image, image_of) = trial.image.clone().unzip();
+        v1::Trial {
+            target: trial.target.clone(),
+            cloud: trial.cloud.clone(),
+            image,
+            image_of: image_of.unwrap_or_default(),
+            ..v1::Trial::default()
+        }
+    };
+    v1::Build {
+        id: new.id.clone(),
+        verification: new.verification.is_some(),
+        trials: new.trials.iter().map(trial).collect(),
+        ..v1::Build::default()
     }
 }
 

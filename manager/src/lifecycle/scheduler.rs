@@ -170,7 +170,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Verifies a published image again that has come due. A build that is under way makes it needless.
+    /// Verifies a published image again that has come due. One that is being verified is not asked twice.
     async fn reverify(
         &self,
         name: &str,
@@ -196,6 +196,12 @@ impl Scheduler {
             }
             Err(TriggerError::History(error)) => Err(error),
             Err(TriggerError::Stopping) => Ok(()),
+            // Its turn comes when that has ended, unless it passes and has the name then.
+            Err(TriggerError::AlreadyRunning { build_id, .. })
+                if self.history.verification(&build_id).await?.is_none() =>
+            {
+                Ok(())
+            }
             Err(error) => {
                 tracing::warn!(schedule = name, %due, "not verified again: {error}");
                 self.history.reverify_passed(name, until).await
@@ -240,22 +246,23 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
+    use image_manager_proto::v1;
+
     use super::*;
     use crate::cloud::Cloud;
     use crate::cloud::local::{LocalCloud, LocalSettings};
     use crate::gateway::{Gateway, GatewaySettings};
+    use crate::history::NewBuild;
     use crate::lifecycle::{Manager, Parts, Settings};
     use crate::schedules;
 
-    #[tokio::test]
-    async fn a_run_that_falls_due_while_the_manager_stops_is_caught_up() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        let text = "[schedule.web]\ncron = \"* * * * *\"\nimage.elements = [\"debian\"]\n";
+    /// A manager that serves with these schedules.
+    fn manager(directory: &Path, text: &str) -> Manager {
+        let at = |name: &str| directory.join(name);
         let local = LocalCloud::new(LocalSettings::new(at("state"), "owner".to_owned())).unwrap();
         let clouds = BTreeMap::from([("local".to_owned(), Arc::new(local) as Arc<dyn Cloud>)]);
         let gateway = GatewaySettings::default();
-        let manager = Manager::new(Parts {
+        Manager::new(Parts {
             settings: Settings {
                 state: at("state"),
                 scratch: at("scratch"),
@@ -280,7 +287,14 @@ mod tests {
             clouds,
             schedules: schedules::parse(Path::new("schedules.toml"), text).unwrap(),
             serves: true,
-        });
+        })
+    }
+
+    #[tokio::test]
+    async fn a_run_that_falls_due_while_the_manager_stops_is_caught_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[schedule.web]\ncron = \"* * * * *\"\nimage.elements = [\"debian\"]\n";
+        let manager = manager(directory.path(), text);
         manager.remember_schedules().await.unwrap();
         let since = || async { manager.history().schedule_states().await.unwrap()["web"].since };
         let before = since().await;
@@ -288,5 +302,33 @@ mod tests {
         manager.scheduler().beat(clock::now() + TimeDelta::hours(1)).await.unwrap();
         assert_eq!(since().await, before, "the next start fires it");
         assert!(manager.history().unfinished().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_verification_that_falls_due_during_a_build_waits_for_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[schedule.web]\nreverify = \"* * * * *\"\nimage.elements = [\"debian\"]\npublish = { name = \"web\" }\n";
+        let manager = manager(directory.path(), text);
+        manager.remember_schedules().await.unwrap();
+        let since = async || manager.history().schedule_states().await.unwrap()["web"].reverify_since;
+        let before = since().await;
+        let build = NewBuild {
+            id: "01a".to_owned(),
+            schedule: "web".to_owned(),
+            trigger: Trigger::Cron,
+            requested_by: Principal::Cron,
+            stages: (vec!["building"], Vec::new()),
+            trials: Vec::new(),
+            fired_at: None,
+            retry_of: None,
+            forced: false,
+            verification: None,
+        };
+        manager.history().create_build(build).await.unwrap();
+        let image = v1::Image { name: "web".to_owned(), ..v1::Image::default() };
+        manager.history().record_published("01a", "local", image, "/web").await.unwrap();
+        manager.scheduler().beat(clock::now() + TimeDelta::hours(1)).await.unwrap();
+        assert_eq!(since().await, before, "it is still to be made");
+        assert_eq!(manager.history().unfinished().await.unwrap().len(), 1);
     }
 }

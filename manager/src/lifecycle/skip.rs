@@ -2,7 +2,8 @@
 //!
 //! Asked while the build is in the queue: nothing is made for it, and a manager that is killed meanwhile asks again. The
 //! last build must have passed, be young enough, and have been defined and tried as this one would be. Then its mirrors
-//! are asked ([`crate::unchanged`]). Whatever is not certain is a reason to build, and is said in the stage's detail.
+//! are asked ([`crate::unchanged`]), which takes a while: its image must have its names still when the build is left out.
+//! Whatever is not certain is a reason to build, and is said in the stage's detail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ pub(super) struct Reading {
 pub(super) struct Unchanged {
     /// Since this build.
     pub(super) since: String,
+    /// The public names of its image when it was asked: cloud, name, and what has become of that.
+    pub(super) published: Vec<(String, String, PublicationState)>,
     /// A sentence for people.
     pub(super) sentence: String,
 }
@@ -123,7 +126,7 @@ async fn unchanged(
                  installed today, and its definition is the same",
                 before.id
             );
-            Ok(Unchanged { since: before.id, sentence })
+            Ok(Unchanged { since: before.id, published: before.published, sentence })
         }
     }
 }

@@ -14,7 +14,7 @@ use super::control;
 use super::driver::{Done, INSIST};
 use super::failure::Failure;
 use super::outcome::Ended;
-use super::places::TrialPlaces;
+use super::places::Places;
 use super::publications::Publications;
 use super::records::Records;
 use super::resumption::TrialStart;
@@ -44,7 +44,7 @@ pub(super) struct TrialContext {
     /// This installation's id.
     owner: String,
     /// For trials under way.
-    places: TrialPlaces,
+    places: Places,
     /// For targets on which an image said nothing.
     control_images: control::Maker,
     shutdown: Shutdown,
@@ -58,7 +58,7 @@ impl TrialContext {
         owner: String,
         shutdown: Shutdown,
     ) -> Self {
-        let places = TrialPlaces::new(settings.concurrent_trials);
+        let places = Places::new(settings.concurrent_trials);
         let control_images = control::Maker::default();
         Self { settings, records, publications, cleaner, gateway, owner, places, control_images, shutdown }
     }
@@ -392,10 +392,28 @@ impl Trial {
 
     /// Waits for the instant, in milliseconds since the epoch, or until somebody ends the build.
     async fn wait_until(&self, at: i64) {
-        let left = u64::try_from(at.saturating_sub(clock::now().timestamp_millis())).unwrap_or_default();
+        let left = left_until(at, clock::now().timestamp_millis());
         tokio::select! {
             _ = self.bounds.stop().requested() => {}
-            () = tokio::time::sleep(clock::pause(Duration::from_millis(left))) => {}
+            () = tokio::time::sleep(clock::pause(left)) => {}
         }
+    }
+}
+
+/// How long it is until an attempt is due. One further ahead than any pause was planned under a wrong clock.
+fn left_until(at: i64, now: i64) -> Duration {
+    let left = u64::try_from(at.saturating_sub(now)).unwrap_or_default();
+    Duration::from_millis(left).min(RetryPolicy::LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attempt_waits_longer_than_the_longest_pause() {
+        let left = |at| left_until(at, 1000);
+        assert_eq!([left(0), left(1000), left(1007)].map(|left| left.as_millis()), [0, 0, 7]);
+        assert_eq!([left(1 << 50), left(i64::MAX)], [RetryPolicy::LONGEST_PAUSE; 2]);
     }
 }

@@ -44,8 +44,10 @@ const BODY: usize = 2000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
-/// After this long a notice is given up.
+/// After this long a notice is given up, but not before it was sent so often: a clock that is set forward says nothing of
+/// the receiver.
 const PATIENCE: Duration = Duration::from_hours(24);
+const LEAST_TRIES: u32 = 10;
 
 /// How the body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +150,7 @@ impl Webhook {
 
     async fn send_due(&self, manager: &Manager) -> Result<(), HistoryError> {
         let now = clock::now().timestamp_millis();
-        for notice in manager.history().due_notices(now, AT_ONCE).await? {
+        for notice in manager.history().due_notices(now, millis(LONGEST_PAUSE), AT_ONCE).await? {
             let outcome = match self.send(manager, &notice).await? {
                 Ok(()) => {
                     manager.history().notice_done(notice.id).await?;
@@ -237,7 +239,7 @@ impl Webhook {
         let now = clock::now().timestamp_millis();
         let tries = notice.tries.saturating_add(1);
         let (id, schedule) = (notice.id, &notice.schedule);
-        if now.saturating_sub(notice.created_at) > millis(PATIENCE) {
+        if is_given_up(now.saturating_sub(notice.created_at), tries) {
             tracing::error!(notice = id, schedule, tries, "a notice was dropped after a day: {why}");
             manager.history().notice_done(id).await?;
             return Ok(Delivery::GivenUp);
@@ -247,6 +249,11 @@ impl Webhook {
         manager.history().notice_again(id, now.saturating_add(millis(pause))).await?;
         Ok(Delivery::Retried)
     }
+}
+
+/// Whether a notice of this age, in milliseconds, is not sent again after so many tries.
+fn is_given_up(age: i64, tries: u32) -> bool {
+    age > millis(PATIENCE) && tries >= LEAST_TRIES
 }
 
 /// Doubles with each try.
@@ -272,6 +279,14 @@ mod tests {
     fn pauses_double_up_to_a_bound() {
         let pauses: Vec<u64> = [1, 2, 3, 10, 11, 40].map(|tries| pause_after(tries).as_secs()).into();
         assert_eq!(pauses, [1, 2, 4, 512, 600, 600]);
+    }
+
+    #[test]
+    fn a_notice_is_given_up_after_a_day_and_not_because_the_clock_was_set_forward() {
+        let day = millis(PATIENCE);
+        let given_up = [(day, 150), (day + 1, 1), (day + 1, 9), (day + 1, 10), (i64::MAX, 150), (-1, 150)];
+        let given_up = given_up.map(|(age, tries)| is_given_up(age, tries));
+        assert_eq!(given_up, [false, false, false, true, true, false]);
     }
 
     #[test]

@@ -179,20 +179,24 @@ impl OpenStackCloud {
         }
     }
 
-    /// Removes the image that a row of the ledger names.
-    pub(super) async fn remove_image(&self, resource: &Resource) -> Result<Removal, CloudError> {
-        let delete = |id: String| async move { self.delete_unless_published(&id).await };
+    /// Removes the image that a row of the ledger names. `current`: the ids of the images that have public names.
+    pub(super) async fn remove_image(
+        &self,
+        resource: &Resource,
+        current: &[String],
+    ) -> Result<Removal, CloudError> {
+        let delete = |id: String| async move { self.delete_unless_published(&id, current).await };
         remove_each(resource, || self.images_of(resource), delete).await
     }
 
-    async fn delete_unless_published(&self, id: &str) -> Result<Removal, CloudError> {
+    async fn delete_unless_published(&self, id: &str, current: &[String]) -> Result<Removal, CloudError> {
         let image = self.image(id).await.map_err(|error| error.when(&format!("removing image {id}")))?;
         let Some(image) = image else { return Ok(Removal::Gone) };
         if text(&image, PUBLISHED).is_empty() {
             return self.delete_image(&image).await;
         }
         // Given out already, with its name: it is its users' now. The build ended before it could say so.
-        self.settle_again(&image).await?;
+        self.settle_again(&image, current).await?;
         Ok(Removal::Gone)
     }
 

@@ -255,9 +255,13 @@ impl Cloud for OpenStackCloud {
     }
 
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        self.remove_beside(resource, &[]).await
+    }
+
+    async fn remove_beside(&self, resource: &Resource, current: &[String]) -> Result<Removal, CloudError> {
         match resource.kind {
             ResourceKind::Server => Box::pin(self.remove_server(resource)).await,
-            ResourceKind::Image => Box::pin(self.remove_image(resource)).await,
+            ResourceKind::Image => Box::pin(self.remove_image(resource, current)).await,
             ResourceKind::SecurityGroup => Box::pin(self.remove_security_group(resource)).await,
             ResourceKind::KeyPair => Box::pin(self.remove_key_pair(resource)).await,
             ResourceKind::Volume => Box::pin(self.remove_volume(resource)).await,

@@ -110,8 +110,9 @@ impl OpenStackCloud {
     }
 
     /// Goes on with a publication that was cut off once its image had the name. An image that has lost the name, or
-    /// shares it with a newer one, has been followed: then the newest keeps it.
-    pub(super) async fn settle_again(&self, image: &Value) -> Result<(), CloudError> {
+    /// shares it with one that is `current` by the history, has been followed: then that one keeps it. Where none of them is,
+    /// the newest does: only the clock of whoever uploaded them says which one that is.
+    pub(super) async fn settle_again(&self, image: &Value, current: &[String]) -> Result<(), CloudError> {
         let _alone = self.publishing.lock().await;
         let (id, name) = (text(image, "id"), text(image, PUBLISHED));
         let mut named = self.images_with(&[("name", name), (PUBLISHED, name)]).await?;
@@ -119,9 +120,11 @@ impl OpenStackCloud {
         if !named.iter().any(|image| text(image, "id") == id) {
             return Ok(());
         }
+        let known =
+            named.iter().map(|image| text(image, "id")).find(|id| current.iter().any(|one| one == id));
         let newest =
-            named.iter().max_by(|a, b| date_of(a).cmp(date_of(b))).map_or(id, |image| text(image, "id"));
-        self.settle(newest, name).await.map(drop)
+            || named.iter().max_by(|a, b| date_of(a).cmp(date_of(b))).map_or(id, |image| text(image, "id"));
+        self.settle(known.unwrap_or_else(newest), name).await.map(drop)
     }
 
     /// Removes the older images of a name; nothing where none of ours has it: they are all that is left of it then.

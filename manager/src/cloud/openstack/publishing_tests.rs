@@ -244,6 +244,34 @@ async fn a_published_image_is_not_removed_by_a_build_that_could_not_say_so() {
     assert!(changes(&stage).is_empty());
 }
 
+/// The clock was set back between the uploads of "o" and "n".
+#[tokio::test]
+async fn of_two_with_one_name_that_keeps_it_which_the_history_says_has_it() {
+    for (current, loses_it) in [(vec!["n"], "o"), (vec!["o"], "n"), (vec!["another"], "n"), (vec![], "n")] {
+        let stage = Stage::with(|request| {
+            let named = [image("o", "pub", "2026-11-04", true), image("n", "pub", "2026-11-03", true)];
+            match request.split('?').next().unwrap() {
+                "GET /v2/images" if request.contains("os_hidden=true") => {
+                    stage::json(&json!({"images": named}))
+                }
+                "GET /v2/images" => stage::json(&json!({"images": []})),
+                "GET /v2/images/n" => stage::json(&named[1]),
+                _ => stage::json(&json!({})),
+            }
+        })
+        .await;
+        let resource = Resource {
+            kind: ResourceKind::Image,
+            name: "image-manager-b".into(),
+            external_id: Some("n".into()),
+            build_id: "b".into(),
+        };
+        let current: Vec<String> = current.into_iter().map(str::to_owned).collect();
+        assert_eq!(stage.cloud().remove_beside(&resource, &current).await.unwrap(), Removal::Gone);
+        assert_eq!(changes(&stage), [format!("PATCH /v2/images/{loses_it}")], "{current:?}");
+    }
+}
+
 #[tokio::test]
 async fn older_images_hold_up_a_publication_only_for_a_while() {
     let stage = Stage::with(|request| match request.split('?').next().unwrap() {

@@ -6,7 +6,7 @@ use super::{Driver, INSIST};
 use crate::history::{Ending, FollowUp, HistoryError, Named as _};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::outcome::Outcome;
-use crate::lifecycle::skip::{self, Unchanged};
+use crate::lifecycle::skip::{self, Reading, Unchanged};
 use crate::lifecycle::state::{end_of, is_end};
 
 impl Driver {
@@ -26,18 +26,28 @@ impl Driver {
         skip::drop_superseded(self).await;
     }
 
-    /// Ends a build that need not be made, however often that takes.
-    pub(super) async fn skip(&mut self, unchanged: &Unchanged) {
-        let Unchanged { since, sentence } = unchanged;
-        while let Err(error) = self.history().skip_build(&self.id, since, sentence).await {
+    /// Ends a build that need not be made, however often that takes. `Some`: it is to be made after all.
+    pub(super) async fn skip(&mut self, unchanged: &Unchanged) -> Option<Reading> {
+        let Unchanged { since, published, sentence } = unchanged;
+        loop {
+            let error = match self.history().skip_build(&self.id, since, published, sentence).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    let because = format!("the published image of build {since} lost a name meanwhile");
+                    tracing::info!(build = self.id, "building: {because}");
+                    return Some(Reading { because: Some(because), elements: None });
+                }
+                Err(error) => error,
+            };
             tracing::error!(build = self.id, "cannot write the history: {error}");
             if error.is_illegal_move() || self.context.shutdown.is_ending() {
-                return;
+                return None;
             }
             tokio::time::sleep(INSIST).await;
         }
         self.arrived(BuildState::Skipped).await;
         self.context.records.announce_end(&self.id, &self.schedule.name, FollowUp::default()).await;
+        None
     }
 
     /// Leaves the build to the next start. It has not brought its manager down, so being resumed has cost it nothing.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use image_manager_proto::v1::PublicationState;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -27,11 +27,11 @@ use crate::history::{
 };
 use crate::lifecycle::settings::resource_name;
 
-/// How many images are copied at once.
+/// How many images are copied at once in each cloud.
 pub(super) const AT_ONCE: usize = 2;
 /// How long a copy may take.
 const COPY: Duration = Duration::from_hours(6);
-/// For how long it is tried again where a cloud does not answer.
+/// For how long a change is tried again where a cloud does not answer, or is not configured; but for revocations.
 const TRIED: Duration = Duration::from_hours(24);
 /// How often it is looked whether the copy is wanted still.
 const LOOK: Duration = Duration::from_secs(2);
@@ -59,6 +59,7 @@ impl Publications {
         let publications = self.clone();
         tokio::spawn(async move {
             if let Err(error) = publications.copy_alone(&handover, only).await {
+                publications.pauses.failed(&handover);
                 tracing::warn!("not done yet: {}", not_done(&handover, &error));
             }
         });
@@ -72,10 +73,10 @@ impl Publications {
 
     /// The same, while nobody else does.
     async fn copy_alone(&self, handover: &Handover, _only: OwnedMutexGuard<()>) -> Result<(), ChangeError> {
-        if self.history.still_open(handover).await?.is_none() {
+        let Some(now) = self.history.still_open(handover).await? else {
             return self.outcome(&handover.what).await;
-        }
-        let done = match self.try_to_copy(handover).await {
+        };
+        let done = match self.try_to_copy(&now).await {
             // What it was for is over.
             Err(_) if self.history.still_open(handover).await?.is_none() => {
                 self.outcome(&handover.what).await
@@ -92,8 +93,11 @@ impl Publications {
         done
     }
 
-    /// An error that is not begun comes to nothing for good.
+    /// An error that is not begun comes to nothing for good. `handover`: as it is now.
     async fn try_to_copy(&self, handover: &Handover) -> Result<(), ChangeError> {
+        if !handover.giving && is_old(handover) {
+            return Err(too_late(handover));
+        }
         let what = &handover.what;
         let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
         tokio::select! {
@@ -127,8 +131,7 @@ impl Publications {
             let unremoved = |why| failed(&handover, CloudError::new(Trouble::Unavailable, why));
             self.cleaner.take_away(&row).await.map_err(unremoved)?;
         }
-        // It is not closed.
-        let _place = self.places.acquire().await;
+        let _place = self.copy_place(what).await;
         let ledger = CopyLedger { history: self.history.clone(), handover: handover.clone() };
         // No two have one name: what was asked for and never seen is found by it.
         let name = format!("{}-copy-{}", resource_name(&build), uuid::Uuid::new_v4().simple());
@@ -148,6 +151,16 @@ impl Publications {
             Err(CloudError::new(Trouble::Timeout, message))
         };
         copying.await.unwrap_or_else(late).map(drop).map_err(wrong)
+    }
+
+    /// A place among those who copy in a cloud; whoever has to wait for one says so.
+    async fn copy_place(&self, what: &NewHandover) -> Option<OwnedSemaphorePermit> {
+        let free = self.places.try_enter(&what.cloud);
+        if free.is_some() {
+            return free;
+        }
+        (self.tell)(&format!("{} on {}: waits for another copy on {}", what.name, what.cloud, what.cloud));
+        self.places.enter(&what.cloud).await
     }
 
     /// Gives the name to the copy that a change has. The names of the cloud are the caller's. A copy of what was revoked
@@ -315,11 +328,26 @@ fn was_revoked(what: &NewHandover, build: String) -> ChangeError {
     ChangeError::NotGood { build, name, cloud, why: "it was revoked" }
 }
 
+/// Whether a change was begun so long ago that nobody expects the name to move any more.
+pub(super) fn is_old(handover: &Handover) -> bool {
+    let age = clock::now().timestamp_millis().saturating_sub(handover.at_ms);
+    u128::try_from(age).unwrap_or_default() >= TRIED.as_millis()
+}
+
+/// Why such a change is not done.
+pub(super) fn too_late(Handover { what, .. }: &Handover) -> ChangeError {
+    let message = format!("it was asked for over {} h ago, and is not done any more", TRIED.as_secs() / 3600);
+    ChangeError::Cloud {
+        cloud: what.cloud.clone(),
+        error: CloudError::new(Trouble::Timeout, message),
+        begun: false,
+    }
+}
+
 /// What a cloud did not do; it is tried again, but not for ever.
 fn failed(handover: &Handover, error: CloudError) -> ChangeError {
     use Trouble::{Configuration, Corrupt, Fault, NoRoom, Timeout, Unavailable};
-    let age = clock::now().timestamp_millis().saturating_sub(handover.at_ms);
-    let young = u128::try_from(age).unwrap_or_default() < TRIED.as_millis();
+    let young = !is_old(handover);
     let begun = match error.trouble {
         Configuration | Fault | Corrupt => false,
         NoRoom => handover.giving,

@@ -3,6 +3,7 @@
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+use super::copying::{is_old, too_late};
 use super::revoking::{Later, not_configured};
 use super::{ChangeError, Publications, image_of, rows, within};
 use crate::cloud::{Cloud, CloudError, HandedOver, Trouble};
@@ -26,10 +27,11 @@ impl Publications {
         (done, left)
     }
 
-    /// The same of all, but images are copied in tasks of their own. Returns what was not done.
+    /// The same of all, but images are copied in tasks of their own, and less and less often where that fails. Returns what
+    /// was not done.
     pub(in crate::lifecycle) async fn finish_handovers_in_time(&self) -> Vec<String> {
         let (_, left, copied) = self.finish_all_but_copies().await;
-        for handover in copied {
+        for handover in self.pauses.due(copied) {
             self.copy_in_background(handover);
         }
         left
@@ -108,21 +110,41 @@ impl Publications {
         Ok(images)
     }
 
-    /// One step, once nobody else changes the cloud's names.
+    /// One step that was left, once nobody else changes the cloud's names. A name does not move when nobody expects it any
+    /// more: one that is too old ends with the name where the history has it.
     async fn hand_over(&self, handover: &Handover) -> Result<(), ChangeError> {
         let _alone = self.alone(&handover.what.cloud).await;
-        self.hand_over_alone(handover).await
+        let Some(handover) = self.history.still_open(handover).await? else { return Ok(()) };
+        if handover.what.revoked.is_none() && is_old(&handover) && self.keep_name(&handover.what).await? {
+            self.history.drop_handover(&handover).await?;
+            return Err(too_late(&handover));
+        }
+        self.hand_over_alone(&handover).await
+    }
+
+    /// Gives a name to the image that has it by the history: whoever was cut off may have given it to the other one. False
+    /// where no image has it, or that image cannot have it any more.
+    async fn keep_name(&self, what: &NewHandover) -> Result<bool, ChangeError> {
+        let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
+        let images = self.images_of(&what.name, &what.cloud).await?;
+        let current = images.iter().find(|row| row.state() == PublicationState::Current);
+        let Some(current) = current else { return Ok(false) };
+        match within(cloud.hand_over(&image_of(current), &what.name, &what.name)).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_refusal(&error) => Ok(false),
+            Err(error) => Err(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun: true }),
+        }
     }
 
     /// One step; one that could not be begun is not tried again. But a revocation is, while a build is under way: it may be
     /// about to give the name to its image.
     pub(super) async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
-        let done = self.try_step(handover.id).await;
+        let done = self.try_step(handover).await;
         match done {
             Err(ChangeError::Cloud { cloud, error, begun: false }) => {
                 let waits = handover.what.revoked.is_some() && !self.history.unfinished().await?.is_empty();
                 if !waits {
-                    self.history.drop_handover(handover.id).await?;
+                    self.history.drop_handover(handover).await?;
                 }
                 Err(ChangeError::Cloud { cloud, error, begun: waits })
             }
@@ -130,18 +152,19 @@ impl Publications {
         }
     }
 
-    /// One step: the cloud, then the history.
-    pub(super) async fn try_step(&self, id: i64) -> Result<(), ChangeError> {
+    /// One step: the cloud, then the history. Nothing for one that is over, whose number another one may have by now. The names
+    /// of the cloud are the caller's.
+    pub(super) async fn try_step(&self, begun: &Handover) -> Result<(), ChangeError> {
         // The second time for another image, where the first one cannot have the name any more.
         for last in [false, true] {
-            let Some(handover) = self.history.handover(id).await? else { return Ok(()) };
+            let Some(handover) = self.history.still_open(begun).await? else { return Ok(()) };
             let what = &handover.what;
             let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
             let error = match self.in_cloud(&*cloud, what).await? {
                 Ok(given) => return self.finish(&*cloud, &handover, given).await,
                 Err(error) => error,
             };
-            let begun = !matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt);
+            let begun = !is_refusal(&error);
             if !begun && !last && self.redirect(&handover).await? {
                 continue;
             }
@@ -255,6 +278,11 @@ impl Publications {
         let there = named.into_iter().map(|image| (image.sha512, image.location)).collect();
         Ok(self.history.record_there(name, cloud.name(), there).await?)
     }
+}
+
+/// Whether a cloud has done nothing, and will not.
+fn is_refusal(error: &CloudError) -> bool {
+    matches!(error.trouble, Trouble::Configuration | Trouble::Fault | Trouble::Corrupt)
 }
 
 /// What is left to do, for people.

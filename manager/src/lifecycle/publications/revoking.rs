@@ -195,7 +195,7 @@ impl Publications {
             if what.revoked.is_none() || what.name != name || what.cloud != cloud {
                 continue;
             }
-            if let Err(error) = self.try_step(handover.id).await {
+            if let Err(error) = self.try_step(&handover).await {
                 tracing::warn!(name, cloud, "not revoked yet: {}", error.begun());
             }
         }

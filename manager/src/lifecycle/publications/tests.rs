@@ -13,7 +13,7 @@ use crate::history::{Ending, Handover, Named as _, NewBuild};
 use crate::schedules;
 
 struct Bench {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     history: History,
     clouds: BTreeMap<String, Arc<StandIn>>,
     publications: Publications,
@@ -30,7 +30,7 @@ impl Bench {
         let all = clouds.iter().map(|(name, cloud)| (name.clone(), Arc::clone(cloud) as Arc<dyn Cloud>));
         let tell = Arc::new(|_: &str| {});
         let publications = Publications::open(directory.path(), history.clone(), all.collect(), tell);
-        Self { _directory: directory, history, clouds, publications }
+        Self { directory, history, clouds, publications }
     }
 
     /// A build of the schedule `debian` that published as `web` in these clouds.
@@ -72,6 +72,13 @@ impl Bench {
     /// What comes next has another time.
     async fn later(&self) {
         tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+
+    /// As if what is under way had been begun a day earlier.
+    fn a_day_later(&self) {
+        let file = self.directory.path().join("image-manager.db");
+        let connection = rusqlite::Connection::open(file).unwrap();
+        connection.execute("UPDATE handover SET at = at - 86400001", []).unwrap();
     }
 
     fn set_down(&self, cloud: &str, down: bool) {
@@ -255,6 +262,46 @@ async fn a_name_goes_back_to_the_image_that_had_it_last() {
     assert_eq!(bench.asked("here"), ["web to 01b", "web to 01b"], "01c was rolled back from");
     bench.roll_back().await.unwrap();
     assert_eq!(bench.asked("here"), ["web to 01a"]);
+}
+
+#[tokio::test]
+async fn a_name_does_not_move_a_day_after_somebody_asked_for_that_but_what_is_revoked_is() {
+    let bench = Bench::of(&["here"]);
+    for build in ["01a", "01b"] {
+        bench.publish(build, &["here"]).await;
+    }
+    let roll_back = || NewHandover {
+        name: "web".to_owned(),
+        cloud: "here".to_owned(),
+        change: Change::RolledBack,
+        to_build: Some("01a".to_owned()),
+        revoked: None,
+        why: String::new(),
+        copied: false,
+    };
+    let begin = async |what: NewHandover| {
+        bench.history.begin_handovers(Principal::Manager, vec![what]).await.unwrap()
+    };
+    begin(roll_back()).await;
+    bench.a_day_later();
+    bench.set_down("here", true);
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.1.len(), 1);
+    assert_eq!(bench.open().await.len(), 1, "the cloud may have moved the name already");
+    bench.set_down("here", false);
+    let (done, left) = bench.publications.finish_handovers(|_| true).await;
+    assert!(done.is_empty() && left[0].contains("over 24 h ago"), "{left:?}");
+    assert_eq!((bench.open().await, bench.asked("here")), (vec![], vec!["web to 01b".to_owned()]));
+    assert_eq!(bench.states("web", "here").await, "01b current, 01a previous");
+    // Where the image that has the name is gone, nobody loses it.
+    begin(roll_back()).await;
+    bench.a_day_later();
+    bench.clouds["here"].is.lock().unwrap().images.remove("01b");
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.0.len(), 1);
+    bench.clouds["here"].is.lock().unwrap().images.insert("01b".to_owned());
+    begin(NewHandover { change: Change::Revoked, revoked: Some("01b".to_owned()), ..roll_back() }).await;
+    bench.a_day_later();
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.0.len(), 1);
+    assert_eq!(bench.revoked_in_the_audit_trail().await, 1);
 }
 
 #[tokio::test]

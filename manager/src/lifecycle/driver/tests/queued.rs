@@ -84,3 +84,24 @@ async fn a_trial_that_the_history_does_not_have_does_not_hang_its_build() {
     let build = bench.ended(&id).await;
     assert_eq!((build.state(), build.trials.len()), (BuildState::Errored, 1), "{build:?}");
 }
+
+/// A row without a driver would keep its schedule from being built until the next start.
+#[tokio::test]
+async fn a_build_is_made_that_could_not_be_read_once_it_was_in_the_queue() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let history = rusqlite::Connection::open(bench.directory.path().join("history.db")).unwrap();
+    let unreadable = "CREATE TRIGGER unreadable AFTER INSERT ON build BEGIN
+        UPDATE build SET unchanged_since = CAST(X'ff' AS TEXT) WHERE id = NEW.id; END";
+    history.execute_batch(unreadable).unwrap();
+    let options = TriggerOptions::new(Trigger::Cron, Principal::Cron);
+    manager.trigger("other", options).await.unwrap_err();
+    let ended = async {
+        let state =
+            || history.query_row("SELECT state FROM build", [], |row| row.get::<_, String>(0)).unwrap();
+        while state() != "errored" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, ended).await.expect("its driver brings it to its end");
+}

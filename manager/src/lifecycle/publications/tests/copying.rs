@@ -131,6 +131,37 @@ async fn while_an_image_is_copied_the_names_of_its_cloud_are_anybodys_and_it_sta
 }
 
 #[tokio::test]
+async fn copies_that_hang_in_one_cloud_do_not_hold_up_those_of_another() {
+    let bench = Bench::of(&["far", "lab"]);
+    for cloud in bench.clouds.values() {
+        cloud.is.lock().unwrap().one_name = true;
+    }
+    bench.publish("01a", &["far", "lab"]).await;
+    bench.clouds["far"].is.lock().unwrap().holds = true;
+    let said = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let heard = Arc::clone(&said);
+    let tell: Tell = Arc::new(move |line: &str| heard.lock().unwrap().push(line.to_owned()));
+    let publications = Publications { tell, ..bench.publications.clone() };
+    let promote = |cloud: &str, name: &str| {
+        let (build, name, cloud) = ("01a".to_owned(), name.to_owned(), cloud.to_owned());
+        let request = v1::PromoteBuildRequest { build, name, cloud, ..Default::default() };
+        let publications = publications.clone();
+        tokio::spawn(async move { publications.promote(request, Principal::Manager).await })
+    };
+    let hanging = ["one", "two", "three"].map(|name| promote("far", name));
+    let waits = |line: &String| line.ends_with(" on far: waits for another copy on far");
+    bench.until("one of them waits", |_| said.lock().unwrap().iter().any(waits)).await;
+    let other = tokio::time::timeout(Duration::from_secs(20), promote("lab", "stable")).await;
+    other.expect("it does not wait for the other cloud").unwrap().unwrap();
+    assert_eq!(bench.states("stable", "lab").await, "01a current");
+    bench.clouds["far"].is.lock().unwrap().holds = false;
+    for promoting in hanging {
+        promoting.await.unwrap().unwrap();
+    }
+    assert_eq!(said.lock().unwrap().iter().filter(|line| waits(line)).count(), 1);
+}
+
+#[tokio::test]
 async fn a_copy_that_nobody_wants_any_more_is_removed() {
     let bench = lab(&["01a", "01b"]).await;
     let promoting = bench.begin("01b").await;
@@ -170,6 +201,30 @@ async fn nobody_who_takes_an_image_out_of_use_waits_for_a_copy() {
     assert_eq!((bench.copies(), bench.open().await), (vec![], vec![]));
 }
 
+/// Numbers of changes are used again.
+#[tokio::test]
+async fn a_change_that_is_over_is_not_taken_for_the_one_that_has_its_number_now() {
+    let bench = lab(&["01a", "01b"]).await;
+    let what = NewHandover {
+        name: "web".to_owned(),
+        cloud: "lab".to_owned(),
+        change: Change::RolledBack,
+        to_build: Some("01a".to_owned()),
+        revoked: None,
+        why: String::new(),
+        copied: false,
+    };
+    let over = bench.history.begin_handovers(Principal::Manager, vec![what]).await.unwrap().remove(0);
+    bench.history.drop_handover(&over).await.unwrap();
+    bench.later().await;
+    let begun = bench.leave("01b").await;
+    assert_eq!(begun.id, over.id);
+    bench.set(|is| is.refuses = Some(Trouble::Configuration));
+    bench.publications.hand_over_alone(&over).await.unwrap();
+    bench.history.drop_handover(&over).await.unwrap();
+    assert_eq!((bench.open().await, bench.asked("lab")), (vec![begun], vec![]));
+}
+
 #[tokio::test]
 async fn what_a_cloud_refuses_is_given_up_and_what_it_does_not_answer_is_tried_again() {
     let bench = lab(&["01a"]).await;
@@ -190,6 +245,40 @@ async fn what_a_cloud_refuses_is_given_up_and_what_it_does_not_answer_is_tried_a
     assert_eq!((done.len(), left), (1, vec![]));
     assert_eq!(bench.states("stable", "lab").await, "01a current");
     assert_eq!(bench.copies(), ["copy 6"], "the one that was cut off is removed");
+}
+
+#[tokio::test]
+async fn a_copy_that_has_failed_is_not_made_again_at_the_next_look() {
+    let bench = lab(&["01a"]).await;
+    let begun = bench.leave("01a").await;
+    bench.set(|is| is.fails = Some(Trouble::Unavailable));
+    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    let waits = |bench: &Bench| bench.publications.pauses.due(vec![begun.clone()]).is_empty();
+    bench.until("it has failed", waits).await;
+    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    assert!(bench.publications.copying.try_alone("lab stable").is_some(), "nobody makes it");
+    assert_eq!(bench.clouds["lab"].is.lock().unwrap().made, 1);
+}
+
+#[tokio::test]
+async fn no_copy_is_begun_a_day_after_somebody_asked_for_it_but_one_that_may_have_the_name_gets_it() {
+    let bench = lab(&["01a"]).await;
+    bench.leave_copy("01a", true).await;
+    bench.a_day_later();
+    let (_, left) = bench.publications.finish_handovers(|_| true).await;
+    assert!(left[0].contains("over 24 h ago"), "{left:?}");
+    assert_eq!((bench.open().await, bench.copies(), bench.asked("lab")), (vec![], vec![], vec![]));
+    // Nor is it waited for in a cloud that is not configured.
+    let left = NewHandover { cloud: "gone".to_owned(), ..bench.leave("01a").await.what };
+    bench.history.begin_handovers(Principal::Manager, vec![left]).await.unwrap();
+    bench.a_day_later();
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.1.len(), 2);
+    assert_eq!(bench.open().await, []);
+    let left = bench.leave_copy("01a", true).await;
+    bench.history.give_copy(&left).await.unwrap();
+    bench.a_day_later();
+    assert_eq!(bench.publications.finish_handovers(|_| true).await.0.len(), 1);
+    assert_eq!(bench.asked("lab"), ["stable to left"]);
 }
 
 #[tokio::test]
