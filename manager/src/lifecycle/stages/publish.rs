@@ -9,6 +9,7 @@ use crate::cloud::{Image, Published};
 use crate::history::{HistoryError, ResourceState};
 use crate::lifecycle::driver::Driver;
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::publications::Giving;
 use crate::reason::Reason;
 use crate::schedules::{Publish, PublishWhen};
 
@@ -50,6 +51,12 @@ async fn in_cloud(
     let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
     // Until the history says what the cloud was told.
     let _alone = driver.publications().alone(cloud_name).await;
+    // It may have been published before, by a manager that was killed then; what has become of that holds.
+    match driver.publications().giving(&publish.name, cloud_name, &driver.id).await? {
+        Giving::Wanted => {}
+        Giving::Done(detail) => return Ok(detail),
+        Giving::Refused(why) => return Err(Failure::new(Reason::PublishFailed, why)),
+    }
     let publication = driver.publications().before_publishing(publish, cloud_name, &driver.id).await?;
     let (given, asked) = (image.clone(), Arc::clone(&cloud));
     let incidents = driver.incidents.clone();
@@ -73,6 +80,11 @@ async fn in_cloud(
         tracing::error!(build = driver.id, "published, but not recorded in the history: {error}");
     } else if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
         tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
+    }
+    let publications = driver.publications();
+    let revoked = publications.revoke_if_revoked_meanwhile(&publish.name, cloud_name, &driver.id).await;
+    if let Err(error) = revoked {
+        tracing::error!(build = driver.id, cloud = cloud_name, "revoked, but has its name there: {error}");
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
     if !published.removed.is_empty() {

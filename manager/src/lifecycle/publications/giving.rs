@@ -1,0 +1,104 @@
+//! Whether a build that is publishing may still give its image a name, by what the history says of it.
+//!
+//! A build publishes cloud by cloud, and after its manager was killed the next one goes on with that. In between its image may
+//! have been published, revoked or rolled back from, or a newer one may have the name. What was done then holds.
+
+use image_manager_proto::v1::{self, PublicationKind, PublicationState};
+
+use super::choosing::handover;
+use super::{ChangeError, Publications, rows};
+use crate::history::{Change, HistoryError, Named as _, PublicationFilter};
+
+/// What a build is to do about a name in a cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::lifecycle) enum Giving {
+    /// Give it.
+    Wanted,
+    /// Nothing: its image was given the name before. What has become of that, for people.
+    Done(String),
+    /// Nothing, since its image must not have the name. Why, for people.
+    Refused(String),
+}
+
+impl Publications {
+    /// Whether a build may give its image a name. The names of the cloud are the caller's.
+    pub(in crate::lifecycle) async fn giving(
+        &self,
+        name: &str,
+        cloud: &str,
+        build: &str,
+    ) -> Result<Giving, HistoryError> {
+        let of_it = self.all_of(build).await?;
+        if let Some(row) = of_it.iter().find(|row| row.name == name && row.cloud == cloud) {
+            return Ok(Giving::Done(match row.state() {
+                PublicationState::Current => format!("{name} is {}", row.location),
+                state => {
+                    format!("it was published as {name} on {cloud} before, and is {} there now", state.word())
+                }
+            }));
+        }
+        if let Some(why) = self.why_revoked_anywhere(build).await? {
+            return Ok(Giving::Refused(format!(
+                "the image does not get the name {name} on {cloud}: it was revoked meanwhile: {why}"
+            )));
+        }
+        let lost = |row: &&v1::Publication| row.name == name && row.state() == PublicationState::Previous;
+        if let Some(row) = of_it.iter().find(lost) {
+            return Ok(Giving::Refused(format!(
+                "the image does not get the name {name} on {cloud}: on {} the name has gone to another image meanwhile",
+                row.cloud
+            )));
+        }
+        if let Some(newer) = self.newer(name, cloud, build).await? {
+            return Ok(Giving::Refused(format!(
+                "the image does not get the name {name} on {cloud}: the image of build {newer}, which is newer, has it"
+            )));
+        }
+        Ok(Giving::Wanted)
+    }
+
+    /// After a build has published on a cloud: revokes the image there too when it was revoked on another one meanwhile. The
+    /// names of the cloud are the caller's.
+    pub(in crate::lifecycle) async fn revoke_if_revoked_meanwhile(
+        &self,
+        name: &str,
+        cloud: &str,
+        build: &str,
+    ) -> Result<(), ChangeError> {
+        let Some(why) = self.why_revoked_anywhere(build).await? else { return Ok(()) };
+        let of_it = self.all_of(build).await?;
+        let current = |row: &&v1::Publication| {
+            row.name == name && row.cloud == cloud && row.state() == PublicationState::Current
+        };
+        let Some(row) = of_it.iter().find(current) else { return Ok(()) };
+        Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
+    }
+
+    /// The newer build that has published under a name, where its image has it. Ids of builds sort by time.
+    async fn newer(&self, name: &str, cloud: &str, build: &str) -> Result<Option<String>, HistoryError> {
+        let newer = |row: &v1::Publication| {
+            row.state() == PublicationState::Current
+                && row.kind() == PublicationKind::Published
+                && row.build_id.as_str() > build
+        };
+        let images = self.images_of(name, cloud).await?;
+        Ok(images.into_iter().find(newer).map(|row| row.build_id))
+    }
+
+    /// Why the images of a build are revoked on a cloud, whichever it is, or are about to be; `None` where they are on none.
+    async fn why_revoked_anywhere(&self, build: &str) -> Result<Option<String>, HistoryError> {
+        let open = self.history.open_handovers().await?;
+        if let Some(open) = open.into_iter().find(|open| open.what.revoked.as_deref() == Some(build)) {
+            return Ok(Some(open.what.why));
+        }
+        // One that is not there any more was revoked all the same.
+        let revoked = self.all_of(build).await?.into_iter().find(|row| row.revoked_at.is_some());
+        Ok(revoked.map(|row| row.revoked_reason))
+    }
+
+    /// The rows of a build, with those whose image is gone.
+    async fn all_of(&self, build: &str) -> Result<Vec<v1::Publication>, HistoryError> {
+        let filter = PublicationFilter { build_id: Some(build.to_owned()), removed: true, ..rows() };
+        Ok(self.history.publications(filter).await?.publications)
+    }
+}
