@@ -235,6 +235,7 @@ impl Reconciler {
             Err(error) => return vec![error.to_string()],
         };
         let mut left = self.publications.finish_handovers_in_time().await;
+        left.extend(self.publications.revoke_what_has_a_name().await);
         for row in rows {
             self.records.metrics().leak(row.id);
             match self.cleaner.take_away(&row).await {

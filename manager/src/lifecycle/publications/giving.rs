@@ -6,7 +6,7 @@
 use image_manager_proto::v1::{self, PublicationKind, PublicationState};
 
 use super::choosing::handover;
-use super::{ChangeError, Publications, rows};
+use super::{ChangeError, Publications, ROWS, rows};
 use crate::history::{Change, HistoryError, Named as _, PublicationFilter};
 
 /// What a build is to do about a name in a cloud.
@@ -71,6 +71,41 @@ impl Publications {
             row.name == name && row.cloud == cloud && row.state() == PublicationState::Current
         };
         let Some(row) = of_it.iter().find(current) else { return Ok(()) };
+        Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
+    }
+
+    /// Revokes every image that has a name in a cloud where the images of its build are revoked: whoever gave it the name was
+    /// killed before it was revoked as well. Returns what was not done, for people.
+    pub(in crate::lifecycle) async fn revoke_what_has_a_name(&self) -> Vec<String> {
+        let current = match self.history.current_publications(ROWS).await {
+            Ok(current) => current,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut left = Vec::new();
+        for row in current {
+            if let Err(error) = self.revoke_where_revoked(&row).await {
+                left.push(format!("revoking {} on {}: {error}", row.name, row.cloud));
+            }
+        }
+        left
+    }
+
+    async fn revoke_where_revoked(&self, row: &v1::Publication) -> Result<(), ChangeError> {
+        let (build, name, cloud) = (&row.build_id, &row.name, &row.cloud);
+        if self.why_revoked(build, cloud).await?.is_none() {
+            return Ok(());
+        }
+        let _alone = self.alone(cloud).await;
+        let Some(why) = self.why_revoked(build, cloud).await? else { return Ok(()) };
+        let images = self.images_of(name, cloud).await?;
+        let has_it =
+            images.iter().any(|image| image.build_id == *build && image.state() == PublicationState::Current);
+        // What is under way already is finished as such.
+        let open = self.history.open_handovers().await?;
+        let is_busy = open.iter().any(|open| open.what.name == *name && open.what.cloud == *cloud);
+        if !has_it || is_busy {
+            return Ok(());
+        }
         Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
     }
 
