@@ -227,6 +227,11 @@ impl Reconciler {
         Self { records, cleaner, publications }
     }
 
+    /// Whoever changes public names.
+    pub(super) fn publications(&self) -> &Publications {
+        &self.publications
+    }
+
     /// Takes away what builds left behind whose clean-up did not come to its end. Returns what is left.
     pub(super) async fn reconcile(&self) -> Vec<String> {
         self.look_again().await;

@@ -6,7 +6,7 @@
 use image_manager_proto::v1::{self, PublicationKind, PublicationState};
 
 use super::choosing::handover;
-use super::{ChangeError, Publications, ROWS, rows};
+use super::{ChangeError, Publications, ROWS, rows, within};
 use crate::history::{Change, HistoryError, Named as _, PublicationFilter};
 
 /// What a build is to do about a name in a cloud.
@@ -72,6 +72,48 @@ impl Publications {
         };
         let Some(row) = of_it.iter().find(current) else { return Ok(()) };
         Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
+    }
+
+    /// After publishing that did not complete: where the cloud has the image under its public name all the same, which `image`
+    /// has, the history says so. The names of the cloud are the caller's.
+    pub(in crate::lifecycle) async fn book_if_given(&self, build: &str, cloud: &str, image: v1::Image) {
+        let name = image.name.clone();
+        match self.try_book_if_given(build, cloud, image).await {
+            Ok(true) => tracing::warn!(build, cloud, name, "published, though that did not complete"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(build, cloud, name, "cannot find out what was published: {error}"),
+        }
+    }
+
+    async fn try_book_if_given(
+        &self,
+        build: &str,
+        cloud: &str,
+        image: v1::Image,
+    ) -> Result<bool, ChangeError> {
+        let name = image.name.clone();
+        let of_it = self.all_of(build).await?;
+        let is_booked = of_it.iter().any(|row| row.name == name && row.cloud == cloud);
+        // Of two builds with the same file it cannot be told whose has the name.
+        let images = self.images_of(&name, cloud).await?;
+        let is_known = images.iter().any(|row| row.sha512 == image.sha512);
+        let unknown = image.sha512.is_empty();
+        if is_booked || is_known || unknown || self.newer(&name, cloud, build).await?.is_some() {
+            return Ok(false);
+        }
+        let asked = self.clouds.get(cloud)?;
+        let named = within(asked.named(&name)).await.map_err(|error| ChangeError::Cloud {
+            cloud: cloud.to_owned(),
+            error,
+            begun: false,
+        })?;
+        let Some(found) = named.into_iter().find(|there| there.sha512 == image.sha512) else {
+            return Ok(false);
+        };
+        self.history.record_published(build, cloud, image, &found.location).await?;
+        self.revoke_if_revoked_meanwhile(&name, cloud, build).await?;
+        self.look_at_name(&*asked, &name).await?;
+        Ok(true)
     }
 
     /// Revokes every image that has a name in a cloud where the images of its build are revoked: whoever gave it the name was

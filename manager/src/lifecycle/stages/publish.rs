@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_manager_proto::v1;
+
 use super::upload::message;
 use crate::cloud::{Image, Published};
 use crate::history::{HistoryError, ResourceState};
@@ -62,18 +64,22 @@ async fn in_cloud(
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
-        Ok(Ok(result)) => result?,
-        Ok(Err(_)) => {
-            return Err(Failure::new(Reason::PublishFailed, "publishing panicked"));
-        }
+        Ok(Ok(result)) => result.map_err(Failure::from),
+        Ok(Err(_)) => Err(Failure::new(Reason::PublishFailed, "publishing panicked")),
         Err(_) => {
             // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
             work.abort();
             let _ = work.await;
-            return Err(Failure::new(
-                Reason::PublishTimeout,
-                format!("publishing took over {} min", LIMIT.as_secs() / 60),
-            ));
+            let late = format!("publishing took over {} min", LIMIT.as_secs() / 60);
+            Err(Failure::new(Reason::PublishTimeout, late))
+        }
+    };
+    let published = match published {
+        Ok(published) => published,
+        Err(failure) => {
+            let image = v1::Image { name: publish.name.clone(), ..message(image) };
+            driver.publications().book_if_given(&driver.id, cloud_name, image).await;
+            return Err(failure);
         }
     };
     if let Err(error) = book(driver, cloud_name, image, &published).await {

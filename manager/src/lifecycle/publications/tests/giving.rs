@@ -105,3 +105,27 @@ async fn what_has_a_name_though_its_build_was_revoked_is_revoked_by_the_reconcil
     assert_eq!(bench.states("stable", "here").await, "01b revoked");
     assert_eq!(bench.asked("here"), ["revoke 01b"]);
 }
+
+#[tokio::test]
+async fn what_a_cloud_has_given_its_name_is_booked_though_publishing_did_not_complete() {
+    let bench = Bench::of(&["here"]);
+    bench.publish("01a", &["here"]).await;
+    bench.publish("01b", &[]).await;
+    let image = v1::Image {
+        id: "01b".to_owned(),
+        name: "web".to_owned(),
+        sha512: "01b".to_owned(),
+        ..v1::Image::default()
+    };
+    bench.publications.book_if_given("01b", "here", image.clone()).await;
+    assert_eq!(bench.states("web", "here").await, "01a current", "the cloud does not have it");
+    bench.clouds["here"].is.lock().unwrap().images.insert("01b".to_owned());
+    for _ in 0..2 {
+        bench.publications.book_if_given("01b", "here", image.clone()).await;
+        assert_eq!(bench.states("web", "here").await, "01b current, 01a previous");
+    }
+    // What has become of it since holds.
+    bench.roll_back().await.unwrap();
+    bench.publications.book_if_given("01b", "here", image).await;
+    assert_eq!(bench.states("web", "here").await, "01a current, 01b previous");
+}
