@@ -9,7 +9,7 @@ use image_manager_proto::v1;
 use super::upload::message;
 use crate::cloud::{Image, Published};
 use crate::history::{HistoryError, ResourceState};
-use crate::lifecycle::driver::Driver;
+use crate::lifecycle::driver::{Driver, INSIST};
 use crate::lifecycle::failure::Failure;
 use crate::lifecycle::publications::Giving;
 use crate::reason::Reason;
@@ -82,9 +82,15 @@ async fn in_cloud(
             return Err(failure);
         }
     };
-    if let Err(error) = book(driver, cloud_name, image, &published).await {
+    // As the moves towards the end do: because of a full disk, say, nobody may lose sight of an image that is given out.
+    while let Err(error) = book(driver, cloud_name, image, &published).await {
         tracing::error!(build = driver.id, "published, but not recorded in the history: {error}");
-    } else if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
+        if driver.is_ending() {
+            break;
+        }
+        tokio::time::sleep(INSIST).await;
+    }
+    if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
         tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
     }
     let publications = driver.publications();
