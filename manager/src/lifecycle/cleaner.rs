@@ -242,6 +242,11 @@ impl Reconciler {
         Self { records, cleaner, publications }
     }
 
+    /// Whoever changes public names.
+    pub(super) fn publications(&self) -> &Publications {
+        &self.publications
+    }
+
     /// Takes away what builds left behind whose clean-up did not come to its end. Returns what is left.
     pub(super) async fn reconcile(&self) -> Vec<String> {
         self.look_again().await;
@@ -250,6 +255,7 @@ impl Reconciler {
             Err(error) => return vec![error.to_string()],
         };
         let mut left = self.publications.finish_handovers_in_time().await;
+        left.extend(self.publications.revoke_what_has_a_name().await);
         for row in rows {
             self.records.metrics().leak(row.id);
             match self.cleaner.take_away(&row).await {

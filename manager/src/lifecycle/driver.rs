@@ -287,6 +287,11 @@ impl Driver {
         self.context.records.tell_build(&self.id).await;
     }
 
+    /// Whether the manager stops, and leaves to the next one what it cannot write.
+    pub(super) fn is_ending(&self) -> bool {
+        self.context.shutdown.is_ending()
+    }
+
     /// The history.
     pub(super) fn history(&self) -> &History {
         self.context.records.history()

@@ -9,6 +9,7 @@
 
 mod choosing;
 mod copying;
+mod giving;
 mod handing_over;
 mod pauses;
 mod pruning;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+pub(super) use self::giving::Giving;
 pub use self::published::Meant;
 pub(super) use self::published::Standing;
 

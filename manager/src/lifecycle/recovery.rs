@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use image_manager_proto::v1::{BuildState, StageState, TrialState, Verdict};
+use image_manager_proto::v1::{self, BuildState, StageState, TrialState, Verdict};
 
 use super::cleaner::{Cleaner, Reconciler};
 use super::control;
@@ -17,7 +17,7 @@ use super::records::Records;
 use super::resumption::{self, Resumption};
 use super::running::RunningBuilds;
 use super::state::{end_of, is_end, trial as trial_state};
-use crate::history::{Ending, HistoryError, Named as _, TrialKey};
+use crate::history::{Ending, HistoryError, Named as _, PublicationFilter, TrialKey};
 use crate::reason::Reason;
 
 /// What whoever builds in the foreground is told.
@@ -286,6 +286,7 @@ impl Recovery {
     async fn clean_up_after(&self, id: &str, state: BuildState) -> Result<(), HistoryError> {
         let build = self.records.history().build(id).await?;
         let verdict = build.verdict();
+        self.book_what_was_given(&build).await?;
         let (ended, detail) = self.cleaner.clean_up(id, None).await;
         tracing::warn!(build = id, state = state.word(), "ended an interrupted build: {detail}");
         let moves = (BuildState::CleaningUp, end_of(verdict));
@@ -293,6 +294,28 @@ impl Recovery {
         let follow_up =
             self.records.history().finish(id, moves, None, Ending::new(ended, detail), policy).await?;
         self.records.announce_end(id, &build.schedule, follow_up).await;
+        Ok(())
+    }
+
+    /// Its manager may have been killed after a cloud had given an image its name, and before the history said so. The name
+    /// is that of its schedule, or one that the schedule's images have where it was changed since.
+    async fn book_what_was_given(&self, build: &v1::Build) -> Result<(), HistoryError> {
+        if build.verification {
+            return Ok(());
+        }
+        let publish = self.schedules.get(&build.schedule).ok().and_then(|schedule| schedule.publish);
+        let mut names: BTreeSet<String> = publish.map(|publish| publish.name).into_iter().collect();
+        let current = self.records.history().current_publications(PublicationFilter::MOST).await?;
+        names.extend(current.into_iter().filter(|row| row.schedule == build.schedule).map(|row| row.name));
+        let publications = self.reconciler.publications();
+        for trial in build.trials.iter().filter(|trial| trial.verdict() == Verdict::Passed) {
+            let Some(image) = &trial.image else { continue };
+            let _alone = publications.alone(&trial.cloud).await;
+            for name in &names {
+                let image = v1::Image { name: name.clone(), ..image.clone() };
+                publications.book_if_given(&build.id, &trial.cloud, image).await;
+            }
+        }
         Ok(())
     }
 }

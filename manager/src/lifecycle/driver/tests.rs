@@ -267,6 +267,26 @@ async fn how_long_trials_wait_does_not_count_for_publishing() {
 }
 
 #[tokio::test]
+async fn a_build_that_has_published_does_not_do_so_again() {
+    let bench = Bench::new();
+    let manager = bench.manager().await;
+    let id = bench.trying(&manager, "late").await;
+    for position in 0..2 {
+        let key = TrialKey { build_id: id.clone(), position };
+        bench.tried(&key, Verdict::Passed).await;
+        let end = (TrialState::CleaningUp, TrialState::Succeeded);
+        bench.history.advance_trial(&key, end, None, done()).await.unwrap();
+    }
+    bench.history.advance(&id, BuildState::Trying, BuildState::Publishing, done()).await.unwrap();
+    let image = v1::Image { id: "image".to_owned(), name: "late".to_owned(), ..v1::Image::default() };
+    bench.history.record_published(&id, "local", image, "/there").await.unwrap();
+    manager.recover().await.unwrap();
+    let build = bench.ended(&id).await;
+    // There is no such image on this host to be published.
+    assert_eq!(build.state(), BuildState::Succeeded, "{:?}", build.failure);
+}
+
+#[tokio::test]
 async fn a_check_of_the_image_that_has_failed_decides_though_the_server_was_lost() {
     let bench = Bench::new();
     let manager = bench.manager().await;

@@ -1,6 +1,7 @@
 //! Names in several clouds, some of which do not answer, against a real history.
 
 mod copying;
+mod giving;
 
 use std::path::Path;
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_manager_proto::v1;
+
 use super::upload::message;
 use crate::cloud::{Image, Published};
 use crate::history::{HistoryError, ResourceState};
-use crate::lifecycle::driver::Driver;
+use crate::lifecycle::driver::{Driver, INSIST};
 use crate::lifecycle::failure::Failure;
+use crate::lifecycle::publications::Giving;
 use crate::reason::Reason;
 use crate::schedules::{Publish, PublishWhen};
 
@@ -50,29 +53,50 @@ async fn in_cloud(
     let cloud = cloud.map_err(|error| Failure::new(Reason::PublishFailed, error.to_string()))?;
     // Until the history says what the cloud was told.
     let _alone = driver.publications().alone(cloud_name).await;
+    // It may have been published before, by a manager that was killed then; what has become of that holds.
+    match driver.publications().giving(&publish.name, cloud_name, &driver.id).await? {
+        Giving::Wanted => {}
+        Giving::Done(detail) => return Ok(detail),
+        Giving::Refused(why) => return Err(Failure::new(Reason::PublishFailed, why)),
+    }
     let publication = driver.publications().before_publishing(publish, cloud_name, &driver.id).await?;
     let (given, asked) = (image.clone(), Arc::clone(&cloud));
     let incidents = driver.incidents.clone();
     let mut work = tokio::spawn(incidents.watch(async move { cloud.publish(&given, &publication).await }));
     let published = match tokio::time::timeout(LIMIT, &mut work).await {
-        Ok(Ok(result)) => result?,
-        Ok(Err(_)) => {
-            return Err(Failure::new(Reason::PublishFailed, "publishing panicked"));
-        }
+        Ok(Ok(result)) => result.map_err(Failure::from),
+        Ok(Err(_)) => Err(Failure::new(Reason::PublishFailed, "publishing panicked")),
         Err(_) => {
             // The clean-up looks whether the image has its name: nothing may give it one meanwhile.
             work.abort();
             let _ = work.await;
-            return Err(Failure::new(
-                Reason::PublishTimeout,
-                format!("publishing took over {} min", LIMIT.as_secs() / 60),
-            ));
+            let late = format!("publishing took over {} min", LIMIT.as_secs() / 60);
+            Err(Failure::new(Reason::PublishTimeout, late))
         }
     };
-    if let Err(error) = book(driver, cloud_name, image, &published).await {
+    let published = match published {
+        Ok(published) => published,
+        Err(failure) => {
+            let image = v1::Image { name: publish.name.clone(), ..message(image) };
+            driver.publications().book_if_given(&driver.id, cloud_name, image).await;
+            return Err(failure);
+        }
+    };
+    // As the moves towards the end do: because of a full disk, say, nobody may lose sight of an image that is given out.
+    while let Err(error) = book(driver, cloud_name, image, &published).await {
         tracing::error!(build = driver.id, "published, but not recorded in the history: {error}");
-    } else if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
+        if driver.is_ending() {
+            break;
+        }
+        tokio::time::sleep(INSIST).await;
+    }
+    if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
         tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
+    }
+    let publications = driver.publications();
+    let revoked = publications.revoke_if_revoked_meanwhile(&publish.name, cloud_name, &driver.id).await;
+    if let Err(error) = revoked {
+        tracing::error!(build = driver.id, cloud = cloud_name, "revoked, but has its name there: {error}");
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
     if !published.removed.is_empty() {
