@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
+
 use super::inputs::Secret;
 
 /// All that a build may see of the manager's environment.
@@ -30,7 +32,8 @@ fn secrets_in(variable: impl Fn(&str) -> Option<String>) -> Vec<Secret> {
         let value = variable(name).unwrap_or_default();
         if let Some(pair) = pair(&value) {
             // As it is in the address, and as it is sent to the proxy.
-            secrets.extend([secret(name, pair.as_bytes()), secret(name, &decoded(pair))]);
+            let sent: Vec<u8> = percent_decode_str(pair).collect();
+            secrets.extend([secret(name, pair.as_bytes()), secret(name, &sent)]);
         }
     }
     secrets
@@ -54,25 +57,6 @@ fn pair(address: &str) -> Option<&str> {
     let (pair, _) = rest.split(['/', '?', '#']).next()?.rsplit_once('@')?;
     let (_, password) = pair.split_once(':')?;
     (!password.is_empty()).then_some(pair)
-}
-
-/// A part of an address without its percent signs.
-fn decoded(part: &str) -> Vec<u8> {
-    let mut pieces = part.split('%');
-    let mut out = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        match piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                out.extend(piece.bytes().skip(2));
-            }
-            None => {
-                out.push(b'%');
-                out.extend(piece.bytes());
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

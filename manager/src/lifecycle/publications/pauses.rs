@@ -84,7 +84,7 @@ mod tests {
         let pauses = Pauses::default();
         let (first, second) = (change(1, 7), change(2, 7));
         pauses.failed(&first);
-        assert_eq!(pauses.due(vec![first.clone(), second.clone()]), [second.clone()]);
+        assert_eq!(pauses.due(vec![first.clone(), second.clone()]), std::slice::from_ref(&second));
         let reused = change(1, 8);
         assert_eq!(pauses.due(vec![reused.clone(), second.clone()]), [reused, second]);
         assert_eq!(pauses.due(vec![first.clone()]), [first], "what was over is forgotten");
