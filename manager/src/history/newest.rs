@@ -96,6 +96,18 @@ impl History {
         .await
     }
 
+    /// Whether a build was made after another one, whatever the clock said then; `false` where one of them is unknown.
+    pub async fn was_made_after(&self, build: &str, other: &str) -> Result<bool, HistoryError> {
+        let (build, other) = (build.to_owned(), other.to_owned());
+        self.read(move |connection| {
+            // Ids have the time of the clock in them; rows have the order in which they were written.
+            let after = "SELECT one.rowid > other.rowid FROM build AS one, build AS other WHERE one.id = ?1 AND other.id = ?2";
+            let found = connection.query_row(after, [build, other], |row| row.get(0)).optional()?;
+            Ok(found.unwrap_or_default())
+        })
+        .await
+    }
+
     /// The newest verification of each other schedule than these that did not pass an image which has a name still: nobody
     /// is told of it with its schedule.
     pub async fn bad_names_of_others(&self, schedules: Vec<String>) -> Result<Vec<BadName>, HistoryError> {

@@ -151,15 +151,16 @@ impl Publications {
         Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
     }
 
-    /// The newer build that has published under a name, where its image has it. Ids of builds sort by time.
+    /// The build made after this one that has published under a name, where its image has it.
     async fn newer(&self, name: &str, cloud: &str, build: &str) -> Result<Option<String>, HistoryError> {
-        let newer = |row: &v1::Publication| {
-            row.state() == PublicationState::Current
-                && row.kind() == PublicationKind::Published
-                && row.build_id.as_str() > build
+        let published = |row: &v1::Publication| {
+            row.state() == PublicationState::Current && row.kind() == PublicationKind::Published
         };
-        let images = self.images_of(name, cloud).await?;
-        Ok(images.into_iter().find(newer).map(|row| row.build_id))
+        let Some(row) = self.images_of(name, cloud).await?.into_iter().find(published) else {
+            return Ok(None);
+        };
+        let newer = self.history.was_made_after(&row.build_id, build).await?;
+        Ok(newer.then_some(row.build_id))
     }
 
     /// Why the images of a build are revoked on a cloud, whichever it is, or are about to be; `None` where they are on none.

@@ -50,17 +50,24 @@ async fn what_was_done_in_one_cloud_holds_in_those_where_the_build_publishes_nex
 #[tokio::test]
 async fn a_build_takes_no_name_from_a_newer_one() {
     let bench = Bench::of(&["here"]);
-    bench.publish("01a", &["here"]).await;
-    bench.publish("01c", &["here"]).await;
+    for (build, clouds) in [("01a", &["here"][..]), ("01b", &[]), ("01c", &["here"]), ("01d", &[])] {
+        bench.publish(build, clouds).await;
+    }
     let said = giving(&bench, "here", "01b").await;
     assert!(said.starts_with("refused: ") && said.contains("the image of build 01c"), "{said}");
     assert_eq!(giving(&bench, "here", "01d").await, "wanted");
     bench.roll_back().await.unwrap();
-    assert_eq!(
-        giving(&bench, "here", "01b").await,
-        "wanted",
-        "somebody has taken the name from the newer one"
-    );
+    let said = "somebody has taken the name from the newer one";
+    assert_eq!(giving(&bench, "here", "01b").await, "wanted", "{said}");
+}
+
+/// While the clock was ahead, ids of builds were later than those of the builds that are made since it is right.
+#[tokio::test]
+async fn a_build_of_a_clock_that_was_ahead_keeps_no_name_from_those_after_it() {
+    let bench = Bench::of(&["here"]);
+    bench.publish("01z", &["here"]).await;
+    bench.publish("01b", &[]).await;
+    assert_eq!(giving(&bench, "here", "01b").await, "wanted");
 }
 
 #[tokio::test]
