@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn it_ends_with_whoever_started_it() {
         let running = || {
-            let found = std::process::Command::new("pgrep").args(["-f", "sleep 57.32$"]).output().unwrap();
+            let found =
+                std::process::Command::new("pgrep").args(["-f", r"^[^ ]*/sleep 57\.32$"]).output().unwrap();
             !found.stdout.is_empty()
         };
         let wait_until = |wanted: bool| {
