@@ -95,6 +95,11 @@ pub(crate) fn began(build_id: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
+/// The pause after the `times`th failure, counted from 1: `first`, doubled each time, and `longest` at most.
+pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(longest)
+}
+
 /// A pause between two looks at the clock, as long as it is by this clock.
 pub(crate) fn pause(length: Duration) -> Duration {
     match fast() {

@@ -65,7 +65,7 @@ pub use image_manager_agent::checks::packages::rpm::Package;
 pub use inputs::{InputFile, Inputs, Secret};
 pub(crate) use phases::Phase;
 pub use proof::{Counts, HostKey, Inspection, Leak, MissingMount, Proof};
-pub(crate) use proxies::remark_on_passwords;
+pub(crate) use proxies::{PASSED_ON, remark_on_passwords};
 pub(crate) use room::bytes;
 pub use room::{NoRoom, RoomUsed, check_room, free_bytes};
 pub use run::{Limits, run, run_within};

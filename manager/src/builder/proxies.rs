@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 
 use super::inputs::Secret;
 
-/// All that a build may see of the manager's environment.
-pub(super) const PASSED_ON: [&str; 6] =
+/// All that a build, or a package manager that is asked, may see of the manager's environment.
+pub(crate) const PASSED_ON: [&str; 6] =
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// `user:password` of the manager's proxies, which the log of a build must not have.

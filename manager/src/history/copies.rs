@@ -105,17 +105,6 @@ impl History {
         .await
     }
 
-    /// The ids of the images that have public names in a cloud now.
-    pub async fn current_images(&self, cloud: &str) -> Result<Vec<String>, HistoryError> {
-        let cloud = cloud.to_owned();
-        self.read(move |connection| {
-            let query = "SELECT image_id FROM publication WHERE cloud = ?1 AND state = 'current' LIMIT 1000";
-            let mut statement = connection.prepare_cached(query)?;
-            Ok(statement.query_map([cloud], |row| row.get(0))?.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
     /// The copies that changes have now.
     pub async fn copies_under_way(&self) -> Result<Vec<LedgerRow>, HistoryError> {
         self.read(|connection| {

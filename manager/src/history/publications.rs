@@ -106,6 +106,19 @@ impl History {
         .await
     }
 
+    /// The ids of the images that have public names in a cloud now.
+    pub async fn current_images(&self, cloud: &str) -> Result<Vec<String>, HistoryError> {
+        let cloud = cloud.to_owned();
+        self.read(move |connection| {
+            let query = "SELECT image_id FROM publication WHERE cloud = ?1 AND state = 'current' LIMIT ?2";
+            let mut statement = connection.prepare_cached(query)?;
+            Ok(statement
+                .query_map(params![cloud, PublicationFilter::MOST], |row| row.get(0))?
+                .collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// The clouds where a name is, or is about to change.
     pub async fn clouds_with_names(&self) -> Result<Vec<String>, HistoryError> {
         self.read(|connection| {

@@ -32,7 +32,7 @@ pub(super) use self::giving::Giving;
 pub use self::published::Meant;
 pub(super) use self::published::Standing;
 
-use self::choosing::{asked_for, by_cloud, handover, in_order_of_use, last_good};
+use self::choosing::{asked_for, by_cloud, current, handover, in_order_of_use, last_good};
 use self::pauses::Pauses;
 use self::revoking::Later;
 use super::TriggerError;
@@ -228,7 +228,7 @@ impl Publications {
             // A copy that may have the name already has it first: else the name is busy until somebody goes on with that.
             self.name_what_is_left(&name, &cloud).await?;
             let rows = self.images_of(&name, &cloud).await?;
-            let current = rows.iter().find(|row| row.state() == PublicationState::Current);
+            let current = current(&rows);
             if from.is_some_and(|from| current.is_none_or(|row| row.build_id != from)) {
                 continue;
             }

@@ -12,6 +12,7 @@ use super::cron::Cron;
 use super::machine::{Arch, Firmware, Format};
 use super::spans::SourceSpans;
 use super::suggestions::nearest;
+use crate::clock;
 use crate::cloud::CloudKind;
 
 /// All schedules of a file, in the file's order.
@@ -189,8 +190,7 @@ impl RetryPolicy {
         if attempt == 0 || attempt > self.retries {
             return None;
         }
-        let doubled = 2_u32.checked_pow(attempt - 1).and_then(|factor| self.backoff.checked_mul(factor));
-        Some(doubled.unwrap_or(Self::LONGEST_PAUSE).min(Self::LONGEST_PAUSE))
+        Some(clock::doubled(self.backoff, attempt, Self::LONGEST_PAUSE))
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
 use super::Doubt;
+use crate::builder::PASSED_ON;
 use crate::programs;
 
 /// apt's account for what it does with others' data.
@@ -21,9 +22,6 @@ const MOST_SAID: u64 = 8 << 20;
 /// The largest file that it may write, in bytes, and its seconds of CPU.
 const LARGEST_FILE: u64 = 1 << 30;
 const MOST_CPU: u64 = 120;
-/// All that it sees of the manager's environment.
-const PASSED_ON: [&str; 6] =
-    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// Whom the programs run as.
 #[derive(Debug, Clone, Copy)]

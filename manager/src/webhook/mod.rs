@@ -258,7 +258,7 @@ fn is_given_up(age: i64, tries: u32) -> bool {
 
 /// Doubles with each try.
 fn pause_after(tries: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST_PAUSE)
+    clock::doubled(FIRST_PAUSE, tries, LONGEST_PAUSE)
 }
 
 fn millis(span: Duration) -> i64 {

@@ -17,6 +17,11 @@ pub(super) fn by_cloud(rows: Vec<v1::Publication>) -> BTreeMap<String, Vec<v1::P
     of_clouds
 }
 
+/// Of the images of a name in a cloud, the one that has it.
+pub(super) fn current(rows: &[v1::Publication]) -> Option<&v1::Publication> {
+    rows.iter().find(|row| row.state() == PublicationState::Current)
+}
+
 /// The image that a name goes back to: of those that are verified, not revoked and there, and of a build before `than`, the
 /// one that had the name last. What was rolled back from is newer, and is passed over for the one that took its place. With
 /// `else_any` it is another one at all when there is none before. Ids of builds sort by time.

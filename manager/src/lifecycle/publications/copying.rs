@@ -17,6 +17,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::choosing::current;
 use super::handing_over::not_done;
 use super::revoking::not_configured;
 use super::{ChangeError, Publications, image_of, rows, within};
@@ -232,8 +233,7 @@ impl Publications {
     /// How a change ended that is under way no more.
     async fn outcome(&self, what: &NewHandover) -> Result<(), ChangeError> {
         let images = self.images_of(&what.name, &what.cloud).await?;
-        let current = images.iter().find(|row| row.state() == PublicationState::Current);
-        if current.is_some_and(|row| Some(&row.build_id) == what.to_build.as_ref()) {
+        if current(&images).is_some_and(|row| Some(&row.build_id) == what.to_build.as_ref()) {
             return Ok(());
         }
         Err(HistoryError::Overtaken { name: what.name.clone(), cloud: what.cloud.clone() }.into())

@@ -5,7 +5,7 @@
 
 use image_manager_proto::v1::{self, PublicationKind, PublicationState};
 
-use super::choosing::handover;
+use super::choosing::{current, handover};
 use super::{ChangeError, Publications, ROWS, rows, within};
 use crate::history::{Change, HistoryError, Named as _, PublicationFilter};
 
@@ -140,8 +140,7 @@ impl Publications {
         let _alone = self.alone(cloud).await;
         let Some(why) = self.why_revoked(build, cloud).await? else { return Ok(()) };
         let images = self.images_of(name, cloud).await?;
-        let has_it =
-            images.iter().any(|image| image.build_id == *build && image.state() == PublicationState::Current);
+        let has_it = current(&images).is_some_and(|image| image.build_id == *build);
         // What is under way already is finished as such.
         let open = self.history.open_handovers().await?;
         let is_busy = open.iter().any(|open| open.what.name == *name && open.what.cloud == *cloud);
@@ -153,14 +152,11 @@ impl Publications {
 
     /// The build made after this one that has published under a name, where its image has it.
     async fn newer(&self, name: &str, cloud: &str, build: &str) -> Result<Option<String>, HistoryError> {
-        let published = |row: &v1::Publication| {
-            row.state() == PublicationState::Current && row.kind() == PublicationKind::Published
-        };
-        let Some(row) = self.images_of(name, cloud).await?.into_iter().find(published) else {
-            return Ok(None);
-        };
+        let images = self.images_of(name, cloud).await?;
+        let published = current(&images).filter(|row| row.kind() == PublicationKind::Published);
+        let Some(row) = published else { return Ok(None) };
         let newer = self.history.was_made_after(&row.build_id, build).await?;
-        Ok(newer.then_some(row.build_id))
+        Ok(newer.then(|| row.build_id.clone()))
     }
 
     /// Why the images of a build are revoked on a cloud, whichever it is, or are about to be; `None` where they are on none.

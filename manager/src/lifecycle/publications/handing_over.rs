@@ -3,6 +3,7 @@
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::sync::OwnedMutexGuard;
 
+use super::choosing::current;
 use super::copying::{is_old, too_late};
 use super::revoking::{Later, not_configured};
 use super::{ChangeError, Publications, image_of, rows, within};
@@ -127,8 +128,7 @@ impl Publications {
     async fn keep_name(&self, what: &NewHandover) -> Result<bool, ChangeError> {
         let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
         let images = self.images_of(&what.name, &what.cloud).await?;
-        let current = images.iter().find(|row| row.state() == PublicationState::Current);
-        let Some(current) = current else { return Ok(false) };
+        let Some(current) = current(&images) else { return Ok(false) };
         match within(cloud.hand_over(&image_of(current), &what.name, &what.name)).await {
             Ok(_) => Ok(true),
             Err(error) if is_refusal(&error) => Ok(false),

@@ -49,7 +49,7 @@ fn key(change: &Handover) -> (i64, i64) {
 
 /// How long after so many failures.
 fn pause_after(times: u32) -> Duration {
-    FIRST.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(LONGEST)
+    clock::doubled(FIRST, times, LONGEST)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use image_manager_proto::v1::{self, PublicationState};
 
 use super::Publications;
+use super::choosing::current;
 use crate::history::{HistoryError, PublicationFilter};
 use crate::lifecycle::TriggerError;
 use crate::schedules::{Schedule, Schedules};
@@ -90,8 +91,7 @@ impl Publications {
         if let Some(row) = rows.iter().find(revoked) {
             return Ok(Standing::Revoked(format!("{} ({})", row.revoked_reason, row.revoked_by)));
         }
-        let current = rows.iter().find(|row| row.state() == PublicationState::Current);
-        Ok(match current.map_or("none", |row| &row.build_id) {
+        Ok(match current(&rows).map_or("none", |row| &row.build_id) {
             build if build == of => Standing::Current,
             other => Standing::Other(other.to_owned()),
         })
