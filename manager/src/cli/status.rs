@@ -2,6 +2,7 @@
 
 use image_manager_proto::counted;
 use image_manager_proto::v1::{self, BuildState};
+use serde::Serialize;
 
 use super::arguments::{OneFormat, OverviewArguments};
 use super::schedules::next;
@@ -9,6 +10,8 @@ use super::text::{self, Screen, Style, line};
 use super::{Exit, Outcome, json, serving, when};
 use crate::history::Named as _;
 use crate::lifecycle::problems::kind;
+use crate::operator::json::Shown;
+use crate::untrusted::json::pretty;
 
 /// The states of a build that has not ended, in the order in which they are told.
 const UNDER_WAY: [BuildState; 5] = [
@@ -45,13 +48,22 @@ pub(crate) async fn run(arguments: OverviewArguments) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// The same as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    builds: Vec<Shown>,
+    problems: Vec<Shown>,
+    schedules: Vec<Shown>,
+    schedules_error: &'a str,
+}
+
 fn document(now: &Now) -> String {
-    json::object([
-        ("builds", json::listed("Build", &now.builds)),
-        ("schedules", json::listed("Schedule", &now.schedules.schedules)),
-        ("schedules_error", now.schedules.schedules_error.clone().into()),
-        ("problems", json::listed("Problem", &now.schedules.problems)),
-    ])
+    pretty(&Document {
+        builds: json::listed("Build", &now.builds),
+        problems: json::listed("Problem", &now.schedules.problems),
+        schedules: json::listed("Schedule", &now.schedules.schedules),
+        schedules_error: &now.schedules.schedules_error,
+    })
 }
 
 fn screen(now: &Now, style: Style) -> Screen {

@@ -197,6 +197,12 @@ pub enum HistoryError {
         /// The cloud.
         cloud: String,
     },
+    /// Another program has the file for itself for longer than is waited.
+    #[error(
+        "the history database is locked by another program, for example by a manager that brings it to its schema: try \
+         again in a minute"
+    )]
+    Locked,
     /// A variable for tests is wrong.
     #[error("{0}")]
     TestPoints(String),
@@ -216,6 +222,7 @@ impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Locked,
             _ => Self::Sqlite(error),
         }
     }

@@ -41,6 +41,9 @@ const WEEK_SUMS: i64 = 7;
 /// With the usual 2 MB the pages of a million builds are read and written again and again.
 const CACHE: i64 = -(128 << 10);
 
+/// How long the write-ahead log is asked for after a migration.
+const RETURN: Duration = Duration::from_secs(10);
+
 /// Pause before the journal's mode is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -79,7 +82,14 @@ pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), H
     connection.pragma_update(None, "foreign_keys", false)?;
     let usual: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
     connection.pragma_update(None, "cache_size", CACHE)?;
+    let found = version(connection)?;
+    if found > 0 && found < last {
+        // A migration writes most of the file anew. With a write-ahead log that is written twice; a rollback journal has only
+        // what is overwritten. Where somebody reads meanwhile, the log stays.
+        let _ = connection.pragma_update(None, "journal_mode", "DELETE");
+    }
     let migrated = in_one_transaction(connection, last);
+    write_ahead(connection, RETURN)?;
     connection.pragma_update(None, "cache_size", usual)?;
     connection.execute_batch("PRAGMA shrink_memory")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -134,4 +144,30 @@ pub(super) fn check_version(found: i64) -> Result<(), HistoryError> {
 /// The version that this program writes.
 pub(super) fn known() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::History;
+    use super::*;
+
+    #[test]
+    fn a_history_that_is_migrated_has_its_write_ahead_log_again_also_where_somebody_reads_meanwhile() {
+        for reads in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("history.db");
+            let mut old = Connection::open(&path).unwrap();
+            write_ahead(&old, PAUSE).unwrap();
+            migrate_to(&mut old, 13).unwrap();
+            let reader = reads.then_some(old);
+            if let Some(reader) = &reader {
+                reader.execute_batch("BEGIN; SELECT count(*) FROM build").unwrap();
+            }
+            drop(History::open(&path).unwrap());
+            let now = Connection::open(&path).unwrap();
+            assert_eq!(version(&now).unwrap(), known(), "somebody reads: {reads}");
+            let mode: String = now.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+            assert_eq!(mode, "wal", "somebody reads: {reads}");
+        }
+    }
 }

@@ -14,7 +14,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use image_manager_proto::v1::image_manager_server::ImageManager as _;
 use prost::Message;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use serde_json::json;
 use tonic::{Code, Request, Status};
 
 use super::json;
@@ -201,7 +202,7 @@ pub(super) async fn list_schedules(State(web): State<Web>, Query(given): Paramet
 
 fn told<T: Message>(endpoint: &Endpoint, answered: Result<tonic::Response<T>, Status>) -> Response {
     match answered {
-        Ok(message) => answer(StatusCode::OK, &json::value(endpoint.answer, message.get_ref())),
+        Ok(message) => answer(StatusCode::OK, &json::shown(endpoint.answer, message.get_ref())),
         Err(status) => refused(&status),
     }
 }
@@ -212,7 +213,7 @@ fn refused(status: &Status) -> Response {
     answer(error.http, &json!({ "error": { "code": error.word, "message": status.message() } }))
 }
 
-fn answer(status: StatusCode, body: &Json) -> Response {
+fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // What was true a moment ago is not to be told as true.

@@ -1,18 +1,21 @@
 //! Messages of the interface as JSON: the same keys as in the .proto files, enumeration values in lower case
 //! without their prefix, times in RFC 3339, durations as protobuf has them ("1.5s"), sizes as numbers.
 //!
-//! It walks the message by its descriptor, so that no field can be forgotten.
+//! It goes by the message's descriptor, so that no field can be forgotten.
+
+mod encoded;
+mod plans;
 
 use std::sync::OnceLock;
 
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, ReflectMessage as _, Value,
-};
-use serde_json::{Map, Value as Json};
+use prost_reflect::{DescriptorPool, EnumDescriptor};
+use serde::{Serialize, Serializer};
 
 use image_manager_proto::v1;
 
+use self::encoded::Encoded;
+use self::plans::{Plan, Plans};
 use crate::untrusted::json::pretty;
 
 pub(super) fn pool() -> Option<&'static DescriptorPool> {
@@ -20,19 +23,34 @@ pub(super) fn pool() -> Option<&'static DescriptorPool> {
     POOL.get_or_init(|| DescriptorPool::decode(image_manager_proto::FILE_DESCRIPTOR_SET).ok()).as_ref()
 }
 
+/// A message of the interface, which serializes as its JSON.
+pub(crate) struct Shown {
+    of: Option<(&'static Plans, &'static Plan)>,
+    bytes: Vec<u8>,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.of {
+            Some((plans, plan)) => Encoded { plans, plan, bytes: &self.bytes }.serialize(serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
 /// A build as a JSON object, pretty, with a line end.
 pub(crate) fn one(build: &v1::Build) -> String {
-    pretty(&build_value(build))
+    message("Build", build)
 }
 
 /// Any message of the interface by its name, pretty, with a line end.
 pub(crate) fn message(name: &str, message: &impl Message) -> String {
-    pretty(&value(name, message))
+    pretty(&shown(name, message))
 }
 
 /// Builds as a JSON list, pretty, with a line end.
 pub(crate) fn list(builds: &[v1::Build]) -> String {
-    pretty(&Json::Array(builds.iter().map(build_value).collect()))
+    messages("Build", builds)
 }
 
 /// Messages of one kind as a JSON list, pretty, with a line end.
@@ -40,94 +58,16 @@ pub(crate) fn messages(name: &str, messages: &[impl Message]) -> String {
     pretty(&listed(name, messages))
 }
 
-/// Messages of one kind as a JSON list.
-pub(crate) fn listed(name: &str, messages: &[impl Message]) -> Json {
-    Json::Array(messages.iter().map(|message| value(name, message)).collect())
+/// Messages of one kind, which serialize as a JSON list.
+pub(crate) fn listed(name: &str, messages: &[impl Message]) -> Vec<Shown> {
+    messages.iter().map(|message| shown(name, message)).collect()
 }
 
-/// An object of these members, pretty, with a line end.
-pub(crate) fn object<const N: usize>(members: [(&str, Json); N]) -> String {
-    pretty(&Json::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
-}
-
-fn build_value(build: &v1::Build) -> Json {
-    value("Build", build)
-}
-
-pub(super) fn value(name: &str, message: &impl Message) -> Json {
-    let descriptor = pool().and_then(|pool| pool.get_message_by_name(&format!("image_manager.v1.{name}")));
-    let message = descriptor
-        .and_then(|descriptor| DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok());
-    message.map_or(Json::Null, |message| message_value(&message))
-}
-
-fn message_value(message: &DynamicMessage) -> Json {
-    let descriptor = message.descriptor();
-    match descriptor.full_name() {
-        "google.protobuf.Timestamp" => known(message, timestamp),
-        "google.protobuf.Duration" => known(message, duration),
-        "google.protobuf.Struct" => {
-            known(message, |s: &prost_types::Struct| crate::history::observations::to_json(s))
-        }
-        _ => {
-            let fields =
-                descriptor.fields().map(|field| (field.name().to_owned(), field_value(message, &field)));
-            Json::Object(fields.collect::<Map<_, _>>())
-        }
-    }
-}
-
-/// Reads a message of a type that protobuf itself defines.
-fn known<T: Message + Default>(message: &DynamicMessage, print: impl Fn(&T) -> Json) -> Json {
-    message.transcode_to::<T>().map_or(Json::Null, |value| print(&value))
-}
-
-fn timestamp(time: &prost_types::Timestamp) -> Json {
-    Json::String(super::when::rfc3339(Some(time)))
-}
-
-fn duration(duration: &prost_types::Duration) -> Json {
-    let seconds = crate::clock::seconds(duration);
-    Json::String(format!("{seconds}s"))
-}
-
-fn field_value(message: &DynamicMessage, field: &FieldDescriptor) -> Json {
-    if field.supports_presence() && !message.has_field(field) {
-        return Json::Null;
-    }
-    let value = message.get_field(field);
-    match (value.as_ref(), field.kind()) {
-        (Value::List(values), kind) => Json::Array(values.iter().map(|value| scalar(value, &kind)).collect()),
-        (value, kind) => scalar(value, &kind),
-    }
-}
-
-fn scalar(value: &Value, kind: &Kind) -> Json {
-    match value {
-        Value::Bool(value) => Json::Bool(*value),
-        Value::I32(value) => Json::from(*value),
-        Value::I64(value) => Json::from(*value),
-        Value::U32(value) => Json::from(*value),
-        Value::U64(value) => Json::from(*value),
-        Value::F64(value) => Json::from(*value),
-        Value::F32(value) => Json::from(*value),
-        Value::String(value) => Json::String(value.clone()),
-        Value::EnumNumber(number) => match kind {
-            Kind::Enum(descriptor) => enumeration(descriptor, *number),
-            _ => Json::Null,
-        },
-        Value::Message(message) => message_value(message),
-        Value::Bytes(_) | Value::List(_) | Value::Map(_) => Json::Null,
-    }
-}
-
-/// `BUILD_STATE_CLEANING_UP` becomes "cleaning_up"; an unspecified value is null.
-fn enumeration(descriptor: &EnumDescriptor, number: i32) -> Json {
-    let Some(value) = descriptor.get_value(number) else { return Json::Null };
-    if number == 0 {
-        return Json::Null;
-    }
-    Json::String(word(descriptor, value.name()))
+/// A message of the interface by its name.
+pub(crate) fn shown(name: &str, message: &impl Message) -> Shown {
+    let plans = Plans::get();
+    let of = plans.and_then(|plans| Some((plans, plans.named(&format!("image_manager.v1.{name}"))?)));
+    Shown { of, bytes: message.encode_to_vec() }
 }
 
 /// The name of an enumeration's value in lower case, without the prefix that all of them have.
@@ -139,6 +79,9 @@ pub(super) fn word(descriptor: &EnumDescriptor, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prost_reflect::Kind;
+    use serde_json::Value as Json;
+
     use super::*;
 
     #[test]

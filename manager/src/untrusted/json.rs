@@ -1,6 +1,7 @@
 //! JSON that may be shown on a terminal. serde_json escapes the control characters below a space only; the others,
 //! marks of direction and separators of lines are written as `\u009b` too. The value stays what it is.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
 
@@ -10,18 +11,23 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// A value on one line.
 pub(crate) fn compact(value: &impl Serialize) -> String {
-    escaped(&serde_json::to_string(value).unwrap_or_default())
+    escaped(serde_json::to_string(value).unwrap_or_default()).into_owned()
 }
 
 /// A value with indentation, and a line end.
 pub(crate) fn pretty(value: &impl Serialize) -> String {
-    let mut text = escaped(&serde_json::to_string_pretty(value).unwrap_or_default());
+    let mut text = escaped(serde_json::to_string_pretty(value).unwrap_or_default()).into_owned();
     text.push('\n');
     text
 }
 
 /// JSON text without what would not be seen. Line breaks and tabs between the values stay.
-pub(crate) fn escaped(json: &str) -> String {
+pub(crate) fn escaped<'a>(json: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    let json = json.into();
+    // Nearly all of it is, and much at once.
+    if json.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
+        return json;
+    }
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if is_hidden(c) && !matches!(c, '\n' | '\t') {
@@ -33,7 +39,7 @@ pub(crate) fn escaped(json: &str) -> String {
             out.push(c);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// A log of JSON objects, a line each.
@@ -51,7 +57,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for EscapedLines<W> {
 impl<W: io::Write> io::Write for EscapedLines<W> {
     /// tracing-subscriber writes an event as a whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(escaped(&String::from_utf8_lossy(line)).as_bytes())?;
+        self.0.write_all(escaped(String::from_utf8_lossy(line)).as_bytes())?;
         Ok(line.len())
     }
 

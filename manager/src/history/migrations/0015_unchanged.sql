@@ -8,6 +8,7 @@ ALTER TABLE build ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE artifact ADD COLUMN packages_sha256 TEXT;
 CREATE INDEX artifact_with_packages ON artifact (build_id) WHERE packages_sha256 IS NOT NULL;
 
-DROP INDEX build_one_unfinished;
+-- At most one unfinished build of a schedule, whoever asks at the same time.
+DROP INDEX IF EXISTS build_one_unfinished;
 CREATE UNIQUE INDEX build_one_unfinished ON build (schedule)
     WHERE state NOT IN ('succeeded', 'failed', 'errored', 'cancelled', 'skipped');
