@@ -1,7 +1,8 @@
-//! Finishing, now and then, what could not be finished in its time: names that were to change, and what builds left behind.
+//! Finishing, now and then, what could not be finished in its time: names that were to change, and what builds left
+//! behind.
 //!
-//! In each cloud one thing comes after the other. Clouds go side by side, and one that is still at it when the next look
-//! comes is left out of that: a cloud that hangs up to its deadlines, again and again, holds up no other one.
+//! In each cloud one thing comes after the other. Clouds go side by side, and one that is still at it when the next
+//! look comes is left out of that: a cloud that hangs up to its deadlines, again and again, holds up no other one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
