@@ -24,14 +24,24 @@ impl std::fmt::Debug for Masks {
 impl Masks {
     /// Of these secrets.
     pub(super) fn of(secrets: &[Secret]) -> Self {
+        Self::with_whole(secrets, &[])
+    }
+
+    /// Of these secrets, and of others that are looked for as a whole only, but however short they are.
+    pub(super) fn with_whole(secrets: &[Secret], whole: &[Secret]) -> Self {
         let mut masks = Vec::new();
         for secret in secrets {
-            let shown = format!("[secret {}]", secret.name);
+            let shown = shown(secret);
             for part in parts(secret.value()) {
                 masks.extend(written(part).into_iter().map(|form| (form, shown.clone())));
             }
         }
         masks.retain(|(form, _)| form.len() >= SHORTEST);
+        for secret in whole {
+            let shown = shown(secret);
+            masks.extend(written(secret.value()).into_iter().map(|form| (form, shown.clone())));
+        }
+        masks.retain(|(form, _)| !form.is_empty());
         masks.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         masks.dedup_by(|(a, _), (b, _)| a == b);
         Self(masks)
@@ -55,6 +65,11 @@ impl Masks {
     pub(super) fn apply(&self, line: Vec<u8>) -> Vec<u8> {
         self.0.iter().fold(line, |line, (form, shown)| replace(line, form, shown.as_bytes()))
     }
+}
+
+/// What stands in its place.
+fn shown(secret: &Secret) -> String {
+    format!("[secret {}]", secret.name)
 }
 
 /// A secret, its lines, and the password of `user:password`: output comes line by line, and tools split the pair.
@@ -141,5 +156,17 @@ mod tests {
         assert_eq!(masked("abc", "abc"), "abc", "too short to be looked for");
         assert_eq!(masked("", "abc"), "abc");
         assert_eq!(masked("tokentoken", "tokentokentokentoken!"), "[secret REPO][secret REPO]!");
+    }
+
+    #[test]
+    fn what_is_looked_for_as_a_whole_is_not_taken_apart() {
+        let pair = |value: &str| Secret::new("PROXY".to_owned(), PathBuf::new(), value.as_bytes().to_vec());
+        let masked = |value: &str, line: &str| {
+            let masks = Masks::with_whole(&[], &[pair(value)]);
+            String::from_utf8(masks.apply(line.as_bytes().to_vec())).unwrap()
+        };
+        assert_eq!(masked("robot:cache", "robot:cache fills the cache"), "[secret PROXY] fills the cache");
+        assert_eq!(masked("a:b", "http://a:b@host"), "http://[secret PROXY]@host", "however short");
+        assert_eq!(masked("", "a line"), "a line");
     }
 }

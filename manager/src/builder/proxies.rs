@@ -1,6 +1,7 @@
 //! The proxies that a build is told of. Its secrets are never on a command line; a password in one of these is: elements
 //! of disk-image-builder write `http_proxy=...` into the commands that they run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -11,9 +12,13 @@ use super::inputs::Secret;
 pub(crate) const PASSED_ON: [&str; 6] =
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
-/// `user:password` of the manager's proxies, which the log of a build must not have.
-pub(super) fn secrets() -> Vec<Secret> {
-    secrets_in(variable)
+/// A shorter password is not looked for by itself: a word that the log has elsewhere, too, would be masked there.
+const SHORTEST_ALONE: usize = 8;
+
+/// What the log of a build must not have of the manager's proxies, and of those in the schedule's environment. Each is
+/// to be looked for as a whole.
+pub(super) fn secrets(environment: &BTreeMap<String, String>) -> Vec<Secret> {
+    secrets_in(variable, environment)
 }
 
 /// What is to be said of proxies with a password, if there are any.
@@ -25,18 +30,34 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn secrets_in(variable: impl Fn(&str) -> Option<String>) -> Vec<Secret> {
-    let secret = |name: &str, pair: &[u8]| Secret::new(name.to_owned(), PathBuf::new(), pair.to_vec());
+fn secrets_in(
+    variable: impl Fn(&str) -> Option<String>,
+    environment: &BTreeMap<String, String>,
+) -> Vec<Secret> {
+    let own = PASSED_ON.into_iter().filter_map(|name| Some((name, variable(name)?)));
+    let of_the_schedule = environment
+        .iter()
+        .filter(|(name, _)| name.to_ascii_lowercase().contains("proxy"))
+        .map(|(name, value)| (name.as_str(), value.clone()));
     let mut secrets = Vec::new();
-    for name in PASSED_ON {
-        let value = variable(name).unwrap_or_default();
-        if let Some(pair) = pair(&value) {
-            // As it is in the address, and as it is sent to the proxy.
-            let sent: Vec<u8> = percent_decode_str(pair).collect();
-            secrets.extend([secret(name, pair.as_bytes()), secret(name, &sent)]);
-        }
+    for (name, address) in own.chain(of_the_schedule) {
+        let secret = |piece| Secret::new(name.to_owned(), PathBuf::new(), piece);
+        secrets.extend(pieces(&address).into_iter().map(secret));
     }
     secrets
+}
+
+/// `user:password` of an address, and the password if it is long enough: as they are there, and as they are sent to the
+/// proxy.
+fn pieces(address: &str) -> Vec<Vec<u8>> {
+    let Some(pair) = pair(address) else { return Vec::new() };
+    let both = |text: &str| [text.as_bytes().to_vec(), percent_decode_str(text).collect()];
+    let is_telling = |form: &Vec<u8>| String::from_utf8_lossy(form).chars().count() >= SHORTEST_ALONE;
+    let (user, password) = pair.split_once(':').unwrap_or(("", pair));
+    let alone = both(password).into_iter().filter(is_telling);
+    // Without a user, what stands behind the password tells it from any word after a colon.
+    let pair = if user.is_empty() { both(&format!("{pair}@")) } else { both(pair) };
+    pair.into_iter().chain(alone).collect()
 }
 
 fn remark(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
@@ -71,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_password_of_a_proxy_is_not_in_the_log() {
-        let masks = Masks::of(&secrets_in(with("http_proxy", "http://robot:p%40ssword@proxy.example:3128/")));
+        let variable = with("http_proxy", "http://robot:p%40ssword@proxy.example:3128/");
+        let masks = Masks::with_whole(&[], &secrets_in(variable, &BTreeMap::new()));
         for said in [
             "+ sudo sh -c http_proxy=http://robot:p%40ssword@proxy.example:3128/ debootstrap",
             "the proxy refused robot:p@ssword",
@@ -81,6 +103,45 @@ mod tests {
             assert!(!masked.contains("ssword ") && !masked.ends_with("ssword"), "{masked}");
             assert!(!masked.contains("ssword@") && masked.contains("[secret http_proxy]"), "{masked}");
         }
+    }
+
+    fn masked(address: &str, line: &str) -> String {
+        let masks = Masks::with_whole(&[], &secrets_in(with("http_proxy", address), &BTreeMap::new()));
+        String::from_utf8(masks.apply(line.as_bytes().to_vec())).unwrap()
+    }
+
+    #[test]
+    fn a_password_that_is_an_ordinary_word_is_masked_only_with_its_user() {
+        let address = "http://robot:c%61che@proxy.example:3128";
+        for (line, expected) in [
+            ("x=http://robot:c%61che@proxy.example apt", "x=http://[secret http_proxy]@proxy.example apt"),
+            ("407 for robot:cache", "407 for [secret http_proxy]"),
+            ("removing the cache of apt", "removing the cache of apt"),
+        ] {
+            assert_eq!(masked(address, line), expected);
+        }
+        let nobody = "http://:abc@proxy.example:3128";
+        assert_eq!(masked(nobody, "curl http://:abc@proxy"), "curl http://[secret http_proxy]proxy");
+        assert_eq!(masked(nobody, "see x:abc"), "see x:abc");
+        assert_eq!(masked("http://robot:swordfish@p.example", "swordfish!"), "[secret http_proxy]!");
+    }
+
+    #[test]
+    fn a_proxy_of_the_schedule_is_masked_too() {
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = BTreeMap::from([
+            set("https_proxy", "http://robot:swordfish@proxy.example:3128"),
+            set("DIB_HTTP_PROXY", "robot:short@proxy.example:3128"),
+            set("DIB_RELEASE", "user:trixie@nobody"),
+        ]);
+        let masks = Masks::with_whole(&[], &secrets_in(with("ftp_proxy", ""), &environment));
+        let masked = |line: &str| String::from_utf8(masks.apply(line.as_bytes().to_vec())).unwrap();
+        assert_eq!(
+            masked("+ https_proxy=http://robot:swordfish@proxy.example:3128 curl"),
+            "+ https_proxy=http://[secret https_proxy]@proxy.example:3128 curl"
+        );
+        assert_eq!(masked("swordfish, robot:short"), "[secret https_proxy], [secret DIB_HTTP_PROXY]");
+        assert_eq!(masked("user:trixie@nobody"), "user:trixie@nobody");
     }
 
     #[test]

@@ -183,8 +183,7 @@ impl<'a> Build<'a> {
         events: &'a (dyn Fn(Event) + Send + Sync),
     ) -> Self {
         let now = Instant::now();
-        let proxies = proxies::secrets();
-        let masked: Vec<_> = order.inputs.secrets.iter().chain(&proxies).cloned().collect();
+        let masks = Masks::with_whole(&order.inputs.secrets, &proxies::secrets(&order.environment));
         Self {
             order,
             limits,
@@ -194,7 +193,7 @@ impl<'a> Build<'a> {
             layout,
             room: Watch::start(&layout.root),
             log,
-            lines: Lines::masked(Masks::of(&masked)),
+            lines: Lines::masked(masks),
             tail: Tail::default(),
             reader: LogReader::new(&order.phase_weights).with_elements_path(&order.elements_path),
             shown: (-1.0, String::new()),

@@ -20,6 +20,8 @@ mod follow_up;
 mod handovers;
 mod integrity;
 mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 mod names;
 mod newest;
 pub mod observations;

@@ -1,4 +1,4 @@
-//! Taking away what the ledger lists: at the end of a build or a trial, and whatever was left then.
+//! Taking away what the ledger lists: at the end of a build or a trial. The reconciler sees to what was left then.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,6 @@ use tokio::time::Instant;
 
 use super::clouds::Clouds;
 use super::ledger::HOST;
-use super::publications::Publications;
-use super::records::Records;
 use super::settings::files;
 use crate::builder::CLEANING;
 use crate::clock;
@@ -21,15 +19,12 @@ use crate::history::{History, HistoryError, LedgerRow, ResourceState};
 /// How long the whole clean-up of a build or a trial may take.
 const CLEAN_UP: Duration = Duration::from_mins(15);
 /// How long the removal of one resource may take.
-const REMOVAL: Duration = Duration::from_mins(3);
+pub(super) const REMOVAL: Duration = Duration::from_mins(3);
 /// The same of what a build has on this host: a removal that is given up goes on, and the next one would be at the same
 /// files.
 const REMOVAL_HERE: Duration = CLEANING.saturating_add(Duration::from_mins(1));
 /// How long a cloud may take to give the console of a server that is about to go.
 const CONSOLE: Duration = Duration::from_secs(10);
-/// How long what was asked for and never seen is looked for, and how long after the first look.
-const LOOKED_FOR: Duration = Duration::from_mins(20);
-const AGAIN: Duration = Duration::from_secs(30);
 /// How long a cloud may work on a request whose client is gone: as long as OpenStack's services wait for each other
 /// (oslo.messaging's `rpc_response_timeout`). A thing that nobody saw is looked for as long.
 const UNDER_WAY: Duration = Duration::from_mins(1);
@@ -166,7 +161,7 @@ impl Cleaner {
     }
 
     /// Whether it is gone for good; otherwise it may come to be yet.
-    async fn remove(&self, row: &LedgerRow) -> Result<bool, String> {
+    pub(super) async fn remove(&self, row: &LedgerRow) -> Result<bool, String> {
         if row.cloud == HOST {
             let scratch = Path::new(&row.name);
             return crate::builder::clean(scratch, &row.build_id)
@@ -227,62 +222,6 @@ fn newest_server(row: &LedgerRow, build: &v1::Build, state: &Path) -> Option<Ser
         flavor: server.flavor.clone(),
         console_log: directory.join(files::CONSOLE_LOG),
     })
-}
-
-/// Finishes, now and then, what could not be finished in its time; cheap to clone.
-#[derive(Clone)]
-pub(super) struct Reconciler {
-    records: Records,
-    cleaner: Cleaner,
-    publications: Publications,
-}
-
-impl Reconciler {
-    pub(super) fn new(records: Records, cleaner: Cleaner, publications: Publications) -> Self {
-        Self { records, cleaner, publications }
-    }
-
-    /// Whoever changes public names.
-    pub(super) fn publications(&self) -> &Publications {
-        &self.publications
-    }
-
-    /// Takes away what builds left behind whose clean-up did not come to its end. Returns what is left.
-    pub(super) async fn reconcile(&self) -> Vec<String> {
-        self.look_again().await;
-        let rows = match self.records.history().leftover_resources().await {
-            Ok(rows) => rows,
-            Err(error) => return vec![error.to_string()],
-        };
-        let mut left = self.publications.finish_handovers_in_time().await;
-        left.extend(self.publications.revoke_what_has_a_name().await);
-        for row in rows {
-            self.records.metrics().leak(row.id);
-            match self.cleaner.take_away(&row).await {
-                Ok(()) => tracing::info!(build = row.build_id, "removed the {} {}", row.kind, row.name),
-                Err(why) => left.push(format!("{} {}: {why}", row.kind, row.name)),
-            }
-        }
-        left
-    }
-
-    /// A request that was under way when its answer was lost may have had its effect after nothing was found of it. Only
-    /// of builds that have ended: in one that goes on, a later attempt asks for things of the same names.
-    async fn look_again(&self) {
-        let now = clock::now();
-        let ended = (now - LOOKED_FOR).timestamp_millis()..(now - AGAIN).timestamp_millis();
-        let rows = match self.records.history().unseen_resources(ended).await {
-            Ok(rows) => rows,
-            Err(error) => return tracing::warn!("cannot list what was requested and never seen: {error}"),
-        };
-        for row in rows.iter().filter(|row| row.cloud != HOST) {
-            match tokio::time::timeout(REMOVAL, self.cleaner.remove(row)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(why)) => tracing::warn!("looking for the {} {} once more: {why}", row.kind, row.name),
-                Err(_) => tracing::warn!("looking for the {} {} once more: no answer", row.kind, row.name),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

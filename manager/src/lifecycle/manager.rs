@@ -9,7 +9,7 @@ use image_manager_proto::v1;
 use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 
-use super::cleaner::{Cleaner, Reconciler};
+use super::cleaner::Cleaner;
 use super::cloud_watch;
 use super::clouds::{CloudSilence, Clouds};
 use super::current_schedules::CurrentSchedules;
@@ -18,6 +18,7 @@ use super::events::Bus;
 use super::metrics::Metrics;
 use super::publications::Publications;
 use super::queue::Queue;
+use super::reconciler::Reconciler;
 use super::records::Records;
 use super::recovery::{Recovering, Recovery};
 use super::resumption::Resumption;

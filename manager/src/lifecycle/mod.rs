@@ -38,6 +38,7 @@ mod places;
 pub mod problems;
 mod publications;
 mod queue;
+mod reconciler;
 mod records;
 mod recovery;
 mod resumption;

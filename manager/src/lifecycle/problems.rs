@@ -149,6 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_a_metric_that_is_documented_and_an_alert_that_asks_for_it() {
+        let (_, watch) = include_str!("../../../docs/operations.md").split_once("\n## Watch\n").unwrap();
+        let watch = watch.split("\n## ").next().unwrap();
+        let alerts = include_str!("../../../monitoring/alerts.yml");
+        for (kind, metric) in [
+            (kind::SCHEDULES, "image_manager_schedules_refused"),
+            (kind::CLOUD, "image_manager_cloud_answers"),
+            (kind::ROOM, "image_manager_needed_bytes"),
+            (kind::LEFTOVERS, "image_manager_leaked_resources"),
+            (kind::IMAGE, "image_manager_image_verified"),
+        ] {
+            assert!(watch.contains(&format!("`{metric}`")), "{kind}: {metric} is not in the documents");
+            assert!(alerts.contains(metric), "{kind}: no alert asks for {metric}");
+        }
+    }
+
+    #[test]
     fn what_resists_is_counted_and_a_few_are_named() {
         assert_eq!(leftovers(&[]), None);
         let one = |number: i64| StuckResource {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use image_manager_proto::v1::{self, BuildState, StageState, TrialState, Verdict};
 
-use super::cleaner::{Cleaner, Reconciler};
+use super::cleaner::Cleaner;
 use super::control;
 use super::current_schedules::CurrentSchedules;
 use super::driver::INSIST;
 use super::failure::Failure;
 use super::outcome::{Ended, Outcome, sum_up};
 use super::queue::Queue;
+use super::reconciler::Reconciler;
 use super::records::Records;
 use super::resumption::{self, Resumption};
 use super::running::RunningBuilds;

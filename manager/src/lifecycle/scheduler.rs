@@ -12,9 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use super::cleaner::Reconciler;
 use super::current_schedules::CurrentSchedules;
 use super::queue::Queue;
+use super::reconciler::Reconciler;
 use super::recovery::Recovering;
 use super::trigger::{TriggerError, TriggerOptions};
 use crate::clock;
@@ -82,9 +82,13 @@ impl Scheduler {
                     () = stop.cancelled() => break,
                     _ = beat.tick() => self.beat_once(&last_beat).await,
                     _ = reconcile.tick() => {
-                        for left in self.reconciler.reconcile().await {
-                            tracing::warn!("not removed yet: {left}");
-                        }
+                        // A cloud that hangs holds up neither the beat nor the next look at the others.
+                        let reconciler = self.reconciler.clone();
+                        tokio::spawn(async move {
+                            for left in reconciler.reconcile().await {
+                                tracing::warn!("not removed yet: {left}");
+                            }
+                        });
                     }
                 }
             }

@@ -61,7 +61,9 @@ pub(in crate::cloud) static KIND: CloudKind = CloudKind {
 fn covers(kind: ResourceKind) -> &'static str {
     match kind {
         ResourceKind::Image => "the image file and its record",
-        ResourceKind::Server => "QEMU and its network's processes, overlay disk, config drive and sockets",
+        ResourceKind::Server => {
+            "QEMU and its network's processes, overlay disk, config drive, sockets, and what is written for --keep-disk"
+        }
         ResourceKind::Scratch
         | ResourceKind::SecurityGroup
         | ResourceKind::KeyPair

@@ -35,6 +35,7 @@ mod qemu;
 mod qmp;
 mod removal;
 mod room;
+mod sandbox;
 mod save;
 mod server_key;
 mod servers;

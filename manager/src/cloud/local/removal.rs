@@ -15,7 +15,7 @@ use super::processes::{self, Process};
 use super::qemu::{ORDERS, SOCKETS};
 use super::qmp::Qmp;
 use super::servers::Servers;
-use super::{blocking, io_error};
+use super::{blocking, io_error, save};
 use crate::cloud::{CloudError, Removal, Shutdown, Trouble};
 
 /// Until the power button is pressed again: a guest that still boots does not hear it.
@@ -151,7 +151,11 @@ impl Servers {
             }
             let removed = blocking({
                 let home = home.clone();
-                move || Ok(fs::remove_dir_all(home))
+                move || {
+                    let beside = save::remove_beside(&home);
+                    beside.map_err(|error| io_error("cannot remove the part of a disk of", &home, &error))?;
+                    Ok(fs::remove_dir_all(home))
+                }
             })
             .await?;
             match removed {

@@ -1,10 +1,11 @@
 //! A stopped server's disk as one file, for the user. Until it is whole it is in the server's own directory, which
-//! the server's row in the ledger stands for, so that a killed manager leaves nothing; where the user's file is
-//! on another file system it is beside that one, with the server's name in its own. Whatever ends the work early takes the
-//! half file with it; beside the user's, the end of a manager that is killed does not.
+//! the server's row in the ledger stands for; where the user's file is on another file system it is beside that one, with
+//! the server's name in its own, and a symbolic link in the server's directory names it before it is made. So a killed
+//! manager leaves nothing: the half file goes with the server. Whatever else ends the work early takes it along at once.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::images;
@@ -16,6 +17,8 @@ use crate::schedules::Format;
 
 /// The file in the server's directory.
 const KEPT: &str = "kept";
+/// The link there that names the file beside the user's.
+const BESIDE: &str = "kept-beside";
 
 /// Writes the disk of the server in `home`, which began with `image`, to `to`. QEMU has written the disk as a user without
 /// rights, and is read here by root: so what its header says of other files does not count.
@@ -29,19 +32,21 @@ pub(super) async fn disk(
     let disk = home.join(DISK);
     disk_file::refuse_data_file(&disk)
         .map_err(|refusal| images::corrupt(format!("disk {} {refusal}", disk.display())))?;
-    programs.flatten(&disk, image, &partial.0).await?;
-    fs::rename(&partial.0, to).map_err(|error| io_error("cannot rename to", to, &error))
+    programs.flatten(&disk, image, &partial.file).await?;
+    fs::rename(&partial.file, to).map_err(|error| io_error("cannot rename to", to, &error))
 }
 
 /// Where to write until it is whole. It is tried, for a rename does not cross mounts of one device either.
 fn place(home: &Path, to: &Path) -> io::Result<PartialFile> {
-    let inside = PartialFile(home.join(KEPT));
-    File::create(&inside.0)?;
-    let path = beside(home, to);
+    let inside = PartialFile { file: home.join(KEPT), link: None };
+    File::create(&inside.file)?;
+    remove_beside(home)?;
+    let (file, link) = (beside(home, &std::path::absolute(to)?), home.join(BESIDE));
+    symlink(&file, &link)?;
     // Whatever has the name already is another's, and stays.
-    File::create_new(&path)?;
-    let beside = PartialFile(path);
-    match fs::rename(&inside.0, &beside.0) {
+    File::create_new(&file).inspect_err(|_| drop(fs::remove_file(&link)))?;
+    let beside = PartialFile { file, link: Some(link) };
+    match fs::rename(&inside.file, &beside.file) {
         Ok(()) => Ok(inside),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(beside),
         Err(error) => Err(error),
@@ -56,12 +61,36 @@ fn beside(home: &Path, to: &Path) -> PathBuf {
     images::part(Path::new(&name))
 }
 
-/// A file that goes with this value. Once it has been renamed there is none.
-struct PartialFile(PathBuf);
+/// Removes what a killed manager has left beside the user's file, by the link in the directory of its server.
+pub(super) fn remove_beside(home: &Path) -> io::Result<()> {
+    let link = home.join(BESIDE);
+    match fs::read_link(&link) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => remove_named(&file?, &link),
+    }
+}
+
+/// The file first, then the link that names it.
+fn remove_named(file: &Path, link: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::remove_file(link),
+    }
+}
+
+/// A file that goes with this value, and the link that names it. Once it has been renamed there is none.
+struct PartialFile {
+    file: PathBuf,
+    link: Option<PathBuf>,
+}
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        // What stays is named still, and goes with the server.
+        let _ = match &self.link {
+            Some(link) => remove_named(&self.file, link),
+            None => fs::remove_file(&self.file),
+        };
     }
 }
 
@@ -73,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::cloud::local::{LocalCloud, LocalSettings};
-    use crate::cloud::{Cloud as _, Server};
+    use crate::cloud::{Cloud as _, Removal, Server};
 
     /// A cloud whose `qemu-img` writes something and then goes on as the script says, and a stopped server.
     fn bench(state: &Path, then: &str) -> (LocalCloud, Server, PathBuf) {
@@ -168,6 +197,29 @@ mod tests {
             let error = cloud.save_disk(&server, &to).await.unwrap_err();
             assert!(error.message.contains("qemu-img convert failed"), "{which}: {error}");
             assert_eq!((names(place.path()), names(&home)), (vec![], vec![]), "{which}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_manager_left_goes_with_the_server() {
+        for (which, directory) in places() {
+            let state = tempfile::tempdir().unwrap();
+            let (cloud, server, home) = bench(state.path(), "exit 0");
+            fs::write(directory.path().join("theirs.part"), "theirs").unwrap();
+            // As one that is killed: nothing of it is dropped.
+            std::mem::forget(place(&home, &directory.path().join("disk")).unwrap());
+            let removed = cloud.servers.remove(&server.name).await.unwrap();
+            assert_eq!((removed, home.exists()), (Removal::Gone, false), "{which}");
+            assert_eq!(names(directory.path()), ["theirs.part"], "{which}");
+        }
+        // Another one may save the disk before.
+        for (which, directory) in places() {
+            let state = tempfile::tempdir().unwrap();
+            let (cloud, server, home) = bench(state.path(), "exit 0");
+            let to = directory.path().join("disk");
+            std::mem::forget(place(&home, &to).unwrap());
+            cloud.save_disk(&server, &to).await.unwrap();
+            assert_eq!((names(directory.path()), names(&home)), (vec!["disk".to_owned()], vec![]), "{which}");
         }
     }
 

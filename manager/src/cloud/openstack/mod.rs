@@ -3,7 +3,7 @@
 //! ```text
 //! config/      clouds.yaml, secure.yaml, OS_*            who we are, where
 //! identity     Keystone: tokens, the catalog
-//! session      requests: authenticated, bounded, repeated where that is safe; errors in `answers`
+//! session      requests: authenticated, bounded, repeated where that is safe; errors in `answers`, TLS in `client`
 //! listing      lists, read to their end
 //! lookups      questions of the crate `openstack`
 //! by_name      what is found by its name where its id was not seen
@@ -24,6 +24,7 @@
 
 mod answers;
 mod by_name;
+mod client;
 mod config;
 mod console;
 mod copying;

@@ -8,26 +8,24 @@
 //! | not connected | always: the request did not leave |
 //! | 500, 502, 504, no answer | only reading and deleting |
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, Url, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use super::answers::{ApiError, distrust, message_of, retry_after, with_reasons};
-use super::config::{CloudConfig, ConfigError};
+use super::client::client;
+use super::config::CloudConfig;
 use super::identity::{Keystone, untrusted};
 use super::pace::{Pace, back_off};
 use super::services::{self, Described, Microversion, Service};
 use crate::cloud::{CloudError, Trouble, incidents};
 
-const CONNECT: Duration = Duration::from_secs(10);
 /// Longest answer that is read, in bytes; a page of a hundred images has some 300 KiB.
 const LARGEST: usize = 8 << 20;
 /// How often a 500 is asked again: it seldom goes away.
@@ -343,54 +341,6 @@ fn parse(body: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         CloudError::new(Trouble::Unavailable, format!("an answer is not JSON: {error}")).into()
     })
-}
-
-fn client(config: &CloudConfig) -> Result<Client, CloudError> {
-    let wrong = |path: &Path, problem: &str| {
-        ConfigError::new(format!("{}: {}", config.source, path.display()), problem.to_owned())
-    };
-    let read = |path: &Path| fs::read(path).map_err(|error| wrong(path, &error.to_string()));
-    let mut builder = Client::builder()
-        .user_agent(concat!("image-manager/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
-        .redirect(redirect::Policy::custom(same_host));
-    if let Some(path) = &config.ca_certificate {
-        let certificates = Certificate::from_pem_bundle(&read(path)?)
-            .ok()
-            .filter(|certificates| !certificates.is_empty())
-            .ok_or_else(|| wrong(path, "holds no PEM certificates"))?;
-        builder = builder.tls_built_in_root_certs(false);
-        for certificate in certificates {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    if let Some((certificate, key)) = &config.client_certificate {
-        let mut pem = read(certificate)?;
-        if key != certificate {
-            pem.extend(read(key)?);
-        }
-        let identity = Identity::from_pem(&pem);
-        let identity = identity.map_err(|_| wrong(certificate, "is not a PEM certificate with its key"))?;
-        builder = builder.identity(identity);
-    }
-    if !config.verify {
-        tracing::error!(
-            "cloud {}: certificates are NOT checked (verify: false in {}): anybody on the network path can take its \
-             password, its images and its servers; give the cloud's own CA as `cacert` instead",
-            config.name,
-            config.source
-        );
-        builder = builder.danger_accept_invalid_certs(true);
-    }
-    builder.build().map_err(|error| CloudError::new(Trouble::Configuration, with_reasons(&error)))
-}
-
-/// A token must not follow a redirection to somebody else.
-fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let origin =
-        |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
-    let same = attempt.previous().last().is_some_and(|from| origin(from) == origin(attempt.url()));
-    if same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
 }
 
 #[cfg(test)]

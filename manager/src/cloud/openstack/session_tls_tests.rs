@@ -1,5 +1,6 @@
 //! Whose certificates are trusted: a Keystone with one that no system knows.
 
+use std::fs;
 use std::path::PathBuf;
 
 use rustls::pki_types::PrivateKeyDer;

@@ -19,10 +19,12 @@ pub(super) fn samples(
     created: Range<i64>,
     mut each: impl FnMut(Sample),
 ) -> Result<(), HistoryError> {
+    // While a build waited to be resumed no agent could come: how long its boot took then is not the image's doing.
     let mut builds = connection.prepare_cached(&format!(
         "SELECT b.id, b.created_at, b.state, b.finished_at - b.started_at,
             (SELECT max(t.image_size) FROM trial t WHERE t.build_id = b.id),
-            (SELECT min(t.agent_attached_at) FROM trial t WHERE t.build_id = b.id),
+            CASE WHEN b.taken_up <= 0 THEN
+                (SELECT min(t.agent_attached_at) FROM trial t WHERE t.build_id = b.id) END,
             CASE WHEN b.state = 'succeeded' THEN
                 (SELECT p.state FROM build p INDEXED BY build_by_schedule
                  WHERE p.schedule = b.schedule AND p.id < b.id AND p.state IN ('succeeded', 'failed', 'errored')

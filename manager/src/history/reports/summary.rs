@@ -26,7 +26,7 @@ pub(super) struct Sample {
     pub(super) stages: [Option<u64>; Stage::ALL.len()],
     /// Milliseconds from the first stage to the end, when it passed.
     pub(super) total: Option<u64>,
-    /// Milliseconds from asking for the server to the agent's first word.
+    /// Milliseconds from asking for the server to the agent's first word; not of a build that was resumed.
     pub(super) boot: Option<u64>,
     /// Bytes of the image file.
     pub(super) size: Option<u64>,

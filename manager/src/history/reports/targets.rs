@@ -35,8 +35,9 @@ pub(super) fn of_schedule(
         return Ok(Vec::new());
     }
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT t.target, t.cloud, t.verdict, t.state, t.agent_attached_at, s.started_at
-         FROM (SELECT id FROM build INDEXED BY build_by_schedule_time
+        "SELECT t.target, t.cloud, t.verdict, t.state, CASE WHEN b.taken_up <= 0 THEN t.agent_attached_at END,
+            s.started_at
+         FROM (SELECT id, taken_up FROM build INDEXED BY build_by_schedule_time
                WHERE schedule = ?1 AND created_at >= ?2 AND created_at < ?3
                AND state IN {COUNTED} AND verification IS NULL ORDER BY created_at DESC LIMIT ?4) b
          JOIN trial t ON t.build_id = b.id

@@ -154,6 +154,35 @@ async fn skipped_builds_are_counted_beside_the_others() {
     assert!(history.report(only("other")).await.unwrap().schedules.is_empty());
 }
 
+/// The agent of a build that was resumed may have waited for the next manager.
+#[tokio::test]
+async fn the_boot_of_a_resumed_build_is_no_sample() {
+    let mut rows: Vec<Row> = (0..3).map(|hour| Row::new("web", BEGIN + hour * HOUR, "succeeded")).collect();
+    rows[1].boot = 900_000;
+    let (directory, history) = history(&rows).await;
+    let connection = Connection::open(directory.path().join("image-manager.db")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO trial (build_id, position, target, cloud, state, verdict, agent_attached_at)
+                SELECT build_id, 1, 'other', 'other', state, 'passed', agent_attached_at FROM trial;
+             UPDATE stage SET trial = 1 WHERE name = 'booting';",
+        )
+        .unwrap();
+    let boots = async || {
+        let report = history.report(range(BEGIN, BEGIN + DAY)).await.unwrap().schedules.remove(0);
+        let target = report.targets.iter().find(|target| target.target == "other").unwrap();
+        let p95 = |boot: Option<&v1::Durations>| ms(boot.unwrap().p95.as_ref());
+        (report.builds, target.trials, p95(report.boot.as_ref()), p95(target.boot.as_ref()))
+    };
+    assert_eq!(boots().await, (3, 3, 900_000, 900_000));
+    // Left for another manager while it had no server, and resumed for that; then a build that was resumed after a kill.
+    for (taken_up, boot) in [(0, 900_000), (-1, 900_000), (1, 20_000)] {
+        let resumed = "UPDATE build SET taken_up = ?1 WHERE created_at = ?2";
+        connection.execute(resumed, params![taken_up, rows[1].created_at]).unwrap();
+        assert_eq!(boots().await, (3, 3, boot, boot), "{taken_up}");
+    }
+}
+
 /// A clean-up is that of the trials, which go side by side, and then the build's own.
 #[tokio::test]
 async fn a_clean_up_is_that_of_the_trials_and_the_rest() {

@@ -116,15 +116,15 @@ impl Publications {
         Ok(true)
     }
 
-    /// Revokes every image that has a name in a cloud where the images of its build are revoked: whoever gave it the name was
-    /// killed before it was revoked as well. Returns what was not done, for people.
-    pub(in crate::lifecycle) async fn revoke_what_has_a_name(&self) -> Vec<String> {
+    /// Revokes every image that has a name in this cloud where the images of its build are revoked: whoever gave it the name
+    /// was killed before it was revoked as well. Returns what was not done, for people.
+    pub(in crate::lifecycle) async fn revoke_what_has_a_name(&self, cloud: &str) -> Vec<String> {
         let current = match self.history.current_publications(ROWS).await {
             Ok(current) => current,
             Err(error) => return vec![error.to_string()],
         };
         let mut left = Vec::new();
-        for row in current {
+        for row in current.into_iter().filter(|row| row.cloud == cloud) {
             if let Err(error) = self.revoke_where_revoked(&row).await {
                 left.push(format!("revoking {} on {}: {error}", row.name, row.cloud));
             }

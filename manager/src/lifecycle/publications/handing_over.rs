@@ -28,14 +28,25 @@ impl Publications {
         (done, left)
     }
 
-    /// The same of all, but images are copied in tasks of their own, and less and less often where that fails. Returns what
-    /// was not done.
-    pub(in crate::lifecycle) async fn finish_handovers_in_time(&self) -> Vec<String> {
-        let (_, left, copied) = self.finish_all_but_copies().await;
+    /// The same in one cloud, but for what takes a copy. Returns what was not done.
+    pub(in crate::lifecycle) async fn finish_handovers_in(&self, cloud: &str) -> Vec<String> {
+        match self.history.open_handovers().await {
+            Ok(mut open) => {
+                open.retain(|open| !open.what.copied && open.what.cloud == cloud);
+                self.hand_over_each(open).await.1
+            }
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    /// Copies what is left to be copied, in tasks of their own, and less and less often where that fails.
+    pub(in crate::lifecycle) async fn copy_what_is_left(&self) -> Result<(), HistoryError> {
+        let mut copied = self.history.open_handovers().await?;
+        copied.retain(|open| open.what.copied);
         for handover in self.pauses.due(copied) {
             self.copy_in_background(handover);
         }
-        left
+        Ok(())
     }
 
     /// Returns what is done now, what was not done, and what takes a copy.
@@ -45,6 +56,12 @@ impl Publications {
             Err(error) => return (Vec::new(), vec![error.to_string()], Vec::new()),
         };
         let (copied, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| open.what.copied);
+        let (done, left) = self.hand_over_each(open).await;
+        (done, left, copied)
+    }
+
+    /// Returns what is done now, and what was not done.
+    async fn hand_over_each(&self, open: Vec<Handover>) -> (Vec<Handover>, Vec<String>) {
         let (mut done, mut left) = (Vec::new(), Vec::new());
         for handover in open {
             match self.hand_over(&handover).await {
@@ -55,7 +72,7 @@ impl Publications {
                 Err(error) => left.push(not_done(&handover, &error)),
             }
         }
-        (done, left, copied)
+        (done, left)
     }
 
     /// Does it, in a task of its own: it goes on when whoever asked goes away. `alone`: nobody else changes the names of

@@ -34,6 +34,8 @@ pub(super) struct Is {
     /// Whether an image has one name.
     pub(super) one_name: bool,
     pub(super) down: bool,
+    /// Whether what is to be removed waits until this is over.
+    pub(super) hangs: bool,
     /// Why it gives no further names.
     pub(super) refuses: Option<Trouble>,
     /// Copies by their ids.
@@ -204,6 +206,10 @@ impl Cloud for StandIn {
     }
 
     async fn remove(&self, resource: &Resource) -> Result<Removal, CloudError> {
+        let hangs = || self.is.lock().unwrap().hangs;
+        while hangs() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut is = self.answer()?;
         let before = is.copies.len();
         is.copies.retain(|id, copy| {

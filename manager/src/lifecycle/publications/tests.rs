@@ -2,6 +2,7 @@
 
 mod copying;
 mod giving;
+mod reconciling;
 
 use std::path::Path;
 

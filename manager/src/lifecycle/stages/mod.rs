@@ -8,6 +8,7 @@ pub(super) mod boot;
 pub(super) mod build;
 mod claim;
 pub(super) mod judgement;
+mod kept_disk;
 pub(super) mod observed;
 mod own_clock;
 mod own_identity;

@@ -9,9 +9,9 @@ use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::boot::{Booted, console_evidence, fetch_console, follow_console, still_runs};
+use super::kept_disk::keep_disk;
 use super::{claim, judgement, observed, own_clock, own_identity, second_opinion};
 use crate::clock;
-use crate::cloud::SAVE_DISK;
 use crate::gateway::AgentEvent;
 use crate::history::{Named as _, observations};
 use crate::lifecycle::agent_log::AgentLog;
@@ -30,9 +30,6 @@ const SECOND_OPINION: Duration = Duration::from_mins(5);
 
 /// The same for a build that has ended early: the manager may be waiting for it to stop.
 const LAST_OPINION: Duration = Duration::from_mins(1);
-
-/// How long the server may take to shut down, by force at last, before its disk is kept.
-const SHUTTING_DOWN: Duration = Duration::from_mins(5);
 
 /// What is known of the verification under way.
 struct Verification {
@@ -371,31 +368,6 @@ async fn lost(trial: &Trial, verification: &Verification, why: &str, limit: Dura
     };
     let evidence = console_evidence(trial, &verification.booted.server).await;
     Failure::new(Reason::AgentLost, message).with_evidence(evidence)
-}
-
-/// For a look inside: the server is shut down in order, so that its disk is whole. What goes wrong with it says nothing
-/// about the image: it is told, as the end of the stage's detail, and the build goes on. Only who cancels the build ends
-/// it here.
-async fn keep_disk(trial: &Trial, booted: &Booted) -> Result<String, Failure> {
-    let wanted = trial.shared.keep_disk.as_ref().filter(|_| trial.target.kind().keeps_disks);
-    let Some(to) = wanted else { return Ok(String::new()) };
-    let work = async {
-        trial.cloud.stop(&booted.server).await?;
-        trial.cloud.save_disk(&booted.server, to).await.map_err(Failure::from)
-    };
-    // Publishing must have its time yet.
-    let left = trial.bounds.time_left().map_or(Duration::MAX, |left| left / 2);
-    let limit = left.min(SHUTTING_DOWN + SAVE_DISK);
-    let late = async { Failure::new(Reason::CloudTimeout, "it took too long") };
-    match trial.bounds.run(limit, late, work).await {
-        Ok(()) => Ok(format!("; the disk is in {}", to.display())),
-        Err(failure) if trial.bounds.is_told_to_stop() => Err(failure),
-        Err(failure) => {
-            let why = format!("the disk could not be saved in {}: {}", to.display(), failure.message);
-            tracing::warn!(build = trial.shared.id, "{why}");
-            Ok(format!("; {why}"))
-        }
-    }
 }
 
 async fn note_hello(trial: &Trial, log: &mut AgentLog, hello: &v1::Hello) {

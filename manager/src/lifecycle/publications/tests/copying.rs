@@ -121,7 +121,7 @@ async fn while_an_image_is_copied_the_names_of_its_cloud_are_anybodys_and_it_sta
     // Nobody takes the copy away, and a reconciler begins no second one.
     assert_eq!(bench.history.leftover_resources().await.unwrap(), []);
     assert_eq!(bench.history.copies_under_way().await.unwrap().len(), 1);
-    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    bench.publications.copy_what_is_left().await.unwrap();
     bench.publish("01b", &["lab"]).await;
     bench.set(|is| is.holds = false);
     promoting.await.unwrap().unwrap();
@@ -252,10 +252,10 @@ async fn a_copy_that_has_failed_is_not_made_again_at_the_next_look() {
     let bench = lab(&["01a"]).await;
     let begun = bench.leave("01a").await;
     bench.set(|is| is.fails = Some(Trouble::Unavailable));
-    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    bench.publications.copy_what_is_left().await.unwrap();
     let waits = |bench: &Bench| bench.publications.pauses.due(vec![begun.clone()]).is_empty();
     bench.until("it has failed", waits).await;
-    assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+    bench.publications.copy_what_is_left().await.unwrap();
     assert!(bench.publications.copying.try_alone("lab stable").is_some(), "nobody makes it");
     assert_eq!(bench.clouds["lab"].is.lock().unwrap().made, 1);
 }
@@ -286,7 +286,7 @@ async fn the_next_manager_goes_on_with_a_whole_copy_and_makes_any_other_anew() {
     for (whole, copy) in [(true, "left"), (false, "copy 1")] {
         let bench = lab(&["01a"]).await;
         bench.leave_copy("01a", whole).await;
-        assert_eq!(bench.publications.finish_handovers_in_time().await, Vec::<String>::new());
+        bench.publications.copy_what_is_left().await.unwrap();
         bench.until("it is done", |bench| bench.clouds["lab"].is.lock().unwrap().current.len() == 2).await;
         let (_, left) = bench.publications.finish_handovers(|_| true).await;
         assert_eq!((left, bench.open().await), (vec![], vec![]));

@@ -94,7 +94,7 @@ async fn what_has_a_name_though_its_build_was_revoked_is_revoked_by_the_reconcil
     }
     bench.revoke("01b", "").await.unwrap();
     assert_eq!(bench.asked("here"), ["web to 01a", "revoke 01b"]);
-    assert_eq!(bench.publications.revoke_what_has_a_name().await, Vec::<String>::new());
+    assert_eq!(bench.publications.revoke_what_has_a_name("here").await, Vec::<String>::new());
     assert_eq!(bench.asked("here"), Vec::<String>::new(), "01a is good");
     let image = v1::Image {
         id: "01b".to_owned(),
@@ -104,11 +104,11 @@ async fn what_has_a_name_though_its_build_was_revoked_is_revoked_by_the_reconcil
     };
     bench.history.record_published("01b", "here", image, "/there").await.unwrap();
     bench.set_down("here", true);
-    let left = bench.publications.revoke_what_has_a_name().await;
+    let left = bench.publications.revoke_what_has_a_name("here").await;
     assert!(left.len() == 1 && left[0].starts_with("revoking stable on here: "), "{left:?}");
     bench.set_down("here", false);
     let _ = bench.publications.finish_handovers(|_| true).await;
-    assert_eq!(bench.publications.revoke_what_has_a_name().await, Vec::<String>::new());
+    assert_eq!(bench.publications.revoke_what_has_a_name("here").await, Vec::<String>::new());
     assert_eq!(bench.states("stable", "here").await, "01b revoked");
     assert_eq!(bench.asked("here"), ["revoke 01b"]);
 }

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
