@@ -291,7 +291,11 @@ impl History {
         let readers = Arc::clone(&self.readers);
         tokio::task::spawn_blocking(move || {
             let connection = readers.take()?;
-            let result = work(&connection);
+            // All that it asks is of one state, and the file is locked once: where there are 200 schedules it asks 1000 times.
+            let result = match connection.unchecked_transaction() {
+                Ok(snapshot) => work(&snapshot),
+                Err(error) => Err(error.into()),
+            };
             readers.put_back(connection);
             result
         })

@@ -110,8 +110,6 @@ pub(super) fn refresh_weeks(connection: &Connection) -> Result<(), HistoryError>
 }
 
 fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportResponse, HistoryError> {
-    // One snapshot for all the questions.
-    let connection = &*connection.unchecked_transaction()?;
     let now = now_ms();
     let until = query.until_ms.unwrap_or(now).clamp(0, i64::MAX - DAY);
     let since = query.since_ms.unwrap_or(now - RANGE).clamp(0, until);
