@@ -14,6 +14,8 @@ use super::program::Program;
 const START: Duration = Duration::from_mins(10);
 /// After the last answer it comes to rest, for example the threads that answered end.
 const SETTLE: Duration = Duration::from_secs(30);
+/// Two minutes after its start it looks once for images that are gone. In a sample nearly all are, which takes seconds.
+const FIRST_LOOK: Duration = Duration::from_secs(150);
 /// So long it is watched. The kernel tells processor time in hundredths of a second.
 const WATCH: Duration = Duration::from_mins(1);
 /// Ticks of processor time in a second, on Linux for programs (`getconf CLK_TCK`).
@@ -24,6 +26,7 @@ pub(crate) struct Serving {
     child: Child,
     operator: String,
     runtime: Runtime,
+    began: Instant,
     took: Duration,
 }
 
@@ -51,7 +54,7 @@ impl Serving {
             std::thread::park_timeout(Duration::from_millis(20));
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { child, operator, runtime, took: began.elapsed() }
+        Self { child, operator, runtime, began, took: began.elapsed() }
     }
 
     /// How long it took until it served.
@@ -115,7 +118,7 @@ pub(crate) struct Idle {
 impl Idle {
     /// Of one manager and, where there is one, of another.
     pub(crate) fn of(now: &Serving, before: Option<&Serving>) -> (Self, Option<Self>) {
-        pause(SETTLE);
+        pause(SETTLE.max(FIRST_LOOK.saturating_sub(now.began.elapsed())));
         let (from, earlier) = (now.ticks(), before.map(Serving::ticks));
         let began = Instant::now();
         pause(WATCH);

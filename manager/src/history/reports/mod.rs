@@ -33,6 +33,9 @@ const FEWEST: u64 = 50;
 const WEEKS_FROM: i64 = 28;
 /// Most schedules in a report.
 const MOST_SCHEDULES: i64 = 1000;
+/// Most points of all trends together. With a few hundred bytes each, a report stays below the 4 MiB that gRPC's clients take
+/// (<https://grpc.io/docs/guides/>).
+const MOST_POINTS_IN_ALL: usize = 12_000;
 /// What a report is about when nobody says: this many milliseconds back.
 const RANGE: i64 = 30 * DAY;
 
@@ -117,7 +120,7 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
     let end = if query.until_ms.is_some() { until } else { i64::MAX - DAY };
     let schedules = schedules(connection, query.schedule.as_deref(), since..end)?;
     let builds: u64 = schedules.iter().map(|(_, builds)| builds).sum();
-    let points = query.points.min(ReportQuery::MOST_POINTS) as usize;
+    let points = points_of_each(query.points, schedules.len());
     let mut reports = Vec::new();
     let most = (EXACT / (schedules.len() as u64).max(1)).max(FEWEST);
     for (schedule, _) in schedules {
@@ -137,6 +140,12 @@ fn report(connection: &Connection, query: &ReportQuery) -> Result<v1::GetReportR
         since: Some(timestamp(since)),
         until: Some(timestamp(until)),
     })
+}
+
+/// The points that each trend may have where so many were asked for.
+fn points_of_each(asked: u32, schedules: usize) -> usize {
+    let each = (MOST_POINTS_IN_ALL / schedules.max(1)).max(1);
+    (asked.min(ReportQuery::MOST_POINTS) as usize).min(each)
 }
 
 /// How many builds of a schedule were skipped in a range. Reads only those.

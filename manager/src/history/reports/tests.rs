@@ -88,6 +88,13 @@ fn ms(duration: Option<&prost_types::Duration>) -> i64 {
     duration.seconds * 1000 + i64::from(duration.nanos) / 1_000_000
 }
 
+#[test]
+fn a_report_on_many_schedules_has_fewer_points_of_each() {
+    let points = |asked, schedules| points_of_each(asked, schedules);
+    assert_eq!([points(0, 5), points(1000, 1), points(200, 60), points(200, 200)], [0, 200, 200, 60]);
+    assert_eq!(points(10, 1_000_000), 1);
+}
+
 #[tokio::test]
 async fn a_few_builds_are_summed_up_exactly() {
     let states = ["succeeded", "errored", "succeeded", "failed", "cancelled", "failed"];

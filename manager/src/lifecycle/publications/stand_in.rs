@@ -23,6 +23,7 @@ pub(super) struct StandIn {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a way of its own in which a cloud is")]
 pub(super) struct Is {
     /// Hashes of the images that are there.
     pub(super) images: BTreeSet<String>,
