@@ -11,7 +11,7 @@ CREATE TABLE artifact (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO artifact (build_id, file, sha512, schedule_digest)
     SELECT id, artifact_file, artifact_sha512, schedule_digest FROM build
-    WHERE artifact_file IS NOT NULL AND artifact_sha512 IS NOT NULL AND schedule_digest IS NOT NULL ORDER BY id;
+    WHERE artifact_file IS NOT NULL AND artifact_sha512 IS NOT NULL AND schedule_digest IS NOT NULL ORDER BY rowid;
 
 CREATE TABLE trial (
     build_id           TEXT NOT NULL REFERENCES build (id) ON DELETE CASCADE,
@@ -72,7 +72,7 @@ INSERT INTO trial
         image_id, image_name, image_sha512, image_size, image_virtual_size, server_id, server_name, server_flavor,
         agent_token_hash, agent_endpoint, agent_fingerprint, agent_version, agent_boot_id, agent_attached_at, agent_key,
         agent_address, removal_complete
-    FROM build ORDER BY id;
+    FROM build ORDER BY rowid;
 
 CREATE TABLE build_without_trial (
     id                TEXT PRIMARY KEY,
@@ -102,7 +102,8 @@ INSERT INTO build_without_trial
     SELECT id, schedule, cloud, CASE WHEN state IN ('uploading', 'booting', 'verifying') THEN 'trying' ELSE state END,
         verdict, trigger, created_at, started_at, finished_at, failure_reason, failure_stage, failure_message,
         failure_evidence, retry_of, attempt, taken_up, definition_digest, unexplained, requested_by, cancelled_by, warnings
-    FROM build ORDER BY id;
+    -- Rows tell in which order they were written, also where the clock was wrong.
+    FROM build ORDER BY rowid;
 DROP TABLE build;
 ALTER TABLE build_without_trial RENAME TO build;
 
