@@ -167,7 +167,9 @@ fn published_names(
 fn loses_a_name(connection: &Connection, id: &str) -> Result<bool, HistoryError> {
     let query =
         "SELECT EXISTS (SELECT 1 FROM handover h JOIN publication p ON p.name = h.name AND p.cloud = h.cloud
-         WHERE p.build_id = ?1 AND (h.revoked = ?1 OR (p.state = 'current' AND h.to_build IS NOT ?1)))";
+         WHERE p.build_id = ?1 AND (h.revoked = ?1 OR (p.state = 'current' AND h.to_build IS NOT ?1)))
+         OR EXISTS (SELECT 1 FROM publication WHERE build_id = ?1 AND revoked_at IS NOT NULL
+            AND state IN ('current', 'previous'))";
     Ok(connection.prepare_cached(query)?.query_row([id], |row| row.get(0))?)
 }
 

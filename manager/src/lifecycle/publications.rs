@@ -11,6 +11,7 @@ mod choosing;
 mod copying;
 mod giving;
 mod handing_over;
+mod marked;
 mod pauses;
 mod pruning;
 mod published;
@@ -41,7 +42,7 @@ use super::clouds::Clouds;
 use super::naming::Naming;
 use super::places::Places;
 use crate::cloud::{Cloud, CloudError, Handing, Image, Trouble};
-use crate::history::{Change, Handover, History, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::history::{Change, History, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
 /// How long a cloud has for one step.
@@ -102,6 +103,14 @@ pub enum ChangeError {
         /// Whether it is finished later.
         begun: bool,
     },
+    /// The image is revoked once something else is done with the name.
+    #[error("{name} on {cloud} is being changed; the image is revoked there once that is done")]
+    Later {
+        /// The name.
+        name: String,
+        /// The cloud.
+        cloud: String,
+    },
     /// Not all of it was done.
     #[error("{}", not_all(.errors, .done))]
     Partly {
@@ -131,6 +140,7 @@ impl ChangeError {
     pub fn is_begun(&self) -> bool {
         match self {
             Self::Cloud { begun, .. } => *begun,
+            Self::Later { .. } => true,
             Self::Partly { errors, .. } => errors.iter().any(Self::is_begun),
             _ => false,
         }
@@ -266,7 +276,6 @@ impl Publications {
         let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
         let mut new = Vec::new();
         let (of_clouds, alone) = self.alone_with(filter).await?;
-        let open = self.history.open_handovers().await?;
         for (cloud, rows) in of_clouds {
             let not = |why| ChangeError::NotGood {
                 build: build.clone(),
@@ -274,9 +283,7 @@ impl Publications {
                 cloud: cloud.clone(),
                 why,
             };
-            let revoked =
-                |open: &Handover| open.what.cloud == cloud && open.what.revoked.as_ref() == Some(&build);
-            if rows.iter().any(|row| row.state() == PublicationState::Revoked) || open.iter().any(revoked) {
+            if self.why_revoked(&build, Some(&cloud)).await?.is_some() {
                 return Err(not("it was revoked"));
             }
             if rows.iter().any(|row| row.name == name && row.state() == PublicationState::Current) {
