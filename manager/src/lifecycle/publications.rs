@@ -233,7 +233,7 @@ impl Publications {
         if of_clouds.is_empty() {
             return Err(ChangeError::NoName(name));
         }
-        let mut new = Vec::new();
+        let (mut new, mut already) = (Vec::new(), None);
         for cloud in of_clouds.into_keys() {
             // A copy that may have the name already has it first: else the name is busy until somebody goes on with that.
             self.name_what_is_left(&name, &cloud).await?;
@@ -243,12 +243,22 @@ impl Publications {
                 continue;
             }
             let there = self.there(&cloud, &name).await?;
+            // As after the same change that was done in some of the clouds only.
+            if let Some(to) = to.as_ref().filter(|to| current.is_some_and(|row| row.build_id == **to)) {
+                already = asked_for(&rows, to, (&name, &cloud), &there).err();
+                continue;
+            }
             let target = match &to {
                 Some(to) => asked_for(&rows, to, (&name, &cloud), &there)?,
                 None => last_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)
                     .ok_or_else(|| ChangeError::NoGoodOne { name: name.clone(), cloud: cloud.clone() })?,
             };
+            // What a cloud would refuse is known before any other cloud has done its part.
+            self.check(&cloud, target, &name).await?;
             new.push(handover(target, &name, Change::RolledBack, &why));
+        }
+        if let Some(already) = already.filter(|_| new.is_empty()) {
+            return Err(already);
         }
         // Nobody waits for minutes for a better image.
         let in_the_way =

@@ -206,6 +206,27 @@ async fn a_cloud_whose_names_somebody_else_holds_keeps_no_other_one_from_a_revoc
 }
 
 #[tokio::test]
+async fn a_roll_back_that_one_cloud_refuses_is_done_in_none_and_is_repeated_where_it_was_not_done() {
+    let bench = Bench::of(&["far", "here"]);
+    for build in ["01a", "01b"] {
+        bench.publish(build, &["far", "here"]).await;
+    }
+    let refuses = |refuses| bench.clouds["here"].is.lock().unwrap().refuses = refuses;
+    refuses(Some(Trouble::Configuration));
+    let error = bench.roll_back().await.unwrap_err();
+    assert!(error.to_string().contains("it refuses; nothing was changed there"), "{error}");
+    assert_eq!((bench.asked("far"), bench.open().await), (vec![], vec![]));
+    refuses(None);
+    bench.roll_back_to("01a", "far").await.unwrap();
+    bench.roll_back_to("01a", "").await.unwrap();
+    for cloud in ["far", "here"] {
+        assert_eq!(bench.asked(cloud), ["web to 01a"]);
+    }
+    let error = bench.roll_back_to("01a", "").await.unwrap_err();
+    assert!(error.to_string().contains("it already is"), "{error}");
+}
+
+#[tokio::test]
 async fn a_roll_back_is_given_up_after_a_day_where_its_cloud_is_not_configured() {
     let bench = Bench::of(&["here"]);
     for build in ["01a", "01b"] {
