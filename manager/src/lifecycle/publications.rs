@@ -248,9 +248,11 @@ impl Publications {
                 already = asked_for(&rows, to, (&name, &cloud), &there).err();
                 continue;
             }
+            let than = current.map_or("", |row| row.build_id.as_str());
+            let older = self.history.made_before(than, (&name, &cloud)).await?;
             let target = match &to {
                 Some(to) => asked_for(&rows, to, (&name, &cloud), &there)?,
-                None => last_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)
+                None => last_good(&rows, current.map(|_| (than, &older)), &there, false)
                     .ok_or_else(|| ChangeError::NoGoodOne { name: name.clone(), cloud: cloud.clone() })?,
             };
             // What a cloud would refuse is known before any other cloud has done its part.

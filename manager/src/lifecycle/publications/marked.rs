@@ -1,6 +1,8 @@
 //! Images that are to be revoked and are not yet: the names that they have were being changed, or were given to them a moment
 //! ago. The history has that with the image, so nobody gives it a name meanwhile, and it is done once it can be.
 
+use std::collections::BTreeSet;
+
 use image_manager_proto::v1::{self, PublicationState};
 
 use super::choosing::{current, handover, last_good};
@@ -147,7 +149,7 @@ impl Publications {
             return Ok(false);
         }
         let there = self.there(&what.cloud, &what.name).await.map_err(ChangeError::begun)?;
-        Ok(last_good(&images, Some(revoked), &there, true).is_none())
+        Ok(last_good(&images, Some((revoked.as_str(), &BTreeSet::new())), &there, true).is_none())
     }
 
     /// The rows of a name in a cloud. What is to be revoked is said to be; but the image that has the name has it until then.

@@ -159,7 +159,8 @@ impl Publications {
             }
             others.iter().map(|row| row.sha512.clone()).collect()
         });
-        let target = last_good(&others, Some(build), &there, true);
+        let older = self.history.made_before(build, (&name, &cloud)).await?;
+        let target = last_good(&others, Some((build, &older)), &there, true);
         target.map(|row| row.build_id.clone()).ok_or(ChangeError::NoGoodOne { name, cloud })
     }
 
@@ -196,7 +197,10 @@ impl Publications {
         let mut others = self.images_of(&what.name, &what.cloud).await?;
         others.retain(|row| row.build_id != *gone);
         let there = self.there(&what.cloud, &what.name).await.map_err(ChangeError::begun)?;
-        let Some(other) = last_good(&others, Some(revoked), &there, true) else { return Ok(false) };
+        let older = self.history.made_before(revoked, (&what.name, &what.cloud)).await?;
+        let Some(other) = last_good(&others, Some((revoked.as_str(), &older)), &there, true) else {
+            return Ok(false);
+        };
         self.history.redirect_handover(*id, Some(&other.build_id)).await?;
         Ok(true)
     }

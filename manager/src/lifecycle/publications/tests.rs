@@ -275,6 +275,21 @@ async fn a_name_goes_back_to_the_image_that_had_it_last() {
     assert_eq!(bench.asked("here"), ["web to 01a"]);
 }
 
+/// While the clock was ahead, ids of builds were later than those of the builds that are made since it is right.
+#[tokio::test]
+async fn a_name_goes_back_to_an_image_of_a_clock_that_was_ahead_and_no_further_than_to_the_last_one() {
+    let bench = Bench::of(&["here"]);
+    for build in ["01z", "01b", "01c"] {
+        bench.publish(build, &["here"]).await;
+    }
+    for to in ["01b", "01z"] {
+        bench.roll_back().await.unwrap();
+        assert_eq!(bench.asked("here"), [format!("web to {to}")]);
+    }
+    let error = bench.roll_back().await.unwrap_err();
+    assert!(matches!(error, ChangeError::NoGoodOne { .. }), "none is before it: {error}");
+}
+
 #[tokio::test]
 async fn a_name_does_not_move_a_day_after_somebody_asked_for_that_but_what_is_revoked_is() {
     let bench = Bench::of(&["here"]);
