@@ -116,7 +116,9 @@ impl Publications {
         for cloud in clouds.keys() {
             match timeout_at(deadline, self.alone(cloud)).await {
                 Ok(guard) => alone.push(guard),
-                Err(_) => drop(held.insert(cloud.clone())),
+                Err(_) => {
+                    held.insert(cloud.clone());
+                }
             }
         }
         let mut rows = by_cloud(self.history.publications(filter.clone()).await?.publications);
