@@ -166,13 +166,13 @@ impl Publications {
     /// A revocation that was left. People were told that it is tried until it is done, so it is never dropped: where no other
     /// image can have the name, the image is revoked with the name that it has.
     async fn revoke_left(&self, handover: &Handover) -> Result<(), ChangeError> {
-        match self.try_step(handover).await {
-            Err(ChangeError::Cloud { begun: false, .. }) if self.has_no_other(&handover.what).await? => {
-                self.history.redirect_handover(handover.id, None).await?;
-                self.try_step(handover).await.map_err(ChangeError::begun)
-            }
-            done => done.map_err(ChangeError::begun),
+        let mut done = self.try_step(handover).await;
+        let is_refused = matches!(done, Err(ChangeError::Cloud { begun: false, .. }));
+        if is_refused && self.has_no_other(&handover.what).await? {
+            self.history.redirect_handover(handover.id, None).await?;
+            done = self.try_step(handover).await;
         }
+        done.map_err(ChangeError::begun)
     }
 
     /// Gives a name to the image that has it by the history: whoever was cut off may have given it to the other one. False

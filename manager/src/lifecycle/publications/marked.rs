@@ -115,14 +115,14 @@ impl Publications {
         cloud: Option<&str>,
     ) -> Result<Option<String>, HistoryError> {
         let there = |of: &str| cloud.is_none_or(|cloud| cloud == of);
-        let open = self.history.open_handovers().await?;
-        let mut open = open.into_iter().map(|open| open.what).filter(|what| there(&what.cloud));
-        if let Some(begun) = open.find(|what| what.revoked.as_deref() == Some(build)) {
-            return Ok(Some(begun.why));
+        let mut open = self.history.open_handovers().await?;
+        open.retain(|open| open.what.revoked.as_deref() == Some(build) && there(&open.what.cloud));
+        if let Some(begun) = open.pop() {
+            return Ok(Some(begun.what.why));
         }
-        let mut rows = self.all_of(build).await?.into_iter();
-        let revoked = rows.find(|row| row.revoked_at.is_some() && there(&row.cloud));
-        Ok(revoked.map(|row| row.revoked_reason))
+        let mut rows = self.all_of(build).await?;
+        rows.retain(|row| row.revoked_at.is_some() && there(&row.cloud));
+        Ok(rows.pop().map(|row| row.revoked_reason))
     }
 
     /// Why a name must not go where it was to go: that image was revoked since.
