@@ -180,6 +180,9 @@ fn how_it_came(image: &v1::Publication) -> String {
     if image.state() == v1::PublicationState::Revoked {
         return format!("revoked by {}: {}", image.revoked_by, image.revoked_reason);
     }
+    if image.revoked_at.is_some() && image.state() != v1::PublicationState::Removed {
+        return format!("to be revoked, by {}: {}", image.revoked_by, image.revoked_reason);
+    }
     let kind = image.kind().word().replace('_', " ");
     if image.why.is_empty() { kind } else { format!("{kind}: {}", image.why) }
 }

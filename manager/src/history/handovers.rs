@@ -133,9 +133,10 @@ impl History {
         self.writer()?.run("handover:done", move |tx| finish(tx, id, given)).await
     }
 
-    /// The name goes to another image than was written down, which cannot have it any more.
-    pub async fn redirect_handover(&self, id: i64, to_build: &str) -> Result<(), HistoryError> {
-        let to_build = to_build.to_owned();
+    /// The name goes to another image than was written down, which cannot have it any more; or, with `None`, to none: it stays
+    /// where it is.
+    pub async fn redirect_handover(&self, id: i64, to_build: Option<&str>) -> Result<(), HistoryError> {
+        let to_build = to_build.map(str::to_owned);
         self.writer()?
             .run("handover:redirected", move |tx| {
                 tx.execute("UPDATE handover SET to_build = ?2 WHERE id = ?1", params![id, to_build])?;
@@ -156,7 +157,7 @@ impl History {
     }
 }
 
-fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover, HistoryError> {
+pub(super) fn begin(tx: &Transaction<'_>, who: &str, what: &NewHandover) -> Result<Handover, HistoryError> {
     let at_ms = now_ms();
     let inserted = tx.execute(
         "INSERT INTO handover (name, cloud, kind, to_build, revoked, why, principal, at, copied)

@@ -1,6 +1,6 @@
 //! The newest builds of many schedules, without their parts, and those because of which a schedule needs attention.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_manager_proto::v1;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -104,6 +104,27 @@ impl History {
             let after = "SELECT one.rowid > other.rowid FROM build AS one, build AS other WHERE one.id = ?1 AND other.id = ?2";
             let found = connection.query_row(after, [build, other], |row| row.get(0)).optional()?;
             Ok(found.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Of the builds whose images are there under a name of a cloud, those that were made before this one; by their ids, where
+    /// the history does not have both any more.
+    pub async fn made_before(
+        &self,
+        build: &str,
+        (name, cloud): (&str, &str),
+    ) -> Result<BTreeSet<String>, HistoryError> {
+        let (build, name, cloud) = (build.to_owned(), name.to_owned(), cloud.to_owned());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT build_id FROM publication INDEXED BY publication_there
+                 WHERE name = ?1 AND cloud = ?2 AND state <> 'removed' AND coalesce(
+                    (SELECT one.rowid < other.rowid FROM build AS one, build AS other
+                     WHERE one.id = publication.build_id AND other.id = ?3), build_id < ?3)",
+            )?;
+            let rows = statement.query_map([name, cloud, build], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::builds::signed;
 use super::names::Named as _;
-use super::{History, HistoryError, confirmed, now_ms, verified};
+use super::{History, HistoryError, confirmed, now_ms, revocations, verified};
 use crate::clock::timestamp;
 
 /// Which publications are asked for.
@@ -241,7 +241,7 @@ fn hold(
 }
 
 /// A build's image has been given its name. The one that had it has it no more, and what was to become of the name is
-/// overtaken; what was to be revoked still is.
+/// overtaken; what was to be revoked still is, and so is this image, if others of its build were revoked meanwhile.
 pub(super) fn published(
     tx: &Transaction<'_>,
     build_id: &str,
@@ -270,6 +270,7 @@ pub(super) fn published(
             now_ms()
         ],
     )?;
+    revocations::mark_if_revoked(tx, &image.name, cloud, build_id)?;
     tx.execute(
         "DELETE FROM handover WHERE name = ?1 AND cloud = ?2 AND kind <> 'revoked'",
         params![image.name, cloud],

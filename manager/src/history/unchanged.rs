@@ -167,7 +167,9 @@ fn published_names(
 fn loses_a_name(connection: &Connection, id: &str) -> Result<bool, HistoryError> {
     let query =
         "SELECT EXISTS (SELECT 1 FROM handover h JOIN publication p ON p.name = h.name AND p.cloud = h.cloud
-         WHERE p.build_id = ?1 AND (h.revoked = ?1 OR (p.state = 'current' AND h.to_build IS NOT ?1)))";
+         WHERE p.build_id = ?1 AND (h.revoked = ?1 OR (p.state = 'current' AND h.to_build IS NOT ?1)))
+         OR EXISTS (SELECT 1 FROM publication WHERE build_id = ?1 AND revoked_at IS NOT NULL
+            AND state IN ('current', 'previous'))";
     Ok(connection.prepare_cached(query)?.query_row([id], |row| row.get(0))?)
 }
 
@@ -176,7 +178,7 @@ mod tests {
     use image_manager_proto::v1::{BuildState as S, StageState, Trigger, Verdict};
 
     use super::*;
-    use crate::history::{ArtifactRecord, Change, NewBuild, NewHandover, NewTrial, Principal};
+    use crate::history::{ArtifactRecord, Change, NewBuild, NewHandover, NewTrial, Principal, Revocation};
 
     async fn queue(history: &History, id: &str) {
         let trial = NewTrial {
@@ -297,5 +299,22 @@ mod tests {
         assert_eq!(history.build("2").await.unwrap().state(), S::Queued);
         let now = history.before("2").await.unwrap().unwrap().published;
         assert!(history.skip_build("2", "1", &now, "").await.unwrap(), "as it was when it was asked");
+    }
+
+    #[tokio::test]
+    async fn a_build_is_not_left_out_where_the_earlier_image_is_marked_as_to_be_revoked() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
+        build(&history, "1", S::Succeeded).await;
+        let image = v1::Image { name: "web".to_owned(), ..v1::Image::default() };
+        history.record_published("1", "local", image, "/web").await.unwrap();
+        queue(&history, "2").await;
+        let published = history.before("2").await.unwrap().unwrap().published;
+        let all = Revocation { build: "1".to_owned(), cloud: None, why: "leaked key".to_owned() };
+        let (begun, marked) = history.begin_revocation(Principal::Manager, Vec::new(), all).await.unwrap();
+        assert_eq!((begun, marked), (vec![], vec![("local".to_owned(), "web".to_owned())]));
+        let row = history.to_be_revoked("local").await.unwrap().remove(0);
+        assert_eq!((row.revoked_reason.as_str(), row.state()), ("leaked key", v1::PublicationState::Current));
+        assert!(!history.skip_build("2", "1", &published, "").await.unwrap());
     }
 }

@@ -11,6 +11,7 @@ mod choosing;
 mod copying;
 mod giving;
 mod handing_over;
+mod marked;
 mod pauses;
 mod pruning;
 mod published;
@@ -41,7 +42,7 @@ use super::clouds::Clouds;
 use super::naming::Naming;
 use super::places::Places;
 use crate::cloud::{Cloud, CloudError, Handing, Image, Trouble};
-use crate::history::{Change, Handover, History, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::history::{Change, History, HistoryError, NewHandover, Principal, PublicationFilter};
 use crate::schedules::is_publish_name;
 
 /// How long a cloud has for one step.
@@ -102,6 +103,14 @@ pub enum ChangeError {
         /// Whether it is finished later.
         begun: bool,
     },
+    /// The image is revoked once something else is done with the name.
+    #[error("{name} on {cloud} is being changed; the image is revoked there once that is done")]
+    Later {
+        /// The name.
+        name: String,
+        /// The cloud.
+        cloud: String,
+    },
     /// Not all of it was done.
     #[error("{}", not_all(.errors, .done))]
     Partly {
@@ -131,6 +140,7 @@ impl ChangeError {
     pub fn is_begun(&self) -> bool {
         match self {
             Self::Cloud { begun, .. } => *begun,
+            Self::Later { .. } => true,
             Self::Partly { errors, .. } => errors.iter().any(Self::is_begun),
             _ => false,
         }
@@ -223,7 +233,7 @@ impl Publications {
         if of_clouds.is_empty() {
             return Err(ChangeError::NoName(name));
         }
-        let mut new = Vec::new();
+        let (mut new, mut already) = (Vec::new(), None);
         for cloud in of_clouds.into_keys() {
             // A copy that may have the name already has it first: else the name is busy until somebody goes on with that.
             self.name_what_is_left(&name, &cloud).await?;
@@ -233,12 +243,24 @@ impl Publications {
                 continue;
             }
             let there = self.there(&cloud, &name).await?;
+            // As after the same change that was done in some of the clouds only.
+            if let Some(to) = to.as_ref().filter(|to| current.is_some_and(|row| row.build_id == **to)) {
+                already = asked_for(&rows, to, (&name, &cloud), &there).err();
+                continue;
+            }
+            let than = current.map_or("", |row| row.build_id.as_str());
+            let older = self.history.made_before(than, (&name, &cloud)).await?;
             let target = match &to {
                 Some(to) => asked_for(&rows, to, (&name, &cloud), &there)?,
-                None => last_good(&rows, current.map(|row| row.build_id.as_str()), &there, false)
+                None => last_good(&rows, current.map(|_| (than, &older)), &there, false)
                     .ok_or_else(|| ChangeError::NoGoodOne { name: name.clone(), cloud: cloud.clone() })?,
             };
+            // What a cloud would refuse is known before any other cloud has done its part.
+            self.check(&cloud, target, &name).await?;
             new.push(handover(target, &name, Change::RolledBack, &why));
+        }
+        if let Some(already) = already.filter(|_| new.is_empty()) {
+            return Err(already);
         }
         // Nobody waits for minutes for a better image.
         let in_the_way =
@@ -266,7 +288,6 @@ impl Publications {
         let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
         let mut new = Vec::new();
         let (of_clouds, alone) = self.alone_with(filter).await?;
-        let open = self.history.open_handovers().await?;
         for (cloud, rows) in of_clouds {
             let not = |why| ChangeError::NotGood {
                 build: build.clone(),
@@ -274,9 +295,7 @@ impl Publications {
                 cloud: cloud.clone(),
                 why,
             };
-            let revoked =
-                |open: &Handover| open.what.cloud == cloud && open.what.revoked.as_ref() == Some(&build);
-            if rows.iter().any(|row| row.state() == PublicationState::Revoked) || open.iter().any(revoked) {
+            if self.why_revoked(&build, Some(&cloud)).await?.is_some() {
                 return Err(not("it was revoked"));
             }
             if rows.iter().any(|row| row.name == name && row.state() == PublicationState::Current) {

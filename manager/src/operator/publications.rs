@@ -83,7 +83,9 @@ pub(crate) fn status(error: ChangeError) -> Status {
         ChangeError::Cloud { begun: false, error, .. } if error.trouble == Trouble::Configuration => {
             Status::failed_precondition(text)
         }
-        ChangeError::Cloud { .. } | ChangeError::Partly { .. } => Status::unavailable(text),
+        ChangeError::Cloud { .. } | ChangeError::Later { .. } | ChangeError::Partly { .. } => {
+            Status::unavailable(text)
+        }
         ChangeError::Trigger(error) => trigger_status(error),
         ChangeError::History(error) => history_status(error),
     }

@@ -1,6 +1,5 @@
 //! Which image a name can go to, by what the history and the cloud say. Pure.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use image_manager_proto::v1::{self, PublicationState};
@@ -22,12 +21,13 @@ pub(super) fn current(rows: &[v1::Publication]) -> Option<&v1::Publication> {
     rows.iter().find(|row| row.state() == PublicationState::Current)
 }
 
-/// The image that a name goes back to: of those that are verified, not revoked and there, and of a build before `than`, the
-/// one that had the name last. What was rolled back from is newer, and is passed over for the one that took its place. With
-/// `else_any` it is another one at all when there is none before. Ids of builds sort by time.
+/// The image that a name goes back to: of those that are verified, not revoked and there, and of a build made before `than`,
+/// the one that had the name last. What was rolled back from is newer, and is passed over for the one that took its place. With
+/// `else_any` it is another one at all when there is none before. `than`: the build, and those that were made before it; ids
+/// say that only as long as the clock is right.
 pub(super) fn last_good<'a>(
     rows: &'a [v1::Publication],
-    than: Option<&str>,
+    than: Option<(&str, &BTreeSet<String>)>,
     there: &BTreeSet<String>,
     else_any: bool,
 ) -> Option<&'a v1::Publication> {
@@ -35,11 +35,15 @@ pub(super) fn last_good<'a>(
         rows.iter().filter(|row| {
             row.state() == PublicationState::Previous
                 && there.contains(&row.sha512)
-                && than != Some(row.build_id.as_str())
+                && than.is_none_or(|(than, _)| row.build_id != than)
         })
     };
-    let before = good().filter(|row| than.is_none_or(|than| row.build_id.as_str() < than));
-    before.max_by(|a, b| later(a, b)).or_else(|| good().filter(|_| else_any).max_by(|a, b| later(a, b)))
+    let before = good().filter(|row| than.is_none_or(|(_, older)| older.contains(&row.build_id)));
+    let last = given_last(rows);
+    before.max_by_key(|row| given(row, last)).or_else(|| {
+        let any = good().filter(|_| else_any);
+        any.max_by_key(|row| given(row, last))
+    })
 }
 
 /// The image that had the name before the current one; or, while the build `but` is about to publish, before that. Not one
@@ -50,13 +54,26 @@ pub(super) fn had_it_last<'a>(rows: &'a [v1::Publication], but: Option<&str>) ->
         PublicationState::Previous => true,
         _ => false,
     };
-    rows.iter().filter(|row| state(row)).max_by(|a, b| later(a, b))
+    let last = given_last(rows);
+    rows.iter().filter(|row| state(row)).max_by_key(|row| given(row, last))
 }
 
-/// Which of two images was given the name later.
-fn later(one: &v1::Publication, other: &v1::Publication) -> Ordering {
-    let given = |row: &v1::Publication| row.published_at.map(|at| (at.seconds, at.nanos));
-    given(one).cmp(&given(other)).then_with(|| one.build_id.cmp(&other.build_id))
+/// A time, in seconds and nanoseconds.
+type At = Option<(i64, i32)>;
+
+fn at(row: &v1::Publication) -> At {
+    row.published_at.map(|at| (at.seconds, at.nanos))
+}
+
+/// When the image that has the name was given it: no other one was later.
+fn given_last(rows: &[v1::Publication]) -> At {
+    current(rows).and_then(at)
+}
+
+/// Sorts images by when they were given the name. One that seems to have been given it after the one that has it was so
+/// while the clock was ahead.
+fn given(row: &v1::Publication, last: At) -> (bool, At, &str) {
+    (last.is_none() || at(row) <= last, at(row), row.build_id.as_str())
 }
 
 /// The image of a build, when it can have the name.
@@ -112,12 +129,20 @@ mod tests {
         }
     }
 
+    /// Of builds with numbers, those before this one.
+    fn older(than: &str) -> BTreeSet<String> {
+        let all = ["1", "2", "3", "4"].into_iter().filter(|build| *build < than);
+        all.map(str::to_owned).collect()
+    }
+
     #[test]
     fn only_an_image_that_is_there_and_not_revoked_is_good() {
         use PublicationState::{Current, Previous, Removed, Revoked, Unspecified};
         let rows = [row("1", Previous), row("2", Previous), row("3", Current), row("4", Previous)];
         let there = |builds: &[&str]| builds.iter().map(|build| (*build).to_owned()).collect::<BTreeSet<_>>();
         let chosen = |rows: &[v1::Publication], than: Option<&str>, images: &[&str], else_any: bool| {
+            let older = older(than.unwrap_or_default());
+            let than = than.map(|than| (than, &older));
             last_good(rows, than, &there(images), else_any).map(|row| row.build_id.clone())
         };
         let all = ["1", "2", "3", "4"];
@@ -158,15 +183,23 @@ mod tests {
         let id = |row: Option<&v1::Publication>| row.map(|row| row.build_id.clone()).unwrap_or_default();
         // 3 was rolled back from; then 4 came.
         let rows = [at("1", Previous, 1), at("2", Previous, 4), at("3", Previous, 3), at("4", Current, 5)];
-        assert_eq!(id(last_good(&rows, Some("4"), &there, false)), "2", "not 3, which is newer");
+        assert_eq!(
+            id(last_good(&rows, Some(("4", &older("4"))), &there, false)),
+            "2",
+            "not 3, which is newer"
+        );
         assert_eq!(id(had_it_last(&rows, None)), "2");
         assert_eq!(id(had_it_last(&rows, Some("5"))), "4", "while 5 is about to publish");
         assert_eq!(id(had_it_last(&rows, Some("4"))), "2", "while 4 publishes again");
         // Back at 2 again.
         let rows = [at("1", Previous, 1), at("2", Current, 6), at("3", Previous, 3), at("4", Previous, 5)];
-        assert_eq!(id(last_good(&rows, Some("2"), &there, false)), "1", "none after it");
+        assert_eq!(id(last_good(&rows, Some(("2", &older("2"))), &there, false)), "1", "none after it");
         assert_eq!(id(had_it_last(&rows, None)), "4", "somebody may want it back");
         let rows = [at("1", Previous, 1), at("2", Revoked, 2), at("3", Current, 3)];
         assert_eq!(id(had_it_last(&rows, None)), "1");
+        // The clock was ahead when 1 was given the name.
+        let rows = [at("1", Previous, 9), at("2", Previous, 2), at("3", Current, 3)];
+        assert_eq!(id(last_good(&rows, Some(("3", &older("3"))), &there, false)), "2");
+        assert_eq!(id(had_it_last(&rows, None)), "2");
     }
 }

@@ -180,7 +180,7 @@ impl Publications {
         };
         let (source, build) = self.source(what).await?;
         let image = Image { id: id.clone(), name: what.name.clone(), ..source };
-        let revoked = self.why_revoked(&build, &what.cloud).await?;
+        let revoked = self.why_revoked(&build, Some(&what.cloud)).await?;
         if revoked.is_some() {
             // What has the name could have another one only by a copy.
             let has_it = handover.giving

@@ -6,7 +6,7 @@
 use image_manager_proto::v1::{self, PublicationKind, PublicationState};
 
 use super::choosing::{current, handover};
-use super::{ChangeError, Publications, ROWS, rows, within};
+use super::{ChangeError, Publications, rows, within};
 use crate::history::{Change, HistoryError, Named as _, PublicationFilter};
 
 /// What a build is to do about a name in a cloud.
@@ -37,7 +37,7 @@ impl Publications {
                 }
             }));
         }
-        if let Some(why) = self.why_revoked_anywhere(build).await? {
+        if let Some(why) = self.why_revoked(build, None).await? {
             return Ok(Giving::Refused(format!(
                 "the image does not get the name {name} on {cloud}: it was revoked meanwhile: {why}"
             )));
@@ -65,13 +65,13 @@ impl Publications {
         cloud: &str,
         build: &str,
     ) -> Result<(), ChangeError> {
-        let Some(why) = self.why_revoked_anywhere(build).await? else { return Ok(()) };
+        let Some(why) = self.why_revoked(build, None).await? else { return Ok(()) };
         let of_it = self.all_of(build).await?;
         let current = |row: &&v1::Publication| {
             row.name == name && row.cloud == cloud && row.state() == PublicationState::Current
         };
         let Some(row) = of_it.iter().find(current) else { return Ok(()) };
-        Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
+        Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await.map(drop)
     }
 
     /// After publishing that did not complete: where the cloud has the image under its public name all the same, which `image`
@@ -116,40 +116,6 @@ impl Publications {
         Ok(true)
     }
 
-    /// Revokes every image that has a name in this cloud where the images of its build are revoked: whoever gave it the name
-    /// was killed before it was revoked as well. Returns what was not done, for people.
-    pub(in crate::lifecycle) async fn revoke_what_has_a_name(&self, cloud: &str) -> Vec<String> {
-        let current = match self.history.current_publications(ROWS).await {
-            Ok(current) => current,
-            Err(error) => return vec![error.to_string()],
-        };
-        let mut left = Vec::new();
-        for row in current.into_iter().filter(|row| row.cloud == cloud) {
-            if let Err(error) = self.revoke_where_revoked(&row).await {
-                left.push(format!("revoking {} on {}: {error}", row.name, row.cloud));
-            }
-        }
-        left
-    }
-
-    async fn revoke_where_revoked(&self, row: &v1::Publication) -> Result<(), ChangeError> {
-        let (build, name, cloud) = (&row.build_id, &row.name, &row.cloud);
-        if self.why_revoked(build, cloud).await?.is_none() {
-            return Ok(());
-        }
-        let _alone = self.alone(cloud).await;
-        let Some(why) = self.why_revoked(build, cloud).await? else { return Ok(()) };
-        let images = self.images_of(name, cloud).await?;
-        let has_it = current(&images).is_some_and(|image| image.build_id == *build);
-        // What is under way already is finished as such.
-        let open = self.history.open_handovers().await?;
-        let is_busy = open.iter().any(|open| open.what.name == *name && open.what.cloud == *cloud);
-        if !has_it || is_busy {
-            return Ok(());
-        }
-        Box::pin(self.revoke_as_well(build, &handover(row, name, Change::Revoked, &why), why)).await
-    }
-
     /// The build made after this one that has published under a name, where its image has it.
     async fn newer(&self, name: &str, cloud: &str, build: &str) -> Result<Option<String>, HistoryError> {
         let images = self.images_of(name, cloud).await?;
@@ -159,19 +125,8 @@ impl Publications {
         Ok(newer.then(|| row.build_id.clone()))
     }
 
-    /// Why the images of a build are revoked on a cloud, whichever it is, or are about to be; `None` where they are on none.
-    async fn why_revoked_anywhere(&self, build: &str) -> Result<Option<String>, HistoryError> {
-        let open = self.history.open_handovers().await?;
-        if let Some(open) = open.into_iter().find(|open| open.what.revoked.as_deref() == Some(build)) {
-            return Ok(Some(open.what.why));
-        }
-        // One that is not there any more was revoked all the same.
-        let revoked = self.all_of(build).await?.into_iter().find(|row| row.revoked_at.is_some());
-        Ok(revoked.map(|row| row.revoked_reason))
-    }
-
     /// The rows of a build, with those whose image is gone.
-    async fn all_of(&self, build: &str) -> Result<Vec<v1::Publication>, HistoryError> {
+    pub(super) async fn all_of(&self, build: &str) -> Result<Vec<v1::Publication>, HistoryError> {
         let filter = PublicationFilter { build_id: Some(build.to_owned()), removed: true, ..rows() };
         Ok(self.history.publications(filter).await?.publications)
     }

@@ -8,7 +8,9 @@ use super::copying::{is_old, too_late};
 use super::revoking::{Later, not_configured};
 use super::{ChangeError, Publications, image_of, rows, within};
 use crate::cloud::{Cloud, CloudError, HandedOver, Trouble};
-use crate::history::{Change, Given, Handover, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::history::{
+    Change, Given, Handover, HistoryError, NewHandover, Principal, PublicationFilter, Revocation,
+};
 
 impl Publications {
     /// Finishes what an earlier manager, or a cloud that did not answer, has left; what takes a copy only if it is `wanted`: that
@@ -87,9 +89,12 @@ impl Publications {
     ) -> Result<Vec<v1::Publication>, ChangeError> {
         let publications = self.clone();
         let work = async move {
-            let begun = publications.history.begin_handovers(by, new).await?;
+            let Later { clouds, mut errors, all, left } = later;
+            let (begun, newcomers) = match all.clone() {
+                Some(all) => publications.history.begin_revocation(by, new, all).await?,
+                None => (publications.history.begin_handovers(by, new).await?, Vec::new()),
+            };
             let (copied, begun): (Vec<_>, Vec<_>) = begun.into_iter().partition(|begun| begun.what.copied);
-            let Later { clouds, mut errors } = later;
             let mut done = Vec::new();
             for handover in begun.into_iter().filter(|begun| !clouds.contains(&begun.what.cloud)) {
                 match publications.hand_over_alone(&handover).await {
@@ -99,6 +104,12 @@ impl Publications {
             }
             // Builds are not to wait for a copy before they publish.
             drop(alone);
+            if let Some(Revocation { build, .. }) = all {
+                let newcomers = newcomers.into_iter().filter(|place| !left.contains(place)).collect();
+                let (revoked, not) = publications.revoke_newcomers(&build, newcomers).await;
+                done.extend(revoked);
+                errors.extend(not);
+            }
             for (handover, copied) in publications.copy_each(copied).await {
                 match copied {
                     Ok(()) => done.push(handover),
@@ -133,11 +144,35 @@ impl Publications {
     async fn hand_over(&self, handover: &Handover) -> Result<(), ChangeError> {
         let _alone = self.alone(&handover.what.cloud).await;
         let Some(handover) = self.history.still_open(handover).await? else { return Ok(()) };
-        if handover.what.revoked.is_none() && is_old(&handover) && self.keep_name(&handover.what).await? {
-            self.history.drop_handover(&handover).await?;
-            return Err(too_late(&handover));
+        let what = &handover.what;
+        if what.revoked.is_some() {
+            return self.revoke_left(&handover).await;
+        }
+        let over = match self.is_for_revoked(what).await? {
+            Some(error) => Some(ChangeError::Cloud { cloud: what.cloud.clone(), error, begun: false }),
+            None => is_old(&handover).then(|| too_late(&handover)),
+        };
+        if let Some(over) = over {
+            // Nothing can be asked of a cloud that is not configured.
+            let is_gone = is_old(&handover) && self.clouds.get(&what.cloud).is_err();
+            if is_gone || self.keep_name(what).await? {
+                self.history.drop_handover(&handover).await?;
+                return Err(over);
+            }
         }
         self.hand_over_alone(&handover).await
+    }
+
+    /// A revocation that was left. People were told that it is tried until it is done, so it is never dropped: where no other
+    /// image can have the name, the image is revoked with the name that it has.
+    async fn revoke_left(&self, handover: &Handover) -> Result<(), ChangeError> {
+        let mut done = self.try_step(handover).await;
+        let is_refused = matches!(done, Err(ChangeError::Cloud { begun: false, .. }));
+        if is_refused && self.has_no_other(&handover.what).await? {
+            self.history.redirect_handover(handover.id, None).await?;
+            done = self.try_step(handover).await;
+        }
+        done.map_err(ChangeError::begun)
     }
 
     /// Gives a name to the image that has it by the history: whoever was cut off may have given it to the other one. False
@@ -153,8 +188,8 @@ impl Publications {
         }
     }
 
-    /// One step; one that could not be begun is not tried again. But a revocation is, while a build is under way: it may be
-    /// about to give the name to its image.
+    /// One step that was only just asked for; one that could not be begun is not tried again. But a revocation is, while a build
+    /// is under way: it may be about to give the name to its image.
     pub(super) async fn hand_over_alone(&self, handover: &Handover) -> Result<(), ChangeError> {
         let done = self.try_step(handover).await;
         match done {
@@ -177,7 +212,11 @@ impl Publications {
             let Some(handover) = self.history.still_open(begun).await? else { return Ok(()) };
             let what = &handover.what;
             let cloud = self.clouds.get(&what.cloud).map_err(|_| not_configured(what.cloud.clone()))?;
-            let error = match self.in_cloud(&*cloud, what).await? {
+            let done = match self.is_for_revoked(what).await? {
+                Some(error) => Err(error),
+                None => self.in_cloud(&*cloud, what).await?,
+            };
+            let error = match done {
                 Ok(given) => return self.finish(&*cloud, &handover, given).await,
                 Err(error) => error,
             };

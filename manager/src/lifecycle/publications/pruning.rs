@@ -56,7 +56,11 @@ impl Publications {
         let of_it =
             |what: &NewHandover| images.iter().any(|row| what.to_build.as_ref() == Some(&row.build_id));
         let mut here = open.iter().map(|open| &open.what).filter(|what| what.cloud == cloud);
-        Ok(here.any(|what| what.name == name || (what.copied && of_it(what))))
+        if here.any(|what| what.name == name || (what.copied && of_it(what))) {
+            return Ok(true);
+        }
+        // The cloud does not know yet that one of them is not good.
+        Ok(self.history.to_be_revoked(cloud).await?.iter().any(|row| row.name == name))
     }
 
     /// Looks for older images whose time has come, every hour until `stop`.

@@ -87,7 +87,7 @@ impl Publications {
             ..PublicationFilter::default()
         };
         let rows = self.history.publications(filter).await?.publications;
-        let revoked = |row: &&v1::Publication| row.build_id == of && row.state() == PublicationState::Revoked;
+        let revoked = |row: &&v1::Publication| row.build_id == of && row.revoked_at.is_some();
         if let Some(row) = rows.iter().find(revoked) {
             return Ok(Standing::Revoked(format!("{} ({})", row.revoked_reason, row.revoked_by)));
         }
@@ -153,7 +153,7 @@ impl Publications {
         };
         let mut rows = self.history.publications(filter).await?.publications;
         let good = [PublicationState::Current, PublicationState::Previous];
-        rows.retain(|row| good.contains(&row.state()) && row.build_id != but);
+        rows.retain(|row| good.contains(&row.state()) && row.revoked_at.is_none() && row.build_id != but);
         // Ids of builds sort by time.
         rows.sort_by(|one, other| other.build_id.cmp(&one.build_id));
         let mut images = Vec::new();

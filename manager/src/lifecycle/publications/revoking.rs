@@ -1,17 +1,20 @@
 //! Taking the images of a build out of use.
 //!
 //! An image with a leaked key is to go wherever it can at once. So a cloud that does not answer, or is not configured any
-//! more, keeps no other one from it: what is to be done there is written down for when it answers, and said.
+//! more, keeps no other one from it: what is to be done there is written down for when it answers, and said. So is an image
+//! whose name, or whose cloud, is somebody else's for the moment ([`super::marked`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use image_manager_proto::v1::{self, PublicationState};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::choosing::last_good;
-use super::{ChangeError, Publications, TriggerError, check_why, rows, some};
+use super::choosing::{by_cloud, last_good};
+use super::{ChangeError, LockedPublications, Publications, TriggerError, check_why, rows, some};
 use crate::cloud::{CloudError, Trouble};
-use crate::history::{Change, Handover, HistoryError, NewHandover, Principal, PublicationFilter};
+use crate::history::{Change, Handover, HistoryError, NewHandover, Principal, PublicationFilter, Revocation};
 
 /// What is not done at once.
 #[derive(Default)]
@@ -20,10 +23,17 @@ pub(super) struct Later {
     pub(super) clouds: BTreeSet<String>,
     /// Why.
     pub(super) errors: Vec<ChangeError>,
+    /// What is revoked, wherever its images are by the time that this is written down.
+    pub(super) all: Option<Revocation>,
+    /// Names whose images are marked only, as was said.
+    pub(super) left: BTreeSet<Place>,
 }
 
-/// A name in a cloud.
-type Place = (String, String);
+/// A cloud, and a name in it.
+pub(super) type Place = (String, String);
+
+/// For how long a revocation waits for those who change the names of its clouds: one of them may wait for a cloud that hangs.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(30) };
 
 impl Publications {
     /// Revokes the images of a build. Each name that one of them has goes to the good one that had it last; when a name has
@@ -40,7 +50,7 @@ impl Publications {
         }
         let build = self.published_build(&build).await?;
         let filter = PublicationFilter { build_id: Some(build.clone()), cloud: some(cloud), ..rows() };
-        let (of_clouds, alone) = self.alone_with(filter.clone()).await?;
+        let ((of_clouds, alone), held) = self.alone_soon(&filter).await?;
         let has = |cloud: &str| of_clouds.contains_key(cloud);
         let in_the_way = |what: &NewHandover| {
             let named =
@@ -51,18 +61,24 @@ impl Publications {
         let errors = self.end_copies(in_the_way, has).await?;
         // A copy that had its name already is among them now.
         let mut images = self.history.publications(filter.clone()).await?.publications;
-        images.retain(|row| of_clouds.contains_key(&row.cloud));
         images.retain(|row| row.state() != PublicationState::Revoked);
         if images.is_empty() && errors.is_empty() {
             return Err(ChangeError::NotPublished(build));
         }
-        let mut later = Later { errors, ..Later::default() };
+        let all = Revocation { build: build.clone(), cloud: filter.cloud, why: reason.clone() };
+        let mut later = Later { errors, all: Some(all), ..Later::default() };
+        // One in a cloud that had none a moment ago is seen to once it is marked.
+        let (mut images, others): (Vec<_>, Vec<_>) = images.into_iter().partition(|row| has(&row.cloud));
+        for row in others.into_iter().filter(|row| held.contains(&row.cloud)) {
+            self.leave_held(&build, &row, &mut later).await?;
+        }
         let busy = self.history.open_handovers().await?;
         images.retain(|row| {
             let is_busy = busy.iter().any(|open| open.what.is_of(row));
             if is_busy {
                 let (name, cloud) = (row.name.clone(), row.cloud.clone());
-                later.errors.push(HistoryError::NameBusy { name, cloud }.into());
+                later.left.insert((cloud.clone(), name.clone()));
+                later.errors.push(ChangeError::Later { name, cloud });
             }
             !is_busy
         });
@@ -87,49 +103,50 @@ impl Publications {
         self.change(new, by, alone, later).await
     }
 
-    /// Why the images of a build are revoked in a cloud, or are about to be; `None` where they are not.
-    pub(super) async fn why_revoked(&self, build: &str, cloud: &str) -> Result<Option<String>, HistoryError> {
-        let mut open = self.history.open_handovers().await?;
-        open.retain(|open| open.what.cloud == cloud && open.what.revoked.as_deref() == Some(build));
-        if let Some(open) = open.pop() {
-            return Ok(Some(open.what.why));
+    /// The rows of a build by cloud, read once nobody else changes the names of these clouds, which lasts as long as the guards;
+    /// and the clouds where somebody does for longer than a revocation can wait.
+    async fn alone_soon(
+        &self,
+        filter: &PublicationFilter,
+    ) -> Result<(LockedPublications, BTreeSet<String>), ChangeError> {
+        let clouds = by_cloud(self.history.publications(filter.clone()).await?.publications);
+        let deadline = Instant::now() + PATIENCE;
+        let (mut alone, mut held) = (Vec::new(), BTreeSet::new());
+        // In the order of their names, as everybody who locks several does.
+        for cloud in clouds.keys() {
+            match timeout_at(deadline, self.alone(cloud)).await {
+                Ok(guard) => alone.push(guard),
+                Err(_) => {
+                    held.insert(cloud.clone());
+                }
+            }
         }
-        let (build_id, cloud) = (Some(build.to_owned()), Some(cloud.to_owned()));
-        let filter = PublicationFilter { cloud, build_id, ..rows() };
-        let mut images = self.history.publications(filter).await?.publications;
-        images.retain(|row| row.state() == PublicationState::Revoked);
-        Ok(images.pop().map(|row| row.revoked_reason))
+        let mut rows = by_cloud(self.history.publications(filter.clone()).await?.publications);
+        rows.retain(|cloud, _| clouds.contains_key(cloud) && !held.contains(cloud));
+        Ok(((rows, alone), held))
     }
 
-    /// Revokes the image of a build that got a name while the build's others were revoked. The names of the cloud are the
-    /// caller's.
-    pub(super) async fn revoke_as_well(
+    /// An image in a cloud whose names somebody else is changing is marked only. But not if its name had no good image to go
+    /// to, as far as that is known.
+    async fn leave_held(
         &self,
         build: &str,
-        given: &NewHandover,
-        why: String,
+        row: &v1::Publication,
+        later: &mut Later,
     ) -> Result<(), ChangeError> {
-        let (name, cloud) = (given.name.clone(), given.cloud.clone());
-        let there = self.there(&cloud, &name).await;
-        let mut later = Later::default();
-        let to_build = match self.next_good(build, (cloud.clone(), name.clone()), there, &mut later).await {
-            Ok(next) => Some(next),
-            // No good image had the name before.
-            Err(ChangeError::NoGoodOne { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let revoked = Some(build.to_owned());
-        let step =
-            NewHandover { name, cloud, change: Change::Revoked, to_build, revoked, why, copied: false };
-        for begun in self.history.begin_handovers(Principal::Manager, vec![step]).await? {
-            self.hand_over_alone(&begun).await?;
+        let place = (row.cloud.clone(), row.name.clone());
+        later.left.insert(place.clone());
+        if row.state() == PublicationState::Current {
+            self.next_good(build, place, Err(in_use(row.cloud.clone())), later).await?;
+        } else if later.clouds.insert(row.cloud.clone()) {
+            later.errors.push(in_use(row.cloud.clone()));
         }
         Ok(())
     }
 
     /// The build whose image gets a name that is taken from a revoked one. Where the cloud does not say which images are
     /// there, by what was there last: it is asked once more before the name goes there.
-    async fn next_good(
+    pub(super) async fn next_good(
         &self,
         build: &str,
         (cloud, name): Place,
@@ -144,7 +161,8 @@ impl Publications {
             }
             others.iter().map(|row| row.sha512.clone()).collect()
         });
-        let target = last_good(&others, Some(build), &there, true);
+        let older = self.history.made_before(build, (&name, &cloud)).await?;
+        let target = last_good(&others, Some((build, &older)), &there, true);
         target.map(|row| row.build_id.clone()).ok_or(ChangeError::NoGoodOne { name, cloud })
     }
 
@@ -165,7 +183,7 @@ impl Publications {
     }
 
     /// The rows of a name in a cloud.
-    pub(super) async fn images_of(
+    pub(super) async fn rows_of(
         &self,
         name: &str,
         cloud: &str,
@@ -181,8 +199,11 @@ impl Publications {
         let mut others = self.images_of(&what.name, &what.cloud).await?;
         others.retain(|row| row.build_id != *gone);
         let there = self.there(&what.cloud, &what.name).await.map_err(ChangeError::begun)?;
-        let Some(other) = last_good(&others, Some(revoked), &there, true) else { return Ok(false) };
-        self.history.redirect_handover(*id, &other.build_id).await?;
+        let older = self.history.made_before(revoked, (&what.name, &what.cloud)).await?;
+        let Some(other) = last_good(&others, Some((revoked.as_str(), &older)), &there, true) else {
+            return Ok(false);
+        };
+        self.history.redirect_handover(*id, Some(&other.build_id)).await?;
         Ok(true)
     }
 
@@ -196,6 +217,13 @@ impl Publications {
                 continue;
             }
             if let Err(error) = self.try_step(&handover).await {
+                tracing::warn!(name, cloud, "not revoked yet: {}", error.begun());
+            }
+        }
+        for row in self.rows_of(name, cloud).await? {
+            if row.state() == PublicationState::Previous
+                && let Err(error) = self.revoke_marked(&row).await
+            {
                 tracing::warn!(name, cloud, "not revoked yet: {}", error.begun());
             }
         }
@@ -219,6 +247,17 @@ impl ChangeError {
             other => other,
         }
     }
+}
+
+/// What comes of some work within a revocation's patience.
+pub(super) async fn soon<T>(work: impl Future<Output = T>) -> Option<T> {
+    timeout(PATIENCE, work).await.ok()
+}
+
+/// A cloud whose names somebody else is changing.
+pub(super) fn in_use(cloud: String) -> ChangeError {
+    let error = CloudError::new(Trouble::Timeout, "something else is being done with its names");
+    ChangeError::Cloud { cloud, error, begun: true }
 }
 
 /// A cloud that is not configured now may be so again.

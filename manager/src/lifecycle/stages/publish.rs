@@ -56,7 +56,10 @@ async fn in_cloud(
     // It may have been published before, by a manager that was killed then; what has become of that holds.
     match driver.publications().giving(&publish.name, cloud_name, &driver.id).await? {
         Giving::Wanted => {}
-        Giving::Done(detail) => return Ok(detail),
+        Giving::Done(detail) => {
+            revoke_if_revoked(driver, cloud_name, &publish.name).await;
+            return Ok(detail);
+        }
         Giving::Refused(why) => return Err(Failure::new(Reason::PublishFailed, why)),
     }
     let publication = driver.publications().before_publishing(publish, cloud_name, &driver.id).await?;
@@ -90,13 +93,9 @@ async fn in_cloud(
         }
         tokio::time::sleep(INSIST).await;
     }
+    revoke_if_revoked(driver, cloud_name, &publish.name).await;
     if let Err(error) = driver.publications().look_at_name(&*asked, &publish.name).await {
         tracing::warn!(build = driver.id, "cannot list the images of {}: {error}", publish.name);
-    }
-    let publications = driver.publications();
-    let revoked = publications.revoke_if_revoked_meanwhile(&publish.name, cloud_name, &driver.id).await;
-    if let Err(error) = revoked {
-        tracing::error!(build = driver.id, cloud = cloud_name, "revoked, but has its name there: {error}");
     }
     let mut detail = vec![format!("{} is {}", published.name, published.location)];
     if !published.removed.is_empty() {
@@ -106,6 +105,13 @@ async fn in_cloud(
         detail.push(format!("could not remove {}", published.held.join(", ")));
     }
     Ok(detail.join("; "))
+}
+
+/// The image may have been revoked elsewhere meanwhile. The history has marked it then, so what fails here is done later.
+async fn revoke_if_revoked(driver: &Driver, cloud: &str, name: &str) {
+    if let Err(error) = driver.publications().revoke_if_revoked_meanwhile(name, cloud, &driver.id).await {
+        tracing::error!(build = driver.id, cloud, "revoked, but has its name there: {error}");
+    }
 }
 
 async fn book(

@@ -217,6 +217,8 @@ fn row(image: &v1::Publication, before: Option<&str>, can_be_verified: bool) -> 
                 (publication_state(image))
                 @if image.state() == PublicationState::Revoked {
                     p.muted { (image.revoked_reason) " · " (image.revoked_by) }
+                } @else if image.revoked_at.is_some() && image.state() != PublicationState::Removed {
+                    p.muted { "to be revoked: " (image.revoked_reason) " · " (image.revoked_by) }
                 }
                 @if !image.held.is_empty() { p.muted { "held: " (image.held) } }
             }
