@@ -51,9 +51,10 @@ async fn open(arguments: &ServeArguments) -> Result<Opened, Trouble> {
     let (schedules, lacks) = loaded.map_err(Trouble::errored)??;
     let token =
         arguments.api_token_file.as_deref().map(ApiToken::read).transpose().map_err(Trouble::usage)?;
-    let history = arguments.host.state.state.join("image-manager.db");
-    Access::may_open(arguments.operator, token.as_ref(), &history).await.map_err(Trouble::usage)?;
     let directory = &arguments.host.state.state;
+    let history = directory.join("image-manager.db");
+    let kept = (directory.as_path(), history.as_path());
+    Access::may_open(arguments.operator, token.as_ref(), kept).await.map_err(Trouble::usage)?;
     let lock = StateLock::take(directory)?.ok_or_else(|| taken(directory))?;
     let listener = listen(arguments.operator, "--operator").await?;
     let operator = listener.local_addr().map_err(Trouble::errored)?;

@@ -271,7 +271,7 @@ fn a_revoked_token_ends_what_it_opened() {
 fn elsewhere_than_on_loopback_some_token_is_enough() {
     let place = Place::tiny("");
     let said = place.expect(&["serve", "--operator", "0.0.0.0:0", "--gateway", "127.0.0.1:0"], 64);
-    assert!(said.contains("image-manager token create"), "{said}");
+    assert!(said.contains("`image-manager token create NAME --role ROLE --state state`"), "{said}");
     let unnamed = place.expect(&["token", "create", "ci", "--role", "viewer"], 64);
     assert!(unnamed.contains("there is no state directory") && unnamed.contains("--state"), "{unnamed}");
     let text = token(&place, "ci", "viewer", &["--state=state"]);

@@ -68,14 +68,15 @@ impl Access {
         }))
     }
 
-    /// Whether the operator port may be opened at an address: elsewhere than on loopback only where there is a token.
+    /// Whether the operator port may be opened at an address: elsewhere than on loopback only where there is a token,
+    /// of a file or in the history that is in the state directory.
     ///
     /// # Errors
     /// [`AccessError::Open`].
     pub async fn may_open(
         address: SocketAddr,
         token: Option<&ApiToken>,
-        history: &Path,
+        (state, history): (&Path, &Path),
     ) -> Result<(), AccessError> {
         if address.ip().is_loopback() || token.is_some() {
             return Ok(());
@@ -87,7 +88,7 @@ impl Access {
         };
         let now = crate::clock::now().timestamp_millis();
         let good = kept.values().any(|token| token.expires_at.is_none_or(|end| now < end));
-        if good { Ok(()) } else { Err(AccessError::Open(address)) }
+        if good { Ok(()) } else { Err(AccessError::Open { address, state: state.to_owned() }) }
     }
 
     /// A link, for the account that this process runs as, which lets one browser in: what follows the port's address.

@@ -21,10 +21,15 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub enum AccessError {
     /// Not on loopback and without a token.
     #[error(
-        "--operator {0} is not a loopback address: create a token first with `image-manager token create NAME \
-         --role ROLE`, give --api-token-file FILE, or use 127.0.0.1"
+        "--operator {address} is not a loopback address: create a token first with `image-manager token create \
+         NAME --role ROLE --state {state}`, give --api-token-file FILE, or use 127.0.0.1"
     )]
-    Open(SocketAddr),
+    Open {
+        /// The address of the flag.
+        address: SocketAddr,
+        /// The state directory: `token create` makes only one that is named.
+        state: PathBuf,
+    },
     /// The token file cannot be read.
     #[error("--api-token-file {path}: {source}; make one with `openssl rand -hex 32 > {path}`")]
     File {
@@ -183,5 +188,13 @@ mod tests {
             assert!(said.contains("`openssl rand -hex 32 > /"), "{said}");
             assert!(!said.contains(weak), "it is a secret all the same: {said}");
         }
+    }
+
+    #[test]
+    fn without_a_token_the_command_is_told_that_makes_one_for_this_manager() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 8080));
+        let said = AccessError::Open { address, state: PathBuf::from("/srv/images") }.to_string();
+        let command = "`image-manager token create NAME --role ROLE --state /srv/images`";
+        assert!(said.contains(command) && said.contains("0.0.0.0:8080"), "{said}");
     }
 }
