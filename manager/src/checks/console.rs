@@ -202,6 +202,8 @@ impl Seen {
         };
         if unknown {
             summary.push_str("; but the console is longer than what is kept of it, and the rest may have it");
+        } else if self.cut && fault.is_none() {
+            summary.push_str("; the console is longer than what is kept of it, and the rest was not looked at");
         }
         let observations = json!({
             "kernel": kernel,
@@ -329,13 +331,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_off_may_have_had_what_is_missing() {
+    fn what_was_cut_off_may_have_had_what_is_missing_and_a_pass_tells_of_it() {
         use CheckOutcome::{Fail, Inconclusive, Pass};
         let cut = |text: &str| judged(&format!("[    0.1] x\n{CUT}\n{text}"), &json!({}));
         let (outcome, why) = cut("more\n");
         assert!(outcome == Inconclusive && why.contains("longer than what is kept"), "{why}");
-        assert_eq!(cut("server login: ").0, Pass);
         assert_eq!(cut("[    9.0] Oops: 0002 [#1]").0, Fail);
+        let (outcome, told) = cut("server login: ");
+        assert!(outcome == Pass && told.ends_with("and the rest was not looked at"), "{told}");
+        assert!(!judged(GOOD, &json!({})).1.contains("kept"), "all of it was looked at");
     }
 
     #[test]
