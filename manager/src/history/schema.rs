@@ -39,9 +39,7 @@ const WEEK_SUMS: i64 = 7;
 
 /// SQLite's cache of pages during a migration: below zero it is KiB (<https://www.sqlite.org/pragma.html#pragma_cache_size>).
 /// With the usual 2 MB the pages of a million builds are read and written again and again.
-const CACHE: i64 = -(512 << 10);
-/// Threads that sort for it what becomes an index, beside its own (<https://www.sqlite.org/pragma.html#pragma_threads>).
-const SORTERS: i64 = 2;
+const CACHE: i64 = -(128 << 10);
 
 /// How long the write-ahead log is asked for after a migration.
 const RETURN: Duration = Duration::from_secs(10);
@@ -84,7 +82,6 @@ pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), H
     connection.pragma_update(None, "foreign_keys", false)?;
     let usual: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
     connection.pragma_update(None, "cache_size", CACHE)?;
-    connection.pragma_update(None, "threads", SORTERS)?;
     let found = version(connection)?;
     if found > 0 && found < last {
         // A migration writes most of the file anew. With a write-ahead log that is written twice; a rollback journal has only
@@ -94,7 +91,6 @@ pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), H
     let migrated = in_one_transaction(connection, last);
     write_ahead(connection, RETURN)?;
     connection.pragma_update(None, "cache_size", usual)?;
-    connection.pragma_update(None, "threads", 0)?;
     connection.execute_batch("PRAGMA shrink_memory")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     migrated
