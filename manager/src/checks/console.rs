@@ -203,7 +203,8 @@ impl Seen {
         if unknown {
             summary.push_str("; but the console is longer than what is kept of it, and the rest may have it");
         } else if self.cut && fault.is_none() {
-            summary.push_str("; the console is longer than what is kept of it, and the rest was not looked at");
+            summary
+                .push_str("; the console is longer than what is kept of it, and the rest was not looked at");
         }
         let observations = json!({
             "kernel": kernel,
