@@ -83,17 +83,18 @@ pub(super) fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), H
     let usual: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     let found = version(connection)?;
-    if found > 0 && found < last {
+    let is_old = found > 0 && found < last;
+    if is_old {
         // A migration writes most of the file anew. With a write-ahead log that is written twice; a rollback journal has only
         // what is overwritten. Where somebody reads meanwhile, the log stays.
         let _ = connection.pragma_update(None, "journal_mode", "DELETE");
     }
     let migrated = in_one_transaction(connection, last);
-    write_ahead(connection, RETURN)?;
+    let logged = if is_old { write_ahead(connection, RETURN) } else { Ok(()) };
     connection.pragma_update(None, "cache_size", usual)?;
     connection.execute_batch("PRAGMA shrink_memory")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    migrated
+    migrated.and(logged)
 }
 
 fn in_one_transaction(connection: &mut Connection, last: i64) -> Result<(), HistoryError> {

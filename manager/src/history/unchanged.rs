@@ -272,14 +272,20 @@ mod tests {
         assert_eq!(before.published, []);
     }
 
-    #[tokio::test]
-    async fn a_build_is_not_left_out_where_the_earlier_image_was_revoked_meanwhile() {
-        let directory = tempfile::tempdir().unwrap();
+    /// The build "1" has published under the name "web", and "2" is queued.
+    async fn with_a_published_image(directory: &tempfile::TempDir) -> History {
         let history = History::open(&directory.path().join("image-manager.db")).unwrap();
         build(&history, "1", S::Succeeded).await;
         let image = v1::Image { name: "web".to_owned(), ..v1::Image::default() };
         history.record_published("1", "local", image, "/web").await.unwrap();
         queue(&history, "2").await;
+        history
+    }
+
+    #[tokio::test]
+    async fn a_build_is_not_left_out_where_the_earlier_image_was_revoked_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = with_a_published_image(&directory).await;
         let before = history.before("2").await.unwrap().unwrap();
         assert_eq!(before.published.len(), 1);
         let what = NewHandover {
@@ -304,11 +310,7 @@ mod tests {
     #[tokio::test]
     async fn a_build_is_not_left_out_where_the_earlier_image_is_marked_as_to_be_revoked() {
         let directory = tempfile::tempdir().unwrap();
-        let history = History::open(&directory.path().join("image-manager.db")).unwrap();
-        build(&history, "1", S::Succeeded).await;
-        let image = v1::Image { name: "web".to_owned(), ..v1::Image::default() };
-        history.record_published("1", "local", image, "/web").await.unwrap();
-        queue(&history, "2").await;
+        let history = with_a_published_image(&directory).await;
         let published = history.before("2").await.unwrap().unwrap().published;
         let all = Revocation { build: "1".to_owned(), cloud: None, why: "leaked key".to_owned() };
         let (begun, marked) = history.begin_revocation(Principal::Manager, Vec::new(), all).await.unwrap();

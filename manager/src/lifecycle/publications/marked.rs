@@ -7,9 +7,9 @@ use image_manager_proto::v1::{self, PublicationState};
 
 use super::choosing::{current, handover, last_good};
 use super::revoking::{Later, Place, in_use, soon};
-use super::{ChangeError, Publications};
+use super::{ChangeError, Publications, rows};
 use crate::cloud::{CloudError, Trouble};
-use crate::history::{Change, Handover, HistoryError, NewHandover};
+use crate::history::{Change, Handover, HistoryError, NewHandover, PublicationFilter};
 
 impl Publications {
     /// Revokes every image in this cloud that is to be revoked, whatever has kept it from that. Returns what was not done, for
@@ -69,10 +69,11 @@ impl Publications {
         if open.iter().any(|open| open.what.name == *name && open.what.cloud == *cloud) {
             return Err(ChangeError::Later { name: name.clone(), cloud: cloud.clone() });
         }
-        let why = match self.why_revoked(build, Some(cloud)).await? {
-            _ if row.revoked_at.is_some() => row.revoked_reason.clone(),
-            Some(why) => why,
-            None => return Ok(None),
+        let why = if row.revoked_at.is_some() {
+            row.revoked_reason.clone()
+        } else {
+            let Some(why) = self.why_revoked(build, Some(cloud)).await? else { return Ok(None) };
+            why
         };
         let given = handover(&row, name, Change::Revoked, &why);
         Box::pin(self.revoke_as_well(build, &given, why)).await.map(Some)
@@ -158,7 +159,9 @@ impl Publications {
         name: &str,
         cloud: &str,
     ) -> Result<Vec<v1::Publication>, HistoryError> {
-        let mut rows = self.rows_of(name, cloud).await?;
+        let filter =
+            PublicationFilter { name: Some(name.to_owned()), cloud: Some(cloud.to_owned()), ..rows() };
+        let mut rows = self.history.publications(filter).await?.publications;
         let revoked = self.history.revoked_builds(name, cloud).await?;
         for row in rows.iter_mut().filter(|row| revoked.contains(&row.build_id)) {
             if row.state() == PublicationState::Previous {

@@ -182,16 +182,6 @@ impl Publications {
         asked.join_all().await.into_iter().collect()
     }
 
-    /// The rows of a name in a cloud.
-    pub(super) async fn rows_of(
-        &self,
-        name: &str,
-        cloud: &str,
-    ) -> Result<Vec<v1::Publication>, HistoryError> {
-        let (name, cloud) = (Some(name.to_owned()), Some(cloud.to_owned()));
-        Ok(self.history.publications(PublicationFilter { name, cloud, ..rows() }).await?.publications)
-    }
-
     /// A revoked image does not keep its name because the one that was to have it is gone: another good one gets it, if there
     /// is one.
     pub(super) async fn redirect(&self, Handover { id, what, .. }: &Handover) -> Result<bool, ChangeError> {
@@ -220,8 +210,9 @@ impl Publications {
                 tracing::warn!(name, cloud, "not revoked yet: {}", error.begun());
             }
         }
-        for row in self.rows_of(name, cloud).await? {
-            if row.state() == PublicationState::Previous
+        for row in self.history.to_be_revoked(cloud).await? {
+            if row.name == name
+                && row.state() == PublicationState::Previous
                 && let Err(error) = self.revoke_marked(&row).await
             {
                 tracing::warn!(name, cloud, "not revoked yet: {}", error.begun());
